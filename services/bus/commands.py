@@ -1,0 +1,103 @@
+"""Requests that travel as core request and reply: to sandbox workers and to the vault. Nothing here is ever stored."""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
+    v: int = 1
+
+
+class Provision(Command, frozen=True, kw_only=True):
+    """Give the session a sandbox, or the one it already has. `environment` is the config of the wire."""
+
+    tenant: str
+    session: str
+    environment: dict[str, Any]
+
+
+class Provisioned(Command, frozen=True, kw_only=True):
+    """The sandbox is `generation` on `worker`, or `error` says why there is none."""
+
+    generation: str = ""
+    worker: str = ""
+    error: str = ""
+    """Empty, or a typed cause such as `sandbox_unavailable`."""
+    message: str = ""
+
+
+class Execute(Command, frozen=True, kw_only=True):
+    """Run a tool call: `execute(name, input)`. Idempotent by `call`; runs only in `generation` (rules 12 and 13)."""
+
+    tenant: str
+    session: str
+    call: str
+    generation: str
+    name: str
+    input: dict[str, Any]
+    """The input of the model, unchecked; the tool answers a wrong one with an error result."""
+
+
+class Cancel(Command, frozen=True, kw_only=True):
+    """Kill the call, or refuse it for ever (rule 18)."""
+
+    tenant: str
+    session: str
+    call: str
+    generation: str
+
+
+class Release(Command, frozen=True, kw_only=True):
+    """The session is archived or deleted: stop its sandbox; `files` also removes its workspace."""
+
+    tenant: str
+    session: str
+    files: bool = False
+
+
+class Answer(Command, frozen=True, kw_only=True):
+    """Reply of a worker.
+
+    accepted   the call runs, ran, or is finished: its result comes, or came, to the inbox
+    refused    the call was cancelled, or is not an open, allowed call of this generation
+    cancelled  it will not produce a result any more, or already has
+    gone       this worker does not hold that generation, or its lease is over
+    done       a release was carried out
+    """
+
+    answer: Literal["accepted", "refused", "cancelled", "gone", "done"]
+
+
+class VaultRequest(Command, frozen=True, kw_only=True):
+    """An administrative request to the vault service: `verb` on vaults or credentials with the body of the wire.
+
+    `sealed` is the secret part of a body, encrypted to the vault's public key so that the bus never carries it in clear.
+    """
+
+    tenant: str
+    verb: str
+    vault: str = ""
+    credential: str = ""
+    body: dict[str, Any] = {}
+    sealed: bytes = b""
+
+
+class VaultReply(Command, frozen=True, kw_only=True):
+    """`status` is that of the HTTP answer; `body` the object of the wire, or `error` with its type and message."""
+
+    status: int = 200
+    body: Any = None
+    error: str = ""
+    message: str = ""
+
+
+class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of an answer while it is generated: best effort, stored nowhere. `kind` is the type of the coming event."""
+
+    event: str
+    kind: str
+    index: int = 0
+    text: str = ""
+    start: bool = False
+    thread: str = ""

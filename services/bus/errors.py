@@ -1,0 +1,61 @@
+"""Every failure that may cross the bus or leave the bus client.
+
+BusError
+├── Conflict       the log or the key has moved on; nothing was written     re-read, then decide again
+├── Refused        a rule says no, and will say so again                     never retry
+├── Absent         what was named is not there
+├── NoResponders   nobody listens on that subject: the peer is dead or gone  known within a millisecond
+├── Unavailable    no answer in time; whether it happened is not known       retry the same thing
+└── TooLarge       the message is over the limit of the stream               make it smaller
+"""
+
+
+class BusError(Exception):
+    """A failure with a code that may be shown to the other side."""
+
+    code = "bus_error"
+    retryable = False
+
+
+class Conflict(BusError):
+    """The subject or key is at `actual`, the writer expected `expected`. Nothing was written."""
+
+    code = "conflict"
+    retryable = True
+
+    def __init__(self, *, expected: int, actual: int) -> None:
+        super().__init__(f"expected sequence {expected}, it is at {actual}")
+        self.expected = expected
+        self.actual = actual
+
+
+class Refused(BusError):
+    """A rule of the domain says no."""
+
+    code = "refused"
+
+
+class Absent(BusError):
+    """What was named does not exist."""
+
+    code = "absent"
+
+
+class NoResponders(BusError):
+    """Nobody listens on the subject."""
+
+    code = "no_responders"
+    retryable = True
+
+
+class Unavailable(BusError):
+    """No answer in time; the effect is not known."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class TooLarge(BusError):
+    """The message is larger than its stream takes."""
+
+    code = "too_large"

@@ -1,0 +1,261 @@
+"""The head of a session: the pure fold of its whole log that others need at once.
+
+Each commit carries the head that it leads to, so one read of the last message answers `sessions.retrieve`, validates a
+confirmation and tells a woken harness what to do. `advance` is the only way a head changes through events; `taken`,
+`claim` and `recent` are set by the writer of the commit beside its events (PROTOCOL.md).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from services.bus import events as ev
+
+Status = Literal["idle", "running", "rescheduling", "terminated"]
+
+RECENT = 16
+"""Input ids kept in the head. A publisher gives up within the dedupe window, so a repeated input is always a recent one."""
+
+
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who drives the session: `id` is new with every claim, `trigger` the inbox sequence whose delivery entitles to it."""
+
+    id: str
+    by: str
+    trigger: int
+    failures: int = 0
+
+
+class Call(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool call without a result yet.
+
+    `ask` waits for a confirmation, `client` for the client's own result, `held` is confirmed but waits for its
+    siblings, `ready` may be run by a sandbox. `generation` is the sandbox it belongs to, for ever; empty: none yet.
+    """
+
+    id: str
+    name: str
+    state: Literal["ask", "client", "held", "ready"]
+    generation: str = ""
+    thread: str = ""
+
+
+class Sandbox(msgspec.Struct, frozen=True):
+    """The sandbox of the session: its generation and the worker that holds it."""
+
+    generation: str
+    worker: str
+
+
+class Thread(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One list of the log with its own context. `todo`: the model owes an answer."""
+
+    status: Status = "idle"
+    stop: ev.StopReason | None = None
+    todo: bool = False
+    interrupted: bool = False
+    request: str = ""
+    """Id of the model request that has started and not ended."""
+    rounds: int = 0
+    """Tool-use rounds in this turn."""
+    compactions: int = 0
+    """Compactions since the last answer."""
+    errors: int = 0
+    """Failed model requests since the last good one."""
+    retry_at: int = 0
+    """Not before this time (microseconds, Unix) the next model request."""
+    context_tokens: int = 0
+    """Tokens of the last request and its answer together: how full the context is."""
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens of all model requests of the session."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+
+    def plus(self, other: ev.ModelUsage) -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_creation_input_tokens + other.cache_creation_input_tokens,
+            self.cache_read_input_tokens + other.cache_read_input_tokens,
+        )
+
+
+class Head(msgspec.Struct, frozen=True, omit_defaults=True):
+    """State of a session after a commit. Times are microseconds since 1970, UTC."""
+
+    v: int = 1
+    count: int = 0
+    """Events in the log, this commit included."""
+    at: int = 0
+    """`processed_at` of the last event; the next commit is later."""
+    created: int = 0
+    updated: int = 0
+    config: int = 0
+    """Stream sequence of the commit that holds the valid `holdfast.session`; 0: it is in this very commit."""
+    inbox: str = ""
+    """Incarnation of the inbox stream that `taken` counts in."""
+    taken: int = 0
+    """Inbox messages up to this sequence are in the log."""
+    recent: tuple[str, ...] = ()
+    claim: Claim | None = None
+    calls: tuple[Call, ...] = ()
+    sandbox: Sandbox | None = None
+    threads: dict[str, Thread] = {}
+    """By thread id, `""` is the primary one."""
+    archived: int = 0
+    deleted: int = 0
+    usage: Usage = Usage()
+    active: int = 0
+    """Microseconds spent running, without the present run."""
+    running_since: int = 0
+
+    @property
+    def primary(self) -> Thread:
+        return self.threads.get("", Thread())
+
+    @property
+    def status(self) -> Status:
+        """Running while any thread is; the primary thread's otherwise."""
+        if self.archived or self.deleted:
+            return "terminated"
+        if any(t.status == "running" for t in self.threads.values()):
+            return "running"
+        return self.primary.status
+
+    def taken_in(self, incarnation: str) -> int:
+        """What is taken of the inbox of that incarnation; a new inbox counts from the start."""
+        return self.taken if self.inbox == incarnation else 0
+
+
+def waits_for_client(head: Head, thread: str = "") -> list[str]:
+    """Ids of the calls that only the client can move."""
+    return [c.id for c in head.calls if c.thread == thread and c.state in ("ask", "client")]
+
+
+def advance(head: Head, events: Sequence[ev.Event], at: int) -> Head:
+    """The head after `events`, committed at `at` (microseconds). Total: any event is legal at any time."""
+    at = max(at, head.at + 1)
+    for index, event in enumerate(events):
+        head = _apply(head, event, at + index)
+    last = at + max(len(events) - 1, 0)
+    return replace(head, count=head.count + len(events), at=last, updated=last)
+
+
+def _with(head: Head, thread: str, new: Thread) -> Head:
+    return replace(head, threads={**head.threads, thread: new})
+
+
+def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: PLR0911, PLR0912  one case an event, on purpose
+    key = event.thread
+    thread = head.threads.get(key, Thread())
+    match event:
+        case ev.SessionConfig():
+            return replace(head, created=head.created or at, config=0)
+        case ev.UserMessage():
+            return _with(head, key, replace(thread, todo=True))
+        case ev.UserInterrupt():
+            busy = thread.status in ("running", "rescheduling") or any(c.thread == key for c in head.calls)
+            return _with(head, key, replace(thread, todo=False, interrupted=busy))
+        case ev.UserToolConfirmation():
+            return _confirmed(head, event)
+        case ev.UserCustomToolResult():
+            return _closed(head, event.custom_tool_use_id)
+        case ev.AgentToolResult():
+            return _closed(head, event.tool_use_id)
+        case ev.AgentToolUse():
+            if event.evaluated_permission == "deny":
+                state = "held"
+            else:
+                state = "ask" if event.evaluated_permission == "ask" else "ready"
+            generation = head.sandbox.generation if head.sandbox else ""
+            return replace(head, calls=(*head.calls, Call(event.id, event.name, state, generation, key)))
+        case ev.AgentCustomToolUse():
+            return replace(head, calls=(*head.calls, Call(event.id, event.name, "client", "", key)))
+        case ev.SandboxBound():
+            calls = tuple(replace(c, generation=event.generation) if not c.generation else c for c in head.calls)
+            return replace(head, sandbox=Sandbox(event.generation, event.worker), calls=calls)
+        case ev.SandboxLost():
+            same = head.sandbox is not None and head.sandbox.generation == event.generation
+            return replace(head, sandbox=None) if same else head
+        case ev.ModelRequestStart():
+            return _with(head, key, replace(thread, request=event.id))
+        case ev.ModelRequestEnd():
+            return _model_ended(head, event, thread)
+        case ev.AgentContextCompacted():
+            return _with(head, key, replace(thread, compactions=thread.compactions + 1, context_tokens=0))
+        case ev.SessionStatusRunning():
+            return replace(head, running_since=head.running_since or at)
+        case ev.ThreadStatusRunning():
+            fresh = thread.status == "idle" and (thread.stop is None or thread.stop.type != "requires_action")
+            rounds = 0 if fresh else thread.rounds
+            return _with(head, key, replace(thread, status="running", stop=None, rounds=rounds))
+        case ev.SessionStatusRescheduled(retry_at=retry_at):
+            thread = replace(thread, status="rescheduling", errors=thread.errors + 1, retry_at=retry_at)
+            return _with(_stop_clock(head, at), key, thread)
+        case ev.SessionStatusIdle(stop_reason=stop):
+            ended = stop.type != "requires_action"
+            rest = replace(
+                thread, status="idle", stop=stop, interrupted=False, request="", retry_at=0,
+                errors=0 if ended else thread.errors, compactions=0 if ended else thread.compactions,
+                todo=thread.todo and stop.type not in ("retries_exhausted", "refusal"),
+            )  # fmt: skip
+            return _with(_stop_clock(head, at), key, rest)
+        case ev.SessionStatusTerminated():
+            return replace(_stop_clock(head, at), archived=head.archived or at)
+        case ev.SessionDeleted():
+            return replace(_stop_clock(head, at), deleted=at)
+        case _:
+            return head
+
+
+def _stop_clock(head: Head, at: int) -> Head:
+    if not head.running_since:
+        return head
+    return replace(head, active=head.active + at - head.running_since, running_since=0)
+
+
+def _model_ended(head: Head, event: ev.ModelRequestEnd, thread: Thread) -> Head:
+    head = replace(head, usage=head.usage.plus(event.model_usage))
+    thread = replace(thread, request="")
+    if not event.is_error and event.stop != "compaction":
+        used = event.model_usage
+        context = (
+            used.input_tokens + used.output_tokens + used.cache_read_input_tokens + used.cache_creation_input_tokens
+        )
+        called = any(c.thread == event.thread for c in head.calls)
+        thread = replace(
+            thread, todo=False, errors=0, compactions=0, retry_at=0, context_tokens=context,
+            rounds=thread.rounds + 1 if called else thread.rounds,
+        )  # fmt: skip
+    return _with(head, event.thread, thread)
+
+
+def _closed(head: Head, call_id: str) -> Head:
+    call = next((c for c in head.calls if c.id == call_id), None)
+    if call is None:
+        return head
+    thread = head.threads.get(call.thread, Thread())
+    head = replace(head, calls=tuple(c for c in head.calls if c.id != call_id))
+    if not thread.interrupted:
+        head = _with(head, call.thread, replace(thread, todo=True))
+    return _release_held(head, call.thread)
+
+
+def _confirmed(head: Head, event: ev.UserToolConfirmation) -> Head:
+    calls = tuple(replace(c, state="held") if c.id == event.tool_use_id and c.state == "ask" else c for c in head.calls)
+    return _release_held(replace(head, calls=calls), event.thread)
+
+
+def _release_held(head: Head, thread: str) -> Head:
+    """Confirmed calls start when no sibling waits for the client any more: until then the session is at rest."""
+    if waits_for_client(head, thread):
+        return head
+    calls = tuple(replace(c, state="ready") if c.thread == thread and c.state == "held" else c for c in head.calls)
+    return replace(head, calls=calls)

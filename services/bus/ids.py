@@ -1,0 +1,52 @@
+"""Identifiers: opaque, one subject token each, sorted by time of creation.
+
+The prefixes are those of the Managed Agents API (people's code and logs rely on them). A session id also carries its
+cell, so every process knows the streams of a session without a lookup: `sesn_<cell>_<time-sorted part>`.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+from uuid_utils import uuid7
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32 in lower case: keeps the order of the number, has no look-alikes."""
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+FIRST_CELL: Final = "a0"
+
+
+class Key(msgspec.Struct, frozen=True):
+    """Which session: the tenant it belongs to and its id. Both are single subject tokens."""
+
+    tenant: str
+    session: str
+
+    @property
+    def cell(self) -> str:
+        """The cell whose streams hold this session."""
+        return cell_of(self.session)
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id such as `sevt_01k…`: the prefix without its underscore, then 26 characters that sort by time."""
+    number = uuid7().int
+    return f"{prefix}_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def new_session_id(cell: str = FIRST_CELL) -> str:
+    """A fresh session id in `cell`."""
+    return new_id(f"sesn_{cell}")
+
+
+def cell_of(session_id: str) -> str:
+    """The cell named in a session id; empty when the id is not one of ours."""
+    parts = session_id.split("_")
+    return parts[1] if len(parts) == 3 and parts[0] == "sesn" else ""
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` may stand as one token of a subject or as a key: letters, digits, `_` and `-`, at most 128."""
+    return _TOKEN.fullmatch(text) is not None

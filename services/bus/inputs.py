@@ -1,0 +1,35 @@
+"""What may wait in a session's inbox: each message is one input, durable and waking in one write (PROTOCOL.md)."""
+
+import msgspec
+
+from services.bus.events import Block, ClientEvent
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """`id` is the dedupe id of the publish (`Nats-Msg-Id`); publishing it again stores nothing."""
+
+    v: int = 1
+    id: str
+
+
+class ClientInput(Input, frozen=True, kw_only=True, tag="client"):
+    """All events of one HTTP request, taken whole and in order. Their ids are final."""
+
+    events: list[ClientEvent]
+
+
+class CallResult(Input, frozen=True, kw_only=True, tag="result"):
+    """The one result of a tool call; `id` is the id of the call. Taken only while that call is open (rule 5)."""
+
+    generation: str
+    content: list[Block]
+    is_error: bool = False
+    lost: bool = False
+    """The call did not finish: its sandbox or worker died (rule 17)."""
+
+
+class Nudge(Input, frozen=True, kw_only=True, tag="nudge"):
+    """Nothing but a wake-up (rules 10 and 20)."""
+
+
+AnyInput = ClientInput | CallResult | Nudge

@@ -1,0 +1,115 @@
+"""Streams, consumers and buckets as data, and `ensure`, which makes a server agree with them.
+
+Applied as raw JSON: the client library keeps only the fields it knows, so a read-modify-write through it would drop newer
+server settings. Nothing that may hold a secret is covered: see `SECRET_SUBJECTS`.
+"""
+
+from typing import Any
+
+from services.bus.ids import FIRST_CELL
+
+SECOND = 1_000_000_000
+"""Nanoseconds, the unit of durations in the JetStream API."""
+
+ACK_WAIT = 1.5
+"""Seconds a harness may be silent before its session is given to another."""
+
+BEAT = 0.5
+"""Seconds between two signs of life for a delivery in hand; a third of ACK_WAIT."""
+
+DEDUPE = 120
+"""Seconds within which a repeated publish of the same id stores nothing."""
+
+MAX_MESSAGE = 8 * 1024 * 1024
+"""Largest message in bytes; also `max_payload` of the server."""
+
+BLOB_OVER = 128 * 1024
+"""Encoded events and inputs above this many bytes go to the object store."""
+
+HARNESS = "harness"
+"""The durable consumer that all harness replicas share."""
+
+SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
+"""No stream may cover these."""
+
+BUCKETS = ("agents", "envs", "keys", "sbx", "snap")
+BLOBS = "blobs"
+
+
+def log_stream(cell: str = FIRST_CELL) -> str:
+    return f"LOG_{cell}"
+
+
+def inbox_stream(cell: str = FIRST_CELL) -> str:
+    return f"INBOX_{cell}"
+
+
+def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[str, Any]]:
+    """The streams and buckets of one cell, as `STREAM.CREATE` takes them."""
+    common: dict[str, Any] = {
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_consumers": -1,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_msg_size": MAX_MESSAGE,
+        "duplicate_window": DEDUPE * SECOND,
+        "allow_direct": True,
+    }
+    log = {
+        **common,
+        "name": log_stream(cell),
+        "subjects": ["ev.>"],
+        "retention": "limits",
+        "discard": "new",
+        "deny_delete": True,
+        "republish": {"src": "ev.>", "dest": "live.>"},
+    }
+    inbox = {
+        **common,
+        "name": inbox_stream(cell),
+        "subjects": ["in.>"],
+        "retention": "workqueue",
+        "discard": "new",
+        "republish": {"src": "in.>", "dest": "arrived.>"},
+    }
+    buckets = [
+        {
+            **common,
+            "name": f"KV_{bucket}",
+            "subjects": [f"$KV.{bucket}.>"],
+            "retention": "limits",
+            "discard": "new",
+            "max_msgs_per_subject": 1,
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
+            "allow_msg_ttl": True,
+            "subject_delete_marker_ttl": 1 * SECOND,
+        }
+        for bucket in BUCKETS
+    ]
+    blobs = {
+        **common,
+        "name": f"OBJ_{BLOBS}",
+        "subjects": [f"$O.{BLOBS}.C.>", f"$O.{BLOBS}.M.>"],
+        "retention": "limits",
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+    }
+    return [log, inbox, *buckets, blobs]
+
+
+def harness_consumer() -> dict[str, Any]:
+    """The shared durable of all harness replicas. It is updated, never recreated: that would lose its ack state."""
+    return {
+        "durable_name": HARNESS,
+        "name": HARNESS,
+        "ack_policy": "explicit",
+        "ack_wait": int(ACK_WAIT * SECOND),
+        "max_deliver": -1,
+        "max_ack_pending": 1_000_000,
+        "max_waiting": 512,
+        "deliver_policy": "all",
+        "replay_policy": "instant",
+    }

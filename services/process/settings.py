@@ -1,0 +1,61 @@
+"""Settings: one frozen struct per service, read once from the environment and then passed, never looked up again."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+PREFIX = "HOLDFAST_"
+
+T = TypeVar("T", bound="ProcessSettings")
+
+
+class BadSettings(Exception):
+    """A setting is missing, unknown or out of range. The text never repeats the value."""
+
+
+class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every service reads. Field `nats_url` is the variable HOLDFAST_NATS_URL, and so on."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    """Address of the NATS server, or several with commas."""
+    nats_credentials: str = ""
+    """Path of a file with `user` and `password` as JSON, mode 0600. Empty: connect without."""
+    health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """Loopback port for /healthz and /readyz; 0: none."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    cell: str = "a0"
+    """The cell whose streams this process works on."""
+    drain_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 5.0
+    """Seconds between SIGTERM and giving up what is in hand."""
+
+
+def load(kind: type[T], environ: Mapping[str, str] | None = None) -> T:
+    """Read `kind` from HOLDFAST_<FIELD> variables. Raises BadSettings naming the variable and the rule, not the value."""
+    environ = os.environ if environ is None else environ
+    raw: dict[str, Any] = {}
+    for f in msgspec.structs.fields(kind):
+        name = PREFIX + f.name.upper()
+        if name in environ:
+            raw[f.name] = environ[name]
+    try:
+        return msgspec.convert(raw, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        text = str(exc)
+        rule, _, path = text.partition(" - at `$.")
+        where = PREFIX + path.rstrip("`").upper() if path else PREFIX + "…"
+        raise BadSettings(f"{where}: {rule}") from None
+
+
+def credentials(path: str) -> tuple[str, str] | None:
+    """User and password from a credentials file, or None when no path is set. Raises BadSettings."""
+    if not path:
+        return None
+    try:
+        raw = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, str])
+        return raw["user"], raw["password"]
+    except (OSError, msgspec.MsgspecError, KeyError):
+        raise BadSettings(f"{PREFIX}NATS_CREDENTIALS: cannot read user and password from {path}") from None
