@@ -1,7 +1,7 @@
 """Named fault points: a test makes the process kill or stop itself between two steps of the protocol.
 
-`HOLDFAST_FAULT=<name>:<kill|stop>[:<n>]` acts when the point `name` is reached for the n-th time (default 1). Without the
-variable a point costs one dictionary look-up. The names are listed in `tests/faults/README.md`.
+`HOLDFAST_FAULT=<name>:<kill|stop>[:<n>]` acts when the point `name` is reached for the n-th time (default 1). Without
+the variable a point costs one dictionary look-up. The names are listed in `tests/faults/README.md`.
 """
 
 import os

@@ -34,7 +34,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def load(kind: type[T], environ: Mapping[str, str] | None = None) -> T:
-    """Read `kind` from HOLDFAST_<FIELD> variables. Raises BadSettings naming the variable and the rule, not the value."""
+    """Read `kind` from HOLDFAST_<FIELD> variables. Raises BadSettings naming the variable and the rule, no value."""
     environ = os.environ if environ is None else environ
     raw: dict[str, Any] = {}
     for f in msgspec.structs.fields(kind):

@@ -1,0 +1,129 @@
+"""From the first line of `main` to the exit code.
+
+The first SIGTERM or SIGINT sets the stop event and starts the drain; a second one ends the process at once. A crash is
+one line in the log and a non-zero exit code. Exit codes: 0 stopped as asked, 1 crashed, 2 bad settings, 3 the drain
+took too long, 128+n a second signal n.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NoReturn, TypeVar, cast
+
+import structlog
+import uvloop
+
+from services.process import logs, telemetry
+from services.process.settings import BadSettings, ProcessSettings, load
+
+CRASHED: Final = 1
+BAD_SETTINGS: Final = 2
+DRAIN_EXCEEDED: Final = 3
+
+LAST_BREATH: Final = 1.0
+"""Seconds that a cancelled main has to clean up after its drain time is over."""
+
+_PR_SET_DUMPABLE: Final = 4
+
+S = TypeVar("S", bound=ProcessSettings)
+
+
+def forbid_inspection() -> None:
+    """No core file, and no other process of the same user may read this one's memory, environment or descriptors."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE, 0)")
+
+
+def cause_of(exc: BaseException) -> str:
+    """One line that names what went wrong: the first leaf of an exception group, or the exception itself."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
+    text = " ".join(str(exc).split())
+    return logs.scrub(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)
+
+
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, drain: float = 5.0) -> None:
+    """Run `main(stop)` on uvloop until it returns; raises SystemExit with the code above unless all went well.
+
+    After the first signal `main` has `drain` seconds to return; then it is cancelled.
+    """
+    faulthandler.disable()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(_supervise(main, drain))
+    except BadSettings as exc:
+        _refuse(exc)
+    except BaseExceptionGroup as exc:
+        bad = exc.subgroup(BadSettings)
+        if bad is not None:
+            _refuse(bad)
+        _crash(exc)
+    except Exception as exc:  # noqa: BLE001  whatever it is, it ends the process with its cause in one line
+        _crash(exc)
+    finally:
+        telemetry.shutdown()
+    if code:
+        sys.exit(code)
+
+
+def launch(service: str, kind: type[S], main: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Read the settings, set up logs and telemetry, then `run` with the drain time of the settings."""
+    try:
+        settings = load(kind)
+        logs.setup(service, settings.log_level)
+    except (BadSettings, ValueError) as exc:
+        logs.setup(service)
+        _refuse(exc)
+    telemetry.setup(service)
+    run(lambda stop: main(settings, stop), drain=settings.drain_timeout)
+
+
+def _refuse(exc: BaseException) -> NoReturn:
+    structlog.get_logger().critical("cannot start", cause=cause_of(exc))
+    sys.exit(BAD_SETTINGS)
+
+
+def _crash(exc: BaseException) -> NoReturn:
+    structlog.get_logger().critical("crashed", cause=cause_of(exc), exc_info=exc)
+    sys.exit(CRASHED)
+
+
+async def _supervise(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], drain: float) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        structlog.get_logger().info("stopping", signal=number.name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    task = loop.create_task(main(stop), name="main")
+    stopping = loop.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=drain)
+        if task.done():
+            await task
+            return 0
+        structlog.get_logger().error("the drain took too long", drain=drain)
+        task.cancel()
+        _, late = await asyncio.wait({task}, timeout=LAST_BREATH)
+        if late:
+            os._exit(DRAIN_EXCEEDED)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return DRAIN_EXCEEDED
+    finally:
+        stopping.cancel()

@@ -1,0 +1,120 @@
+"""Structured logs: one JSON object a line on stderr, with the current trace, and nothing that looks like a secret.
+
+Log once, where an error is handled. `setup` is called once by `main`; afterwards `structlog.get_logger()` anywhere.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import structlog
+from opentelemetry import trace
+from structlog.typing import EventDict, WrappedLogger
+
+REDACTED: Final = "[redacted]"
+
+_SECRET_KEY: Final = re.compile(
+    r"(^|[_-])(api[_-]?key|key|token|secret|password|passwd|authorization|cookie|credential|private|signature)s?$",
+    re.IGNORECASE,
+)
+"""Names whose value is never written. `keys`, `token_count` and `secret_id` alike: the last word decides."""
+
+_SECRET_ID: Final = re.compile(r"secret[_-]?id|x[_-]api[_-]key|session[_-]?cookie", re.IGNORECASE)
+
+_TOKEN: Final = re.compile(
+    r"""(?x)
+    (?: \b(?:sk-ant-|sk-|hf_|gh[spou]_|github_pat_|glpat-|xox[abprs]-|ya29\.|hvs\.|hvb\.|AKIA)[A-Za-z0-9_.\-]{8,}
+      | \b[sb]\.[A-Za-z0-9]{20,}                                # OpenBao service and batch tokens
+      | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]*)?   # JSON Web Tokens
+      | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)                         # user and password in an address
+      | (?i:(?<=bearer\ )|(?<=basic\ ))[A-Za-z0-9_.\-+/=]{8,}
+    )"""
+)
+"""Prefixes of tokens that are recognised wherever they stand in a text."""
+
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def scrub(text: str) -> str:
+    """`text` with everything that has the shape of a known kind of token replaced."""
+    return _TOKEN.sub(REDACTED, text)
+
+
+def _clean(value: Any, depth: int = 0) -> Any:
+    match value:
+        case str():
+            return scrub(value)
+        case bytes() | bytearray():
+            return f"<{len(value)} bytes>"
+        case Mapping() if depth < 6:
+            return {
+                str(key): REDACTED if is_secret_name(str(key)) else _clean(inner, depth + 1)
+                for key, inner in cast("Mapping[Any, Any]", value).items()
+            }
+        case Sequence() if depth < 6:
+            return [_clean(inner, depth + 1) for inner in cast("Sequence[Any]", value)]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return scrub(repr(value))
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a field of that name is written as `[redacted]`."""
+    return _SECRET_KEY.search(name) is not None or _SECRET_ID.search(name) is not None
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Structlog processor: no secret-shaped field, no known token, no bytes."""
+    for key, value in event.items():
+        event[key] = REDACTED if is_secret_name(key) else _clean(value)
+    return event
+
+
+def _trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+        event["span_id"] = f"{context.span_id:016x}"
+    return event
+
+
+class _Bridge(logging.Handler):
+    """Sends records of libraries that use the standard `logging` through the same processors."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger().bind(source=record.name)
+        exc = record.exc_info if record.exc_info and record.exc_info[0] else None
+        logger.log(record.levelno, record.getMessage(), **({"exc_info": exc} if exc else {}))
+
+
+def setup(service: str, level: str = "info") -> None:
+    """Configure structlog and the standard `logging` of this process. Raises ValueError for an unknown level."""
+    if level not in _LEVELS:
+        raise ValueError(f"log level must be one of {', '.join(_LEVELS)}")
+    number = _LEVELS[level]
+
+    def name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["service"] = service
+        return event
+
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            name,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _trace_ids,
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge()]
+    root.setLevel(max(number, logging.WARNING))

@@ -1,0 +1,60 @@
+import asyncio
+import socket
+
+import httpx
+
+from services.process.health import Health
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def test_it_is_ready_when_every_expected_check_is_true_and_not_while_stopping() -> None:
+    port = free_port()
+    health = Health("session", "nats", "streams")
+    async with health.serve(port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        assert (await client.get("/readyz")).status_code == 503
+        health.set("nats", True)
+        answer = await client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["streams"]["ok"] is False
+        health.set("streams", True)
+        answer = await client.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["service"] == "session"
+        assert answer.json()["checks"]["nats"]["age"] >= 0
+        health.stop()
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_other_paths_and_methods_are_refused() -> None:
+    port = free_port()
+    async with (
+        Health("x").serve(port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+    ):
+        assert (await client.get("/")).status_code == 404
+        assert (await client.post("/healthz")).status_code == 405
+        assert (await client.get("/readyz")).status_code == 503  # no checks at all is not ready
+
+
+async def test_a_client_that_speaks_no_http_does_no_harm() -> None:
+    port = free_port()
+    async with Health("x", "a").serve(port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x00" * 200_000)
+        writer.close()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_port_zero_serves_nothing() -> None:
+    health = Health("x", "a")
+    async with health.serve(0):
+        health.set("a", True)
+        assert health.ready
+    assert not health.ready
