@@ -1,0 +1,93 @@
+"""Models: a request in, pieces of an answer out. One file a kind of endpoint; add it to `MODELS` and it can be chosen.
+
+A model keeps no state between requests. Cancelling the iteration closes the connection at once.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from services.bus.events import Block, ModelUsage
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as the Messages API spells its parts. `model` is the agent's `{id, effort, speed, inference_geo}`."""
+
+    model: dict[str, Any]
+    system: str | None
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]]
+    max_tokens: int
+    may_call: bool = True
+    """False: the answer must not call tools."""
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """A block of that type began at that index of the answer."""
+
+    index: int
+    type: str
+
+
+class Text(msgspec.Struct, frozen=True):
+    """More text of the block at `index`."""
+
+    index: int
+    text: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The whole answer. A tool call whose input was no JSON object, or was cut off, has `input` None."""
+
+    blocks: list[Block]
+    stop: str
+    usage: ModelUsage
+    details: dict[str, Any] | None = None
+
+
+Piece = Begun | Text | Answer
+
+
+class ModelFailure(Exception):
+    """The request failed. `kind` is an error type of `session.error`; the text may be shown to the user."""
+
+    def __init__(
+        self, kind: str, message: str, *, retryable: bool, retry_after: float = 0.0, too_long: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retryable = retryable
+        self.retry_after = retry_after
+        """Seconds the endpoint asked to wait; 0: it did not say."""
+        self.too_long = too_long
+        """The context does not fit: compacting may help."""
+
+
+class Model(Protocol):
+    def stream(self, request: Request) -> AsyncIterator[Piece]:
+        """Pieces in order, an Answer last. Raises ModelFailure."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model is reached. `key` never leaves the process."""
+
+    base_url: str
+    key: str
+    silence: float
+    """Seconds without any byte after which a stream counts as dead."""
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r})"
+
+
+def _anthropic(endpoint: Endpoint) -> Model:
+    from services.harness.models.anthropic import AnthropicModel  # noqa: PLC0415  loaded only when chosen
+
+    return AnthropicModel(endpoint)
+
+
+MODELS: dict[str, Callable[[Endpoint], Model]] = {"anthropic": _anthropic}

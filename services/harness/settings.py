@@ -1,0 +1,44 @@
+"""Settings of the harness."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from services.harness.step import Limits
+from services.process.settings import ProcessSettings
+
+
+class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
+    """Read once from HOLDFAST_<FIELD>."""
+
+    name: str = ""
+    """Name of this replica in logs and commits; empty: made from the host and the process id."""
+    model: str = "anthropic"
+    """Kind of model endpoint: a name in services/harness/models."""
+    model_base_url: str = "https://api.anthropic.com"
+    """Where the model is reached."""
+    model_key_file: str = ""
+    """Path of a file with the model's API key, mode 0600."""
+    model_silence: Annotated[float, Meta(gt=0, le=3600)] = 300.0
+    """Seconds a model may send nothing before its stream is cut; longer than its longest pause to think."""
+    model_attempts: Annotated[int, Meta(ge=1, le=100)] = 8
+    """Requests in a row that may fail before the turn ends with `retries_exhausted`."""
+    retry_first: Annotated[float, Meta(gt=0, le=60)] = 0.5
+    """Seconds before the first retry; doubles with each, with jitter."""
+    retry_most: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    """Longest wait between two attempts in seconds; a longer `retry-after` of the model is kept to."""
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 16_384
+    """Most tokens of one answer."""
+    context_tokens: Annotated[int, Meta(ge=1000, le=100_000_000)] = 160_000
+    """Tokens of context above which the history is summarised first."""
+    rounds: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    """Tool-use rounds in one turn."""
+    sessions: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    """Sessions that this replica drives at once."""
+    hold: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    """Seconds to stay with a session while its tools run; after that any replica continues on the result."""
+    snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    """Events after which a context snapshot is written."""
+
+    def limits(self) -> Limits:
+        return Limits(rounds=self.rounds, context_tokens=self.context_tokens)
