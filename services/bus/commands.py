@@ -6,7 +6,7 @@ import msgspec
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
 
 
 class Provision(Command, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from services.bus.ids import new_id
 class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`at` is the `processed_at` of the first event in microseconds; event i has `at + i`. `by` names the writer."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     id: str
     at: int
     by: str

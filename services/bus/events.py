@@ -234,6 +234,12 @@ class Blob(Event, frozen=True, kw_only=True, tag="holdfast.blob"):
     size: int
 
 
+class Unknown(Event, frozen=True, kw_only=True, tag="holdfast.unknown"):
+    """Read in place of an event whose type this version does not know, from a newer writer. It is never written."""
+
+    of: str
+
+
 AnyEvent = (
     UserMessage
     | UserInterrupt
@@ -263,6 +269,7 @@ AnyEvent = (
     | SandboxBound
     | SandboxLost
     | Blob
+    | Unknown
 )
 
 

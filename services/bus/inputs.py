@@ -8,7 +8,7 @@ from services.bus.events import Block, ClientEvent
 class Input(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
     """`id` is the dedupe id of the publish (`Nats-Msg-Id`); publishing it again stores nothing."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     id: str
 
 

@@ -1,0 +1,179 @@
+"""Bytes of commits and inputs, and what is too large for a message.
+
+JSON, with an explicit version `v`. Unknown fields are ignored. An event of an unknown type (from a newer writer) becomes
+`events.Unknown`: it is neither shown nor folded, and nothing that reads the log stops at it. A version above ours, or a
+body that is none of ours, raises Refused. `tests/golden/` pins the bytes.
+"""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from services.bus import events as ev
+from services.bus import streams
+from services.bus.commits import Commit
+from services.bus.errors import Refused, TooLarge
+from services.bus.head import Head
+from services.bus.inputs import AnyInput, Input
+
+VERSION: Final = 1
+
+ROOM: Final = streams.MAX_MESSAGE // 2
+"""A commit is kept below this many bytes by moving its largest events to the object store."""
+
+
+class BlobInput(Input, frozen=True, kw_only=True, tag="blob"):
+    """Stands for an input too large for a message; its body lies in the object store under `ref`."""
+
+    ref: str
+    size: int
+
+
+class Body(msgspec.Struct, frozen=True):
+    """What goes to the object store: content-addressed by SHA-256, in hex."""
+
+    ref: str
+    data: bytes
+
+
+class _Version(msgspec.Struct):
+    v: int = 1
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+class _Tag(msgspec.Struct):
+    type: str
+    id: str = ""
+
+
+class _Loose(msgspec.Struct):
+    id: str
+    at: int
+    by: str
+    head: Head
+    events: list[msgspec.Raw]
+    v: int = 1
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_COMMIT: Final = msgspec.json.Decoder(Commit)
+_LOOSE: Final = msgspec.json.Decoder(_Loose)
+_EVENT: Final = msgspec.json.Decoder(ev.AnyEvent)
+_INPUT: Final = msgspec.json.Decoder(AnyInput | BlobInput)
+_VERSION: Final = msgspec.json.Decoder(_Version)
+_ID: Final = msgspec.json.Decoder(_Id)
+_TAG: Final = msgspec.json.Decoder(_Tag)
+_KNOWN: Final = frozenset(str(kind.__struct_config__.tag) for kind in ev.AnyEvent.__args__)
+
+
+def encode(value: Any) -> bytes:
+    """Any struct of the contract as JSON. Raises Refused for text that is no UTF-8, such as a lone surrogate."""
+    try:
+        return _ENCODER.encode(value)
+    except (UnicodeEncodeError, TypeError) as exc:
+        raise Refused("a value cannot be written as JSON") from exc
+
+
+def _body(data: bytes) -> Body:
+    return Body(hashlib.sha256(data).hexdigest(), data)
+
+
+def encode_commit(commit: Commit) -> tuple[bytes, list[Body]]:
+    """The message, and the bodies that must lie in the object store before it is sent."""
+    whole = encode(commit)
+    if len(whole) <= streams.BLOB_OVER:
+        return whole, []
+    events = list(commit.events)
+    sizes = {index: encode(event) for index, event in enumerate(events)}
+    total, bodies = len(whole), list[Body]()
+    for index in sorted(sizes, key=lambda i: -len(sizes[i])):
+        data, event = sizes[index], events[index]
+        if len(data) <= streams.BLOB_OVER and total <= ROOM:
+            break
+        body = _body(data)
+        stub = ev.Blob(id=event.id, thread=event.thread, of=ev.type_of(event), ref=body.ref, size=len(data))
+        events[index] = stub
+        bodies.append(body)
+        total -= len(data) - len(encode(stub))
+    return _checked(encode(replace(commit, events=events))), bodies
+
+
+def decode_commit(data: bytes) -> Commit:
+    """The commit as stored, blobs not put back. Raises Refused."""
+    try:
+        commit = _COMMIT.decode(data)
+    except msgspec.ValidationError:
+        commit = _decode_newer(data)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise Refused("not a commit") from exc
+    if commit.v > VERSION:
+        raise Refused(f"a commit of version {commit.v}; this process knows {VERSION}")
+    return commit
+
+
+def _decode_newer(data: bytes) -> Commit:
+    """A commit with events of types we do not know."""
+    try:
+        loose = _LOOSE.decode(data)
+        events = [_decode_event(bytes(raw)) for raw in loose.events]
+    except msgspec.ValidationError as exc:
+        raise Refused(_newer(data) or f"not a commit: {exc}") from None
+    return Commit(v=loose.v, id=loose.id, at=loose.at, by=loose.by, head=loose.head, events=events)
+
+
+def _decode_event(data: bytes) -> ev.AnyEvent:
+    tag = _TAG.decode(data)
+    if tag.type not in _KNOWN:
+        return ev.Unknown(id=tag.id, of=tag.type)
+    return _EVENT.decode(data)
+
+
+def _newer(data: bytes) -> str:
+    v = _VERSION.decode(data).v
+    return f"a message of version {v}; this process knows {VERSION}" if v > VERSION else ""
+
+
+def commit_id(data: bytes) -> str:
+    """Only the id of a stored commit, of whatever version."""
+    return _ID.decode(data).id
+
+
+def blob_refs(commit: Commit) -> list[ev.Blob]:
+    return [event for event in commit.events if isinstance(event, ev.Blob)]
+
+
+def put_back(commit: Commit, bodies: dict[str, bytes]) -> Commit:
+    """The commit with its blobs replaced by the events of `bodies` (by ref)."""
+    events = [_decode_event(bodies[e.ref]) if isinstance(e, ev.Blob) else e for e in commit.events]
+    return replace(commit, events=events)
+
+
+def encode_input(value: AnyInput) -> tuple[bytes, Body | None]:
+    """The message, and the body that must lie in the object store before it is sent."""
+    whole = encode(value)
+    if len(whole) <= streams.BLOB_OVER:
+        return whole, None
+    body = _body(whole)
+    return encode(BlobInput(id=value.id, ref=body.ref, size=len(whole))), body
+
+
+def decode_input(data: bytes) -> AnyInput | BlobInput:
+    """What a message of the inbox says. Raises Refused when it is not an input of ours."""
+    try:
+        value = _INPUT.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise Refused("not an input") from exc
+    if value.v > VERSION:
+        raise Refused(f"an input of version {value.v}; this process knows {VERSION}")
+    return value
+
+
+def _checked(data: bytes) -> bytes:
+    if len(data) > streams.MAX_MESSAGE - 64 * 1024:
+        raise TooLarge(f"{len(data)} bytes are over the limit of the stream")
+    return data
