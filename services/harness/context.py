@@ -20,9 +20,10 @@ VERSION = 1
 SUMMARY = "This session continues from an earlier part whose history was summarised to save space. The summary:\n\n"
 
 ASK_SUMMARY = (
-    "Before we go on, the history of this session must be summarised, because it no longer fits your context. Write that "
-    "summary now and nothing else: the goal and all requirements of the user, what was done and found, decisions and their "
-    "reasons, the present state of files and processes, names and paths that matter, what is left to do. Do not call tools."
+    "Before we go on, the history of this session must be summarised, because it no longer fits your context. Write "
+    "that summary now and nothing else: the goal and all requirements of the user, what was done and found, decisions "
+    "and their reasons, the present state of files and processes, names and paths that matter, what is left to do. "
+    "Do not call tools."
 )
 
 NO_RESULT = "No result of this call was recorded."
@@ -44,7 +45,7 @@ class Context(msgspec.Struct):
     fresh: int = 0
     """Characters added since the last answer of the model."""
 
-    def add(self, event: ev.Event) -> None:  # noqa: C901, PLR0912  one case an event
+    def add(self, event: ev.Event) -> None:  # noqa: C901  one case an event
         """Fold one event. Never raises."""
         match event:
             case ev.UserMessage(content=content):

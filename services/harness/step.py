@@ -66,7 +66,9 @@ def error(kind: str, message: str, retry: Literal["retrying", "exhausted", "term
     return {"type": kind, "message": message, "retry_status": {"type": retry}}
 
 
-def decide(head: Head, *, now: int, fresh_tokens: int, limits: Limits, thread: str = "") -> Step:
+def decide(  # noqa: PLR0911  the list of cases is the protocol
+    head: Head, *, now: int, fresh_tokens: int, limits: Limits, thread: str = ""
+) -> Step:
     """The next step of that thread. `fresh_tokens` is an estimate of what its next request adds to the last one."""
     if head.archived or head.deleted:
         return Rest()

@@ -27,17 +27,13 @@ class Took(msgspec.Struct, frozen=True):
 
 def running(config: ev.SessionConfig, thread: str = "") -> list[ev.Event]:
     """The two events that show a session at work (order of C.5)."""
-    shown = _primary(config) if not thread else thread
+    shown = thread or config.primary_thread
     return [
         ev.SessionStatusRunning(id=new_id("sevt"), thread=thread),
         ev.ThreadStatusRunning(
             id=new_id("sevt"), thread=thread, agent_name=str(config.agent["name"]), session_thread_id=shown
         ),
     ]
-
-
-def _primary(config: ev.SessionConfig) -> str:
-    return config.primary_thread
 
 
 def text(message: str) -> list[ev.Block]:

@@ -15,15 +15,12 @@ _PATH: Final = {"type": "string", "description": "Absolute, or relative to /work
 
 BUILT_IN: Final[dict[str, dict[str, Any]]] = {
     "bash": {
-        "description": "Run a command in a persistent bash shell inside the sandbox, starting in /workspace. Working directory, "
-        "environment and background jobs live on between calls. Interactive programs do not work.",
+        "description": "Run a command in a persistent bash shell inside the sandbox, starting in /workspace. Working "
+        "directory, environment and background jobs live on between calls. Interactive programs do not work.",
         "properties": {
             "command": {"type": "string", "description": "The command to run."},
             "restart": {"type": "boolean", "description": "Start a fresh shell instead of running a command."},
-            "timeout_ms": {
-                "type": "integer",
-                "description": "Kill the command after this many milliseconds (default 120000).",
-            },
+            "timeout_ms": {"type": "integer", "description": "Kill the command after so many ms (default 120000)."},
         },
         "required": [],
     },
@@ -36,7 +33,7 @@ BUILT_IN: Final[dict[str, dict[str, Any]]] = {
                 "items": {"type": "integer"},
                 "minItems": 2,
                 "maxItems": 2,
-                "description": "First and last line, counted from 1; a last line of 0 or less means the end of the file.",
+                "description": "First and last line, counted from 1; a last line of 0 or less: the end of the file.",
             },
         },
         "required": ["file_path"],
@@ -47,7 +44,8 @@ BUILT_IN: Final[dict[str, dict[str, Any]]] = {
         "required": ["file_path", "content"],
     },
     "edit": {
-        "description": "Replace text in a file of the workspace. `old_string` must occur exactly once unless `replace_all` is set.",
+        "description": "Replace text in a file of the workspace. `old_string` must occur exactly once unless "
+        "`replace_all` is set.",
         "properties": {
             "file_path": _PATH,
             "old_string": {"type": "string"},
@@ -70,12 +68,17 @@ BUILT_IN: Final[dict[str, dict[str, Any]]] = {
 """What the sandbox can run. `web_search` and `web_fetch` are not among them yet, so they are never offered."""
 
 
+def _tools(agent: dict[str, Any]) -> list[dict[str, Any]]:
+    return agent.get("tools") or []
+
+
 def _configs(agent: dict[str, Any]) -> dict[str, tuple[bool, str]]:
     """Per built-in tool: whether it is enabled and its policy; empty when the agent has no toolset."""
-    for tool in agent.get("tools") or []:
+    for tool in _tools(agent):
         if tool.get("type") == TOOLSET:
-            default = tool.get("default_config") or {}
-            named = {c["name"]: c for c in tool.get("configs") or []}
+            default: dict[str, Any] = tool.get("default_config") or {}
+            configs: list[dict[str, Any]] = tool.get("configs") or []
+            named = {str(c["name"]): c for c in configs}
             return {name: _resolved(default, named.get(name) or {}) for name in BUILT_IN}
     return {}
 
@@ -88,7 +91,7 @@ def _resolved(default: dict[str, Any], own: dict[str, Any]) -> tuple[bool, str]:
 
 def permission(agent: dict[str, Any], name: str) -> Permission:
     """What may be done with a call of the tool `name`."""
-    if any(t.get("type") == "custom" and t.get("name") == name for t in agent.get("tools") or []):
+    if any(t.get("type") == "custom" and t.get("name") == name for t in _tools(agent)):
         return "client"
     enabled, policy = _configs(agent).get(name, (False, ""))
     if not enabled:
@@ -111,7 +114,6 @@ def offered(agent: dict[str, Any]) -> list[dict[str, Any]]:
         for name, (enabled, _) in _configs(agent).items()
         if enabled
     ]
-    for tool in agent.get("tools") or []:
-        if tool.get("type") == "custom":
-            tools.append({k: tool[k] for k in ("name", "description", "input_schema") if tool.get(k) is not None})
-    return tools
+    shown = ("name", "description", "input_schema")
+    custom = [t for t in _tools(agent) if t.get("type") == "custom"]
+    return tools + [{k: t[k] for k in shown if t.get(k) is not None} for t in custom]

@@ -79,7 +79,8 @@ def _body(request: Request) -> dict[str, Any]:
         body["tools"] = [*request.tools[:-1], {**request.tools[-1], **mark}]
         if not request.may_call:
             body["tool_choice"] = {"type": "none"}
-    effort = (request.model.get("effort") or {}).get("type")
+    given: dict[str, Any] = request.model.get("effort") or {}
+    effort = given.get("type")
     if effort and effort != "high":
         body["output_config"] = {"effort": effort}
     if geo := request.model.get("inference_geo"):
@@ -99,7 +100,7 @@ class _Reader:
         self._details: dict[str, Any] | None = None
         self._ended = False
 
-    def read(self, event: RawMessageStreamEvent) -> list[Piece]:  # noqa: C901  one case an event
+    def read(self, event: RawMessageStreamEvent) -> list[Piece]:
         match event.type:
             case "message_start":
                 self._count(event.message.usage)
@@ -162,7 +163,8 @@ class _Reader:
             if block.get("type") == "tool_use":
                 block["input"] = self._input(index, block)
         blocks = [self._blocks[i] for i in sorted(self._blocks)]
-        return Answer(blocks, self._stop or "end_turn", ModelUsage(**self._usage), self._details)
+        usage = msgspec.convert(self._usage, ModelUsage)
+        return Answer(blocks, self._stop or "end_turn", usage, self._details)
 
     def _input(self, index: int, block: Block) -> dict[str, Any] | None:
         """The input of a tool call; None when it is cut off or no object."""

@@ -1,0 +1,82 @@
+"""One model request in flight: stops at once when the user interrupts, soon when the process is to stop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from services.bus.api import Bus
+from services.bus.events import ModelUsage
+from services.bus.ids import Key
+from services.harness.deltas import Deltas
+from services.harness.models import Answer, Model, ModelFailure, Request
+
+LOOK = 1.0
+"""Seconds between looks into the inbox for an interrupt whose arrival was not heard."""
+
+
+class Asked(msgspec.Struct):
+    """How it ended: an answer, a failure, or neither (interrupted). `texts` is what was shown, by block."""
+
+    answer: Answer | None
+    failure: ModelFailure | None
+    ids: dict[int, str]
+    texts: dict[int, str]
+    usage: ModelUsage = ModelUsage()
+    handed_over: bool = False
+
+
+class Ask:
+    """A request to the model; `quiet` keeps its text from watchers."""
+
+    def __init__(self, bus: Bus, key: Key, model: Model, request: Request, *, quiet: bool = False) -> None:
+        self._model = model
+        self._request = request
+        self._deltas = Deltas(bus, key, quiet=quiet)
+
+    async def run(
+        self,
+        interrupt: asyncio.Event,
+        waits_interrupt: Callable[[], Awaitable[bool]],
+        draining: asyncio.Event,
+        drain_timeout: float,
+    ) -> Asked:
+        """Wait for the answer. When it is cut short, the connection to the model is closed before this returns."""
+        loop = asyncio.get_running_loop()
+        reading = asyncio.create_task(self._read())
+        signals = [asyncio.create_task(interrupt.wait()), asyncio.create_task(draining.wait())]
+        give_up: float | None = None
+        try:
+            while not reading.done():
+                await asyncio.wait(
+                    [reading, *(s for s in signals if not s.done())], timeout=LOOK, return_when=asyncio.FIRST_COMPLETED
+                )
+                if reading.done():
+                    break
+                if draining.is_set():
+                    give_up = give_up or loop.time() + drain_timeout
+                    if loop.time() >= give_up:
+                        return self._asked(handed_over=True)
+                if interrupt.is_set() or await waits_interrupt():
+                    return self._asked()
+            return self._asked(answer=reading.result())
+        except ModelFailure as exc:
+            return self._asked(failure=exc)
+        finally:
+            for signal in signals:
+                signal.cancel()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    def _asked(
+        self, *, answer: Answer | None = None, failure: ModelFailure | None = None, handed_over: bool = False
+    ) -> Asked:
+        return Asked(answer, failure, self._deltas.ids, self._deltas.texts, handed_over=handed_over)
+
+    async def _read(self) -> Answer:
+        async for piece in self._model.stream(self._request):
+            if isinstance(piece, Answer):
+                await self._deltas.flush()
+                return piece
+            await self._deltas.add(piece)
+        raise ModelFailure("model_request_failed_error", "The model's answer did not end.", retryable=True)

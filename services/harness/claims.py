@@ -1,0 +1,173 @@
+"""What a delivery leads to: an ack, a wait, or a claim and the session's owner (rules 1 to 4). One call a delivery."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from services.bus import events as ev
+from services.bus.api import Bus, Delivery
+from services.bus.commits import Commit, Stored, Taken, commit
+from services.bus.errors import Conflict, Unavailable
+from services.bus.head import Claim, Head
+from services.bus.ids import Key, new_id
+from services.harness.models import Model
+from services.harness.owner import Fenced, HandOver, Owner
+from services.harness.rest import idle
+from services.harness.settings import HarnessSettings
+from services.harness.step import error
+from services.harness.take import Took, take
+from services.process.faults import point
+
+TAKEOVERS = 3
+"""Takeovers of one trigger without progress before the turn is closed with an error (rule 4)."""
+
+STALE = 15 * 60 * 1_000_000
+"""Microseconds that a foreign claim may stand still before it is taken over (rule 3)."""
+
+NOT_YET = 1.0
+"""Seconds before a delivery without a log is tried again (rule 1)."""
+
+LATER = 10.0
+"""Seconds before a delivery is tried again whose session another claim drives (rule 3)."""
+
+log = structlog.get_logger()
+
+
+class Claims:
+    """Handles deliveries of one cell's inbox; holds the owners that run in this process."""
+
+    def __init__(self, bus: Bus, model: Model, settings: HarnessSettings, *, name: str, now: Callable[[], int]) -> None:
+        self._bus = bus
+        self._model = model
+        self._settings = settings
+        self._name = name
+        self._now = now
+        self._owners: dict[Key, Owner] = {}
+        self.draining = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    async def handle(self, delivery: Delivery) -> None:  # noqa: C901  rules 1 to 4 in their order
+        """See the rules. Returning without an ack leaves the message to be delivered again."""
+        key, seq = delivery.key, delivery.seq
+        owner = self._owners.get(key)
+        if owner is not None and await owner.has_taken(seq):
+            await delivery.ack()
+            return
+        leader = delivery.count > 1
+        while True:
+            inbox = await self._bus.incarnation(key.cell)
+            last = await self._bus.head(key, leader=leader)
+            if last is None:
+                await delivery.nak(NOT_YET)
+                return
+            head = last.commit.head
+            claim = head.claim
+            if seq <= head.taken_in(inbox) and not (claim and claim.trigger == seq):
+                await delivery.ack()
+                return
+            if claim and claim.trigger != seq:
+                if not leader:
+                    fresh = await self._bus.head(key, leader=True)
+                    stale = fresh is not None and fresh.seq == last.seq and self._now() - head.updated > STALE
+                else:
+                    stale = self._now() - head.updated > STALE
+                if not stale:
+                    await delivery.nak(LATER)
+                    return
+            point("harness.before_claim")
+            try:
+                owner = await self._claim(delivery, last, inbox)
+            except Conflict:
+                leader = True
+                continue
+            except Unavailable:
+                return
+            if owner is not None:
+                await self._drive(owner, delivery)
+            else:
+                await delivery.ack()
+            return
+
+    async def _claim(self, delivery: Delivery, last: Stored, inbox: str) -> Owner | None:
+        """Append the claim and return its owner; None when the turn was closed instead.
+
+        Raises Conflict, Unavailable.
+        """
+        key, seq, head = delivery.key, delivery.seq, last.commit.head
+        config = await self._config(key, last)
+        mine = head.claim is not None and head.claim.trigger == seq
+        failures = head.claim.failures + 1 if head.claim and mine else 0
+        if failures >= TAKEOVERS:
+            await self._bus.append(key, self._closing(last, config, inbox, seq), last.seq)
+            log.warning("turn closed after repeated takeovers", session=key.session, trigger=seq)
+            return None
+        claim = Claim(id=new_id("clm"), by=self._name, trigger=seq, failures=failures)
+        if delivery.count > 1:
+            took = Took([], 0, (), progress=False)
+        else:
+            waiting = await self._bus.waiting(key, head.taken_in(inbox), upto=seq)
+            took = take(head, config, waiting)
+        taken = Taken(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
+        own = commit(last, took.events, by=self._name, now=self._now(), claim=claim, taken=taken)
+        stored = Stored(await self._bus.append(key, own, last.seq), own)
+        point("harness.claimed")
+        return Owner(
+            self._bus,
+            self._model,
+            self._settings,
+            key=key,
+            inbox=inbox,
+            claim=claim,
+            config=config,
+            last=stored,
+            name=self._name,
+            now=self._now,
+            draining=self.draining,
+        )
+
+    async def _drive(self, owner: Owner, delivery: Delivery) -> None:
+        self._owners[delivery.key] = owner
+        try:
+            await owner.run()
+            point("harness.released")
+        except Fenced:
+            log.info("claim lost", session=delivery.key.session)
+            return
+        except Unavailable:
+            log.warning("the log does not answer; the session is left to another", session=delivery.key.session)
+            return
+        except HandOver:
+            await delivery.nak()
+            return
+        finally:
+            if self._owners.get(delivery.key) is owner:
+                del self._owners[delivery.key]
+            await owner.close()
+        await delivery.ack()
+
+    async def _config(self, key: Key, last: Stored) -> ev.SessionConfig:
+        """The valid configuration of the session: in the commit that the head names."""
+        at = last.commit.head.config or last.seq
+        stored = last if at == last.seq else await self._bus.get(key, at)
+        events = stored.commit.events if stored else []
+        config = next((e for e in events if isinstance(e, ev.SessionConfig)), None)
+        if config is None and stored is last:  # large ones travel as a blob, which `head` does not fetch
+            fetched = await self._bus.get(key, at)
+            config = next(
+                (e for e in (fetched.commit.events if fetched else []) if isinstance(e, ev.SessionConfig)), None
+            )
+        if config is None:
+            raise Unavailable(f"the configuration of {key.session} cannot be read")
+        return config
+
+    def _closing(self, last: Stored, config: ev.SessionConfig, inbox: str, seq: int) -> Commit:
+        """Rule 4 at the limit: the inputs are taken unread, the turn ends with an error, the claim is gone."""
+        head: Head = last.commit.head
+        text = "The turn was given up: every harness that worked on it stopped before it got anywhere."
+        stop = ev.StopReason("retries_exhausted")
+        events = idle(head, config, stop, now=self._now(), error=error("unknown_error", text, "exhausted"), close=True)
+        taken = Taken(inbox, max(seq, head.taken_in(inbox)))
+        return commit(last, events, by=self._name, now=self._now(), claim=None, taken=taken)

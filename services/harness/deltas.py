@@ -1,0 +1,58 @@
+"""Token deltas to whoever watches: best effort, coalesced, stored nowhere."""
+
+import asyncio
+
+import msgspec
+
+from services.bus import subjects
+from services.bus.api import Bus
+from services.bus.commands import Delta
+from services.bus.ids import Key, new_id
+from services.harness.models import Begun, Text
+from services.process.faults import point
+
+PACE = 0.015
+"""Seconds between two messages at the least; the first delta goes out at once."""
+
+_KINDS = {"text": "agent.message", "thinking": "agent.thinking", "redacted_thinking": "agent.thinking"}
+
+
+class Deltas:
+    """The pieces of one answer: gives its blocks their event ids, remembers the text so far, publishes it."""
+
+    def __init__(self, bus: Bus, key: Key, *, quiet: bool = False) -> None:
+        self._bus = bus
+        self._subject = subjects.delta(key)
+        self._quiet = quiet
+        self._pending: list[Delta] = []
+        self._last = -PACE
+        self.ids: dict[int, str] = {}
+        """Event ids announced for the blocks of the answer, by index."""
+        self.texts: dict[int, str] = {}
+        """What was shown of each text block."""
+
+    async def add(self, piece: Begun | Text) -> None:
+        """Take the next piece; publishes now, or with one of the next pieces."""
+        if isinstance(piece, Begun):
+            kind = _KINDS.get(piece.type)
+            if kind is None:
+                return
+            self.ids[piece.index] = new_id("sevt")
+            self._pending.append(Delta(self.ids[piece.index], kind, start=True))
+            if piece.type == "text":
+                return  # goes out with its first text, so that an empty block is never announced alone
+        else:
+            self.texts[piece.index] = self.texts.get(piece.index, "") + piece.text
+            if (event := self.ids.get(piece.index)) is not None and piece.text:
+                self._pending.append(Delta(event, "agent.message", 0, piece.text))
+            point("harness.in_stream")
+        now = asyncio.get_running_loop().time()
+        if now - self._last >= PACE:
+            self._last = now
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Publish what is held back."""
+        pending, self._pending = self._pending, []
+        if pending and not self._quiet:
+            await self._bus.publish(self._subject, msgspec.json.encode(pending))

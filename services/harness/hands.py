@@ -1,0 +1,72 @@
+"""The hands of a session as the harness sees them: provision, execute, cancel over the bus (rules 12, 13, 15, 18).
+
+Nothing here waits for a result: results arrive in the session's inbox.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from services.bus import subjects
+from services.bus.api import Bus
+from services.bus.commands import Answer, Cancel, Execute, Provision, Provisioned
+from services.bus.errors import BusError, NoResponders, Refused
+from services.bus.head import Sandbox
+from services.bus.ids import Key
+
+ASK = 2.0
+"""Seconds to wait for a worker's answer before it is asked again."""
+
+PROVISION = 60.0
+"""Seconds a sandbox may take to be made."""
+
+Said = Literal["accepted", "refused", "cancelled", "gone", "done", "silent"]
+
+
+class Hands:
+    """Requests to sandbox workers on behalf of one session."""
+
+    def __init__(self, bus: Bus, key: Key) -> None:
+        self._bus = bus
+        self._key = key
+
+    async def provision(self, environment: dict[str, Any]) -> Provisioned:
+        """The session's sandbox, made if there is none. Raises NoResponders, Unavailable."""
+        ask = Provision(tenant=self._key.tenant, session=self._key.session, environment=environment)
+        raw = await self._bus.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=PROVISION)
+        return _decoded(raw, Provisioned)
+
+    async def execute(self, sandbox: Sandbox, call: str, name: str, arguments: dict[str, Any]) -> Said:
+        """Have the call run in that sandbox; `silent`: no answer, ask again."""
+        ask = Execute(
+            tenant=self._key.tenant,
+            session=self._key.session,
+            call=call,
+            generation=sandbox.generation,
+            name=name,
+            input=arguments,
+        )
+        return await self._say(subjects.execute(sandbox.worker), msgspec.json.encode(ask))
+
+    async def cancel(self, sandbox: Sandbox, call: str) -> Said:
+        """Have the call killed, or refused for ever."""
+        ask = Cancel(tenant=self._key.tenant, session=self._key.session, call=call, generation=sandbox.generation)
+        return await self._say(subjects.cancel(sandbox.worker), msgspec.json.encode(ask))
+
+    async def _say(self, subject: str, data: bytes) -> Said:
+        try:
+            return _decoded(await self._bus.request(subject, data, timeout=ASK), Answer).answer
+        except NoResponders:
+            return "gone"
+        except BusError:
+            return "silent"
+
+
+T = Any
+
+
+def _decoded(raw: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.MsgspecError:
+        raise Refused("the worker's answer is not of the agreed form") from None

@@ -1,0 +1,62 @@
+"""The harness process: wiring only."""
+
+import asyncio
+import os
+import socket
+import time
+from pathlib import Path
+
+import structlog
+
+from services.bus.client import connect
+from services.harness.claims import Claims
+from services.harness.models import MODELS, Endpoint
+from services.harness.settings import HarnessSettings
+from services.process import logs, telemetry
+from services.process.health import Health
+from services.process.settings import BadSettings, load
+
+log = structlog.get_logger()
+
+
+def now() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+def endpoint(settings: HarnessSettings) -> Endpoint:
+    """Where the model is, with its key. Raises BadSettings when the key file cannot be read."""
+    try:
+        key = Path(settings.model_key_file).read_text().strip() if settings.model_key_file else ""
+    except OSError:
+        raise BadSettings(f"HOLDFAST_MODEL_KEY_FILE: cannot read {settings.model_key_file}") from None
+    return Endpoint(base_url=settings.model_base_url, key=key or "none", silence=settings.model_silence)
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Drive sessions until `stop`, then hand over what is in hand."""
+    settings = load(HarnessSettings)
+    name = settings.name or f"harness-{socket.gethostname()}-{os.getpid()}"
+    logs.setup("harness", settings.log_level)
+    telemetry.setup("harness")
+    if settings.model not in MODELS:
+        raise BadSettings(f"HOLDFAST_MODEL: one of {', '.join(MODELS)}")
+    model = MODELS[settings.model](endpoint(settings))
+    health = Health("harness")
+    bus = await connect(settings, name=name)
+    claims = Claims(bus, model, settings, name=name, now=now)
+    try:
+        async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
+            tasks.create_task(_drain(stop, claims))
+            await bus.incarnation(settings.cell)
+            health.set("bus", True)
+            log.info("ready", name=name, model=settings.model_base_url)
+            await bus.consume(settings.cell, claims.handle, stop, limit=settings.sessions)
+    finally:
+        await model.close()
+        await bus.close()
+
+
+async def _drain(stop: asyncio.Event, claims: Claims) -> None:
+    await stop.wait()
+    claims.draining.set()

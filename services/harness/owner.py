@@ -1,0 +1,437 @@
+"""The owner of a session: one loop that takes inputs, decides, does, appends (rules 5 to 11).
+
+All it knows comes from the log; whatever it does is an append that the log refuses if anything moved. It may be killed
+between any two lines.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from msgspec.structs import replace
+
+from services.bus import events as ev
+from services.bus import subjects
+from services.bus.api import Bus, Subscription, Waiting
+from services.bus.commits import KEEP, Stored, Taken, commit
+from services.bus.errors import BusError, Conflict
+from services.bus.head import Claim, Head, advance
+from services.bus.ids import Key, new_id
+from services.bus.inputs import ClientInput, Nudge
+from services.harness import rest, step, take
+from services.harness.answer import clean, to_events
+from services.harness.ask import Ask, Asked
+from services.harness.calls import Calls
+from services.harness.context import ASK_SUMMARY, Contexts
+from services.harness.hands import Hands
+from services.harness.models import Answer, Model, ModelFailure, Request
+from services.harness.settings import HarnessSettings
+from services.harness.toolset import offered
+from services.process.faults import point
+
+log = structlog.get_logger()
+
+CATCH_UP = 20
+"""Reads at the leader before a log that moved but does not show how counts as unavailable."""
+
+
+class Fenced(Exception):
+    """Another claim has the session; this owner stops without an ack or a NAK."""
+
+
+class HandOver(Exception):
+    """The process is stopping; another replica goes on."""
+
+
+class _Moved(Exception):
+    """Something else was appended, the claim is still mine: decide again (rule 7)."""
+
+
+class Owner:
+    """Drives one session under one claim."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        model: Model,
+        settings: HarnessSettings,
+        *,
+        key: Key,
+        inbox: str,
+        claim: Claim,
+        config: ev.SessionConfig,
+        last: Stored,
+        name: str,
+        now: Callable[[], int],
+        draining: asyncio.Event,
+    ) -> None:
+        self._bus = bus
+        self._model = model
+        self._settings = settings
+        self._key = key
+        self._inbox = inbox
+        self._claim = claim
+        self._config = config
+        self._last = last
+        self._name = name
+        self._now = now
+        self._draining = draining
+        self._contexts = Contexts()
+        self._calls = Calls(Hands(bus, key), hold=settings.hold)
+        self._arrived = asyncio.Event()
+        self._interrupt = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._arrivals: Subscription | None = None
+
+    @property
+    def _head(self) -> Head:
+        return self._last.commit.head
+
+    # --- what deliveries of the same process ask ---
+
+    async def has_taken(self, seq: int) -> bool:
+        """Wait until this owner has taken that input and owes it nothing more; False when it ended before."""
+        while True:
+            head = self._head
+            if seq <= head.taken_in(self._inbox) and not (head.claim and head.claim.trigger == seq):
+                return True
+            if self._closed:
+                return False
+            await self._changed.wait()
+
+    async def close(self) -> None:
+        """Forget the session."""
+        self._closed = True
+        self._changed.set()
+        if self._arrivals is not None:
+            await self._arrivals.close()
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Drive until the claim is released. Raises Fenced, HandOver, Unavailable."""
+        self._arrivals = await self._bus.on_arrival(self._key, self._on_arrival)
+        await self._load()
+        while True:
+            try:
+                await self._take()
+                if await self._step():
+                    break
+            except _Moved:
+                continue
+        await self._snapshot(self._settings.snapshot_every)
+        await self._look_once_more()
+
+    def _on_arrival(self, waiting: Waiting) -> None:
+        self._arrived.set()
+        if _interrupts(waiting):
+            self._interrupt.set()
+
+    async def _load(self) -> None:
+        """The context: the last snapshot and what the log holds after it."""
+        entry = await self._bus.kv_get("snap", subjects.snapshot_key(self._key))
+        self._contexts = Contexts.restore(entry.value if entry else None)
+        if self._contexts.seq > self._last.seq:
+            self._contexts = Contexts()
+        for attempt in range(CATCH_UP):
+            async for page in self._bus.pages(self._key, self._contexts.seq):
+                for stored in page:
+                    self._contexts.fold(stored)
+            if self._contexts.seq >= self._last.seq:
+                break
+            await asyncio.sleep(0.05 * attempt)
+        else:
+            raise BusError("the log ends before the claim")
+        self._config = self._contexts.config or self._config
+
+    async def _look_once_more(self) -> None:
+        """Rule 10, for speed only: correctness does not need it."""
+        try:
+            if await self._bus.waiting(self._key, self._taken()):
+                await self._bus.put_input(self._key, Nudge(id=new_id("ndg")))
+        except BusError as exc:
+            log.info("could not look once more", session=self._key.session, code=exc.code)
+
+    # --- appending ---
+
+    def _taken(self) -> int:
+        return self._head.taken_in(self._inbox)
+
+    async def _append(
+        self,
+        events: list[ev.Event],
+        *,
+        release: bool = False,
+        taken: Taken | None = None,
+        progress: bool = False,
+    ) -> None:
+        """Rules 6, 7 and 9. Raises _Moved when the log had moved on under the same claim, Fenced under another."""
+        if release and self._taken() < self._claim.trigger:
+            taken = Taken(self._inbox, self._claim.trigger)
+        if progress and self._claim.failures:
+            self._claim = replace(self._claim, failures=0)
+        claim = None if release else (self._claim if self._claim != self._head.claim else KEEP)
+        made = commit(self._last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
+        try:
+            seq = await self._bus.append(self._key, made, self._last.seq)
+        except Conflict:
+            await self._catch_up()
+            raise _Moved from None
+        self._fold(Stored(seq, made))
+
+    def _fold(self, stored: Stored) -> None:
+        self._contexts.fold(stored)
+        self._config = self._contexts.config or self._config
+        self._last = stored
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _catch_up(self) -> None:
+        before = self._last.seq
+        for attempt in range(CATCH_UP):
+            for stored in await self._bus.read(self._key, before, leader=True):
+                self._fold(stored)
+            if self._last.seq > before:
+                break
+            await asyncio.sleep(0.05 * attempt)
+        claim = self._head.claim
+        if claim is None or claim.id != self._claim.id:
+            raise Fenced
+        self._claim = claim
+
+    # --- steps ---
+
+    async def _take(self) -> None:
+        """Rule 5: append what waits above `taken`."""
+        self._arrived.clear()
+        self._interrupt.clear()
+        behind = self._taken() < self._claim.trigger
+        waiting = await self._bus.waiting(self._key, self._taken(), upto=self._claim.trigger if behind else 0)
+        if not waiting:
+            return
+        took = take.take(self._head, self._config, waiting)
+        await self._append(took.events, taken=Taken(self._inbox, took.seq, took.ids), progress=took.progress)
+        if took.progress:
+            point("harness.result_taken")
+
+    async def _step(self) -> bool:
+        """Decide and do; True when the claim was released."""
+        fresh = self._contexts.threads[""].fresh // 4
+        what = step.decide(self._head, now=self._now(), fresh_tokens=fresh, limits=self._settings.limits())
+        if self._draining.is_set() and not isinstance(what, step.Rest | step.RunTools):
+            raise HandOver
+        match what:
+            case step.Rest():
+                return await self._rest(what)
+            case step.Interrupt():
+                return await self._interrupted()
+            case step.Abandon():
+                await self._append(rest.close_request(self._head, stop="abandoned"))
+            case step.RunTools():
+                return await self._run_tools()
+            case step.Resume():
+                await self._append(take.running(self._config))
+            case step.Sleep(until=until):
+                await self._wait((until - self._now()) / 1e6)
+            case step.Compact():
+                return await self._compact()
+            case step.CallModel():
+                return await self._call_model()
+        return False
+
+    async def _rest(self, what: step.Rest) -> bool:
+        events = rest.idle(self._head, self._config, what.stop, now=self._now(), error=what.error) if what.stop else []
+        point("harness.before_release")
+        await self._append(events, release=True)
+        return True
+
+    async def _idle(self, events: list[ev.Event], *, progress: bool = False) -> bool:
+        """Append events that end in idle, and let go in the same commit when nothing is left to do."""
+        after = advance(self._head, events, self._now())
+        waiting = await self._bus.waiting(self._key, self._taken())
+        release = not waiting and not after.primary.todo and not after.calls
+        await self._append(events, release=release, progress=progress)
+        return release
+
+    async def _wait(self, seconds: float) -> None:
+        """Until an input arrives, the process is to stop, or the time is over."""
+        await first(seconds, self._arrived, self._draining)
+
+    # --- tools ---
+
+    async def _run_tools(self) -> bool:
+        head = self._head
+        ready = [c for c in head.calls if c.state == "ready"]
+        if any(not c.generation for c in ready):
+            await self._append(await self._calls.provide(head, self._config))
+            return False
+        events = await self._calls.send(head, ready, self._contexts.threads[""])
+        if events:
+            await self._append(events, progress=True)
+            return False
+        point("harness.dispatched")
+        if self._calls.all_accepted(ready):
+            if self._draining.is_set() or self._calls.held_long_enough():
+                await self._append([], release=True)
+                return True
+        elif self._draining.is_set():
+            raise HandOver
+        await self._wait(self._calls.pause(ready))
+        return False
+
+    async def _interrupted(self) -> bool:
+        """Rule 18: first the workers refuse the calls for ever, then they are closed."""
+        await self._calls.cancel_all(self._head)
+        stop = ev.StopReason("end_turn")
+        return await self._idle(rest.idle(self._head, self._config, stop, now=self._now(), close=True))
+
+    # --- the model ---
+
+    def _request(self, *, summary: bool = False) -> Request:
+        agent = self._config.agent
+        messages = self._contexts.threads[""].messages()
+        if summary:
+            ask: ev.Block = {"type": "text", "text": ASK_SUMMARY}
+            messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], ask]}
+        return Request(
+            model=agent["model"],
+            system=agent.get("system"),
+            messages=messages,
+            tools=offered(agent),
+            max_tokens=self._settings.max_tokens,
+            may_call=not summary,
+        )
+
+    async def _ask(self, request: Request, *, quiet: bool = False) -> Asked:
+        ask = Ask(self._bus, self._key, self._model, request, quiet=quiet)
+        due = self._snapshot(self._settings.snapshot_every * 5)
+        _, asked = await asyncio.gather(
+            due, ask.run(self._interrupt, self._waits_interrupt, self._draining, self._settings.drain_timeout)
+        )
+        if asked.handed_over:
+            raise HandOver
+        return asked
+
+    async def _waits_interrupt(self) -> bool:
+        """Whether an interrupt lies in the inbox: arrivals are heard at most once, so it is looked for as well."""
+        return any(_interrupts(w) for w in await self._bus.waiting(self._key, self._taken()))
+
+    async def _call_model(self) -> bool:
+        span = ev.ModelRequestStart(id=new_id("sevt"))
+        request = self._request()
+        await self._append([span])
+        point("harness.before_model")
+        asked = await self._ask(request)
+        if asked.failure is not None:
+            return await self._model_failed(asked.failure, span.id)
+        if asked.answer is None:
+            await self._append(self._partial(asked, span.id))
+            return False
+        events = to_events(asked.answer, agent=self._config.agent, request=span.id, ids=asked.ids)
+        if asked.answer.stop == "refusal":
+            return await self._refused(events, asked.answer)
+        await self._append(events, progress=True)
+        point("harness.answered")
+        return False
+
+    def _partial(self, asked: Asked, span: str) -> list[ev.Event]:
+        """What was shown before an interrupt stays said."""
+        events: list[ev.Event] = []
+        for index, text in sorted(asked.texts.items()):
+            if (shown := clean(text)).strip():
+                block = {"type": "text", "text": shown}
+                events.append(ev.AgentMessage(id=asked.ids[index], request=span, content=[block]))
+        end = ev.ModelRequestEnd(
+            id=new_id("sevt"), model_request_start_id=span, model_usage=asked.usage, stop="interrupted"
+        )
+        return [*events, end]
+
+    async def _refused(self, events: list[ev.Event], answer: Answer) -> bool:
+        known: dict[str, Any] = answer.details or {}
+        details = {"type": "refusal", "category": known.get("category"), "explanation": known.get("explanation")}
+        after = advance(self._head, events, self._now())
+        stop = ev.StopReason("refusal")
+        events += rest.idle(after, self._config, stop, now=self._now(), details=details)
+        return await self._idle(events, progress=True)
+
+    async def _compact(self) -> bool:
+        span = ev.ModelRequestStart(id=new_id("sevt"), purpose="compaction")
+        request = self._request(summary=True)
+        await self._append([span])
+        asked = await self._ask(request, quiet=True)
+        if asked.failure is not None:
+            return await self._model_failed(replace_too_long(asked.failure), span.id)
+        if asked.answer is None:
+            await self._append([self._partial(asked, span.id)[-1]])
+            return False
+        summary = clean("\n".join(b["text"] for b in asked.answer.blocks if b.get("type") == "text")).strip()
+        if not summary:
+            failure = ModelFailure("model_request_failed_error", "The summary came back empty.", retryable=True)
+            return await self._model_failed(failure, span.id)
+        end = ev.ModelRequestEnd(
+            id=new_id("sevt"), model_request_start_id=span.id, model_usage=asked.answer.usage, stop="compaction"
+        )
+        await self._append([end, ev.AgentContextCompacted(id=new_id("sevt"), summary=summary)], progress=True)
+        return False
+
+    async def _model_failed(self, failure: ModelFailure, span: str) -> bool:
+        """Retry later, compact, or give the turn up; each is told in the log."""
+        state = self._head.primary
+        ended: list[ev.Event] = rest.close_request(self._head, stop="failed")
+        if failure.too_long and state.compactions < self._settings.limits().compactions:
+            await self._append(ended)
+            return await self._compact()
+        attempts = state.errors + 1
+        if not failure.retryable or attempts >= self._settings.model_attempts:
+            error = step.error(failure.kind, str(failure), "exhausted")
+            after = advance(self._head, ended, self._now())
+            stop = ev.StopReason("retries_exhausted")
+            return await self._idle([*ended, *rest.idle(after, self._config, stop, now=self._now(), error=error)])
+        wait = min(self._settings.retry_first * 2.0 ** (attempts - 1), self._settings.retry_most)
+        wait = max(failure.retry_after, wait * random.uniform(0.8, 1.2))  # noqa: S311  jitter, not a secret
+        log.info("model request failed", session=self._key.session, span=span, kind=failure.kind, retry_in=wait)
+        name, thread = str(self._config.agent["name"]), self._config.primary_thread
+        await self._append(
+            [
+                *ended,
+                ev.SessionError(id=new_id("sevt"), error=step.error(failure.kind, str(failure), "retrying")),
+                ev.ThreadStatusRescheduled(id=new_id("sevt"), agent_name=name, session_thread_id=thread),
+                ev.SessionStatusRescheduled(id=new_id("sevt"), retry_at=self._now() + int(wait * 1e6)),
+            ]
+        )
+        return False
+
+    # --- snapshots ---
+
+    async def _snapshot(self, every: int) -> None:
+        """Write the context if it has grown by `every` events; losing one costs only reading."""
+        if self._contexts.count - self._contexts.snapshot_count < every:
+            return
+        try:
+            await self._bus.kv_put("snap", subjects.snapshot_key(self._key), self._contexts.snapshot())
+        except BusError as exc:
+            log.info("no snapshot", session=self._key.session, code=exc.code)
+        self._contexts.snapshot_count = self._contexts.count
+
+
+def _interrupts(waiting: Waiting) -> bool:
+    given = waiting.input
+    return isinstance(given, ClientInput) and any(isinstance(e, ev.UserInterrupt) for e in given.events)
+
+
+def replace_too_long(failure: ModelFailure) -> ModelFailure:
+    """A summary that does not fit either cannot be helped by another summary."""
+    return ModelFailure(failure.kind, str(failure), retryable=failure.retryable, retry_after=failure.retry_after)
+
+
+async def first(seconds: float, *events: asyncio.Event) -> None:
+    """Return when one of the events is set, or after `seconds`."""
+    tasks = [asyncio.create_task(e.wait()) for e in events]
+    try:
+        await asyncio.wait(tasks, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
