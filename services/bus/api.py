@@ -113,6 +113,15 @@ class Log(Protocol):
         """
         ...
 
+    def follow(self, cell: str, after: int = 0) -> AsyncIterator[list[tuple[Key, Stored]]]:
+        """Every commit of every session of the cell above stream sequence `after`, in stream order, in batches, then live.
+
+        Without gap or repetition, and without end. Blobs are not fetched: large events stay `events.Blob`. A message that
+        is no commit of ours is logged and left out. An empty batch says that everything stored so far has been yielded;
+        it comes at least once, and again when nothing came for some seconds.
+        """
+        ...
+
 
 class Inbox(Protocol):
     async def put_input(self, key: Key, value: AnyInput) -> int:
