@@ -86,6 +86,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
             "deny_delete": True,
             "allow_msg_ttl": True,
             "subject_delete_marker_ttl": 1 * SECOND,
+            "republish": {"src": f"$KV.{bucket}.>", "dest": f"kv.{bucket}.>"},
         }
         for bucket in BUCKETS
     ]

@@ -85,3 +85,8 @@ VAULT_ADMIN = "vault.req.admin"
 
 VAULT_KEY = "vault.req.key"
 """Answers the vault's public key; queue group `vault`."""
+
+
+def bucket_changes(bucket: str, match: str) -> str:
+    """The republished copy of a bucket: its keys that match the pattern."""
+    return f"kv.{_token(bucket)}.{match}"

@@ -1,0 +1,44 @@
+"""Trying again what is safe to repeat, until a deadline."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from services.bus.errors import Unavailable
+from services.bus.nats_link import Link
+
+T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds a read or a repeatable write keeps trying: longer than the election of a new leader."""
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.5
+
+
+class Pauses:
+    """Waits between attempts: short at first, then longer, never past the deadline. Raises Unavailable at the deadline."""
+
+    def __init__(self, link: Link, within: float) -> None:
+        self._link = link
+        self.deadline = asyncio.get_running_loop().time() + within
+        self._next = _FIRST_PAUSE
+
+    async def wait(self, why: Unavailable) -> None:
+        left = self.deadline - asyncio.get_running_loop().time()
+        if left <= self._next:
+            raise why
+        await asyncio.sleep(self._next)
+        self._next = min(self._next * 2, _LONGEST_PAUSE)
+        await self._link.up(self.deadline)
+
+
+async def patiently(link: Link, attempt: Callable[[], Awaitable[T]], *, within: float = PATIENCE) -> T:
+    """The result of `attempt`, called again each time it raises Unavailable, for `within` seconds."""
+    pauses: Pauses | None = None
+    while True:
+        try:
+            return await attempt()
+        except Unavailable as why:
+            pauses = pauses or Pauses(link, within)
+            await pauses.wait(why)
