@@ -5,12 +5,14 @@ whose input is no object or was cut off, whose tool is not offered, or whose inp
 result in the same commit, so that every `tool_use` can be replayed with its `tool_result`.
 """
 
+import re
 from typing import Any
 
 import msgspec
 
 from services.bus import events as ev
 from services.bus.ids import new_id
+from services.harness.clean import clean
 from services.harness.models import Answer
 from services.harness.take import failed
 from services.harness.toolset import permission
@@ -20,20 +22,8 @@ MAX_INPUT = 4 * 1024 * 1024
 
 MAX_NAME = 128
 
-
-def clean(value: Any) -> Any:
-    """The same JSON value without NUL characters and lone surrogates, keys included."""
-    match value:
-        case str():
-            if "\0" in value or not value.isascii():
-                value = value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-            return value
-        case list():
-            return [clean(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
-        case dict():
-            return {clean(k): clean(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
-        case _:
-            return value
+_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+"""The API refuses a replayed call whose name has anything else."""
 
 
 def to_events(answer: Answer, *, agent: dict[str, Any], request: str, ids: dict[int, str]) -> list[ev.Event]:
@@ -80,14 +70,14 @@ def _text(block: ev.Block, request: str, event_id: str | None) -> ev.AgentMessag
 
 def _call(block: ev.Block, agent: dict[str, Any], request: str) -> tuple[ev.Event, str]:
     """The call, and why it cannot run (empty: it can)."""
-    name = clean(str(block.get("name") or ""))[:MAX_NAME] or "unnamed"
+    name = _NOT_IN_A_NAME.sub("_", str(block.get("name") or "unnamed"))[:MAX_NAME]
     given: Any = block.get("input")
     why = ""
+    arguments: dict[str, Any] = clean(given) if isinstance(given, dict) else {}
     if not isinstance(given, dict):
-        given, why = {}, "The input of this call was cut off or is no JSON object. Send the call again, complete."
-    elif len(msgspec.json.encode(given)) > MAX_INPUT:
-        given, why = {}, f"The input of this call is larger than {MAX_INPUT} bytes. Split it."
-    arguments: dict[str, Any] = clean(given)
+        why = "The input of this call was cut off or is no JSON object. Send the call again, complete."
+    elif len(msgspec.json.encode(arguments)) > MAX_INPUT:
+        arguments, why = {}, f"The input of this call is larger than {MAX_INPUT} bytes. Split it."
     event_id = new_id("sevt")
     allowed = permission(agent, name)
     if allowed == "client" and not why:

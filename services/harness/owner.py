@@ -21,9 +21,10 @@ from services.bus.head import Claim, Head, advance
 from services.bus.ids import Key, new_id
 from services.bus.inputs import ClientInput, Nudge
 from services.harness import rest, step, take
-from services.harness.answer import clean, to_events
+from services.harness.answer import to_events
 from services.harness.ask import Ask, Asked
 from services.harness.calls import Calls
+from services.harness.clean import clean
 from services.harness.context import ASK_SUMMARY, Contexts
 from services.harness.hands import Hands
 from services.harness.models import Answer, Model, ModelFailure, Request

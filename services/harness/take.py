@@ -9,6 +9,7 @@ from services.bus.api import Waiting
 from services.bus.head import Call, Head, advance, waits_for_client
 from services.bus.ids import new_id
 from services.bus.inputs import CallResult, ClientInput
+from services.harness.clean import result_blocks
 
 INTERRUPTED = "The execution was interrupted before it was completed. Try again if it is still needed."
 LOST = "The sandbox was lost, so this call did not finish. Its processes are gone; the files of /workspace are kept."
@@ -126,7 +127,10 @@ def _result(head: Head, result: CallResult) -> list[ev.Event]:
     if call is None or call.state != "ready" or call.generation != result.generation:
         return []
     own = ev.AgentToolResult(
-        id=new_id("sevt"), tool_use_id=call.id, content=result.content, is_error=result.is_error or None
+        id=new_id("sevt"),
+        tool_use_id=call.id,
+        content=result_blocks(result.content),
+        is_error=result.is_error or None,
     )
     if not result.lost:
         return [own]

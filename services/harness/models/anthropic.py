@@ -176,7 +176,7 @@ class _Reader:
             return given if isinstance(given, dict) else None  # pyright: ignore[reportUnknownVariableType]
         try:
             return msgspec.json.decode("".join(parts).encode(), type=dict[str, Any])
-        except (msgspec.MsgspecError, UnicodeEncodeError):
+        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
             return None
 
 

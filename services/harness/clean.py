@@ -1,0 +1,27 @@
+"""JSON values made fit for the log: what cannot be encoded or replayed is taken out before it is stored. Pure."""
+
+from typing import Any
+
+from services.bus.events import Block
+
+_RESULT_BLOCKS = ("text", "image", "document", "search_result")
+
+
+def clean(value: Any) -> Any:
+    """The same JSON value without NUL characters and lone surrogates, keys included."""
+    match value:
+        case str():
+            if "\0" in value or not value.isascii():
+                value = value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+            return value
+        case list():
+            return [clean(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+        case dict():
+            return {clean(k): clean(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return value
+
+
+def result_blocks(content: list[Block] | None) -> list[Block]:
+    """The content of a tool result: only blocks that the model may be shown, cleaned."""
+    return [clean(b) for b in content or [] if b.get("type") in _RESULT_BLOCKS]

@@ -1,0 +1,174 @@
+"""The context: whatever the log holds, the request made from it is one the Messages API accepts."""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.bus import events as ev
+from services.bus.commits import Stored, commit
+from services.cli.scripted.validate import Refused, check, sign
+from services.harness.answer import to_events
+from services.harness.clean import clean, result_blocks
+from services.harness.context import NO_RESULT, Context, Contexts, with_cache_marks
+from services.harness.models import Answer
+
+AGENT: dict[str, Any] = {
+    "name": "tester",
+    "model": {"id": "scripted"},
+    "tools": [
+        {"type": "agent_toolset_20260401", "default_config": {"enabled": True}, "configs": []},
+        {"type": "custom", "name": "ask_client", "description": "d", "input_schema": {"type": "object"}},
+    ],
+}
+
+texts = st.text(max_size=20) | st.sampled_from(["", " ", "\n", "a\0b", "\ud800x", "plain"])
+blocks = st.one_of(
+    st.builds(lambda t: {"type": "text", "text": t}, texts),
+    st.builds(lambda t: {"type": "thinking", "thinking": clean(t), "signature": sign(clean(t))}, texts),
+    st.builds(
+        lambda i, n, v: {"type": "tool_use", "id": f"toolu_{i}", "name": n, "input": v},
+        st.integers(0, 3),
+        st.sampled_from(["bash", "read", "ask_client", "nonsense", "web_search", "", "a b/é\0"]),
+        st.one_of(st.none(), st.dictionaries(texts, texts, max_size=2), st.just([1]), st.just("x")),
+    ),
+)
+answers = st.builds(
+    lambda b, s: Answer(b, s, ev.ModelUsage(1, 1)),
+    st.lists(blocks, max_size=4),
+    st.sampled_from(["end_turn", "tool_use", "max_tokens", "refusal"]),
+)
+results = st.lists(st.builds(lambda t: {"type": "text", "text": t}, texts), max_size=2)
+said = st.lists(st.builds(lambda t: {"type": "text", "text": t}, texts), min_size=1, max_size=2)
+steps = st.lists(
+    st.one_of(
+        answers,
+        st.tuples(st.just("user"), said),
+        st.tuples(st.just("result"), results, st.booleans()),
+        st.tuples(st.just("compact"), st.text(min_size=1, max_size=5)),
+        st.just(("interrupt",)),
+    ),
+    max_size=25,
+)
+
+
+def log_of(plan: list[Any]) -> list[ev.Event]:
+    """Events as the harness writes them, in an order that no healthy session would have."""
+    number = itertools.count()
+    events: list[ev.Event] = [ev.UserMessage(id="u", content=[{"type": "text", "text": "begin"}])]
+    calls: list[ev.Event] = []
+    for step in plan:
+        if isinstance(step, Answer):
+            made = to_events(step, agent=AGENT, request=f"r{next(number)}", ids={})
+            calls += [e for e in made if isinstance(e, ev.AgentToolUse | ev.AgentCustomToolUse)]
+            events += made
+        elif step[0] == "user":
+            events.append(ev.UserMessage(id=f"u{next(number)}", content=clean(step[1])))
+        elif step[0] == "result" and calls:
+            call = calls.pop()
+            kind = ev.AgentToolResult if isinstance(call, ev.AgentToolUse) else None
+            name = f"t{next(number)}"
+            if kind:
+                events.append(kind(id=name, tool_use_id=call.id, content=result_blocks(step[1]), is_error=step[2]))
+            else:
+                events.append(ev.UserCustomToolResult(id=name, custom_tool_use_id=call.id, content=clean(step[1])))
+        elif step[0] == "compact":
+            events.append(ev.AgentContextCompacted(id=f"c{next(number)}", summary=clean(step[1])))
+        else:
+            events.append(ev.UserInterrupt(id=f"i{next(number)}"))
+    return events
+
+
+def body(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"model": "scripted", "max_tokens": 10, "messages": messages, "thinking": {"type": "adaptive"}}
+
+
+@given(steps)
+@settings(max_examples=400, deadline=None)
+def test_any_log_replays_as_a_valid_request(plan: list[Any]) -> None:
+    context = Context(items=[])
+    for event in log_of(plan):
+        context.add(event)
+        try:
+            check(body(with_cache_marks(context.messages())))
+        except Refused as exc:
+            pytest.fail(f"{exc}: {context.messages()}")
+
+
+@given(steps, st.integers(0, 24))
+@settings(max_examples=100, deadline=None)
+def test_a_snapshot_goes_on_where_the_log_was_cut(plan: list[Any], cut: int) -> None:
+    log: list[Stored] = []
+    for event in log_of(plan):
+        last = log[-1] if log else None
+        log.append(Stored(len(log) + 1, commit(last, [event], by="test", now=0)))
+    whole, first = Contexts(), Contexts()
+    for stored in log:
+        whole.fold(stored)
+    for stored in log[:cut]:
+        first.fold(stored)
+    second = Contexts.restore(first.snapshot())
+    for stored in log:  # what the snapshot holds already is passed over
+        second.fold(stored)
+    assert second.threads[""].messages() == whole.threads[""].messages()
+    assert (second.seq, second.count) == (whole.seq, whole.count)
+
+
+def test_a_message_sent_while_a_call_was_open_follows_its_result() -> None:
+    call = ev.AgentToolUse(id="c1", request="r", name="bash", input={"command": "ls"})
+    late = ev.UserMessage(id="u2", content=[{"type": "text", "text": "also this"}])
+    done = ev.AgentToolResult(id="t", tool_use_id="c1", content=[{"type": "text", "text": "out"}])
+    context = Context(items=[])
+    for event in (ev.UserMessage(id="u1", content=[{"type": "text", "text": "go"}]), call, late, done):
+        context.add(event)
+    last = context.messages()[-1]["content"]
+    assert [b["type"] for b in last] == ["tool_result", "text"]
+
+
+def test_a_call_without_a_result_is_answered_for_the_model() -> None:
+    context = Context(items=[])
+    context.add(ev.UserMessage(id="u1", content=[{"type": "text", "text": "go"}]))
+    context.add(ev.AgentToolUse(id="c1", request="r", name="bash", input={}))
+    result = context.messages()[-1]["content"][0]
+    assert (result["tool_use_id"], result["content"], result["is_error"]) == ("c1", NO_RESULT, True)
+
+
+def test_compaction_keeps_what_was_not_answered_yet() -> None:
+    context = Context(items=[])
+    for event in (
+        ev.UserMessage(id="u1", content=[{"type": "text", "text": "first"}]),
+        ev.AgentMessage(id="m1", request="r", content=[{"type": "text", "text": "answer"}]),
+        ev.UserMessage(id="u2", content=[{"type": "text", "text": "second"}]),
+        ev.AgentContextCompacted(id="k", summary="SUMMARY"),
+    ):
+        context.add(event)
+    (message,) = context.messages()
+    shown = [b["text"] for b in message["content"]]
+    assert shown[0].endswith("SUMMARY")
+    assert shown[1:] == ["second"]
+
+
+def test_a_cut_or_unknown_call_is_logged_with_its_error() -> None:
+    answer = Answer(
+        [
+            {"type": "tool_use", "id": "a", "name": "bash", "input": None},
+            {"type": "tool_use", "id": "b", "name": "rm_rf", "input": {}},
+            {"type": "tool_use", "id": "c", "name": "bash", "input": {"command": "ls\0"}},
+        ],
+        "tool_use",
+        ev.ModelUsage(),
+    )
+    events = to_events(answer, agent=AGENT, request="r", ids={})
+    uses = [e for e in events if isinstance(e, ev.AgentToolUse)]
+    errors = {e.tool_use_id for e in events if isinstance(e, ev.AgentToolResult)}
+    assert [u.evaluated_permission for u in uses] == ["deny", "deny", "allow"]
+    assert errors == {uses[0].id, uses[1].id}
+    assert uses[2].input == {"command": "ls"}
+
+
+def test_a_refusal_keeps_no_tool_call() -> None:
+    answer = Answer([{"type": "tool_use", "id": "a", "name": "bash", "input": {}}], "refusal", ev.ModelUsage())
+    kinds = [ev.type_of(e) for e in to_events(answer, agent=AGENT, request="r", ids={})]
+    assert kinds == ["span.model_request_end"]
