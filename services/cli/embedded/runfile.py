@@ -1,0 +1,40 @@
+"""`run.json`: what a script needs to find and use a running stack. Mode 0600, because it holds the API key."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from services.cli.embedded.layout import write_private
+
+NAME: Final = "run.json"
+
+
+class RunFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A running stack. Written when it is ready, again whenever a process is restarted, removed when it stops."""
+
+    base_url: str
+    api_key: str
+    data: str
+    logs: str
+    nats_url: str
+    credentials: dict[str, str]
+    """Path of the NATS credentials of each user."""
+    supervisor: int
+    processes: dict[str, int]
+    """Process id of everything that runs now."""
+    health: dict[str, str]
+    """Base address of /healthz and /readyz of each service."""
+    version: str = ""
+
+
+def write(path: Path, run: RunFile) -> None:
+    write_private(path, msgspec.json.format(msgspec.json.encode(run), indent=2))
+
+
+def read(path: Path) -> RunFile | None:
+    """The stack that `path` tells of; None when there is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunFile)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,159 @@
+"""The embedded stack: nats-server, OpenBao and the four services as processes on loopback, state below one folder."""
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from services.cli.embedded import nats, openbao
+from services.cli.embedded.layout import USERS, Layout, write_private
+from services.cli.embedded.probes import http_ready, nats_ready
+from services.cli.embedded.runfile import RunFile
+from services.cli.supervisor import Program
+
+PROVISIONED: Final = "provisioned"
+"""Milestone: streams, buckets and the durable consumer are there."""
+
+NOT_FOR_CHILDREN: Final = ("HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL")
+PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What every service gets of the environment of `holdfast up`: no key of a model, no fault, no client's key."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in PASSED
+        or name.startswith("OTEL_")
+        or (name.startswith("HOLDFAST_") and not name.startswith(NOT_FOR_CHILDREN))
+    }
+
+
+class Stack:
+    """Everything that is decided before the first process starts. Raises Busy or Missing when it cannot run."""
+
+    def __init__(
+        self, layout: Layout, *, port: int, harnesses: int, sync: str, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self.layout = layout
+        self._environ = environ
+        self._common = child_environment(environ)
+        self.port = layout.fixed_port("edge", port)
+        self.nats_port = layout.port("nats")
+        self.bao_port = layout.port("bao")
+        self.harnesses = [f"harness-{n}" for n in range(1, harnesses + 1)]
+        services = ["session", *self.harnesses, "sandbox", "vault"]
+        self.health_ports = {name: layout.port(f"{name}-health") for name in services}
+        self.nats_url = f"nats://127.0.0.1:{self.nats_port}"
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.programs = [
+            self._nats(sync),
+            self._bao(layout.port("bao-cluster")),
+            self._session(),
+            *(self._harness(name) for name in self.harnesses),
+            self._service("sandbox", data_dir=layout.sandbox),
+            self._vault(),
+        ]
+        # Until every service has landed: start those that exist.
+        self.programs = [p for p in self.programs if p.name in ("nats", "bao") or find_spec(f"{p.argv[-1]}.__main__")]
+        layout.save()
+
+    @property
+    def has_model_key(self) -> bool:
+        return bool(self._environ.get("ANTHROPIC_API_KEY") or self._environ.get("HOLDFAST_MODEL_KEY_FILE"))
+
+    @property
+    def stop_order(self) -> list[list[str]]:
+        """The edge first, so that nothing new comes in; NATS last, so that everyone can say goodbye."""
+        return [["session"], self.harnesses, ["sandbox"], ["vault"], ["bao"], ["nats"]]
+
+    def run_file(self, pids: Mapping[str, int]) -> RunFile:
+        return RunFile(
+            base_url=self.base_url,
+            api_key=self.layout.api_key(),
+            data=str(self.layout.data),
+            logs=str(self.layout.logs),
+            nats_url=self.nats_url,
+            credentials={user: str(self.layout.nats_credentials(user)) for user in USERS},
+            supervisor=os.getpid(),
+            processes=dict(pids),
+            health={name: f"http://127.0.0.1:{port}" for name, port in self.health_ports.items()},
+            version=version("holdfast"),
+        )
+
+    def _nats(self, sync: str) -> Program:
+        config = nats.write_config(self.layout, self.nats_port, sync)
+        return Program(
+            name="nats",
+            argv=[nats.binary(), "--config", str(config)],
+            env={"PATH": self._common.get("PATH", "")},
+            log=self.layout.log("nats"),
+            probe=nats_ready(self.nats_port, nats.server_name(self.layout)),
+        )
+
+    def _bao(self, cluster_port: int) -> Program:
+        config = openbao.write_config(self.layout, self.bao_port, cluster_port)
+        return Program(
+            name="bao",
+            argv=[openbao.binary(), "server", "-config", str(config)],
+            env={"PATH": self._common.get("PATH", "")},
+            log=self.layout.log("bao"),
+            probe=http_ready(self.bao_port, "/v1/sys/health", openbao.trust(self.layout)),
+        )
+
+    def _session(self) -> Program:
+        self.layout.api_key()
+        return self._service(
+            "session", session_data=self.layout.session, port=self.port, api_key_file=self.layout.api_key_file
+        )
+
+    def _harness(self, name: str) -> Program:
+        extra: dict[str, object] = {"name": name}
+        if url := self._environ.get("ANTHROPIC_BASE_URL"):
+            extra["model_base_url"] = url
+        key = self._environ.get("ANTHROPIC_API_KEY")
+        if key:
+            write_private(self.layout.model_key_file, key.encode())
+            extra["model_key_file"] = self.layout.model_key_file
+        else:
+            self.layout.model_key_file.unlink(missing_ok=True)
+        return self._service("harness", name, **extra)
+
+    def _vault(self) -> Program:
+        return self._service(
+            "vault",
+            vault_url=f"https://127.0.0.1:{self.bao_port}",
+            vault_ca_file=openbao.certificate(self.layout),
+            vault_mount=openbao.MOUNT,
+            vault_auth=openbao.AUTH,
+            vault_role_id=openbao.ROLE_ID,
+            vault_secret_id_file=self.layout.secrets / "bao-vault.secret",
+        )
+
+    def _service(self, kind: str, label: str = "", **settings: object) -> Program:
+        """`settings` are fields of the service's settings; they win over the variables of the user."""
+        label = label or kind
+        fixed = {
+            "nats_url": self.nats_url,
+            "nats_credentials": self.layout.nats_credentials(kind),
+            "health_port": self.health_ports[label],
+        }
+        given = {f"HOLDFAST_{field.upper()}": str(value) for field, value in {**settings, **fixed}.items()}
+        fault = self._environ.get("HOLDFAST_FAULT_" + label.upper().replace("-", "_"))
+        return Program(
+            name=label,
+            argv=[sys.executable, "-P", "-m", f"services.{kind}"],
+            env={**self._common, **given},
+            log=self.layout.log(label),
+            probe=http_ready(self.health_ports[label]),
+            needs=(PROVISIONED,),
+            once={"HOLDFAST_FAULT": fault} if fault else {},
+        )
+
+
+def data_folder(data: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder given, else HOLDFAST_DATA, else `.holdfast` in the current folder."""
+    return data or Path(environ.get("HOLDFAST_DATA") or ".holdfast")

@@ -1,0 +1,226 @@
+"""Runs child processes: starts them when what they need is ready, restarts those that die, stops them in order.
+
+Each child is the leader of a process group of its own, dies with this process, and gets exactly the environment it is
+given. A group is killed only while its leader has not been reaped, so a number that was reused is never hit.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+BACKOFF_FIRST: Final = 0.1
+BACKOFF_MOST: Final = 5.0
+"""Seconds before a restart: doubled with each death, from the first to the most."""
+
+STABLE_AFTER: Final = 10.0
+"""Seconds of life after which a death counts as the first again."""
+
+DYING_AGAIN: Final = 3
+"""Deaths in a row after which the last lines of the log are shown."""
+
+PROBE_EVERY: Final = 0.02
+REFUSED: Final = 2
+"""Exit code of a process that will not start with these settings; restarting it would not help."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+"""Loaded before any fork: the child may only call what is already there."""
+
+Probe = Callable[[], Awaitable[bool]]
+
+
+class NotReady(Exception):
+    """A process did not become ready; the text says which, why, and where its log is."""
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `needs` are names of programs or milestones that must be ready first."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    log: Path
+    probe: Probe
+    needs: tuple[str, ...] = ()
+    once: Mapping[str, str] = {}
+    """Environment of the first start only."""
+    grace: float = 7.0
+    """Seconds between SIGTERM and SIGKILL."""
+
+
+def die_with_parent(parent: int) -> Callable[[], None]:
+    """To be called in the child: SIGKILL when the parent's thread ends, also if it has already ended."""
+
+    def arm() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return arm
+
+
+def last_lines(log: Path, count: int = 5, *, most: int = 4000) -> list[str]:
+    """The end of a log file; empty when it cannot be read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - most))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+class Child:
+    """One run of a program. `ended` is set when it has been reaped."""
+
+    def __init__(self, program: Program, extra: Mapping[str, str]) -> None:
+        loop = asyncio.get_running_loop()
+        with program.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  argv is ours, no shell
+                program.argv,
+                env={**program.env, **extra},
+                cwd=program.log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509  this process has one thread
+            )
+        self.pid = self._process.pid
+        self.started = time.monotonic()
+        self.ended = asyncio.Event()
+        self._pidfd = os.pidfd_open(self.pid)
+        loop.add_reader(self._pidfd, self._reap)
+
+    def _reap(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._kill_group()  # whatever it left behind; it is a zombie still, so the number is its own
+        self._process.wait()
+        self.ended.set()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    @property
+    def outcome(self) -> str:
+        code = self._process.returncode
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    @property
+    def refused(self) -> bool:
+        return self._process.returncode == REFUSED
+
+    async def stop(self, grace: float) -> None:
+        """SIGTERM, and SIGKILL to the group after `grace` seconds. Returns when it has been reaped."""
+        if not self.ended.is_set():
+            self._process.terminate()
+            # A frozen process takes its SIGTERM only once it runs again.
+            self._process.send_signal(signal.SIGCONT)
+        try:
+            async with asyncio.timeout(grace):
+                await self.ended.wait()
+        except TimeoutError:
+            self._kill_group()
+            await self.ended.wait()
+
+
+class Supervisor:
+    """All programs of one stack. `say` gets one line for each thing a person should know."""
+
+    def __init__(self, programs: Iterable[Program], *, say: Callable[[str], None], changed: Callable[[], None]) -> None:
+        self._programs = {program.name: program for program in programs}
+        self._say = say
+        self._changed = changed
+        self._ready: dict[str, asyncio.Event] = {name: asyncio.Event() for name in self._programs}
+        self._children: dict[str, Child] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.ready_at: dict[str, float] = {}
+        """Seconds from the start of each program to its first readiness."""
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return {name: child.pid for name, child in self._children.items() if not child.ended.is_set()}
+
+    def reached(self, milestone: str) -> None:
+        """Let what needs `milestone` go on."""
+        self._ready.setdefault(milestone, asyncio.Event()).set()
+
+    async def wait_for(self, *names: str) -> None:
+        for name in names:
+            await self._ready.setdefault(name, asyncio.Event()).wait()
+
+    async def start(self, within: float) -> None:
+        """Start everything and return when all are ready. Raises NotReady after `within` seconds or a refusal."""
+        for name, program in self._programs.items():
+            self._tasks[name] = asyncio.create_task(self._keep(program), name=f"keep-{name}")
+        waiting = asyncio.create_task(self.wait_for(*self._programs), name="all-ready")
+        try:
+            await asyncio.wait({waiting, *self._tasks.values()}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            for task in self._tasks.values():
+                if task.done():
+                    task.result()
+            if not waiting.done():
+                late = [name for name in self._programs if not self._ready[name].is_set()]
+                raise NotReady(f"not ready after {within:.0f} s: {', '.join(late)}\n{self._explain(late[0])}")
+        finally:
+            waiting.cancel()
+
+    async def failed(self) -> None:
+        """Return only when a program will not be restarted any more; raises its NotReady."""
+        done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def stop(self, order: Iterable[Iterable[str]]) -> None:
+        """Stop each group of programs after the one before it is gone; then whatever is left."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for group in (*order, tuple(self._children)):
+            children = [(self._programs[name], self._children.pop(name)) for name in group if name in self._children]
+            await asyncio.gather(*(child.stop(program.grace) for program, child in children))
+
+    def _explain(self, name: str) -> str:
+        log = self._programs[name].log
+        return "\n".join([*(f"  {line}" for line in last_lines(log)), f"  log: {log}"])
+
+    async def _keep(self, program: Program) -> None:
+        """Run `program` for ever, with a growing pause after each early death."""
+        await self.wait_for(*program.needs)
+        once: Mapping[str, str] = program.once
+        deaths = 0
+        while True:
+            child = self._children[program.name] = Child(program, once)
+            once = {}
+            self._changed()
+            await self._until_ready(program, child)
+            await child.ended.wait()
+            if child.refused:
+                raise NotReady(f"{program.name} refused to start:\n{self._explain(program.name)}")
+            deaths = 1 if time.monotonic() - child.started > STABLE_AFTER else deaths + 1
+            pause = min(BACKOFF_FIRST * 2 ** (deaths - 1), BACKOFF_MOST)
+            self._say(f"{program.name} died ({child.outcome}), restarting in {pause:.1f} s")
+            if deaths >= DYING_AGAIN:
+                self._say(self._explain(program.name))
+            await asyncio.sleep(pause)
+
+    async def _until_ready(self, program: Program, child: Child) -> None:
+        while not child.ended.is_set():
+            if await program.probe():
+                self.ready_at.setdefault(program.name, time.monotonic() - child.started)
+                self._ready[program.name].set()
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_EVERY):
+                    await child.ended.wait()
