@@ -1,0 +1,18 @@
+"""What the handlers of the edge share: one value, made in `main`, passed to each module's `routes`."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.bus.api import Bus
+from services.session.settings import SessionSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    bus: Bus
+    settings: SessionSettings
+    now: Callable[[], int]
+    """The clock: microseconds since 1970."""
+    stopping: asyncio.Event
+    """Set when the process drains: endless answers such as event streams end then."""

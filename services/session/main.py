@@ -1,0 +1,111 @@
+"""Wiring of the session service."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+
+from services.bus.client import connect
+from services.process.health import Health
+from services.process.settings import BadSettings
+from services.session import keys, probes, times
+from services.session.context import Context
+from services.session.edge import Edge
+from services.session.keys import Keys
+from services.session.routes import Route
+from services.session.settings import SessionSettings
+
+FIRST_TENANT: Final = "default"
+"""Whose the key of HOLDFAST_API_KEY_FILE is."""
+
+_log = structlog.get_logger()
+
+
+def all_routes(context: Context, health: Health) -> list[Route]:
+    """Everything the edge serves; a new noun is one module and one line here."""
+    return [*probes.routes(health), *_nouns(context)]
+
+
+def _nouns(context: Context) -> list[Route]:
+    modules: list[Callable[[Context], list[Route]]] = []
+    return [route for routes in modules for route in routes(context)]
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handling: the lifecycle of the process decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
+    bus = await connect(settings, name="session")
+    health = Health("session", "bus", "keys", "edge")
+    context = Context(bus=bus, settings=settings, now=times.now, stopping=stop)
+    known = Keys(bus)
+    try:
+        await _install_first_key(context)
+        edge = Edge(all_routes(context, health), known, settings)
+        async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
+            follow = tasks.create_task(known.follow(), name="keys")
+            await known.ready()
+            health.set("bus", ok=True)
+            health.set("keys", ok=True)
+            await _serve(edge, settings, health, stop)
+            follow.cancel()
+    finally:
+        await bus.close()
+
+
+async def _serve(edge: Edge, settings: SessionSettings, health: Health, stop: asyncio.Event) -> None:
+    """Listen until `stop`; then no new connections, and what is in hand has the drain time to finish."""
+    config = uvicorn.Config(
+        edge,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, int(settings.drain_timeout) - 1),
+    )
+    server = _Server(config)
+    listener = _listen(settings)
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="edge")
+    stopping = asyncio.create_task(stop.wait(), name="edge-stop")
+    try:
+        _log.info("listening", host=settings.host, port=listener.getsockname()[1])
+        health.set("edge", ok=True)
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        health.stop()
+        server.should_exit = True
+        await serving
+    finally:
+        stopping.cancel()
+        serving.cancel()
+
+
+def _listen(settings: SessionSettings) -> socket.socket:
+    """Bound here and not by uvicorn, which would end the process by itself when the port is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as exc:
+        raise BadSettings(f"HOLDFAST_HOST, HOLDFAST_PORT: cannot listen: {exc.strerror}") from None
+
+
+async def _install_first_key(context: Context) -> None:
+    path = context.settings.api_key_file
+    if not path:
+        return
+    try:
+        key = Path(path).read_text().strip()  # noqa: ASYNC240  a few bytes, once, before anything is served
+        installed = await keys.install(context.bus, key, tenant=FIRST_TENANT, name="first", now=context.now())
+    except (OSError, ValueError) as exc:
+        raise BadSettings(f"HOLDFAST_API_KEY_FILE: {type(exc).__name__} at {path}") from None
+    _log.info("first API key", installed=installed)

@@ -1,0 +1,107 @@
+"""Every failure of the HTTP edge: a `Problem` becomes a status and the error envelope of the API.
+
+    {"type": "error", "error": {"type": …, "message": …, "details": …}, "request_id": "req_…"}
+
+The SDK repeats a request after 408, 409, 429 and every 5xx unless the answer says `x-should-retry: false`. A stale
+version or a taken name will not heal by itself, so 409 and 412 always say so.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from services.bus.errors import Absent, BusError, Conflict, Refused, TooLarge
+
+RETRY_AFTER: Final = 1
+"""Seconds after which an unavailable service is worth another try."""
+
+
+class Problem(Exception):
+    """`message` is shown to the caller: it names the field and the rule, and never repeats a secret."""
+
+    def __init__(self, status: int, kind: str, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+        self.details = details
+        self.headers: dict[str, str] = {}
+        if status in (409, 412):
+            self.headers["x-should-retry"] = "false"
+        if status == 503:
+            self.headers["retry-after"] = str(RETRY_AFTER)
+
+
+def invalid(message: str, *, code: str = "") -> Problem:
+    """400: the request is wrong and stays wrong; `code` is a documented `details.error_code`."""
+    return Problem(400, "invalid_request_error", message, {"error_code": code} if code else None)
+
+
+def not_available(what: str) -> Problem:
+    """400: part of the API, but not of this version. Said plainly, because dropping it silently would be a lie."""
+    return invalid(f"{what}: not available in this version")
+
+
+def unauthenticated() -> Problem:
+    """401: one answer for a missing and for a wrong key, so that neither can be told from the other."""
+    return Problem(401, "authentication_error", "invalid or missing API key")
+
+
+def not_found(what: str) -> Problem:
+    """404: `what` says which kind of object, such as `agent`."""
+    return Problem(404, "not_found_error", f"{what} not found")
+
+
+def method_not_allowed(allowed: list[str]) -> Problem:
+    problem = Problem(405, "invalid_request_error", f"method not allowed; allowed: {', '.join(allowed)}")
+    problem.headers["allow"] = ", ".join(allowed)
+    return problem
+
+
+def too_slow() -> Problem:
+    """408: the body did not come in time."""
+    return Problem(408, "timeout_error", "the request body took too long", {"error_code": "request_body_timeout"})
+
+
+def conflict(message: str) -> Problem:
+    """409: stale version, or a name or key that is taken."""
+    return Problem(409, "invalid_request_error", message)
+
+
+def too_large(limit: int) -> Problem:
+    """413: `limit` in bytes."""
+    text = f"the request body is larger than {limit} bytes"
+    return Problem(413, "request_too_large", text, {"error_code": "request_body_too_large"})
+
+
+def internal() -> Problem:
+    """500 without any detail: the cause is in the log, under the same request id."""
+    return Problem(500, "api_error", "internal error")
+
+
+def unavailable(message: str = "the service is not available at the moment") -> Problem:
+    """503: something behind the edge did not answer; the SDK tries again by itself."""
+    return Problem(503, "api_error", message)
+
+
+def of_bus(error: BusError) -> Problem:
+    """What a failure of the bus, which no handler has dealt with, means to the caller."""
+    match error:
+        case Conflict():
+            return conflict("the object was changed at the same time; read it again")
+        case Refused():
+            return invalid(str(error))
+        case Absent():
+            return not_found("object")
+        case TooLarge():
+            return Problem(413, "request_too_large", "the object is too large to be stored")
+        case _:
+            return unavailable()
+
+
+def envelope(problem: Problem, request_id: str) -> bytes:
+    """The body of the error answer."""
+    error: dict[str, Any] = {"type": problem.kind, "message": problem.message}
+    if problem.details:
+        error["details"] = problem.details
+    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})

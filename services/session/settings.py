@@ -1,0 +1,24 @@
+"""Settings of the session service."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from services.process.settings import ProcessSettings
+
+
+class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Read once from HOLDFAST_<FIELD>."""
+
+    host: str = "127.0.0.1"
+    """Address that the HTTP edge listens on."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    """Port of the HTTP edge; 0 lets the system choose, and the log line `listening` says which."""
+    api_key_file: str = ""
+    """Path of a file with one API key. It is installed for the tenant `default` if its hash is not known yet."""
+    body_limit: Annotated[int, Meta(ge=1024, le=1 << 30)] = 32 * 1024 * 1024
+    """Largest request body in bytes."""
+    body_timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    """Seconds that a request body may be silent."""
+    session_data: str = ""
+    """Directory of the read model, which may be deleted at any time. Empty: in memory."""
