@@ -1,0 +1,132 @@
+"""What happened, for tests to read: every request with its times, and gates at which an answer is held."""
+
+import asyncio
+import json
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+Json = dict[str, Any]
+
+KEPT = 20_000
+"""Requests kept in memory; the oldest are forgotten."""
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """One request. Times are Unix seconds; 0: it has not happened. `closed`: the caller went before the end."""
+
+    number: int
+    path: str
+    marks: list[str] = []
+    scenario: str = ""
+    step: int = -1
+    attempt: int = 0
+    status: int = 0
+    error: str = ""
+    fault: str = ""
+    received: float = 0.0
+    first_byte: float = 0.0
+    last_byte: float = 0.0
+    ended: float = 0.0
+    closed: bool = False
+    tokens: int = 0
+    usage: dict[str, int] = {}
+    body: Any = None
+
+
+class Journal:
+    """Records in the order in which the requests came. With `file` each is also written there when it has ended."""
+
+    def __init__(self, *, file: Path | None) -> None:
+        self._file = file.open("a", encoding="utf-8", buffering=1) if file else None
+        self._records: deque[Record] = deque(maxlen=KEPT)
+        self._count = 0
+        self._changed = asyncio.Event()
+
+    def open(self, path: str, at: float) -> Record:
+        record = Record(number=self._count, path=path, received=at)
+        self._count += 1
+        self._records.append(record)
+        return record
+
+    def end(self, record: Record) -> None:
+        record.ended = time.time()
+        if self._file:
+            self._file.write(json.dumps(msgspec.to_builtins(record)) + "\n")
+        self._announce()
+
+    def changed(self) -> None:
+        """A record was filled in."""
+        self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def select(self, mark: str = "") -> list[Record]:
+        """The requests of all conversations, or of those that carry the mark."""
+        return [r for r in self._records if not mark or mark in r.marks]
+
+    async def wait(self, mark: str, *, count: int, ended: int, deadline: float) -> list[Record]:
+        """The requests, as soon as there are `count`, of which `ended` have ended. Raises TimeoutError."""
+        async with asyncio.timeout(deadline):
+            while True:
+                changed = self._changed
+                found = self.select(mark)
+                if len(found) >= count and sum(1 for r in found if r.ended) >= ended:
+                    return found
+                await changed.wait()
+
+    def clear(self) -> None:
+        self._records.clear()
+
+
+class Gates:
+    """Named places where answers stop until they are let through. A gate is shut until it is opened."""
+
+    def __init__(self) -> None:
+        self._reached: dict[str, int] = {}
+        self._passes: dict[str, float] = {}
+        self._age = 0
+        self._changed = asyncio.Event()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def reached(self, name: str) -> int:
+        """How many answers have come to the gate so far."""
+        return self._reached.get(name, 0)
+
+    async def hold(self, name: str) -> None:
+        """Come to the gate and wait there."""
+        self._reached[name] = self.reached(name) + 1
+        self._announce()
+        age = self._age
+        while self._passes.get(name, 0) < 1:
+            await self._changed.wait()
+            if self._age != age:
+                return
+        self._passes[name] -= 1
+
+    def release(self, name: str, passes: float) -> None:
+        """Let that many answers through, those that wait first; infinity leaves it open."""
+        self._passes[name] = self._passes.get(name, 0) + passes
+        self._announce()
+
+    async def wait(self, name: str, *, count: int, deadline: float) -> int:
+        """Return when that many answers have come to the gate. Raises TimeoutError."""
+        async with asyncio.timeout(deadline):
+            while self.reached(name) < count:
+                await self._changed.wait()
+        return self.reached(name)
+
+    def clear(self) -> None:
+        """Forget all; who waits is let through."""
+        self._reached.clear()
+        self._passes.clear()
+        self._age += 1
+        self._announce()

@@ -1,0 +1,79 @@
+"""Token counts of a request: about four characters a token, with a prompt cache that remembers prefixes."""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+Json = dict[str, Any]
+
+CHARACTERS: Final = 4
+"""Characters of JSON counted as one token."""
+
+REMEMBERED: Final = 100_000
+"""Prefixes kept; the oldest are forgotten."""
+
+_encode = msgspec.json.encode
+
+
+def tokens_of(text: str) -> int:
+    return max(1, len(text) // CHARACTERS)
+
+
+class Cache:
+    """Which prefixes of requests were marked with `cache_control` before."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, None] = {}
+
+    def clear(self) -> None:
+        self._seen.clear()
+
+    def count(self, request: Json, size: int) -> dict[str, int]:
+        """The input side of `usage` for a request of `size` bytes; its marked prefixes are remembered."""
+        marked = self._prefixes(request)
+        total = max(1, size // CHARACTERS)
+        read = max((length for length, name in marked if name in self._seen), default=0)
+        whole = max((length for length, _ in marked), default=0)
+        for _, name in marked:
+            self._seen.pop(name, None)
+            self._seen[name] = None
+        while len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        read, whole = min(read // CHARACTERS, total), min(whole // CHARACTERS, total)
+        return {
+            "input_tokens": total - whole,
+            "cache_creation_input_tokens": whole - read,
+            "cache_read_input_tokens": read,
+        }
+
+    def _prefixes(self, request: Json) -> list[tuple[int, bytes]]:
+        """Length and hash of each prefix that ends at a mark, in the order tools, system, messages; marks left out."""
+        model: str = request["model"]
+        hasher = hashlib.blake2b(model.encode(), digest_size=16)
+        length = 0
+        found: list[tuple[int, bytes]] = []
+
+        def add(role: str, block: Any) -> None:
+            nonlocal length
+            mark = isinstance(block, dict) and "cache_control" in block
+            plain: Any = {k: v for k, v in block.items() if k != "cache_control"} if mark else block  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            data = _encode(plain)
+            hasher.update(role.encode())
+            hasher.update(data)
+            length += len(data)
+            if mark:
+                found.append((length, hasher.digest()))
+
+        for tool in request.get("tools") or ():
+            add("tool", tool)
+        system: Any = request.get("system")
+        for block in system if isinstance(system, list) else [system] if system else []:  # pyright: ignore[reportUnknownVariableType]
+            add("system", block)
+        for message in request["messages"]:
+            content: Any = message["content"]
+            for block in content if isinstance(content, list) else [{"type": "text", "text": content}]:  # pyright: ignore[reportUnknownVariableType]
+                add(message["role"], block)
+        if request.get("cache_control"):
+            found.append((length, hasher.digest()))
+        return found
