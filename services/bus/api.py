@@ -114,11 +114,11 @@ class Log(Protocol):
         ...
 
     def follow(self, cell: str, after: int = 0) -> AsyncIterator[list[tuple[Key, Stored]]]:
-        """Every commit of every session of the cell above stream sequence `after`, in stream order, in batches, then live.
+        """Every commit of every session of the cell above stream sequence `after`, in stream order, in batches.
 
-        Without gap or repetition, and without end. Blobs are not fetched: large events stay `events.Blob`. A message that
-        is no commit of ours is logged and left out. An empty batch says that everything stored so far has been yielded;
-        it comes at least once, and again when nothing came for some seconds.
+        Then live ones, without gap or repetition, and without end. Blobs are not fetched: large events stay
+        `events.Blob`. A message that is no commit of ours is logged and left out. An empty batch says that everything
+        stored so far has been yielded; it comes at least once, and again when nothing came for some seconds.
         """
         ...
 
@@ -176,8 +176,11 @@ class Buckets(Protocol):
 
 
 class Core(Protocol):
-    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
-        """Ask and wait for one answer. Raises NoResponders at once when nobody listens, Unavailable after `timeout` s."""
+    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109
+        """Ask and wait for one answer, `timeout` seconds.
+
+        Raises NoResponders at once when nobody listens, Unavailable when no answer came, and what the handler raised.
+        """
         ...
 
     async def serve(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:

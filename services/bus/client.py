@@ -11,15 +11,17 @@ from services.bus.nats_core import NatsCore
 from services.bus.nats_inbox import NatsInbox
 from services.bus.nats_link import Link
 from services.bus.nats_log import NatsLog
+from services.bus.nats_tail import NatsTail
 from services.process.settings import ProcessSettings, credentials
 
 
-class NatsBus(NatsLog, NatsInbox, NatsBuckets, NatsCore):
+class NatsBus(NatsLog, NatsTail, NatsInbox, NatsBuckets, NatsCore):
     """`api.Bus` over one connection."""
 
     def __init__(self, link: Link) -> None:
         blobs = Blobs(link)
         NatsLog.__init__(self, link, blobs)
+        NatsTail.__init__(self, link, self)
         NatsInbox.__init__(self, link, blobs)
         NatsBuckets.__init__(self, link)
         NatsCore.__init__(self, link)

@@ -1,8 +1,8 @@
 """Bytes of commits and inputs, and what is too large for a message.
 
-JSON, with an explicit version `v`. Unknown fields are ignored. An event of an unknown type (from a newer writer) becomes
-`events.Unknown`: it is neither shown nor folded, and nothing that reads the log stops at it. A version above ours, or a
-body that is none of ours, raises Refused. `tests/golden/` pins the bytes.
+JSON, with an explicit version `v`. Unknown fields are ignored. An event of an unknown type (from a newer writer)
+becomes `events.Unknown`: it is neither shown nor folded, and nothing that reads the log stops at it. A version above
+ours, or a body that is none of ours, raises Refused. `tests/golden/` pins the bytes.
 """
 
 import hashlib

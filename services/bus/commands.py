@@ -72,7 +72,7 @@ class Answer(Command, frozen=True, kw_only=True):
 class VaultRequest(Command, frozen=True, kw_only=True):
     """An administrative request to the vault service: `verb` on vaults or credentials with the body of the wire.
 
-    `sealed` is the secret part of a body, encrypted to the vault's public key so that the bus never carries it in clear.
+    `sealed` is the secret part of a body, encrypted to the vault's public key: the bus never carries it in clear.
     """
 
     tenant: str
@@ -93,7 +93,7 @@ class VaultReply(Command, frozen=True, kw_only=True):
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A piece of an answer while it is generated: best effort, stored nowhere. `kind` is the type of the coming event."""
+    """A piece of an answer as it is generated: best effort, stored nowhere. `kind` is the type of the coming event."""
 
     event: str
     kind: str

@@ -51,10 +51,10 @@ def commit(
     *,
     by: str,
     now: int,
-    claim: Claim | None | _Keep = KEEP,
+    claim: Claim | _Keep | None = KEEP,
     taken: Taken | None = None,
 ) -> Commit:
-    """The commit that follows `before` (None: the first of its session), stamped no earlier than it. Pure but for its id.
+    """The commit that follows `before` (None: the first of its session), stamped no earlier. Pure but for its id.
 
     `now` is microseconds since 1970. The events must be complete; nothing is added to them.
     """

@@ -65,7 +65,7 @@ class AgentMessage(AgentEvent, frozen=True, kw_only=True, tag="agent.message"):
 class AgentThinking(AgentEvent, frozen=True, kw_only=True, tag="agent.thinking"):
     """A thinking block. Text and signature are kept for the replay to the model and never shown."""
 
-    block: Block = field(name="_block", default_factory=dict)
+    block: Block = field(name="_block", default_factory=dict[str, Any])
 
 
 class AgentToolUse(AgentEvent, frozen=True, kw_only=True, tag="agent.tool_use"):
@@ -186,7 +186,7 @@ class ModelRequestStart(Event, frozen=True, kw_only=True, tag="span.model_reques
 
 
 class ModelRequestEnd(Event, frozen=True, kw_only=True, tag="span.model_request_end"):
-    """`outcome` says what to do next: `stop` is the model's own stop reason, or `interrupted`, `abandoned`, `failed`."""
+    """`stop` is the model's own stop reason, or `interrupted`, `abandoned`, `failed`."""
 
     model_request_start_id: str
     model_usage: ModelUsage

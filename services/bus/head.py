@@ -16,11 +16,11 @@ from services.bus import events as ev
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 
 RECENT = 16
-"""Input ids kept in the head. A publisher gives up within the dedupe window, so a repeated input is always a recent one."""
+"""Input ids kept in the head. A publisher gives up within the dedupe window: a repeated input is a recent one."""
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who drives the session: `id` is new with every claim, `trigger` the inbox sequence whose delivery entitles to it."""
+    """Who drives the session: `id` is new with every claim, `trigger` the inbox sequence that entitles to it."""
 
     id: str
     by: str
@@ -152,7 +152,7 @@ def _with(head: Head, thread: str, new: Thread) -> Head:
     return replace(head, threads={**head.threads, thread: new})
 
 
-def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: PLR0911, PLR0912  one case an event, on purpose
+def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911, PLR0912  one case an event, on purpose
     key = event.thread
     thread = head.threads.get(key, Thread())
     match event:

@@ -29,7 +29,7 @@ class Blobs:
         """Store it unless it is there. Raises Unavailable."""
         for index, start in enumerate(range(0, len(body.data), CHUNK)):
             chunk = body.data[start : start + CHUNK]
-            await patiently(self._link, lambda i=index, c=chunk: self._put_chunk(_subject(body.ref, i), c))
+            await patiently(self._link, self._put_chunk, _subject(body.ref, index), chunk)
 
     async def _put_chunk(self, subject: str, chunk: bytes) -> None:
         try:
@@ -40,9 +40,7 @@ class Blobs:
     async def get(self, ref: str, size: int) -> bytes:
         """The body. Raises Absent when it is not there whole, Unavailable."""
         count = max(1, -(-size // CHUNK))
-        chunks = await asyncio.gather(
-            *(patiently(self._link, lambda i=i: self._get_chunk(_subject(ref, i))) for i in range(count))
-        )
+        chunks = await asyncio.gather(*(patiently(self._link, self._get_chunk, _subject(ref, i)) for i in range(count)))
         data = b"".join(chunks)
         if len(data) != size or hashlib.sha256(data).hexdigest() != ref:
             raise Absent(f"the body {ref} is not in the object store")

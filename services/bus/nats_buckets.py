@@ -1,7 +1,7 @@
 """Key-value buckets over NATS: the layout of NATS KV (one message a key, `KV-Operation: DEL` for a deletion).
 
-A bucket is republished to `kv.<bucket>.>` after it is stored, expiry markers included, so that a watch needs no consumer.
-Every write carries an id of its own, by which a lost answer is resolved.
+A bucket is republished to `kv.<bucket>.>` after it is stored, expiry markers included: a watch needs no consumer. Every
+write carries an id of its own, by which a lost answer is resolved.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class NatsBuckets:
 
     async def _last(self, bucket: str, key: str) -> Got | None:
         query = {"last_by_subj": _subject(bucket, _checked(key))}
-        return await patiently(self._link, lambda: self._link.leader(_stream(bucket), query))
+        return await patiently(self._link, self._link.leader, _stream(bucket), query)
 
     async def kv_list(self, bucket: str, match: str = ">") -> list[Entry]:
         """See `api.Buckets.kv_list`. A replica answers: confirm with kv_get before acting on what is not listed."""
@@ -70,10 +70,8 @@ class NatsBuckets:
         found: list[Entry] = []
         at, left = 0, 1
         while left:
-            start = at + 1
             got, left = await patiently(
-                self._link,
-                lambda s=start: self._link.batch(_stream(bucket), _subject(bucket, match), seq=s, limit=PAGE),
+                self._link, self._link.batch, _stream(bucket), _subject(bucket, match), seq=at + 1, limit=PAGE
             )
             if not got:
                 break
@@ -156,7 +154,7 @@ class NatsBuckets:
             heard.put_nowait(None)
 
         subject = bucket_changes(bucket, match)
-        listening = await patiently(self._link, lambda: self._link.listen(subject, hear))
+        listening = await patiently(self._link, self._link.listen, subject, hear)
         self._link.on_back.add(back)
         try:
             await patiently(self._link, self._link.flush)

@@ -17,7 +17,7 @@ from services.bus.errors import BusError, NoResponders, Unavailable
 from services.bus.ids import Key
 from services.bus.nats_inbox import NatsInbox
 from services.bus.nats_link import ATTEMPT, Got, Link, Listening
-from services.bus.nats_retry import patiently
+from services.bus.nats_retry import within
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class NatsDelivery:
 
     def __init__(self, link: Link, got: Got, message: Waiting) -> None:
         tokens = got.reply.split(".")
-        at = 4 if len(tokens) < 11 else 6  # noqa: PLR2004  with a domain and an account hash before the stream
+        at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._link = link
         self._reply = got.reply
         self._message = message
@@ -69,7 +69,7 @@ class NatsDelivery:
 
     async def ack(self) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
-        await patiently(self._link, self._ack, within=ACK_WITHIN)
+        await within(self._link, ACK_WITHIN, self._ack)
 
     async def _ack(self) -> None:
         try:
@@ -105,7 +105,7 @@ async def _best_effort(link: Link, subject: str, data: bytes) -> None:
 
 def _stream_seq(reply: str) -> int:
     tokens = reply.split(".")
-    return int(tokens[5 if len(tokens) < 11 else 7])  # noqa: PLR2004
+    return int(tokens[5 if len(tokens) < 11 else 7])
 
 
 class Consumer:
@@ -115,6 +115,7 @@ class Consumer:
         self._link = link
         self._inbox = inbox
         self._stream = streams.inbox_stream(cell)
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS}"
         self._handle = handle
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
@@ -180,7 +181,7 @@ class Consumer:
             await self._sleep(PAUSE)
 
     async def _drop(self, listening: Listening) -> None:
-        """Take the pull back. What was sent before the server knew is heard; when stopping it is handed back at once."""
+        """Take the pull back. What was sent before the server knew is heard, and when stopping handed back at once."""
         if not self._link.is_up:
             await listening.close()
             return
@@ -210,7 +211,7 @@ class Consumer:
         self._wanted += free
         try:
             await self._link.send(
-                f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS}",
+                self._next,
                 msgspec.json.encode(body),
                 reply=self._reply,
             )
@@ -267,7 +268,7 @@ class Consumer:
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
 
     async def _beats(self) -> None:
-        """One sign of life for every delivery in hand each BEAT: none can be forgotten, and none outlives its handler."""
+        """One sign of life for every delivery in hand each BEAT: none is forgotten, and none outlives its handler."""
         while True:
             await asyncio.sleep(streams.BEAT)
             for reply in list(self._running.values()):

@@ -1,7 +1,7 @@
 """Requests, answers and plain messages over core NATS. Nothing here is stored.
 
-A refusal crosses as the header `Nats-Service-Error-Code` with a code of `errors` and one fixed sentence for it; texts of
-exceptions never leave the process.
+A refusal crosses as the header `Nats-Service-Error-Code` with a code of `errors` and one fixed sentence for it; texts
+of exceptions never leave the process.
 """
 
 import asyncio
@@ -64,12 +64,12 @@ class NatsCore:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109  part of the contract
+    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109
         """See `api.Core.request`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         await self._link.up(deadline)
-        got = await self._link.ask(subject, data, timeout=max(0.0, deadline - loop.time()))
+        got = await self._link.ask(subject, data, within=max(0.0, deadline - loop.time()))
         code = got.headers.get(CODE, "")
         if code:
             raise _error(code)
@@ -90,7 +90,7 @@ class NatsCore:
             running.discard(task)
             places.release()
 
-        listening = await patiently(self._link, lambda: self._link.listen(subject, receive, queue=queue))
+        listening = await patiently(self._link, self._link.listen, subject, receive, queue=queue)
         await patiently(self._link, self._link.flush)  # from now on it is found
         return Serving(listening, running)
 
@@ -128,6 +128,6 @@ class NatsCore:
             with trace.under(got.headers, link=True):
                 await listener(Message(got.subject, got.data))
 
-        listening = await patiently(self._link, lambda: self._link.listen(subject, receive))
+        listening = await patiently(self._link, self._link.listen, subject, receive)
         await patiently(self._link, self._link.flush)
         return listening

@@ -13,7 +13,7 @@ from services.bus.ids import Key
 from services.bus.inputs import AnyInput
 from services.bus.nats_blobs import Blobs
 from services.bus.nats_link import Got, Link
-from services.bus.nats_retry import patiently
+from services.bus.nats_retry import patiently, within
 
 log = structlog.get_logger()
 
@@ -43,14 +43,12 @@ class NatsInbox:
         if body:
             await self._blobs.put(body)
         headers = {"Nats-Msg-Id": value.id}
-        return await patiently(
-            self._link, lambda: self._link.store(subjects.inbox(key), data, dict(headers)), within=PUT_WITHIN
-        )
+        return await within(self._link, PUT_WITHIN, self._link.store, subjects.inbox(key), data, headers)
 
     async def incarnation(self, cell: str) -> str:
         """See `api.Inbox.incarnation`: the time the stream was made. Kept until the connection or a pull is lost."""
         if cell not in self._incarnations:
-            self._incarnations[cell] = await patiently(self._link, lambda: self._created(cell))
+            self._incarnations[cell] = await patiently(self._link, self._created, cell)
         return self._incarnations[cell]
 
     async def _created(self, cell: str) -> str:
@@ -68,17 +66,14 @@ class NatsInbox:
         found: list[Got] = []
         at, left = above, 1
         while left:
-            start = at + 1
-            got, left = await patiently(
-                self._link, lambda s=start: self._link.batch(stream, subject, seq=s, limit=PAGE)
-            )
+            got, left = await patiently(self._link, self._link.batch, stream, subject, seq=at + 1, limit=PAGE)
             found += got
             if not got:
                 break
             at = got[-1].seq
         while at < upto:  # a replica may lag behind the leader
             query = {"seq": at + 1, "next_by_subj": subject}
-            one = await patiently(self._link, lambda q=query: self._link.leader(stream, q))
+            one = await patiently(self._link, self._link.leader, stream, query)
             if one is None:
                 break
             found.append(one)
@@ -103,4 +98,4 @@ class NatsInbox:
         async def arrived(got: Got) -> None:
             listener(await self.decoded(got.seq, got.data))
 
-        return await patiently(self._link, lambda: self._link.listen(subjects.arrived(key), arrived))
+        return await patiently(self._link, self._link.listen, subjects.arrived(key), arrived)

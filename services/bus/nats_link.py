@@ -39,7 +39,7 @@ MOVED = (10071, 10164)
 _TOO_LARGE = 10054
 
 
-class Moved(Exception):  # noqa: N818  a verdict, not a failure
+class Moved(Exception):
     """The subject is not at the expected sequence."""
 
 
@@ -149,7 +149,7 @@ class Link:
                     disconnected_cb=on_lost,
                     reconnected_cb=on_back,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.1,
+                    reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]  it is a duration
                     connect_timeout=2,
                     ping_interval=5,
                     pending_size=PENDING,
@@ -216,7 +216,7 @@ class Link:
                 log.exception("bus.listener_failed", subject=msg.subject)
 
         try:
-            return await self._nc.subscribe(
+            return await self._nc.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 subject, queue=queue, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0
             )
         except nats.errors.Error as exc:
@@ -241,7 +241,7 @@ class Link:
             answer(got)
 
     async def ask(
-        self, subject: str, data: bytes = b"", *, headers: dict[str, str] | None = None, timeout: float = ATTEMPT
+        self, subject: str, data: bytes = b"", *, headers: dict[str, str] | None = None, within: float = ATTEMPT
     ) -> Got:
         """One request, one answer. Raises NoResponders, Unavailable, TooLarge."""
         token = str(next(self._numbers))
@@ -253,11 +253,11 @@ class Link:
 
         self._waiting[token] = answer
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=trace.inject(headers))
                 got = await future
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {timeout} s") from None
+            raise Unavailable(f"no answer on {subject} within {within} s") from None
         finally:
             del self._waiting[token]
         if got is None:
@@ -294,18 +294,18 @@ class Link:
         finally:
             del self._waiting[token]
 
-    async def api(self, name: str, body: dict[str, Any] | None = None, *, timeout: float = ATTEMPT) -> dict[str, Any]:
+    async def api(self, name: str, body: dict[str, Any] | None = None, *, within: float = ATTEMPT) -> dict[str, Any]:
         """A request of the JetStream API as JSON; `error` is left in the answer. Raises Unavailable, NoResponders."""
         data = msgspec.json.encode(body) if body is not None else b""
-        got = await self.ask(f"$JS.API.{name}", data, timeout=timeout)
+        got = await self.ask(f"$JS.API.{name}", data, within=within)
         return msgspec.json.decode(got.data, type=dict[str, Any])
 
     # --- streams ---------------------------------------------------------------------------------------------------
 
-    async def store(self, subject: str, data: bytes, headers: dict[str, str], *, timeout: float = ATTEMPT) -> int:
+    async def store(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
         """Publish to a stream and return the sequence. Raises Moved, TooLarge; Unavailable when it is not known."""
         try:
-            got = await self.ask(subject, data, headers=headers, timeout=timeout)
+            got = await self.ask(subject, data, headers=headers)
         except NoResponders:
             raise Unavailable("the stream has no leader") from None
         ack = _ACK.decode(got.data)
@@ -349,7 +349,7 @@ class Link:
         return Got(found["subject"], "", base64.b64decode(found.get("data", "")), headers)
 
     async def batch(self, stream: str, subject: str, *, seq: int, limit: int) -> tuple[list[Got], int]:
-        """Up to `limit` messages that match `subject` from `seq` on, in order, from any replica; and how many remain."""
+        """Up to `limit` messages matching `subject` from `seq` on, in order, and how many remain. Any replica answers."""
         query = msgspec.json.encode({"seq": seq, "next_by_subj": subject, "batch": limit})
         found: list[Got] = []
         try:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from services.bus.errors import Unavailable
 from services.bus.nats_link import Link
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 PATIENCE = 10.0
 """Seconds a read or a repeatable write keeps trying: longer than the election of a new leader."""
@@ -17,7 +18,7 @@ _LONGEST_PAUSE = 0.5
 
 
 class Pauses:
-    """Waits between attempts: short at first, then longer, never past the deadline. Raises Unavailable at the deadline."""
+    """Waits between attempts: short at first, then longer. Raises Unavailable at the deadline."""
 
     def __init__(self, link: Link, within: float) -> None:
         self._link = link
@@ -33,12 +34,19 @@ class Pauses:
         await self._link.up(self.deadline)
 
 
-async def patiently(link: Link, attempt: Callable[[], Awaitable[T]], *, within: float = PATIENCE) -> T:
-    """The result of `attempt`, called again each time it raises Unavailable, for `within` seconds."""
+async def patiently(link: Link, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of `attempt`, called again each time it raises Unavailable, for PATIENCE seconds."""
+    return await within(link, PATIENCE, attempt, *args, **kwargs)
+
+
+async def within(
+    link: Link, seconds: float, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """As `patiently`, for that many seconds."""
     pauses: Pauses | None = None
     while True:
         try:
-            return await attempt()
+            return await attempt(*args, **kwargs)
         except Unavailable as why:
-            pauses = pauses or Pauses(link, within)
+            pauses = pauses or Pauses(link, seconds)
             await pauses.wait(why)

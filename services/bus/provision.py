@@ -7,7 +7,7 @@ client library drops what it does not know.
 import asyncio
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -93,13 +93,13 @@ async def _check_existing(link: Link) -> None:
     offset, total = 0, 1
     while offset < total:
         answer = await _call(link, "STREAM.LIST", {"offset": offset})
-        found = answer.get("streams") or []
+        found: list[dict[str, Any]] = answer.get("streams") or []
         uncovered([stream["config"] for stream in found])
         total, offset = int(answer.get("total", 0)), offset + max(1, len(found))
 
 
 async def _apply(link: Link, info: str, change: str, config: dict[str, Any], missing: int) -> None:
-    answer = await link.api(info, timeout=_ANSWER_WITHIN)
+    answer = await link.api(info, within=_ANSWER_WITHIN)
     error = answer.get("error")
     if error and error.get("err_code") == missing:
         await _call(link, change.format("CREATE"), config)
@@ -113,15 +113,15 @@ async def _apply(link: Link, info: str, change: str, config: dict[str, Any], mis
 
 
 def _differs(wanted: Any, actual: Any) -> bool:
-    if isinstance(wanted, dict):
-        return not isinstance(actual, dict) or any(
-            _differs(value, actual.get(key, 0 if value == 0 else None)) for key, value in wanted.items()
-        )
-    return bool(wanted != actual)
+    """Whether the server's value lacks something of ours. It leaves out what is zero, and adds fields of its own."""
+    if not isinstance(wanted, dict):
+        return bool(wanted != actual) and bool(wanted or actual)
+    ours, theirs = cast("dict[str, Any]", wanted), cast("dict[str, Any]", actual or {})
+    return any(_differs(value, theirs.get(key)) for key, value in ours.items())
 
 
 async def _call(link: Link, name: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = await link.api(name, body, timeout=_ANSWER_WITHIN)
+    answer = await link.api(name, body, within=_ANSWER_WITHIN)
     if "error" in answer:
         raise Refused(f"{name}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
     return answer

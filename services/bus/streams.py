@@ -1,7 +1,7 @@
-"""Streams, consumers and buckets as data, and `ensure`, which makes a server agree with them.
+"""Streams, consumers and buckets as data.
 
-Applied as raw JSON: the client library keeps only the fields it knows, so a read-modify-write through it would drop newer
-server settings. Nothing that may hold a secret is covered: see `SECRET_SUBJECTS`.
+Applied as raw JSON (`provision.py`): the client library keeps only the fields it knows, so a read-modify-write through
+it would drop newer server settings. Nothing that may hold a secret is covered: see `SECRET_SUBJECTS`.
 """
 
 from typing import Any

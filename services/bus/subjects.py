@@ -90,3 +90,7 @@ VAULT_KEY = "vault.req.key"
 def bucket_changes(bucket: str, match: str) -> str:
     """The republished copy of a bucket: its keys that match the pattern."""
     return f"kv.{_token(bucket)}.{match}"
+
+
+ALL_LOGS = "ev.>"
+ALL_LIVE = "live.>"

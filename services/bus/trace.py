@@ -4,7 +4,7 @@ A request and its answer are one call: the caller's span is the parent. What goe
 later: the writer's span is only linked, and lies in the context under `LINK` for whoever starts a span there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import context, propagate, trace
@@ -42,7 +42,7 @@ def _has_context(headers: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def under(headers: Mapping[str, str], *, link: bool) -> Iterator[None]:
+def under(headers: Mapping[str, str], *, link: bool) -> Generator[None]:
     """While this is open, the context of `headers` is the parent of new spans, or with `link` lies under LINK."""
     if not _has_context(headers):
         yield
