@@ -210,6 +210,8 @@ class SessionConfig(Event, frozen=True, kw_only=True, tag="holdfast.session"):
     vault_ids: list[str] = []
     resources: list[dict[str, Any]] = []
     idempotency: str | None = None
+    first_input: str | None = None
+    """Id of the input with the initial events, which follows this commit. A creation that died before it is undone."""
 
 
 class SandboxBound(Event, frozen=True, kw_only=True, tag="holdfast.sandbox"):
