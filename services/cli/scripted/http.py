@@ -6,7 +6,7 @@ and to cost little beside what is measured against it. Bodies need a Content-Len
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -47,8 +47,7 @@ class Connection(asyncio.Protocol):
         self._keep = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  the interface of asyncio
         self._transport = None

@@ -240,7 +240,7 @@ def _slot(kind: str, pattern: str, messages: list[Json], place: Place) -> str:
     since = messages[place.began :] if kind == "result" else messages
     said = [t for message in since if message["role"] == "user" for t in source(message)]
     for text in reversed(said):
-        found = list(re.finditer(pattern, text))
-        if found:
-            return (found[-1].group(1) if found[-1].groups() else found[-1].group(0)) or ""
+        found = [m[1] if m.groups() else m[0] for m in re.finditer(pattern, text)]
+        if found := [text for text in found if text]:
+            return found[-1]
     return f"(no match of {pattern})"
