@@ -1,0 +1,15 @@
+"""Which drivers there are. One without isolation is never among them; `tests/escape/` runs over all of them."""
+
+from services.sandbox.drivers.bubblewrap import Bubblewrap
+from services.sandbox.drivers.driver import Box, BoxLost, Driver, Outcome, SandboxUnavailable
+from services.sandbox.settings import SandboxSettings
+
+DRIVERS = {"bubblewrap": Bubblewrap}
+"""One line per driver: how the settings name it, and what makes it."""
+
+__all__ = ["DRIVERS", "Box", "BoxLost", "Driver", "Outcome", "SandboxUnavailable", "make_driver"]
+
+
+def make_driver(settings: SandboxSettings) -> Driver:
+    """The driver that the settings name."""
+    return DRIVERS[settings.driver](settings)

@@ -1,0 +1,45 @@
+"""Settings of the sandbox service."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from services.process.settings import ProcessSettings
+
+MIB = 1024 * 1024
+
+
+class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
+    """Read once at start from HOLDFAST_<FIELD>. All limits are per sandbox."""
+
+    data_dir: str = "data/sandbox"
+    """Folder of the workspaces (files of the sessions) and of what the sandboxes share; made if it is missing."""
+    driver: Literal["bubblewrap"] = "bubblewrap"
+    """How sandboxes are isolated."""
+    memory_bytes: Annotated[int, Meta(ge=64 * MIB)] = 1024 * MIB
+    """Memory of all processes of a sandbox together, its /tmp included (bytes)."""
+    pids: Annotated[int, Meta(ge=16, le=32768)] = 256
+    """Processes and threads at once."""
+    cpus: Annotated[float, Meta(ge=0.05, le=1024)] = 2.0
+    """Processor time per second, in processors."""
+    tmp_bytes: Annotated[int, Meta(ge=MIB)] = 256 * MIB
+    """Size of /tmp, which lives in memory and ends with the sandbox (bytes)."""
+    disk_bytes: Annotated[int, Meta(ge=MIB)] = 4096 * MIB
+    """Size of a workspace; no single file may be larger either (bytes). A sandbox that goes over it is killed."""
+    disk_files: Annotated[int, Meta(ge=100)] = 500_000
+    """Files and folders in a workspace. A sandbox that goes over it is killed."""
+    disk_reserve_bytes: Annotated[int, Meta(ge=0)] = 512 * MIB
+    """Free space of the host's disk below which the sandbox that writes is killed (bytes)."""
+    allow_weak_limits: bool = False
+    """Whether sandboxes may run where no control group can be written: then limits hold for each process alone, so many
+    processes together may use much more. true or false."""
+    call_timeout: Annotated[float, Meta(ge=1, le=3600)] = 120.0
+    """Seconds a bash command may take when it asks for no other limit, and any other tool at most."""
+    call_timeout_max: Annotated[float, Meta(ge=1, le=86400)] = 1800.0
+    """Seconds a bash command may ask for."""
+    idle_after: Annotated[float, Meta(ge=1, le=604800)] = 900.0
+    """Seconds without a call after which a sandbox is ended; its files stay."""
+    lease: Annotated[int, Meta(ge=2, le=60)] = 3
+    """Seconds a worker's registration lives without refresh; a dead worker is noticed after as long. Whole seconds."""
+    creates_at_once: Annotated[int, Meta(ge=1, le=256)] = 4
+    """Sandboxes made at the same time; about twice the processors."""

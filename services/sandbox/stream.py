@@ -1,0 +1,162 @@
+"""A living sandbox over one byte stream: calls side by side, each answered once, silence bounded.
+
+The same for every driver; a driver gives the stream and says how to kill.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from services.sandbox import frames
+from services.sandbox.drivers.driver import BoxLost, Outcome
+from services.sandbox.tools import Allowance, error, known, unknown_tool
+
+log = structlog.get_logger()
+
+SLACK: Final = 5.0
+"""Seconds beyond the tool's own limit after which a silent sandbox is given up."""
+
+CANCEL_WITHIN: Final = 1.0
+"""Seconds the agent has to stop a call; then the sandbox goes."""
+
+
+ENDED: Final = "it ended"
+
+
+class StreamBox:
+    """A sandbox whose agent has greeted. `kill` must end everything in it and return when that is so; it is called once."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        kill: Callable[[], Awaitable[str]],
+        allowance: Allowance,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._kill = kill
+        self._allowance = allowance
+        self._number = 0
+        self._numbers: dict[str, int] = {}
+        self._asked: dict[int, asyncio.Future[Outcome]] = {}
+        self._shell = asyncio.Lock()
+        self._queued: set[str] = set()
+        self._reason = ""
+        self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._ending: asyncio.Task[None] | None = None
+        self._listener = asyncio.create_task(self._listen())
+
+    async def run(self, call: str, name: str, arguments: dict[str, object]) -> Outcome:
+        """See Box."""
+        if not known(name):
+            return unknown_tool(name)
+        limit = self._allowance.limit(name, arguments)
+        if name != "bash":
+            return await self._ask(call, name, arguments, limit)
+        # Two commands at once take the one shell in order, and the time of the second starts with its turn.
+        self._queued.add(call)
+        try:
+            async with self._shell:
+                if call not in self._queued:
+                    return error("cancelled before it started")
+                return await self._ask(call, name, arguments, limit)
+        finally:
+            self._queued.discard(call)
+
+    async def _ask(self, call: str, name: str, arguments: dict[str, object], limit: float) -> Outcome:
+        if self._reason:
+            raise BoxLost(self._reason)
+        self._number += 1
+        number = self._number
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        self._numbers[call] = number
+        try:
+            self._send({"id": number, "name": name, "input": arguments, "limit": limit})
+            async with asyncio.timeout(limit + SLACK):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            reason = f"it did not answer within {limit + SLACK:g} s"
+            await self.kill(reason)
+            raise BoxLost(reason) from None
+        finally:
+            self._asked.pop(number, None)
+            self._numbers.pop(call, None)
+            answer.cancel()
+
+    async def cancel(self, call: str) -> None:
+        """See Box. A command that waits for its turn will not start."""
+        self._queued.discard(call)
+        number = self._numbers.get(call)
+        answer = self._asked.get(number) if number else None
+        if answer is None:
+            return
+        self._send({"id": number, "cancel": True})
+        try:
+            async with asyncio.timeout(CANCEL_WITHIN):
+                await asyncio.wait([answer])
+        except TimeoutError:
+            await self.kill("a cancelled call did not stop")
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether the stream ended without our doing: then the driver may know why."""
+        return self._reason == ENDED
+
+    async def kill(self, reason: str) -> None:
+        """See Box."""
+        self._end(reason)
+        await asyncio.shield(self._gone)
+
+    async def wait(self) -> str:
+        """See Box."""
+        return await asyncio.shield(self._gone)
+
+    def _send(self, frame: dict[str, object]) -> None:
+        if not self._reason:
+            self._writer.write(frames.encode(frame))
+
+    def _end(self, reason: str) -> None:
+        if self._ending is None:
+            self._reason = reason
+            self._ending = asyncio.create_task(self._finish(reason))
+
+    async def _finish(self, reason: str) -> None:
+        """Kill first, then tell: whoever hears that the sandbox is gone may rely on it."""
+        found = await self._kill()
+        self._reason = found or reason
+        self._listener.cancel()
+        self._writer.close()
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(BoxLost(self._reason))
+        self._gone.set_result(self._reason)
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                header = await self._reader.readexactly(frames.HEADER_BYTES)
+                reply = frames.decode_reply(await self._reader.readexactly(frames.size_of(header)))
+                answer = self._asked.get(reply.id)
+                if answer is None or answer.done():
+                    raise frames.Breach("an answer to nothing")
+                answer.set_result(reply.outcome())
+        except asyncio.IncompleteReadError:
+            self._end(ENDED)
+        except frames.Breach as exc:
+            log.warning("sandbox breached its protocol", what=str(exc))
+            self._end(f"it sent {exc}")
+        except OSError as exc:
+            self._end(f"its stream failed ({exc.strerror})")
+
+
+async def greeted(reader: asyncio.StreamReader) -> None:
+    """Return when the agent has greeted. Raises Breach, and IncompleteReadError when the stream ends before."""
+    header = await reader.readexactly(frames.HEADER_BYTES)
+    size = frames.size_of(header)
+    if size > 64:
+        raise frames.Breach("no greeting")
+    frames.decode_hello(await reader.readexactly(size))
