@@ -318,7 +318,10 @@ class Owner:
 
     async def _waits_interrupt(self) -> bool:
         """Whether an interrupt lies in the inbox: arrivals are heard at most once, so it is looked for as well."""
-        return any(_interrupts(w) for w in await self._bus.waiting(self._key, self._taken()))
+        try:
+            return any(_interrupts(w) for w in await self._bus.waiting(self._key, self._taken()))
+        except BusError:
+            return False  # the answer of the model is worth waiting for; the next look may succeed
 
     async def _call_model(self) -> bool:
         span = ev.ModelRequestStart(id=new_id("sevt"))
