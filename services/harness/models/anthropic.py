@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import anthropic
+import httpx2
 import msgspec
 from anthropic import AsyncAnthropic, AsyncStream
 from anthropic.types import RawMessageStreamEvent
@@ -62,11 +63,11 @@ class AnthropicModel:
         except TimeoutError:
             text = f"The model sent nothing for {self._silence:g} s."
             raise ModelFailure("model_request_failed_error", text, retryable=True) from None
-        except (anthropic.APIError, msgspec.MsgspecError, ValueError) as exc:
+        except (anthropic.APIError, httpx2.HTTPError, msgspec.MsgspecError, ValueError) as exc:
             raise _failure(exc) from None
         finally:
             if stream is not None:
-                with suppress(anthropic.APIError, OSError):
+                with suppress(anthropic.APIError, httpx2.HTTPError, OSError):
                     await stream.close()
 
 
@@ -182,11 +183,13 @@ class _Reader:
 
 def _failure(exc: Exception) -> ModelFailure:
     failed = "model_request_failed_error"
+    if isinstance(exc, httpx2.HTTPError):  # in mid-stream the client lets the transport's errors through
+        return ModelFailure(failed, f"The model's answer broke off: {exc}.", retryable=True)
     if not isinstance(exc, anthropic.APIError):
         return ModelFailure(failed, f"The model's answer could not be used: {exc}.", retryable=True)
     if isinstance(exc, anthropic.APIStatusError):
         status, after = exc.status_code, _retry_after(exc)
-        message = f"The model answered {status}: {_message(exc)}"
+        message = f"The model {f'answered {status}' if status >= 400 else 'broke off'}: {_message(exc)}"
         if status == 429:
             return ModelFailure("model_rate_limited_error", message, retryable=True, retry_after=after)
         if status == _OVERLOADED or _type(exc) == "overloaded_error":
