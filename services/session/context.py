@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.bus.api import Bus
+from services.session.agent_store import AgentStore
+from services.session.environment_store import EnvironmentStore
 from services.session.settings import SessionSettings
 
 
@@ -14,5 +16,7 @@ class Context:
     settings: SessionSettings
     now: Callable[[], int]
     """The clock: microseconds since 1970."""
+    agents: AgentStore
+    environments: EnvironmentStore
     stopping: asyncio.Event
     """Set when the process drains: endless answers such as event streams end then."""

@@ -5,23 +5,29 @@ import contextlib
 import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvicorn
 
-from services.bus.client import connect
+from services.bus.client import NatsBus, connect
 from services.process.health import Health
 from services.process.settings import BadSettings
-from services.session import keys, probes, times
+from services.session import agents, environments, keys, probes, times
+from services.session.agent_store import AgentStore
 from services.session.context import Context
 from services.session.edge import Edge
+from services.session.environment_store import EnvironmentStore
 from services.session.keys import Keys
 from services.session.routes import Route
 from services.session.settings import SessionSettings
+from services.session.shelf import Shelf
 
 FIRST_TENANT: Final = "default"
 """Whose the key of HOLDFAST_API_KEY_FILE is."""
+
+_LOOK: Final = 0.5
+"""Seconds between two looks at the connection."""
 
 _log = structlog.get_logger()
 
@@ -32,7 +38,7 @@ def all_routes(context: Context, health: Health) -> list[Route]:
 
 
 def _nouns(context: Context) -> list[Route]:
-    modules: list[Callable[[Context], list[Route]]] = []
+    modules: list[Callable[[Context], list[Route]]] = [agents.routes, environments.routes]
     return [route for routes in modules for route in routes(context)]
 
 
@@ -46,21 +52,38 @@ class _Server(uvicorn.Server):
 
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     bus = await connect(settings, name="session")
-    health = Health("session", "bus", "keys", "edge")
-    context = Context(bus=bus, settings=settings, now=times.now, stopping=stop)
+    health = Health("session", "bus", "keys", "agents", "environments", "edge")
+    agent_store, environment_store = AgentStore(bus), EnvironmentStore(bus)
+    context = Context(
+        bus=bus, settings=settings, now=times.now, stopping=stop, agents=agent_store, environments=environment_store
+    )
     known = Keys(bus)
     try:
         await _install_first_key(context)
         edge = Edge(all_routes(context, health), known, settings)
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
-            follow = tasks.create_task(known.follow(), name="keys")
-            await known.ready()
-            health.set("bus", ok=True)
-            health.set("keys", ok=True)
+            followed: dict[str, Keys | Shelf[Any]] = {
+                "keys": known,
+                "agents": agent_store.shelf,
+                "environments": environment_store.shelf,
+            }
+            following = [tasks.create_task(one.follow(), name=name) for name, one in followed.items()]
+            for name, one in followed.items():
+                await one.ready()
+                health.set(name, ok=True)
+            following.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
             await _serve(edge, settings, health, stop)
-            follow.cancel()
+            for task in following:
+                task.cancel()
     finally:
         await bus.close()
+
+
+async def _watch_bus(bus: NatsBus, health: Health) -> None:
+    """Not ready while the connection is down: another replica may still reach the bus."""
+    while True:
+        health.set("bus", ok=bus.connected)
+        await asyncio.sleep(_LOOK)
 
 
 async def _serve(edge: Edge, settings: SessionSettings, health: Health, stop: asyncio.Event) -> None:

@@ -7,12 +7,14 @@ read anyway. It is there so that a cursor that was cut, changed or used with oth
 import base64
 import binascii
 import hashlib
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from services.session.problems import invalid
+
+P = TypeVar("P", int, str)
 
 _PREFIX: Final = "page_"
 
@@ -50,3 +52,19 @@ def position(text: str, bound: list[Any]) -> list[Any]:
 
 def _digest(position: list[Any], bound: list[Any]) -> str:
     return hashlib.sha256(msgspec.json.encode([position, bound])).hexdigest()[:16]
+
+
+def position_of(query: PageQuery, bound: list[Any], kind: type[P]) -> P | None:
+    """Where the query's cursor points, as one value of `kind`; None for the first page."""
+    if query.page is None:
+        return None
+    match position(query.page, bound):
+        case [value] if isinstance(value, kind):
+            return value
+        case _:
+            raise invalid("page: not a cursor of this list")
+
+
+def page(data: list[Any], rest: Any, bound: list[Any]) -> dict[str, Any]:
+    """The answer of a list; `rest` is the place to go on from, None after the last page."""
+    return {"data": data, "next_page": None if rest is None else cursor([rest], bound)}

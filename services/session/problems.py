@@ -38,8 +38,11 @@ def invalid(message: str, *, code: str = "") -> Problem:
 
 
 def not_available(what: str) -> Problem:
-    """400: part of the API, but not of this version. Said plainly, because dropping it silently would be a lie."""
-    return invalid(f"{what}: not available in this version")
+    """400: part of the API, but not of this version. `what` is a place and a clause, such as `skills: skills are`.
+
+    Said plainly: to accept and drop it would be worse.
+    """
+    return invalid(f"{what} not available in this version")
 
 
 def unauthenticated() -> Problem:
@@ -47,9 +50,9 @@ def unauthenticated() -> Problem:
     return Problem(401, "authentication_error", "invalid or missing API key")
 
 
-def not_found(what: str) -> Problem:
-    """404: `what` says which kind of object, such as `agent`."""
-    return Problem(404, "not_found_error", f"{what} not found")
+def not_found(what: str, *, code: str = "") -> Problem:
+    """404: `what` says which kind of object, such as `agent`; `code` as in `invalid`."""
+    return Problem(404, "not_found_error", f"{what} not found", {"error_code": code} if code else None)
 
 
 def method_not_allowed(allowed: list[str]) -> Problem:
