@@ -79,7 +79,7 @@ class Shelf(Generic[T]):
     async def newest(
         self, tenant: str, *, below: str | None, limit: int, keep: Callable[[Card], bool]
     ) -> tuple[list[T], str | None]:
-        """Up to `limit` objects, newest first, older than the id `below`; and the id to go on below, if any are left."""
+        """Up to `limit` objects, newest first, older than the id `below`; and the id to go on below, if any."""
         names: list[str] = []
         for name in self._below(tenant, below):
             card = self._cards[f"{tenant}.{name}"][1]
