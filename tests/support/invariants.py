@@ -1,0 +1,177 @@
+"""What must never happen (PROTOCOL.md), looked for from outside after every fault: log, inbox, files, model requests.
+
+`noted` makes tools leave a trace of every run in the workspace, the ledger, with the namespaces they ran in.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from services.bus import events as ev
+from services.bus.commits import Stored
+from services.bus.head import waits_for_client
+from tests.support.eventually import eventually
+from tests.support.model import Json, bash
+from tests.support.stack import Stack, key
+from tests.support.talk import Talk
+
+LEDGER = "ledger"
+QUIET_WITHIN = 30.0
+"""Seconds for acks that are still on their way, and for a nudge to be taken."""
+
+
+def noted(tag: str, then: str = "", **more: Any) -> Json:
+    """A step that runs a command which writes `tag` into the ledger first, and then does `then`."""
+    spaces = "$(readlink /proc/self/ns/net) $(readlink /proc/self/ns/user)"
+    return bash(f'echo "{tag} {spaces}" >> /workspace/{LEDGER}; {then or f"echo {tag}"}', **more)
+
+
+def ledger(stack: Stack, session: str) -> list[str]:
+    """The lines that the tools of a session wrote, whatever became of their results."""
+    found = [p for p in (stack.data / "sandbox").rglob(LEDGER) if session in str(p)]
+    assert len(found) <= 1, found
+    return found[0].read_text().splitlines() if found else []
+
+
+def runs(stack: Stack, session: str) -> Counter[str]:
+    """How often each tagged command has run."""
+    return Counter(line.split()[0] for line in ledger(stack, session))
+
+
+async def read_log(stack: Stack, session: str) -> list[Stored]:
+    async with stack.bus() as bus:
+        return await bus.read(key(session), leader=True)
+
+
+async def check(stack: Stack, *talks: Talk, canaries: Iterable[str] = ()) -> None:
+    """All six, for these sessions. They must be at rest or waiting for their client."""
+    for talk in talks:
+        await rests_with_nothing_owed(stack, talk.id)
+        log = await read_log(stack, talk.id)
+        nothing_lost_nothing_twice(log, talk.sent)
+        one_driver_at_a_time(log)
+        every_call_has_one_result(log)
+        no_call_ran_twice(log, runs(stack, talk.id))
+        ran_in_isolation(ledger(stack, talk.id))
+    await the_model_was_never_shown_nonsense(stack)
+    no_secret_leaked(stack, canaries)
+
+
+def nothing_lost_nothing_twice(log: Sequence[Stored], sent: Iterable[str]) -> None:
+    """1. What was acknowledged to the client is in the log exactly once; so is everything else."""
+    ids = Counter(event.id for stored in log for event in stored.commit.events)
+    twice = [i for i, n in ids.items() if n > 1]
+    assert not twice, f"in the log twice: {twice}"
+    lost = [i for i in sent if i not in ids]
+    assert not lost, f"acknowledged and lost: {lost}"
+    counts = [stored.commit.head.count for stored in log]
+    assert counts[-1] == sum(len(s.commit.events) for s in log), "the head counts other events than the log holds"
+
+
+def one_driver_at_a_time(log: Sequence[Stored]) -> None:
+    """2. Claims follow each other: once one is replaced or let go, nothing is appended under it again."""
+    over: set[str] = set()
+    current = ""
+    owner = ""
+    for stored in log:
+        claim = stored.commit.head.claim
+        now = claim.id if claim else ""
+        assert now not in over, f"commit {stored.seq} was appended under the claim {now}, which had ended"
+        if current and now == current:
+            outside = stored.commit.by != owner and any(_is_the_drivers(e) for e in stored.commit.events)
+            assert not outside, f"commit {stored.seq} of {stored.commit.by} under the claim of {owner}"
+        if now != current:
+            over.update({current} - {""})
+            current, owner = now, claim.by if claim else ""
+
+
+def _is_the_drivers(event: ev.Event) -> bool:
+    return isinstance(event, ev.AgentEvent | ev.AgentToolResult | ev.ModelRequestStart | ev.ModelRequestEnd)
+
+
+def every_call_has_one_result(log: Sequence[Stored]) -> None:
+    """3a. No call without a result, unless it waits for the client; none with two."""
+    waiting = set(waits_for_client(log[-1].commit.head))
+    calls: set[str] = set()
+    answered: Counter[str] = Counter()
+    for stored in log:
+        for event in stored.commit.events:
+            match event:
+                case ev.AgentToolUse() | ev.AgentCustomToolUse():
+                    calls.add(event.id)
+                case ev.AgentToolResult(tool_use_id=call) | ev.UserCustomToolResult(custom_tool_use_id=call):
+                    answered[call] += 1
+                case _:
+                    pass
+    held = {c.id for c in log[-1].commit.head.calls} if waiting else set[str]()
+    assert not calls - answered.keys() - waiting - held, f"without a result: {calls - answered.keys()}"
+    assert not [c for c, n in answered.items() if n > 1], f"several results: {answered}"
+
+
+def no_call_ran_twice(log: Sequence[Stored], ran: Counter[str]) -> None:
+    """3b. Each command of the ledger ran at most once for each call, and as often as there are good results."""
+    calls: Counter[str] = Counter()
+    good: Counter[str] = Counter()
+    tags: dict[str, str] = {}
+    for stored in log:
+        for event in stored.commit.events:
+            if isinstance(event, ev.AgentToolUse) and (tag := _tag(event)):
+                calls[tag] += 1
+                tags[event.id] = tag
+            if isinstance(event, ev.AgentToolResult) and event.tool_use_id in tags and not event.is_error:
+                good[tags[event.tool_use_id]] += 1
+    assert ran.keys() <= calls.keys(), f"ran without a call: {ran.keys() - calls.keys()}"
+    assert all(ran[t] <= calls[t] for t in calls), f"ran more often than called: {ran} against {calls}"
+    assert all(ran[t] >= good[t] for t in calls), f"a good result of what never ran: {ran} against {good}"
+
+
+def _tag(event: ev.AgentToolUse) -> str:
+    found = re.match(r'echo "([\w-]+) ', str(event.input.get("command", "")))
+    return found[1] if found and LEDGER in str(event.input.get("command")) else ""
+
+
+async def rests_with_nothing_owed(stack: Stack, session: str) -> None:
+    """4. The session is idle, unclaimed, its inbox empty, and the model owes nothing."""
+
+    async def look() -> bool:
+        async with stack.bus() as bus:
+            waiting = await bus.waiting(key(session), 0)
+            stored = await bus.head(key(session), leader=True)
+        assert stored, "the session has no log"
+        head = stored.commit.head
+        state.update(waiting=[w.seq for w in waiting], status=head.status, claim=head.claim, taken=head.taken)
+        return not waiting and head.claim is None and head.status == "idle" and not head.primary.todo
+
+    state: dict[str, Any] = {}
+    await eventually(look, within=QUIET_WITHIN, what=f"rest of {session}: {state}")
+
+
+async def the_model_was_never_shown_nonsense(stack: Stack) -> None:
+    """No request was refused as invalid: the log of every session can be replayed."""
+    refused = [r for r in await stack.model.requests() if r.status == 400 and not r.fault]
+    assert not refused, [(r.scenario, r.step, r.error) for r in refused]
+
+
+def no_secret_leaked(stack: Stack, canaries: Iterable[str] = ()) -> None:
+    """5. The key of the model and of the API, and other canaries, stand only where they are kept."""
+    kept = {stack.data / "secrets", stack.data / "api.key", stack.data / "run.json"}
+    secrets = {stack.model_key: kept, (stack.data / "api.key").read_text().strip(): kept | {stack.log}}
+    secrets |= dict.fromkeys(canaries, kept)
+    for file in stack.data.rglob("*"):
+        if file.is_symlink() or not file.is_file():
+            continue
+        content = file.read_bytes()
+        for secret, places in secrets.items():
+            at_home = any(file == p or p in file.parents for p in places)
+            assert at_home or secret.encode() not in content, f"a secret stands in {file}"
+
+
+def ran_in_isolation(lines: Sequence[str]) -> None:
+    """6. What the model asked to run had a network and users of its own."""
+    ours = {str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("net", "user")}
+    for line in lines:
+        spaces = set(line.split()[1:])
+        assert len(spaces) == 2, line
+        assert not spaces & ours, f"it ran outside: {line}"

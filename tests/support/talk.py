@@ -1,0 +1,95 @@
+"""One session as its client sees it, through the official SDK."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from anthropic import AsyncAnthropic
+
+from services.bus.ids import new_id
+from tests.support.eventually import eventually
+from tests.support.model import Json, said
+
+TOOLSET: Json = {"type": "agent_toolset_20260401"}
+WITHIN = 40.0
+"""Seconds for a turn to end; takeovers of a busy machine included."""
+
+
+class Talk:
+    """A session; remembers the ids of what was sent and accepted."""
+
+    def __init__(self, client: AsyncAnthropic, session: str) -> None:
+        self.client = client
+        self.id = session
+        self.sent: list[str] = []
+
+    @classmethod
+    async def begin(cls, client: AsyncAnthropic, *, tools: Sequence[Json] = (TOOLSET,), **session: Any) -> "Talk":
+        """A new agent, environment and session."""
+        name = new_id("test")
+        agent = await client.beta.agents.create(model="claude-opus-4-6", name=name, tools=cast("Any", list(tools)))
+        environment = await client.beta.environments.create(name=name)
+        made = await client.beta.sessions.create(agent=agent.id, environment_id=environment.id, **session)
+        return cls(client, made.id)
+
+    async def send(self, *events: Json) -> list[str]:
+        """Send in one request; returns the ids that were given to the events."""
+        answer = await self.client.beta.sessions.events.send(self.id, events=cast("Any", list(events)))
+        ids = [str(cast("Any", e).id) for e in answer.data or ()]
+        self.sent += ids
+        return ids
+
+    async def say(self, mark: str, text: str = "") -> list[str]:
+        """Send the message that starts the scenario of that name."""
+        return await self.send(said(mark, text))
+
+    async def events(self, *types: str) -> list[Any]:
+        """The whole history in order, or the events of these types."""
+        page = self.client.beta.sessions.events.list(self.id, limit=1000)
+        return [e async for e in page if not types or e.type in types]
+
+    async def types(self) -> list[str]:
+        return [e.type for e in await self.events()]
+
+    async def has(self, *types: str, count: int = 1, within: float = WITHIN) -> list[Any]:
+        """Wait until there are that many events of these types, and return them."""
+
+        async def look() -> list[Any]:
+            found = await self.events(*types)
+            return found if len(found) >= count else []
+
+        return await eventually(look, within=within, what=f"{count} of {types}")
+
+    async def rests(self, stop: str = "end_turn", *, within: float = WITHIN) -> list[Any]:
+        """Wait until everything that was sent is taken and the session rests for that reason; returns the history."""
+        seen: list[Any] = []
+
+        async def look() -> bool:
+            seen[:] = await self.events()
+            last = seen[-1] if seen else None
+            taken = {e.id for e in seen}
+            return (
+                last is not None
+                and last.type == "session.status_idle"
+                and last.stop_reason.type == stop
+                and all(i in taken for i in self.sent)
+            )
+
+        try:
+            await eventually(look, within=within, what=f"rest ({stop})")
+        except AssertionError as exc:
+            history = "\n".join(str(e.to_dict(mode="json"))[:300] for e in seen[-30:])
+            raise AssertionError(f"{exc}; the log of {self.id} ends with\n{history}") from None
+        return list(seen)
+
+    async def interrupt(self) -> None:
+        await self.send({"type": "user.interrupt"})
+
+
+def results(events: Sequence[Any]) -> dict[str, Any]:
+    """The tool results of a history, by the id of their call."""
+    return {e.tool_use_id: e for e in events if e.type == "agent.tool_result"}
+
+
+def text(event: Any) -> str:
+    """All text of a message or result."""
+    return "".join(b.text for b in event.content or () if b.type == "text")
