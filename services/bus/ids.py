@@ -47,6 +47,17 @@ def cell_of(session_id: str) -> str:
     return parts[1] if len(parts) == 3 and parts[0] == "sesn" else ""
 
 
+def time_of(made: str) -> int | None:
+    """When an id was made, in microseconds since 1970 with the precision of a millisecond; None if it is not ours."""
+    last = made.rpartition("_")[2]
+    if len(last) != 26 or not set(last) <= set(_ALPHABET):
+        return None
+    number = 0
+    for digit in last:
+        number = number << 5 | _ALPHABET.index(digit)
+    return (number >> 80) * 1000
+
+
 def is_token(text: str) -> bool:
     """Whether `text` may stand as one token of a subject or as a key: letters, digits, `_` and `-`, at most 128."""
     return _TOKEN.fullmatch(text) is not None
