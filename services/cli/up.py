@@ -15,8 +15,8 @@ from services.bus.nats_link import Link
 from services.bus.provision import provision
 from services.cli.embedded import runfile
 from services.cli.embedded.layout import Busy, Layout
-from services.cli.embedded.nats import Missing
 from services.cli.embedded.probes import Unexpected
+from services.cli.embedded.programs import Missing
 from services.cli.embedded.stack import PROVISIONED, Stack, data_folder
 from services.cli.supervisor import NotReady, Supervisor
 from services.process import logs

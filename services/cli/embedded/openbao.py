@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from services.cli.embedded.layout import Layout, write_private
-from services.cli.embedded.nats import Missing
+from services.cli.embedded.programs import Missing, packaged
 
 MOUNT: Final = "holdfast-kv"
 AUTH: Final = "holdfast"
@@ -77,6 +77,7 @@ def write_config(layout: Layout, port: int, cluster_port: int) -> Path:
     raft = layout.bao / "raft"
     raft.mkdir(mode=0o700, exist_ok=True)
     # performance_multiplier 1: a node alone waits 1 s instead of 5 s before it elects itself, once, at its first start.
+    policy = packaged("policy.hcl", "vault")
     text = f"""# Written by `holdfast up` at each start; do not edit.
 ui = false
 api_addr = "https://127.0.0.1:{port}"
@@ -102,6 +103,7 @@ audit "file" "main" {{
   options = {{ file_path = "{layout.logs / "bao-audit.log"}", mode = "0600" }}
 }}
 {_INITIALIZE.format(
+    policy=policy,
     mount=MOUNT, auth=AUTH, ttl=TOKEN_TTL, role=ROLE_ID, operator=OPERATOR_ROLE_ID,
     secret=layout.secrets / "bao-vault.secret", operator_secret=layout.secrets / "bao-operator.secret",
 )}"""  # fmt: skip
@@ -117,6 +119,11 @@ initialize "holdfast" {{
     path = "sys/mounts/{mount}"
     data = {{ type = "kv", options = {{ version = "2" }} }}
   }}
+  request "kv-config" {{
+    operation = "update"
+    path = "{mount}/config"
+    data = {{ max_versions = 1, cas_required = true }}
+  }}
   request "auth" {{
     operation = "update"
     path = "sys/auth/{auth}"
@@ -126,9 +133,7 @@ initialize "holdfast" {{
     operation = "update"
     path = "sys/policies/acl/holdfast-vault"
     data = {{ policy = <<-EOT
-      path "{mount}/data/tenants/*" {{ capabilities = ["create", "read", "update"] }}
-      path "{mount}/metadata/tenants/*" {{ capabilities = ["create", "update", "read", "list", "delete"] }}
-      path "{mount}/data/service/*" {{ capabilities = ["create", "read"] }}
+{policy}
       EOT
     }}
   }}

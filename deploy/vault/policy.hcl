@@ -1,0 +1,4 @@
+# What the vault service may do. The mount is HOLDFAST_VAULT_MOUNT.
+path "holdfast-kv/data/tenants/*"     { capabilities = ["create", "read", "update"] }
+path "holdfast-kv/metadata/tenants/*" { capabilities = ["read", "list", "delete"] }
+path "holdfast-kv/data/service/*"     { capabilities = ["create", "read"] }

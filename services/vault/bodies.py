@@ -1,0 +1,67 @@
+"""The bodies of administrative requests, checked. Pure. No message repeats a value."""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from services.vault.errors import Invalid
+
+MAX_PAIRS = 16
+
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Key = Annotated[str, Meta(min_length=1, max_length=64)]
+Value = Annotated[str, Meta(max_length=512)]
+Metadata = Annotated[dict[Key, Value], Meta(max_length=MAX_PAIRS)]
+Patch = dict[Key, Value | None]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class VaultCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    display_name: Name
+    metadata: Metadata = {}
+
+
+class VaultUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    display_name: Name | UnsetType | None = UNSET
+    metadata: Patch | None = None
+
+
+class CredentialCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`auth` is not here: it comes sealed."""
+
+    display_name: Name | None = None
+    metadata: Metadata = {}
+
+
+class CredentialUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    display_name: Name | UnsetType | None = UNSET
+    metadata: Patch | None = None
+
+
+class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Newest first; `after` is the last id of the page before."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    after: str | None = None
+    include_archived: bool = False
+
+
+def read(kind: type[T], raw: dict[str, Any]) -> T:
+    """`raw` as `kind`. Raises Invalid naming the field and the rule."""
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as exc:
+        rule, _, path = str(exc).partition(" - at `")
+        where = path.rstrip("`").removeprefix("$").removeprefix(".")
+        raise Invalid(f"{where}: {rule}" if where else rule) from None
+
+
+def patched(metadata: dict[str, str], patch: dict[str, str | None] | None) -> dict[str, str]:
+    """`metadata` with the patch applied: null deletes, the rest is set. Raises Invalid when it grows too large."""
+    merged = {**metadata, **(patch or {})}
+    kept = {key: value for key, value in merged.items() if value is not None}
+    if len(kept) > MAX_PAIRS:
+        raise Invalid(f"metadata: at most {MAX_PAIRS} pairs")
+    return kept

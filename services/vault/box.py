@@ -1,0 +1,53 @@
+"""The key that secrets are sealed with on their way over the bus, so that no message ever carries one in clear.
+
+X25519 and XSalsa20-Poly1305 (`SealedBox` of libsodium). The private key lies in the secret store, for all replicas.
+"""
+
+import base64
+import binascii
+
+from nacl.exceptions import CryptoError
+from nacl.public import PrivateKey, SealedBox
+
+from services.vault import paths
+from services.vault.errors import Closed, Invalid, Moved
+from services.vault.store import Store
+
+
+class Box:
+    """The opened key. Its repr shows nothing."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._open = SealedBox(key)
+        self.public_key = bytes(key.public_key)
+
+    def __repr__(self) -> str:
+        return "<Box>"
+
+    def open(self, sealed: bytes) -> bytes:
+        """What was sealed to the public key. Raises Invalid."""
+        try:
+            return self._open.decrypt(sealed)
+        except (CryptoError, ValueError, TypeError):
+            raise Invalid("auth: was not sealed to the key of this vault service") from None
+
+
+async def open_box(store: Store) -> Box:
+    """Read the key, or make it if this is the first start; of two replicas one wins. Raises Closed."""
+    found = await store.get(paths.BOX)
+    if found is None:
+        key = PrivateKey.generate()
+        try:
+            await store.put(paths.BOX, base64.b64encode(bytes(key)).decode(), 0)
+        except Moved:
+            found = await store.get(paths.BOX)
+        else:
+            return Box(key)
+    try:
+        return Box(PrivateKey(base64.b64decode(found.text, validate=True))) if found else _lost()
+    except (binascii.Error, ValueError):
+        raise Closed("the key of the vault service cannot be read") from None
+
+
+def _lost() -> Box:
+    raise Closed("the key of the vault service was removed")

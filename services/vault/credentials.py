@@ -1,0 +1,191 @@
+"""Credentials of a vault. What is public about one and its secret are two documents; a third decides that it exists.
+
+Create: secret, record, then the vault's `active`. Archive: record, secret, `active`. Delete: secret, record, `active`.
+A credential is seen once it is in `active`, and afterwards for as long as its record says that it is archived.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from services.bus.ids import new_id
+from services.vault import kinds, paths
+from services.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, patched
+from services.vault.errors import Closed, Invalid, Missing, Moved, Taken
+from services.vault.records import Credential, Vault
+from services.vault.store import Store
+from services.vault.vaults import CAS_TRIES, Vaults, page, pause, read_as, text
+
+MOST: Final = 20
+"""Active credentials of one vault."""
+
+ORPHAN_AFTER: Final = 600 * 1_000_000
+"""Microseconds after which a secret that belongs to no credential is the remains of a create that did not finish."""
+
+
+def _plain(secret: dict[str, str]) -> str:
+    return msgspec.json.encode(secret).decode()
+
+
+def _made_at(id_: str) -> int:
+    """When an id was made, in microseconds since 1970: its first 48 bits are milliseconds (UUID version 7)."""
+    part = id_.rpartition("_")[2]
+    number = 0
+    for char in part:
+        index = "0123456789abcdefghjkmnpqrstvwxyz".find(char)
+        if index < 0:
+            return 0
+        number = number << 5 | index
+    return (number >> 80) * 1000
+
+
+class Credentials:
+    """`loopback` allows plain http addresses of this machine."""
+
+    def __init__(self, store: Store, vaults: Vaults, now: Callable[[], int], *, loopback: bool) -> None:
+        self._store = store
+        self._vaults = vaults
+        self._now = now
+        self._loopback = loopback
+
+    async def create(self, tenant: str, vault_id: str, body: CredentialCreate, auth: dict[str, Any]) -> dict[str, Any]:
+        split = kinds.create(auth, loopback=self._loopback)
+        vault, _ = await self._vaults.read(tenant, vault_id)
+        await self._tidy(tenant, vault, split.unique)
+        now = self._now()
+        made = Credential(
+            id=new_id("vcrd"), vault=vault_id, display_name=body.display_name, metadata=body.metadata,
+            auth=split.public, created=now, updated=now,
+        )  # fmt: skip
+        try:
+            await self._store.put(paths.secret(tenant, vault_id, made.id), _plain(split.secret), 0)
+            await self._store.put(paths.record(tenant, vault_id, made.id), text(made), 0)
+            await self._vaults.change(tenant, vault_id, lambda v: _with(v, made.id, split.unique))
+        except (Taken, Invalid, Missing):
+            await self._forget(tenant, vault_id, made.id)
+            raise
+        except Moved:
+            raise Closed from None  # a fresh id cannot be there
+        return made.wire()
+
+    async def retrieve(self, tenant: str, vault_id: str, credential_id: str) -> dict[str, Any]:
+        return (await self._read(tenant, vault_id, credential_id))[0].wire()
+
+    async def _read(self, tenant: str, vault_id: str, credential_id: str) -> tuple[Credential, int]:
+        vault, _ = await self._vaults.read(tenant, vault_id)
+        found = await read_as(self._store, paths.record(tenant, vault_id, credential_id), Credential)
+        if found is None or not _exists(vault, found[0]):
+            raise Missing("credential")
+        return found
+
+    async def update(
+        self, tenant: str, vault_id: str, credential_id: str, body: CredentialUpdate, auth: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """A new secret is stored before the record says so: a request that failed in between is sent again."""
+        for _ in range(CAS_TRIES):
+            found, version = await self._read(tenant, vault_id, credential_id)
+            if found.archived:
+                raise Invalid("credential: is archived")
+            public, secret = kinds.update(found.auth, auth) if auth is not None else (found.auth, None)
+            name = found.display_name if body.display_name is UNSET else body.display_name
+            changed = replace(
+                found, auth=public, display_name=name or None, metadata=patched(found.metadata, body.metadata)
+            )
+            if changed == found and secret is None:
+                return found.wire()
+            changed = replace(changed, updated=max(self._now(), found.updated + 1))
+            try:
+                if secret is not None:
+                    await self._replace_secret(paths.secret(tenant, vault_id, credential_id), secret)
+                await self._store.put(paths.record(tenant, vault_id, credential_id), text(changed), version)
+            except Moved:
+                await pause()
+                continue
+            return changed.wire()
+        raise Closed("the credential is being changed by too many at once")
+
+    async def _replace_secret(self, path: str, secret: dict[str, str]) -> None:
+        version = await self._store.version(path)
+        if not version:
+            raise Moved  # purged by an archive at the same time; it must not come back
+        await self._store.put(path, _plain(secret), version)
+
+    async def list(self, tenant: str, vault_id: str, query: ListQuery) -> dict[str, Any]:
+        vault, _ = await self._vaults.read(tenant, vault_id)
+        names = await self._store.names(paths.records(tenant, vault_id))
+
+        async def one(credential_id: str) -> Credential | None:
+            found = await read_as(self._store, paths.record(tenant, vault_id, credential_id), Credential)
+            return found[0] if found and _exists(vault, found[0]) else None
+
+        return await page(names, query, one)
+
+    async def archive(self, tenant: str, vault_id: str, credential_id: str) -> dict[str, Any]:
+        """Purge the secret, keep the record, free the key. Archiving again finishes what was left undone."""
+        for _ in range(CAS_TRIES):
+            found, version = await self._read(tenant, vault_id, credential_id)
+            if not found.archived:
+                now = max(self._now(), found.updated + 1)
+                found = replace(found, archived=now, updated=now)
+                try:
+                    await self._store.put(paths.record(tenant, vault_id, credential_id), text(found), version)
+                except Moved:
+                    await pause()
+                    continue
+            await self._store.purge(paths.secret(tenant, vault_id, credential_id))
+            await self._vaults.change(tenant, vault_id, lambda v: _without(v, credential_id))
+            return found.wire()
+        raise Closed("the credential is being changed by too many at once")
+
+    async def delete(self, tenant: str, vault_id: str, credential_id: str) -> dict[str, Any]:
+        await self._read(tenant, vault_id, credential_id)
+        await self._forget(tenant, vault_id, credential_id)
+        await self._vaults.change(tenant, vault_id, lambda v: _without(v, credential_id))
+        return {"id": credential_id, "type": "vault_credential_deleted"}
+
+    async def _forget(self, tenant: str, vault_id: str, credential_id: str) -> None:
+        await self._store.purge(paths.secret(tenant, vault_id, credential_id))
+        await self._store.purge(paths.record(tenant, vault_id, credential_id))
+
+    async def _tidy(self, tenant: str, vault: Vault, unique: str) -> None:
+        """Finish what a crash left: secrets that belong to nothing, and a key held by what is archived or deleted."""
+        now = self._now()
+        for name in await self._store.names(paths.secrets(tenant, vault.id)):
+            if name not in vault.active and now - _made_at(name) > ORPHAN_AFTER:
+                await self._forget_orphan(tenant, vault.id, name)
+        holder = next((id_ for id_, key in vault.active.items() if key == unique), None)
+        if holder is None:
+            return
+        found = await read_as(self._store, paths.record(tenant, vault.id, holder), Credential)
+        if found is None:
+            await self._vaults.change(tenant, vault.id, lambda v: _without(v, holder))
+        elif found[0].archived:
+            await self.archive(tenant, vault.id, holder)
+
+    async def _forget_orphan(self, tenant: str, vault_id: str, credential_id: str) -> None:
+        found = await read_as(self._store, paths.record(tenant, vault_id, credential_id), Credential)
+        await self._store.purge(paths.secret(tenant, vault_id, credential_id))
+        if found and not found[0].archived:
+            await self._store.purge(paths.record(tenant, vault_id, credential_id))
+
+
+def _exists(vault: Vault, credential: Credential) -> bool:
+    return bool(credential.archived) or credential.id in vault.active
+
+
+def _with(vault: Vault, credential_id: str, unique: str) -> Vault:
+    if vault.archived:
+        raise Invalid("vault: is archived")
+    holder = next((id_ for id_, key in vault.active.items() if key == unique), None)
+    if holder:
+        raise Taken(f"auth: the active credential {holder} of this vault is for the same server; archive or update it")
+    if len(vault.active) >= MOST:
+        raise Invalid(f"vault: has {MOST} active credentials, which is the limit")
+    return replace(vault, active={**vault.active, credential_id: unique})
+
+
+def _without(vault: Vault, credential_id: str) -> Vault:
+    return replace(vault, active={id_: key for id_, key in vault.active.items() if id_ != credential_id})

@@ -1,0 +1,102 @@
+"""The administrative side of the vault on the bus: one request, one reply. See README.md for the verbs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from services.bus.commands import VaultReply, VaultRequest
+from services.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, VaultCreate, VaultUpdate, read
+from services.vault.box import Box
+from services.vault.credentials import Credentials
+from services.vault.errors import Closed, Invalid, VaultProblem
+from services.vault.vaults import Vaults
+
+log = structlog.get_logger()
+
+DEADLINE: Final = 8.0
+"""Seconds one request may take in all; below the edge's own."""
+
+_request: Final = msgspec.json.Decoder(VaultRequest)
+
+Verb = Callable[[VaultRequest], Awaitable[Any]]
+
+
+class Service:
+    """Answers VAULT_ADMIN and VAULT_KEY. `box` gives the opened key, or raises Closed while it cannot be had."""
+
+    def __init__(self, vaults: Vaults, credentials: Credentials, box: Callable[[], Awaitable[Box]]) -> None:
+        self._box = box
+        self._vaults = vaults
+        self._credentials = credentials
+        self._verbs: dict[str, Verb] = {
+            "vaults.create": lambda r: vaults.create(r.tenant, read(VaultCreate, r.body)),
+            "vaults.retrieve": lambda r: vaults.retrieve(r.tenant, r.vault),
+            "vaults.update": lambda r: vaults.update(r.tenant, r.vault, read(VaultUpdate, r.body)),
+            "vaults.list": lambda r: vaults.list(r.tenant, read(ListQuery, r.body)),
+            "vaults.archive": self._archive_vault,
+            "vaults.delete": lambda r: vaults.delete(r.tenant, r.vault),
+            "credentials.create": self._create_credential,
+            "credentials.retrieve": lambda r: credentials.retrieve(r.tenant, r.vault, r.credential),
+            "credentials.update": self._update_credential,
+            "credentials.list": lambda r: credentials.list(r.tenant, r.vault, read(ListQuery, r.body)),
+            "credentials.archive": lambda r: credentials.archive(r.tenant, r.vault, r.credential),
+            "credentials.delete": lambda r: credentials.delete(r.tenant, r.vault, r.credential),
+        }
+
+    async def admin(self, data: bytes) -> bytes:
+        """Handler of VAULT_ADMIN. Never raises for what a caller can cause."""
+        return msgspec.json.encode(await self._answer(data))
+
+    async def key(self, _data: bytes) -> bytes:
+        """Handler of VAULT_KEY: the reply's body is `{"public_key": base64}`."""
+        try:
+            return msgspec.json.encode(VaultReply(body={"public_key": (await self._box()).public_key}))
+        except Closed as exc:
+            return msgspec.json.encode(_refusal(exc))
+
+    async def _answer(self, data: bytes) -> VaultReply:
+        try:
+            request = _request.decode(data)
+            verb = self._verbs.get(request.verb)
+            if verb is None:
+                raise Invalid("verb: not known")
+            async with asyncio.timeout(DEADLINE):
+                body = await verb(request)
+        except msgspec.MsgspecError:
+            return _refusal(Invalid("the request cannot be read"))
+        except TimeoutError:
+            return _refusal(Closed("the secret store is too slow"))
+        except VaultProblem as exc:
+            return _refusal(exc)
+        log.info("vault.admin", verb=request.verb, tenant=request.tenant, vault=request.vault or None)
+        return VaultReply(body=body)
+
+    async def _archive_vault(self, r: VaultRequest) -> dict[str, Any]:
+        return await self._vaults.archive(
+            r.tenant, r.vault, lambda credential_id: self._credentials.archive(r.tenant, r.vault, credential_id)
+        )
+
+    async def _create_credential(self, r: VaultRequest) -> dict[str, Any]:
+        body = read(CredentialCreate, r.body)
+        return await self._credentials.create(r.tenant, r.vault, body, await self._auth(r.sealed))
+
+    async def _update_credential(self, r: VaultRequest) -> dict[str, Any]:
+        body = read(CredentialUpdate, r.body)
+        auth = await self._auth(r.sealed) if r.sealed else None
+        return await self._credentials.update(r.tenant, r.vault, r.credential, body, auth)
+
+    async def _auth(self, sealed: bytes) -> dict[str, Any]:
+        if not sealed:
+            raise Invalid("auth: required")
+        plain = (await self._box()).open(sealed)
+        try:
+            return msgspec.json.decode(plain, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            raise Invalid("auth: must be an object") from None
+
+
+def _refusal(problem: VaultProblem) -> VaultReply:
+    return VaultReply(status=problem.status, error=problem.kind, message=str(problem))

@@ -1,0 +1,230 @@
+"""The secret store: documents in the KV version 2 engine of OpenBao or HashiCorp Vault. Only this module imports hvac.
+
+A document is one JSON *string* under one field: the audit device of the server hashes strings, but writes numbers and
+booleans in clear. There is one version of each (older ones would keep what was rotated away readable), every write is a
+check-and-set, and removing is always removing the metadata: anything less can be undone.
+
+hvac is synchronous, so calls run in a bounded pool with one HTTP session per thread. It would follow redirects with the
+token, take a token from the environment and wait 30 s: none of that is left to its defaults.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import hvac as _hvac  # pyright: ignore[reportMissingTypeStubs]
+import hvac.exceptions as failed  # pyright: ignore[reportMissingTypeStubs]
+import msgspec
+import requests
+import structlog
+
+from services.process.settings import BadSettings
+from services.vault.errors import Closed, Moved
+from services.vault.settings import VaultSettings
+
+log = structlog.get_logger()
+
+CONNECT_TIMEOUT: Final = 1.0
+FIELD: Final = "j"
+RENEW_AT: Final = 2 / 3
+"""Part of a token's life after which the next request logs in anew."""
+
+T = TypeVar("T")
+
+hvac: Final[Any] = _hvac
+"""The library is untyped; what it answers is looked at by `_dict`."""
+
+_LOOPBACK: Final = ("http://127.0.0.1:", "http://[::1]:", "http://localhost:")
+
+
+class Document(msgspec.Struct, frozen=True):
+    """`text` as it was stored, and the version to expect when it is replaced."""
+
+    text: str
+    version: int
+
+
+class _Login:
+    """The token of this process, shared by its threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.token = ""
+        self.until = 0.0
+        """Time (monotonic) at which a new one is due."""
+
+
+class Store:
+    """`path` is below the mount and made by `paths.py` only."""
+
+    def __init__(self, settings: VaultSettings) -> None:
+        """Raises BadSettings when the address would send secrets in clear, or the secret id cannot be read."""
+        if not settings.vault_url.startswith(("https://", *_LOOPBACK)):
+            raise BadSettings("HOLDFAST_VAULT_URL: must be https, or http on loopback")
+        self._settings = settings
+        self._secret_id = _read(settings.vault_secret_id_file)
+        self._login = _Login()
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(settings.vault_threads, thread_name_prefix="vault")
+
+    async def close(self) -> None:
+        """Let the requests in flight end; none takes longer than its timeout."""
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+    # --- documents ------------------------------------------------------------------------------------------------
+
+    async def get(self, path: str) -> Document | None:
+        """The document, or None. Raises Closed."""
+        return await self._run(lambda: self._get(path))
+
+    async def version(self, path: str) -> int:
+        """Its version without reading it; 0 when there is none. Raises Closed."""
+        return await self._run(lambda: self._version(path))
+
+    async def put(self, path: str, text: str, version: int) -> int:
+        """Store `text` if the document is at `version` (0: there is none), and return the new version.
+
+        Raises Moved when it is not; Closed when it is not known whether it was stored.
+        """
+        return await self._run(lambda: self._put(path, text, version))
+
+    async def purge(self, path: str) -> None:
+        """Remove the document with all its versions; nothing happens when there is none. Raises Closed."""
+        await self._run(lambda: self._purge(path))
+
+    async def names(self, path: str) -> list[str]:
+        """Names directly below `path`, sorted. Raises Closed."""
+        return await self._run(lambda: self._names(path))
+
+    # --- in a thread ----------------------------------------------------------------------------------------------
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._answered(work))
+
+    def _answered(self, work: Callable[[], T]) -> T:
+        """Run `work`; log in again once if the token was refused. Raises Closed for whatever the server fails with."""
+        try:
+            try:
+                return work()
+            except failed.Forbidden:
+                self._login.until = 0.0
+                return work()
+        except failed.VaultError as exc:
+            log.warning("vault.refused", error=type(exc).__name__)
+            raise Closed from None  # the original holds the answer's text
+        except requests.RequestException as exc:
+            log.warning("vault.unreachable", error=type(exc).__name__)
+            raise Closed from None
+
+    def _client(self) -> Any:
+        client: Any = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self._new_client()
+        client.token = self._token(client)
+        return client
+
+    def _new_client(self) -> Any:
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = self._settings.vault_ca_file or True
+        return hvac.Client(
+            url=self._settings.vault_url,
+            token="",  # an empty one, not None: that would be looked up in the environment
+            session=session,
+            verify=session.verify,
+            timeout=(CONNECT_TIMEOUT, self._settings.vault_timeout),
+            allow_redirects=False,
+            namespace=self._settings.vault_namespace or None,
+        )
+
+    def _token(self, client: Any) -> str:
+        login = self._login
+        if time.monotonic() < login.until:
+            return login.token
+        with login.lock:
+            if time.monotonic() >= login.until:
+                asked = time.monotonic()
+                client.token = ""
+                answer = client.auth.approle.login(
+                    self._settings.vault_role_id,
+                    self._secret_id,
+                    use_token=False,
+                    mount_point=self._settings.vault_auth,
+                )
+                auth = _dict(_dict(answer).get("auth"))
+                login.token = str(auth["client_token"])
+                login.until = asked + float(auth["lease_duration"]) * RENEW_AT
+            return login.token
+
+    @property
+    def _kv(self) -> Any:
+        return self._client().secrets.kv.v2
+
+    def _get(self, path: str) -> Document | None:
+        try:
+            answer = self._kv.read_secret_version(
+                path, mount_point=self._settings.vault_mount, raise_on_deleted_version=True
+            )
+        except failed.InvalidPath:
+            return None
+        data = _dict(_dict(answer).get("data"))
+        return Document(str(_dict(data.get("data"))[FIELD]), int(_dict(data.get("metadata"))["version"]))
+
+    def _version(self, path: str) -> int:
+        try:
+            answer = self._kv.read_secret_metadata(path, mount_point=self._settings.vault_mount)
+        except failed.InvalidPath:
+            return 0
+        return int(_dict(_dict(answer).get("data"))["current_version"])
+
+    def _put(self, path: str, text: str, version: int) -> int:
+        try:
+            answer = self._kv.create_or_update_secret(
+                path, {FIELD: text}, cas=version, mount_point=self._settings.vault_mount
+            )
+        except failed.InvalidRequest:
+            # The texts differ between products and versions; the version number does not.
+            found = self._version(path)
+            if found == version:
+                raise
+            raise Moved from None
+        except (failed.InternalServerError, failed.BadGateway, failed.UnexpectedError, requests.RequestException):
+            # It may have been stored all the same (a full audit disk answers 500 to a write that took place).
+            found = self._get(path)
+            if found and found.version > version and found.text == text:
+                return found.version
+            raise
+        return int(_dict(_dict(answer).get("data"))["version"])
+
+    def _purge(self, path: str) -> None:
+        answer = self._kv.delete_metadata_and_all_versions(path, mount_point=self._settings.vault_mount)
+        if answer.status_code != requests.codes.no_content:
+            raise Closed("the secret store gave an unexpected answer")
+
+    def _names(self, path: str) -> list[str]:
+        try:
+            answer = self._kv.list_secrets(path, mount_point=self._settings.vault_mount)
+        except failed.InvalidPath:
+            return []
+        keys: list[Any] = _dict(_dict(answer).get("data"))["keys"]
+        return sorted(str(name) for name in keys)
+
+
+def _dict(answer: Any) -> dict[str, Any]:
+    """An object of the answer. A redirect or another page is not one. Raises Closed."""
+    if not isinstance(answer, dict):
+        raise Closed("the secret store gave an unexpected answer")
+    return cast("dict[str, Any]", answer)
+
+
+def _read(path: str) -> str:
+    if not path:
+        raise BadSettings("HOLDFAST_VAULT_SECRET_ID_FILE: not set")
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        raise BadSettings(f"HOLDFAST_VAULT_SECRET_ID_FILE: cannot read {path}") from None
