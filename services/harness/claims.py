@@ -97,18 +97,21 @@ class Claims:
         Raises Conflict, Unavailable.
         """
         key, seq, head = delivery.key, delivery.seq, last.commit.head
-        config = await self._config(key, last)
         mine = head.claim is not None and head.claim.trigger == seq
         failures = head.claim.failures + 1 if head.claim and mine else 0
         if failures >= TAKEOVERS:
+            config = await self._config(key, last)
             await self._bus.append(key, self._closing(last, config, inbox, seq), last.seq)
             log.warning("turn closed after repeated takeovers", session=key.session, trigger=seq)
             return None
         claim = Claim(id=new_id("clm"), by=self._name, trigger=seq, failures=failures)
         if delivery.count > 1:
+            config = await self._config(key, last)
             took = Took([], 0, (), progress=False)
         else:
-            waiting = await self._bus.waiting(key, head.taken_in(inbox), upto=seq)
+            config, waiting = await asyncio.gather(
+                self._config(key, last), self._bus.waiting(key, head.taken_in(inbox), upto=seq)
+            )
             took = take(head, config, waiting)
         taken = Taken(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
         own = commit(last, took.events, by=self._name, now=self._now(), claim=claim, taken=taken)

@@ -34,6 +34,9 @@ from services.process.faults import point
 
 log = structlog.get_logger()
 
+SHORT = 150
+"""Events up to which a log is read whole: quicker than asking for a snapshot first."""
+
 CATCH_UP = 20
 """Reads at the leader before a log that moved but does not show how counts as unavailable."""
 
@@ -114,15 +117,18 @@ class Owner:
 
     async def run(self) -> None:
         """Drive until the claim is released. Raises Fenced, HandOver, Unavailable."""
-        self._arrivals = await self._bus.on_arrival(self._key, self._on_arrival)
-        await self._load()
+        # One after the other on one connection: what is stored after this look at the inbox is heard as an arrival.
+        self._arrivals, waiting, _ = await asyncio.gather(
+            self._bus.on_arrival(self._key, self._on_arrival), self._waiting(), self._load()
+        )
         while True:
             try:
-                await self._take()
+                await self._take(waiting)
                 if await self._step():
                     break
             except _Moved:
-                continue
+                pass
+            waiting = None
         await self._snapshot(self._settings.snapshot_every)
         await self._look_once_more()
 
@@ -133,10 +139,11 @@ class Owner:
 
     async def _load(self) -> None:
         """The context: the last snapshot and what the log holds after it."""
-        entry = await self._bus.kv_get("snap", subjects.snapshot_key(self._key))
-        self._contexts = Contexts.restore(entry.value if entry else None)
-        if self._contexts.seq > self._last.seq:
-            self._contexts = Contexts()
+        if self._head.count > SHORT:
+            entry = await self._bus.kv_get("snap", subjects.snapshot_key(self._key))
+            self._contexts = Contexts.restore(entry.value if entry else None)
+            if self._contexts.seq > self._last.seq:
+                self._contexts = Contexts()
         for attempt in range(CATCH_UP):
             async for page in self._bus.pages(self._key, self._contexts.seq):
                 for stored in page:
@@ -205,12 +212,16 @@ class Owner:
 
     # --- steps ---
 
-    async def _take(self) -> None:
-        """Rule 5: append what waits above `taken`."""
+    async def _waiting(self) -> list[Waiting]:
         self._arrived.clear()
         self._interrupt.clear()
         behind = self._taken() < self._claim.trigger
-        waiting = await self._bus.waiting(self._key, self._taken(), upto=self._claim.trigger if behind else 0)
+        return await self._bus.waiting(self._key, self._taken(), upto=self._claim.trigger if behind else 0)
+
+    async def _take(self, waiting: list[Waiting] | None = None) -> None:
+        """Rule 5: append what waits above `taken`; `waiting` is what a look just found."""
+        if waiting is None:
+            waiting = await self._waiting()
         if not waiting:
             return
         took = take.take(self._head, self._config, waiting)

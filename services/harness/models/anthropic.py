@@ -1,7 +1,7 @@
 """The Messages API through the `anthropic` client, made once per process.
 
 The raw event stream is read instead of the client's accumulator: a token costs less, and a tool input that is not JSON
-is ours to judge. Bodies are given as `extra_body`, which skips the client's recursive transform of long histories.
+is ours to judge. Bodies are given as bytes, which skips the client's recursive copy of long histories.
 Retries are the session's business (they are events), so the client makes none.
 """
 
@@ -14,7 +14,7 @@ import anthropic
 import httpx2
 import msgspec
 from anthropic import AsyncAnthropic, AsyncStream
-from anthropic.types import RawMessageStreamEvent
+from anthropic.types import Message, RawMessageStreamEvent
 
 from services.bus.events import Block, ModelUsage
 from services.harness.context import with_cache_marks
@@ -44,12 +44,13 @@ class AnthropicModel:
         reader = _Reader()
         try:
             async with asyncio.timeout(self._silence):
-                stream = await self._client.messages.create(
-                    model=request.model["id"],
-                    max_tokens=request.max_tokens,
-                    messages=[],
+                stream = await self._client.post(
+                    "/v1/messages",
+                    cast_to=Message,
+                    content=msgspec.json.encode(_body(request)),
+                    options={"headers": {"content-type": "application/json"}},
                     stream=True,
-                    extra_body=_body(request),
+                    stream_cls=AsyncStream[RawMessageStreamEvent],
                 )
             events = stream.__aiter__()
             while True:
@@ -72,7 +73,12 @@ class AnthropicModel:
 
 
 def _body(request: Request) -> dict[str, Any]:
-    body: dict[str, Any] = {"messages": with_cache_marks(request.messages)}
+    body: dict[str, Any] = {
+        "model": request.model["id"],
+        "max_tokens": request.max_tokens,
+        "messages": with_cache_marks(request.messages),
+        "stream": True,
+    }
     mark = {"cache_control": {"type": "ephemeral"}}
     if request.system:
         body["system"] = [{"type": "text", "text": request.system, **mark}]
@@ -181,7 +187,7 @@ class _Reader:
             return None
 
 
-def _failure(exc: Exception) -> ModelFailure:
+def _failure(exc: Exception) -> ModelFailure:  # noqa: PLR0911  a table of answers
     failed = "model_request_failed_error"
     if isinstance(exc, httpx2.HTTPError):  # in mid-stream the client lets the transport's errors through
         return ModelFailure(failed, f"The model's answer broke off: {exc}.", retryable=True)
