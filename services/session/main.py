@@ -13,7 +13,7 @@ import uvicorn
 from services.bus.client import NatsBus, connect
 from services.process.health import Health
 from services.process.settings import BadSettings
-from services.session import agents, environments, keys, probes, times
+from services.session import agents, credentials, environments, keys, probes, times, vaults
 from services.session.agent_store import AgentStore
 from services.session.context import Context
 from services.session.edge import Edge
@@ -38,7 +38,12 @@ def all_routes(context: Context, health: Health) -> list[Route]:
 
 
 def _nouns(context: Context) -> list[Route]:
-    modules: list[Callable[[Context], list[Route]]] = [agents.routes, environments.routes]
+    modules: list[Callable[[Context], list[Route]]] = [
+        agents.routes,
+        environments.routes,
+        vaults.routes,
+        credentials.routes,
+    ]
     return [route for routes in modules for route in routes(context)]
 
 
