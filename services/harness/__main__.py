@@ -1,9 +1,8 @@
 """`python -m services.harness`."""
 
-import sys
-
 from services.harness.main import main
-from services.process.lifecycle import run
+from services.harness.settings import HarnessSettings
+from services.process.lifecycle import launch
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    launch("harness", HarnessSettings, main)

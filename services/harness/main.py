@@ -12,9 +12,8 @@ from services.bus.client import connect
 from services.harness.claims import Claims
 from services.harness.models import MODELS, Endpoint
 from services.harness.settings import HarnessSettings
-from services.process import logs, telemetry
 from services.process.health import Health
-from services.process.settings import BadSettings, load
+from services.process.settings import BadSettings
 
 log = structlog.get_logger()
 
@@ -33,12 +32,9 @@ def endpoint(settings: HarnessSettings) -> Endpoint:
     return Endpoint(base_url=settings.model_base_url, key=key or "none", silence=settings.model_silence)
 
 
-async def main(stop: asyncio.Event) -> None:
+async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     """Drive sessions until `stop`, then hand over what is in hand."""
-    settings = load(HarnessSettings)
     name = settings.name or f"harness-{socket.gethostname()}-{os.getpid()}"
-    logs.setup("harness", settings.log_level)
-    telemetry.setup("harness")
     if settings.model not in MODELS:
         raise BadSettings(f"HOLDFAST_MODEL: one of {', '.join(MODELS)}")
     model = MODELS[settings.model](endpoint(settings))

@@ -34,6 +34,9 @@ from services.process.faults import point
 
 log = structlog.get_logger()
 
+PATIENCE = 0.6
+"""Part of the drain time for which an answer in the making is waited for; the rest is for handing over."""
+
 SHORT = 150
 """Events up to which a log is read whole: quicker than asking for a snapshot first."""
 
@@ -321,7 +324,8 @@ class Owner:
         ask = Ask(self._bus, self._key, self._model, request, quiet=quiet)
         due = self._snapshot(self._settings.snapshot_every * 5)
         _, asked = await asyncio.gather(
-            due, ask.run(self._interrupt, self._waits_interrupt, self._draining, self._settings.drain_timeout)
+            due,
+            ask.run(self._interrupt, self._waits_interrupt, self._draining, self._settings.drain_timeout * PATIENCE),
         )
         if asked.handed_over:
             raise HandOver
