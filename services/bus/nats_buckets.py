@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 from services.bus.api import Entry
 from services.bus.errors import Conflict, Unavailable
-from services.bus.ids import is_token, new_id
+from services.bus.ids import new_id
 from services.bus.nats_link import Got, Link, Moved
 from services.bus.nats_retry import PATIENCE, Pauses, patiently
-from services.bus.subjects import bucket_changes
+from services.bus.subjects import bucket_changes, bucket_key
 
 PAGE = 500
 """Keys asked for at once."""
@@ -38,12 +38,6 @@ def _entry(bucket: str, got: Got) -> Entry:
     return Entry(key, None if gone else got.data, got.seq)
 
 
-def _checked(key: str) -> str:
-    if not all(map(is_token, key.split("."))):
-        raise ValueError(f"not a key: {key[:40]!r}")
-    return key
-
-
 class NatsBuckets:
     """`api.Buckets` over NATS."""
 
@@ -59,7 +53,7 @@ class NatsBuckets:
         return entry if entry and entry.value is not None else None
 
     async def _last(self, bucket: str, key: str) -> Got | None:
-        query = {"last_by_subj": _subject(bucket, _checked(key))}
+        query = {"last_by_subj": _subject(bucket, bucket_key(key))}
         return await patiently(self._link, self._link.leader, _stream(bucket), query)
 
     async def kv_list(self, bucket: str, match: str = ">") -> list[Entry]:
@@ -124,7 +118,7 @@ class NatsBuckets:
             sent["Nats-TTL"] = f"{max(1, round(ttl))}s"
         if expect is not None:
             sent["Nats-Expected-Last-Subject-Sequence"] = str(expect)
-        subject, unsure = _subject(bucket, _checked(key)), False
+        subject, unsure = _subject(bucket, bucket_key(key)), False
         pauses: Pauses | None = None
         while True:
             try:

@@ -87,6 +87,13 @@ VAULT_KEY = "vault.req.key"
 """Answers the vault's public key; queue group `vault`."""
 
 
+def bucket_key(key: str) -> str:
+    """The key of a bucket, checked: tokens with dots between them. Raises ValueError."""
+    if not all(map(is_token, key.split("."))):
+        raise ValueError(f"not a key: {key[:40]!r}")
+    return key
+
+
 def bucket_changes(bucket: str, match: str) -> str:
     """The republished copy of a bucket: its keys that match the pattern."""
     return f"kv.{_token(bucket)}.{match}"

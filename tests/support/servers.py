@@ -11,10 +11,10 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from services.bus import provision, streams
-from services.bus.nats_link import Link
+from services.bus import streams
 
 BINARY = Path(sys.executable).parent / "nats-server"
+ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
@@ -42,6 +42,10 @@ class NatsServer:
         return self._process.pid
 
     async def start(self, *, within: float = 20.0) -> None:
+        """As `start_now`, without blocking the loop."""
+        await asyncio.to_thread(self.start_now, within)
+
+    def start_now(self, within: float = 20.0) -> None:
         """Start, and return when it accepts connections. Raises RuntimeError with the end of its log."""
         self.store.mkdir(parents=True, exist_ok=True)
         file = self.store / "nats.conf"
@@ -50,17 +54,20 @@ class NatsServer:
             f'jetstream {{ store_dir: "{self.store}/js", max_mem: 256MB, max_file: 4GB }}\n{self._config}'
         )
         with (self.store / "nats.log").open("ab") as log:
-            self._process = subprocess.Popen([BINARY, "-c", file], stdout=log, stderr=log)  # noqa: ASYNC220
+            self._process = subprocess.Popen([BINARY, "-c", file], stdout=log, stderr=log)
         deadline = time.monotonic() + within
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                writer.close()
-                await writer.wait_closed()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
-            await asyncio.sleep(0.02)
+            time.sleep(0.02)
         self.kill()
         raise RuntimeError(f"nats-server did not start: {(self.store / 'nats.log').read_text()[-2000:]}")
+
+    def provision(self) -> None:
+        """Make all streams and buckets, as an administrator does. Raises CalledProcessError."""
+        environ = {**os.environ, "HOLDFAST_NATS_URL": self.url}
+        command = [sys.executable, "-m", "services.bus.provision"]
+        subprocess.run(command, env=environ, check=True, capture_output=True, cwd=ROOT, timeout=60)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
@@ -85,10 +92,7 @@ async def nats_server(store: Path, *, config: str = "", provisioned: bool = True
     await server.start()
     try:
         if provisioned:
-            link = Link()
-            await link.open([server.url], name="provision", login=None)
-            await provision.provision(link, "a0")
-            await link.close()
+            await asyncio.to_thread(server.provision)
         yield server
     finally:
         server.kill()
