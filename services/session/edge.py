@@ -27,12 +27,10 @@ from services.session import problems
 from services.session.auth import authenticate
 from services.session.incoming import read_json, read_query
 from services.session.keys import Keys
+from services.session.openapi import OPEN
 from services.session.problems import Problem
 from services.session.routes import Call, Empty, Route
 from services.session.settings import SessionSettings
-
-OPEN: Final = "/healthz", "/readyz", "/openapi.json"
-"""Served without a key."""
 
 _DRAIN_LIMIT: Final = 64 * 1024 * 1024
 _DRAIN_TIMEOUT: Final = 5.0

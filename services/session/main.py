@@ -13,7 +13,7 @@ import uvicorn
 from services.bus.client import NatsBus, connect
 from services.process.health import Health
 from services.process.settings import BadSettings
-from services.session import agents, credentials, environments, keys, probes, times, vaults
+from services.session import agents, credentials, environments, keys, openapi, probes, times, vaults
 from services.session.agent_store import AgentStore
 from services.session.context import Context
 from services.session.edge import Edge
@@ -34,7 +34,8 @@ _log = structlog.get_logger()
 
 def all_routes(context: Context, health: Health) -> list[Route]:
     """Everything the edge serves; a new noun is one module and one line here."""
-    return [*probes.routes(health), *_nouns(context)]
+    described = [*probes.routes(health), *_nouns(context)]
+    return [*described, *openapi.routes(described)]
 
 
 def _nouns(context: Context) -> list[Route]:
