@@ -9,7 +9,7 @@ from services.bus.api import Bus
 from services.bus.events import ModelUsage
 from services.bus.ids import Key
 from services.harness.deltas import Deltas
-from services.harness.models import Answer, Model, ModelFailure, Request
+from services.harness.models import Answer, Model, ModelFailure, Request, Used
 
 LOOK = 1.0
 """Seconds between looks into the inbox for an interrupt whose arrival was not heard."""
@@ -33,6 +33,7 @@ class Ask:
         self._model = model
         self._request = request
         self._deltas = Deltas(bus, key, quiet=quiet)
+        self._usage = ModelUsage()
 
     async def run(
         self,
@@ -71,12 +72,15 @@ class Ask:
     def _asked(
         self, *, answer: Answer | None = None, failure: ModelFailure | None = None, handed_over: bool = False
     ) -> Asked:
-        return Asked(answer, failure, self._deltas.ids, self._deltas.texts, handed_over=handed_over)
+        return Asked(answer, failure, self._deltas.ids, self._deltas.texts, self._usage, handed_over)
 
     async def _read(self) -> Answer:
         async for piece in self._model.stream(self._request):
             if isinstance(piece, Answer):
                 await self._deltas.flush()
                 return piece
-            await self._deltas.add(piece)
+            if isinstance(piece, Used):
+                self._usage = piece.usage
+            else:
+                await self._deltas.add(piece)
         raise ModelFailure("model_request_failed_error", "The model's answer did not end.", retryable=True)

@@ -37,6 +37,12 @@ class Text(msgspec.Struct, frozen=True):
     text: str
 
 
+class Used(msgspec.Struct, frozen=True):
+    """Tokens used so far, so that a request that is cut short is counted too."""
+
+    usage: ModelUsage
+
+
 class Answer(msgspec.Struct, frozen=True):
     """The whole answer. A tool call whose input was no JSON object, or was cut off, has `input` None."""
 
@@ -46,7 +52,7 @@ class Answer(msgspec.Struct, frozen=True):
     details: dict[str, Any] | None = None
 
 
-Piece = Begun | Text | Answer
+Piece = Begun | Text | Used | Answer
 
 
 class ModelFailure(Exception):

@@ -18,7 +18,7 @@ from anthropic.types import Message, RawMessageStreamEvent
 
 from services.bus.events import Block, ModelUsage
 from services.harness.context import with_cache_marks
-from services.harness.models import Answer, Begun, Endpoint, ModelFailure, Piece, Request, Text
+from services.harness.models import Answer, Begun, Endpoint, ModelFailure, Piece, Request, Text, Used
 
 _OVERLOADED = 529
 
@@ -111,6 +111,7 @@ class _Reader:
         match event.type:
             case "message_start":
                 self._count(event.message.usage)
+                return [Used(msgspec.convert(self._usage, ModelUsage))]
             case "content_block_start":
                 block = event.content_block.model_dump(exclude_none=True, warnings=False)
                 self._blocks[event.index] = block
