@@ -13,6 +13,17 @@ app = App(
     version=version("holdfast"),
 )
 app.command(up)
+# Named by their place, because what they import would slow down every other command.
+app.command(
+    "services.cli.demo.command:demo",
+    name="demo",
+    help="Watch an agent repair a small program while the process that drives it is killed.",
+)
+app.command(
+    "services.cli.scripted.command:scripted_model",
+    name="scripted-model",
+    help="Play a scenario over the Messages API, in place of a model.",
+)
 
 
 def main() -> None:
