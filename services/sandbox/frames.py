@@ -16,7 +16,7 @@ FRAME_LIMIT: Final = 40 * 1024 * 1024
 """Bytes of one frame: a PDF of 20 MiB in base64 and some."""
 
 TEXT_LIMIT: Final = 400_000
-"""Characters of text in one result; the agent keeps to 100,000, a little more where it spells control characters out."""
+"""Characters of text in one result; the agent keeps to 100,000, and a little more for spelled-out characters."""
 
 BLOCKS: Final = 4
 """Blocks in one result."""

@@ -26,7 +26,7 @@ ENDED: Final = "it ended"
 
 
 class StreamBox:
-    """A sandbox whose agent has greeted. `kill` must end everything in it and return when that is so; it is called once."""
+    """A sandbox whose agent has greeted. `kill` ends everything in it and returns when that is so; called once."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class StreamBox:
                 reply = frames.decode_reply(await self._reader.readexactly(frames.size_of(header)))
                 answer = self._asked.get(reply.id)
                 if answer is None or answer.done():
-                    raise frames.Breach("an answer to nothing")
+                    raise frames.Breach("an answer to nothing")  # noqa: TRY301
                 answer.set_result(reply.outcome())
         except asyncio.IncompleteReadError:
             self._end(ENDED)

@@ -43,6 +43,6 @@ def lost(reason: str, *, kept: bool = True) -> str:
     """What the model is told when a call ended with its sandbox."""
     files = "Files in /workspace are kept" if kept else "Files in /workspace are not kept"
     return (
-        f"The sandbox was lost while this call ran: {reason}. The call may have done part of its work. All processes of the "
-        f"sandbox and the state of its shell are gone, and so is /tmp. {files}. The next call gets a new sandbox."
+        f"The sandbox was lost while this call ran: {reason}. The call may have done part of its work. All processes "
+        f"of the sandbox, the state of its shell and /tmp are gone. {files}. The next call gets a new sandbox."
     )

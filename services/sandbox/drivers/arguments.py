@@ -43,7 +43,7 @@ ETC: Final = {
 """The whole of /etc: written by us, identical in every sandbox."""
 
 LIBRARY_CACHE: Final = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives")
-"""What the dynamic linker and Debian's command names need of the host's /etc: names of files below /usr, no settings."""
+"""What the dynamic linker and Debian's command names need of the host's /etc: paths below /usr, no settings."""
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,6 @@ import structlog
 from services.bus.ids import Key, is_token
 from services.sandbox import frames, stream
 from services.sandbox.drivers import arguments, diagnosis, disk, limits, seccomp
-from services.sandbox.drivers.driver import SandboxUnavailable
 from services.sandbox.drivers.host import Host, find_host
 from services.sandbox.settings import SandboxSettings
 from services.sandbox.tools import Allowance
@@ -96,6 +95,9 @@ class Bubblewrap:
             except (OSError, frames.Breach, EOFError, TimeoutError) as exc:
                 said = await living.abandon()
                 raise diagnosis.explain(diagnosis.look(), said or str(exc) or "no answer") from None
+            except BaseException:
+                await living.abandon()
+                raise
         self._living.add(living)
         self._tell(f"add {living.pid}")
         return box
@@ -110,7 +112,7 @@ class Bubblewrap:
 
     def _start_keeper(self) -> None:
         script = str(Path(__file__).with_name("keeper.py"))
-        self._keeper = subprocess.Popen(
+        self._keeper = subprocess.Popen(  # noqa: S603  our own script by our own interpreter
             [sys.executable, "-I", "-S", script], stdin=subprocess.PIPE, env={}, start_new_session=True, bufsize=0
         )
 
@@ -123,7 +125,7 @@ class Bubblewrap:
         try:
             keeper.stdin.write(f"{line}\n".encode())
         except BrokenPipeError:
-            log.error("the keeper died; another takes its place")
+            log.warning("the keeper died; another takes its place")
             keeper.wait()
             self._start_keeper()
             for living in self._living:
@@ -150,7 +152,7 @@ class Bubblewrap:
             if home.name == self._worker or not _abandoned(home / "lock"):
                 continue
             deadline = time.monotonic() + END_WITHIN
-            while not limits.clear(hierarchy, home.name) and time.monotonic() < deadline:
+            while not limits.clear(hierarchy, home.name) and time.monotonic() < deadline:  # noqa: ASYNC110  the kernel
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
             dead.append(home.name)
@@ -165,6 +167,7 @@ class Bubblewrap:
             self._keeper = None
         if self._host:
             limits.clear(self._host.hierarchy, self._worker)
+            self._host = None  # what was prepared lies in the folder of this worker
         if self._lock >= 0:
             await asyncio.to_thread(shutil.rmtree, self._home(self._worker), ignore_errors=True)
             os.close(self._lock)

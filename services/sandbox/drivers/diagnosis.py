@@ -52,11 +52,11 @@ def explain(host: Host, message: str) -> SandboxUnavailable:
         ways.append("as root: sysctl -w kernel.unprivileged_userns_clone=1")
     if host.switches.get("apparmor_restrict_unprivileged_userns") == "1" and not host.root:
         causes.append("AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns = 1)")
-        ways.append("install the distribution's bubblewrap package, which brings an AppArmor profile for /usr/bin/bwrap")
+        ways.append("install the distribution's bubblewrap package: it brings an AppArmor profile for /usr/bin/bwrap")
     if host.contained and not causes:
         causes.append("this service runs in a container that does not let it make namespaces")
         ways.append("run the sandbox service outside of the container")
-        ways.append("or give the container what bubblewrap needs: no seccomp filter on unshare and mount, an unmasked /proc")
+        ways.append("or give the container what bubblewrap needs: unshare and mount not filtered, /proc not masked")
     if not causes:
         causes.append("bubblewrap could not make a sandbox")
     ways.append(f"see {_DOCS}, section 'When there is no sandbox'")

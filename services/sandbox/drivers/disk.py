@@ -46,7 +46,7 @@ class Quota(msgspec.Struct, frozen=True):
         return ""
 
 
-def measure(path: Path, quota: Quota) -> Use:
+def measure(path: Path, quota: Quota) -> Use:  # noqa: C901  one walk, on purpose
     """What is in the folder `path`; counting stops once `quota` is passed. Blocks: for a thread of its own."""
     try:
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -79,7 +79,7 @@ class Driver(Protocol):
         ...
 
     def keep_until(self, deadline: float) -> None:
-        """Let no sandbox live past `deadline` (loop time) unless this is called again, even if this process is frozen."""
+        """Let no sandbox live past `deadline` (loop time) unless called again, even if this process is frozen."""
         ...
 
     async def remove_files(self, key: Key) -> None:

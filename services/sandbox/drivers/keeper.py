@@ -11,6 +11,7 @@ lines on stdin, times as `time.monotonic()`:
 The end of stdin is the end of the worker: everything is killed.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -57,10 +58,8 @@ def add(boxes: dict[int, int], pid: int) -> None:
 def end(boxes: dict[int, int]) -> None:
     """Kill every sandbox: each is a namespace of processes that ends with its first."""
     for fd in boxes.values():
-        try:
+        with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(fd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         os.close(fd)
     boxes.clear()
 

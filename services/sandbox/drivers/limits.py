@@ -185,7 +185,7 @@ class Group:
 
     def remove(self) -> bool:
         """Remove the group; False while something in it has not gone yet."""
-        return all([_rmdir(path) for path in dict.fromkeys(self._paths.values())])
+        return all([_rmdir(path) for path in dict.fromkeys(self._paths.values())])  # noqa: C419  each is tried
 
 
 def clear(hierarchy: Hierarchy, worker: str) -> bool:

@@ -165,4 +165,3 @@ def _load(test: Test) -> list[Instruction]:
 
 def _deny(code: str) -> Instruction:
     return (_RETURN, 0, 0, _ERRNO | int(getattr(errno, code)))
-

@@ -1,0 +1,21 @@
+"""The sandbox service: wiring only."""
+
+import asyncio
+
+from services.bus.client import connect
+from services.process.health import Health
+from services.sandbox.drivers import make_driver
+from services.sandbox.settings import SandboxSettings
+from services.sandbox.worker import Terms, work
+
+
+async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop`."""
+    health = Health("sandbox", "bus", "sandbox")
+    bus = await connect(settings, name="sandbox")
+    terms = Terms(lease=settings.lease, idle_after=settings.idle_after, drain=settings.drain_timeout)
+    try:
+        async with health.serve(settings.health_port):
+            await work(bus, make_driver(settings), terms, stop, health.set)
+    finally:
+        await bus.close()
