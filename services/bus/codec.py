@@ -134,7 +134,10 @@ def _decode_event(data: bytes) -> ev.AnyEvent:
 
 
 def _newer(data: bytes) -> str:
-    v = _VERSION.decode(data).v
+    try:
+        v = _VERSION.decode(data).v
+    except msgspec.ValidationError:
+        return ""
     return f"a message of version {v}; this process knows {VERSION}" if v > VERSION else ""
 
 

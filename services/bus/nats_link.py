@@ -349,7 +349,7 @@ class Link:
         return Got(found["subject"], "", base64.b64decode(found.get("data", "")), headers)
 
     async def batch(self, stream: str, subject: str, *, seq: int, limit: int) -> tuple[list[Got], int]:
-        """Up to `limit` messages matching `subject` from `seq` on, in order, and how many remain. Any replica answers."""
+        """Up to `limit` messages matching `subject` from `seq` on, in order; how many remain. Any replica answers."""
         query = msgspec.json.encode({"seq": seq, "next_by_subj": subject, "batch": limit})
         found: list[Got] = []
         try:
