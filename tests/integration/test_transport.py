@@ -1,0 +1,311 @@
+"""The HTTP edge as any client meets it: G.2 points 1 to 7 of the conformance list, and bad input."""
+
+import asyncio
+import json
+import time
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anthropic
+import httpx
+import pytest
+
+from services.session import keys
+from tests.support.edge import EdgeProcess, session_service
+from tests.support.eventually import eventually
+
+LIMIT = 32 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+    with session_service(tmp_path_factory.mktemp("edge")) as running:
+        yield running
+
+
+def envelope(response: httpx.Response, status: int, kind: str) -> str:
+    """Check that the answer is the error envelope, and return its message."""
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert body["type"] == "error"
+    assert body["error"]["type"] == kind
+    assert body["request_id"] == response.headers["request-id"]
+    assert body["request_id"].startswith("req_")
+    assert "Traceback" not in response.text
+    return body["error"]["message"]
+
+
+# --- 1: who is calling ---------------------------------------------------------------------------------------------
+
+
+def test_the_key_works_as_bearer_token_and_as_x_api_key(edge: EdgeProcess) -> None:
+    assert edge.client().beta.agents.list().data is not None
+    with httpx.Client(base_url=edge.base_url, headers={"x-api-key": edge.key}) as older:
+        assert older.get("/v1/agents").status_code == 200
+
+
+def test_a_missing_and_a_wrong_key_get_the_same_answer(edge: EdgeProcess) -> None:
+    with pytest.raises(anthropic.AuthenticationError) as wrong:
+        edge.client(api_key="sk-wrong").beta.agents.list()
+    assert wrong.value.request_id
+    missing = httpx.get(f"{edge.base_url}/v1/agents")
+    assert envelope(missing, 401, "authentication_error") == wrong.value.body["error"]["message"]  # type: ignore[index]
+
+
+def test_an_odd_authorization_header_is_a_wrong_key(edge: EdgeProcess) -> None:
+    for value in ("Bearer", "Bearer ", "Basic abc", "bearer " + "x" * 3000, "Bearer \xff"):
+        answer = httpx.get(f"{edge.base_url}/v1/agents", headers={"authorization": value.encode("latin-1")})
+        envelope(answer, 401, "authentication_error")
+
+
+def test_an_unknown_endpoint_is_404_and_a_wrong_method_405_even_without_a_key(edge: EdgeProcess) -> None:
+    envelope(httpx.get(f"{edge.base_url}/v1/files"), 404, "not_found_error")
+    envelope(httpx.post(f"{edge.base_url}/"), 404, "not_found_error")
+    answer = httpx.patch(f"{edge.base_url}/v1/agents")
+    envelope(answer, 405, "invalid_request_error")
+    assert answer.headers["allow"] == "GET, POST"
+
+
+async def test_a_removed_key_stops_working_within_a_second(edge: EdgeProcess) -> None:
+    key = keys.new_key()
+    headers = {"x-api-key": key}
+    async with edge.bus() as bus, httpx.AsyncClient(base_url=edge.base_url, headers=headers) as http:
+        assert (await http.get("/v1/agents")).status_code == 401
+        await keys.install(bus, key, tenant="other", name="test", now=0)
+        assert (await http.get("/v1/agents")).status_code == 200
+        await bus.kv_delete(keys.BUCKET, keys.digest(key))
+        begin = time.monotonic()
+
+        async def refused() -> bool:
+            return (await http.get("/v1/agents")).status_code == 401
+
+        await eventually(refused, within=1.0, what="the removed key")
+        assert time.monotonic() - begin < 1.0
+
+
+async def test_only_the_hash_of_a_key_is_stored(edge: EdgeProcess) -> None:
+    async with edge.bus() as bus:
+        entry = await bus.kv_get(keys.BUCKET, keys.digest(edge.key))
+    assert entry
+    assert entry.value
+    assert json.loads(entry.value).keys() == {"v", "tenant", "id", "name", "created"}
+    stored = [file for file in edge.nats.store.rglob("*") if file.is_file()]
+    assert stored
+    assert all(edge.key.encode() not in file.read_bytes() for file in stored)
+    assert edge.key not in edge.log.read_text()
+
+
+async def test_one_tenant_does_not_see_another(edge: EdgeProcess) -> None:
+    key = keys.new_key()
+    async with edge.bus() as bus:
+        await keys.install(bus, key, tenant="neighbour", name="test", now=0)
+    mine, theirs = edge.client(), edge.client(api_key=key)
+    agent = mine.beta.agents.create(model="m", name="mine")
+    environment = mine.beta.environments.create(name="mine")
+    theirs.beta.environments.create(name="mine")  # names are per tenant
+    with pytest.raises(anthropic.NotFoundError):
+        theirs.beta.agents.retrieve(agent.id)
+    with pytest.raises(anthropic.NotFoundError):
+        theirs.beta.environments.delete(environment.id)
+    assert agent.id not in [one.id for one in theirs.beta.agents.list()]
+
+
+# --- 2, 3, 4: answers ----------------------------------------------------------------------------------------------
+
+
+def test_every_answer_has_a_request_id_and_an_unknown_id_is_not_found(edge: EdgeProcess) -> None:
+    client = edge.client()
+    raw = client.beta.agents.with_raw_response.list()
+    assert raw.headers["request-id"].startswith("req_")
+    with pytest.raises(anthropic.NotFoundError) as missing:
+        client.beta.agents.retrieve("agent_nope")
+    assert missing.value.request_id
+    assert missing.value.type == "not_found_error"
+    for odd in ("a.b", "a>", "*", "%2e%2e%2fx", "é", "x" * 300, "a%00b"):
+        with edge.http() as http:
+            envelope(http.get(f"/v1/agents/{odd}"), 404, "not_found_error")
+
+
+def test_a_post_without_a_body_needs_no_content_type(edge: EdgeProcess) -> None:
+    agent = edge.client().beta.agents.create(model="m", name="n")
+    with edge.http() as http:
+        request = http.build_request("POST", f"/v1/agents/{agent.id}/archive")
+        assert "content-type" not in request.headers
+        assert http.send(request).status_code == 200
+        # A body is read as strictly as elsewhere.
+        envelope(http.post(f"/v1/agents/{agent.id}/archive", json={"x": 1}), 400, "invalid_request_error")
+        assert http.post(f"/v1/agents/{agent.id}/archive", json={}).status_code == 200
+
+
+def test_a_conflict_costs_the_client_one_request(edge: EdgeProcess) -> None:
+    sent: list[str] = []
+    http = anthropic.DefaultHttpxClient(event_hooks={"request": [lambda request: sent.append(str(request.url))]})
+    client = edge.client(http_client=http)
+    client.beta.environments.create(name="taken once")
+    sent.clear()
+    with pytest.raises(anthropic.ConflictError):
+        client.beta.environments.create(name="taken once")
+    assert len(sent) == 1
+
+
+# --- 5, 6: lists ---------------------------------------------------------------------------------------------------
+
+
+async def test_pages_hold_every_agent_once_newest_first(edge: EdgeProcess) -> None:
+    key = keys.new_key()
+    async with edge.bus() as bus:
+        await keys.install(bus, key, tenant="pages", name="test", now=0)
+    client = edge.client(api_key=key)
+    made = [client.beta.agents.create(model="m", name=f"n{i}").id for i in range(25)]
+    first = client.beta.agents.list(limit=10)
+    assert len(first.data) == 10
+    assert [agent.id for agent in first] == made[::-1]
+    assert len(client.beta.agents.list().data) == 20
+
+
+def test_a_cursor_belongs_to_its_list_and_filters(edge: EdgeProcess) -> None:
+    client = edge.client()
+    for i in range(3):
+        client.beta.agents.create(model="m", name=f"cursor {i}")
+        client.beta.environments.create(name=f"cursor {i}")
+    page = client.beta.agents.list(limit=1).next_page
+    assert page
+    assert client.beta.agents.list(limit=2, page=page).data
+    for wrong in ("nonsense", "page_", "page_AAAA", page[:-3], page + "A", page.replace("page_", "")):
+        with pytest.raises(anthropic.BadRequestError):
+            client.beta.agents.list(page=wrong)
+    with pytest.raises(anthropic.BadRequestError):
+        client.beta.agents.list(page=page, include_archived=True)
+    with pytest.raises(anthropic.BadRequestError):
+        client.beta.environments.list(page=page)
+
+
+def test_a_bad_limit_or_an_unknown_filter_is_refused(edge: EdgeProcess) -> None:
+    with edge.http() as http:
+        queries = ("limit=0", "limit=101", "limit=x", "limit=1&limit=2", "colour=red", "created_at[gte]=soon")
+        for query in (*queries, "include_archived=maybe", "created_at[lt]=2026-01-01", "limit=", "limit=1e2"):
+            envelope(http.get(f"/v1/agents?{query}"), 400, "invalid_request_error")
+        assert http.get("/v1/agents?beta=true&limit=1").status_code == 200  # older SDKs send it everywhere
+
+
+def test_times_filter_in_bracket_form(edge: EdgeProcess) -> None:
+    client = edge.client()
+    older = client.beta.agents.create(model="m", name="older")
+    newer = client.beta.agents.create(model="m", name="newer")
+    assert [agent.id for agent in client.beta.agents.list(created_at_gte=newer.created_at)] == [newer.id]
+    until = {agent.id for agent in client.beta.agents.list(created_at_lte=older.created_at)}
+    assert older.id in until
+    assert newer.id not in until
+    with edge.http() as http:
+        stamp = newer.created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        found = http.get(f"/v1/agents?created_at[gte]={stamp}").json()["data"]
+        assert [agent["id"] for agent in found] == [newer.id]
+        assert found[0]["created_at"] == stamp
+    assert client.beta.agents.list(created_at_gte=datetime(2100, 1, 1, tzinfo=UTC)).data == []
+
+
+# --- 7 and bodies --------------------------------------------------------------------------------------------------
+
+
+def test_a_body_over_the_limit_is_413(edge: EdgeProcess) -> None:
+    client = edge.client(max_retries=0)
+    with pytest.raises(anthropic.APIStatusError) as large:
+        client.beta.agents.create(model="m", name="n", system="x" * (33 * 1024 * 1024))
+    assert large.value.status_code == 413
+    assert large.value.request_id
+
+
+def test_a_chunked_body_over_the_limit_is_413(edge: EdgeProcess) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'{"name":"'
+        for _ in range(33):
+            yield b"x" * 1024 * 1024
+
+    with edge.http() as http:
+        envelope(http.post("/v1/agents", content=chunks()), 413, "request_too_large")
+
+
+def test_an_object_too_large_for_the_store_is_413_and_not_stored(edge: EdgeProcess) -> None:
+    client = edge.client(max_retries=0)
+    before = len(list(client.beta.agents.list(limit=100)))
+    schema = {"type": "object", "description": "x" * (9 * 1024 * 1024)}
+    tool = {"type": "custom", "name": "t", "description": "d", "input_schema": schema}
+    with pytest.raises(anthropic.APIStatusError) as large:
+        client.beta.agents.create(model="m", name="n", tools=[tool])  # type: ignore[list-item]
+    assert large.value.status_code == 413
+    assert len(list(client.beta.agents.list(limit=100))) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b'{"model":"m","name":"n"} x', "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b"[]", "Expected `object`"),
+        (b'"text"', "Expected `object`"),
+        (b"null", "Expected `object`"),
+        (b'{"name":"n"}', "`model`"),
+        (b'{"model":"m","name":7}', "name"),
+        (b'{"model":"m","name":"n","colour":"red"}', "colour"),
+        (b'{"model":"m","name":"n","system":"a\\u0000b"}', "NUL"),
+        (b'{"model":"m","name":"n","system":"\\ud800"}', "not valid JSON"),
+        (b'{"model":"m","name":"n","system":"\\ud800 and more text behind it"}', "not valid JSON"),
+        (b'{"model":"m","name":"n","system":"\\udc00\\ud800 and more text behind it"}', "not valid JSON"),
+        (b'{"model":"m","name":"n","mcp_servers":' + b"[" * 5000 + b"]" * 5000 + b"}", "levels deep"),
+        (b'{"model":"m","name":"n","mcp_servers":' + b"[" * 500 + b"]" * 500 + b"}", "levels deep"),
+        (b'{"model":"m","name":"n","metadata":{"a":1e999}}', "metadata"),
+    ],
+    ids=lambda value: repr(value[:50]) if isinstance(value, bytes) else None,
+)
+def test_bad_json_is_refused_with_a_sentence(edge: EdgeProcess, body: bytes, says: str) -> None:
+    with edge.http() as http:
+        answer = http.post("/v1/agents", content=body, headers={"content-type": "application/json"})
+        assert says in envelope(answer, 400, "invalid_request_error")
+
+
+# --- the process ---------------------------------------------------------------------------------------------------
+
+
+def test_the_probes_and_the_document_need_no_key(edge: EdgeProcess) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert httpx.get(edge.base_url + path).json() == {"ok": True}
+    document = httpx.get(edge.base_url + "/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert "post" in document["paths"]["/v1/agents/{agent_id}/archive"]
+
+
+def test_without_the_bus_answers_are_503_and_come_back(tmp_path: Path) -> None:
+    with session_service(tmp_path) as edge:
+        client = edge.client(max_retries=0, timeout=60)
+        agent = client.beta.agents.create(model="m", name="n")
+        edge.nats.kill()
+        with pytest.raises(anthropic.InternalServerError) as down:
+            client.beta.agents.retrieve(agent.id)
+        assert down.value.status_code == 503
+        assert down.value.response.headers["retry-after"]
+        edge.nats.start_now()
+
+        async def back() -> bool:
+            try:
+                return client.beta.agents.retrieve(agent.id).id == agent.id
+            except anthropic.InternalServerError:
+                return False
+
+        asyncio.run(eventually(back, what="the agent after a restart of the bus"))
+        edge.kill()
+        edge.start()
+        assert edge.client().beta.agents.retrieve(agent.id) == agent
+        assert [one.id for one in edge.client().beta.agents.list()] == [agent.id]
+
+
+def test_it_stops_at_once_when_asked(tmp_path: Path) -> None:
+    with session_service(tmp_path) as edge:
+        client = edge.client()
+        client.beta.agents.list()  # leaves a connection that is kept alive
+        begin = time.monotonic()
+        assert edge.stop() == 0
+        assert time.monotonic() - begin < 3.0
+        assert '"level": "error"' not in edge.log.read_text()

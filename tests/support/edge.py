@@ -1,0 +1,121 @@
+"""The real session service on a real nats-server, for tests of the HTTP edge that need no other service."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Generator, Mapping
+from pathlib import Path
+
+import httpx
+from anthropic import Anthropic, AsyncAnthropic
+
+from services.bus.client import NatsBus, connect
+from services.process.settings import ProcessSettings
+from services.session.keys import new_key
+from tests.support.servers import NatsServer
+
+READY_WITHIN = 30.0
+STOP_WITHIN = 15.0
+
+
+class EdgeProcess:
+    """One session service with its nats-server. Both are stopped by their process ids."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self.nats = NatsServer(folder / "nats")
+        self.key = new_key()
+        self.log = folder / "session.log"
+        self._folder = folder
+        self._environ = environ
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOLDFAST_NATS_URL": self.nats.url, **self._environ}
+
+    def start(self) -> None:
+        """Start the service, and return when it is ready."""
+        file = self._folder / "key"
+        file.write_text(self.key + "\n")
+        file.chmod(0o600)
+        environ = {**self.environ, "HOLDFAST_API_KEY_FILE": str(file), "HOLDFAST_PORT": "0"}
+        self._port = 0
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            argv = [sys.executable, "-m", "services.session"]
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environ)
+        deadline = time.monotonic() + READY_WITHIN
+        while not self._is_ready(offset):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"the session service did not start:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.02)
+
+    def _is_ready(self, offset: int) -> bool:
+        for line in self.log.read_text()[offset:].splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if entry.get("event") == "listening":
+                    self._port = entry["port"]
+        if not self._port:
+            return False
+        try:
+            return httpx.get(f"{self.base_url}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self._process
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(STOP_WITHIN)
+
+    def kill(self) -> None:
+        """kill -9 of the service alone."""
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+        if self._process:
+            self._process.wait(10)
+
+    def client(self, **options: object) -> Anthropic:
+        """The official SDK, unmodified."""
+        return Anthropic(base_url=self.base_url, **{"api_key": self.key, **options})  # type: ignore[arg-type]
+
+    def async_client(self, **options: object) -> AsyncAnthropic:
+        return AsyncAnthropic(base_url=self.base_url, **{"api_key": self.key, **options})  # type: ignore[arg-type]
+
+    def http(self, **headers: str) -> httpx.Client:
+        """Plain HTTP with the key, for what the SDK cannot send."""
+        headers = {"authorization": f"Bearer {self.key}", **headers}
+        return httpx.Client(base_url=self.base_url, headers=headers, timeout=30, trust_env=False)
+
+    @contextlib.asynccontextmanager
+    async def bus(self) -> AsyncGenerator[NatsBus]:
+        bus = await connect(ProcessSettings(nats_url=self.nats.url), name="test")
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+
+@contextlib.contextmanager
+def session_service(folder: Path, environ: Mapping[str, str] | None = None) -> Generator[EdgeProcess]:
+    """A running session service and what it needs; everything ends with the block."""
+    edge = EdgeProcess(folder, environ or {})
+    edge.nats.start_now()
+    try:
+        edge.nats.provision()
+        edge.start()
+        yield edge
+    finally:
+        edge.kill()
+        edge.nats.kill()
