@@ -1,0 +1,273 @@
+"""Sandbox workers as processes of their own, over a real NATS server, with real sandboxes (rules 12 to 18)."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.bus import subjects
+from services.bus.client import NatsBus, connect
+from services.bus.errors import NoResponders
+from services.process.settings import ProcessSettings
+from tests.support.eventually import eventually
+from tests.support.sandbox import Hands, WorkerProcess, sandbox_worker, text_of
+from tests.support.servers import NatsServer, nats_server
+
+
+@pytest.fixture
+async def nats(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    async with nats_server(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[NatsBus]:
+    client = await connect(ProcessSettings(nats_url=nats.url), name="test")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def worker(nats: NatsServer, tmp_path: Path) -> AsyncIterator[WorkerProcess]:
+    async with sandbox_worker(nats.url, tmp_path) as process:
+        yield process
+
+
+@pytest.fixture
+async def hands(bus: NatsBus) -> Hands:
+    session = Hands(bus)
+    await session.begin()
+    return session
+
+
+async def records(bus: NatsBus) -> list[str]:
+    return [entry.key for entry in await bus.kv_list("sbx", subjects.RECORDS)]
+
+
+async def test_a_call_runs_and_its_result_comes_to_the_inbox(worker: WorkerProcess, hands: Hands) -> None:
+    await hands.bind()
+    result = await hands.run("bash", {"command": "echo hello; pwd; id -u"})
+    assert text_of(result) == "hello\n/workspace\n1000\n"
+    assert not result.is_error
+    assert result.generation == hands.sandbox.generation
+
+    async def clean() -> bool:
+        return not await records(hands.bus)
+
+    await eventually(clean, what="the record is deleted")
+
+
+async def test_a_call_runs_once_however_often_it_is_sent(worker: WorkerProcess, hands: Hands) -> None:
+    await hands.bind()
+    arguments = {"command": "echo x >> /workspace/count; sleep 0.2; wc -l < /workspace/count"}
+    call = await hands.open("bash", arguments)
+    answers = await asyncio.gather(*[hands.execute(call, "bash", arguments) for _ in range(8)])
+    assert set(answers) == {"accepted"}
+    assert text_of(await hands.result(call)).strip() == "1"
+    assert await hands.execute(call, "bash", arguments) == "accepted"
+    assert (await hands.bash("wc -l < /workspace/count")).strip() == "1"
+    assert [found.id for found in await hands.results()].count(call) == 1
+
+
+async def test_only_what_the_log_wants_is_run(worker: WorkerProcess, hands: Hands) -> None:
+    await hands.bind()
+    arguments = {"command": "touch /workspace/ran"}
+    call = await hands.open("bash", arguments)
+    assert await hands.execute("sevt_other", "bash", arguments) == "refused"
+    assert await hands.execute(call, "write", arguments) == "refused"
+    assert await hands.execute(call, "bash", arguments, generation="sbx_other") == "gone"
+    await hands.lose()
+    assert await hands.execute(call, "bash", arguments) == "refused"
+    assert list((worker.data / "workspaces" / "default" / hands.key.session).glob("ran")) == []
+
+
+async def test_concurrent_requests_make_one_sandbox(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
+    async with sandbox_worker(nats.url, tmp_path, name="a"), sandbox_worker(nats.url, tmp_path, name="b"):
+        answers = await asyncio.gather(*[hands.provision() for _ in range(12)])
+        assert len({(answer.generation, answer.worker) for answer in answers}) == 1
+        assert not answers[0].error
+
+
+async def test_a_cancelled_call_stops_within_a_second_and_is_refused_for_ever(
+    worker: WorkerProcess, hands: Hands
+) -> None:
+    await hands.bind()
+    arguments = {"command": "(trap '' TERM; sleep 300) & sleep 300; wait"}
+    call = await hands.open("bash", arguments)
+    assert await hands.execute(call, "bash", arguments) == "accepted"
+    began = time.monotonic()
+    assert await hands.cancel(call) == "cancelled"
+    assert time.monotonic() - began < 1.0
+    assert await hands.execute(call, "bash", arguments) == "refused"
+    assert await records(hands.bus) == []
+    assert "sleep" not in await hands.bash("cat /proc/[0-9]*/comm")
+    assert call not in [found.id for found in await hands.results()]
+    later = await hands.open("bash", {"command": "echo no"})
+    assert await hands.cancel(later) == "cancelled"
+    assert await hands.execute(later, "bash", {"command": "echo no"}) == "refused"
+
+
+async def test_calls_of_one_session_run_side_by_side(worker: WorkerProcess, hands: Hands) -> None:
+    await hands.bind()
+    slow = await hands.open("bash", {"command": "sleep 1; echo slow"})
+    quick = await hands.open("write", {"file_path": "a", "content": "b"})
+    second = await hands.open("bash", {"command": "echo second"})
+    for call, name, arguments in (
+        (slow, "bash", {"command": "sleep 1; echo slow"}),
+        (quick, "write", {"file_path": "a", "content": "b"}),
+        (second, "bash", {"command": "echo second"}),
+    ):
+        assert await hands.execute(call, name, arguments) == "accepted"
+    await hands.result(quick)
+    assert [found.id for found in await hands.results()] == [quick]
+    assert text_of(await hands.result(second)) == "second\n"
+    assert [found.id for found in await hands.results()] == [quick, slow, second]
+
+
+async def test_a_sandbox_killed_in_mid_command_is_one_failed_call(worker: WorkerProcess, hands: Hands) -> None:
+    await hands.bind()
+    await hands.bash("echo kept > /workspace/file")
+    arguments = {"command": "kill -9 -1; sleep 10"}
+    call = await hands.open("bash", arguments)
+    assert await hands.execute(call, "bash", arguments) == "accepted"
+    result = await hands.result(call, within=5)
+    assert result.is_error
+    assert result.lost
+    assert "sandbox was lost" in text_of(result)
+    assert "/workspace are kept" in text_of(result)
+    assert await hands.execute(call, "bash", arguments) == "gone"
+    before = hands.sandbox
+    await hands.lose()
+    await hands.bind()
+    assert hands.sandbox.generation != before.generation
+    assert await hands.bash("cat /workspace/file") == "kept\n"
+
+
+async def test_a_killed_worker_s_call_is_closed_by_another(
+    nats: NatsServer, tmp_path: Path, hands: Hands
+) -> None:
+    async with sandbox_worker(nats.url, tmp_path / "..", name="a", data_dir=tmp_path / "a") as first:
+        await hands.bind()
+        arguments = {"command": "sleep 300"}
+        call = await hands.open("bash", arguments)
+        assert await hands.execute(call, "bash", arguments) == "accepted"
+        async with sandbox_worker(nats.url, tmp_path, name="b", data_dir=tmp_path / "b"):
+            first.kill()
+            with pytest.raises(NoResponders):
+                await hands.execute(call, "bash", arguments)
+            result = await hands.result(call, within=10)
+            assert result.lost
+            assert result.is_error
+            await hands.lose()
+            assert (await hands.bind()).worker != ""
+            assert await hands.bash("echo again") == "again\n"
+
+
+async def test_a_worker_started_again_on_the_same_data_closes_lost_calls_at_once(
+    nats: NatsServer, tmp_path: Path, hands: Hands
+) -> None:
+    async with sandbox_worker(nats.url, tmp_path, lease=30) as first:
+        await hands.bind()
+        await hands.bash("echo kept > file")
+        call = await hands.open("bash", {"command": "sleep 300"})
+        assert await hands.execute(call, "bash", {"command": "sleep 300"}) == "accepted"
+        first.kill()
+    async with sandbox_worker(nats.url, tmp_path):
+        assert (await hands.result(call, within=5)).lost
+        await hands.lose()
+        await hands.bind()
+        assert await hands.bash("cat file") == "kept\n"
+
+
+async def test_a_frozen_worker_s_sandboxes_die_before_its_registration_expires(
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands
+) -> None:
+    async with sandbox_worker(nats.url, tmp_path) as frozen:
+        await hands.bind()
+        arguments = {"command": "while sleep 0.05; do date +%s.%N > /workspace/alive; done"}
+        call = await hands.open("bash", arguments)
+        assert await hands.execute(call, "bash", arguments) == "accepted"
+        alive = frozen.data / "workspaces" / "default" / hands.key.session / "alive"
+
+        async def written() -> bool:
+            return alive.exists()
+
+        await eventually(written, what="the loop runs")
+        frozen.signal(signal.SIGSTOP)
+        name = subjects.worker_key(hands.sandbox.worker)
+        async for entry in bus.kv_watch("sbx", name):
+            if entry is not None and entry.value is None:
+                break
+        expired = time.time()
+        assert time.time() - alive.stat().st_mtime > 0.1
+        stopped = alive.stat().st_mtime
+        assert stopped < expired
+        async with sandbox_worker(nats.url, tmp_path, name="other"):
+            assert (await hands.result(call, within=10)).lost
+            frozen.signal(signal.SIGCONT)
+            assert alive.stat().st_mtime == stopped
+
+            # It comes back under another name, and the old one answers nothing.
+            async def back() -> bool:
+                return "the lease was lost" in frozen.log()
+
+            await eventually(back, what="the thawed worker notices")
+            with pytest.raises(NoResponders):
+                await hands.execute(call, "bash", arguments)
+            await hands.lose()
+            await hands.bind()
+            assert await hands.bash("echo again") == "again\n"
+
+
+async def test_an_idle_sandbox_is_ended_and_its_files_stay(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
+    async with sandbox_worker(nats.url, tmp_path, idle_after=1):
+        await hands.bind()
+        await hands.bash("echo kept > /workspace/file")
+        call = await hands.open("bash", {"command": "true"})
+
+        async def gone() -> bool:
+            return await hands.execute(call, "bash", {"command": "true"}) == "gone"
+
+        await asyncio.sleep(1.5)  # what is tested is that time passes without a call
+        await eventually(gone, what="the generation is over")
+        await hands.lose()
+        await hands.bind()
+        assert await hands.bash("cat /workspace/file") == "kept\n"
+
+
+async def test_a_release_removes_the_files(worker: WorkerProcess, hands: Hands) -> None:
+    await hands.bind()
+    await hands.bash("mkdir -p a/b/c && touch a/b/c/d && chmod 000 a/b")
+    folder = worker.data / "workspaces" / "default" / hands.key.session
+    assert folder.exists()
+    assert await hands.release(files=True) == "done"
+    assert not folder.exists()
+    assert await hands.bus.kv_get("sbx", subjects.placement_key(hands.key)) is None
+
+
+async def test_a_stopped_worker_says_what_it_lost_and_leaves_nothing(
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands
+) -> None:
+    async with sandbox_worker(nats.url, tmp_path, drain_timeout=2) as worker:
+        await hands.bind()
+        call = await hands.open("bash", {"command": "sleep 300"})
+        assert await hands.execute(call, "bash", {"command": "sleep 300"}) == "accepted"
+        assert await worker.stop() == 0
+        assert (await hands.result(call)).lost
+        assert await records(bus) == []
+        assert await bus.kv_get("sbx", subjects.worker_key(hands.sandbox.worker)) is None
+        assert list((worker.data / "run").iterdir()) == []
+
+
+async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
+    nats: NatsServer, tmp_path: Path, hands: Hands
+) -> None:
+    worker = WorkerProcess(nats.url, tmp_path, memory_bytes=64 << 20, pids=16, tmp_bytes=1 << 20)
+    worker.data.mkdir()
+    try:
+        (worker.data / "workspaces").write_text("in the way")
+    finally:
+        worker.kill()

@@ -1,0 +1,207 @@
+"""A session whose calls a test opens itself, and sandbox workers as real processes."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.bus import events as ev
+from services.bus import subjects
+from services.bus.api import Bus
+from services.bus.commands import Answer, Cancel, Execute, Provision, Provisioned, Release
+from services.bus.commits import Stored, commit
+from services.bus.ids import Key, new_id, new_session_id
+from services.bus.inputs import CallResult
+from tests.support.eventually import eventually
+from tests.support.servers import free_port
+
+
+class Hands:
+    """One session as its owner sees it: opens calls in the log, sends them, reads results from the inbox."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.key = Key("default", new_session_id())
+        self.sandbox = Provisioned()
+        self._last: Stored | None = None
+
+    async def _append(self, *events: ev.Event) -> None:
+        now = time.time_ns() // 1000
+        new = commit(self._last, events, by="test", now=now)
+        seq = await self.bus.append(self.key, new, self._last.seq if self._last else 0)
+        self._last = Stored(seq, new)
+
+    async def begin(self) -> None:
+        """The creation commit."""
+        config = ev.SessionConfig(
+            id=new_id("sevt"), tenant=self.key.tenant, agent={}, environment_id="env_x", environment={},
+            primary_thread=new_id("sthr"),
+        )  # fmt: skip
+        await self._append(config)
+
+    async def provision(self, *, timeout: float = 30.0) -> Provisioned:  # noqa: ASYNC109
+        """Ask for the sandbox without telling the log."""
+        ask = Provision(tenant=self.key.tenant, session=self.key.session, environment={})
+        raw = await self.bus.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=timeout)
+        return msgspec.json.decode(raw, type=Provisioned)
+
+    async def bind(self) -> Provisioned:
+        """Provision and bind it in the log, as rule 12 has it."""
+        self.sandbox = await self.provision()
+        assert not self.sandbox.error, self.sandbox.message
+        bound = ev.SandboxBound(
+            id=new_id("sevt"), generation=self.sandbox.generation, worker=self.sandbox.worker
+        )  # fmt: skip
+        await self._append(bound)
+        return self.sandbox
+
+    async def lose(self) -> None:
+        """Rule 15: the generation is gone for the log."""
+        lost = ev.SandboxLost(id=new_id("sevt"), generation=self.sandbox.generation, reason="gone")
+        calls = self._last.commit.head.calls if self._last else ()
+        await self._append(*[ev.AgentToolResult(id=new_id("sevt"), tool_use_id=c.id) for c in calls], lost)
+
+    async def open(self, name: str, arguments: dict[str, Any]) -> str:
+        """A call in the log, ready to run."""
+        use = ev.AgentToolUse(id=new_id("sevt"), name=name, input=arguments)
+        await self._append(use)
+        return use.id
+
+    async def execute(
+        self, call: str, name: str, arguments: dict[str, Any], *, generation: str = "", timeout: float = 5.0  # noqa: ASYNC109
+    ) -> str:  # fmt: skip
+        ask = Execute(
+            tenant=self.key.tenant, session=self.key.session, call=call, name=name, input=arguments,
+            generation=generation or self.sandbox.generation,
+        )  # fmt: skip
+        raw = await self.bus.request(
+            subjects.execute(self.sandbox.worker), msgspec.json.encode(ask), timeout=timeout
+        )  # fmt: skip
+        return msgspec.json.decode(raw, type=Answer).answer
+
+    async def cancel(self, call: str) -> str:
+        ask = Cancel(
+            tenant=self.key.tenant, session=self.key.session, call=call, generation=self.sandbox.generation
+        )  # fmt: skip
+        raw = await self.bus.request(subjects.cancel(self.sandbox.worker), msgspec.json.encode(ask), timeout=5.0)
+        return msgspec.json.decode(raw, type=Answer).answer
+
+    async def release(self, *, files: bool) -> str:
+        ask = Release(tenant=self.key.tenant, session=self.key.session, files=files)
+        raw = await self.bus.request(subjects.RELEASE, msgspec.json.encode(ask), timeout=10.0)
+        return msgspec.json.decode(raw, type=Answer).answer
+
+    async def results(self) -> list[CallResult]:
+        """All results in the inbox."""
+        waiting = await self.bus.waiting(self.key, 0)
+        return [entry.input for entry in waiting if isinstance(entry.input, CallResult)]
+
+    async def result(self, call: str, *, within: float = 20.0) -> CallResult:
+        """The result of that call, when it has come."""
+
+        async def look() -> CallResult | None:
+            return next((found for found in await self.results() if found.id == call), None)
+
+        found = await eventually(look, within=within, what=f"result of {call}")
+        assert found is not None
+        return found
+
+    async def run(self, name: str, arguments: dict[str, Any]) -> CallResult:
+        """Open, execute, wait."""
+        call = await self.open(name, arguments)
+        assert await self.execute(call, name, arguments) == "accepted"
+        return await self.result(call)
+
+    async def bash(self, command: str) -> str:
+        return text_of(await self.run("bash", {"command": command}))
+
+
+def text_of(result: CallResult) -> str:
+    return "".join(block.get("text", "") for block in result.content)
+
+
+class WorkerProcess:
+    """`python -m services.sandbox` with its own log."""
+
+    def __init__(self, url: str, folder: Path, *, name: str = "sandbox", **settings: object) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._log = folder / f"{name}.log"
+        self.data = Path(str(settings.pop("data_dir", folder / "sandbox-data")))
+        self._environment = {
+            **os.environ,
+            "HOLDFAST_NATS_URL": url,
+            "HOLDFAST_DATA_DIR": str(self.data),
+            "HOLDFAST_HEALTH_PORT": str(self.port),
+            **{f"HOLDFAST_{key.upper()}": str(value) for key, value in settings.items()},
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start it and return when it is ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: ASYNC220
+                [sys.executable, "-m", "services.sandbox"], stdout=log, stderr=log, env=self._environment
+            )
+        await eventually(self.ready, within=30, what=f"worker readiness; {self.log()[-2000:]}")
+
+    async def ready(self) -> bool:
+        return (await self.probe())[0] == 200
+
+    async def probe(self) -> tuple[int, dict[str, Any]]:
+        """Status and body of /readyz; 0 while nothing listens."""
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return 0, {}
+        writer.write(b"GET /readyz HTTP/1.1\r\n\r\n")
+        data = await reader.read()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        head, _, body = data.partition(b"\r\n\r\n")
+        return (int(head.split()[1]), json.loads(body)) if head else (0, {})
+
+    def log(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """kill -9, and wait for it."""
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+        if self._process:
+            self._process.wait(10)
+
+    async def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        assert self._process
+        self._process.terminate()
+        return await asyncio.to_thread(self._process.wait, 20)
+
+
+@contextlib.asynccontextmanager
+async def sandbox_worker(url: str, folder: Path, **settings: object) -> AsyncIterator[WorkerProcess]:
+    """A ready worker, killed at the end."""
+    worker = WorkerProcess(url, folder, **settings)
+    try:
+        await worker.start()
+        yield worker
+    finally:
+        worker.kill()
