@@ -13,15 +13,31 @@ import uvicorn
 from services.bus.client import NatsBus, connect
 from services.process.health import Health
 from services.process.settings import BadSettings
-from services.session import agents, credentials, environments, keys, openapi, probes, times, vaults
+from services.session import (
+    agents,
+    credentials,
+    environments,
+    events,
+    keys,
+    openapi,
+    probes,
+    sessions,
+    stream,
+    times,
+    vaults,
+)
 from services.session.agent_store import AgentStore
 from services.session.context import Context
 from services.session.edge import Edge
 from services.session.environment_store import EnvironmentStore
+from services.session.follower import follow
 from services.session.keys import Keys
+from services.session.ledger import Ledger
+from services.session.readmodel import ReadModel
 from services.session.routes import Route
 from services.session.settings import SessionSettings
 from services.session.shelf import Shelf
+from services.session.sweeper import sweep
 
 FIRST_TENANT: Final = "default"
 """Whose the key of HOLDFAST_API_KEY_FILE is."""
@@ -32,9 +48,9 @@ _LOOK: Final = 0.5
 _log = structlog.get_logger()
 
 
-def all_routes(context: Context, health: Health) -> list[Route]:
+def all_routes(context: Context, ledger: Ledger, health: Health) -> list[Route]:
     """Everything the edge serves; a new noun is one module and one line here."""
-    described = [*probes.routes(health), *_nouns(context)]
+    described = [*probes.routes(health), *_nouns(context), *_of_sessions(ledger)]
     return [*described, *openapi.routes(described)]
 
 
@@ -46,6 +62,11 @@ def _nouns(context: Context) -> list[Route]:
         credentials.routes,
     ]
     return [route for routes in modules for route in routes(context)]
+
+
+def _of_sessions(ledger: Ledger) -> list[Route]:
+    modules: list[Callable[[Ledger], list[Route]]] = [sessions.routes, events.routes, stream.routes]
+    return [route for routes in modules for route in routes(ledger)]
 
 
 class _Server(uvicorn.Server):
@@ -64,9 +85,10 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         bus=bus, settings=settings, now=times.now, stopping=stop, agents=agent_store, environments=environment_store
     )
     known = Keys(bus)
+    ledger = Ledger(context, ReadModel(_read_model(settings)))
     try:
         await _install_first_key(context)
-        edge = Edge(all_routes(context, health), known, settings)
+        edge = Edge(all_routes(context, ledger, health), known, settings)
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             followed: dict[str, Keys | Shelf[Any]] = {
                 "keys": known,
@@ -78,11 +100,18 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
                 await one.ready()
                 health.set(name, ok=True)
             following.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
+            following.append(tasks.create_task(follow(ledger), name="read-model"))
+            following.append(tasks.create_task(sweep(ledger), name="sweeper"))
             await _serve(edge, settings, health, stop)
             for task in following:
                 task.cancel()
     finally:
+        ledger.model.close()
         await bus.close()
+
+
+def _read_model(settings: SessionSettings) -> Path | None:
+    return Path(settings.session_data) / "sessions.sqlite" if settings.session_data else None
 
 
 async def _watch_bus(bus: NatsBus, health: Health) -> None:

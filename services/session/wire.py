@@ -5,7 +5,7 @@ An event is shown as stored, with explicit nulls for optional fields, without th
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -74,6 +74,11 @@ def _fields(kind: type[ev.Event]) -> tuple[tuple[str, str], ...]:
     )
 
 
+SHOWN_TYPES: Final = frozenset(
+    tag for kind in ev.AnyEvent.__args__ if not (tag := str(kind.__struct_config__.tag)).startswith("holdfast.")
+)
+"""Types of events that clients may see."""
+
 _SHOWN_FIELDS: Final = {kind: _fields(kind) for kind in ev.AnyEvent.__args__}
 
 
@@ -112,7 +117,7 @@ def _active(head: Head, now: int) -> float:
     return round((head.active + present) / MICROS, 3)
 
 
-def owes_a_turn(head: Head, waiting: list[ev.ClientEvent]) -> bool:
+def owes_a_turn(head: Head, waiting: Sequence[ev.ClientEvent]) -> bool:
     """Whether the session will run as soon as a harness takes the events that wait."""
     if head.archived or head.deleted:
         return False
