@@ -1,0 +1,9 @@
+"""A harness dies after letting the session go, before it acknowledges the input; so does the next."""
+
+from tests.faults.conftest import Start
+from tests.support.job import REQUESTS, at, through_kills
+
+
+async def test_the_input_is_not_taken_again(start: Start) -> None:
+    armed = at("released")
+    await through_kills(start(faults=armed), armed, requests=REQUESTS)
