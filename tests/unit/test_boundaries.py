@@ -1,0 +1,72 @@
+"""Who may import what: services know only the bus and the process, one module wraps each library, pure modules do no I/O."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "services"
+SERVICES = ("session", "harness", "sandbox", "vault")
+SHARED = ("bus", "process")
+
+WRAPPED = {
+    "nats": ("bus/nats_", "bus/provision.py", "bus/client.py"),
+    "hvac": ("vault/store.py",),
+    "anthropic": ("harness/models/anthropic.py", "cli/"),
+    "docker": ("sandbox/drivers/docker.py",),
+    "sqlite3": ("session/readmodel.py",),
+}
+
+PURE = (
+    "bus/events.py", "bus/head.py", "bus/commits.py", "bus/inputs.py", "bus/commands.py", "bus/subjects.py",
+    "bus/streams.py", "harness/step.py", "harness/take.py", "harness/rest.py", "harness/context.py",
+    "harness/answer.py", "harness/clean.py", "harness/toolset.py", "session/wire.py", "session/validate.py",
+    "session/agent_config.py", "session/environment_config.py", "sandbox/lease.py", "sandbox/placement.py",
+    "vault/urls.py",
+)  # fmt: skip
+IMPURE = {"asyncio", "time", "random", "os", "socket", "subprocess", "threading", "nats", "pathlib", "httpx2"}
+
+
+def modules() -> list[str]:
+    return sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*.py"))
+
+
+def imports(module: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m.split("/")[0] in (*SERVICES, *SHARED)])
+def test_services_import_only_the_bus_and_the_process(module: str) -> None:
+    own = module.split("/", maxsplit=1)[0]
+    allowed = {"bus"} if own == "bus" else {own, *SHARED}
+    ours = {name.split(".")[1] for name in imports(module) if name.startswith("services.")}
+    assert ours <= allowed | ({"process"} if own == "bus" else set())
+
+
+@pytest.mark.parametrize("library", WRAPPED)
+def test_a_library_is_wrapped_in_one_place(library: str) -> None:
+    users = [m for m in modules() if any(name.split(".")[0] == library for name in imports(m))]
+    assert [m for m in users if not m.startswith(WRAPPED[library])] == []
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_do_no_io(module: str) -> None:
+    assert {name.split(".")[0] for name in imports(module)} & IMPURE == set()
+
+
+def test_the_product_names_no_place_of_its_makers() -> None:
+    found = [
+        f"{path}:{word}"
+        for path in ROOT.parent.rglob("*")
+        if path.suffix in (".py", ".md", ".yaml", ".toml", ".conf")
+        and not {".venv", ".git", ".cache", ".holdfast"} & set(path.parts)
+        and path != Path(__file__)
+        for word in ("/work/", "../shared", "/root/")
+        if word in path.read_text()
+    ]
+    assert found == []
