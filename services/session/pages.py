@@ -45,7 +45,7 @@ def position(text: str, bound: list[Any]) -> list[Any]:
         found, digest = msgspec.json.decode(raw, type=tuple[list[Any], str])
     except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
         raise invalid("page: not a cursor of this API") from None
-    if digest != _digest(found, bound):
+    if digest != _digest(found, bound) or cursor(found, bound) != text:
         raise invalid("page: this cursor belongs to another list, order or filter")
     return found
 

@@ -33,6 +33,7 @@ class EdgeProcess:
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
+        self._clients: list[Anthropic] = []
 
     @property
     def base_url(self) -> str:
@@ -79,6 +80,13 @@ class EdgeProcess:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(STOP_WITHIN)
 
+    def close(self) -> None:
+        """Everything ends."""
+        for client in self._clients:
+            client.close()
+        self.kill()
+        self.nats.kill()
+
     def kill(self) -> None:
         """kill -9 of the service alone."""
         if self._process and self._process.poll() is None:
@@ -87,8 +95,10 @@ class EdgeProcess:
             self._process.wait(10)
 
     def client(self, **options: object) -> Anthropic:
-        """The official SDK, unmodified."""
-        return Anthropic(base_url=self.base_url, **{"api_key": self.key, **options})  # type: ignore[arg-type]
+        """The official SDK, unmodified; it is closed with the service."""
+        made = Anthropic(base_url=self.base_url, **{"api_key": self.key, **options})  # type: ignore[arg-type]
+        self._clients.append(made)
+        return made
 
     def async_client(self, **options: object) -> AsyncAnthropic:
         return AsyncAnthropic(base_url=self.base_url, **{"api_key": self.key, **options})  # type: ignore[arg-type]
@@ -117,5 +127,4 @@ def session_service(folder: Path, environ: Mapping[str, str] | None = None) -> G
         edge.start()
         yield edge
     finally:
-        edge.kill()
-        edge.nats.kill()
+        edge.close()
