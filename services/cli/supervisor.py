@@ -144,13 +144,15 @@ class Supervisor:
         self._changed = changed
         self._ready: dict[str, asyncio.Event] = {name: asyncio.Event() for name in self._programs}
         self._children: dict[str, Child] = {}
+        self._up: dict[str, Child] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.ready_at: dict[str, float] = {}
         """Seconds from the start of each program to its first readiness."""
 
     @property
     def pids(self) -> dict[str, int]:
-        return {name: child.pid for name, child in self._children.items() if not child.ended.is_set()}
+        """Process id of every program that is ready now."""
+        return {name: child.pid for name, child in self._up.items()}
 
     def reached(self, milestone: str) -> None:
         """Let what needs `milestone` go on."""
@@ -203,9 +205,10 @@ class Supervisor:
         while True:
             child = self._children[program.name] = Child(program, once)
             once = {}
-            self._changed()
             await self._until_ready(program, child)
             await child.ended.wait()
+            if self._up.pop(program.name, None):
+                self._changed()
             if child.refused:
                 raise NotReady(f"{program.name} refused to start:\n{self._explain(program.name)}")
             deaths = 1 if time.monotonic() - child.started > STABLE_AFTER else deaths + 1
@@ -219,7 +222,9 @@ class Supervisor:
         while not child.ended.is_set():
             if await program.probe():
                 self.ready_at.setdefault(program.name, time.monotonic() - child.started)
+                self._up[program.name] = child
                 self._ready[program.name].set()
+                self._changed()
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_EVERY):

@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 from services.bus.ids import FIRST_CELL
 from services.bus.nats_link import Link
 from services.bus.provision import provision
-from services.cli.embedded import runfile
+from services.cli.embedded import openbao, runfile
 from services.cli.embedded.layout import Busy, Layout
 from services.cli.embedded.probes import Unexpected
 from services.cli.embedded.programs import Missing
@@ -115,6 +115,7 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
 async def _start(supervisor: Supervisor, stack: Stack) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_provision(supervisor, stack))
+        tasks.create_task(_mark_initialised(supervisor, stack))
         await supervisor.start(START_TIMEOUT)
 
 
@@ -128,6 +129,11 @@ async def _provision(supervisor: Supervisor, stack: Stack) -> None:
     finally:
         await link.close()
     supervisor.reached(PROVISIONED)
+
+
+async def _mark_initialised(supervisor: Supervisor, stack: Stack) -> None:
+    await supervisor.wait_for("vault")
+    openbao.mark_initialised(stack.layout)
 
 
 def _announce(stack: Stack, took: float) -> None:

@@ -34,6 +34,7 @@ class Box:
 
 async def open_box(store: Store) -> Box:
     """Read the key, or make it if this is the first start; of two replicas one wins. Raises Closed."""
+    await store.prepare()
     found = await store.get(paths.BOX)
     if found is None:
         key = PrivateKey.generate()

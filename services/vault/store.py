@@ -77,6 +77,10 @@ class Store:
 
     # --- documents ------------------------------------------------------------------------------------------------
 
+    async def prepare(self) -> None:
+        """Make sure that the engine keeps one version of each document and takes check-and-set only. Raises Closed."""
+        await self._run(self._prepare)
+
     async def get(self, path: str) -> Document | None:
         """The document, or None. Raises Closed."""
         return await self._run(lambda: self._get(path))
@@ -163,6 +167,12 @@ class Store:
     @property
     def _kv(self) -> Any:
         return self._client().secrets.kv.v2
+
+    def _prepare(self) -> None:
+        mount = self._settings.vault_mount
+        found = _dict(_dict(self._kv.read_configuration(mount_point=mount)).get("data"))
+        if found.get("max_versions") != 1 or found.get("cas_required") is not True:
+            self._kv.configure(max_versions=1, cas_required=True, mount_point=mount)
 
     def _get(self, path: str) -> Document | None:
         try:

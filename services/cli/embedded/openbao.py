@@ -6,6 +6,7 @@ with which the vault service logs in. An operator's way in is the second role, w
 
 import datetime as dt
 import ipaddress
+import shutil
 import ssl
 from pathlib import Path
 from typing import Final
@@ -63,6 +64,15 @@ def certificate(layout: Layout) -> Path:
     return path
 
 
+def _marker(layout: Layout) -> Path:
+    return layout.bao / "initialised"
+
+
+def mark_initialised(layout: Layout) -> None:
+    """To be called when the vault service has been ready for the first time: from now on the data is kept."""
+    _marker(layout).touch(mode=0o600)
+
+
 def trust(layout: Layout) -> ssl.SSLContext:
     """A TLS context that trusts our own certificate and nothing else."""
     return ssl.create_default_context(cafile=str(certificate(layout)))
@@ -75,6 +85,10 @@ def write_config(layout: Layout, port: int, cluster_port: int) -> Path:
     for name in ("bao-vault.secret", "bao-operator.secret"):
         layout.secret(name, 32)
     raft = layout.bao / "raft"
+    if not _marker(layout).exists():
+        # It initialises itself once, in several steps, and cannot take that up again when it was killed in between.
+        # Until the vault service has been ready there is nothing in it that anybody was told is stored.
+        shutil.rmtree(raft, ignore_errors=True)
     raft.mkdir(mode=0o700, exist_ok=True)
     # performance_multiplier 1: a node alone waits 1 s instead of 5 s before it elects itself, once, at its first start.
     policy = packaged("policy.hcl", "vault")
@@ -118,11 +132,6 @@ initialize "holdfast" {{
     operation = "update"
     path = "sys/mounts/{mount}"
     data = {{ type = "kv", options = {{ version = "2" }} }}
-  }}
-  request "kv-config" {{
-    operation = "update"
-    path = "{mount}/config"
-    data = {{ max_versions = 1, cas_required = true }}
   }}
   request "auth" {{
     operation = "update"

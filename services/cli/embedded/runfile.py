@@ -22,7 +22,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the NATS credentials of each user."""
     supervisor: int
     processes: dict[str, int]
-    """Process id of everything that runs now."""
+    """Process id of everything that is ready now."""
     health: dict[str, str]
     """Base address of /healthz and /readyz of each service."""
     version: str = ""

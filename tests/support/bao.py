@@ -1,0 +1,137 @@
+"""A real OpenBao for tests, as `holdfast up` configures it, and the vault service in front of it."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from services.bus.client import NatsBus, connect
+from services.cli.embedded import openbao
+from services.cli.embedded.layout import Layout
+from services.cli.embedded.probes import http_status
+from services.process.settings import ProcessSettings
+from tests.support.eventually import eventually
+from tests.support.servers import NatsServer, free_port, nats_server
+
+
+class BaoServer:
+    """One OpenBao; it can be stopped, killed and started again on the same port and data."""
+
+    def __init__(self, data: Path) -> None:
+        self.layout = Layout(data)
+        self.layout.open()
+        self.port = free_port()
+        self._config = openbao.write_config(self.layout, self.port, free_port())
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def audit_log(self) -> Path:
+        return self.layout.logs / "bao-audit.log"
+
+    @property
+    def log(self) -> Path:
+        return self.layout.logs / "bao.log"
+
+    def environ(self) -> dict[str, str]:
+        """The settings with which a vault service finds this server."""
+        return {
+            "HOLDFAST_VAULT_URL": self.url,
+            "HOLDFAST_VAULT_CA_FILE": str(openbao.certificate(self.layout)),
+            "HOLDFAST_VAULT_ROLE_ID": openbao.ROLE_ID,
+            "HOLDFAST_VAULT_SECRET_ID_FILE": str(self.layout.secrets / "bao-vault.secret"),
+        }
+
+    async def status(self) -> int:
+        """200 active, 503 sealed, 0 away."""
+        return await http_status(self.port, "/v1/sys/health", openbao.trust(self.layout))
+
+    def spawn(self) -> None:
+        with self.log.open("ab") as log:
+            argv = [openbao.binary(), "server", "-config", str(self._config)]
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
+
+    async def start(self) -> None:
+        """Start, and return when it is active."""
+        self.spawn()
+
+        async def active() -> bool:
+            return await self.status() == 200
+
+        await eventually(active, what="OpenBao active", within=30)
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+class VaultStack:
+    """nats-server, OpenBao and one vault service."""
+
+    def __init__(self, nats: NatsServer, bao: BaoServer, folder: Path) -> None:
+        self.nats = nats
+        self.bao = bao
+        self.log = folder / "vault.log"
+        self.health_port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **environ: str) -> None:
+        """Start the service; `environ` overrides its settings."""
+        settings = {
+            "PATH": os.environ["PATH"],
+            "HOLDFAST_NATS_URL": self.nats.url,
+            "HOLDFAST_HEALTH_PORT": str(self.health_port),
+            **self.bao.environ(),
+            **environ,
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "services.vault"], env=settings, stdout=log, stderr=log
+            )
+
+    async def becomes(self, status: int) -> None:
+        """Wait until readiness answers `status`."""
+
+        async def look() -> bool:
+            return await http_status(self.health_port, "/readyz") == status
+
+        await eventually(look, what=f"/readyz {status}", within=20)
+
+    def stop(self) -> int:
+        assert self.process
+        self.process.terminate()
+        return self.process.wait(15)
+
+    @contextlib.asynccontextmanager
+    async def bus(self) -> AsyncGenerator[NatsBus]:
+        bus = await asyncio.wait_for(connect(ProcessSettings(nats_url=self.nats.url), name="test"), 10)
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def vault_stack(folder: Path) -> AsyncGenerator[VaultStack]:
+    """All three running and ready."""
+    bao = BaoServer(folder / "bao")
+    async with nats_server(folder / "nats", provisioned=False) as nats:
+        stack = VaultStack(nats, bao, folder)
+        try:
+            await bao.start()
+            stack.start()
+            await stack.becomes(200)
+            yield stack
+        finally:
+            if stack.process:
+                stack.process.kill()
+                stack.process.wait(10)
+            bao.kill()
