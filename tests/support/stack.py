@@ -32,13 +32,16 @@ QUICK = {"HOLDFAST_RETRY_FIRST": "0.05", "HOLDFAST_RETRY_MOST": "0.2", "HOLDFAST
 class Stack:
     """One stack. Processes are named as in run.json; every signal goes to one process, by its id."""
 
-    def __init__(self, data: Path, model: ScriptedModel, environ: Mapping[str, str], harnesses: int) -> None:
+    def __init__(
+        self, data: Path, model: ScriptedModel, environ: Mapping[str, str], harnesses: int, *, sync: str = "2m"
+    ) -> None:
         self.data = data
         self.model = model
         self.model_key = "sk-ant-canary-" + secrets.token_hex(16)
         """The key of the model: it may stand in one file of the stack, and nowhere else."""
         self._environ = environ
         self._harnesses = harnesses
+        self._sync = sync
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,7 +68,7 @@ class Stack:
             **armed,
         }
         argv = [str(Path(sys.executable).parent / "holdfast"), "up", "--data", str(self.data), "--port", "0"]
-        argv += ["--harnesses", str(self._harnesses), "--sync", "2m"]
+        argv += ["--harnesses", str(self._harnesses), "--sync", self._sync]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environ, start_new_session=True)
         deadline = time.monotonic() + READY_WITHIN
