@@ -9,10 +9,10 @@ from services.bus import events as ev
 from services.bus.api import Bus, Delivery
 from services.bus.commits import Commit, Stored, Taken, commit
 from services.bus.errors import Conflict, Unavailable
-from services.bus.head import Claim, Head
+from services.bus.head import Claim, Head, advance
 from services.bus.ids import Key, new_id
 from services.harness.models import Model
-from services.harness.owner import Fenced, HandOver, Owner
+from services.harness.owner import Fenced, HandOver, Owner, begin
 from services.harness.rest import idle
 from services.harness.settings import HarnessSettings
 from services.harness.step import error
@@ -114,7 +114,10 @@ class Claims:
             )
             took = take(head, config, waiting)
         taken = Taken(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
-        own = commit(last, took.events, by=self._name, now=self._now(), claim=claim, taken=taken)
+        after = advance(head, took.events, self._now())
+        span = begin(after, now=self._now(), fresh=0, limits=self._settings.limits()) if took.events else None
+        events = [*took.events, span] if span else took.events
+        own = commit(last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
         stored = Stored(await self._bus.append(key, own, last.seq), own)
         point("harness.claimed")
         return Owner(
@@ -126,6 +129,7 @@ class Claims:
             claim=claim,
             config=config,
             last=stored,
+            span=span,
             name=self._name,
             now=self._now,
             draining=self.draining,

@@ -70,6 +70,7 @@ class Owner:
         claim: Claim,
         config: ev.SessionConfig,
         last: Stored,
+        span: ev.ModelRequestStart | None,
         name: str,
         now: Callable[[], int],
         draining: asyncio.Event,
@@ -82,6 +83,7 @@ class Owner:
         self._claim = claim
         self._config = config
         self._last = last
+        self._begun = span
         self._name = name
         self._now = now
         self._draining = draining
@@ -130,7 +132,7 @@ class Owner:
                 if await self._step():
                     break
             except _Moved:
-                pass
+                self._begun = None
             waiting = None
         await self._snapshot(self._settings.snapshot_every)
         await self._look_once_more()
@@ -228,12 +230,25 @@ class Owner:
         if not waiting:
             return
         took = take.take(self._head, self._config, waiting)
-        await self._append(took.events, taken=Taken(self._inbox, took.seq, took.ids), progress=took.progress)
+        span = self._begin(advance(self._head, took.events, self._now()), waiting)
+        events = [*took.events, span] if span else took.events
+        await self._append(events, taken=Taken(self._inbox, took.seq, took.ids), progress=took.progress)
+        self._begun = span or self._begun
         if took.progress:
             point("harness.result_taken")
 
-    async def _step(self) -> bool:
+    def _begin(self, after: Head, waiting: list[Waiting]) -> ev.ModelRequestStart | None:
+        """The start of the model request that follows at once: it goes into the commit that leads to it."""
+        if self._begun or self._draining.is_set():
+            return None
+        fresh = self._contexts.threads[""].fresh + sum(len(w.data) for w in waiting)
+        return begin(after, now=self._now(), fresh=fresh, limits=self._settings.limits())
+
+    async def _step(self) -> bool:  # noqa: C901, PLR0911, PLR0912  one case a step
         """Decide and do; True when the claim was released."""
+        span, self._begun = self._begun, None
+        if span and self._head.primary.request == span.id and not self._head.primary.interrupted:
+            return await self._call_model(span)
         fresh = self._contexts.threads[""].fresh // 4
         what = step.decide(self._head, now=self._now(), fresh_tokens=fresh, limits=self._settings.limits())
         if self._draining.is_set() and not isinstance(what, step.Rest | step.RunTools):
@@ -338,12 +353,13 @@ class Owner:
         except BusError:
             return False  # the answer of the model is worth waiting for; the next look may succeed
 
-    async def _call_model(self) -> bool:
-        span = ev.ModelRequestStart(id=new_id("sevt"))
-        request = self._request()
-        await self._append([span])
+    async def _call_model(self, span: ev.ModelRequestStart | None = None) -> bool:
+        """`span`: its start, when that is in the log already."""
+        if span is None:
+            span = ev.ModelRequestStart(id=new_id("sevt"))
+            await self._append([span])
         point("harness.before_model")
-        asked = await self._ask(request)
+        asked = await self._ask(self._request())
         if asked.failure is not None:
             return await self._model_failed(asked.failure, span.id)
         if asked.answer is None:
@@ -434,6 +450,12 @@ class Owner:
         except BusError as exc:
             log.info("no snapshot", session=self._key.session, code=exc.code)
         self._contexts.snapshot_count = self._contexts.count
+
+
+def begin(after: Head, *, now: int, fresh: int, limits: step.Limits) -> ev.ModelRequestStart | None:
+    """The start of a model request, if that is the step that follows from this head; `fresh` in characters."""
+    what = step.decide(after, now=now, fresh_tokens=fresh // 4, limits=limits)
+    return ev.ModelRequestStart(id=new_id("sevt")) if isinstance(what, step.CallModel) else None
 
 
 def _interrupts(waiting: Waiting) -> bool:

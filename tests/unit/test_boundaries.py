@@ -1,4 +1,4 @@
-"""Who may import what: services know only the bus and the process, one module wraps each library, pure modules do no I/O."""
+"""Who may import what: services only bus and process, each library has one wrapper, pure modules do no I/O."""
 
 import ast
 from collections.abc import Iterator

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.bus import events as ev
 from services.bus.commits import Stored, commit
-from services.cli.scripted.validate import Refused, check, sign
+from services.cli.scripted.blocks import sign
+from services.cli.scripted.validate import Refused, check
 from services.harness.answer import to_events
 from services.harness.clean import clean, result_blocks
 from services.harness.context import NO_RESULT, Context, Contexts, with_cache_marks
