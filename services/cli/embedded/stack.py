@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -57,8 +56,6 @@ class Stack:
             self._service("sandbox", data_dir=layout.sandbox),
             self._vault(),
         ]
-        # Until every service has landed: start those that exist.
-        self.programs = [p for p in self.programs if p.name in ("nats", "bao") or find_spec(f"{p.argv[-1]}.__main__")]
         layout.save()
 
     @property
