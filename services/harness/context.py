@@ -38,12 +38,15 @@ class Item(msgspec.Struct):
     is_error: bool = False
 
 
-class Context(msgspec.Struct):
-    """The conversation of one thread, folded up to `seq` of the log."""
+class Context(msgspec.Struct, dict=True):
+    """The conversation of one thread."""
 
     items: list[Item] = []
     fresh: int = 0
     """Characters added since the last answer of the model."""
+
+    def __post_init__(self) -> None:
+        self._rendered = _Rendering()
 
     def add(self, event: ev.Event) -> None:  # noqa: C901  one case an event
         """Fold one event. Never raises."""
@@ -88,55 +91,79 @@ class Context(msgspec.Struct):
     def _compact(self, summary: str) -> None:
         """Cut between whole exchanges: what the user said after the last answer stays word for word."""
         kept = [i for i in self._since_answer() if i.kind == "user" and not i.id.startswith(_SUMMARY_ID)]
+        self._rendered = _Rendering()
         self.items = [Item("user", _SUMMARY_ID, [{"type": "text", "text": SUMMARY + summary}]), *reversed(kept)]
         self.fresh = sum(_size(i.blocks) for i in self.items)
 
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation as `messages` of the API; empty when nothing was said yet."""
-        out: list[dict[str, Any]] = []
-        calls: list[str] = []
-        results: dict[str, Item] = {}
-        said: list[Block] = []
+        """The conversation as `messages` of the API; empty when nothing was said yet.
 
-        def flush() -> None:
-            answers: list[Block] = [_result(c, results.get(c)) for c in calls]
-            content = answers + said
-            if content:
-                _say(out, "user", content)
-            calls.clear()
-            results.clear()
-            said.clear()
+        What lies before the last answer cannot change any more, so it is rendered once.
+        """
+        settled = next((i for i in range(len(self.items) - 1, -1, -1) if self.items[i].kind == "assistant"), 0)
+        if self._rendered.items > settled:
+            self._rendered = _Rendering()
+        self._rendered.feed(self.items[self._rendered.items : settled])
+        rendering = self._rendered.copy()
+        rendering.feed(self.items[settled:])
+        return rendering.finish()
 
-        for item in self.items:
+
+_SUMMARY_ID = "summary"
+
+
+class _Rendering:
+    """Items into messages. `items` counts those fed so far."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self._out: list[dict[str, Any]] = []
+        self._calls: list[str] = []
+        self._results: dict[str, Item] = {}
+        self._said: list[Block] = []
+
+    def copy(self) -> "_Rendering":
+        new = _Rendering()
+        new.items, new._out, new._calls = self.items, list(self._out), list(self._calls)
+        new._results, new._said = dict(self._results), list(self._said)
+        return new
+
+    def feed(self, items: Sequence[Item]) -> None:
+        self.items += len(items)
+        for item in items:
             if item.kind == "result":
-                results[item.id] = item
+                self._results[item.id] = item
             elif item.kind == "user":
-                said.extend(_clean(item.blocks))
+                self._said.extend(_clean(item.blocks))
             else:
                 blocks = _clean(item.blocks)
                 while blocks and blocks[-1].get("type") in ("thinking", "redacted_thinking"):
                     blocks.pop()
-                if not blocks:
-                    continue
-                flush()
-                _say(out, "assistant", blocks)
-                calls.extend(b["id"] for b in blocks if b.get("type") == "tool_use")
-        flush()
+                if blocks:
+                    self._flush()
+                    self._say("assistant", blocks)
+                    self._calls = [b["id"] for b in blocks if b.get("type") == "tool_use"]
+
+    def finish(self) -> list[dict[str, Any]]:
+        self._flush()
+        out = self._out
         if out and out[0]["role"] == "assistant":
             out.insert(0, {"role": "user", "content": [{"type": "text", "text": "(The beginning is not available.)"}]})
         if out and out[-1]["role"] == "assistant":
             out.append({"role": "user", "content": [{"type": "text", "text": "Continue."}]})
         return out
 
+    def _flush(self) -> None:
+        """The user message between two answers: results of all calls first, in the order of the calls."""
+        answers: list[Block] = [_result(c, self._results.get(c)) for c in self._calls]
+        if content := answers + self._said:
+            self._say("user", content)
+        self._calls, self._results, self._said = [], {}, []
 
-_SUMMARY_ID = "summary"
-
-
-def _say(out: list[dict[str, Any]], role: str, content: list[Block]) -> None:
-    if out and out[-1]["role"] == role:
-        out[-1]["content"] = [*out[-1]["content"], *content]
-    else:
-        out.append({"role": role, "content": content})
+    def _say(self, role: str, content: list[Block]) -> None:
+        if self._out and self._out[-1]["role"] == role:
+            content = [*self._out.pop()["content"], *content]
+        self._out.append({"role": role, "content": content})
 
 
 def _clean(blocks: list[Block]) -> list[Block]:

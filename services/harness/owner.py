@@ -244,7 +244,7 @@ class Owner:
         fresh = self._contexts.threads[""].fresh + sum(len(w.data) for w in waiting)
         return begin(after, now=self._now(), fresh=fresh, limits=self._settings.limits())
 
-    async def _step(self) -> bool:  # noqa: C901, PLR0911, PLR0912  one case a step
+    async def _step(self) -> bool:  # noqa: C901, PLR0911  one case a step
         """Decide and do; True when the claim was released."""
         span, self._begun = self._begun, None
         if span and self._head.primary.request == span.id and not self._head.primary.interrupted:

@@ -173,3 +173,12 @@ def test_a_refusal_keeps_no_tool_call() -> None:
     answer = Answer([{"type": "tool_use", "id": "a", "name": "bash", "input": {}}], "refusal", ev.ModelUsage())
     kinds = [ev.type_of(e) for e in to_events(answer, agent=AGENT, request="r", ids={})]
     assert kinds == ["span.model_request_end"]
+
+
+@given(steps)
+@settings(max_examples=150, deadline=None)
+def test_what_was_rendered_once_is_what_rendering_anew_gives(plan: list[Any]) -> None:
+    context = Context(items=[])
+    for event in log_of(plan):
+        context.add(event)
+        assert context.messages() == Context(items=list(context.items)).messages()

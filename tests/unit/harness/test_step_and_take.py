@@ -29,7 +29,7 @@ def said(text: str = "hi", event_id: str = "u1") -> ev.UserMessage:
 
 
 def use(call: str, permission: str = "allow") -> ev.Event:
-    return ev.AgentToolUse(id=call, request="r", name="bash", input={}, evaluated_permission=permission)  # pyright: ignore
+    return ev.AgentToolUse(id=call, request="r", name="bash", input={}, evaluated_permission=permission)  # pyright: ignore[reportArgumentType]
 
 
 def client(*events: Any, name: str = "in1") -> AnyInput:
