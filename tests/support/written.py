@@ -1,0 +1,73 @@
+"""Sessions whose log a test writes itself, through the bus: what a harness would have left there."""
+
+import time
+from collections.abc import Sequence
+
+from services.bus import events as ev
+from services.bus.api import Bus
+from services.bus.commands import Delta
+from services.bus.commits import KEEP, Stored, commit
+from services.bus.errors import Conflict
+from services.bus.head import Claim
+from services.bus.ids import Key, new_id
+
+
+class Log:
+    """The log of one session."""
+
+    def __init__(self, bus: Bus, session_id: str, *, tenant: str = "default") -> None:
+        self.bus = bus
+        self.key = Key(tenant, session_id)
+
+    async def write(self, *events: ev.Event, claim: Claim | object | None = KEEP) -> Stored:
+        """Append the events as one commit, behind whatever is there."""
+        while True:
+            last = await self.bus.head(self.key, leader=True)
+            assert last
+            new = commit(last, events, by="test", now=time.time_ns() // 1000, claim=claim)  # type: ignore[arg-type]
+            try:
+                return Stored(await self.bus.append(self.key, new, last.seq), new)
+            except Conflict:
+                continue
+
+    async def running(self, *, claim: bool = True) -> Stored:
+        """The session runs, held by a harness that is not there."""
+        thread = ev.ThreadStatusRunning(id=new_id("sevt"), agent_name="a", session_thread_id="sthr_1")
+        held = Claim(id=new_id("clm"), by="test", trigger=1) if claim else KEEP
+        return await self.write(ev.SessionStatusRunning(id=new_id("sevt")), thread, claim=held)
+
+    async def idle(self, *waiting_for: str) -> Stored:
+        """The session rests: at the end of its turn, or waiting for the client to move those calls."""
+        stop = ev.StopReason("requires_action", list(waiting_for)) if waiting_for else ev.StopReason("end_turn")
+        return await self.write(ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop), claim=None)
+
+    async def asks(self, *, custom: int = 0, ask: int = 0) -> list[str]:
+        """Calls that wait for the client, the session at rest on them. Returns their ids."""
+        calls: list[ev.Event] = [ev.AgentCustomToolUse(id=new_id("sevt"), name="mine", input={}) for _ in range(custom)]
+        calls += [
+            ev.AgentToolUse(id=new_id("sevt"), name="bash", input={"command": "ls"}, evaluated_permission="ask")
+            for _ in range(ask)
+        ]
+        await self.running()
+        await self.write(*calls)
+        ids = [call.id for call in calls]
+        await self.idle(*ids)
+        return ids
+
+    async def says(self, text: str, *, event_id: str = "") -> str:
+        """A message of the agent. Returns its id."""
+        event_id = event_id or new_id("sevt")
+        await self.write(ev.AgentMessage(id=event_id, content=[{"type": "text", "text": text}]))
+        return event_id
+
+
+def start(event_id: str, kind: str = "agent.message") -> Delta:
+    return Delta(event_id, kind, start=True)
+
+
+def piece(event_id: str, text: str) -> Delta:
+    return Delta(event_id, "agent.message", 0, text)
+
+
+def texts(deltas: Sequence[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)

@@ -1,0 +1,49 @@
+"""A session whose input was accepted is shown as running before a harness has taken it."""
+
+from msgspec.structs import replace
+
+from services.bus import events as ev
+from services.bus.head import Call, Head
+from services.bus.ids import Key
+from services.session import queued
+from services.session.queued import Queued
+
+KEY = Key("t", "sesn_a0_1")
+MESSAGE = ev.UserMessage(id="m", content=[{"type": "text", "text": "hi"}])
+REST = Head(inbox="i", taken=4)
+
+
+def test_it_runs_from_the_answer_until_the_input_is_taken() -> None:
+    found = Queued()
+    assert found.status(KEY, REST) == "idle"
+    found.put(KEY, "i", 5, [MESSAGE])
+    assert found.status(KEY, REST) == "running"
+    assert found.status(KEY, Head()) == "running"
+    assert found.status(KEY, replace(REST, taken=5)) == "idle"
+    assert len(found) == 0
+
+
+def test_a_later_interrupt_takes_it_back() -> None:
+    found = Queued()
+    found.put(KEY, "i", 5, [MESSAGE])
+    found.put(KEY, "i", 6, [ev.UserInterrupt(id="x")])
+    assert found.status(KEY, REST) == "idle"
+
+
+def test_a_message_behind_open_questions_starts_nothing() -> None:
+    found = Queued()
+    found.put(KEY, "i", 5, [MESSAGE])
+    assert found.status(KEY, replace(REST, calls=(Call("c", "bash", "ask"),))) == "idle"
+
+
+def test_what_waited_in_an_inbox_that_is_gone_is_forgotten() -> None:
+    found = Queued()
+    found.put(KEY, "old", 5, [MESSAGE])
+    assert found.status(KEY, replace(REST, taken=0)) == "idle"
+
+
+def test_it_remembers_a_bounded_number_of_sessions() -> None:
+    found = Queued()
+    for number in range(queued.MOST + 5):
+        found.put(Key("t", f"s{number}"), "i", number, [MESSAGE])
+    assert len(found) == queued.MOST
