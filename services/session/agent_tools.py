@@ -82,7 +82,7 @@ class McpToolset(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 class CustomTool(_Part, frozen=True, kw_only=True, tag_field="type", tag="custom"):
     """A tool that the client runs."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$(?!\n)")]  # `$` alone lets a last line break through
     description: str
     input_schema: dict[str, Any]
 

@@ -167,7 +167,7 @@ def test_a_wrong_toolset_is_refused(agents: Any, tools: list[Any]) -> None:
         custom("ü"),
         custom("x" * 129),
         custom(""),
-        custom("ends with newline\n"),
+        custom("newline\n"),
         custom("t", description=None),
         custom("t", permission_policy={"type": "always_ask"}),
         custom("t", input_schema={}),
