@@ -60,7 +60,7 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def bound(self, key: Key) -> list[Any]:
         """What a cursor of this list belongs to."""
         filters = msgspec.structs.replace(self, page=None, limit=MOST)
-        return ["events", key.tenant, key.session, msgspec.to_builtins(filters)]
+        return ["events", key.tenant, key.session, msgspec.to_builtins(filters, enc_hook=int)]
 
     @property
     def first(self) -> int | None:

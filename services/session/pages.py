@@ -51,7 +51,7 @@ def position(text: str, bound: list[Any]) -> list[Any]:
 
 
 def _digest(position: list[Any], bound: list[Any]) -> str:
-    return hashlib.sha256(msgspec.json.encode([position, bound])).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(msgspec.to_builtins([position, bound], enc_hook=int))).hexdigest()[:16]
 
 
 def position_of(query: PageQuery, bound: list[Any], kind: type[P]) -> P | None:

@@ -34,7 +34,7 @@ class SessionsQuery(pages.PageQuery, frozen=True, kw_only=True, forbid_unknown_f
     def bound(self, tenant: str) -> list[Any]:
         """What a cursor of this list belongs to."""
         filters = msgspec.structs.replace(self, page=None, limit=pages.DEFAULT_LIMIT)
-        return ["sessions", tenant, msgspec.to_builtins(filters)]
+        return ["sessions", tenant, msgspec.to_builtins(filters, enc_hook=int)]
 
     def conditions(self, tenant: str) -> list[tuple[str, list[Any]]]:
         """The filters as conditions of the read model."""
