@@ -61,8 +61,10 @@ Report = Callable[[str, bool], None]
 
 async def work(bus: Bus, driver: Driver, terms: Terms, stop: asyncio.Event, report: Report) -> None:
     """Serve until `stop`, one tenure after another."""
+    former = ""
     while not stop.is_set():
-        worker = Worker(bus, driver, terms, report)
+        worker = Worker(bus, driver, terms, report, former=former)
+        former = worker.id
         try:
             await worker.serve(stop)
         except LeaseOver:
@@ -76,8 +78,10 @@ async def work(bus: Bus, driver: Driver, terms: Terms, stop: asyncio.Event, repo
 class Worker:
     """One tenure."""
 
-    def __init__(self, bus: Bus, driver: Driver, terms: Terms, report: Report) -> None:
+    def __init__(self, bus: Bus, driver: Driver, terms: Terms, report: Report, *, former: str = "") -> None:
+        """`former` is this process's identity before; its registration is taken back."""
         self.id = new_id("wrk")
+        self._former = former
         self._bus = bus
         self._driver = driver
         self._terms = terms
@@ -110,6 +114,9 @@ class Worker:
         async with asyncio.TaskGroup() as self._tasks:
             background: list[asyncio.Task[None]] = []
             try:
+                if self._former:
+                    # A refresh that was on its way when the lease ended may have been stored since.
+                    await self._bus.kv_delete(BUCKET, subjects.worker_key(self._former))
                 await self._register()
                 faults.point("worker.registered")
                 duties = (self._stay(), self._hear_expiries(), self._sweep(), self._reap(), self._probe())
@@ -166,6 +173,8 @@ class Worker:
         """Refresh in time, again and again, or end everything."""
         while True:
             await asyncio.sleep(max(0.0, self._lease.refresh - _now()))
+            if _now() >= self._lease.end:  # this process was frozen; a refresh now would raise the dead
+                break
             try:
                 async with asyncio.timeout_at(self._lease.end):
                     await results.persistently(self._register)

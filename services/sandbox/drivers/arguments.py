@@ -14,7 +14,11 @@ WORKSPACE: Final = "/workspace"
 HOME: Final = "/workspace/.holdfast/home"
 """Kept with the files; the agent makes it, and an ignore file beside it keeps it out of the user's repositories."""
 
-AGENT: Final = "/run/holdfast/agent"
+AGENT: Final = "/run/holdfast"
+"""Folder in which the package of the agent lies."""
+
+START: Final = f"import sys; sys.path.insert(0, {AGENT!r}); from agent.main import main; main()"
+"""What the interpreter runs. The path is set by hand: an isolated interpreter looks nowhere by itself."""
 PYTHON: Final = "/opt/python"
 """Where the interpreter is bound when the host has none below /usr; says nothing of where it lies outside."""
 
@@ -53,9 +57,7 @@ class Place(msgspec.Struct, frozen=True):
     etc: Path
     """The generated /etc."""
     agent: Path
-    """Folder that holds the agent's program."""
-    program: str
-    """File name of that program."""
+    """Folder that holds the package of the agent."""
     python: str
     """Interpreter as seen from inside."""
     python_home: Path | None
@@ -132,7 +134,7 @@ def isolation(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
     ]  # fmt: skip
     for name, value in environment(place).items():
         arguments += ["--setenv", name, value]
-    return [*arguments, "--", place.python, "-I", "-S", "-B", f"{AGENT}/{place.program}"]
+    return [*arguments, "--", place.python, "-I", "-S", "-B", "-c", START]
 
 
 def command(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:

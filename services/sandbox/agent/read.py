@@ -1,0 +1,119 @@
+"""The tool `read`: the text of a file, or an image or PDF as a block."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .files import open_regular, read_bounded, reason
+from .inputs import REQUIRED, ToolError, checked
+from .text import clean, text_block
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from .files import Root
+    from .text import Block
+
+TEXT_LIMIT: Final = 256 * 1024
+"""Bytes of text that are read into memory at once, also by `edit`."""
+
+IMAGE_LIMIT: Final = 5 * 1024 * 1024 // 4 * 3
+"""Bytes of an image: the Messages API takes 5 MiB of base64."""
+
+PDF_LIMIT: Final = 20 * 1024 * 1024
+
+MEDIA: Final = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".pdf": "application/pdf",
+}
+
+
+def read(root: Root, given: Any) -> list[Block]:
+    """Read a file of the workspace. Raises ToolError."""
+    path, view = checked("read", given, {"file_path": (str, REQUIRED), "view_range": (list, None)})
+    if view and (len(view) != 2 or any(not isinstance(n, int) or isinstance(n, bool) for n in view)):
+        raise ToolError("read: view_range must be [start_line, end_line]")
+    fd = open_regular(root, path, "read")
+    try:
+        size = os.fstat(fd).st_size
+        media = MEDIA.get(os.path.splitext(path)[1].lower())  # noqa: PTH122  a name, not a file
+        if media and view:
+            raise ToolError("read: view_range is not supported for image/PDF files")
+        if media:
+            return [_media(fd, path, size, media)]
+        if size > TEXT_LIMIT and not view:
+            raise ToolError(
+                f"read: {path} is {size} bytes, exceeds {TEXT_LIMIT}-byte limit. "
+                "Use the view_range parameter to read specific line ranges, e.g. view_range: [1, 500]."
+            )
+        data = _lines(fd, path, view[0], view[1]) if view else read_bounded(fd, TEXT_LIMIT)
+    except OSError as exc:
+        raise ToolError(f"read: {reason(exc, path)}") from None
+    finally:
+        os.close(fd)
+    shown = clean(decoded(data, path), terminal=False)
+    # An empty block is not a valid result.
+    return [text_block(shown or ("(no such lines)" if view else "(the file is empty)"))]
+
+
+def decoded(data: bytes, path: str) -> str:
+    """The text of `data`. Raises ToolError when it is none."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ToolError(
+            f"read: {path}: not valid UTF-8 text (binary files are only supported for image/PDF extensions)"
+        ) from None
+
+
+def _lines(fd: int, path: str, first: int, last: int) -> bytes:
+    """Lines `first` to `last`, counted from 1, without the final line end; `last` below 1: to the end of the file."""
+    start, end = max(0, first - 1), last if last > 0 else sys.maxsize
+    picked, line = bytearray(), 0
+    while line < end:
+        part = os.read(fd, 1 << 16)
+        pieces = part.split(b"\n")
+        for index, piece in enumerate(pieces):
+            ended = index < len(pieces) - 1
+            if start <= line < end:
+                picked += piece
+                if ended and line + 1 < end:
+                    picked += b"\n"
+                if len(picked) > TEXT_LIMIT:
+                    raise _too_much(path, first, last, one=end - start == 1)
+            line += ended
+        if not part:
+            break
+    return bytes(picked)
+
+
+def _too_much(path: str, first: int, last: int, *, one: bool) -> ToolError:
+    if one:
+        return ToolError(
+            f"read: line {first} of {path} alone exceeds {TEXT_LIMIT}-byte limit. "
+            "The read tool cannot return part of a line, so view_range cannot narrow this further."
+        )
+    return ToolError(
+        f"read: view_range [{first}, {last}] of {path} exceeds {TEXT_LIMIT}-byte limit. "
+        "Narrow the view_range to read a smaller portion."
+    )
+
+
+def _media(fd: int, path: str, size: int, media: str) -> Block:
+    import base64  # noqa: PLC0415  few calls need it, and each is a process of its own
+
+    limit = PDF_LIMIT if media == "application/pdf" else IMAGE_LIMIT
+    data = read_bounded(fd, limit)
+    if len(data) > limit:
+        raise ToolError(f"read: {path} is {size} bytes, exceeds {limit}-byte limit for image/PDF files.")
+    if not data:
+        raise ToolError(f"read: {path}: the file is empty")
+    kind = "document" if media == "application/pdf" else "image"
+    encoded = base64.standard_b64encode(data).decode("ascii")
+    return {"type": kind, "source": {"type": "base64", "media_type": media, "data": encoded}}

@@ -1,0 +1,42 @@
+"""Text that is safe to show: nothing in it can fool a terminal or a reader."""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    Block: TypeAlias = dict[str, Any]
+
+_SEQUENCES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"
+    r"|\x1b[\]PX^_][^\x07\x1b\x9c]{0,65536}(?:\x07|\x1b\\|\x9c|$)"
+    r"|\x1b[ -/]*[0-~]"
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+)
+"""Escape sequences: colours and cursor (CSI), titles, clipboard and links (OSC), device strings, character sets."""
+
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Other control characters, and the marks that turn the direction of writing."""
+
+
+def clean(data: bytes | bytearray | str, *, terminal: bool) -> str:
+    """`data` as text; control characters are spelled out, such as `\\x00` or `\\u202e`.
+
+    `terminal`: it is what a program printed; escape sequences are removed and carriage returns made line ends.
+    """
+    text = data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
+    if terminal:
+        text = _SEQUENCES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROLS.sub(_spelled, text)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def text_block(text: str) -> Block:
+    return {"type": "text", "text": text}
