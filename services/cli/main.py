@@ -5,6 +5,10 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from services.cli.run import run
+from services.cli.sessions import sessions
+from services.cli.status import status
+from services.cli.tail import tail
 from services.cli.up import up
 
 app = App(
@@ -13,6 +17,10 @@ app = App(
     version=version("holdfast"),
 )
 app.command(up)
+app.command(run)
+app.command(sessions)
+app.command(tail)
+app.command(status)
 # Named by their place, because what they import would slow down every other command.
 app.command(
     "services.cli.demo.command:demo",

@@ -9,6 +9,9 @@ from services.cli.embedded.layout import write_private
 
 NAME: Final = "run.json"
 
+TENANT: Final = "default"
+"""The one tenant of an embedded stack."""
+
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """A running stack. Written when it is ready, again whenever a process is restarted, removed when it stops."""
@@ -26,6 +29,13 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     health: dict[str, str]
     """Base address of /healthz and /readyz of each service."""
     version: str = ""
+
+    def workspace(self, session: str) -> Path:
+        """The folder that a session's sandbox sees as /workspace; it need not be there yet.
+
+        It may be filled before the first message and read at any time: the embedded stack shares this machine.
+        """
+        return Path(self.data) / "sandbox" / "workspaces" / TENANT / session
 
 
 def write(path: Path, run: RunFile) -> None:

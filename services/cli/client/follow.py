@@ -1,0 +1,56 @@
+"""A session's events as they come, over as many connections as it takes: none is left out and none comes twice."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Final
+
+import anthropic
+import httpx2
+from anthropic import AsyncAnthropic
+
+BEGINNING: Final = "0-0"
+"""The position before the first event."""
+
+GIVE_UP: Final = 60.0
+"""Seconds without a connection after which the stack is taken for gone."""
+
+PAUSE_FIRST: Final = 0.1
+PAUSE_MOST: Final = 2.0
+
+
+async def last_event(client: AsyncAnthropic, session: str) -> str:
+    """Id of the newest event, or the place before the first one."""
+    page = await client.beta.sessions.events.list(session, order="desc", limit=1)
+    return page.data[0].id if page.data else BEGINNING
+
+
+async def follow(
+    client: AsyncAnthropic, session: str, after: str, *, deltas: bool, note: Callable[[str], None]
+) -> AsyncGenerator[Any]:
+    """Every event behind `after`, for ever, with `deltas` also pieces of answers while they are generated.
+
+    Raises APIError when the session is gone or the stack stays away.
+    """
+    pause, lost_at = PAUSE_FIRST, 0.0
+    clock = asyncio.get_running_loop().time
+    while True:
+        try:
+            stream = await client.beta.sessions.events.stream(
+                session, event_deltas=["agent.message"] if deltas else [], extra_query={"after": after}
+            )
+            if lost_at:
+                note("connected again")
+            pause, lost_at = PAUSE_FIRST, 0.0
+            async with stream:
+                async for event in stream:
+                    if event.type != "event_start" and event.type != "event_delta":  # noqa: PLR1714  narrows the type
+                        after = event.id or after
+                    yield event
+        except (anthropic.APIConnectionError, anthropic.InternalServerError, httpx2.TransportError):
+            if lost_at and clock() - lost_at > GIVE_UP:
+                raise
+        if not lost_at:
+            note("the connection was lost, connecting again")
+            lost_at = clock()
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, PAUSE_MOST)

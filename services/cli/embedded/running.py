@@ -1,0 +1,118 @@
+"""The embedded stack from start to stop: what `holdfast up` does."""
+
+import asyncio
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from services.bus.ids import FIRST_CELL
+from services.bus.nats_link import Link
+from services.bus.provision import provision
+from services.cli.embedded import openbao, runfile
+from services.cli.embedded.layout import Busy, Layout
+from services.cli.embedded.probes import Unexpected
+from services.cli.embedded.programs import Missing
+from services.cli.embedded.stack import PROVISIONED, Stack, data_folder
+from services.cli.supervisor import NotReady, Supervisor
+from services.process import logs
+
+START_TIMEOUT: Final = 60.0
+"""Seconds until everything must be ready; a slow disk or a busy machine is no reason to give up early."""
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def run(data: Path | None, port: int, harnesses: int, sync: str) -> int:
+    """Run the stack until it is stopped, and return the exit code."""
+    try:
+        return uvloop.run(_run(data_folder(data), port, harnesses, sync))
+    except (Busy, Missing, NotReady, Unexpected, PermissionError) as exc:
+        print(f"holdfast up: {exc}", file=sys.stderr)
+        return 1
+
+
+async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
+    began = time.monotonic()
+    layout = Layout(data)
+    layout.open()
+    logs.setup("up", "warning")
+    stack = Stack(layout, port=port, harnesses=harnesses, sync=sync)
+    ready = False
+
+    def changed() -> None:
+        if ready:
+            runfile.write(layout.run_file, stack.run_file(supervisor.pids))
+
+    layout.run_file.unlink(missing_ok=True)
+    supervisor = Supervisor(stack.programs, say=say, changed=changed)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stopping = asyncio.create_task(stop.wait())
+    say(f"starting in {layout.data}")
+    try:
+        starting = asyncio.create_task(_start(supervisor, stack))
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            ready = True
+            changed()
+            _announce(stack, time.monotonic() - began)
+            failing = asyncio.create_task(supervisor.failed())
+            await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                await failing
+            failing.cancel()
+        else:
+            starting.cancel()
+    finally:
+        ready = False
+        layout.run_file.unlink(missing_ok=True)
+        say("stopping")
+        await supervisor.stop(stack.stop_order)
+        say("stopped")
+    return 0
+
+
+async def _start(supervisor: Supervisor, stack: Stack) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_provision(supervisor, stack))
+        tasks.create_task(_mark_initialised(supervisor, stack))
+        await supervisor.start(START_TIMEOUT)
+
+
+async def _provision(supervisor: Supervisor, stack: Stack) -> None:
+    await supervisor.wait_for("nats")
+    link = Link()
+    login = ("admin", stack.layout.nats_password("admin"))
+    await link.open([stack.nats_url], name="provision", login=login)
+    try:
+        await provision(link, FIRST_CELL)
+    finally:
+        await link.close()
+    supervisor.reached(PROVISIONED)
+
+
+async def _mark_initialised(supervisor: Supervisor, stack: Stack) -> None:
+    await supervisor.wait_for("vault")
+    openbao.mark_initialised(stack.layout)
+
+
+def _announce(stack: Stack, took: float) -> None:
+    layout = stack.layout
+    say(f"""
+  base URL   {stack.base_url}
+  API key    {layout.api_key()}
+  data       {layout.data}
+  logs       {layout.logs}
+  for scripts: {layout.run_file}
+""")
+    if not stack.has_model_key:
+        say("  No model key: set ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) and start again.\n")
+    say(f"ready after {took:.1f} s; Ctrl-C stops")

@@ -1,0 +1,24 @@
+"""`holdfast status`: is everything well, and how much is stored."""
+
+from pathlib import Path
+
+
+def status(*, data: Path | None = None) -> int:
+    """Show each process of the stack with its health and memory, the versions, and the size of each stream.
+
+    Examples:
+
+        holdfast status
+
+        holdfast status --data ~/agents
+
+    Exit codes: 0 all is well, 1 something is not ready, 2 no running stack.
+
+    Parameters
+    ----------
+    data
+        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here.
+    """
+    from services.cli.embedded import reporting  # noqa: PLC0415  not for a help text: the import takes long
+
+    return reporting.run(data)
