@@ -1,9 +1,9 @@
 """A harness dies between taking a tool's result and the next model request; so does the next."""
 
 from tests.faults.conftest import Start
-from tests.support.job import REQUESTS, at, through_kills
+from tests.support.job import at, through_kills
 
 
 async def test_the_result_reaches_the_model_once(start: Start) -> None:
     armed = at("result_taken")
-    await through_kills(start(faults=armed), armed, requests=REQUESTS)
+    await through_kills(start(faults=armed), armed)

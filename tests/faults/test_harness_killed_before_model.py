@@ -1,9 +1,9 @@
 """A harness dies between announcing a model request and sending it; so does the next."""
 
 from tests.faults.conftest import Start
-from tests.support.job import REQUESTS, at, through_kills
+from tests.support.job import at, through_kills
 
 
 async def test_the_request_is_made_once_by_who_survives(start: Start) -> None:
     armed = at("before_model")
-    await through_kills(start(faults=armed), armed, requests=REQUESTS)
+    await through_kills(start(faults=armed), armed)

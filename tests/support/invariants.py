@@ -92,19 +92,26 @@ def _is_the_drivers(event: ev.Event) -> bool:
 
 
 def every_call_has_one_result(log: Sequence[Stored]) -> None:
-    """3a. No call without a result, unless it waits for the client; none with two."""
+    """3a. No call without a result, unless it waits for the client; none with two.
+
+    A client may answer a call of its own again: that is logged, and the model never sees it.
+    """
     waiting = set(waits_for_client(log[-1].commit.head))
     calls: set[str] = set()
     answered: Counter[str] = Counter()
+    repeated: set[str] = set()
     for stored in log:
         for event in stored.commit.events:
             match event:
                 case ev.AgentToolUse() | ev.AgentCustomToolUse():
                     calls.add(event.id)
-                case ev.AgentToolResult(tool_use_id=call) | ev.UserCustomToolResult(custom_tool_use_id=call):
+                case ev.AgentToolResult(tool_use_id=call):
                     answered[call] += 1
+                case ev.UserCustomToolResult(custom_tool_use_id=call):
+                    repeated.add(call)
                 case _:
                     pass
+    answered.update(repeated)
     held = {c.id for c in log[-1].commit.head.calls} if waiting else set[str]()
     assert not calls - answered.keys() - waiting - held, f"without a result: {calls - answered.keys()}"
     assert not [c for c, n in answered.items() if n > 1], f"several results: {answered}"

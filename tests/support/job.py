@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
+from tests.support.eventually import eventually
 from tests.support.invariants import check, noted, runs
 from tests.support.model import Json, say
 from tests.support.stack import Stack
@@ -42,16 +41,21 @@ async def finished(stack: Stack, talk: Talk, mark: str, *, requests: int = REQUE
     return events
 
 
-async def through_kills(stack: Stack, armed: Mapping[str, str], *, requests: int = REQUESTS) -> list[Any]:
-    """Run the job on a stack whose harnesses kill themselves at a fault point; every armed one must have done so."""
+async def through_kills(
+    stack: Stack, armed: Mapping[str, str], *, requests: int = REQUESTS, deaths: int = 2
+) -> list[Any]:
+    """Run the job on a stack whose harnesses kill themselves at a fault point; that many of them must have done so."""
     before = {name: stack.pid(name) for name in armed}
     mark = await stack.model.play(*job())
     async with stack.client() as client:
         talk = await Talk.begin(client)
         await talk.say(mark)
         events = await finished(stack, talk, mark, requests=requests)
-        for name, pid in before.items():
-            await stack.replaced(name, pid)
+
+        async def look() -> bool:
+            return sum(stack.run.processes.get(name, pid) != pid for name, pid in before.items()) >= deaths
+
+        await eventually(look, within=30, what=f"{deaths} deaths")
         again = await stack.model.play(say("Still here."))
         await talk.say(again)
         await talk.rests()
@@ -62,8 +66,3 @@ async def through_kills(stack: Stack, armed: Mapping[str, str], *, requests: int
 def at(point: str, action: str = "kill") -> dict[str, str]:
     """Both harnesses do that at the point: the second takes the session over from the first and fares no better."""
     return {f"harness-{n}": f"harness.{point}:{action}" for n in (1, 2)}
-
-
-def as_json(record: Any) -> Json:
-    """Any struct as plain JSON, for messages of failed assertions."""
-    return msgspec.to_builtins(record)

@@ -1,0 +1,73 @@
+"""Inputs stored twice, results that come again or from nowhere, deliveries out of order: the log takes each once."""
+
+import asyncio
+import signal
+
+from services.bus import codec, subjects
+from services.bus import events as ev
+from services.bus.ids import new_id
+from services.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
+from services.bus.nats_link import Link
+from services.process.settings import credentials
+from tests.faults.conftest import Start
+from tests.support.forged import Forged, intruder
+from tests.support.invariants import check, read_log
+from tests.support.job import finished, job
+from tests.support.model import say
+from tests.support.stack import Stack, key
+from tests.support.talk import Talk
+
+
+async def _store_again(stack: Stack, session: str, value: AnyInput) -> None:
+    """As a publisher would whose dedupe window has passed: the stream does not notice that it is a repetition."""
+    link = Link()
+    run = stack.run
+    await link.open([run.nats_url], name="test", login=credentials(run.credentials["session"]))
+    data, _ = codec.encode_input(value)
+    await link.store(subjects.inbox(key(session)), data, {"Nats-Msg-Id": new_id("again")})
+    await link.close()
+
+
+async def test_what_is_known_is_not_taken_again(start: Start) -> None:
+    stack = start()
+    mark = await stack.model.play(*job())
+    async with stack.client() as client:
+        talk = await Talk.begin(client)
+        await talk.say(mark)
+        before = await finished(stack, talk, mark)
+        log = await read_log(stack, talk.id)
+        head = log[-1].commit.head
+        said = [e for stored in log for e in stored.commit.events if isinstance(e, ev.UserMessage)]
+        calls = [e for stored in log for e in stored.commit.events if isinstance(e, ev.AgentToolUse)]
+        bound = next(e for stored in log for e in stored.commit.events if isinstance(e, ev.SandboxBound))
+        await _store_again(stack, talk.id, ClientInput(id=head.recent[-1], events=list(said)))
+        late = [{"type": "text", "text": "too late"}]
+        for call in (calls[0].id, calls[-1].id, "sevt_of_nobody"):
+            await _store_again(stack, talk.id, CallResult(id=call, generation=bound.generation, content=late))
+        await _store_again(stack, talk.id, Nudge(id=new_id("ndg")))
+        await talk.say(await stack.model.play(say("Only this is new.")))
+        after = await talk.rests()
+        await check(stack, talk)
+        assert [e.id for e in after[: len(before)]] == [e.id for e in before]
+        assert [e.type for e in after if e.type == "user.message"] == ["user.message"] * 2
+        assert "too late" not in str([e.to_dict(mode="json") for e in after])
+
+
+async def test_deliveries_in_any_order_and_several_times(start: Start) -> None:
+    stack = start()
+    pids = [stack.signal(name, signal.SIGSTOP) for name in ("harness-1", "harness-2")]
+    assert len(set(pids)) == 2
+    async with stack.client() as client, stack.bus("harness") as bus, intruder(stack, bus) as claims:
+        talk = await Talk.begin(client)
+        for number in range(4):
+            await talk.say(await stack.model.play(say(f"Answer {number}.")))
+        waiting = [w.seq for w in await bus.waiting(key(talk.id), 0)]
+        assert len(waiting) == 4
+        order = [3, 0, 3, 2, 1, 1, 0, 2]
+        forged = [Forged(key(talk.id), waiting[n], count=1 + n % 2) for n in order]
+        await asyncio.gather(*(claims.handle(f) for f in forged))
+        for name in ("harness-1", "harness-2"):
+            stack.signal(name, signal.SIGCONT)
+        events = await talk.rests()
+        await check(stack, talk)
+        assert [e.id for e in events if e.type == "user.message"] == talk.sent

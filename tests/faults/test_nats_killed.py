@@ -1,0 +1,59 @@
+"""nats-server dies in the middle of a turn and comes back on the same store: the turn goes on."""
+
+from tests.faults.conftest import Start
+from tests.support.eventually import eventually
+from tests.support.invariants import check, noted, runs
+from tests.support.job import REQUESTS, finished, job
+from tests.support.model import say
+from tests.support.processes import running
+from tests.support.stack import Stack
+from tests.support.talk import Talk, results
+
+SLEEP = "sleep 6.54321"
+
+
+async def _nats_dies(stack: Stack) -> None:
+    await stack.replaced("nats", stack.kill("nats"))
+
+
+async def test_while_the_model_answers(start: Start) -> None:
+    stack = start()
+    mark = await stack.model.play(*job(gates=[{"name": "middle", "after": 3}]))
+    async with stack.client() as client:
+        talk = await Talk.begin(client)
+        await talk.say(mark)
+        await stack.model.reached("middle")
+        await _nats_dies(stack)
+        await stack.model.release("middle")
+        # Its delivery may have been given to another, which then asks the model once more.
+        await talk.rests()
+        asked = len(await stack.model.requests(mark))
+        assert asked in (REQUESTS, REQUESTS + 1)
+        await finished(stack, talk, mark, requests=asked)
+
+
+async def test_while_a_tool_runs(start: Start) -> None:
+    stack = start()
+    mark = await stack.model.play(noted("one", SLEEP), noted("two"), say("Over."))
+    async with stack.client() as client:
+        talk = await Talk.begin(client)
+        await talk.say(mark)
+        await eventually(lambda: running(SLEEP), what="the command")
+        await _nats_dies(stack)
+        events = await talk.rests()
+        assert not [r for r in results(events).values() if r.is_error]
+        assert runs(stack, talk.id) == {"one": 1, "two": 1}
+        await check(stack, talk)
+    assert len(await stack.model.requests(mark)) == 3
+
+
+async def test_while_nothing_happens(start: Start) -> None:
+    stack = start()
+    async with stack.client() as client:
+        talk = await Talk.begin(client)
+        await talk.say(await stack.model.play(say("Before.")))
+        await talk.rests()
+        await _nats_dies(stack)
+        await talk.say(await stack.model.play(say("After.")))
+        await talk.rests()
+        await check(stack, talk)

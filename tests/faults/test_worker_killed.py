@@ -1,0 +1,72 @@
+"""The sandbox service dies while a command runs: an error result, no process left, files kept, and the work goes on."""
+
+from tests.faults.conftest import Start
+from tests.support.eventually import eventually
+from tests.support.invariants import check, noted, runs
+from tests.support.model import say
+from tests.support.processes import running
+from tests.support.talk import Talk, results, text
+
+SLEEP = "sleep 1234.5"
+"""A command that nobody else runs."""
+
+
+async def test_the_call_fails_and_the_next_one_works(start: Start) -> None:
+    stack = start()
+    steps = [noted("one", SLEEP), noted("two", "cat ledger"), say("Over.")]
+    mark = await stack.model.play(*steps)
+    async with stack.client() as client:
+        talk = await Talk.begin(client)
+        await talk.say(mark)
+        await eventually(lambda: running(SLEEP), what="the command")
+        old = stack.kill("sandbox")
+        events = await talk.rests()
+        first, second = results(events).values()
+        assert first.is_error
+        assert "sandbox was lost" in text(first)
+        assert not second.is_error
+        assert text(second).startswith("one ")
+        assert runs(stack, talk.id) == {"one": 1, "two": 1}
+        assert not await running(SLEEP), "a command outlived its worker"
+        await stack.replaced("sandbox", old)
+        await check(stack, talk)
+    assert len(await stack.model.requests(mark)) == 3
+
+
+async def test_a_worker_that_dies_before_it_runs_a_call(start: Start) -> None:
+    stack = start(faults={"sandbox": "worker.recorded:kill"})
+    await _goes_on(stack, ran=(0, 1))
+
+
+async def test_a_worker_that_dies_with_the_result_in_its_hand(start: Start) -> None:
+    stack = start(faults={"sandbox": "worker.ran:kill"})
+    await _goes_on(stack, ran=(1, 1))
+
+
+async def test_a_worker_that_dies_after_it_stored_the_result(start: Start) -> None:
+    stack = start(faults={"sandbox": "worker.published:kill"})
+    await _goes_on(stack, ran=(1, 1), good=True)
+
+
+async def test_a_worker_that_dies_while_it_makes_the_sandbox(start: Start) -> None:
+    stack = start(faults={"sandbox": "worker.created:kill"})
+    await _goes_on(stack, ran=(0, 1), any_result=True)
+
+
+async def _goes_on(stack, *, ran: tuple[int, int], good: bool = False, any_result: bool = False) -> None:
+    """One call that is hit, one that is not; `ran` are the least and most runs of the first."""
+    old = stack.pid("sandbox")
+    mark = await stack.model.play(noted("one"), noted("two"), say("Over."))
+    async with stack.client() as client:
+        talk = await Talk.begin(client)
+        await talk.say(mark)
+        await stack.replaced("sandbox", old)
+        events = await talk.rests()
+        first, second = results(events).values()
+        assert any_result or bool(first.is_error) != good
+        assert not second.is_error
+        counted = runs(stack, talk.id)
+        assert ran[0] <= counted["one"] <= ran[1]
+        assert counted["two"] == 1
+        await check(stack, talk)
+    assert len(await stack.model.requests(mark)) == 3
