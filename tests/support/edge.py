@@ -16,7 +16,7 @@ from anthropic import Anthropic, AsyncAnthropic
 from services.bus.client import NatsBus, connect
 from services.process.settings import ProcessSettings
 from services.session.keys import new_key
-from tests.support.servers import NatsServer
+from tests.support.servers import NatsServer, free_port
 
 READY_WITHIN = 30.0
 STOP_WITHIN = 15.0
@@ -26,7 +26,8 @@ class EdgeProcess:
     """One session service with its nats-server. Both are stopped by their process ids."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        self.nats = NatsServer(folder / "nats")
+        self.monitor = f"127.0.0.1:{free_port()}"
+        self.nats = NatsServer(folder / "nats", config=f'http: "{self.monitor}"')
         self.key = new_key()
         self.log = folder / "session.log"
         self._folder = folder
@@ -34,10 +35,16 @@ class EdgeProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._clients: list[Anthropic] = []
+        self._plain = httpx.Client(trust_env=False)
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
 
     @property
     def environ(self) -> dict[str, str]:
@@ -70,7 +77,7 @@ class EdgeProcess:
         if not self._port:
             return False
         try:
-            return httpx.get(f"{self.base_url}/readyz").status_code == 200
+            return self._plain.get(f"{self.base_url}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -82,7 +89,7 @@ class EdgeProcess:
 
     def close(self) -> None:
         """Everything ends."""
-        for client in self._clients:
+        for client in (*self._clients, self._plain):
             client.close()
         self.kill()
         self.nats.kill()
@@ -107,6 +114,12 @@ class EdgeProcess:
         """Plain HTTP with the key, for what the SDK cannot send."""
         headers = {"authorization": f"Bearer {self.key}", **headers}
         return httpx.Client(base_url=self.base_url, headers=headers, timeout=30, trust_env=False)
+
+    def written(self) -> dict[str, int]:
+        """The last sequence of every stream: whether anything was stored shows here."""
+        answer = self._plain.get(f"http://{self.monitor}/jsz?streams=true&accounts=true").json()
+        streams = [stream for account in answer["account_details"] for stream in account["stream_detail"]]
+        return {stream["name"]: stream["state"]["last_seq"] for stream in streams}
 
     @contextlib.asynccontextmanager
     async def bus(self) -> AsyncGenerator[NatsBus]:

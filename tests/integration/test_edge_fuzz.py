@@ -1,0 +1,189 @@
+"""Bodies and queries that nobody would write, made from the OpenAPI document the edge serves.
+
+Whatever comes: an answer below 500, refusals in the envelope, no traceback, and nothing stored by what was refused.
+HOLDFAST_FUZZ is the number of requests for each operation with a body; unset, few enough for about a minute in all.
+"""
+
+import os
+from collections.abc import Callable, Generator
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case
+from schemathesis.generation import GenerationMode
+
+from tests.support.edge import EdgeProcess, session_service
+from tests.support.stack import stack
+
+REQUESTS: Final = int(os.environ.get("HOLDFAST_FUZZ", "0"))
+LONG: Final = REQUESTS > 0
+
+BODILESS: Final = 500
+"""Most requests for an operation without a body, however long the run."""
+
+RENEW: Final = 100
+"""Requests after which an operation gets fresh objects, so that none grows without end."""
+
+
+class Target:
+    """One edge to send to, with a real object for each parameter of a path."""
+
+    def __init__(self, base_url: str, key: str, written: Callable[[], dict[str, int]] | None) -> None:
+        self.base_url = base_url
+        self.written = written
+        self.http = requests.Session()
+        self.http.headers["authorization"] = f"Bearer {key}"
+
+    def create(self, path: str, **body: Any) -> str:
+        answer = self.http.post(self.base_url + path, json=body, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["id"]
+
+    def ids(self, path: str) -> dict[str, str]:
+        """Fresh objects for the parameters of `path`."""
+        found: dict[str, str] = {}
+        if "{agent_id}" in path or "{session_id}" in path:
+            found["agent_id"] = self.create("/v1/agents", model="m", name="fuzz")
+        if "{environment_id}" in path or "{session_id}" in path:
+            found["environment_id"] = self.create("/v1/environments", name=f"fuzz {uuid4()}")
+        if "{session_id}" in path:
+            found["session_id"] = self.create(
+                "/v1/sessions", agent=found["agent_id"], environment_id=found["environment_id"]
+            )
+        if "{vault_id}" in path:
+            found["vault_id"] = self.create("/v1/vaults", display_name="fuzz")
+        if "{credential_id}" in path:
+            auth = {"type": "static_bearer", "mcp_server_url": "https://mcp.example/fuzz", "token": "t"}
+            found["credential_id"] = self.create(f"/v1/vaults/{found['vault_id']}/credentials", auth=auth)
+        return {name: value for name, value in found.items() if f"{{{name}}}" in path}
+
+    def send(self, case: Case) -> None:
+        """Send the case, and check what must hold for any answer."""
+        before = self.written() if self.written else {}
+        request = case.as_transport_kwargs(base_url=self.base_url)
+        answer = self.http.request(**{**request, "stream": True, "timeout": 30})
+        try:
+            if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                return
+            text = answer.text
+        finally:
+            answer.close()
+        assert answer.status_code < 500, (answer.status_code, text)
+        assert answer.headers["request-id"].startswith("req_")
+        assert "Traceback" not in text
+        if answer.status_code >= 400:
+            error = answer.json()
+            assert error["type"] == "error"
+            assert error["error"]["message"]
+            assert error["request_id"] == answer.headers["request-id"]
+            assert (self.written() if self.written else {}) == before, "something was stored by a refused request"
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+    with session_service(tmp_path_factory.mktemp("edge")) as running:
+        yield running
+
+
+def fuzz(target: Target, prefix: str) -> dict[str, int]:
+    """Send to every operation whose path begins with `prefix`; returns how many requests each got."""
+    schema = schemathesis.openapi.from_url(f"{target.base_url}/openapi.json")
+    sent: dict[str, int] = {}
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if operation.path.startswith(prefix):
+            sent[operation.label] = _fuzz_operation(target, operation)
+    assert sent
+    return sent
+
+
+def _fuzz_operation(target: Target, operation: Any) -> int:
+    modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
+    strategies = [operation.as_strategy(generation_mode=mode) for mode in modes]
+    # What archives or deletes is tried on something real only once in a while: each time that is the end of it.
+    ends = operation.method.upper() == "DELETE" or operation.path.endswith("/archive")
+    real: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    count = 0
+    most = REQUESTS or 25
+
+    @settings(
+        max_examples=most if operation.body else min(most, BODILESS),
+        deadline=None,
+        database=None,
+        derandomize=not LONG,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=st.one_of(strategies), use_real=st.integers(0, 9))
+    def one(case: Case, use_real: int) -> None:
+        nonlocal count
+        if "{" in operation.path and use_real:
+            if not real or count % RENEW == 0 or (ends and use_real == 1):
+                real.update(target.ids(operation.path))
+            case.path_parameters = dict(real)
+        if operation.label == "POST /v1/sessions" and use_real and isinstance(case.body, dict):
+            if not parts or count % RENEW == 0:
+                parts.update(target.ids("{agent_id} {environment_id}"))
+            case.body = _with_parts(case.body, parts)
+        count += 1
+        target.send(case)
+
+    one()
+    return count
+
+
+def _with_parts(body: dict[str, Any], parts: dict[str, str]) -> dict[str, Any]:
+    """The body of a session with an agent and an environment that exist, so that the rest of it is looked at too."""
+    agent = body.get("agent")
+    agent = {**agent, "id": parts["agent_id"]} if isinstance(agent, dict) else parts["agent_id"]
+    return {**body, "agent": agent, "environment_id": parts["environment_id"]}
+
+
+@pytest.mark.timeout(0 if LONG else 120)
+@pytest.mark.parametrize("prefix", ["/v1/agents", "/v1/environments", "/v1/sessions", "/"])
+def test_no_request_breaks_the_edge_or_stores_what_it_refuses(edge: EdgeProcess, prefix: str) -> None:
+    target = Target(edge.base_url, edge.key, edge.written)
+    if prefix == "/":
+        for path in ("/healthz", "/readyz"):
+            assert fuzz(target, path)
+    else:
+        print(fuzz(target, prefix))  # noqa: T201  the figures of a long run
+    assert '"level": "error"' not in edge.log.read_text()
+    target.http.close()
+
+
+@pytest.mark.timeout(0 if LONG else 120)
+def test_no_request_breaks_the_vault_endpoints(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with stack(tmp_path_factory.mktemp("stack"), harnesses=1) as running:
+        target = Target(running.run.base_url, running.run.api_key, None)
+        print(fuzz(target, "/v1/vaults"))  # noqa: T201
+        for log in ("session", "vault"):
+            text = "".join(file.read_text() for file in (running.data / "logs").glob(f"{log}*.log"))
+            assert text
+            assert '"level": "error"' not in text
+        target.http.close()
+
+
+def test_bytes_that_are_no_json_are_refused(edge: EdgeProcess) -> None:
+    target = Target(edge.base_url, edge.key, edge.written)
+
+    @settings(max_examples=REQUESTS or 200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(
+        body=st.one_of(st.binary(max_size=200), st.text(max_size=100).map(lambda t: t.encode("utf-8", "surrogatepass")))
+    )
+    def one(body: bytes) -> None:
+        for path in ("/v1/agents", "/v1/environments", "/v1/sessions", "/v1/sessions/sesn_a0_x/events"):
+            answer = target.http.post(target.base_url + path, data=body, timeout=30)
+            assert answer.status_code == 400, (answer.status_code, answer.text)
+            assert answer.json()["error"]["type"] == "invalid_request_error"
+
+    before = edge.written()
+    one()
+    assert edge.written() == before
+    target.http.close()
