@@ -186,7 +186,7 @@ def test_a_wrong_toolset_is_refused(agents: Any, tools: list[Any]) -> None:
     ids=lambda tool: str({**tool, "type": ""})[:80],
 )
 def test_a_wrong_custom_tool_is_refused(agents: Any, tool: dict[str, Any]) -> None:
-    assert "tools[0]" in refused(agents.create, model="m", name="n", tools=[tool]).replace("[...]", "[0]")
+    assert "tools[0]" in refused(agents.create, model="m", name="n", tools=[tool])
 
 
 def test_names_that_only_look_wrong_are_taken(agents: Any) -> None:
