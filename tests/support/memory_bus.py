@@ -25,6 +25,9 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+DELIVERY: contextvars.ContextVar["MemoryDelivery | None"] = contextvars.ContextVar("delivery", default=None)
+"""The delivery that the running task handles: tells a checker on whose behalf something was written."""
+
 SILENCE = 5.0
 PAGE = 500
 
@@ -112,6 +115,7 @@ class _Consuming:
         self._bus.server.deliver()
 
     async def _run(self, delivery: MemoryDelivery) -> None:
+        DELIVERY.set(delivery)
         try:
             await self._bus.pause("delivered")
             await self._handle(delivery)
@@ -316,6 +320,7 @@ class MemoryBus:
 
     def decoded(self, record: Record) -> Waiting:
         """An inbox message with its body put back."""
+        self.server.weather.read(self.name, record.data)
         data = record.data
         try:
             value = codec.decode_input(data)

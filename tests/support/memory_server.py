@@ -83,6 +83,7 @@ class MemoryServer:
         self.log: list[Record] = []
         self.inbox: dict[int, Record] = {}
         self.removed: list[Record] = []
+        self.vanished: list[int] = []
         self.blobs: dict[str, bytes] = {}
         self.buckets: dict[str, dict[str, Entry]] = {bucket: {} for bucket in streams.BUCKETS}
         self._logs: dict[Key, list[Record]] = defaultdict(list)
@@ -191,6 +192,13 @@ class MemoryServer:
         if record is not None:
             record.removed = self.now()
             self.removed.append(record)
+
+    def vanish(self, seq: int) -> None:
+        """The message is lost for good, as when an operator purges it."""
+        self._held.pop(seq, None)
+        self._ready.pop(seq, None)
+        self.inbox.pop(seq, None)
+        self.vanished.append(seq)
 
     def nak(self, seq: int, delay: float) -> None:
         held = self._held.get(seq)

@@ -29,6 +29,9 @@ class Weather:
         """Which of `count` equal ones."""
         return 0
 
+    def read(self, who: str, data: bytes) -> None:
+        """A process decodes an inbox message: it may die of that."""
+
     def twice(self, who: str, what: str) -> bool:
         """Whether a message arrives a second time."""
         return False

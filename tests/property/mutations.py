@@ -1,0 +1,350 @@
+"""The rules, each taken away from the real code: the search must notice every one.
+
+Names are those of the models in which the rules were found: "final minus" of the claims, C1 to C10 of the calls.
+Nothing of this is a switch in the product; each mutation replaces one function for as long as it lasts.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.bus import events as ev
+from services.bus import head as heads
+from services.bus import subjects
+from services.bus.api import Delivery
+from services.bus.commands import Answer
+from services.bus.commits import Stored, commit
+from services.bus.errors import BusError, Unavailable
+from services.bus.head import Claim, Head
+from services.bus.ids import new_id
+from services.harness import calls, claims, owner, take
+from services.sandbox import held, lease, results, worker
+from services.sandbox.placement import Record
+from tests.property.people import Driver
+from tests.property.storm import Odds
+from tests.property.world import Plan
+from tests.support.memory_bus import MemoryBus, MemoryDelivery
+from tests.support.memory_server import MemoryServer
+
+Applied = contextlib.AbstractContextManager[None]
+
+
+class Mutation(Struct, frozen=True):
+    """One rule less. `odds` and `plan` say which schedules to search; `finds` how the violation's text begins."""
+
+    name: str
+    apply: Callable[[], Applied]
+    finds: tuple[str, ...]
+    odds: Odds | None = None
+    plan: Plan | None = None
+
+
+@contextlib.contextmanager
+def swapped(*changes: tuple[Any, str, Any]) -> Generator[None]:
+    """Replace attributes for a while."""
+    before = [(place, name, getattr(place, name)) for place, name, _ in changes]
+    for place, name, value in changes:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+
+
+# --- claims ------------------------------------------------------------------------------------------------------
+
+
+def reclaim_with_the_old_trigger() -> Applied:
+    """After the release something waits: claim again with the trigger that is in hand, instead of a nudge."""
+    drive = claims.Claims._drive
+
+    async def again(self: claims.Claims, own: owner.Owner, delivery: Delivery) -> None:
+        async def claim_again() -> None:
+            if await self._bus.waiting(delivery.key, own._taken()):
+                last = await self._bus.head(delivery.key, leader=True)
+                assert last is not None
+                claim = Claim(id=new_id("clm"), by=self._name, trigger=delivery.seq)
+                made = commit(last, [], by=self._name, now=self._now(), claim=claim)
+                seq = await self._bus.append(delivery.key, made, last.seq)
+                own._claim, own._last = claim, Stored(seq, made)
+                own._contexts.fold(own._last)
+                await own.run()
+
+        own._look_once_more = claim_again
+        await drive(self, own, delivery)
+
+    return swapped((claims.Claims, "_drive", again))
+
+
+def take_only_the_trigger() -> Applied:
+    """A claim takes nothing but its trigger, though more waits before it."""
+    whole = claims.take
+
+    def one(head: Head, config: ev.SessionConfig, inputs: Any) -> take.Took:
+        return whole(head, config, inputs[-1:])
+
+    return swapped((claims, "take", one))
+
+
+def no_look_for_the_own_commit() -> Applied:
+    """After an unanswered append only foreign claims are looked for: none is taken as one's own."""
+    append, catch_up = owner.Owner._append, owner.Owner._catch_up
+
+    async def naive(self: owner.Owner, *args: Any, **kwargs: Any) -> None:
+        try:
+            await append(self, *args, **kwargs)
+        except Unavailable:
+            await self._catch_up()
+            raise owner._Moved from None
+
+    async def look(self: owner.Owner) -> None:
+        try:
+            await catch_up(self)
+        except owner.Fenced:
+            if self._head.claim is not None:
+                raise
+
+    return swapped((owner.Owner, "_append", naive), (owner.Owner, "_catch_up", look))
+
+
+def claims_known_by_name() -> Applied:
+    """A claim is mine if it carries the name of my replica."""
+    catch_up = owner.Owner._catch_up
+
+    async def by_name(self: owner.Owner) -> None:
+        try:
+            await catch_up(self)
+        except owner.Fenced:
+            claim = self._head.claim
+            if claim is None or claim.by != self._name:
+                raise
+
+    return swapped((owner.Owner, "_catch_up", by_name))
+
+
+def three_deliveries_at_most() -> Applied:
+    redeliver = MemoryServer.redeliver
+
+    def limited(self: MemoryServer, seq: int) -> None:
+        if (found := self._held.get(seq)) and found.count >= 3:
+            del self._held[seq]
+            return
+        redeliver(self, seq)
+
+    return swapped((MemoryServer, "redeliver", limited))
+
+
+def ack_under_a_foreign_claim() -> Applied:
+    """Whoever sees the open claim of another trigger acks, instead of asking again until it is taken."""
+    nak = MemoryDelivery.nak
+
+    async def early(self: MemoryDelivery, delay: float = 0.0) -> None:
+        await (self.ack() if delay == claims.LATER else nak(self, delay))
+
+    return swapped((MemoryDelivery, "nak", early))
+
+
+def never_take_over_a_standing_claim() -> Applied:
+    return swapped((claims, "STALE", 10**18))
+
+
+def never_count_takeovers() -> Applied:
+    return swapped((claims, "TAKEOVERS", 10**9))
+
+
+def read_before_the_claim() -> Applied:
+    """Bodies are read before the claim also on later deliveries, so a body that kills is never counted."""
+    claim = claims.Claims._claim
+
+    class First:
+        def __init__(self, inner: Delivery) -> None:
+            self.key, self.seq, self.count = inner.key, inner.seq, 1
+
+    async def reading(self: claims.Claims, delivery: Delivery, last: Stored, inbox: str) -> owner.Owner | None:
+        return await claim(self, First(delivery), last, inbox)  # type: ignore[arg-type]
+
+    return swapped((claims.Claims, "_claim", reading))
+
+
+def head_without_the_trigger_check() -> Applied:
+    """Rule 2 without its second half: what is taken is acked, though it is the trigger of the open claim."""
+    head = MemoryBus.head
+
+    async def looking(self: MemoryBus, key: Any, *, leader: bool = False) -> Stored | None:
+        stored = await head(self, key, leader=leader)
+        claim = stored.commit.head.claim if stored else None
+        if stored and claim and claim.trigger <= stored.commit.head.taken:
+            hidden = replace(stored.commit.head, claim=None)
+            return replace(stored, commit=replace(stored.commit, head=hidden))
+        return stored
+
+    return swapped((MemoryBus, "head", looking))
+
+
+def inbox_not_read_up_to_the_trigger() -> Applied:
+    """Rule 4 without "at least up to m": a lagging replica of the inbox is believed, and m counted as taken."""
+    waiting, whole = MemoryBus.waiting, claims.take
+
+    async def lagging(self: MemoryBus, key: Any, above: int, *, upto: int = 0) -> Any:
+        return await waiting(self, key, above)
+
+    def as_taken(head: Head, config: ev.SessionConfig, inputs: Any) -> take.Took:
+        took = whole(head, config, inputs)
+        return replace(took, seq=max(took.seq, head.taken + 1))
+
+    return swapped((MemoryBus, "waiting", lagging), (claims, "take", as_taken))
+
+
+# --- calls -------------------------------------------------------------------------------------------------------
+
+
+def c1_not_bound_to_a_generation() -> Applied:
+    """When the sandbox is lost its calls go to the next one."""
+    apply = heads._apply
+
+    def loose(head: Head, event: ev.Event, at: int) -> Head:
+        after = apply(head, event, at)
+        if isinstance(event, ev.SandboxLost):
+            unbound = [replace(c, generation="") if c.generation == event.generation else c for c in after.calls]
+            return replace(after, calls=tuple(unbound))
+        return after
+
+    def only_the_sandbox(generation: str, reason: str, _calls: Any) -> list[ev.Event]:
+        return [ev.SandboxLost(id=new_id("sevt"), generation=generation, reason=reason)]
+
+    return swapped((heads, "_apply", loose), (calls, "lost", only_the_sandbox))
+
+
+def c2_accepted_before_the_record() -> Applied:
+    """The call runs and is accepted; its record follows."""
+
+    async def hasty(self: worker.Worker, box: held.Held, entry: held.Call, ask: Any) -> Answer:
+        record = Record(
+            tenant=ask.tenant, session=ask.session, call=ask.call, generation=ask.generation, worker=self.id
+        )
+        if not await self._wanted(box.key, ask):
+            box.forget(ask.call)
+            return Answer(answer="refused")
+        box.run(entry)
+
+        async def run() -> None:
+            await asyncio.sleep(0.5)
+            value = results.encode(record)
+            await results.persistently(lambda: self._bus.kv_put("sbx", subjects.record_key(ask.call), value))
+            await self._run(box, entry, record, ask)
+
+        task = self._tasks.create_task(run())
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return Answer(answer="accepted")
+
+    return swapped((worker.Worker, "_admit", hasty))
+
+
+def c3_records_expire() -> Applied:
+    """Records live no longer than the registration beside which they were stored."""
+    put = MemoryBus.kv_put
+
+    async def mortal(self: MemoryBus, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+        return await put(self, bucket, key, value, ttl=3.0 if key.startswith("c.") else ttl)
+
+    return swapped((MemoryBus, "kv_put", mortal))
+
+
+def c4_record_deleted_first() -> Applied:
+    deliver, forget = results.deliver, results.forget
+
+    async def early(bus: Any, record: Record, outcome: Any, *, is_lost: bool) -> None:
+        await forget(bus, record.call)
+        await deliver(bus, record, outcome, is_lost=is_lost)
+
+    return swapped((results, "deliver", early))
+
+
+def c5_results_taken_blindly() -> Applied:
+    def blind(_head: Head, result: Any) -> list[ev.Event]:
+        return [ev.AgentToolResult(id=new_id("sevt"), tool_use_id=result.id, content=result.content)]
+
+    return swapped((take, "_result", blind))
+
+
+def c6_finished_calls_forgotten() -> Applied:
+    close = held.Held.close
+
+    def forgetful(self: held.Held, call: str, now: float) -> None:
+        close(self, call, now)
+        del self._calls[call]
+
+    return swapped((held.Held, "close", forgetful))
+
+
+def c7_released_before_it_was_accepted() -> Applied:
+    return swapped((calls.Calls, "all_accepted", lambda _self, _ready: True))
+
+
+def c8_no_cancel_on_interrupt() -> Applied:
+    async def nothing(_self: calls.Calls, _head: Head) -> None:
+        return
+
+    return swapped((calls.Calls, "cancel_all", nothing))
+
+
+def c9_a_lease_nobody_watches() -> Applied:
+    """The worker goes on when its registration has expired."""
+    register = worker.Worker._register
+
+    async def careless(self: worker.Worker) -> None:
+        with contextlib.suppress(BusError):
+            await register(self)
+
+    return swapped(
+        (lease, "END", 1e6), (lease, "START", 1e6), (Driver, "keep_until", lambda _self, _deadline: None),
+        (worker.Worker, "_register", careless),
+    )  # fmt: skip
+
+
+def c10_nobody_posts_lost_results() -> Applied:
+    async def nobody(_bus: Any, _myself: str) -> int:
+        return 0
+
+    return swapped((results, "settle", nobody))
+
+
+_BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
+_RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
+_HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, box_dies=0.2, freeze=0.01)
+
+_MANY = Plan(replicas=2, workers=1, messages=3, updates=1)
+_TOOLS = Plan(replicas=2, workers=2, messages=2)
+
+MUTATIONS = [
+    Mutation("re-claim with the old trigger", reclaim_with_the_old_trigger, ("2:", "4:"), _RACES, _MANY),
+    Mutation("take only the trigger", take_only_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("look for the own commit id", no_look_for_the_own_commit, ("2:",), _BUSY, _MANY),
+    Mutation("claim by commit, not by name", claims_known_by_name, ("2:",), _RACES, replace(_MANY, replicas=1)),
+    Mutation("unlimited deliveries", three_deliveries_at_most, ("4:",), _BUSY, _MANY),
+    Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
+    Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY,
+             Plan(messages=3, vanish=True)),
+    Mutation("counting takeovers", never_count_takeovers, ("4:",), Odds(), Plan(messages=2, poison=True)),
+    Mutation("claim before reading", read_before_the_claim, ("4:",), Odds(), Plan(messages=1, deadly=True)),
+    Mutation("the trigger of an open claim is not acked", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
+    Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("C1 call not bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
+    Mutation("C2 accepted before the record is stored", c2_accepted_before_the_record, ("4:",), _HANDS, _TOOLS),
+    Mutation("C3 records expire with the registration", c3_records_expire, ("4:",), _HANDS, _TOOLS),
+    Mutation("C4 record deleted before the result is posted", c4_record_deleted_first, ("4:",), _HANDS, _TOOLS),
+    Mutation("C5 result taken without looking at the open calls", c5_results_taken_blindly, ("3:",), _HANDS, _TOOLS),
+    Mutation("C6 worker forgets a finished call", c6_finished_calls_forgotten, ("3:",), _HANDS, _TOOLS),
+    Mutation("C7 released before the worker has accepted", c7_released_before_it_was_accepted, ("4:",), _HANDS, _TOOLS),
+    Mutation("C8 interrupt closes the call without a cancel", c8_no_cancel_on_interrupt, ("3:", "4:"), _HANDS,
+             replace(_TOOLS, interrupts=3)),
+    Mutation("C9 registration expires before the worker knows", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
+    Mutation("C10 nobody posts lost results", c10_nobody_posts_lost_results, ("4:",), _HANDS, _TOOLS),
+]  # fmt: skip
+
