@@ -28,7 +28,7 @@ async def show_sessions(target: Target, limit: int, *, include_archived: bool) -
                 "archived" if session.archived_at else session.status,
                 Text(session.title or ""),
                 Text(session.agent.name),
-                session.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+                session.created_at.astimezone().strftime("%m-%d %H:%M"),
                 f"{usage.input_tokens or 0}/{usage.output_tokens or 0}",
             )
     console = Console(highlight=False)
