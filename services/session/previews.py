@@ -1,7 +1,9 @@
 """Which token deltas one connection is shown, and how they are spelled. Pure.
 
 A preview is a prefix of the event to come: it begins with `event_start`, has no holes, and ends at the latest with the
-event itself or with the end of its model request. A connection that did not see the start of a preview gets none of it.
+event itself or with the end of its model request. Deltas and the log reach us on two ways, so a delta may be here
+before the start of its request, or behind its end. Ids tell them apart, for they sort by time of creation: a preview
+belongs to the last request of its thread that started before its id was made, and is held until that start was shown.
 """
 
 from collections import deque
@@ -10,64 +12,101 @@ from typing import Any, Final
 
 from services.bus import events as ev
 from services.bus.commands import Delta
-from services.bus.head import Head
-
-KINDS: Final = ("agent.message", "agent.thinking")
-"""Types of events that have previews."""
 
 REMEMBERED: Final = 256
 """Ended previews remembered, against a late delta of one of them."""
 
+HELD: Final = 500
+"""Deltas held until the start of their request is shown; above it they are dropped."""
+
+
+class _Thread:
+    """What of one thread was shown."""
+
+    def __init__(self) -> None:
+        self.request = ""
+        """Id of the span start of the model request that is shown now, from its start on."""
+        self.held: list[Delta] = []
+
 
 class Previews:
-    """The previews of one connection that asked for `kinds`."""
+    """The previews of one connection that asked for `kinds`. One that was opened in a response sees none of it."""
 
     def __init__(self, kinds: Collection[str]) -> None:
         self._kinds = frozenset(kinds)
+        self._threads: dict[str, _Thread] = {}
         self._open: dict[str, str] = {}
         """Thread of each preview that has begun, by event id."""
         self._ended: deque[str] = deque(maxlen=REMEMBERED)
-        self._missed: set[str] = set()
-        """Threads whose present model request had begun before we listened."""
 
-    def begin(self, head: Head) -> None:
-        """The connection listens since that head: what was lost before it, or is half over there, gets no deltas."""
+    def begin(self) -> None:
+        """Listen from now on: what has begun gets no more, since something of it may have been missed."""
         self.cut()
-        self._missed = {name for name, thread in head.threads.items() if thread.request}
+        self._threads.clear()
 
     def take(self, deltas: Iterable[Delta]) -> list[Delta]:
-        """Those that this connection is shown, in order."""
+        """Those that the connection is shown now, in order."""
         out: list[Delta] = []
         for delta in deltas:
-            if delta.kind not in self._kinds or delta.event in self._ended or delta.thread in self._missed:
+            if delta.kind not in self._kinds or delta.event in self._ended:
                 continue
-            if delta.start:
-                self._open[delta.event] = delta.thread
-                out.append(delta)
-            elif delta.event in self._open and delta.kind == "agent.message":
+            thread = self._threads.setdefault(delta.thread, _Thread())
+            if not thread.request:
+                if len(thread.held) >= HELD:
+                    thread.held.clear()
+                thread.held.append(delta)
+            elif self._shows(delta, thread.request):
                 out.append(delta)
         return out
 
-    def end(self, event: ev.Event) -> None:
-        """An event of the log was shown: what it closes gets no more deltas."""
+    def _shows(self, delta: Delta, request: str) -> bool:
+        if not delta.start:
+            return delta.event in self._open and delta.kind == "agent.message"
+        if _made(delta.event) < _made(request):
+            return False
+        self._open[delta.event] = delta.thread
+        return True
+
+    def follow(self, event: ev.Event) -> list[Delta]:
+        """An event of the log was shown: what it closes gets no more deltas. Returns those that may come behind it."""
         match event:
             case ev.AgentMessage() | ev.AgentThinking():
                 self._close(event.id)
-            case ev.ModelRequestStart() | ev.ModelRequestEnd():
-                self._missed.discard(event.thread)
-                for event_id in [e for e, thread in self._open.items() if thread == event.thread]:
-                    self._close(event_id)
+            case ev.ModelRequestStart():
+                thread = self._threads.setdefault(event.thread, _Thread())
+                self._close_before(event)
+                thread.request = event.id
+                held, thread.held = thread.held, []
+                return [d for d in held if d.event not in self._ended and self._shows(d, event.id)]
+            case ev.ModelRequestEnd():
+                thread = self._threads.setdefault(event.thread, _Thread())
+                thread.request = ""
+                self._close_before(event)
             case _:
                 pass
+        return []
 
     def cut(self) -> None:
         """Deltas were lost: whatever has begun gets no more, since it would have a hole."""
         for event_id in list(self._open):
             self._close(event_id)
+        for thread in self._threads.values():
+            thread.held.clear()
+
+    def _close_before(self, event: ev.Event) -> None:
+        made = _made(event.id)
+        for event_id, thread in list(self._open.items()):
+            if thread == event.thread and _made(event_id) < made:
+                self._close(event_id)
 
     def _close(self, event_id: str) -> None:
         self._open.pop(event_id, None)
         self._ended.append(event_id)
+
+
+def _made(event_id: str) -> str:
+    """The part of an id that sorts by time."""
+    return event_id.rpartition("_")[2]
 
 
 def merged(deltas: Iterable[Delta]) -> list[Delta]:

@@ -99,7 +99,7 @@ class Viewer(Response):
             await self._close()
             raise
         if self._previews is not None:
-            self._previews.begin(last.commit.head)
+            self._previews.begin()
         self._replayed = 0 if self._at is None else last.seq
         self._late = False
         ended = last.commit.head.archived and (self._at is None or self._at.seq >= last.seq)
@@ -145,8 +145,8 @@ class Viewer(Response):
             return
         self._queue.append(one)
         self._at = one.position
-        if self._previews is not None:
-            self._previews.end(one.event)
+        if self._previews is not None and self._seen >= self._replayed:
+            self._queue += self._previews.follow(one.event)
         self._over = isinstance(one.event, ev.SessionDeleted | ev.SessionStatusTerminated)
         self._late = len(self._queue) > BEHIND
 

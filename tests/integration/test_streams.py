@@ -229,27 +229,35 @@ async def test_many_viewers_see_the_same(edge: EdgeProcess, log: Log, session: s
 # --- deltas -------------------------------------------------------------------------------------------------------
 
 
+def request_ends(request: str) -> ev.ModelRequestEnd:
+    return ev.ModelRequestEnd(id=new_id("sevt"), model_request_start_id=request, model_usage=ev.ModelUsage())
+
+
 async def test_deltas_come_before_their_event_and_add_up_to_it(client: AsyncAnthropic, log: Log, session: str) -> None:
-    said, thought, request = new_id("sevt"), new_id("sevt"), new_id("sevt")
+    request, thought, said = new_id("sevt"), new_id("sevt"), new_id("sevt")
     async with await client.beta.sessions.events.stream(session, event_deltas=DELTAS) as stream:  # type: ignore[arg-type]
-        await log.write(ev.ModelRequestStart(id=request))
         found = stream.__aiter__()
-        assert [e.type for e in await take(found, 1)] == ["span.model_request_start"]
+        await log.write(ev.ModelRequestStart(id=request))
         await tell(log, start(thought, "agent.thinking"))
         await tell(log, start(said), piece(said, "Hello"))
         await tell(log, piece(said, ", "), piece(said, "world"))
-        shown = await take(found, 3)
-        assert [e.type for e in shown] == ["event_start", "event_start", "event_delta"]
         await log.write(
             ev.AgentThinking(id=thought, request=request, block={"signature": "s"}),
             ev.AgentMessage(id=said, request=request, content=[{"type": "text", "text": "Hello, world."}]),
-            ev.ModelRequestEnd(id=new_id("sevt"), model_request_start_id=request, model_usage=ev.ModelUsage()),
+            request_ends(request),
         )
-        await tell(log, piece(said, "late"), start("other"), piece("other", "next"))
-        while shown[-1].type != "span.model_request_end":
+        following, other = new_id("sevt"), new_id("sevt")
+        await tell(log, piece(said, "late"), start(other), piece(other, "next"))
+        await log.write(ev.ModelRequestStart(id=following))
+        shown: list[Any] = []
+        while not shown or shown[-1].type != "span.model_request_end":
             shown += await take(found, 1)
-        assert [e.event.id for e in await take(found, 1)] == ["other"]
+        assert [e.type for e in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
+    kinds = [e.type for e in shown]
+    assert kinds[:3] == ["span.model_request_start", "event_start", "event_start"]
+    assert kinds[-3:] == ["agent.thinking", "agent.message", "span.model_request_end"]
     deltas = [e for e in shown if e.type == "event_delta"]
+    assert kinds == [*kinds[:3], *["event_delta"] * len(deltas), *kinds[-3:]]
     assert "".join(e.delta.content.text for e in deltas) == "Hello, world"
     assert {e.event_id for e in deltas} == {said}
     snapshot = None
@@ -263,31 +271,60 @@ async def test_deltas_come_before_their_event_and_add_up_to_it(client: AsyncAnth
     assert not [e async for e in client.beta.sessions.events.list(session) if e.type.startswith("event_")]
 
 
+async def test_deltas_never_overtake_the_start_of_their_request(client: AsyncAnthropic, log: Log, session: str) -> None:
+    async with await client.beta.sessions.events.stream(session, event_deltas=DELTAS) as stream:  # type: ignore[arg-type]
+        found = stream.__aiter__()
+        for _ in range(30):
+            request, said = new_id("sevt"), new_id("sevt")
+            await tell(log, start(said), piece(said, "x"))
+            await log.write(ev.ModelRequestStart(id=request))
+            await log.write(
+                ev.AgentMessage(id=said, request=request, content=[{"type": "text", "text": "x"}]),
+                request_ends(request),
+            )
+            assert [e.type for e in await take(found, 5)] == [
+                "span.model_request_start",
+                "event_start",
+                "event_delta",
+                "agent.message",
+                "span.model_request_end",
+            ]
+
+
 async def test_without_asking_there_are_no_deltas_and_each_kind_is_asked_for(
     client: AsyncAnthropic, log: Log, session: str
 ) -> None:
+    request, thought, said = new_id("sevt"), new_id("sevt"), new_id("sevt")
     async with (
         await client.beta.sessions.events.stream(session) as plain,
         await client.beta.sessions.events.stream(session, event_deltas=["agent.thinking"]) as thinking,
     ):
-        await tell(log, start("t", "agent.thinking"), start("a"), piece("a", "x"))
-        await log.says("x", event_id="a")
-        assert [e.type for e in await take(plain.__aiter__(), 1)] == ["agent.message"]
-        assert [e.type for e in await take(thinking.__aiter__(), 2)] == ["event_start", "agent.message"]
+        await log.write(ev.ModelRequestStart(id=request))
+        await tell(log, start(thought, "agent.thinking"), start(said), piece(said, "x"))
+        await log.says("x", event_id=said)
+        assert [e.type for e in await take(plain.__aiter__(), 2)] == ["span.model_request_start", "agent.message"]
+        found = await take(thinking.__aiter__(), 3)
+        assert [e.type for e in found] == ["span.model_request_start", "event_start", "agent.message"]
+        assert found[1].event.id == thought
 
 
 async def test_a_stream_opened_in_a_response_gets_no_deltas_of_it(
     client: AsyncAnthropic, log: Log, session: str
 ) -> None:
-    await log.write(ev.ModelRequestStart(id="s1"))
+    request, a, b = new_id("sevt"), new_id("sevt"), new_id("sevt")
+    await log.write(ev.ModelRequestStart(id=request))
     async with await client.beta.sessions.events.stream(session, event_deltas=DELTAS) as stream:  # type: ignore[arg-type]
-        await tell(log, piece("a", "x"), start("b"), piece("b", "y"))
-        await log.write(ev.ModelRequestEnd(id="e1", model_request_start_id="s1", model_usage=ev.ModelUsage()))
         found = stream.__aiter__()
-        assert [e.type for e in await take(found, 1)] == ["span.model_request_end"]
-        await tell(log, piece("b", "z"), start("c"))
-        (next_one,) = await take(found, 1)
-        assert (next_one.type, next_one.event.id) == ("event_start", "c")
+        await tell(log, piece(a, "x"), start(b), piece(b, "y"))
+        await log.write(request_ends(request))
+        following, c = new_id("sevt"), new_id("sevt")
+        await log.write(ev.ModelRequestStart(id=following))
+        await tell(log, piece(b, "z"), start(c))
+        assert [e.type for e in await take(found, 3)] == [
+            "span.model_request_end",
+            "span.model_request_start",
+            "event_start",
+        ]
 
 
 async def test_a_resumed_stream_shows_history_before_any_delta(edge: EdgeProcess, log: Log, session: str) -> None:
@@ -296,8 +333,10 @@ async def test_a_resumed_stream_shows_history_before_any_delta(edge: EdgeProcess
     async with raw(edge, session, "?after=0-0&event_deltas[]=agent.message") as answer:
         found = frames(answer)
         assert [f.data["content"][0]["text"] for f in await take(found, 50)] == [str(n) for n in range(50)]
-        await tell(log, start("z"), piece("z", "now"))
-        assert [f.event for f in await take(found, 2)] == ["event_start", "event_delta"]
+        request, said = new_id("sevt"), new_id("sevt")
+        await log.write(ev.ModelRequestStart(id=request))
+        await tell(log, start(said), piece(said, "now"))
+        assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
 
 
 @pytest.mark.parametrize(
@@ -321,6 +360,7 @@ async def test_a_wrong_query_is_refused(edge: EdgeProcess, session: str, query: 
 async def test_a_reader_that_falls_far_behind_misses_no_event(edge: EdgeProcess, log: Log, session: str) -> None:
     async with raw(edge, session, "?event_deltas[]=agent.message") as answer:
         said: list[str] = []
+        await log.write(ev.ModelRequestStart(id=new_id("sevt")))
         for n in range(300):
             ids = [new_id("sevt") for _ in range(20)]
             await tell(log, *(start(i) for i in ids), *(piece(i, "x" * 500) for i in ids))
@@ -341,10 +381,11 @@ async def test_a_reader_that_falls_far_behind_misses_no_event(edge: EdgeProcess,
                 if len(shown) == len(said):
                     break
         assert shown == said
-        fresh = new_id("sevt")
+        assert 0 < pieces < len(said), "deltas are dropped first"
+        request, fresh = new_id("sevt"), new_id("sevt")
+        await log.write(ev.ModelRequestStart(id=request))
         await tell(log, start(fresh), piece(fresh, "x"))
-        async with asyncio.timeout(10):
-            assert [f.data for f in await take(found, 2) if f.event == "event_delta"]
+        assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
 
 
 async def test_a_viewer_that_leaves_is_forgotten(edge: EdgeProcess, log: Log, session: str) -> None:
