@@ -6,17 +6,19 @@ from collections.abc import Callable
 import structlog
 
 from services.bus import events as ev
-from services.bus.api import Bus, Delivery
+from services.bus.api import Bus, Delivery, Waiting
 from services.bus.commits import Commit, Stored, Taken, commit
 from services.bus.errors import Conflict, Unavailable
 from services.bus.head import Claim, Head, advance
 from services.bus.ids import Key, new_id
+from services.harness.arrivals import Arrivals
+from services.harness.loading import load
 from services.harness.models import Model
 from services.harness.owner import Fenced, HandOver, Owner, begin
 from services.harness.rest import idle
 from services.harness.settings import HarnessSettings
 from services.harness.step import error
-from services.harness.take import Took, take
+from services.harness.take import take
 from services.process.faults import point
 
 TAKEOVERS = 3
@@ -27,6 +29,9 @@ STALE = 15 * 60 * 1_000_000
 
 NOT_YET = 1.0
 """Seconds before a delivery without a log is tried again (rule 1)."""
+
+CONFIGS = 64
+"""Configurations kept in memory, the oldest is dropped first: a session in use need not read its own again."""
 
 LATER = 10.0
 """Seconds before a delivery is tried again whose session another claim drives (rule 3)."""
@@ -44,6 +49,7 @@ class Claims:
         self._name = name
         self._now = now
         self._owners: dict[Key, Owner] = {}
+        self._configs: dict[tuple[Key, int], ev.SessionConfig] = {}
         self.draining = asyncio.Event()
 
     def __len__(self) -> int:
@@ -105,21 +111,27 @@ class Claims:
             log.warning("turn closed after repeated takeovers", session=key.session, trigger=seq)
             return None
         claim = Claim(id=new_id("clm"), by=self._name, trigger=seq, failures=failures)
-        if delivery.count > 1:
-            config = await self._config(key, last)
-            took = Took([], 0, (), progress=False)
-        else:
-            config, waiting = await asyncio.gather(
-                self._config(key, last), self._bus.waiting(key, head.taken_in(inbox), upto=seq)
+        arrivals = Arrivals()
+        loading = asyncio.create_task(load(self._bus, key, last))
+        try:
+            # Heard first, then looked at, on one connection: nothing falls between the two.
+            _, config, waiting = await asyncio.gather(
+                arrivals.open(self._bus, key), self._config(key, last), self._look(delivery, head, inbox)
             )
             took = take(head, config, waiting)
-        taken = Taken(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
-        after = advance(head, took.events, self._now())
-        span = begin(after, now=self._now(), fresh=0, limits=self._settings.limits()) if took.events else None
-        events = [*took.events, span] if span else took.events
-        own = commit(last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
-        stored = Stored(await self._bus.append(key, own, last.seq), own)
-        point("harness.claimed")
+            taken = Taken(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
+            span = self._begin(advance(head, took.events, self._now()), waiting)
+            events = [*took.events, span] if span else took.events
+            own = commit(last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
+            stored = Stored(await self._bus.append(key, own, last.seq), own)
+            point("harness.claimed")
+            contexts = await loading
+        except BaseException:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            await arrivals.close()
+            raise
+        contexts.fold(stored)
         return Owner(
             self._bus,
             self._model,
@@ -129,11 +141,26 @@ class Claims:
             claim=claim,
             config=config,
             last=stored,
+            contexts=contexts,
+            arrivals=arrivals,
             span=span,
+            looked=delivery.count == 1,
             name=self._name,
             now=self._now,
             draining=self.draining,
         )
+
+    async def _look(self, delivery: Delivery, head: Head, inbox: str) -> list[Waiting]:
+        """What the claim takes at once; nothing when the message was delivered before: it may kill its reader."""
+        if delivery.count > 1:
+            return []
+        return await self._bus.waiting(delivery.key, head.taken_in(inbox), upto=delivery.seq)
+
+    def _begin(self, after: Head, waiting: list[Waiting]) -> ev.ModelRequestStart | None:
+        if not waiting:
+            return None
+        size = sum(len(w.data) for w in waiting)
+        return begin(after, now=self._now(), fresh=size, limits=self._settings.limits())
 
     async def _drive(self, owner: Owner, delivery: Delivery) -> None:
         self._owners[delivery.key] = owner
@@ -158,6 +185,8 @@ class Claims:
     async def _config(self, key: Key, last: Stored) -> ev.SessionConfig:
         """The valid configuration of the session: in the commit that the head names."""
         at = last.commit.head.config or last.seq
+        if (known := self._configs.get((key, at))) is not None:
+            return known
         stored = last if at == last.seq else await self._bus.get(key, at)
         events = stored.commit.events if stored else []
         config = next((e for e in events if isinstance(e, ev.SessionConfig)), None)
@@ -168,6 +197,9 @@ class Claims:
             )
         if config is None:
             raise Unavailable(f"the configuration of {key.session} cannot be read")
+        self._configs[key, at] = config
+        if len(self._configs) > CONFIGS:
+            del self._configs[next(iter(self._configs))]
         return config
 
     def _closing(self, last: Stored, config: ev.SessionConfig, inbox: str, seq: int) -> Commit:

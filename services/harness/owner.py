@@ -14,14 +14,15 @@ from msgspec.structs import replace
 
 from services.bus import events as ev
 from services.bus import subjects
-from services.bus.api import Bus, Subscription, Waiting
+from services.bus.api import Bus, Waiting
 from services.bus.commits import KEEP, Stored, Taken, commit
 from services.bus.errors import BusError, Conflict
 from services.bus.head import Claim, Head, advance
 from services.bus.ids import Key, new_id
-from services.bus.inputs import ClientInput, Nudge
+from services.bus.inputs import Nudge
 from services.harness import rest, step, take
 from services.harness.answer import to_events
+from services.harness.arrivals import Arrivals, interrupts
 from services.harness.ask import Ask, Asked
 from services.harness.calls import Calls
 from services.harness.clean import clean
@@ -36,9 +37,6 @@ log = structlog.get_logger()
 
 PATIENCE = 0.6
 """Part of the drain time for which an answer in the making is waited for; the rest is for handing over."""
-
-SHORT = 150
-"""Events up to which a log is read whole: quicker than asking for a snapshot first."""
 
 CATCH_UP = 20
 """Reads at the leader before a log that moved but does not show how counts as unavailable."""
@@ -70,7 +68,10 @@ class Owner:
         claim: Claim,
         config: ev.SessionConfig,
         last: Stored,
+        contexts: Contexts,
+        arrivals: Arrivals,
         span: ev.ModelRequestStart | None,
+        looked: bool,
         name: str,
         now: Callable[[], int],
         draining: asyncio.Event,
@@ -87,13 +88,13 @@ class Owner:
         self._name = name
         self._now = now
         self._draining = draining
-        self._contexts = Contexts()
+        self._contexts = contexts
+        self._arrivals = arrivals
+        self._looked = looked
+        """The inbox was looked at, and what came since was heard as an arrival."""
         self._calls = Calls(Hands(bus, key), hold=settings.hold)
-        self._arrived = asyncio.Event()
-        self._interrupt = asyncio.Event()
         self._changed = asyncio.Event()
         self._closed = False
-        self._arrivals: Subscription | None = None
 
     @property
     def _head(self) -> Head:
@@ -115,50 +116,21 @@ class Owner:
         """Forget the session."""
         self._closed = True
         self._changed.set()
-        if self._arrivals is not None:
-            await self._arrivals.close()
+        await self._arrivals.close()
 
     # --- the loop ---
 
     async def run(self) -> None:
         """Drive until the claim is released. Raises Fenced, HandOver, Unavailable."""
-        # One after the other on one connection: what is stored after this look at the inbox is heard as an arrival.
-        self._arrivals, waiting, _ = await asyncio.gather(
-            self._bus.on_arrival(self._key, self._on_arrival), self._waiting(), self._load()
-        )
         while True:
             try:
-                await self._take(waiting)
+                await self._take()
                 if await self._step():
                     break
             except _Moved:
-                self._begun = None
-            waiting = None
+                self._begun, self._looked = None, False
         await self._snapshot(self._settings.snapshot_every)
         await self._look_once_more()
-
-    def _on_arrival(self, waiting: Waiting) -> None:
-        self._arrived.set()
-        if _interrupts(waiting):
-            self._interrupt.set()
-
-    async def _load(self) -> None:
-        """The context: the last snapshot and what the log holds after it."""
-        if self._head.count > SHORT:
-            entry = await self._bus.kv_get("snap", subjects.snapshot_key(self._key))
-            self._contexts = Contexts.restore(entry.value if entry else None)
-            if self._contexts.seq > self._last.seq:
-                self._contexts = Contexts()
-        for attempt in range(CATCH_UP):
-            async for page in self._bus.pages(self._key, self._contexts.seq):
-                for stored in page:
-                    self._contexts.fold(stored)
-            if self._contexts.seq >= self._last.seq:
-                break
-            await asyncio.sleep(0.05 * attempt)
-        else:
-            raise BusError("the log ends before the claim")
-        self._config = self._contexts.config or self._config
 
     async def _look_once_more(self) -> None:
         """Rule 10, for speed only: correctness does not need it."""
@@ -217,16 +189,14 @@ class Owner:
 
     # --- steps ---
 
-    async def _waiting(self) -> list[Waiting]:
-        self._arrived.clear()
-        self._interrupt.clear()
+    async def _take(self) -> None:
+        """Rule 5: append what waits above `taken`. Without an arrival since the last look there is nothing to look for."""
         behind = self._taken() < self._claim.trigger
-        return await self._bus.waiting(self._key, self._taken(), upto=self._claim.trigger if behind else 0)
-
-    async def _take(self, waiting: list[Waiting] | None = None) -> None:
-        """Rule 5: append what waits above `taken`; `waiting` is what a look just found."""
-        if waiting is None:
-            waiting = await self._waiting()
+        if self._looked and not behind and not self._arrivals.any.is_set():
+            return
+        self._arrivals.clear()
+        waiting = await self._bus.waiting(self._key, self._taken(), upto=self._claim.trigger if behind else 0)
+        self._looked = True
         if not waiting:
             return
         took = take.take(self._head, self._config, waiting)
@@ -287,8 +257,9 @@ class Owner:
         return release
 
     async def _wait(self, seconds: float) -> None:
-        """Until an input arrives, the process is to stop, or the time is over."""
-        await first(seconds, self._arrived, self._draining)
+        """Until an input arrives, the process is to stop, or the time is over; then the inbox is looked at."""
+        await first(seconds, self._arrivals.any, self._draining)
+        self._looked = False
 
     # --- tools ---
 
@@ -340,7 +311,9 @@ class Owner:
         due = self._snapshot(self._settings.snapshot_every * 5)
         _, asked = await asyncio.gather(
             due,
-            ask.run(self._interrupt, self._waits_interrupt, self._draining, self._settings.drain_timeout * PATIENCE),
+            ask.run(
+                self._arrivals.interrupt, self._waits_interrupt, self._draining, self._settings.drain_timeout * PATIENCE
+            ),
         )
         if asked.handed_over:
             raise HandOver
@@ -349,9 +322,12 @@ class Owner:
     async def _waits_interrupt(self) -> bool:
         """Whether an interrupt lies in the inbox: arrivals are heard at most once, so it is looked for as well."""
         try:
-            return any(_interrupts(w) for w in await self._bus.waiting(self._key, self._taken()))
+            found = any(interrupts(w) for w in await self._bus.waiting(self._key, self._taken()))
         except BusError:
             return False  # the answer of the model is worth waiting for; the next look may succeed
+        if found:
+            self._looked = False
+        return found
 
     async def _call_model(self, span: ev.ModelRequestStart | None = None) -> bool:
         """`span`: its start, when that is in the log already."""
@@ -456,11 +432,6 @@ def begin(after: Head, *, now: int, fresh: int, limits: step.Limits) -> ev.Model
     """The start of a model request, if that is the step that follows from this head; `fresh` in characters."""
     what = step.decide(after, now=now, fresh_tokens=fresh // 4, limits=limits)
     return ev.ModelRequestStart(id=new_id("sevt")) if isinstance(what, step.CallModel) else None
-
-
-def _interrupts(waiting: Waiting) -> bool:
-    given = waiting.input
-    return isinstance(given, ClientInput) and any(isinstance(e, ev.UserInterrupt) for e in given.events)
 
 
 def replace_too_long(failure: ModelFailure) -> ModelFailure:
