@@ -45,8 +45,8 @@ async def read_log(stack: Stack, session: str) -> list[Stored]:
         return await bus.read(key(session), leader=True)
 
 
-async def check(stack: Stack, *talks: Talk, canaries: Iterable[str] = ()) -> None:
-    """All six, for these sessions. They must be at rest or waiting for their client."""
+async def check(stack: Stack, *talks: Talk, canaries: Iterable[str] = (), allow: str = "") -> None:
+    """All six, for these sessions, which must be at rest. `allow`: a reason for which requests may be refused."""
     for talk in talks:
         await rests_with_nothing_owed(stack, talk.id)
         log = await read_log(stack, talk.id)
@@ -55,7 +55,7 @@ async def check(stack: Stack, *talks: Talk, canaries: Iterable[str] = ()) -> Non
         every_call_has_one_result(log)
         no_call_ran_twice(log, runs(stack, talk.id))
         ran_in_isolation(ledger(stack, talk.id))
-    await the_model_was_never_shown_nonsense(stack)
+        await the_model_was_never_shown_nonsense(stack, log, allow)
     no_secret_leaked(stack, canaries)
 
 
@@ -111,9 +111,9 @@ def every_call_has_one_result(log: Sequence[Stored]) -> None:
                     repeated.add(call)
                 case _:
                     pass
-    answered.update(repeated)
     held = {c.id for c in log[-1].commit.head.calls} if waiting else set[str]()
-    assert not calls - answered.keys() - waiting - held, f"without a result: {calls - answered.keys()}"
+    closed = answered.keys() | repeated
+    assert not calls - closed - waiting - held, f"without a result: {calls - closed}"
     assert not [c for c, n in answered.items() if n > 1], f"several results: {answered}"
 
 
@@ -140,7 +140,10 @@ def _tag(event: ev.AgentToolUse) -> str:
 
 
 async def rests_with_nothing_owed(stack: Stack, session: str) -> None:
-    """4. The session is idle, unclaimed, its inbox empty, and the model owes nothing."""
+    """4. The session is idle, unclaimed, nothing waits that is not taken, and the model owes nothing.
+
+    Inputs that are taken may wait for their ack: whoever got them while another drove asks again after ten seconds.
+    """
 
     async def look() -> bool:
         async with stack.bus() as bus:
@@ -148,17 +151,21 @@ async def rests_with_nothing_owed(stack: Stack, session: str) -> None:
             stored = await bus.head(key(session), leader=True)
         assert stored, "the session has no log"
         head = stored.commit.head
-        state.update(waiting=[w.seq for w in waiting], status=head.status, claim=head.claim, taken=head.taken)
+        waiting = [w.seq for w in waiting if w.seq > head.taken]
+        state.update(waiting=waiting, status=head.status, claim=head.claim, taken=head.taken)
         return not waiting and head.claim is None and head.status == "idle" and not head.primary.todo
 
     state: dict[str, Any] = {}
     await eventually(look, within=QUIET_WITHIN, what=f"rest of {session}: {state}")
 
 
-async def the_model_was_never_shown_nonsense(stack: Stack) -> None:
-    """No request was refused as invalid: the log of every session can be replayed."""
+async def the_model_was_never_shown_nonsense(stack: Stack, log: Sequence[Stored], allow: str) -> None:
+    """No request of the session was refused as invalid: its log can be replayed."""
+    said = str([e.content for s in log for e in s.commit.events if isinstance(e, ev.UserMessage)])
     refused = [r for r in await stack.model.requests() if r.status == 400 and not r.fault]
-    assert not refused, [(r.scenario, r.step, r.error) for r in refused]
+    for record in refused:
+        mine = any(mark in said for mark in record.marks) or not record.marks
+        assert not mine or (allow and allow in record.error), (record.scenario, record.step, record.error)
 
 
 def no_secret_leaked(stack: Stack, canaries: Iterable[str] = ()) -> None:

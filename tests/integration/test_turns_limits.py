@@ -1,0 +1,92 @@
+"""Limits of a turn: rounds of tool calls, the size of the context, silence of the model. On a stack with low ones."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from anthropic import AsyncAnthropic
+
+from tests.support.invariants import check, noted, runs
+from tests.support.model import bash, say, texts_of
+from tests.support.stack import Stack, stack
+from tests.support.talk import Talk, text
+
+LIMITS = {"HOLDFAST_CONTEXT_TOKENS": "4000", "HOLDFAST_ROUNDS": "8", "HOLDFAST_MODEL_SILENCE": "1.5"}
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stack(tmp_path_factory.mktemp("narrow"), environ=LIMITS, harnesses=1) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(narrow: Stack) -> AsyncIterator[AsyncAnthropic]:
+    async with narrow.client() as client:
+        yield client
+
+
+async def test_the_history_is_summarised_before_it_is_too_long(narrow: Stack, client: AsyncAnthropic) -> None:
+    steps = [{"repeat": 7, **noted("step", "seq 1 1200")}, say("All are done.")]
+    mark = await narrow.model.play(*steps, summary="Some steps were made.")
+    talk = await Talk.begin(client)
+    await talk.say(mark, "The task is as follows.")
+    events = await talk.rests()
+    order = [e.type for e in events]
+    compacted = order.index("agent.thread_context_compacted")
+    assert order[compacted - 2 : compacted] == ["span.model_request_start", "span.model_request_end"]
+    assert text(events[-5]) == "All are done."
+    assert runs(narrow, talk.id) == {"step": 7}
+    assert order.count("agent.tool_use") == order.count("agent.tool_result") == 7
+    asked = await narrow.model.requests(mark)
+    after = next(r for r in asked if "Some steps were made." in texts_of(r)[0])
+    assert len(after.body["messages"]) == 1
+    assert all(sum(r.usage[k] for k in r.usage if k != "output_tokens") < 8000 for r in asked)
+    await talk.send({"type": "user.message", "content": [{"type": "text", "text": "Thanks."}]})
+    await talk.rests()
+    await check(narrow, talk)
+
+
+async def test_a_turn_has_only_so_many_rounds(narrow: Stack, client: AsyncAnthropic) -> None:
+    mark = await narrow.model.play({"repeat": 100, **bash("echo again")})
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    events = await talk.rests("retries_exhausted")
+    assert next(e for e in events if e.type == "session.error").error.type == "tool_use_limit_reached_error"
+    assert [e.type for e in events].count("agent.tool_use") == 8
+    await talk.say(await narrow.model.play(say("Enough.")))
+    await talk.rests()
+    await check(narrow, talk)
+
+
+async def test_a_message_that_can_never_fit_ends_the_turn(narrow: Stack, client: AsyncAnthropic) -> None:
+    mark = await narrow.model.play(say("Short."), say("Never."), summary="x" * 20_000)
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    await talk.rests()
+    await talk.send({"type": "user.message", "content": [{"type": "text", "text": "y" * 20_000}]})
+    events = await talk.rests("retries_exhausted")
+    assert next(e for e in events if e.type == "session.error").error.type == "compaction_limit_reached_error"
+    await check(narrow, talk)
+
+
+async def test_a_silent_model_is_cut_off_and_asked_again(narrow: Stack, client: AsyncAnthropic) -> None:
+    mark = await narrow.model.play(say("One two three.", faults=[{"kind": "hang", "after": 1}]))
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    events = await talk.rests()
+    errors = [e for e in events if e.type == "session.error"]
+    assert [e.error.retry_status.type for e in errors] == ["retrying"]
+    assert [text(e) for e in events if e.type == "agent.message"] == ["One two three."]
+    first = (await narrow.model.requests(mark))[0]
+    assert first.closed
+    await check(narrow, talk)
+
+
+async def test_a_slow_model_is_not_cut_off(narrow: Stack, client: AsyncAnthropic) -> None:
+    mark = await narrow.model.play(say("one two three four five", delay=0.6))
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    events = await talk.rests()
+    assert not [e for e in events if e.type == "session.error"]
+    assert len(await narrow.model.requests(mark)) == 1
+    await check(narrow, talk)
