@@ -27,6 +27,7 @@ from services.session import (
     vaults,
 )
 from services.session.agent_store import AgentStore
+from services.session.connection import Connection
 from services.session.context import Context
 from services.session.edge import Edge
 from services.session.environment_store import EnvironmentStore
@@ -41,6 +42,10 @@ from services.session.sweeper import sweep
 
 FIRST_TENANT: Final = "default"
 """Whose the key of HOLDFAST_API_KEY_FILE is."""
+
+KEEP_ALIVE: Final = 75
+"""Seconds an unused connection stays open. Longer than clients keep theirs (httpx: 5 s), so that they close it: when we
+do, a request may be on its way, and the SDK would send it again although it cannot know that it was not carried out."""
 
 _LOOK: Final = 0.5
 """Seconds between two looks at the connection."""
@@ -125,11 +130,13 @@ async def _serve(edge: Edge, settings: SessionSettings, health: Health, stop: as
     """Listen until `stop`; then no new connections, and what is in hand has the drain time to finish."""
     config = uvicorn.Config(
         edge,
+        http=Connection,
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, int(settings.drain_timeout) - 1),
     )
     server = _Server(config)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
@@ -264,6 +265,50 @@ def test_bad_json_is_refused_with_a_sentence(edge: EdgeProcess, body: bytes, say
     with edge.http() as http:
         answer = http.post("/v1/agents", content=body, headers={"content-type": "application/json"})
         assert says in envelope(answer, 400, "invalid_request_error")
+
+
+def raw(edge: EdgeProcess, *parts: bytes) -> bytes:
+    """What a connection answers until it is closed."""
+    host, port = edge.base_url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+        except OSError:
+            pass  # it may have heard enough before everything was sent
+        answer = b""
+        while chunk := _received(connection):
+            answer += chunk
+        return answer
+
+
+def _received(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(65536)
+    except ConnectionResetError:
+        return b""
+
+
+def test_a_head_without_end_is_cut_off(edge: EdgeProcess) -> None:
+    start = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+    assert b" 400 " in raw(edge, start, b"x-long: ", *[b"x" * 10_000] * 10)[:20]
+    assert b" 400 " in raw(edge, start, *[b"x-%d: y\r\n" % i * 500 for i in range(40)])[:20]
+    assert b" 400 " in raw(edge, b"GET /" + b"x" * 200_000)[:20]
+    fine = raw(edge, start, b"x-long: ", b"x" * 30_000, b"\r\nconnection: close\r\n\r\n")
+    assert b" 200 OK" in fine[:20]
+
+
+def test_what_is_not_http_is_answered_and_closed(edge: EdgeProcess) -> None:
+    for data in (
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET \xff HTTP/1.1\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\n",
+    ):
+        answer = raw(edge, data)
+        assert b"Traceback" not in answer
+        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
+    assert '"level": "error"' not in edge.log.read_text()
 
 
 # --- the process ---------------------------------------------------------------------------------------------------
