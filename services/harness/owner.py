@@ -190,7 +190,7 @@ class Owner:
     # --- steps ---
 
     async def _take(self) -> None:
-        """Rule 5: append what waits above `taken`. Without an arrival since the last look there is nothing to look for."""
+        """Rule 5: append what waits above `taken`. Without an arrival since the last look nothing is looked for."""
         behind = self._taken() < self._claim.trigger
         if self._looked and not behind and not self._arrivals.any.is_set():
             return
@@ -309,12 +309,9 @@ class Owner:
     async def _ask(self, request: Request, *, quiet: bool = False) -> Asked:
         ask = Ask(self._bus, self._key, self._model, request, quiet=quiet)
         due = self._snapshot(self._settings.snapshot_every * 5)
-        _, asked = await asyncio.gather(
-            due,
-            ask.run(
-                self._arrivals.interrupt, self._waits_interrupt, self._draining, self._settings.drain_timeout * PATIENCE
-            ),
-        )
+        patience = self._settings.drain_timeout * PATIENCE
+        asking = ask.run(self._arrivals.interrupt, self._waits_interrupt, self._draining, patience)
+        _, asked = await asyncio.gather(due, asking)
         if asked.handed_over:
             raise HandOver
         return asked
