@@ -189,6 +189,7 @@ class Supervisor:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._up.clear()
         for group in (*order, tuple(self._children)):
             children = [(self._programs[name], self._children.pop(name)) for name in group if name in self._children]
             await asyncio.gather(*(child.stop(program.grace) for program, child in children))

@@ -1,0 +1,134 @@
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from services.cli.embedded.layout import Busy, Layout, write_private
+from services.cli.embedded.probes import Unexpected, nats_ready
+from services.cli.embedded.runfile import RunFile, read, write
+from services.cli.embedded.stack import Stack, child_environment
+
+
+def test_children_get_no_key_no_fault_and_nothing_that_is_not_theirs() -> None:
+    environ = {
+        "PATH": "/bin",
+        "HOME": "/root",
+        "ANTHROPIC_API_KEY": "sk-ant-x",
+        "ANTHROPIC_BASE_URL": "http://x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "HOLDFAST_API_KEY": "hf_x",
+        "HOLDFAST_FAULT_HARNESS_1": "x:kill",
+        "HOLDFAST_LOG_LEVEL": "debug",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "LD_PRELOAD": "x",
+    }
+    assert child_environment(environ) == {
+        "PATH": "/bin",
+        "HOLDFAST_LOG_LEVEL": "debug",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+    }
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    made = Layout(tmp_path / "data")
+    made.open()
+    return made
+
+
+def test_the_programs_of_a_stack(layout: Layout) -> None:
+    environ = {
+        "PATH": "/bin",
+        "ANTHROPIC_API_KEY": "sk-ant-canary",
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+        "HOLDFAST_FAULT_HARNESS_2": "before-ack:kill",
+        "HOLDFAST_CONTEXT_TOKENS": "5000",
+    }
+    stack = Stack(layout, port=0, harnesses=2, sync="always", environ=environ)
+    programs = {program.name: program for program in stack.programs}
+    assert set(programs) == {"nats", "bao", "session", "harness-1", "harness-2", "sandbox", "vault"}
+    assert {name for group in stack.stop_order for name in group} == set(programs)
+    assert programs["harness-2"].once == {"HOLDFAST_FAULT": "before-ack:kill"}
+    assert programs["harness-1"].once == {}
+    assert programs["harness-1"].env["HOLDFAST_CONTEXT_TOKENS"] == "5000"
+    assert programs["harness-1"].env["HOLDFAST_MODEL_BASE_URL"] == "http://127.0.0.1:9"
+    for program in programs.values():
+        assert "sk-ant-canary" not in str(program)
+    assert "HOLDFAST_MODEL_KEY_FILE" not in programs["sandbox"].env
+    assert Path(programs["harness-1"].env["HOLDFAST_MODEL_KEY_FILE"]).read_text() == "sk-ant-canary"
+    ports = [*stack.health_ports.values(), stack.port, stack.nats_port, stack.bao_port]
+    assert len(set(ports)) == len(ports)
+
+
+def test_a_key_of_an_earlier_start_is_not_kept(layout: Layout) -> None:
+    Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"})
+    assert layout.model_key_file.exists()
+    Stack(layout, port=0, harnesses=1, sync="1s", environ={})
+    assert not layout.model_key_file.exists()
+
+
+def test_everything_private_is_private(layout: Layout) -> None:
+    Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"})
+    for path in layout.data.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_keys_and_ports_are_kept(layout: Layout) -> None:
+    stack = Stack(layout, port=0, harnesses=2, sync="always", environ={})
+    again = Layout(layout.data)
+    with pytest.raises(Busy, match=rf"(?s)process id {os.getpid()}.*--data"):
+        again.open()
+    again.state = layout.state
+    other = Stack(again, port=0, harnesses=2, sync="always", environ={})
+    assert other.health_ports == stack.health_ports
+    assert (other.port, other.nats_port, other.bao_port) == (stack.port, stack.nats_port, stack.bao_port)
+    assert again.api_key() == layout.api_key()
+    assert again.nats_password("vault") == layout.nats_password("vault")
+
+
+def test_a_port_in_use_is_named_with_the_way_out(layout: Layout) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(Busy, match=rf"(?s)port {port} .*in use.*--port"):
+            Stack(layout, port=port, harnesses=1, sync="always", environ={})
+        layout.state.ports["nats"] = port
+        assert layout.port("nats") != port
+
+
+async def test_a_foreign_nats_server_is_not_taken_for_ours() -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_name":"somebody-else"} \r\n')
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unexpected, match="somebody-else"):
+            await nats_ready(port, "holdfast-1")()
+        assert await nats_ready(port, "somebody-else")()
+    assert not await nats_ready(port, "holdfast-1")()
+
+
+def test_a_run_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    assert read(path) is None
+    run = RunFile(
+        base_url="http://127.0.0.1:1", api_key="hf_x", data="/d", logs="/d/logs", nats_url="nats://127.0.0.1:2",
+        credentials={}, supervisor=1, processes={"nats": 2}, health={},
+    )  # fmt: skip
+    write(path, run)
+    assert read(path) == run
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+    assert run.workspace("sesn_a0_1") == Path("/d/sandbox/workspaces/default/sesn_a0_1")
+
+
+def test_a_private_file_never_has_other_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old")
+    path.chmod(0o666)
+    write_private(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,187 @@
+"""The supervisor with small programs in place of services."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.cli.supervisor import NotReady, Program, Supervisor, last_lines
+from tests.support.eventually import eventually
+
+SLEEP = "import time; time.sleep(600)"
+
+
+def program(folder: Path, name: str, code: str, *arguments: str, **more: object) -> Program:
+    """A Python program that is ready as soon as it has made the file `<name>.ready`, or at once."""
+    ready = folder / f"{name}.ready"
+
+    async def probe() -> bool:
+        return "ready" not in code or ready.exists()
+
+    body = f"import os, signal, sys, time\n{code}"
+    argv = [sys.executable, "-c", body, *(arguments or (str(ready),))]
+    return Program(name=name, argv=argv, env={}, log=folder / f"{name}.log", probe=probe, **more)
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.changes = 0
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def changed(self) -> None:
+        self.changes += 1
+
+
+def supervise(*programs: Program) -> tuple[Supervisor, Heard]:
+    heard = Heard()
+    return Supervisor(programs, say=heard.say, changed=heard.changed), heard
+
+
+async def test_a_program_starts_when_what_it_needs_is_ready(tmp_path: Path) -> None:
+    first = program(tmp_path, "first", "time.sleep(0.2); open(sys.argv[1], 'w')  # ready\ntime.sleep(600)")
+    second = program(tmp_path, "second", SLEEP, needs=("first", "milestone"))
+    supervisor, _ = supervise(second, first)
+    starting = asyncio.create_task(supervisor.start(10))
+    await supervisor.wait_for("first")
+    assert list(supervisor.pids) == ["first"]
+    supervisor.reached("milestone")
+    await starting
+    assert set(supervisor.pids) == {"first", "second"}
+    await supervisor.stop([["second"], ["first"]])
+    assert supervisor.pids == {}
+
+
+async def test_a_program_that_dies_is_started_again_and_that_is_said(tmp_path: Path) -> None:
+    supervisor, heard = supervise(
+        program(tmp_path, "one", "print('a last word', flush=True)\nopen(sys.argv[1], 'w')  # ready\n" + SLEEP)
+    )
+    await supervisor.start(10)
+    pids = {supervisor.pids["one"]}
+    for deaths in range(1, 4):
+        os.kill(supervisor.pids["one"], signal.SIGKILL)
+
+        async def another() -> bool:
+            return supervisor.pids.get("one", 0) not in {0, *pids}
+
+        await eventually(another, what="another process")
+        pids.add(supervisor.pids["one"])
+        assert heard.lines[min(deaths, 3) - 1].startswith("one died (signal SIGKILL), restarting in")
+    assert "a last word" in heard.lines[3]
+    assert heard.changes >= 7
+    await supervisor.stop([])
+
+
+async def test_environment_of_the_first_start_only(tmp_path: Path) -> None:
+    code = "open(sys.argv[1], 'a').write(os.environ.get('ONCE', 'without') + '\\n')\n" + SLEEP
+    seen = tmp_path / "seen"
+    supervisor, _ = supervise(program(tmp_path, "one", code, str(seen), once={"ONCE": "with"}))
+
+    async def lines(count: int) -> bool:
+        return seen.exists() and len(seen.read_text().splitlines()) == count
+
+    await supervisor.start(10)
+    await eventually(lambda: lines(1))
+    os.kill(supervisor.pids["one"], signal.SIGKILL)
+    await eventually(lambda: lines(2))
+    assert seen.read_text().splitlines() == ["with", "without"]
+    await supervisor.stop([])
+
+
+async def test_a_program_that_refuses_its_settings_is_not_started_again(tmp_path: Path) -> None:
+    code = "print('HOLDFAST_X: out of range', file=sys.stderr); sys.exit(2)  # ready"
+    supervisor, heard = supervise(program(tmp_path, "one", code))
+    with pytest.raises(NotReady, match="out of range"):
+        await supervisor.start(10)
+    assert heard.lines == []
+    await supervisor.stop([])
+
+
+async def test_what_does_not_become_ready_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    slow = program(tmp_path, "slow", "print('still thinking', flush=True)  # ready\n" + SLEEP)
+    supervisor, _ = supervise(slow, program(tmp_path, "fast", SLEEP))
+    with pytest.raises(NotReady, match=r"(?s)not ready after 1 s: slow.*still thinking.*slow\.log"):
+        await supervisor.start(1)
+    await supervisor.stop([])
+    assert supervisor.pids == {}
+
+
+async def test_one_that_does_not_hear_is_killed_with_its_children(tmp_path: Path) -> None:
+    ready = tmp_path / "deaf.ready"
+    code = (
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = os.fork()\n"
+        "if child: open(sys.argv[1], 'w').write(str(child))  # ready\n"
+        "time.sleep(600)"
+    )
+    supervisor, _ = supervise(program(tmp_path, "deaf", code, grace=0.3))
+    await supervisor.start(10)
+
+    async def written() -> str:
+        return ready.read_text()
+
+    child = int(await eventually(written))
+    began = time.monotonic()
+    await supervisor.stop([["deaf"]])
+    assert time.monotonic() - began < 5
+
+    async def gone() -> bool:
+        return not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+    await eventually(gone, what="the child gone")
+
+
+async def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
+    supervisor, _ = supervise(program(tmp_path, "one", SLEEP))
+    await supervisor.start(10)
+    os.kill(supervisor.pids["one"], signal.SIGSTOP)
+    began = time.monotonic()
+    await supervisor.stop([])
+    assert time.monotonic() - began < 5
+
+
+PARENT = """
+import asyncio, os, sys
+from pathlib import Path
+from services.cli.supervisor import Program, Supervisor
+async def ready(): return True
+async def main():
+    folder = Path(sys.argv[1])
+    one = Program(name="one", argv=[sys.executable, "-c", "import time; time.sleep(600)"], env={},
+                  log=folder / "one.log", probe=ready)
+    supervisor = Supervisor([one], say=print, changed=lambda: None)
+    await supervisor.start(10)
+    print(supervisor.pids["one"], flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+async def test_children_die_with_their_parent(tmp_path: Path) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout
+    child = int(await asyncio.wait_for(parent.stdout.readline(), 20))
+    assert psutil.pid_exists(child)
+    parent.kill()
+    await parent.communicate()
+
+    async def gone() -> bool:
+        return not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+    await eventually(gone, what="the child gone")
+
+
+def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert last_lines(log) == []
+    log.write_text("".join(f"line {n}\n" for n in range(1000)))
+    assert last_lines(log, 2) == ["line 998", "line 999"]
