@@ -26,6 +26,9 @@ from services.bus.ids import Key
 SCHEMA_VERSION: Final = 1
 """Of the tables below; a file with another one is thrown away."""
 
+REMEMBERED: Final = 100_000
+"""Rows whose numbers are kept in memory."""
+
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE sessions (
@@ -69,7 +72,10 @@ class ReadModel:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._numbers: dict[str, int] = {}
+        self._rows: dict[str, tuple[int, int]] = {}
+        """Number of each session's row and the last commit it shows; (0, 0) where there is none."""
+        self._gone: dict[str, int] = {}
+        """Deleted sessions whose tombstone the follower has not reached, with its sequence."""
         self.position = 0
         """Every commit of the log up to this stream sequence is in the tables."""
         self.caught_up = False
@@ -108,7 +114,8 @@ class ReadModel:
         if self._path:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-        self._numbers.clear()
+        self._rows.clear()
+        self._gone.clear()
         self.position, self.caught_up = 0, False
         return self._open()
 
@@ -133,6 +140,14 @@ class ReadModel:
     def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as exc:
+            _log.exception("read model broken; building it anew")
+            self.rebuild()
+            raise Unavailable("the read model is being rebuilt") from exc
+
+    def _many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        try:
+            self._db.executemany(sql, rows)
         except sqlite3.DatabaseError as exc:
             _log.exception("read model broken; building it anew")
             self.rebuild()
@@ -166,13 +181,10 @@ class ReadModel:
                 commits.append((number, stored.seq, stored.commit.at))
                 calls += [(number, event.id) for event in stored.commit.events if _is_custom_call(event)]
             self.position = stored.seq
-        try:
-            self._db.executemany("INSERT OR REPLACE INTO commits VALUES (?, ?, ?)", commits)
-            self._db.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?)", calls)
-        except sqlite3.DatabaseError as exc:
-            self.rebuild()
-            raise Unavailable("the read model is being rebuilt") from exc
+        self._many("INSERT OR REPLACE INTO commits VALUES (?, ?, ?)", commits)
+        self._many("INSERT OR IGNORE INTO calls VALUES (?, ?)", calls)
         self._all("INSERT OR REPLACE INTO meta VALUES ('position', ?)", self.position)
+        self._gone = {session: seq for session, seq in self._gone.items() if seq > self.position}
         self._save()
 
     def put(self, key: Key, stored: Stored, config: ev.SessionConfig | None, *, whole: bool = False) -> None:
@@ -182,44 +194,59 @@ class ReadModel:
         is half made, and not listed (see `creation`).
         """
         self._begin()
-        head, number = stored.commit.head, self._number(key)
+        head, (number, shown) = stored.commit.head, self._row_of(key)
         if head.deleted:
+            self._delete(key, number, stored.seq)
+        elif stored.seq <= max(shown, self._gone.get(key.session, 0)):
+            if whole:
+                self._all("UPDATE sessions SET half = 0 WHERE n = ?", number)
+        else:
+            number = self._write(key, number, stored, config, half=not whole and head.count == 1)
+            self._rows[key.session] = (number, stored.seq if number else 0)
+
+    def _write(self, key: Key, number: int, stored: Stored, config: ev.SessionConfig | None, *, half: bool) -> int:
+        """Write the row of a session and return its number; 0 when nothing is known of it but this commit."""
+        head = stored.commit.head
+        now = (head.status, int(bool(head.archived)), int(bool(head.claim)), stored.seq, msgspec.json.encode(head))
+        if config is None:
             if number:
-                for table, column in (("sessions", "n"), ("commits", "session"), ("calls", "session")):
-                    self._all(f"DELETE FROM {table} WHERE {column} = ?", number)  # noqa: S608  our own names
-                self._numbers[key.session] = 0
-            return
-        if not number:
-            if config is None:
-                return  # it was deleted, or its creation comes later
-            self._all(
-                "INSERT INTO sessions VALUES (NULL, ?, ?, ?, '', 0, '', 0, 0, ?, 0, '', '')",
-                key.session, key.tenant, head.created, int(bool(config.first_input)),
-            )  # fmt: skip
-            self._numbers.pop(key.session, None)
-            number = self._number(key)
-        self._all(
-            "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, head=? WHERE n=? AND seq < ?",
-            head.status, int(bool(head.archived)), int(bool(head.claim)), stored.seq, msgspec.json.encode(head),
-            number, stored.seq,
-        )  # fmt: skip
-        if whole or head.count > 1:
-            self._all("UPDATE sessions SET half=0 WHERE n=? AND half=1", number)
-        if config is not None:
-            self._all(
-                "UPDATE sessions SET agent=?, version=?, config=? WHERE n=? AND seq <= ?",
-                str(config.agent["id"]), int(config.agent["version"]), msgspec.json.encode(config), number, stored.seq,
-            )  # fmt: skip
+                sql = "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, head=?, half=min(half, ?) WHERE n=?"
+                self._all(sql, *now, int(half), number)
+            return number
+        half = half and bool(config.first_input)
+        made = (str(config.agent["id"]), int(config.agent["version"]), msgspec.json.encode(config), int(half))
+        if number:
+            sql = (
+                "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, head=?, agent=?, version=?, config=?,"
+                " half=min(half, ?) WHERE n=?"
+            )
+            self._all(sql, *now, *made, number)
+            return number
+        sql = (
+            "INSERT INTO sessions (id, tenant, created, status, archived, claimed, seq, head, agent, version, config,"
+            " half) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n"
+        )
+        return int(self._all(sql, key.session, key.tenant, head.created, *now, *made)[0][0])
+
+    def _delete(self, key: Key, number: int, seq: int) -> None:
+        if number:
+            for table, column in (("sessions", "n"), ("commits", "session"), ("calls", "session")):
+                self._all(f"DELETE FROM {table} WHERE {column} = ?", number)  # noqa: S608  our own names
+        if seq > self.position:
+            self._gone[key.session] = seq
+        self._rows[key.session] = (0, 0)
+
+    def _row_of(self, key: Key) -> tuple[int, int]:
+        row = self._rows.get(key.session)
+        if row is None:
+            found = self._all("SELECT n, seq FROM sessions WHERE id = ? AND tenant = ?", key.session, key.tenant)
+            if len(self._rows) > REMEMBERED:
+                self._rows.clear()
+            row = self._rows[key.session] = (int(found[0][0]), int(found[0][1])) if found else (0, 0)
+        return row
 
     def _number(self, key: Key) -> int:
-        """Row number of a session, 0 when there is none."""
-        number = self._numbers.get(key.session)
-        if number is None:
-            found = self._all("SELECT n FROM sessions WHERE id = ? AND tenant = ?", key.session, key.tenant)
-            if len(self._numbers) > 100_000:
-                self._numbers.clear()
-            number = self._numbers[key.session] = int(found[0][0]) if found else 0
-        return number
+        return self._row_of(key)[0]
 
     # --- asking ----------------------------------------------------------------------------------------------------
 

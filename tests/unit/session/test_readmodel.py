@@ -171,3 +171,15 @@ def test_a_file_that_breaks_in_use_is_made_anew_and_says_so(tmp_path: Path) -> N
     assert again.builds == builds + 1
     assert again.position == 0
     again.close()
+
+
+def test_a_session_deleted_before_the_follower_saw_it_never_shows_up() -> None:
+    found = model()
+    key, first, made = created(1)
+    end = followed(first, 2, ev.SessionDeleted(id="a"))
+    found.put(key, first, made)
+    found.put(key, end, None)
+    found.apply([(key, first, made)])
+    assert ids(found) == []
+    found.apply([(key, end, None)])
+    assert ids(found) == []
