@@ -146,9 +146,7 @@ async def test_a_sandbox_killed_in_mid_command_is_one_failed_call(worker: Worker
     assert await hands.bash("cat /workspace/file") == "kept\n"
 
 
-async def test_a_killed_worker_s_call_is_closed_by_another(
-    nats: NatsServer, tmp_path: Path, hands: Hands
-) -> None:
+async def test_a_killed_worker_s_call_is_closed_by_another(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
     async with sandbox_worker(nats.url, tmp_path / "..", name="a", data_dir=tmp_path / "a") as first:
         await hands.bind()
         arguments = {"command": "sleep 300"}

@@ -30,10 +30,15 @@ class Aside:
         self._data = bytearray()
         self._why = ""
         self._out, out = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._work(out, given)
-        os.close(out)
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                self._work(out, given)
+        except OSError:
+            os.close(self._out)
+            raise
+        finally:
+            os.close(out)
         os.set_blocking(self._out, False)
         loop.watch(self._out, self._readable)
         self._timer = loop.after(limit, lambda: self._stop(f"timed out after {limit:g} s"))

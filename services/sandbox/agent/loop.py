@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 FRAME_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a frame from the service."""
 
+CROWDED: Final = (
+    "no process can be started: the sandbox has as many as it may; "
+    "end some by `kill`, or all by the bash tool with restart: true"
+)
+
 _HEADER: Final = struct.Struct(">I")
 
 
@@ -133,7 +138,10 @@ class Loop:
             self._waiting.append((call, frame["input"], frame["limit"]))
             self._next_command()
         elif frame["name"] in FILE_TOOLS:
-            self._asides[call] = Aside(self, call, frame["name"], frame["input"], frame["limit"])
+            try:
+                self._asides[call] = Aside(self, call, frame["name"], frame["input"], frame["limit"])
+            except OSError:
+                self.reply(call, [text_block(f"{frame['name']}: {CROWDED}")], is_error=True)
         else:
             known = ", ".join(["bash", *FILE_TOOLS])
             self.reply(call, [text_block(f"there is no tool {frame['name']!r}; there are {known}")], is_error=True)
@@ -147,9 +155,8 @@ class Loop:
                 self._shell.run(call, given, limit)
             except ToolError as exc:
                 self.reply(call, [text_block(clean(str(exc), terminal=False))], is_error=True)
-            except OSError as exc:
-                why = (exc.strerror or "").lower()
-                self.reply(call, [text_block(f"bash: no shell can be started: {why}")], is_error=True)
+            except OSError:
+                self.reply(call, [text_block(f"bash: {CROWDED}")], is_error=True)
 
     def _cancel(self, call: int) -> None:
         if call == self._shell_call:

@@ -6,6 +6,18 @@ import contextlib
 import os
 import signal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+PASSES = 50
+"""How often what multiplies is looked for again, at most."""
+
+
+NICENESS = 10
+"""How far the model's processes stand behind the agent, which must be able to stop them."""
+
 
 def present() -> set[int]:
     """The ids of all processes."""
@@ -13,12 +25,14 @@ def present() -> set[int]:
 
 
 def parents() -> dict[int, int]:
-    """The parent of each process."""
+    """The parent of each process; those that have ended and wait for their parent are left out."""
     found: dict[int, int] = {}
     for pid in present():
         # One that has just ended is passed over. By `open`, since pathlib is slow to load.
         with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-            found[pid] = int(file.read().rsplit(b")", 1)[1].split()[1])
+            state, parent = file.read().rsplit(b")", 1)[1].split()[:2]
+            if state not in (b"Z", b"X"):
+                found[pid] = int(parent)
     return found
 
 
@@ -26,6 +40,31 @@ def kill(pid: int, number: int) -> None:
     """Signal a process that may be gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def end(find: Callable[[], Iterable[int]]) -> None:
+    """Kill all that `find` finds, also what multiplies meanwhile.
+
+    Stopped first: the death of one would only make room for the next, but what is stopped has no children any more.
+    """
+    for _ in range(3):
+        stopped: set[int] = set()
+        for _ in range(PASSES):
+            fresh = set(find()) - stopped
+            if not fresh:
+                break
+            for pid in fresh:
+                kill(pid, signal.SIGSTOP)
+            stopped |= fresh
+        if not stopped:
+            return
+        for pid in stopped:
+            kill(pid, signal.SIGKILL)
+
+
+def others(spared: set[int]) -> list[int]:
+    """Every process that is not of `spared`, and has not ended."""
+    return [pid for pid in parents() if pid not in spared]
 
 
 def started_since(before: set[int], spared: set[int], shell: int) -> list[int]:
@@ -53,6 +92,7 @@ def after_fork() -> None:
     """Signals as a program expects them, and first in line when memory runs out, so that the agent lives."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    os.nice(NICENESS)
     # Where it is not offered the kernel goes by size alone.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("1000")

@@ -8,7 +8,7 @@ import signal
 
 from .inputs import ToolError, checked
 from .output import TAIL, Output
-from .processes import after_fork, kill, present, started_since
+from .processes import after_fork, end, kill, others, present, started_since
 from .text import text_block
 
 TYPE_CHECKING = False
@@ -84,7 +84,12 @@ class Shell:
             raise ToolError(f"bash: the command is over {COMMAND_LIMIT} bytes; write it to a file and run that")
         restored = b""
         if self._pid < 0:
-            self._start()
+            try:
+                self._start()
+            except BlockingIOError:
+                # The limit of processes is reached by what earlier commands left: only its end makes room.
+                end(lambda: others(self._loop.own_processes() | {1}))
+                self._start()
             restored = b"{ :\n" + self._exports + b"\n} 2>/dev/null\0" if self._exports else b""
         self._call, self._limit = call, limit
         self._skip = 1 if restored else 0
@@ -109,11 +114,17 @@ class Shell:
         commands, self._commands = os.pipe()
         self._status, status = os.pipe()
         self._out, out = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            self._become_bash((out, commands, status))
-        for fd in (commands, status, out):
-            os.close(fd)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become_bash((out, commands, status))
+        except OSError:
+            for fd in (self._commands, self._status, self._out):
+                os.close(fd)
+            raise
+        finally:
+            for fd in (commands, status, out):
+                os.close(fd)
         self._pid, self._pidfd = pid, os.pidfd_open(pid)
         for fd in (self._out, self._status, self._commands):
             os.set_blocking(fd, False)
@@ -216,8 +227,7 @@ class Shell:
         """Stop the shell with everything that was ever started from it."""
         if self._pid < 0:
             return
-        for pid in present() - self._loop.own_processes() - {1}:
-            kill(pid, signal.SIGKILL)
+        end(lambda: others(self._loop.own_processes() | {1}))
         os.waitpid(self._pid, 0)
         self._close()
         self._between = bytearray()
@@ -230,18 +240,26 @@ class Shell:
             return
         self._why = self._why or why
         self._phase += 1
-        number = signal.SIGTERM if self._phase == 1 else signal.SIGKILL
-        for pid in started_since(self._before, self._loop.own_processes() | {1}, self._pid):
-            kill(pid, number)
+        if self._phase == 1:
+            for pid in self._mine():
+                kill(pid, signal.SIGTERM)
+        else:
+            end(self._mine)
         self._loop.drop(self._timer)
         if self._phase <= 2:
             self._timer = self._loop.after(STEP, lambda: self._stop(why))
         else:
             kill(self._pid, signal.SIGKILL)  # bash itself is busy, in a loop of its own perhaps
 
+    def _mine(self) -> list[int]:
+        """The processes of this command."""
+        return started_since(self._before, self._loop.own_processes() | {1}, self._pid)
+
     def _finish(self, code: int, note: str = "") -> None:
         call, self._call = self._call, None
         assert call is not None
+        if self._why:
+            end(self._mine)  # those that outlived the one the shell waited for
         self._loop.drop(self._timer)
         self._sending.clear()
         text = self._output.text()

@@ -29,7 +29,7 @@ OPEN_FILES: Final = 512
 MASKED: Final = (
     "acpi", "asound", "kcore", "keys", "latency_stats", "timer_list", "sched_debug", "scsi", "kallsyms",
     "kpagecount", "kpageflags", "kmsg", "bootconfig", "sysrq-trigger", "vmallocinfo", "driver", "fs", "irq", "bus",
-    "config.gz", "cmdline", "mtrr", "devices", "iomem", "ioports", "interrupts", "modules",
+    "config.gz", "cmdline", "pressure", "mtrr", "devices", "iomem", "ioports", "interrupts", "modules",
 )  # fmt: skip
 """Entries of /proc that tell about the host or act on it; each that exists is covered."""
 
@@ -120,7 +120,8 @@ def isolation(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
     arguments += ["--ro-bind", str(place.etc), "/etc"]
     for name in place.library_cache:
         arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
-    arguments += ["--ro-bind", str(place.agent), AGENT, "--proc", "/proc"]
+    # bubblewrap covers /proc/sys only where the folder itself is writable, which it never is; its files are, to root.
+    arguments += ["--ro-bind", str(place.agent), AGENT, "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     for name in place.masked:
         if name.endswith("/"):
             arguments += ["--size", "4096", "--tmpfs", f"/proc/{name[:-1]}", "--remount-ro", f"/proc/{name[:-1]}"]
@@ -141,11 +142,12 @@ def command(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
     """The whole command line: a shell that limits itself, then becomes bubblewrap.
 
     Set in the process itself, before it becomes bubblewrap, so that nothing ever runs without the limits. `ulimit -f`
-    counts in 512 bytes, `-v` in kilobytes. It exits with 97 when a limit cannot be set.
+    counts in 512 bytes, `-v` in kilobytes. It exits with 97 when a limit cannot be set. The shell's own variables, such
+    as the folder it was started in, are dropped: the environment of bubblewrap itself can be read inside.
     """
     steps = [f"echo $$ > {shlex.quote(entry)}" for entry in shape.groups]
     steps += [f"ulimit -n {OPEN_FILES}", "ulimit -c 0", f"ulimit -f {max(shape.file_bytes // 512, 1)}"]
     if shape.weak:
         steps += [f"ulimit -v {shape.memory_bytes // 1024}", f"ulimit -u {shape.pids}"]
-    script = " && ".join(steps) + ' || exit 97; exec "$@"'
+    script = " && ".join(steps) + ' || exit 97; exec /usr/bin/env -i "$@"'
     return ["/bin/sh", "-c", script, "sandbox", *isolation(place, shape, seccomp, info)]

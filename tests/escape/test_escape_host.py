@@ -1,0 +1,90 @@
+"""Nothing of the host is there: files, processes, environment, sockets, credentials (attempts 1 to 5, 9, 37)."""
+
+import os
+
+from tests.escape.conftest import CANARY, Inside, Make
+
+
+async def test_01_homes_and_folders_of_the_platform_are_absent(inside: Inside) -> None:
+    seen = await inside.sh("ls / ; ls -A /root /home /var /srv /mnt /opt /boot /work 2>/dev/null; true")
+    assert set(seen.split()) <= {
+        "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "tmp", "usr", "workspace",
+    }  # fmt: skip
+    etc = set((await inside.sh("find /etc -maxdepth 1 -type f -printf '%f\\n'")).split())
+    assert etc <= {
+        "passwd", "group", "nsswitch.conf", "hosts", "hostname", "host.conf", "os-release", "shells", "ld.so.cache",
+        "ld.so.conf",
+    }  # fmt: skip
+    assert "root:x:0:0:root:/:/usr/sbin/nologin" in await inside.sh("cat /etc/passwd")
+    assert os.uname().nodename not in await inside.sh("hostname; cat /etc/hostname; uname -n")
+
+
+async def test_01_only_the_workspace_and_tmp_can_be_written(inside: Inside) -> None:
+    seen = await inside.sh(
+        "for d in / /usr /usr/bin /etc /run /run/holdfast /run/holdfast/agent /dev /proc /proc/sys/kernel; do"
+        " touch $d/holdfast-probe 2>/dev/null && echo written $d; done;"
+        " for f in $(find /proc/sys /sys /etc -type f -writable 2>/dev/null) /proc/sys/kernel/core_pattern; do"
+        "  (cat $f > /tmp/value && cat /tmp/value > $f) 2>/dev/null && echo written $f; done;"
+        " touch /tmp/ok /workspace/ok /dev/shm/ok && echo ok"
+    )
+    assert seen == "ok\n"
+
+
+async def test_02_kernel_memory_and_sysrq_are_closed(inside: Inside) -> None:
+    seen = await inside.sh(
+        "for f in kcore kmsg keys kallsyms iomem vmallocinfo; do head -c 9 /proc/$f; done 2>/dev/null | wc -c;"
+        " (echo h > /proc/sysrq-trigger) 2>/dev/null && echo pressed; dmesg 2>/dev/null | tail -1"
+    )
+    assert seen == "0\n"
+
+
+async def test_03_the_environment_is_a_few_fixed_words(inside: Inside) -> None:
+    seen = await inside.sh("env | cut -d= -f1 | sort; for p in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $p; done")
+    names = {line.split("=")[0] for line in seen.split()}
+    assert names <= {"HOME", "LANG", "PATH", "PWD", "OLDPWD", "SHELL", "SHLVL", "TERM", "TMPDIR", "USER", "_"}
+    assert await inside.sh("tr '\\0' '\\n' < /proc/1/environ | wc -c") == "0\n"
+
+
+async def test_04_only_its_own_processes_are_seen(inside: Inside) -> None:
+    seen = await inside.sh("ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm")
+    assert int(seen.split()[0]) < 10
+    assert seen.split()[1] == "bwrap"
+    assert await inside.sh(f"kill -0 {os.getpid()} 2>&1 | grep -c 'No such process'") == "1\n"
+
+
+async def test_05_no_socket_of_an_engine_or_service_is_there(inside: Inside) -> None:
+    seen = await inside.sh(
+        "find / -type s -not -path '/proc/*' 2>/dev/null; ls /run; ls -d /var/run/* 2>/dev/null; true"
+    )
+    assert seen == "holdfast\n"
+
+
+async def test_09_the_files_of_another_session_cannot_be_reached(make: Make) -> None:
+    one, other = await make(), await make()
+    await other.sh(f"echo {CANARY} > /workspace/secret")
+    path = str(other.workspace / "secret")
+    await one.sh(f"ln -s {path} link; ln -s ../{other.key.session}/secret up")
+    seen = await one.sh(f"cat {path} link up ../{other.key.session}/secret")
+    assert CANARY not in seen
+    for name in (path, "link", "up", f"../{other.key.session}/secret"):
+        outcome = await one.call("read", file_path=name)
+        assert outcome.is_error
+
+
+async def test_37_planted_credentials_are_nowhere(inside: Inside) -> None:
+    half = len(CANARY) // 2
+    seen = await inside.sh(
+        # The word is put together inside, so that the search does not find itself.
+        f"w={CANARY[:half]}; w=$w{CANARY[half:]};"
+        ' grep -rlsF --exclude-dir=proc -- "$w" /etc /run /tmp /workspace /dev/shm /usr/local 2>/dev/null;'
+        " for p in /proc/[0-9]*; do for f in environ cmdline mountinfo; do"
+        '  if tr "\\0" "\\n" < $p/$f 2>/dev/null | grep -v "^w=" | grep -qF -- "$w"; then echo found $p/$f; fi;'
+        " done; done; cat /proc/self/mountinfo",
+        timeout_ms=60_000,
+    )
+    assert CANARY not in seen
+    assert "found" not in seen
+    # The kernel names the folder behind a bind mount; it must lead nowhere, and hold no credential.
+    assert (
+        await inside.sh(f"ls {inside.data} {inside.data.parent} 2>&1 | grep -vc 'No such file'") == "0\n[exit code 1]"
+    )

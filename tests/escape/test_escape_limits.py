@@ -1,0 +1,111 @@
+"""What can be used up is limited, and the host is not hurt (attempts 10 to 14, and 20)."""
+
+import asyncio
+
+import pytest
+
+from services.sandbox.drivers import BoxLost
+from tests.escape.conftest import Inside, text_of
+
+
+async def test_10_a_fork_bomb_ends_and_the_sandbox_lives(inside: Inside) -> None:
+    outcome = await inside.call("bash", command=":(){ :|:& };:; sleep 30", timeout_ms=2000)
+    assert outcome.is_error
+    assert await inside.sh("echo alive") == "alive\n"
+    code = (
+        "import os, signal\nsignal.signal(1, signal.SIG_IGN)\nwhile True:\n  try: os.fork()\n  except OSError: pass\n"
+    )
+    await inside.call("write", file_path="bomb.py", content=code)
+    outcome = await inside.call("bash", command="python3 bomb.py", timeout_ms=2000)
+    assert outcome.is_error
+    seen = await inside.sh("echo alive; ls /proc | grep -c '^[0-9]'")
+    assert seen.startswith("alive\n")
+    assert int(seen.split()[1]) < 50
+
+
+async def test_10_background_processes_that_fill_the_limit_do_not_lock_the_model_out(inside: Inside) -> None:
+    await inside.call(
+        "write", file_path="many.py", content="import os, time\nfor _ in range(40): os.fork()\ntime.sleep(99)\n"
+    )
+    await inside.call("bash", command="python3 many.py >/dev/null 2>&1 & sleep 1", timeout_ms=3000)
+    crowded = text_of(await inside.call("read", file_path="many.py"))
+    assert crowded.startswith("import os") or "as many as it may" in crowded
+    await inside.sh("exit 3")
+    assert await inside.sh("echo alive") == "alive\n"
+    await inside.call("bash", restart=True)
+    assert text_of(await inside.call("read", file_path="many.py")).startswith("import os")
+
+
+async def test_11_a_memory_bomb_kills_the_bomb_and_not_the_agent(inside: Inside) -> None:
+    outcome = await inside.call("bash", command="python3 -c 'x = bytearray(600 << 20)'; echo code $?")
+    assert "code 137" in outcome.content[0]["text"]
+    assert await inside.sh("echo $((6 * 7))") == "42\n"
+    assert "/tmp" in await inside.sh("head -c 100M /dev/zero > /tmp/fill; ls /tmp/fill; rm -f /tmp/fill; head -c 100M /dev/zero > /dev/shm/fill; rm -f /dev/shm/fill")  # fmt: skip
+    assert await inside.sh("echo $((6 * 7))") == "42\n"
+
+
+async def test_12_one_file_cannot_grow_without_end(inside: Inside) -> None:
+    seen = await inside.sh("head -c 200M /dev/zero > f; stat -c %s f; rm f; df /tmp | tail -1 | awk '{print $2}'")
+    assert int(seen.split("\n")[-3].split()[-1]) <= 64 << 20
+    assert int(seen.split()[-1]) <= 16 << 10
+
+
+async def test_12_a_disk_fill_by_many_files_ends_the_sandbox_and_says_why(inside: Inside) -> None:
+    with pytest.raises(BoxLost) as lost:
+        await inside.sh("i=0; while true; do i=$((i+1)); head -c 4M /dev/urandom > f$i; done", timeout_ms=60_000)
+    assert "limit of" in lost.value.reason
+    assert "MiB" in lost.value.reason
+    used = sum(file.stat().st_size for file in inside.workspace.iterdir() if file.is_file())
+    assert used < (64 << 20) * 8
+    # The files are kept, and the next sandbox may tidy up.
+    again = await inside.driver.create(inside.key, "sbx_again")
+    outcome = await again.run("x", "bash", {"command": "rm -f f*; echo tidy; sleep 1"})
+    assert outcome.content[0]["text"] == "tidy\n"
+
+
+async def test_13_many_small_files_end_the_sandbox(inside: Inside) -> None:
+    with pytest.raises(BoxLost) as lost:
+        await inside.python(
+            "import os\ni = 0\nwhile True:\n    os.mkdir(f'd{i}')\n    for k in range(100): open(f'd{i}/{k}', 'w').close()\n    i += 1\n"
+        )
+    assert "3000 files" in lost.value.reason
+
+
+async def test_13_folders_without_end_are_noticed(inside: Inside) -> None:
+    with pytest.raises(BoxLost) as lost:
+        await inside.sh("for i in $(seq 300); do mkdir d; cd d; done; sleep 25", timeout_ms=29_000)
+    assert "nested" in lost.value.reason
+    await inside.driver.remove_files(inside.key)
+    assert not inside.workspace.exists()
+
+
+async def test_14_open_files_end_at_512(inside: Inside) -> None:
+    code = (
+        "import errno\nfiles = []\ntry:\n    while True: files.append(open('/dev/null'))\n"
+        "except OSError as e: print(len(files) <= 512, errno.errorcode[e.errno])\n"
+    )
+    assert await inside.python(code) == "True EMFILE\n"
+    assert await inside.sh("ulimit -n; ulimit -c; ulimit -Hn") == "512\n0\n512\n"
+
+
+async def test_20_much_output_is_cut_in_the_sandbox_and_memory_stays_flat(inside: Inside) -> None:
+    outcome = await inside.call(
+        "bash", command="head -c 300M /dev/zero | tr '\\0' 'x'; echo; echo end", timeout_ms=60_000
+    )
+    text = outcome.content[0]["text"]
+    assert len(text) < 100_000
+    assert text.endswith("end\n")
+    assert "left out here" in text
+    agent = await inside.sh("grep -h VmHWM /proc/2/status | awk '{print $2}'")
+    assert int(agent) < 60_000, "kB of the agent at most"
+    assert await inside.sh("du -sk /workspace/.holdfast/outputs | cut -f1 | awk '{print ($1 < 20000)}'") == "1\n"
+
+
+async def test_the_processor_is_shared_fairly(inside: Inside) -> None:
+    """Two busy processes together get the one processor that the settings give."""
+    seen = await inside.python(
+        "import os, time\nif os.fork() == 0: pass\nt = time.time(); c = time.process_time()\n"
+        "while time.time() - t < 1.5: pass\nprint(time.process_time() - c)\n"
+    )
+    await asyncio.sleep(0)
+    assert float(seen.split()[0]) < 1.3
