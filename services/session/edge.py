@@ -107,9 +107,11 @@ class _Site:
         """The route and its path parameters. Raises Problem 404 or 405."""
         for pattern, methods in self._paths:
             if match := pattern.match(path):
-                if method not in methods:
+                # The server leaves out the body of an answer to HEAD; that of an endless one would never end.
+                route = methods.get("GET" if method == "HEAD" else method)
+                if route is None or (method == "HEAD" and route.stream):
                     raise problems.method_not_allowed(sorted(methods))
-                return methods[method], match.groupdict()
+                return route, match.groupdict()
         raise Problem(404, "not_found_error", "no such endpoint")
 
 

@@ -47,7 +47,5 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Type of the JSON body of a POST, usually a Struct with `forbid_unknown_fields`. `Empty`: none need be sent."""
     query: type[msgspec.Struct] = Empty
     """A Struct of the query's names. A list takes `name[]=` and `name=`, repeated; `created_at[gte]` is a `rename`."""
-    answer: Any = Any
-    """Type of the answer, for the documentation only."""
     stream: bool = False
     """The answer is an event stream."""

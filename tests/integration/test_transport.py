@@ -310,6 +310,7 @@ def test_what_is_not_http_is_answered_and_closed(edge: EdgeProcess) -> None:
 def test_the_probes_and_the_document_need_no_key(edge: EdgeProcess) -> None:
     for path in ("/healthz", "/readyz"):
         assert httpx.get(edge.base_url + path).json() == {"ok": True}
+        assert httpx.head(edge.base_url + path).status_code == 200
     document = httpx.get(edge.base_url + "/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     assert "post" in document["paths"]["/v1/agents/{agent_id}/archive"]

@@ -1,0 +1,32 @@
+"""Everything the edge serves; a new noun is one module and one line here."""
+
+from collections.abc import Callable
+from typing import Final
+
+from services.process.health import Health
+from services.session import agents, credentials, environments, events, openapi, probes, sessions, stream, vaults
+from services.session.context import Context
+from services.session.ledger import Ledger
+from services.session.routes import Route
+
+CONFIGURATION: Final[tuple[Callable[[Context], list[Route]], ...]] = (
+    agents.routes,
+    environments.routes,
+    vaults.routes,
+    credentials.routes,
+)
+
+SESSIONS: Final[tuple[Callable[[Ledger], list[Route]], ...]] = (
+    sessions.routes,
+    events.routes,
+    stream.routes,
+)
+
+
+def all_routes(context: Context, ledger: Ledger, health: Health) -> list[Route]:
+    described = [
+        *probes.routes(health),
+        *(route for routes in CONFIGURATION for route in routes(context)),
+        *(route for routes in SESSIONS for route in routes(ledger)),
+    ]
+    return [*described, *openapi.routes(described)]
