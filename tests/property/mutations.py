@@ -25,9 +25,9 @@ from services.harness import calls, claims, owner, take
 from services.sandbox import held, lease, results, worker
 from services.sandbox.placement import Record
 from tests.property.people import Driver
-from tests.property.storm import Odds
+from tests.property.storm import CALM, Odds
 from tests.property.world import Plan
-from tests.support.memory_bus import MemoryBus, MemoryDelivery
+from tests.support.memory_bus import DELIVERY, MemoryBus, MemoryDelivery
 from tests.support.memory_server import MemoryServer
 
 Applied = contextlib.AbstractContextManager[None]
@@ -39,8 +39,8 @@ class Mutation(Struct, frozen=True):
     name: str
     apply: Callable[[], Applied]
     finds: tuple[str, ...]
-    odds: Odds | None = None
-    plan: Plan | None = None
+    odds: Odds
+    plan: Plan
 
 
 @contextlib.contextmanager
@@ -176,9 +176,9 @@ def head_without_the_trigger_check() -> Applied:
     head = MemoryBus.head
 
     async def looking(self: MemoryBus, key: Any, *, leader: bool = False) -> Stored | None:
-        stored = await head(self, key, leader=leader)
+        stored, delivery = await head(self, key, leader=leader), DELIVERY.get()
         claim = stored.commit.head.claim if stored else None
-        if stored and claim and claim.trigger <= stored.commit.head.taken:
+        if stored and claim and delivery and claim.trigger == delivery.seq <= stored.commit.head.taken:
             hidden = replace(stored.commit.head, claim=None)
             return replace(stored, commit=replace(stored.commit, head=hidden))
         return stored
@@ -233,7 +233,7 @@ def c2_accepted_before_the_record() -> Applied:
         box.run(entry)
 
         async def run() -> None:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.0)
             value = results.encode(record)
             await results.persistently(lambda: self._bus.kv_put("sbx", subjects.record_key(ask.call), value))
             await self._run(box, entry, record, ask)
@@ -318,33 +318,40 @@ def c10_nobody_posts_lost_results() -> Applied:
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, box_dies=0.2, freeze=0.01)
+_DYING = Odds(crash=0.04, slow=0.1)
+_TOO_LATE = Odds(late=0.3, lag=0.9)
+_REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
 
 _MANY = Plan(replicas=2, workers=1, messages=3, updates=1)
-_TOOLS = Plan(replicas=2, workers=2, messages=2)
+_ALONE = Plan(replicas=1, workers=1, messages=3, updates=1)
+_POISON = Plan(messages=2, poison=True)
+_DEADLY = Plan(messages=1, deadly=True)
+_VANISH = Plan(messages=3, vanish=True)
+_TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
+_GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0)
+_LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
+_STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 
 MUTATIONS = [
     Mutation("re-claim with the old trigger", reclaim_with_the_old_trigger, ("2:", "4:"), _RACES, _MANY),
     Mutation("take only the trigger", take_only_the_trigger, ("1:",), _RACES, _MANY),
     Mutation("look for the own commit id", no_look_for_the_own_commit, ("2:",), _BUSY, _MANY),
-    Mutation("claim by commit, not by name", claims_known_by_name, ("2:",), _RACES, replace(_MANY, replicas=1)),
+    Mutation("claim by commit, not by name", claims_known_by_name, ("2:",), _RACES, _ALONE),
     Mutation("unlimited deliveries", three_deliveries_at_most, ("4:",), _BUSY, _MANY),
     Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
-    Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY,
-             Plan(messages=3, vanish=True)),
-    Mutation("counting takeovers", never_count_takeovers, ("4:",), Odds(), Plan(messages=2, poison=True)),
-    Mutation("claim before reading", read_before_the_claim, ("4:",), Odds(), Plan(messages=1, deadly=True)),
-    Mutation("the trigger of an open claim is not acked", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
+    Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
+    Mutation("counting takeovers", never_count_takeovers, ("4:",), CALM, _POISON),
+    Mutation("claim before reading", read_before_the_claim, ("4:",), CALM, _DEADLY),
+    Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
-    Mutation("C1 call not bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
-    Mutation("C2 accepted before the record is stored", c2_accepted_before_the_record, ("4:",), _HANDS, _TOOLS),
-    Mutation("C3 records expire with the registration", c3_records_expire, ("4:",), _HANDS, _TOOLS),
-    Mutation("C4 record deleted before the result is posted", c4_record_deleted_first, ("4:",), _HANDS, _TOOLS),
-    Mutation("C5 result taken without looking at the open calls", c5_results_taken_blindly, ("3:",), _HANDS, _TOOLS),
-    Mutation("C6 worker forgets a finished call", c6_finished_calls_forgotten, ("3:",), _HANDS, _TOOLS),
-    Mutation("C7 released before the worker has accepted", c7_released_before_it_was_accepted, ("4:",), _HANDS, _TOOLS),
-    Mutation("C8 interrupt closes the call without a cancel", c8_no_cancel_on_interrupt, ("3:", "4:"), _HANDS,
-             replace(_TOOLS, interrupts=3)),
-    Mutation("C9 registration expires before the worker knows", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
-    Mutation("C10 nobody posts lost results", c10_nobody_posts_lost_results, ("4:",), _HANDS, _TOOLS),
-]  # fmt: skip
-
+    Mutation("C1 call bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
+    Mutation("C2 record stored before it is accepted", c2_accepted_before_the_record, ("4:",), _DYING, _LEFT),
+    Mutation("C3 records outlive the registration", c3_records_expire, ("4:",), _DYING, _LEFT),
+    Mutation("C4 result posted before the record is deleted", c4_record_deleted_first, ("4:",), _DYING, _LEFT),
+    Mutation("C5 results only of open calls", c5_results_taken_blindly, ("3:",), _HANDS, _TOOLS),
+    Mutation("C6 worker remembers finished calls", c6_finished_calls_forgotten, ("3:",), _REPEATED, _TOOLS),
+    Mutation("C7 released when the worker has accepted", c7_released_before_it_was_accepted, ("4:",), _HANDS, _GONE),
+    Mutation("C8 cancel before an interrupt closes the call", c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED),
+    Mutation("C9 the worker watches its lease", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
+    Mutation("C10 somebody posts lost results", c10_nobody_posts_lost_results, ("4:",), _DYING, _LEFT),
+]

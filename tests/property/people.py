@@ -69,10 +69,12 @@ class Model:
             await self._storm.pause(who, "model:chunk")
             yield Text(0, word)
         blocks: list[ev.Block] = [{"type": "text", "text": "some words"}]
-        count = rng.choice([0, 0, 1, 1, 2]) if self._ledger.calls_left > 0 and request.may_call else 0
+        often = [1, 1, 2] if self._ledger.eager else [0, 0, 1, 1, 2]
+        count = rng.choice(often) if self._ledger.calls_left > 0 and request.may_call else 0
         for _ in range(count):
             self._ledger.calls_left -= 1
             name = rng.choice(["bash", "bash", "bash", "bash", "read", "write", "ask_client"])
+            name = "bash" if self._ledger.eager else name
             given = {"bash": {"command": "true"}, "ask_client": {}}.get(name, {"file_path": "a", "content": "b"})
             blocks.append({"type": "tool_use", "id": new_id("toolu"), "name": name, "input": given})
         yield Answer(blocks, "tool_use" if count else "end_turn", ev.ModelUsage(10, 5))
@@ -88,12 +90,14 @@ class Box:
         self.worker = driver.worker
         self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: dict[str, asyncio.Event] = {}
+        self._ended: dict[str, asyncio.Event] = {}
 
     async def run(self, call: str, name: str, arguments: dict[str, object]) -> Outcome:
         storm = self._driver.storm
         self._check_alive()
         self._driver.ledger.ran(self.key, call, self.generation)
         cancelled = self._running[call] = asyncio.Event()
+        self._ended[call] = asyncio.Event()
         try:
             if storm.rng.random() < storm.odds.box_dies:
                 self.die("out of memory")
@@ -106,6 +110,7 @@ class Box:
             return Outcome([{"type": "text", "text": f"result of {call}"}])
         finally:
             del self._running[call]
+            self._ended.pop(call).set()
             self._driver.ledger.ended(call)
 
     def _check_alive(self) -> None:
@@ -115,8 +120,8 @@ class Box:
     async def cancel(self, call: str) -> None:
         if call in self._running:
             self._running[call].set()
-        while call in self._running:
-            await asyncio.sleep(0.01)
+        if (ended := self._ended.get(call)) is not None:
+            await ended.wait()
 
     @property
     def alive(self) -> bool:
@@ -190,6 +195,7 @@ class Ledger:
         self.violations: list[str] = []
         self.requests = 0
         self.calls_left = rng.choice([0, 2, 4])
+        self.eager = False
         self.failures_left = 3
         self.runs: dict[tuple[str, str], int] = {}
         self.running: set[str] = set()

@@ -62,7 +62,7 @@ class Process:
         self.storm = storm
         self.name = name
         self.main = main
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their birth
         self.frozen_until = 0.0
         self.bus: MemoryBus | None = None
         self.at_death: list[Callable[[], None]] = []
@@ -74,7 +74,7 @@ class Process:
     def start(self) -> None:
         """Begin a new life."""
         self.frozen_until = 0.0
-        self.tasks = set()
+        self.tasks = {}
         self.at_death = []
         self.bus = MemoryBus(self.storm.server, self.name)
         context = contextvars.copy_context()
@@ -103,8 +103,8 @@ class Storm(Weather):
         self.rng = random.Random(seed)
         self.odds = given or odds(self.rng)
         self.server = MemoryServer(self)
-        self.immune: set[str] = set()
-        """Processes that neither crash nor freeze."""
+        self.immune: tuple[str, ...] = ()
+        """Processes whose name begins so neither crash nor freeze."""
         self.processes: dict[str, Process] = {}
         self.ended: list[tuple[str, BaseException]] = []
         """Processes whose main function raised: a mistake of ours or of theirs."""
@@ -121,8 +121,8 @@ class Storm(Weather):
     def born(self, task: asyncio.Task[Any], context: contextvars.Context) -> None:
         process = context.get(PROCESS)
         if process is not None:
-            process.tasks.add(task)
-            task.add_done_callback(process.tasks.discard)
+            process.tasks[task] = None
+            task.add_done_callback(lambda done: process.tasks.pop(done, None))
 
     def crash(self, process: Process, *, back_after: float | None = None) -> None:
         """Kill it; it is started again after a while."""
@@ -145,7 +145,7 @@ class Storm(Weather):
         self.steps += 1
         process = self.processes.get(who)
         now = asyncio.get_running_loop().time()
-        if process is not None and who not in self.immune:
+        if process is not None and not who.startswith(self.immune):
             if self._hits(self.odds.crash):
                 self.crash(process)
                 raise asyncio.CancelledError

@@ -30,7 +30,7 @@ class Watched(MemoryServer):
         """The delivery whose handler made the open claim."""
         ledger.closed = self._closed
         self._given_up: set[str] = set()
-        """Calls closed with a turn that was given up: rule 4 does not first cancel them, so one may just be starting."""
+        """Calls closed with a turn that was given up: rule 4 does not cancel them first, so one may be starting."""
         self.unread: set[str] = set()
         """Inputs that were taken unread when a turn was given up (rule 4)."""
 

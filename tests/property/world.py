@@ -5,6 +5,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -43,6 +44,8 @@ class Plan(Struct, frozen=True):
     workers: int = 1
     messages: int = 2
     interrupts: int = 0
+    impatient: int = 0
+    """Interrupts of a user who sends one when a tool call is open."""
     updates: int = 0
     archive: bool = False
     poison: bool = False
@@ -51,6 +54,12 @@ class Plan(Struct, frozen=True):
     """The first message kills whoever reads it."""
     vanish: bool = False
     drains: int = 0
+    calls: int | None = None
+    """Tool calls that the model makes at the most; then it is eager to make them, and all are of `bash`."""
+    hold: float | None = None
+    """Seconds that a harness stays with a session while its tools run."""
+    steady: tuple[str, ...] = ()
+    """Processes whose name begins so neither crash nor freeze."""
 
 
 def plan(rng: random.Random) -> Plan:
@@ -59,6 +68,7 @@ def plan(rng: random.Random) -> Plan:
         workers=rng.choice([1, 1, 2]),
         messages=rng.choice([1, 2, 2, 3]),
         interrupts=rng.choice([0, 0, 1, 2]),
+        impatient=rng.choice([0, 0, 0, 2]),
         updates=rng.choice([0, 0, 1, 3]),
         archive=rng.random() < 0.1,
         poison=rng.random() < 0.1,
@@ -89,7 +99,10 @@ class World:
         self.ledger = Ledger(self.rng)
         self.server = self.storm.server = Watched(self.storm, self.ledger)
         self.key = Key("acme", f"sesn_{FIRST_CELL}_{seed:026d}")
-        self.settings = HarnessSettings(hold=self.rng.choice([0.5, 30.0]), snapshot_every=self.rng.choice([2, 200]))
+        hold = self.rng.choice([0.0, 0.5, 30.0]) if self.plan.hold is None else self.plan.hold
+        self.settings = HarnessSettings(hold=hold, snapshot_every=self.rng.choice([2, 200]))
+        if self.plan.calls is not None:
+            self.ledger.calls_left, self.ledger.eager = self.plan.calls, True
         self.acknowledged: set[str] = set()
         self.answered: set[str] = set()
         self.stops: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
@@ -179,10 +192,8 @@ class World:
             if number == 0 and (self.plan.poison or self.plan.deadly):
                 text = DEADLY.decode() if self.plan.deadly else POISON
             acts.append(lambda text=text: self.say(bus, text))
-        for _ in range(self.plan.interrupts):
-            acts.append(lambda: self.send(bus, ev.UserInterrupt(id=new_id("sevt"))))
-        for _ in range(self.plan.updates):
-            acts.append(lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new")))
+        acts += [lambda: self.send(bus, ev.UserInterrupt(id=new_id("sevt")))] * self.plan.interrupts
+        acts += [lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new"))] * self.plan.updates
         if self.plan.archive:
             acts.append(lambda: self.append(bus, ev.SessionStatusTerminated(id=new_id("sevt")), archive=True))
 
@@ -211,6 +222,15 @@ class World:
             return ev.UserCustomToolResult(id=new_id("sevt"), custom_tool_use_id=call, content=done)
         result = self.rng.choice(["allow", "deny"])
         return ev.UserToolConfirmation(id=new_id("sevt"), tool_use_id=call, result=result)
+
+    async def impatient(self, bus: Bus) -> None:
+        """Interrupts open calls, some before their worker has heard of them."""
+        left = self.plan.impatient
+        while left and asyncio.get_running_loop().time() < STORM:
+            await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.0]))
+            if any(c.state == "ready" for c in self.head.calls):
+                left -= 1
+                await self.send(bus, ev.UserInterrupt(id=new_id("sevt")))
 
     async def sweeper(self, bus: Bus) -> None:
         """Rule 20."""
@@ -267,7 +287,7 @@ class World:
 
     async def run(self) -> None:
         storm = self.storm
-        storm.immune.add("edge")
+        storm.immune = ("edge", *self.plan.steady)
         edge = storm.add("edge", self.edge).bus
         assert edge
         for number in range(self.plan.replicas):
@@ -276,7 +296,7 @@ class World:
             storm.add(f"worker-{number}", self.worker(f"worker-{number}"))
         await self.create(edge)
         others = [asyncio.create_task(self.client(edge)), asyncio.create_task(self.sweeper(edge))]
-        await asyncio.gather(self.user(edge), self.trouble())
+        await asyncio.gather(self.user(edge), self.impatient(edge), self.trouble())
         storm.clear_up()
         await self._rest(REST_AFTER_LOSS if self.server.vanished else REST)
         self._check_end()
@@ -345,8 +365,6 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
     def hear(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
         exc = event.get("exc_info")
         if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
-            import sys
-
             found = sys.exc_info()[1] if exc is True else exc
             if not isinstance(found, BusError):
                 world.ledger.wrong(f"{event['event']}: {type(found).__name__}: {found}")
