@@ -1,0 +1,144 @@
+"""Long logs, written as the harness writes them, without a model and without its waiting.
+
+The events come from the harness's own pure modules (`take`, `answer`, `rest`), grouped into the commits it makes:
+the claim with what it takes and the start of the first request; each answer; each result with the start of the request
+that follows; the last answer; the release. The context is folded by the harness's own code, summarised when it is full,
+and stored as a snapshot by the harness's own rule. What differs: nobody was asked, and the texts are made up.
+"""
+
+from services.bus import events as ev
+from services.bus import subjects
+from services.bus.api import Waiting
+from services.bus.client import NatsBus
+from services.bus.commits import KEEP, Stored, commit
+from services.bus.head import Claim
+from services.bus.ids import Key, new_id
+from services.bus.inputs import CallResult, ClientInput
+from services.harness import rest
+from services.harness.answer import to_events
+from services.harness.context import Contexts
+from services.harness.main import now
+from services.harness.models import Answer
+from services.harness.settings import HarnessSettings
+from services.harness.take import take
+
+TURN = 10
+"""Tool calls of a turn."""
+
+SAID = "I look at the next part of the module and check how its callers use the value it returns. " * 2
+COMMAND = "grep -rn 'def load' --include='*.py' src | head -20 && sed -n 1,40p src/settings.py"
+PRINTED = "src/settings.py:12:def load(kind, environ=None):  # read once from the environment\n" * 9
+"""About what an agent at work says and reads in a step: 1,100 characters."""
+
+
+class History:
+    """Appends turns to the log of one session that nobody else writes to."""
+
+    def __init__(self, bus: NatsBus, key: Key, last: Stored, config: ev.SessionConfig) -> None:
+        self._bus = bus
+        self._key = key
+        self._last = last
+        self._config = config
+        self._settings = HarnessSettings()
+        self._contexts = Contexts()
+        self._characters = 0
+        """Of the context, roughly: what a model would count."""
+
+    @classmethod
+    async def open(cls, bus: NatsBus, key: Key) -> "History":
+        """Go on behind what the log holds."""
+        log = await bus.read(key)
+        config = next(e for stored in log for e in stored.commit.events if isinstance(e, ev.SessionConfig))
+        made = cls(bus, key, log[-1], config)
+        for stored in log:
+            made._contexts.fold(stored)
+        return made
+
+    @property
+    def seq(self) -> int:
+        return self._last.seq
+
+    @property
+    def count(self) -> int:
+        return self._last.commit.head.count
+
+    async def _append(self, events: list[ev.Event], *, claim: Claim | object | None = KEEP) -> None:
+        made = commit(self._last, events, by="harness-bench", now=now(), claim=claim)  # type: ignore[arg-type]
+        self._last = Stored(await self._bus.append(self._key, made, self._last.seq), made)
+        self._contexts.fold(self._last)
+
+    async def _snapshot(self, every: int) -> None:
+        """The rule of `Owner._snapshot`."""
+        if self._contexts.count - self._contexts.snapshot_count >= every:
+            await self._bus.kv_put("snap", subjects.snapshot_key(self._key), self._contexts.snapshot())
+            self._contexts.snapshot_count = self._contexts.count
+
+    def _answer(self, text: str, *calls: dict[str, object], stop: str = "end_turn") -> Answer:
+        self._characters += len(text) + 200
+        usage = ev.ModelUsage(input_tokens=self._characters // 4, output_tokens=len(text) // 4)
+        return Answer([{"type": "text", "text": text}, *calls], stop, usage)
+
+    async def _ask(self, events: list[ev.Event], *, claim: Claim | object = KEEP) -> str:
+        """Append with the start of a model request, whose id is returned; summarise first when the context is full."""
+        await self._snapshot(self._settings.snapshot_every * 5)
+        if self._characters // 4 > self._settings.context_tokens:
+            await self._append(events, claim=claim)
+            await self.compact()
+            events, claim = [], KEEP
+        span = ev.ModelRequestStart(id=new_id("sevt"))
+        await self._append([*events, span], claim=claim)
+        return span.id
+
+    async def compact(self) -> None:
+        """A summary takes the place of the history."""
+        span = ev.ModelRequestStart(id=new_id("sevt"), purpose="compaction")
+        await self._append([span])
+        usage = ev.ModelUsage(input_tokens=self._characters // 4, output_tokens=500)
+        end = ev.ModelRequestEnd(
+            id=new_id("sevt"), model_request_start_id=span.id, model_usage=usage, stop="compaction"
+        )
+        self._characters = len(SAID) * 10
+        await self._append([end, ev.AgentContextCompacted(id=new_id("sevt"), summary=SAID * 10)])
+
+    async def turn(self, *, steps: int = TURN, compacted: bool = False) -> None:
+        """A message of the user, `steps` tool calls, an answer, rest; `compacted`: the summary comes first."""
+        claim = Claim(id=new_id("clm"), by="harness-bench", trigger=1)
+        said = ClientInput(
+            id=new_id("inp"), events=[ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": SAID}])]
+        )
+        events = take(self._last.commit.head, self._config, [Waiting(1, b"", said)]).events
+        if compacted:
+            await self._append(events, claim=claim)
+            await self.compact()
+            events = []
+        request = await self._ask(events, claim=claim)
+        for _ in range(steps):
+            request = await self._step(request)
+        await self._append(self._events(self._answer(SAID), request))
+        stop = ev.StopReason("end_turn")
+        await self._append(rest.idle(self._last.commit.head, self._config, stop, now=now()), claim=None)
+        await self._snapshot(self._settings.snapshot_every)
+
+    def _events(self, answer: Answer, request: str) -> list[ev.Event]:
+        return to_events(answer, agent=self._config.agent, request=request, ids={})
+
+    async def _step(self, request: str) -> str:
+        call = {"type": "tool_use", "id": new_id("toolu"), "name": "bash", "input": {"command": COMMAND}}
+        await self._append(self._events(self._answer(SAID, call, stop="tool_use"), request))
+        if self._last.commit.head.sandbox is None:
+            await self._append([ev.SandboxBound(id=new_id("sevt"), generation=new_id("sbx"), worker=new_id("wrk"))])
+        open_call = self._last.commit.head.calls[0]
+        result = CallResult(
+            id=open_call.id, generation=open_call.generation, content=[{"type": "text", "text": PRINTED}]
+        )
+        self._characters += len(PRINTED)
+        return await self._ask(take(self._last.commit.head, self._config, [Waiting(1, b"", result)]).events)
+
+    async def grow(self, events: int, *, context: int) -> None:
+        """Append turns until the log has about `events`, the last `context` of them since a summary."""
+        while self.count < events - context:
+            await self.turn()
+        compacted = self.count > context
+        while self.count < events:
+            await self.turn(compacted=compacted)
+            compacted = False

@@ -1,0 +1,80 @@
+"""One tool step: from the end of a model answer to the next model request, with `echo` in the sandbox in between."""
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.result import Row, at_most, spread
+from benchmarks.rig import Bench, Rig, message, ms, rested, run, session_key
+from services.bus.ids import Key, new_id, new_session_id
+from services.cli.scripted.journal import Record
+from services.sandbox.drivers import Box, make_driver
+from services.sandbox.settings import SandboxSettings
+from tests.support.model import bash, say
+
+TITLE = "one tool step: model answer ends to next model request (ms)"
+
+STEPS = 60
+"""Steps of one session: its history stays that of a short task."""
+
+
+@contextlib.asynccontextmanager
+async def sandbox(folder: Path) -> AsyncGenerator[Box]:
+    """A sandbox as the service makes it, without the service around it."""
+    driver = make_driver(SandboxSettings(data_dir=str(folder)))
+    worker = new_id("wrk")
+    await driver.open(worker)
+    driver.keep_until(time.monotonic() + 600)
+    try:
+        yield await driver.create(Key("bench", new_session_id()), new_id("sbx"))
+    finally:
+        await driver.close()
+
+
+async def calls(folder: Path, count: int) -> list[float]:
+    """The floor: seconds of one `echo` over the stream of a sandbox."""
+    found: list[float] = []
+    async with sandbox(folder) as box:
+        for number in range(count + 20):
+            begin = time.perf_counter()
+            outcome = await box.run(f"call-{number}", "bash", {"command": "echo hello"})
+            found.append(time.perf_counter() - begin)
+            assert not outcome.is_error, outcome
+    return found[20:]
+
+
+def between(records: list[Record]) -> list[float]:
+    """Seconds from each answer to the request after it."""
+    return [after.received - before.last_byte for before, after in pairwise(records)]
+
+
+async def _measure(rig: Rig) -> list[Row]:
+    scenario = await rig.scenario(*[bash("echo hello")] * STEPS, say("Done."))
+    first: list[float] = []
+    steps: list[float] = []
+    async with rig.client() as client, rig.bus() as bus:
+        sessions = await rig.sessions(client, rig.options.count(15, 2))
+        for session in sessions:
+            mark = new_id("m").replace("_", "-")
+            await bus.put_input(session_key(session), message(scenario, mark))
+            await rested(bus, session_key(session), 0)
+            gaps = between(await rig.records(mark, count=STEPS + 1, ended=STEPS + 1))
+            first.append(gaps[0])
+            steps += gaps[1:]
+        await rig.forget(client, sessions)
+    floor = spread(ms(await calls(rig.options.folder / new_id("box"), rig.options.count(300, 50))))
+    found = spread(ms(steps))
+    name = "one call over the stream"
+    aims = [at_most("p50 at most 5", found.p50, 5), at_most("p99 at most 15", found.p99, 15)]
+    return [
+        Row(name="step", unit="ms", found=found, floor=floor, floor_name=name, aims=aims),
+        Row(name="first step, which makes the sandbox", unit="ms", found=spread(ms(first)), floor=floor,
+            floor_name=name),
+    ]  # fmt: skip
+
+
+def figure(bench: Bench) -> list[Row]:
+    with bench.rig() as rig:
+        return run(lambda: _measure(rig))

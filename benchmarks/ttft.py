@@ -1,0 +1,156 @@
+"""Time to first token: from sending a message to the first delta at a client of the SDK, without the model's own time.
+
+Two ways to have many sessions at once: `burst`, all send in the same instant, which queues everything behind the cores
+of the machine; and `paced`, each sends every few seconds on its own, as people do.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from anthropic import AsyncAnthropic
+
+from benchmarks.result import Aim, Row, at_most, spread
+from benchmarks.rig import MODEL, Bench, Rig, ms, run, said
+from services.bus.ids import new_id
+from services.harness.toolset import offered
+from tests.support.model import Json, say
+
+TITLE = "time to first token (ms)"
+
+PERIOD = 2.0
+"""Seconds between two messages of one session when they are paced."""
+
+ANSWER = "This is an answer of about twenty words, long enough to be a stream of deltas and short enough to be cheap."
+
+
+class Visitor:
+    """A client with one session and its open stream."""
+
+    def __init__(self, client: AsyncAnthropic, session: str, mark: str) -> None:
+        self._client = client
+        self.session = session
+        self.mark = mark
+        self._stream: Any = None
+
+    async def open(self) -> None:
+        self._stream = await self._client.beta.sessions.events.stream(self.session, event_deltas=["agent.message"])
+
+    async def close(self) -> None:
+        await self._stream.close()
+
+    async def turn(self, scenario: str) -> float:
+        """Send, and return the seconds to the first delta; returns when the session rests."""
+        events: Any = [said(scenario, self.mark)]
+        begin = time.perf_counter()
+        sending = asyncio.create_task(self._client.beta.sessions.events.send(self.session, events=events))
+        first = 0.0
+        async for event in self._stream:
+            if event.type == "event_delta" and not first:
+                first = time.perf_counter() - begin
+            elif event.type == "session.status_idle":
+                break
+        await sending
+        return first
+
+
+async def direct(client: AsyncAnthropic, scenario: str, mark: str) -> float:
+    """The floor: the SDK asks the model itself. Seconds to the first delta."""
+    content: Json = said(scenario, mark)
+    body: Any = {
+        "model": MODEL,
+        "max_tokens": 16_384,
+        "messages": [{"role": "user", "content": content["content"]}],
+        "tools": offered({"tools": [{"type": "agent_toolset_20260401"}]}),
+    }
+    begin = time.perf_counter()
+    stream = await client.messages.create(**body, stream=True)
+    first = 0.0
+    async for event in stream:
+        if event.type == "content_block_delta" and not first:
+            first = time.perf_counter() - begin
+    return first
+
+
+async def _model_time(rig: Rig, marks: list[str]) -> dict[str, list[float]]:
+    """Seconds the model took for each request, by mark: from the whole request to its first byte."""
+    found: dict[str, list[float]] = {mark: [] for mark in marks}
+    for record in await rig.records(""):
+        for mark in record.marks:
+            if mark in found:
+                found[mark].append(record.first_byte - record.received)
+    return found
+
+
+async def _rounds(
+    rig: Rig, marks: list[str], rounds: int, once: Callable[[int], Awaitable[float]], *, paced: bool
+) -> list[float]:
+    """`rounds` turns of each, all at once or each in its own time; the model's own time is subtracted."""
+    taken: dict[str, list[float]] = {mark: [] for mark in marks}
+    before = {mark: len(times) for mark, times in (await _model_time(rig, marks)).items()}
+
+    async def one(index: int) -> None:
+        taken[marks[index]].append(await once(index))
+
+    async def own_time(index: int) -> None:
+        await asyncio.sleep(random.uniform(0, PERIOD))
+        for _ in range(rounds):
+            due = time.perf_counter() + random.uniform(0.5, 1.5) * PERIOD
+            await one(index)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    if paced:
+        await asyncio.gather(*(own_time(i) for i in range(len(marks))))
+    else:
+        for _ in range(rounds):
+            await asyncio.gather(*(one(i) for i in range(len(marks))))
+    spent = await _model_time(rig, marks)
+    return [
+        seconds - model
+        for mark in marks
+        for seconds, model in zip(taken[mark], spent[mark][before[mark] :], strict=True)
+    ]
+
+
+async def _measure(rig: Rig) -> list[Row]:
+    scenario = await rig.scenario(say(ANSWER))
+    rows: list[Row] = []
+    plan = [(1, 200, 15, False), (10, 30, 3, False), (50, 12, 2, False), (50, 10, 1, True)]
+    async with rig.client() as client, rig.direct() as model:
+        for count, full, quick, paced in plan:
+            rounds = rig.options.count(full, quick)
+            marks = [new_id("m").replace("_", "-") for _ in range(count)]
+            visitors = [
+                Visitor(client, session, mark)
+                for session, mark in zip(await rig.sessions(client, count), marks, strict=True)
+            ]
+            for visitor in visitors:
+                await visitor.open()
+            await asyncio.gather(*(v.turn(scenario) for v in visitors))  # warm: connections, caches
+            found = await _rounds(rig, marks, rounds, lambda i, v=visitors: v[i].turn(scenario), paced=paced)
+            for visitor in visitors:
+                await visitor.close()
+            other = [new_id("d").replace("_", "-") for _ in range(count)]
+            await asyncio.gather(*(direct(model, scenario, mark) for mark in other))
+            floor = await _rounds(rig, other, rounds, lambda i, o=other: direct(model, scenario, o[i]), paced=paced)
+            rows.append(_row(count, paced, ms(found), ms(floor)))
+    return rows
+
+
+def _row(count: int, paced: bool, found: list[float], floor: list[float]) -> Row:
+    measured, beside = spread(found), spread(floor)
+    aims: list[Aim] = []
+    if count == 1:
+        aims = [at_most("p50 at most 5 over the floor", measured.p50 - beside.p50, 5)]
+    elif count == 50:
+        aims = [at_most("p95 at most 60", measured.p95, 60)]
+    way = "paced" if paced else "burst"
+    name = "1 session" if count == 1 else f"{count} sessions, {way}"
+    return Row(name=name, unit="ms", found=measured, floor=beside, floor_name="the SDK at the model", aims=aims)
+
+
+def figure(bench: Bench) -> list[Row]:
+    with bench.rig() as rig:
+        return run(lambda: _measure(rig))
