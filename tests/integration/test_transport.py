@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from services.session import keys
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import EdgeProcess, replica, session_service
 from tests.support.eventually import eventually
 
 LIMIT = 32 * 1024 * 1024
@@ -348,3 +348,37 @@ def test_it_stops_at_once_when_asked(tmp_path: Path) -> None:
         assert edge.stop() == 0
         assert time.monotonic() - begin < 3.0
         assert '"level": "error"' not in edge.log.read_text()
+
+
+def test_what_is_in_hand_is_finished_before_it_stops(tmp_path: Path) -> None:
+    with session_service(tmp_path) as edge:
+        host, port = edge.base_url.removeprefix("http://").split(":")
+        body = json.dumps({"model": "m", "name": "late"}).encode()
+        head = f"POST /v1/agents HTTP/1.1\r\nhost: x\r\nx-api-key: {edge.key}\r\ncontent-length: {len(body)}\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(head.encode() + body[:5])
+            edge.signal()
+            edge.until_logged('"stopping"')
+            connection.sendall(body[5:])
+            assert b" 200 " in connection.recv(65536)[:20]
+        assert edge.wait() == 0
+
+
+async def test_replicas_agree_at_once_on_objects_and_soon_on_lists(edge: EdgeProcess, tmp_path: Path) -> None:
+    with replica(edge, tmp_path) as second:
+        async with edge.async_client() as one, second.async_client() as two:
+            made = await one.beta.agents.create(model="m", name="one")
+            assert await two.beta.agents.retrieve(made.id) == made
+            changed = await two.beta.agents.update(made.id, name="two", version=1)
+            assert await one.beta.agents.retrieve(made.id) == changed
+
+            async def listed() -> bool:
+                return made.id in [agent.id async for agent in two.beta.agents.list(limit=100)]
+
+            await eventually(listed, within=5.0, what="the agent in the list of the other replica")
+            environment = await two.beta.environments.create(name="of both replicas")
+            with pytest.raises(anthropic.ConflictError):
+                await one.beta.environments.create(name="of both replicas")
+            await one.beta.environments.delete(environment.id)
+            with pytest.raises(anthropic.NotFoundError):
+                await two.beta.environments.retrieve(environment.id)

@@ -25,10 +25,10 @@ STOP_WITHIN = 15.0
 class EdgeProcess:
     """One session service with its nats-server. Both are stopped by their process ids."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        self.monitor = f"127.0.0.1:{free_port()}"
-        self.nats = NatsServer(folder / "nats", config=f'http: "{self.monitor}"')
-        self.key = new_key()
+    def __init__(self, folder: Path, environ: Mapping[str, str], other: "EdgeProcess | None" = None) -> None:
+        self.monitor = other.monitor if other else f"127.0.0.1:{free_port()}"
+        self.nats = other.nats if other else NatsServer(folder / "nats", config=f'http: "{self.monitor}"')
+        self.key = other.key if other else new_key()
         self.log = folder / "session.log"
         self._folder = folder
         self._environ = environ
@@ -83,16 +83,31 @@ class EdgeProcess:
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
+        self.signal()
+        return self.wait()
+
+    def signal(self) -> None:
+        """SIGTERM."""
         assert self._process
         self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait for the end; returns the exit code."""
+        assert self._process
         return self._process.wait(STOP_WITHIN)
 
+    def until_logged(self, text: str) -> None:
+        """Wait until the log holds `text`. Raises AssertionError."""
+        deadline = time.monotonic() + STOP_WITHIN
+        while text not in self.log.read_text():
+            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
+            time.sleep(0.02)
+
     def close(self) -> None:
-        """Everything ends."""
+        """End the service and all that speaks to it."""
         for client in (*self._clients, self._plain):
             client.close()
         self.kill()
-        self.nats.kill()
 
     def kill(self) -> None:
         """kill -9 of the service alone."""
@@ -141,3 +156,15 @@ def session_service(folder: Path, environ: Mapping[str, str] | None = None) -> G
         yield edge
     finally:
         edge.close()
+        edge.nats.kill()
+
+
+@contextlib.contextmanager
+def replica(edge: EdgeProcess, folder: Path) -> Generator[EdgeProcess]:
+    """A second session service on the same bus."""
+    second = EdgeProcess(folder, {}, edge)
+    try:
+        second.start()
+        yield second
+    finally:
+        second.close()
