@@ -101,3 +101,5 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""
     start: bool = False
     thread: str = ""
+    at: int = -1
+    """Characters of the block in front of this piece, so that a reader notices a lost one; -1: not told."""
