@@ -39,7 +39,7 @@ async def _once(ledger: Ledger) -> None:
         for key, stored in batch:
             ledger.queued.settle(key, stored.commit.head)
         if not batch:
-            model.caught_up = True
+            model.caught_up.set()
             model.belongs_to(await ledger.bus.incarnation(cell))
         if model.builds != builds:
             return

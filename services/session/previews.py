@@ -37,6 +37,8 @@ class Previews:
         self._threads: dict[str, _Thread] = {}
         self._open: dict[str, str] = {}
         """Thread of each preview that has begun, by event id."""
+        self._shown: dict[str, int] = {}
+        """Characters of it that were shown."""
         self._ended: deque[str] = deque(maxlen=REMEMBERED)
 
     def begin(self) -> None:
@@ -61,10 +63,19 @@ class Previews:
 
     def _shows(self, delta: Delta, request: str) -> bool:
         if not delta.start:
-            return delta.event in self._open and delta.kind == "agent.message"
+            return delta.event in self._open and delta.kind == "agent.message" and self._continues(delta)
         if _made(delta.event) < _made(request):
             return False
         self._open[delta.event] = delta.thread
+        self._shown[delta.event] = 0
+        return True
+
+    def _continues(self, delta: Delta) -> bool:
+        """Whether nothing is missing in front of the piece; otherwise the preview ends here."""
+        if delta.at not in (-1, self._shown[delta.event]):
+            self._close(delta.event)
+            return False
+        self._shown[delta.event] += len(delta.text)
         return True
 
     def follow(self, event: ev.Event) -> list[Delta]:
@@ -101,6 +112,7 @@ class Previews:
 
     def _close(self, event_id: str) -> None:
         self._open.pop(event_id, None)
+        self._shown.pop(event_id, None)
         self._ended.append(event_id)
 
 

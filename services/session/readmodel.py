@@ -8,6 +8,7 @@ Every statement goes through an index and takes microseconds, so they run on the
 more.
 """
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,9 @@ SCHEMA_VERSION: Final = 1
 
 REMEMBERED: Final = 100_000
 """Rows whose numbers are kept in memory."""
+
+PATIENCE: Final = 2.0
+"""Seconds that a list waits for the tables to be filled."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -78,8 +82,8 @@ class ReadModel:
         """Deleted sessions whose tombstone the follower has not reached, with its sequence."""
         self.position = 0
         """Every commit of the log up to this stream sequence is in the tables."""
-        self.caught_up = False
-        """Whether everything that was stored when this process started is in the tables."""
+        self.caught_up = asyncio.Event()
+        """Set when everything that was stored when this process started is in the tables."""
         self.builds = 0
         """Counts the times the tables were made anew: whoever fills them starts again then."""
         try:
@@ -116,7 +120,8 @@ class ReadModel:
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         self._rows.clear()
         self._gone.clear()
-        self.position, self.caught_up = 0, False
+        self.position = 0
+        self.caught_up.clear()
         return self._open()
 
     def rebuild(self) -> None:
@@ -250,9 +255,17 @@ class ReadModel:
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
+    async def ready(self) -> None:
+        """Wait until lists are whole. Raises Unavailable when that takes long: a large log is read from its start."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.caught_up.wait()
+        except TimeoutError:
+            raise Unavailable("the list is being rebuilt") from None
+
     def find(self, where: Iterable[tuple[str, Sequence[Any]]], *, ascending: bool, limit: int) -> list[Row]:
         """Listed sessions that meet all conditions (SQL over the columns, with its values), ordered by time and id."""
-        if not self.caught_up:
+        if not self.caught_up.is_set():
             raise Unavailable("the list is being rebuilt")
         conditions = [("half = 0", ()), *where]
         direction = "ASC" if ascending else "DESC"

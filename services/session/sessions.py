@@ -65,6 +65,7 @@ def routes(ledger: Ledger) -> list[Route]:
 
     async def list_sessions(call: Call) -> Any:
         """List sessions by time of creation, newest first unless `order` says otherwise; pages lead both ways."""
+        await ledger.model.ready()
         return _page(ledger, call.tenant, call.query)
 
     async def update(call: Call) -> Any:

@@ -577,11 +577,8 @@ async def _sweep(bus: NatsBus, *, ahead: float = 5 * 60) -> int:
     ledger = Ledger(context, ReadModel(None))
     following = asyncio.create_task(follow(ledger))
 
-    async def caught_up() -> bool:
-        return ledger.model.caught_up
-
     try:
-        await eventually(caught_up)
+        await asyncio.wait_for(ledger.model.caught_up.wait(), 20)
         return await sweep_once(ledger, now=times.now() + int(ahead * 1_000_000))
     finally:
         following.cancel()

@@ -119,6 +119,15 @@ def test_a_preview_with_a_hole_is_not_continued() -> None:
     assert previews.take([piece(a, "x"), start(a), start(b)]) == [start(b)]
 
 
+def test_a_lost_piece_ends_the_preview() -> None:
+    request, a, b = made(3)
+    previews = Previews(BOTH)
+    previews.follow(begins(request))
+    first, second, third = (Delta(a, "agent.message", 0, text, at=at) for text, at in (("ab", 0), ("cd", 2), ("e", 4)))
+    assert previews.take([start(a), first, third, second]) == [start(a), first]
+    assert previews.take([start(b), piece(b, "x")]) == [start(b), piece(b, "x")]
+
+
 def test_deltas_of_a_response_that_nobody_follows_are_not_kept_for_ever() -> None:
     _, a, two, b = made(4)
     previews = Previews(BOTH)

@@ -35,7 +35,7 @@ def followed(before: Stored, seq: int, *events: ev.Event) -> Stored:
 
 def model(path: Path | None = None) -> ReadModel:
     made = ReadModel(path)
-    made.caught_up = True
+    made.caught_up.set()
     return made
 
 
@@ -131,7 +131,7 @@ def test_it_is_kept_over_a_restart(tmp_path: Path) -> None:
     assert again.position == 5
     assert ids(again) == [one[0].session]
     again.belongs_to("others")
-    assert (again.position, again.caught_up) == (0, False)
+    assert (again.position, again.caught_up.is_set()) == (0, False)
     again.close()
 
 
