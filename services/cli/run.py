@@ -17,7 +17,7 @@ def run(
     Text appears as it is generated, with tool calls, results and usage. When the agent asks for permission or for the
     result of a tool of yours, answer at the prompt. Ctrl-C interrupts the agent; a second one leaves it running.
 
-    Examples:
+    For example:
 
         holdfast run "Write a haiku about durable logs into haiku.txt"
 

@@ -14,7 +14,7 @@ def sessions(
 ) -> int:
     """List sessions, the newest first.
 
-    Examples:
+    For example:
 
         holdfast sessions
 

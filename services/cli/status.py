@@ -4,9 +4,11 @@ from pathlib import Path
 
 
 def status(*, data: Path | None = None) -> int:
-    """Show each process of the stack with its health and memory, the versions, and the size of each stream.
+    """Show how the stack is: each process with its health and memory, the versions, and the size of each stream.
 
-    Examples:
+    A process that is not ready says which of its checks fails; its log tells why.
+
+    For example:
 
         holdfast status
 

@@ -17,7 +17,7 @@ def tail(
 
     A lost connection is made again where it was lost: no event is missed and none is shown twice. Ctrl-C ends it.
 
-    Examples:
+    For example:
 
         holdfast tail sesn_a0_01k4...
 

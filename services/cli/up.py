@@ -20,7 +20,7 @@ def up(
     Prints the base URL and the API key. The model is reached with ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL. A process
     that dies is started again; started again on the same data, every session continues.
 
-    Examples:
+    For example:
 
         holdfast up
 

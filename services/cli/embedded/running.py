@@ -1,14 +1,16 @@
 """The embedded stack from start to stop: what `holdfast up` does."""
 
 import asyncio
+import re
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 
+from services.bus.errors import BusError
 from services.bus.ids import FIRST_CELL
 from services.bus.nats_link import Link
 from services.bus.provision import provision
@@ -20,6 +22,11 @@ from services.cli.embedded.stack import PROVISIONED, Stack, data_folder
 from services.cli.supervisor import NotReady, Supervisor
 from services.process import logs
 
+_INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
+
+EXPECTED: Final = (Busy, Missing, NotReady, Unexpected, BusError, PermissionError)
+"""Why a start may fail though nothing is wrong with us: said in a line or two, without a traceback."""
+
 START_TIMEOUT: Final = 60.0
 """Seconds until everything must be ready; a slow disk or a busy machine is no reason to give up early."""
 
@@ -30,11 +37,22 @@ def say(line: str) -> None:
 
 def run(data: Path | None, port: int, harnesses: int, sync: str) -> int:
     """Run the stack until it is stopped, and return the exit code."""
+    if sync != "always" and not _INTERVAL.fullmatch(sync):
+        print(f'holdfast up: --sync must be "always" or an interval such as 1s or 2m, not {sync!r}', file=sys.stderr)
+        return 1
     try:
         return uvloop.run(_run(data_folder(data), port, harnesses, sync))
-    except (Busy, Missing, NotReady, Unexpected, PermissionError) as exc:
-        print(f"holdfast up: {exc}", file=sys.stderr)
-        return 1
+    except EXPECTED as exc:
+        cause: BaseException = exc
+    except BaseExceptionGroup as group:
+        known = group.subgroup(EXPECTED)
+        if known is None:
+            raise
+        cause = known
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
+    print(f"holdfast up: {cause}", file=sys.stderr)
+    return 1
 
 
 async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
