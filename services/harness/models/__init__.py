@@ -59,7 +59,14 @@ class ModelFailure(Exception):
     """The request failed. `kind` is an error type of `session.error`; the text may be shown to the user."""
 
     def __init__(
-        self, kind: str, message: str, *, retryable: bool, retry_after: float = 0.0, too_long: bool = False
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool,
+        retry_after: float = 0.0,
+        too_long: bool = False,
+        refused: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -68,6 +75,8 @@ class ModelFailure(Exception):
         """Seconds the endpoint asked to wait; 0: it did not say."""
         self.too_long = too_long
         """The context does not fit: compacting may help."""
+        self.refused = refused
+        """The endpoint does not take the request as it is: leaving something out may help."""
 
 
 class Model(Protocol):

@@ -1,0 +1,181 @@
+"""The stream of one answer of the Messages API: bytes in, pieces out. Pure.
+
+Reads what it knows and passes over what it does not: new event, block and delta types must not stop an answer. A value
+of the wrong type raises ValueError: the answer cannot be used.
+"""
+
+from typing import Any, cast
+
+import msgspec
+
+from services.bus.events import Block, ModelUsage
+from services.harness.models import Answer, Begun, Piece, Text, Used
+
+Json = dict[str, Any]
+
+MAX_EVENT = 32 * 1024 * 1024
+"""Bytes of one event of the stream, at most."""
+
+_decoder = msgspec.json.Decoder(Json)
+
+
+class StreamError(Exception):
+    """The endpoint sent an error event in the middle of its answer."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Events:
+    """Server-sent events out of chunks of bytes (WHATWG HTML, section 9.2.6), as the JSON of their data."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> list[Json]:
+        """The events that are complete now. Raises ValueError for data that is no JSON object, or too large."""
+        self._rest += chunk.replace(b"\r", b"") if b"\r" in chunk else chunk
+        *whole, self._rest = self._rest.split(b"\n\n")
+        if len(self._rest) > MAX_EVENT:
+            raise ValueError("an event is too large")
+        found: list[Json] = []
+        for frame in whole:
+            data = b"\n".join(line[5:].strip() for line in frame.split(b"\n") if line.startswith(b"data:"))
+            if data:
+                try:
+                    found.append(_decoder.decode(data))
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+                    raise ValueError(f"an event is no JSON object ({exc})") from None
+        return found
+
+
+class Reader:
+    """Folds the events of one answer."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, Block] = {}
+        self._json: dict[int, list[str]] = {}
+        self._open: set[int] = set()
+        self._usage: dict[str, int] = {}
+        self._stop = ""
+        self._details: Json | None = None
+        self.ended = False
+        """The answer is whole."""
+
+    def read(self, event: Json) -> list[Piece]:
+        """The pieces that the event adds. Raises ValueError, and StreamError for an error event."""
+        match event.get("type"):
+            case "message_start":
+                self._count(_object(_object(event, "message"), "usage"))
+                return [Used(msgspec.convert(self._usage, ModelUsage))]
+            case "content_block_start":
+                return self._begin(_index(event), _object(event, "content_block"))
+            case "content_block_delta":
+                return self._delta(_index(event), _object(event, "delta"))
+            case "content_block_stop":
+                self._open.discard(_index(event))
+            case "message_delta":
+                self._finish(_object(event, "delta"))
+                self._count(_object(event, "usage"))
+            case "message_stop":
+                self.ended = True
+            case "error":
+                error = _object(event, "error")
+                raise StreamError(str(error.get("type", "")), str(error.get("message", "an error"))[:500])
+            case _:
+                pass
+        return []
+
+    def _begin(self, index: int, block: Block) -> list[Piece]:
+        self._blocks[index] = block
+        self._open.add(index)
+        out: list[Piece] = [Begun(index, str(block.get("type")))]
+        if block.get("type") == "text":
+            block["text"] = _text(block, "text")
+            if block["text"]:
+                out.append(Text(index, block["text"]))
+        return out
+
+    def _delta(self, index: int, delta: Json) -> list[Piece]:
+        block = self._blocks.get(index)
+        if block is None:
+            return []
+        match delta.get("type"):
+            case "text_delta":
+                text = _text(delta, "text")
+                block["text"] = _text(block, "text") + text
+                return [Text(index, text)]
+            case "input_json_delta":
+                self._json.setdefault(index, []).append(_text(delta, "partial_json"))
+            case "thinking_delta":
+                block["thinking"] = _text(block, "thinking") + _text(delta, "thinking")
+            case "signature_delta":
+                block["signature"] = _text(block, "signature") + _text(delta, "signature")
+            case _:
+                pass
+        return []
+
+    def _finish(self, delta: Json) -> None:
+        self._stop = _text(delta, "stop_reason") or self._stop
+        self._details = _object(delta, "stop_details") or self._details
+
+    def _count(self, usage: Json) -> None:
+        for name in (
+            "input_tokens",
+            "output_tokens",
+            "cache_creation_input_tokens",
+            "cache_read_input_tokens",
+        ):
+            value = usage.get(name)
+            if isinstance(value, int) and 0 <= value < 1 << 53:
+                self._usage[name] = value
+
+    def answer(self) -> Answer:
+        """The whole answer. Raises ValueError when the stream ended before it did."""
+        if not self.ended:
+            raise ValueError("the stream ended before the answer did")
+        for index, block in self._blocks.items():
+            if block.get("type") == "tool_use":
+                block["input"] = self._input(index, block)
+        blocks = [self._blocks[i] for i in sorted(self._blocks)]
+        usage = msgspec.convert(self._usage, ModelUsage)
+        return Answer(blocks, self._stop or "end_turn", usage, self._details)
+
+    def _input(self, index: int, block: Block) -> Json | None:
+        """The input of a tool call; None when it is cut off or no object."""
+        if index in self._open:
+            return None
+        text = "".join(self._json.get(index, ()))
+        if not text.strip():
+            given: Any = block.get("input")
+            return given if isinstance(given, dict) else None  # pyright: ignore[reportUnknownVariableType]
+        try:
+            return _decoder.decode(text.encode())
+        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+            return None
+
+
+def _text(value: Json, name: str) -> str:
+    text = value.get(name)
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise ValueError(f"{name} is no text")  # noqa: TRY004  the answer is wrong, not the caller
+    return text
+
+
+def _object(value: Json, name: str) -> Json:
+    found = value.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is no object")  # noqa: TRY004  the answer is wrong, not the caller
+    return cast("Json", found)
+
+
+def _index(event: Json) -> int:
+    index = event.get("index")
+    if not isinstance(index, int):
+        raise ValueError("index is no number")  # noqa: TRY004  the answer is wrong, not the caller
+    return index
