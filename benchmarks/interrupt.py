@@ -60,7 +60,7 @@ async def _interrupts(rig: Rig, client: AsyncAnthropic, bus: NatsBus) -> Row:
     aims = [at_most("p95 at most 100", found.p95, 100)]
     return Row(
         name="interrupt answered to model connection closed", unit="ms", found=found, floor=floor,
-        floor_name="one publish", aims=aims, note=f"from sending the interrupt: p50 {whole.p50:.1f}, p95 {whole.p95:.1f}",
+        floor_name="one publish", aims=aims, note=f"from sending it: p50 {whole.p50:.1f}, p95 {whole.p95:.1f}",
     )  # fmt: skip
 
 
