@@ -1,10 +1,11 @@
 """Bodies and queries that nobody would write, made from the OpenAPI document the edge serves.
 
 Whatever comes: an answer below 500, refusals in the envelope, no traceback, and nothing stored by what was refused.
-HOLDFAST_FUZZ is the number of requests for each operation with a body; unset, few enough for about a minute in all.
+HOLDFAST_FUZZ is the number of bodies for each operation that takes one; unset, few enough for about a minute in all.
 """
 
 import os
+import random
 from collections.abc import Callable, Generator
 from typing import Any, Final
 from uuid import uuid4
@@ -22,6 +23,9 @@ from tests.support.stack import stack
 
 REQUESTS: Final = int(os.environ.get("HOLDFAST_FUZZ", "0"))
 LONG: Final = REQUESTS > 0
+
+MUTATIONS: Final = 4
+"""Further bodies made from each one that was generated: far cheaper, and closer to what is almost right."""
 
 BODILESS: Final = 500
 """Most requests for an operation without a body, however long the run."""
@@ -62,10 +66,10 @@ class Target:
             found["credential_id"] = self.create(f"/v1/vaults/{found['vault_id']}/credentials", auth=auth)
         return {name: value for name, value in found.items() if f"{{{name}}}" in path}
 
-    def send(self, case: Case) -> None:
+    def send(self, case: Case, **changes: Any) -> None:
         """Send the case, and check what must hold for any answer."""
         before = self.written() if self.written else {}
-        request = case.as_transport_kwargs(base_url=self.base_url)
+        request = {**case.as_transport_kwargs(base_url=self.base_url), **changes}
         answer = self.http.request(**{**request, "stream": True, "timeout": 30})
         try:
             if answer.headers.get("content-type", "").startswith("text/event-stream"):
@@ -107,13 +111,14 @@ def _fuzz_operation(target: Target, operation: Any) -> int:
     strategies = [operation.as_strategy(generation_mode=mode) for mode in modes]
     # What archives or deletes is tried on something real only once in a while: each time that is the end of it.
     ends = operation.method.upper() == "DELETE" or operation.path.endswith("/archive")
+    chance = random.Random(0 if not LONG else None)
     real: dict[str, str] = {}
     parts: dict[str, str] = {}
     count = 0
-    most = REQUESTS or 25
+    most = (REQUESTS or 100) // (1 + MUTATIONS) if operation.body else min(REQUESTS or 20, BODILESS)
 
     @settings(
-        max_examples=most if operation.body else min(most, BODILESS),
+        max_examples=most,
         deadline=None,
         database=None,
         derandomize=not LONG,
@@ -133,9 +138,37 @@ def _fuzz_operation(target: Target, operation: Any) -> int:
             case.body = _with_parts(case.body, parts)
         count += 1
         target.send(case)
+        if operation.body and isinstance(case.body, dict | list):
+            for _ in range(MUTATIONS):
+                count += 1
+                target.send(case, json=mutated(case.body, chance))
 
     one()
     return count
+
+
+ODD: Final[tuple[Any, ...]] = (
+    *(None, True, False, 0, -1, 1 << 64, 0.5, "", " ", "a", "\u202e", "x" * 300, "../..", "null", "\x00", "{}"),
+    *([], {}, [[]], [None], {"": None}, {"type": None}, {"type": "cloud"}, [{"type": "text", "text": ""}]),
+)
+
+
+def mutated(value: Any, chance: random.Random) -> Any:
+    """`value` with one place in it changed: something odd put there, left out, added or repeated."""
+    if chance.random() < 0.3 or not isinstance(value, dict | list) or not value:
+        return chance.choice(ODD)
+    if isinstance(value, list):
+        at = chance.randrange(len(value))
+        changed = [mutated(value[at], chance)] * chance.choice((0, 1, 1, 1, 2, 300))
+        return [*value[:at], *changed, *value[at + 1 :]]
+    name = chance.choice(list(value))
+    match chance.randrange(6):
+        case 0:
+            return {key: inner for key, inner in value.items() if key != name}
+        case 1:
+            return {**value, chance.choice(("type", "id", "extra", "", "$ref", "x" * 100)): chance.choice(ODD)}
+        case _:
+            return {**value, name: mutated(value[name], chance)}
 
 
 def _with_parts(body: dict[str, Any], parts: dict[str, str]) -> dict[str, Any]:
