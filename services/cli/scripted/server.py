@@ -131,11 +131,12 @@ class Server:
         step = self._script.step(messages, place)
         record.marks = marks(messages)
         fault = None
-        if place and not self._script.asks_summary(messages):
-            record.scenario, record.step = place.name, place.step
+        if place:
             limit = self._script.scenarios[place.name].context_tokens
             if limit and len(raw) // CHARACTERS > limit:
                 raise Refused(f"prompt is too long: {len(raw) // CHARACTERS} tokens > {limit} maximum")
+        if place and not self._script.asks_summary(messages):
+            record.scenario, record.step = place.name, place.step
             fault = self._fault(step, place, messages, record)
         seed = hashlib.blake2b(raw, digest_size=12).hexdigest()
         usage = {"input_tokens": len(raw) // CHARACTERS} if self._bench else self._cache.count(body, len(raw))
