@@ -30,11 +30,16 @@ CONNECT_WITHIN = 30.0
 ATTEMPT = 2.0
 """Seconds one request waits for its answer before the whole is tried again or given up."""
 
+_RECONNECT_PAUSE = 0.5
+
 PENDING = 64 * 1024 * 1024
 """Bytes that may wait to be written while the server is away."""
 
 MOVED = (10071, 10164)
 """Codes of a refused expected sequence; the second when another message of the subject is in flight (R > 1)."""
+
+FAILURES = (nats.errors.Error, OSError, TimeoutError)
+"""What nats-py raises; an OSError when it writes to a connection that has just broken."""
 
 _TOO_LARGE = 10054
 
@@ -78,6 +83,29 @@ _ACK = msgspec.json.Decoder(_Ack)
 Receive = Callable[[Got], Awaitable[None]]
 
 
+class _Reconnecting(Client):
+    """The client of nats-py with two holes closed (2.16): it never gives a connection up.
+
+    An error the server sends closes the original for good, unless it is about a stale connection or a permission; and
+    an error it did not think of ends its attempts to reconnect without a word.
+    """
+
+    async def _process_err(self, err_msg: str) -> None:
+        error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
+        if "permissions violation" in err_msg.lower():
+            await self._error_cb(error)  # the connection goes on
+        else:
+            await self._process_op_err(error)
+
+    async def _attempt_reconnect(self) -> None:
+        while True:
+            try:
+                return await super()._attempt_reconnect()
+            except Exception:
+                log.exception("nats.reconnect_failed")
+                await asyncio.sleep(_RECONNECT_PAUSE)
+
+
 def _got(msg: Msg) -> Got:
     return Got(msg.subject, msg.reply, msg.data, msg.headers or {})
 
@@ -92,14 +120,14 @@ class Listening:
         """Hear nothing more; what came and was not yet handled is dropped."""
         try:
             await self._inner.unsubscribe()
-        except nats.errors.Error:
+        except FAILURES:
             return  # closed already, alone or with its connection
 
     async def drain(self) -> None:
         """Ask for nothing more, and return when all that the server had already sent has been handled."""
         try:
             await self._inner.drain()
-        except (nats.errors.Error, TimeoutError):
+        except FAILURES:
             await self.close()
 
 
@@ -107,7 +135,7 @@ class Link:
     """The connection, with requests, batched answers, subscriptions and the JetStream API."""
 
     def __init__(self) -> None:
-        self._nc: Client = Client()
+        self._nc = _Reconnecting()
         self._numbers = itertools.count(1)
         self._waiting: dict[str, Callable[[Got | None], None]] = {}
         self._inbox = ""
@@ -201,7 +229,7 @@ class Link:
             await self._nc.publish(subject, data, reply=reply, headers=headers)
         except nats.errors.MaxPayloadError:
             raise TooLarge(f"{len(data)} bytes are over the limit of the server") from None
-        except nats.errors.Error as exc:
+        except FAILURES as exc:
             raise Unavailable(f"cannot publish: {type(exc).__name__}") from None
 
     async def listen(self, subject: str, receive: Receive, *, queue: str = "") -> Listening:
@@ -219,7 +247,7 @@ class Link:
             return await self._nc.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 subject, queue=queue, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0
             )
-        except nats.errors.Error as exc:
+        except FAILURES as exc:
             raise Unavailable(f"cannot subscribe: {type(exc).__name__}") from None
 
     def inbox(self) -> str:
@@ -230,7 +258,7 @@ class Link:
         """Wait until the server has seen all that was sent. Raises Unavailable."""
         try:
             await self._nc.flush(timeout=int(ATTEMPT))
-        except nats.errors.Error:
+        except FAILURES:
             raise Unavailable("the server does not answer") from None
 
     # --- requests --------------------------------------------------------------------------------------------------

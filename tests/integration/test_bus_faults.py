@@ -160,6 +160,26 @@ async def test_a_half_dead_connection_ends_as_unavailable(far: NatsBus, between:
         await far.request("cmd.nobody", b"", timeout=0.5)
 
 
+@pytest.mark.parametrize("error", ["Slow Consumer", "Authentication Timeout", "anything else", "Stale Connection"])
+async def test_an_error_of_the_server_never_ends_the_connection_for_good(
+    far: NatsBus, between: Proxy, key: Key, error: str
+) -> None:
+    await far.append(key, said("one"), 0)
+    between.say(f"-ERR '{error}'\r\n".encode())
+    await eventually(lambda: is_true(not far.connected), within=5)
+    await eventually(lambda: is_true(far.connected), within=5)
+    assert len(await far.read(key)) == 1
+
+
+async def test_a_permission_that_is_missing_does_not_cost_the_connection(
+    far: NatsBus, between: Proxy, key: Key
+) -> None:
+    between.say(b"-ERR 'Permissions Violation for Publish to \"vault.x\"'\r\n")
+    for number in range(3):
+        await far.put_input(key, Nudge(id=new_id("ndg")))
+        assert far.connected, number
+
+
 # --- the server dies ---------------------------------------------------------------------------------------------
 
 
@@ -194,16 +214,22 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_in_the_mid
         assert [w.seq for w in await bus.waiting(k, 0)] == inputs[k]
 
 
-async def test_a_tail_is_whole_over_a_restart(server: NatsServer, bus: NatsBus, key: Key) -> None:
+async def test_a_tail_is_whole_over_a_restart(  # noqa: C901
+    server: NatsServer, bus: NatsBus, key: Key
+) -> None:
     reader = await connect(ProcessSettings(nats_url=server.url), name="reader")
     found: list[int] = []
     heard: list[bytes] = []
 
     async def read() -> None:
-        found.extend([stored.seq async for stored in reader.tail(key, 0) if stored])
+        async for stored in reader.tail(key, 0):
+            if stored:
+                found.append(stored.seq)  # noqa: PERF401  looked at meanwhile
 
     async def watch() -> None:
-        heard.extend([entry.value async for entry in reader.kv_watch("sbx", "w.>") if entry and entry.value])
+        async for entry in reader.kv_watch("sbx", "w.>"):
+            if entry and entry.value:
+                heard.append(entry.value)  # noqa: PERF401
 
     tasks = [asyncio.create_task(read()), asyncio.create_task(watch())]
     last: Stored | None = None

@@ -5,6 +5,7 @@ Before and after every effect the bus asks the weather, so that a simulator can 
 """
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
@@ -349,7 +350,8 @@ class MemoryBus:
 
         def tell(record: Record) -> None:
             if not self.dead:
-                listener(self.decoded(record))
+                with contextlib.suppress(asyncio.CancelledError):  # it died of reading
+                    listener(self.decoded(record))
 
         return self._listen(subjects.arrived(key), hear)
 

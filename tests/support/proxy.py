@@ -12,6 +12,7 @@ class Proxy:
         self._to = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.swallow = False
         """Drop all that the server says, from now on, for good on the present connections."""
@@ -34,6 +35,11 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def say(self, data: bytes) -> None:
+        """Have the server say this to every client, between two of its own messages if it is silent."""
+        for writer in self._clients:
+            writer.write(data)
+
     def cut(self) -> None:
         """Break every connection now; new ones pass again."""
         self.swallow = False
@@ -47,6 +53,7 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, up_writer}
+        self._clients.add(writer)
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
@@ -58,6 +65,7 @@ class Proxy:
             for one in (writer, up_writer):
                 one.transport.abort()
                 self._writers.discard(one)
+            self._clients.discard(writer)
             self._tasks.discard(task)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
