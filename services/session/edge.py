@@ -7,13 +7,14 @@ Whatever fails becomes the error envelope; what nobody foresaw becomes a bare 50
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import msgspec
 import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context as TraceContext
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace import Link, Span, SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
@@ -145,7 +146,7 @@ class Edge:
         body = _Body(receive, headers, self._settings)
         begin = time.perf_counter()
         status = 0
-        with self._span(scope, headers):
+        with self._span(scope, headers) as span:
             try:
                 response = await self._answer(scope, headers, body)
                 status = response.status_code
@@ -160,6 +161,7 @@ class Edge:
                 await body.discard()
                 await _refusal(problem, request_id)(scope, receive, reply)
             finally:
+                span.set_attribute("http.response.status_code", status)
                 _log.debug(
                     "request",
                     method=scope["method"],
@@ -169,11 +171,11 @@ class Edge:
                     seconds=round(time.perf_counter() - begin, 6),
                 )
 
-    def _span(self, scope: Scope, headers: Headers) -> Any:
+    def _span(self, scope: Scope, headers: Headers) -> AbstractContextManager[Span]:
         """A root span: a caller's trace is linked, but neither its parent nor its sampling flag is ours to obey."""
         theirs = trace.get_current_span(telemetry.extract(headers)).get_span_context()
         return self._tracer.start_as_current_span(
-            f"{scope['method']} {scope['path']}"[:200],
+            scope["method"],
             context=TraceContext(),
             kind=SpanKind.SERVER,
             links=[Link(theirs)] if theirs.is_valid else None,
@@ -182,6 +184,9 @@ class Edge:
 
     async def _answer(self, scope: Scope, headers: Headers, body: _Body) -> Response:
         route, path = self._site.find(scope["method"], scope["path"])
+        span = trace.get_current_span()
+        span.update_name(f"{route.method} {route.path}")
+        span.set_attribute("http.route", route.path)
         tenant = ""
         if route.path not in OPEN:
             tenant = (await authenticate(headers, self._keys)).tenant

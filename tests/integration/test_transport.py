@@ -350,6 +350,26 @@ def test_it_stops_at_once_when_asked(tmp_path: Path) -> None:
         assert '"level": "error"' not in edge.log.read_text()
 
 
+def test_a_body_that_does_not_come_is_408_and_a_request_has_a_trace_of_its_own(tmp_path: Path) -> None:
+    with session_service(tmp_path, {"HOLDFAST_BODY_TIMEOUT": "0.2", "HOLDFAST_LOG_LEVEL": "debug"}) as edge:
+        head = f"POST /v1/agents HTTP/1.1\r\nhost: x\r\nx-api-key: {edge.key}\r\ncontent-length: 50\r\n"
+        theirs = "4bf92f3577b34da6a3ce929d0e0e4736"
+        answer = raw(
+            edge,
+            f"{head}connection: close\r\ntraceparent: 00-{theirs}-00f067aa0ba902b7-00\r\n\r\n".encode() + b'{"name":',
+        )
+        assert b" 408 " in answer[:20]
+        assert b"request_body_timeout" in answer
+        edge.until_logged('"request"')
+        lines = [json.loads(line) for line in edge.log.read_text().splitlines()]
+        (line,) = [line for line in lines if line["event"] == "request" and line["path"] == "/v1/agents"]
+        assert line["status"] == 408
+        assert line["request_id"].encode() in answer
+        assert len(line["trace_id"]) == 32
+        assert line["trace_id"] != theirs
+        assert edge.key not in edge.log.read_text()
+
+
 def test_what_is_in_hand_is_finished_before_it_stops(tmp_path: Path) -> None:
     with session_service(tmp_path) as edge:
         host, port = edge.base_url.removeprefix("http://").split(":")
