@@ -10,6 +10,7 @@ from services.bus import subjects
 from services.bus.client import NatsBus, connect
 from services.process.health import Health
 from services.process.lifecycle import forbid_inspection, launch
+from services.vault import paths
 from services.vault.box import Box, open_box
 from services.vault.credentials import Credentials
 from services.vault.errors import Closed
@@ -23,7 +24,11 @@ log = structlog.get_logger()
 QUEUE: Final = "vault"
 CHECK_EVERY: Final = 2.0
 CHECK_FIRST: Final = 0.05
-"""Seconds between two looks at the store: while it answers, and while it has not yet or does not."""
+"""Seconds between two looks at the store: afterwards, and until it has answered for the first time."""
+
+READ_EVERY: Final = 30.0
+"""Seconds between two real reads while all is well. They find what a health answer hides, such as a full audit disk,
+but each is two lines in the audit log, for ever."""
 
 
 def _now() -> int:
@@ -31,11 +36,12 @@ def _now() -> int:
 
 
 class Opened:
-    """The key of the service, read once it can be had. Asking is also the readiness check: it is a real read."""
+    """The key of the service, read once it can be had, and whether the store can be used now."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._box: Box | None = None
+        self._read_due = 0.0
 
     async def box(self) -> Box:
         """Raises Closed."""
@@ -44,9 +50,17 @@ class Opened:
         return self._box
 
     async def check(self) -> None:
-        """Read from the store now, with our own login. Raises Closed."""
+        """Raises Closed unless the store answers; from time to time, and after a failure, by a real read."""
+        if time.monotonic() < self._read_due:
+            await self._store.ping()
+            return
         await self.box()
-        await self._store.get("service/box")
+        await self._store.get(paths.BOX)
+        self._read_due = time.monotonic() + READ_EVERY
+
+    def doubt(self) -> None:
+        """The next check is a real read."""
+        self._read_due = 0.0
 
 
 async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
@@ -78,19 +92,21 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
 async def _watch(health: Health, bus: NatsBus, opened: Opened) -> None:
     """Keep the checks current."""
     was: bool | None = None
+    ever = False
     while True:
         health.set("bus", bus.connected)
         try:
             await opened.check()
         except Closed:
+            opened.doubt()
             ok = False
         else:
             ok = True
         health.set("store", ok)
         if ok is not was:
             log.info("store", available=ok)
-            was = ok
-        await asyncio.sleep(CHECK_EVERY if ok else CHECK_FIRST if not health.ready else CHECK_EVERY)
+        was, ever = ok, ever or ok
+        await asyncio.sleep(CHECK_EVERY if ever else CHECK_FIRST)
 
 
 def main() -> None:

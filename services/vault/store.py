@@ -69,6 +69,7 @@ class Store:
         self._secret_id = _read(settings.vault_secret_id_file)
         self._login = _Login()
         self._local = threading.local()
+        self._failure = ""
         self._pool = ThreadPoolExecutor(settings.vault_threads, thread_name_prefix="vault")
 
     async def close(self) -> None:
@@ -80,6 +81,10 @@ class Store:
     async def prepare(self) -> None:
         """Make sure that the engine keeps one version of each document and takes check-and-set only. Raises Closed."""
         await self._run(self._prepare)
+
+    async def ping(self) -> None:
+        """Ask whether the server is unsealed and active, without our login. Raises Closed."""
+        await self._run(self._ping)
 
     async def get(self, path: str) -> Document | None:
         """The document, or None. Raises Closed."""
@@ -113,16 +118,21 @@ class Store:
         """Run `work`; log in again once if the token was refused. Raises Closed for whatever the server fails with."""
         try:
             try:
-                return work()
+                answer = work()
             except failed.Forbidden:
                 self._login.until = 0.0
-                return work()
-        except failed.VaultError as exc:
-            log.warning("vault.refused", error=type(exc).__name__)
-            raise Closed from None  # the original holds the answer's text
-        except requests.RequestException as exc:
-            log.warning("vault.unreachable", error=type(exc).__name__)
-            raise Closed from None
+                answer = work()
+        except (failed.VaultError, requests.RequestException) as exc:
+            self._note(type(exc).__name__)
+            raise Closed from None  # the original holds the text of the answer
+        self._note("")
+        return answer
+
+    def _note(self, failure: str) -> None:
+        """Log a failure that is not the same as the last one; its text may hold what was asked for."""
+        if failure and failure != self._failure:
+            log.warning("store.failed", error=failure)
+        self._failure = failure
 
     def _client(self) -> Any:
         client: Any = getattr(self._local, "client", None)
@@ -167,6 +177,12 @@ class Store:
     @property
     def _kv(self) -> Any:
         return self._client().secrets.kv.v2
+
+    def _ping(self) -> None:
+        client = getattr(self._local, "client", None) or self._new_client()
+        self._local.client = client
+        if _dict(client.sys.read_health_status(method="GET")).get("sealed") is not False:
+            raise Closed
 
     def _prepare(self) -> None:
         mount = self._settings.vault_mount

@@ -48,15 +48,11 @@ def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:
             raise NoStack("HOLDFAST_BASE_URL is set, but HOLDFAST_API_KEY is not: set it to a key of that stack.")
         return Target(url, key)
     folder = data_folder(data, environ).absolute()
-    run = runfile.read(folder / runfile.NAME)
-    if run is None or not _lives(run.supervisor):
+    run = runfile.running(folder)
+    if run is None:
         raise NoStack(
             f"no stack is running in {folder}.\n"
             f"Start one:            holdfast up --data {folder}\n"
             "Or name another one:  --data FOLDER, or HOLDFAST_BASE_URL and HOLDFAST_API_KEY"
         )
     return Target(run.base_url, run.api_key, run)
-
-
-def _lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import shutil
 import socket
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,10 @@ import msgspec
 
 USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
 """NATS identities, one for each kind of process and one that provisions."""
+
+
+LOG_BYTES: Final = 32 * 1024 * 1024
+"""Size of a log above which it is put aside."""
 
 
 class Busy(Exception):
@@ -147,8 +152,16 @@ class Layout:
         return raw["password"]
 
     def log(self, name: str) -> Path:
-        """The log file of a process; one that has grown over 32 MB is put aside first, one generation is kept."""
-        path = self.logs / f"{name}.log"
-        if path.exists() and path.stat().st_size > 32 * 1024 * 1024:
-            path.replace(path.with_suffix(".log.1"))
-        return path
+        """The log file of a process."""
+        return self.logs / f"{name}.log"
+
+    def trim_logs(self) -> None:
+        """Put aside what is in a log that has grown over LOG_BYTES; one generation is kept.
+
+        The file stays the same one, because its writer appends to it and does not know of this; a line that is
+        written in the same moment may be lost.
+        """
+        for path in self.logs.glob("*.log"):
+            if path.stat().st_size > LOG_BYTES:
+                shutil.copyfile(path, path.with_suffix(".log.1"))
+                os.truncate(path, 0)

@@ -29,8 +29,8 @@ def run(data: Path | None) -> int:
     """Print the state of the stack, and return the exit code."""
     logs.setup("status", "error")
     folder = data_folder(data).absolute()
-    run = runfile.read(folder / runfile.NAME)
-    if run is None or not Path(f"/proc/{run.supervisor}").exists():
+    run = runfile.running(folder)
+    if run is None:
         print(
             f"holdfast status: no stack is running in {folder}. Start one: holdfast up --data {folder}", file=sys.stderr
         )

@@ -24,6 +24,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     credentials: dict[str, str]
     """Path of the NATS credentials of each user."""
     supervisor: int
+    """Process id of `holdfast up`."""
+    supervisor_started: int = 0
+    """When that process began, in clock ticks since boot: its number may be given out anew."""
     processes: dict[str, int]
     """Process id of everything that is ready now."""
     health: dict[str, str]
@@ -42,8 +45,23 @@ def write(path: Path, run: RunFile) -> None:
     write_private(path, msgspec.json.format(msgspec.json.encode(run), indent=2))
 
 
+def started(pid: int) -> int:
+    """When a process began, in clock ticks since boot; 0 when there is none of that number."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])  # the name before it may hold spaces
+
+
+def running(folder: Path) -> RunFile | None:
+    """The stack that runs in that data folder now; None when none does, also when a killed one left its file behind."""
+    run = read(folder / NAME)
+    return run if run and started(run.supervisor) == run.supervisor_started else None
+
+
 def read(path: Path) -> RunFile | None:
-    """The stack that `path` tells of; None when there is none."""
+    """The stack that `path` tells of; None when there is no such file."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:

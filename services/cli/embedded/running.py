@@ -5,8 +5,9 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvloop
 
@@ -26,6 +27,9 @@ _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
 
 EXPECTED: Final = (Busy, Missing, NotReady, Unexpected, BusError, PermissionError)
 """Why a start may fail though nothing is wrong with us: said in a line or two, without a traceback."""
+
+TRIM_EVERY: Final = 60.0
+"""Seconds between two looks at the size of the logs."""
 
 START_TIMEOUT: Final = 60.0
 """Seconds until everything must be ready; a slow disk or a busy machine is no reason to give up early."""
@@ -82,11 +86,7 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
             ready = True
             changed()
             _announce(stack, time.monotonic() - began)
-            failing = asyncio.create_task(supervisor.failed())
-            await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
-            if failing.done():
-                await failing
-            failing.cancel()
+            await _until(stopping, supervisor.failed(), _trim_logs(layout))
         else:
             starting.cancel()
     finally:
@@ -96,6 +96,22 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
         await supervisor.stop(stack.stop_order)
         say("stopped")
     return 0
+
+
+async def _until(stopping: asyncio.Task[Any], *endless: Coroutine[Any, Any, None]) -> None:
+    """Wait until we are asked to stop, or one of the endless ones raises."""
+    tasks = [asyncio.create_task(work) for work in endless]
+    done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
+async def _trim_logs(layout: Layout) -> None:
+    while True:
+        layout.trim_logs()
+        await asyncio.sleep(TRIM_EVERY)
 
 
 async def _start(supervisor: Supervisor, stack: Stack) -> None:

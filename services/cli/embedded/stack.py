@@ -10,7 +10,7 @@ from typing import Final
 from services.cli.embedded import nats, openbao
 from services.cli.embedded.layout import USERS, Layout, write_private
 from services.cli.embedded.probes import http_ready, nats_ready
-from services.cli.embedded.runfile import RunFile
+from services.cli.embedded.runfile import RunFile, started
 from services.cli.supervisor import Program
 
 PROVISIONED: Final = "provisioned"
@@ -76,6 +76,7 @@ class Stack:
             nats_url=self.nats_url,
             credentials={user: str(self.layout.nats_credentials(user)) for user in USERS},
             supervisor=os.getpid(),
+            supervisor_started=started(os.getpid()),
             processes=dict(pids),
             health={name: f"http://127.0.0.1:{port}" for name, port in self.health_ports.items()},
             version=version("holdfast"),

@@ -4,10 +4,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from services.cli.embedded.layout import Busy, Layout, write_private
+from services.cli.embedded.layout import LOG_BYTES, Busy, Layout, write_private
 from services.cli.embedded.probes import Unexpected, nats_ready
-from services.cli.embedded.runfile import RunFile, read, write
+from services.cli.embedded.runfile import RunFile, read, running, write
 from services.cli.embedded.stack import Stack, child_environment
 
 
@@ -132,3 +133,25 @@ def test_a_private_file_never_has_other_permissions(tmp_path: Path) -> None:
     write_private(path, b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_has_grown_is_put_aside_while_its_writer_goes_on(layout: Layout) -> None:
+    log = layout.log("session")
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"x" * (LOG_BYTES + 1))
+        layout.trim_logs()
+        writer.write(b"after\n")
+    assert log.read_bytes() == b"after\n"
+    assert (layout.logs / "session.log.1").stat().st_size == LOG_BYTES + 1
+
+
+def test_a_run_file_left_behind_is_no_running_stack(layout: Layout) -> None:
+    assert running(layout.data) is None
+    stack = Stack(layout, port=0, harnesses=1, sync="1s", environ={})
+    run = stack.run_file({})
+    write(layout.run_file, run)
+    assert running(layout.data) == run
+    write(layout.run_file, replace(run, supervisor_started=1))  # the number was given to another process
+    assert running(layout.data) is None
+    write(layout.run_file, replace(run, supervisor=2**22 + 1))
+    assert running(layout.data) is None
