@@ -7,7 +7,7 @@ import asyncio
 from typing import Literal
 
 from services.bus.ids import Key
-from services.sandbox.drivers import Box
+from services.sandbox.box import Box
 
 Phase = Literal["checking", "running", "delivering", "done"]
 

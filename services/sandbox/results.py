@@ -12,7 +12,7 @@ from services.bus.api import Bus
 from services.bus.errors import BusError, Refused, TooLarge
 from services.bus.inputs import CallResult
 from services.process import faults
-from services.sandbox.drivers import Outcome
+from services.sandbox.box import Outcome
 from services.sandbox.placement import Record, record_of
 from services.sandbox.tools import error, lost
 

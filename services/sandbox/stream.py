@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from services.sandbox import frames
-from services.sandbox.drivers.driver import BoxLost, Outcome
+from services.sandbox.box import BoxLost, Outcome
 from services.sandbox.tools import Allowance, error, known, unknown_tool
 
 log = structlog.get_logger()

@@ -21,7 +21,8 @@ from services.bus.errors import BusError, Conflict, Refused, Unavailable
 from services.bus.ids import Key, new_id
 from services.process import faults
 from services.sandbox import results
-from services.sandbox.drivers import BoxLost, Driver, Outcome, SandboxUnavailable
+from services.sandbox.box import BoxLost, Outcome
+from services.sandbox.drivers.driver import Driver, SandboxUnavailable
 from services.sandbox.held import Call, Held
 from services.sandbox.lease import Lease
 from services.sandbox.placement import Placement, Record, Registration, admission, placement_of

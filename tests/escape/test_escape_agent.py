@@ -44,7 +44,8 @@ FORGERIES = {
 
 async def test_21_escapes_and_odd_characters_do_not_come_through(inside: Inside) -> None:
     seen = await inside.sh(
-        "printf 'a\\033[31mred\\033[0m \\033]52;c;ZXZpbA==\\007 \\033]0;title\\033\\\\ \\033Pdevice\\033\\\\ b\\000c\\007d\\rline"
+        "printf 'a\\033[31mred\\033[0m \\033]52;c;ZXZpbA==\\007 \\033]0;title\\033\\\\"
+        " \\033Pdevice\\033\\\\ b\\000c\\007d\\rline"
         " \\xe2\\x80\\xaeevil\\xe2\\x80\\xac \\xff\\xfe \\xc2\\x9b31m \\x7f'"
     )
     assert "\x1b" not in seen

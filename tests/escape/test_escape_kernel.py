@@ -1,5 +1,7 @@
 """The kernel answers little: no privileges, namespaces, keys, tracing (attempts 24 to 28, 34, 35)."""
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -122,7 +124,8 @@ async def test_34_no_key_can_be_put_into_a_terminal(inside: Inside) -> None:
         "try: os.open('/dev/tty', os.O_RDWR); print('tty OPEN')\nexcept OSError as e: print('no tty', e.errno)\n"
         "master, slave = os.openpty()\n"
         "for name, request, arg in (('sti', 0x5412, b'x'), ('linux', 0x541C, b'\\x03')):\n"
-        "    try: fcntl.ioctl(slave, request, arg); print(name, 'OPEN')\n    except OSError as e: print(name, e.errno)\n"
+        "    try: fcntl.ioctl(slave, request, arg); print(name, 'OPEN')\n"
+        "    except OSError as e: print(name, e.errno)\n"
     )
     assert (await inside.python(code)).split("\n")[:3] == ["no tty 6", "sti 1", "linux 1"]
 
@@ -130,7 +133,8 @@ async def test_34_no_key_can_be_put_into_a_terminal(inside: Inside) -> None:
 async def test_35_a_daemon_ends_with_its_sandbox(inside: Inside) -> None:
     name = f"daemon-{inside.key.session[-8:]}"
     await inside.sh(
-        f"cp /usr/bin/sleep {name}; for i in 1 2 3; do setsid -f ./{name} 98765; (setsid ./{name} 98765 &) & done; sleep 0.3"
+        f"cp /usr/bin/sleep {name}; for i in 1 2 3; do"
+        f" setsid -f ./{name} 98765; (setsid ./{name} 98765 &) & done; sleep 0.3"
     )
 
     def running() -> int:
@@ -142,16 +146,22 @@ async def test_35_a_daemon_ends_with_its_sandbox(inside: Inside) -> None:
     assert running() == 0
 
 
+def state(pid: int) -> list[str]:
+    """State and parent of a process of the host."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return ["gone", "0"]
+
+
 async def test_35_and_when_its_service_is_killed(inside: Inside) -> None:
     """The first process inside dies with bubblewrap, which dies with the service: seen here from the outer one."""
     first = int(await inside.sh("echo 1"))
     assert first == 1
     pid = next(living.pid for living in inside.driver._living)  # type: ignore[attr-defined]
-    parent = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    subprocess.run(["kill", "-9", str(parent)], check=True)
+    os.kill(int(state(pid)[1]), signal.SIGKILL)
 
     async def gone() -> bool:
-        path = Path(f"/proc/{pid}/stat")
-        return not path.exists() or path.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        return state(pid)[0] in ("Z", "gone")
 
     await eventually(gone, what="the namespace ends")

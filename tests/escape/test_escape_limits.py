@@ -40,7 +40,9 @@ async def test_11_a_memory_bomb_kills_the_bomb_and_not_the_agent(inside: Inside)
     outcome = await inside.call("bash", command="python3 -c 'x = bytearray(600 << 20)'; echo code $?")
     assert "code 137" in outcome.content[0]["text"]
     assert await inside.sh("echo $((6 * 7))") == "42\n"
-    assert "/tmp" in await inside.sh("head -c 100M /dev/zero > /tmp/fill; ls /tmp/fill; rm -f /tmp/fill; head -c 100M /dev/zero > /dev/shm/fill; rm -f /dev/shm/fill")  # fmt: skip
+    assert "/tmp" in await inside.sh(
+        "for f in /tmp/fill /dev/shm/fill; do head -c 100M /dev/zero > $f; ls $f; rm -f $f; done"
+    )
     assert await inside.sh("echo $((6 * 7))") == "42\n"
 
 
@@ -66,7 +68,8 @@ async def test_12_a_disk_fill_by_many_files_ends_the_sandbox_and_says_why(inside
 async def test_13_many_small_files_end_the_sandbox(inside: Inside) -> None:
     with pytest.raises(BoxLost) as lost:
         await inside.python(
-            "import os\ni = 0\nwhile True:\n    os.mkdir(f'd{i}')\n    for k in range(100): open(f'd{i}/{k}', 'w').close()\n    i += 1\n"
+            "import os\ni = 0\nwhile True:\n    os.mkdir(f'd{i}')\n"
+            "    for k in range(100): open(f'd{i}/{k}', 'w').close()\n    i += 1\n"
         )
     assert "3000 files" in lost.value.reason
 

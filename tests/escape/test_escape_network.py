@@ -65,9 +65,11 @@ async def test_29_odd_socket_families_are_refused(inside: Inside) -> None:
 import errno, socket
 families = {"vsock": (40, 1, 0), "vsock dgram": (40, 2, 0), "alg": (38, 5, 0), "packet": (17, 3, 0),
     "packet dgram": (17, 2, 0), "raw": (2, 3, 255), "icmp": (2, 2, 1), "raw6": (10, 3, 58), "bluetooth": (31, 3, 0),
-    "can": (29, 3, 1), "key": (15, 3, 2), "netlink audit": (16, 3, 9), "netlink netfilter": (16, 3, 12), "xdp": (44, 3, 0),
-    "rds": (21, 5, 0), "tipc": (30, 1, 0), "qipcrtr": (42, 2, 0), "smc": (43, 1, 0), "mctp": (45, 2, 0), "sctp": (2, 1, 132),
-    "mptcp": (2, 1, 262), "packet by inet": (2, 10, 3)}
+    "can": (29, 3, 1), "key": (15, 3, 2), "netlink audit": (16, 3, 9), "netlink netfilter": (16, 3, 12),
+    "xdp": (44, 3, 0), "rds": (21, 5, 0), "tipc": (30, 1, 0), "qipcrtr": (42, 2, 0),
+   
+    "smc": (43, 1, 0), "mctp": (45, 2, 0),
+    "sctp": (2, 1, 132), "mptcp": (2, 1, 262), "packet by inet": (2, 10, 3)}
 for name, triple in families.items():
     try:
         socket.socket(*triple); print(name, "OPEN")
@@ -96,7 +98,8 @@ async def test_30_no_name_is_resolved(inside: Inside) -> None:
 
 async def test_31_without_a_proxy_there_is_no_other_way(inside: Inside) -> None:
     seen = await inside.sh(
-        "env -u http_proxy -u https_proxy python3 -c \"import urllib.request as u; u.urlopen('http://1.1.1.1', timeout=3)\""
+        "env -u http_proxy -u https_proxy python3 -c"
+        " \"import urllib.request as u; u.urlopen('http://1.1.1.1', timeout=3)\""
         " 2>&1 | tail -1; cat /proc/net/route | wc -l; cat /proc/net/tcp | wc -l"
     )
     assert "unreachable" in seen

@@ -22,7 +22,6 @@ _AND: Final = 0x54
 _EQUAL: Final = 0x15
 _GREATER: Final = 0x25
 _RETURN: Final = 0x06
-_JUMP: Final = 0x05
 
 _NUMBER: Final = 0
 _ARCH: Final = 4
@@ -107,8 +106,9 @@ def _program(machine: str, policy: Profile) -> Iterable[Instruction]:
     yield (_GREATER, 0, 1, numbers["last"][machine])
     yield _deny("ENOSYS")
     for first, last in _runs(numbers[name][machine] for name in policy.allow if machine in numbers[name]):
-        yield (_GREATER, 2, 0, last)
-        yield (_GREATER if first else _JUMP, 0, 1 if first else 0, first - 1 if first else 0)
+        yield (_GREATER, 2 if first else 1, 0, last)
+        if first:
+            yield (_GREATER, 0, 1, first - 1)
         yield (_RETURN, 0, 0, _ALLOW)
     for name, code in policy.errno.items():
         yield (_EQUAL, 0, 1, numbers[name][machine])

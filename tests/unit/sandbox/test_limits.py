@@ -1,0 +1,99 @@
+"""Which control groups are found, from the texts of hosts of several kinds and folders of ours."""
+
+from pathlib import Path
+
+import pytest
+
+from services.sandbox.drivers import diagnosis, limits
+from services.sandbox.drivers.diagnosis import Host
+from services.sandbox.drivers.limits import Group, Limits
+
+LIMITS = Limits(memory_bytes=1 << 28, pids=64, cpus=1.5)
+
+
+def mount(point: Path, kind: str, options: str = "rw", root: str = "/") -> str:
+    return f"30 20 0:26 {root} {point} rw,nosuid shared:9 - {kind} {kind} {options}\n"
+
+
+def folder(path: Path, **files: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (path / name.replace("__", ".")).write_text(text)
+    return path
+
+
+def test_a_delegated_group_of_the_unified_hierarchy(tmp_path: Path) -> None:
+    own = folder(
+        tmp_path / "user.slice" / "run-1.scope",
+        cgroup__controllers="cpu memory pids", cgroup__subtree_control="cpu memory pids",
+    )  # fmt: skip
+    found = limits.find(mounts=mount(tmp_path, "cgroup2"), membership="0::/user.slice/run-1.scope\n")
+    assert found.kind == "v2"
+    assert found.folders == (own,)
+    folder(own / "holdfast-wrk_1")
+    group = Group(found, "wrk_1", "sbx_1")
+    group.make(LIMITS)
+    made = own / "holdfast-wrk_1" / "sbx_1"
+    assert (made / "memory.max").read_text() == str(1 << 28)
+    assert (made / "pids.max").read_text() == "64"
+    assert (made / "cpu.max").read_text() == "150000 100000"
+    assert group.entries == (f"{made}/cgroup.procs",)
+    assert (own / "holdfast-wrk_1" / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+
+
+def test_a_group_shared_with_others_is_left_alone(tmp_path: Path) -> None:
+    own = folder(
+        tmp_path / "session",
+        cgroup__controllers="cpu memory pids", cgroup__subtree_control="", cgroup__type="domain",
+        cgroup__procs="1\n2\n",
+    )  # fmt: skip
+    found = limits.find(mounts=mount(tmp_path, "cgroup2"), membership="0::/session\n")
+    assert found.kind == "weak"
+    assert "not delegated" in found.cause or "cannot be divided" in found.cause
+    assert (own / "cgroup.subtree_control").read_text() == ""
+
+
+def test_controllers_that_are_not_offered_are_named(tmp_path: Path) -> None:
+    folder(tmp_path / "s", cgroup__controllers="pids", cgroup__subtree_control="")
+    found = limits.find(mounts=mount(tmp_path, "cgroup2"), membership="0::/s\n")
+    assert found.kind == "weak"
+    assert "memory, cpu" in found.cause
+
+
+def test_separate_hierarchies_with_own_paths(tmp_path: Path) -> None:
+    for name in ("memory", "pids", "cpu"):
+        folder(tmp_path / name / "own" if name == "memory" else tmp_path / name)
+    mounts = "".join(mount(tmp_path / name, "cgroup", f"rw,{name}") for name in ("memory", "pids", "cpu"))
+    found = limits.find(mounts=mounts, membership="4:memory:/own\n8:pids:/\n1:cpu:/\n0::/\n")
+    assert found.kind == "v1"
+    assert found.roots["memory"] == tmp_path / "memory" / "own"
+    group = Group(found, "wrk_1", "sbx_1")
+    group.make(LIMITS)
+    assert (tmp_path / "memory/own/holdfast-wrk_1/sbx_1/memory.limit_in_bytes").read_text() == str(1 << 28)
+    assert (tmp_path / "cpu/holdfast-wrk_1/sbx_1/cpu.cfs_quota_us").read_text() == "150000"
+    assert len(group.entries) == 3
+
+
+def test_a_container_sees_its_own_root(tmp_path: Path) -> None:
+    """In a container the mount shows a subtree; the path in /proc/self/cgroup may be that of the host."""
+    folder(tmp_path, cgroup__controllers="cpu memory pids", cgroup__subtree_control="cpu memory pids")
+    found = limits.find(mounts=mount(tmp_path, "cgroup2", root="/docker/abc"), membership="0::/docker/abc\n")
+    assert found.folders == (tmp_path,)
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        (Host({}, False, "darwin"), ["need Linux", "darwin"]),
+        (Host({"max_user_namespaces": "0"}, False), ["max_user_namespaces = 0", "sysctl"]),
+        (Host({"unprivileged_userns_clone": "0"}, False), ["unprivileged_userns_clone = 0"]),
+        (Host({"apparmor_restrict_unprivileged_userns": "1"}, False), ["AppArmor", "bubblewrap package"]),
+        (Host({}, True), ["in a container", "outside of the container"]),
+        (Host({}, False), ["could not make a sandbox", "No permissions"]),
+    ],
+)
+def test_a_failure_names_its_cause_and_the_ways_out(host: Host, words: list[str]) -> None:
+    said = str(diagnosis.explain(host, "bwrap: No permissions to create new namespace"))
+    for word in words:
+        assert word in said
+    assert "Ways out: (1)" in said
