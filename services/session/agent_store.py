@@ -127,7 +127,12 @@ class AgentStore:
     async def for_session(self, tenant: str, wanted: SessionAgent) -> dict[str, Any]:
         """The resolved copy that a session keeps. Raises Problem 404 for an unknown and 400 for an archived agent."""
         ref = AgentRef(id=wanted) if isinstance(wanted, str) else wanted
-        agent = await self.get(tenant, ref.id, ref.version)
+        found = await self.shelf.known(tenant, ref.id)
+        if found is None:
+            raise not_found("agent")
+        agent = found[0]
+        if ref.version not in (None, agent.version):
+            agent = await self.get(tenant, ref.id, ref.version)
         if agent.archived_at is not None:
             raise invalid("agent: the agent is archived, no session can be started with it")
         config = override(agent.config, ref) if isinstance(ref, AgentWithOverrides) else agent.config

@@ -93,7 +93,10 @@ class EnvironmentStore:
 
     async def for_session(self, tenant: str, name: str) -> Environment:
         """One that a new session may use. Raises Problem 404, and 400 when it is archived."""
-        environment = await self.get(tenant, name)
+        found = await self.shelf.known(tenant, name)
+        if found is None:
+            raise not_found("environment", code="environment_not_found")
+        environment = found[0]
         if environment.archived_at is not None:
             raise _archived("no session can be started in it")
         return environment

@@ -17,6 +17,9 @@ from services.bus.api import Buckets, Entry
 from services.bus.errors import BusError
 from services.bus.ids import is_token
 
+KEPT = 1_000
+"""Objects kept in memory for `known`."""
+
 _RETRY = 0.5
 """Seconds between two attempts to watch."""
 
@@ -43,6 +46,7 @@ class Shelf(Generic[T]):
         self._card = msgspec.json.Decoder(Card)
         self._ids: dict[str, list[str]] = {}
         self._cards: dict[str, tuple[int, Card | None]] = {}
+        self._kept: dict[str, tuple[T, int]] = {}
         self._current = asyncio.Event()
 
     async def ready(self) -> None:
@@ -59,6 +63,22 @@ class Shelf(Generic[T]):
         if entry is None or entry.value is None:
             return None
         return self._decoder.decode(entry.value), entry.revision
+
+    async def known(self, tenant: str, name: str) -> tuple[T, int] | None:
+        """As `get`, but from memory while the watch has told of no newer revision.
+
+        What this process wrote is seen at once, what another replica wrote a moment later.
+        """
+        key = f"{tenant}.{name}"
+        kept = self._kept.get(key)
+        if kept and kept[1] == self._cards.get(key, (0, None))[0]:
+            return kept
+        found = await self.get(tenant, name)
+        if found:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[key] = found
+        return found
 
     async def put(self, tenant: str, name: str, value: T, revision: int) -> int:
         """Store over `revision`, or as new with 0. Raises Conflict when someone else did first."""
