@@ -12,13 +12,16 @@ import msgspec
 
 from services.bus import events as ev
 from services.bus.ids import new_id
-from services.harness.clean import clean
+from services.harness.clean import clean, deeper
 from services.harness.models import Answer
 from services.harness.take import failed
 from services.harness.toolset import permission
 
 MAX_INPUT = 4 * 1024 * 1024
 """Largest input of a tool call, in bytes of JSON."""
+
+MAX_DEPTH = 100
+"""Levels of nesting of the input of a tool call; the edge takes as many from clients."""
 
 MAX_NAME = 128
 
@@ -73,8 +76,11 @@ def _call(block: ev.Block, agent: dict[str, Any], request: str) -> tuple[ev.Even
     name = _NOT_IN_A_NAME.sub("_", str(block.get("name") or "unnamed"))[:MAX_NAME]
     given: Any = block.get("input")
     why = ""
-    arguments: dict[str, Any] = clean(given) if isinstance(given, dict) else {}
-    if not isinstance(given, dict):
+    too_deep = deeper(given, MAX_DEPTH)
+    arguments: dict[str, Any] = clean(given) if isinstance(given, dict) and not too_deep else {}
+    if too_deep:
+        why = f"The input of this call is nested more than {MAX_DEPTH} levels deep. Send it flat, or as text."
+    elif not isinstance(given, dict):
         why = "The input of this call was cut off or is no JSON object. Send the call again, complete."
     elif len(msgspec.json.encode(arguments)) > MAX_INPUT:
         arguments, why = {}, f"The input of this call is larger than {MAX_INPUT} bytes. Split it."

@@ -22,6 +22,22 @@ def clean(value: Any) -> Any:
             return value
 
 
+def deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value is nested in more than `levels` levels: `clean` and whoever reads it later would give up."""
+    level: list[Any] = [value]
+    for _ in range(levels + 1):
+        following: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                following.extend(one.values())  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+            elif isinstance(one, list):
+                following.extend(one)  # pyright: ignore[reportUnknownArgumentType]
+        if not following:
+            return False
+        level = following
+    return True
+
+
 def result_blocks(content: list[Block] | None) -> list[Block]:
     """The content of a tool result: only blocks that the model may be shown, cleaned."""
     return [clean(b) for b in content or [] if b.get("type") in _RESULT_BLOCKS]

@@ -13,6 +13,7 @@ import msgspec
 from services.bus import events as ev
 from services.bus.commits import Stored
 from services.bus.events import Block
+from services.harness.shorten import attached, cut_blocks, detached
 
 VERSION = 1
 """Of the snapshot format; a snapshot of another version is ignored and the log is read from its start."""
@@ -27,6 +28,12 @@ ASK_SUMMARY = (
 )
 
 NO_RESULT = "No result of this call was recorded."
+
+UNFIT = "unfit"
+"""`stop` of a model request that was refused, most likely for what is attached: later ones go without that."""
+
+KEPT = 100_000
+"""Characters of unanswered messages that survive a compaction word for word; beyond that each is cut."""
 
 
 class Item(msgspec.Struct):
@@ -44,11 +51,13 @@ class Context(msgspec.Struct, dict=True):
     items: list[Item] = []
     fresh: int = 0
     """Characters added since the last answer of the model."""
+    given_up: int = 0
+    """Items when the last turn was given up: what could not be answered then need not stay word for word."""
 
     def __post_init__(self) -> None:
         self._rendered = _Rendering()
 
-    def add(self, event: ev.Event) -> None:  # noqa: C901  one case an event
+    def add(self, event: ev.Event) -> None:  # noqa: C901, PLR0912  one case an event
         """Fold one event. Never raises."""
         match event:
             case ev.UserMessage(content=content):
@@ -66,11 +75,15 @@ class Context(msgspec.Struct, dict=True):
                 if not any(i.kind == "result" and i.id == call_id for i in self._since_answer()):
                     self.items.append(item)
                     self.fresh += _size(item.blocks)
-            case ev.ModelRequestEnd(is_error=is_error):
-                if not is_error:
+            case ev.ModelRequestEnd(is_error=is_error, stop=stop):
+                if stop == UNFIT:
+                    self._detach()
+                elif not is_error:
                     self.fresh = 0
             case ev.AgentContextCompacted(summary=summary):
                 self._compact(summary)
+            case ev.SessionStatusIdle(stop_reason=ev.StopReason("retries_exhausted")):
+                self.given_up = len(self.items)
             case _:
                 pass
 
@@ -82,16 +95,32 @@ class Context(msgspec.Struct, dict=True):
             self.items.append(Item(kind, item_id, blocks))
         self.fresh += _size(blocks)
 
-    def _since_answer(self) -> Iterable[Item]:
-        for item in reversed(self.items):
-            if item.kind == "assistant":
+    def _since_answer(self, first: int = 0) -> Iterable[Item]:
+        """What came after the last answer, newest first, down to the item at `first`."""
+        for index in range(len(self.items) - 1, first - 1, -1):
+            if self.items[index].kind == "assistant":
                 return
-            yield item
+            yield self.items[index]
+
+    @property
+    def attachments(self) -> bool:
+        """Whether there is a picture or document that the model may refuse."""
+        return any(attached(i.blocks) for i in self.items)
+
+    def _detach(self) -> None:
+        """Take out what is attached since the last answer; without any, all: it may have become too much together."""
+        suspects = [i for i in self._since_answer() if attached(i.blocks)]
+        for item in suspects or self.items:
+            item.blocks = detached(item.blocks, "the model could not be shown it")
+        self._rendered = _Rendering()
 
     def _compact(self, summary: str) -> None:
-        """Cut between whole exchanges: what the user said after the last answer stays word for word."""
-        kept = [i for i in self._since_answer() if i.kind == "user" and not i.id.startswith(_SUMMARY_ID)]
-        self._rendered = _Rendering()
+        """Cut between whole exchanges: what the user said after the last answer stays, word for word while it fits."""
+        kept = [i for i in self._since_answer(self.given_up) if i.kind == "user" and i.id != _SUMMARY_ID]
+        if sum(_size(i.blocks) for i in kept) > KEPT:
+            room = KEPT // sum(len(i.blocks) for i in kept)
+            kept = [Item(i.kind, i.id, cut_blocks(i.blocks, room)) for i in kept]
+        self._rendered, self.given_up = _Rendering(), 0
         self.items = [Item("user", _SUMMARY_ID, [{"type": "text", "text": SUMMARY + summary}]), *reversed(kept)]
         self.fresh = sum(_size(i.blocks) for i in self.items)
 

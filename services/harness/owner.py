@@ -26,10 +26,11 @@ from services.harness.arrivals import Arrivals, interrupts
 from services.harness.ask import Ask, Asked
 from services.harness.calls import Calls
 from services.harness.clean import clean
-from services.harness.context import ASK_SUMMARY, Contexts
+from services.harness.context import ASK_SUMMARY, UNFIT, Contexts
 from services.harness.hands import Hands
 from services.harness.models import Answer, Model, ModelFailure, Request
 from services.harness.settings import HarnessSettings
+from services.harness.shorten import shortened
 from services.harness.toolset import offered
 from services.process.faults import point
 
@@ -37,6 +38,9 @@ log = structlog.get_logger()
 
 PATIENCE = 0.6
 """Part of the drain time for which an answer in the making is waited for; the rest is for handing over."""
+
+SHARES = (1.0, 0.4, 0.1, 0.02)
+"""Parts of its size to which a conversation is cut, one after the other, when it is too long to be summarised."""
 
 CATCH_UP = 20
 """Reads at the leader before a log that moved but does not show how counts as unavailable."""
@@ -291,9 +295,12 @@ class Owner:
 
     # --- the model ---
 
-    def _request(self, *, summary: bool = False) -> Request:
+    def _request(self, *, summary: bool = False, share: float = 1.0) -> Request:
+        """`share`: part of its size that the conversation is cut to."""
         agent = self._config.agent
         messages = self._contexts.threads[""].messages()
+        if share < 1:
+            messages = shortened(messages, share)
         if summary:
             ask: ev.Block = {"type": "text", "text": ASK_SUMMARY}
             messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], ask]}
@@ -365,12 +372,16 @@ class Owner:
         events += rest.idle(after, self._config, stop, now=self._now(), details=details)
         return await self._idle(events, progress=True)
 
-    async def _compact(self) -> bool:
+    async def _compact(self, shares: tuple[float, ...] = SHARES) -> bool:
+        """Summarise. What is too long even for that is summarised from its parts, cut to the next of `shares`."""
         span = ev.ModelRequestStart(id=new_id("sevt"), purpose="compaction")
-        request = self._request(summary=True)
+        request = self._request(summary=True, share=shares[0])
         await self._append([span])
         asked = await self._ask(request, quiet=True)
         if asked.failure is not None:
+            if asked.failure.too_long and shares[1:]:
+                await self._append(rest.close_request(self._head, stop="failed"))
+                return await self._compact(shares[1:])
             return await self._model_failed(replace_too_long(asked.failure), span.id)
         if asked.answer is None:
             await self._append([self._partial(asked, span.id)[-1]])
@@ -392,6 +403,12 @@ class Owner:
         if failure.too_long and state.compactions < self._settings.limits().compactions:
             await self._append(ended)
             return await self._compact()
+        if failure.refused and self._contexts.threads[""].attachments:
+            told = f"{failure} It is asked again without pictures and documents."
+            error = step.error(failure.kind, told, "retrying")
+            ended = rest.close_request(self._head, stop=UNFIT)
+            await self._append([*ended, ev.SessionError(id=new_id("sevt"), error=error)])
+            return False
         attempts = state.errors + 1
         if not failure.retryable or attempts >= self._settings.model_attempts:
             error = step.error(failure.kind, str(failure), "exhausted")
@@ -433,7 +450,13 @@ def begin(after: Head, *, now: int, fresh: int, limits: step.Limits) -> ev.Model
 
 def replace_too_long(failure: ModelFailure) -> ModelFailure:
     """A summary that does not fit either cannot be helped by another summary."""
-    return ModelFailure(failure.kind, str(failure), retryable=failure.retryable, retry_after=failure.retry_after)
+    return ModelFailure(
+        failure.kind,
+        str(failure),
+        retryable=failure.retryable,
+        retry_after=failure.retry_after,
+        refused=failure.refused,
+    )
 
 
 async def first(seconds: float, *events: asyncio.Event) -> None:

@@ -204,3 +204,35 @@ async def test_a_context_that_is_too_long_for_the_model_is_summarised(shared: St
     assert runs(shared, talk.id) == {"step": 6}
     assert not errors(events)
     await check(shared, talk, allow="too long")
+
+
+async def test_a_picture_that_the_model_cannot_read_does_not_brick_the_session(
+    shared: Stack, client: AsyncAnthropic
+) -> None:
+    write = {"tools": [{"name": "write", "input": {"file_path": "a.png", "content": "no picture"}}]}
+    look = {"tools": [{"name": "read", "input": {"file_path": "a.png"}}]}
+    fault = {"kind": "status", "status": 400, "message": "Could not process image"}
+    mark = await shared.model.play(write, look, say("It is none.", faults=[fault]))
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    events = await talk.rests()
+    assert errors(events) == [("model_request_failed_error", "retrying")]
+    assert text(events[-5]) == "It is none."
+    shown = [str(r.body["messages"]).count("'type': 'image'") for r in await shared.model.requests(mark)]
+    assert shown == [0, 0, 1, 0]
+    await talk.say(await shared.model.play(say("Still here.")))
+    await talk.rests()
+    await check(shared, talk)
+
+
+async def test_a_conversation_that_is_too_long_even_to_be_summarised(shared: Stack, client: AsyncAnthropic) -> None:
+    many = [{"name": "bash", "input": {"command": "seq 1 16000"}}] * 8
+    mark = await shared.model.play(
+        {"tools": many}, say("All is said."), context_tokens=180_000, summary="Much was said."
+    )
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    events = await talk.rests()
+    assert text(events[-5]) == "All is said."
+    assert not errors(events)
+    await check(shared, talk, allow="too long")

@@ -24,6 +24,9 @@ OVERLOADED: Final = "model_overloaded_error"
 
 _OVERLOADED_STATUS: Final = 529
 
+_TOO_LONG: Final = ("too long", "context limit", "context length")
+"""Words of endpoints for a request that is larger than the context of the model."""
+
 LINGER: Final = 0.5
 """Seconds to wait for the end of the body after the end of the answer: then the connection can be used again."""
 
@@ -130,11 +133,12 @@ def _refused(exc: anthropic.APIStatusError) -> ModelFailure:
         return ModelFailure("model_rate_limited_error", message, retryable=True, retry_after=after)
     if status == _OVERLOADED_STATUS or body.get("type") == "overloaded_error":
         return ModelFailure(OVERLOADED, message, retryable=True, retry_after=after)
-    if status == 402:
+    if status == 402 or (status == 400 and "credit balance" in message):
         return ModelFailure("billing_error", message, retryable=False)
-    too_long = status == 413 or (status == 400 and "too long" in message)
+    refused = status in (400, 413, 422)
+    too_long = status == 413 or (refused and any(words in message for words in _TOO_LONG))
     retryable = status in (408, 409) or status >= 500
-    return ModelFailure(FAILED, message, retryable=retryable, retry_after=after, too_long=too_long)
+    return ModelFailure(FAILED, message, retryable=retryable, retry_after=after, too_long=too_long, refused=refused)
 
 
 def _retry_after(exc: anthropic.APIStatusError) -> float:

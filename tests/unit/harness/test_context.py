@@ -13,8 +13,9 @@ from services.cli.scripted.blocks import sign
 from services.cli.scripted.validate import Refused, check
 from services.harness.answer import to_events
 from services.harness.clean import clean, result_blocks
-from services.harness.context import NO_RESULT, Context, Contexts, with_cache_marks
+from services.harness.context import KEPT, NO_RESULT, UNFIT, Context, Contexts, with_cache_marks
 from services.harness.models import Answer
+from services.harness.shorten import shortened
 
 AGENT: dict[str, Any] = {
     "name": "tester",
@@ -182,3 +183,75 @@ def test_what_was_rendered_once_is_what_rendering_anew_gives(plan: list[Any]) ->
     for event in log_of(plan):
         context.add(event)
         assert context.messages() == Context(items=list(context.items)).messages()
+
+
+PNG: dict[str, Any] = {
+    "type": "image",
+    "source": {"type": "base64", "media_type": "image/png", "data": "bm8gcGljdHVyZQ=="},
+}
+
+
+def unfit(request: str) -> ev.Event:
+    return ev.ModelRequestEnd(
+        id="e", model_request_start_id=request, model_usage=ev.ModelUsage(), is_error=True, stop=UNFIT
+    )
+
+
+def test_what_the_model_refuses_to_look_at_is_left_out_newest_first() -> None:
+    context = Context(items=[])
+    context.add(ev.UserMessage(id="u1", content=[{"type": "text", "text": "look"}, PNG]))
+    context.add(ev.AgentMessage(id="m", request="r1", content=[{"type": "text", "text": "nice"}]))
+    context.add(ev.AgentToolUse(id="toolu_1", request="r1", name="read", input={}))
+    context.add(ev.AgentToolResult(id="t", tool_use_id="toolu_1", content=[PNG]))
+    context.messages()
+    context.add(unfit("r2"))
+    first, _, last = context.messages()
+    assert [b["type"] for b in first["content"]] == ["text", "image"]
+    assert [b["type"] for b in last["content"][0]["content"]] == ["text"]
+    assert context.attachments
+    context.add(unfit("r3"))
+    assert not context.attachments
+    check(body(context.messages()))
+
+
+def test_messages_that_fit_no_context_do_not_survive_a_compaction_whole() -> None:
+    context = Context(items=[])
+    context.add(ev.UserMessage(id="u1", content=[{"type": "text", "text": "y" * 1_000_000}]))
+    context.add(ev.UserMessage(id="u2", content=[{"type": "text", "text": "short"}]))
+    context.add(ev.AgentContextCompacted(id="c", summary="so far"))
+    said = [b["text"] for b in context.messages()[0]["content"]]
+    assert said[0].endswith("so far")
+    assert len(said[1]) < KEPT
+    assert said[2] == "short"
+
+
+def test_a_message_that_was_given_up_does_not_stand_in_the_way_of_the_next() -> None:
+    context = Context(items=[])
+    context.add(ev.UserMessage(id="u1", content=[{"type": "text", "text": "too much"}]))
+    context.add(ev.SessionStatusIdle(id="i", stop_reason=ev.StopReason("retries_exhausted")))
+    context.add(ev.UserMessage(id="u2", content=[{"type": "text", "text": "go on"}]))
+    context.add(ev.AgentContextCompacted(id="c", summary="so far"))
+    assert [b["text"] for b in context.messages()[0]["content"]][1:] == ["go on"]
+
+
+@given(steps, st.floats(0, 1))
+@settings(max_examples=100, deadline=None)
+def test_a_shortened_conversation_is_as_valid(plan: list[Any], share: float) -> None:
+    context = Context(items=[])
+    for event in log_of(plan):
+        context.add(event)
+    if messages := context.messages():
+        check(body(shortened(messages, share)))
+
+
+@pytest.mark.parametrize("depth", [101, 600, 970])
+def test_a_call_that_nothing_could_read_again_is_logged_with_its_error(depth: int) -> None:
+    deep: Any = "x"
+    for _ in range(depth):
+        deep = [deep]
+    block: Any = {"type": "tool_use", "id": "toolu_1", "name": "bash", "input": {"command": deep}}
+    call, _, error = to_events(Answer([block], "tool_use", ev.ModelUsage()), agent=AGENT, request="r", ids={})
+    assert isinstance(call, ev.AgentToolUse)
+    assert call.input == {}
+    assert isinstance(error, ev.AgentToolResult)
+    assert "levels deep" in error.content[0]["text"]
