@@ -8,9 +8,9 @@ from typing import Any
 from anthropic import AsyncAnthropic
 
 from benchmarks.result import Row, at_least, at_most, spread
-from benchmarks.rig import Bench, Rig, ms, publishes, rested, run, said, session_key
+from benchmarks.rig import Bench, Rig, ms, new_mark, publishes, rested, run, said, session_key
 from services.bus.client import NatsBus
-from services.bus.ids import Key, new_id
+from services.bus.ids import Key
 from tests.support.model import bash, say
 
 TITLE = "interrupt to closed model connection (ms); messages sent during a tool call"
@@ -39,7 +39,7 @@ async def _interrupts(rig: Rig, client: AsyncAnthropic, bus: NatsBus) -> Row:
     key, at = session_key(session), 0
     stop: Any = [{"type": "user.interrupt"}]
     for number in range(rig.options.count(100, 8)):
-        mark = new_id("m").replace("_", "-")
+        mark = new_mark()
         events: Any = [said(slow, mark)]
         if number % 20 == 19:  # a fresh session: the history of the old one has grown
             (session,) = await rig.sessions(client, 1)
@@ -71,7 +71,7 @@ async def _steered(rig: Rig, client: AsyncAnthropic, bus: NatsBus) -> Row:
     (session,) = await rig.sessions(client, 1)
     key, at = session_key(session), 0
     for _ in range(rig.options.count(60, 5)):
-        mark, note = new_id("m").replace("_", "-"), new_id("n").replace("_", "-")
+        mark, note = new_mark(), new_mark()
         first: Any = [said(scenario, mark)]
         second: Any = [{"type": "user.message", "content": [{"type": "text", "text": f"Mind this. [play:{note}]"}]}]
         await client.beta.sessions.events.send(session, events=first)

@@ -115,6 +115,11 @@ def said(scenario: str, mark: str = "") -> Json:
     return {"type": "user.message", "content": [{"type": "text", "text": text}]}
 
 
+def new_mark() -> str:
+    """A fresh name by which requests are found in the journal of the model."""
+    return new_id("mark").replace("_", "-")
+
+
 def message(scenario: str, mark: str = "") -> ClientInput:
     """The same as an input of the bus."""
     content = said(scenario, mark)["content"]

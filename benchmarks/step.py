@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.result import Row, at_most, spread
-from benchmarks.rig import Bench, Rig, message, ms, rested, run, session_key
+from benchmarks.rig import Bench, Rig, message, ms, new_mark, rested, run, session_key
 from services.bus.ids import Key, new_id, new_session_id
 from services.cli.scripted.journal import Record
 from services.sandbox.drivers import Box, make_driver
@@ -57,7 +57,7 @@ async def _measure(rig: Rig) -> list[Row]:
     async with rig.client() as client, rig.bus() as bus:
         sessions = await rig.sessions(client, rig.options.count(15, 2))
         for session in sessions:
-            mark = new_id("m").replace("_", "-")
+            mark = new_mark()
             await bus.put_input(session_key(session), message(scenario, mark))
             await rested(bus, session_key(session), 0)
             gaps = between(await rig.records(mark, count=STEPS + 1, ended=STEPS + 1))

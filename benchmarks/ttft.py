@@ -13,8 +13,7 @@ from typing import Any
 from anthropic import AsyncAnthropic
 
 from benchmarks.result import Aim, Row, at_most, spread
-from benchmarks.rig import MODEL, Bench, Rig, ms, run, said
-from services.bus.ids import new_id
+from benchmarks.rig import MODEL, Bench, Rig, ms, new_mark, run, said
 from services.harness.toolset import offered
 from tests.support.model import Json, say
 
@@ -22,6 +21,9 @@ TITLE = "time to first token (ms)"
 
 PERIOD = 2.0
 """Seconds between two messages of one session when they are paced."""
+
+PLAN = ((1, 10, 2, 20, False), (10, 4, 1, 10, False), (50, 4, 1, 4, False), (50, 3, 1, 5, True))
+"""Sessions at once, how often with fresh ones, the same in a quick run, messages to each, paced."""
 
 ANSWER = "This is an answer of about twenty words, long enough to be a stream of deltas and short enough to be cheap."
 
@@ -117,24 +119,25 @@ async def _rounds(
 async def _measure(rig: Rig) -> list[Row]:
     scenario = await rig.scenario(say(ANSWER))
     rows: list[Row] = []
-    plan = [(1, 200, 15, False), (10, 30, 3, False), (50, 12, 2, False), (50, 10, 1, True)]
     async with rig.client() as client, rig.direct() as model:
-        for count, full, quick, paced in plan:
-            rounds = rig.options.count(full, quick)
-            marks = [new_id("m").replace("_", "-") for _ in range(count)]
-            visitors = [
-                Visitor(client, session, mark)
-                for session, mark in zip(await rig.sessions(client, count), marks, strict=True)
-            ]
-            for visitor in visitors:
-                await visitor.open()
-            await asyncio.gather(*(v.turn(scenario) for v in visitors))  # warm: connections, caches
-            found = await _rounds(rig, marks, rounds, lambda i, v=visitors: v[i].turn(scenario), paced=paced)
-            for visitor in visitors:
-                await visitor.close()
-            other = [new_id("d").replace("_", "-") for _ in range(count)]
-            await asyncio.gather(*(direct(model, scenario, mark) for mark in other))
-            floor = await _rounds(rig, other, rounds, lambda i, o=other: direct(model, scenario, o[i]), paced=paced)
+        for count, full, quick, rounds, paced in PLAN:
+            found: list[float] = []
+            floor: list[float] = []
+            for _ in range(rig.options.count(full, quick)):
+                sessions = await rig.sessions(client, count)
+                visitors = [Visitor(client, session, new_mark()) for session in sessions]
+                for visitor in visitors:
+                    await visitor.open()
+                await asyncio.gather(*(v.turn(scenario) for v in visitors))  # warm: connections, caches
+                marks = [v.mark for v in visitors]
+                found += await _rounds(rig, marks, rounds, lambda i, v=visitors: v[i].turn(scenario), paced=paced)
+                for visitor in visitors:
+                    await visitor.close()
+                other = [new_mark() for _ in range(count)]
+                await asyncio.gather(*(direct(model, scenario, mark) for mark in other))
+                floor += await _rounds(
+                    rig, other, rounds, lambda i, o=other: direct(model, scenario, o[i]), paced=paced
+                )
             rows.append(_row(count, paced, ms(found), ms(floor)))
     return rows
 

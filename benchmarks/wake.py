@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.history import TURN, History
 from benchmarks.result import Row, Spread, at_most, spread
-from benchmarks.rig import MODEL, Bench, Rig, message, ms, rested, run, said, session_key
+from benchmarks.rig import MODEL, Bench, Rig, message, ms, new_mark, rested, run, said, session_key
 from services.bus.client import NatsBus
-from services.bus.ids import Key, new_id
+from services.bus.ids import Key
 from tests.support.eventually import eventually
 from tests.support.model import say
 
@@ -46,7 +46,7 @@ async def _begun(bus: NatsBus, writer: NatsBus, key: Key, scenario: str) -> Hist
 
 async def _wake(rig: Rig, bus: NatsBus, key: Key, scenario: str, after: int) -> tuple[float, int]:
     """Seconds from before the publish to the model request, and where the session rests then."""
-    mark = new_id("m").replace("_", "-")
+    mark = new_mark()
     begin = time.time()
     await bus.put_input(key, message(scenario, mark))
     at = await rested(bus, key, after)
@@ -66,7 +66,7 @@ async def _gets(bus: NatsBus, key: Key, count: int) -> Spread:
 
 async def _posts(rig: Rig, scenario: str, tokens: int, count: int) -> Spread:
     """What the request alone costs: the SDK posts a context of that size to the model."""
-    mark = new_id("d").replace("_", "-")
+    mark = new_mark()
     filler = [{"type": "text", "text": "x" * 1000} for _ in range(tokens * 4 // 1000)]
     body: Any = {
         "model": MODEL,
@@ -137,7 +137,7 @@ async def _fresh(rig: Rig) -> list[Row]:
         at = history.seq
         log = rig.stack.data / "logs" / "harness-1.log"
         for _ in range(rig.options.count(FRESH, 1)):
-            mark = new_id("m").replace("_", "-")
+            mark = new_mark()
             killed = time.time()
             old = rig.stack.signal("harness-1", signal.SIGKILL)
             await bus.put_input(key, message(scenario, mark))

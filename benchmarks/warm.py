@@ -7,8 +7,7 @@ publish, which travels while the harness already has the message; `sent` counts 
 import time
 
 from benchmarks.result import Row, at_most, spread
-from benchmarks.rig import Bench, Rig, message, ms, publishes, rested, run, session_key
-from services.bus.ids import new_id
+from benchmarks.rig import Bench, Rig, message, ms, new_mark, publishes, rested, run, session_key
 from tests.support.model import say
 
 TITLE = "input stored to model request, warm session (ms)"
@@ -24,7 +23,7 @@ async def _measure(rig: Rig) -> list[Row]:
     async with rig.client() as client, rig.bus() as bus:
         sessions = await rig.sessions(client, rig.options.count(20, 2))
         for session in sessions:
-            key, mark, at = session_key(session), new_id("m").replace("_", "-"), 0
+            key, mark, at = session_key(session), new_mark(), 0
             times: list[tuple[float, float]] = []
             for _ in range(TURNS):
                 given = message(scenario, mark)
