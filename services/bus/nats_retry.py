@@ -10,7 +10,7 @@ from services.bus.nats_link import Link
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PATIENCE = 10.0
+PATIENCE = 15.0
 """Seconds a read or a repeatable write keeps trying: longer than the election of a new leader."""
 
 _FIRST_PAUSE = 0.02

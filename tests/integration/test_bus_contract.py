@@ -568,6 +568,20 @@ async def test_a_bug_in_a_handler_is_unavailable_to_the_other_side(joined: Conne
     assert "secret" not in str(caught.value)
 
 
+async def test_a_handler_also_hears_what_wants_no_answer(joined: Connect) -> None:
+    server, client = await joined("server"), await joined("client")
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def handler(data: bytes) -> bytes:
+        heard.put_nowait(data)
+        return b""
+
+    subject = subjects.execute(new_id("w"))
+    await server.serve(subject, handler)
+    await client.publish(subject, b"x")
+    assert await asyncio.wait_for(heard.get(), 5) == b"x"
+
+
 async def test_a_request_ends_at_its_timeout(joined: Connect) -> None:
     server, client = await joined("server"), await joined("client")
     release = asyncio.Event()

@@ -62,7 +62,8 @@ class Model:
             raise asyncio.CancelledError
         if rng.random() < 0.1 and self._ledger.failures_left:
             self._ledger.failures_left -= 1
-            raise ModelFailure("model_overloaded_error", "simulated", retryable=rng.random() < 0.7)
+            long = rng.random() < 0.2
+            raise ModelFailure("model_overloaded_error", "simulated", retryable=rng.random() < 0.7, too_long=long)
         yield Begun(0, "text")
         for word in ("some", "words"):
             await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2.0]))
@@ -77,7 +78,9 @@ class Model:
             name = "bash" if self._ledger.eager else name
             given = {"bash": {"command": "true"}, "ask_client": {}}.get(name, {"file_path": "a", "content": "b"})
             blocks.append({"type": "tool_use", "id": new_id("toolu"), "name": name, "input": given})
-        yield Answer(blocks, "tool_use" if count else "end_turn", ev.ModelUsage(10, 5))
+        usage = ev.ModelUsage(700, 100) if self._ledger.heavy else ev.ModelUsage(10, 5)
+        stop = "refusal" if rng.random() < 0.03 else "tool_use" if count else "end_turn"
+        yield Answer(blocks, stop, usage)
 
 
 class Box:
@@ -196,6 +199,8 @@ class Ledger:
         self.requests = 0
         self.calls_left = rng.choice([0, 2, 4])
         self.eager = False
+        self.heavy = False
+        """Whether every answer fills the context, so that it is summarised before the next."""
         self.failures_left = 3
         self.runs: dict[tuple[str, str], int] = {}
         self.running: set[str] = set()

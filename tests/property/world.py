@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import structlog
 from msgspec import Struct
 
 from services.bus import codec, subjects
 from services.bus import events as ev
 from services.bus.api import Bus
+from services.bus.commands import Release
 from services.bus.commits import Stored, commit
 from services.bus.errors import BusError, Conflict, Unavailable
 from services.bus.head import Head, waits_for_client
@@ -100,12 +102,16 @@ class World:
         self.server = self.storm.server = Watched(self.storm, self.ledger)
         self.key = Key("acme", f"sesn_{FIRST_CELL}_{seed:026d}")
         hold = self.rng.choice([0.0, 0.5, 30.0]) if self.plan.hold is None else self.plan.hold
-        self.settings = HarnessSettings(hold=hold, snapshot_every=self.rng.choice([2, 200]))
+        self.ledger.heavy = self.rng.random() < 0.1
+        self.settings = HarnessSettings(
+            hold=hold, snapshot_every=self.rng.choice([2, 200]), context_tokens=1000 if self.ledger.heavy else 160_000
+        )
         if self.plan.calls is not None:
             self.ledger.calls_left, self.ledger.eager = self.plan.calls, True
         self.acknowledged: set[str] = set()
         self.answered: set[str] = set()
-        self.stops: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
+        self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
+        """What SIGTERM sets, by process."""
 
     @staticmethod
     def now() -> int:
@@ -131,6 +137,7 @@ class World:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.storm.processes[name], asyncio.Event()
             driver = Driver(self.storm, process, self.ledger)
+            self.stops[name] = (stop,)
             await work(bus, driver, Terms(lease=3.0, idle_after=20.0, drain=2.0), stop, lambda _what, _ok: None)
 
         return main
@@ -181,8 +188,10 @@ class World:
                 continue
             except Unavailable:
                 return
-            else:
-                return
+            if archive:
+                ask = Release(tenant=self.key.tenant, session=self.key.session, files=self.rng.random() < 0.5)
+                await bus.publish(subjects.RELEASE, msgspec.json.encode(ask))
+            return
 
     async def user(self, bus: Bus) -> None:
         """Everything the plan says, at random times, one task each."""
@@ -254,7 +263,7 @@ class World:
                     self.server.redeliver(seq)
             for at in [at for at in drains if at < loop.time()]:
                 drains.remove(at)
-                self._drain(self.rng.choice([n for n in self.storm.processes if n.startswith("harness")]))
+                self._drain(self.rng.choice(list(self.stops)))
             if vanish < loop.time() and self._vanish():
                 vanish = 1e9
 
@@ -263,9 +272,8 @@ class World:
         process = self.storm.processes[name]
         if not process.alive or name not in self.stops:
             return
-        draining, stop = self.stops[name]
-        draining.set()
-        stop.set()
+        for event in self.stops[name]:
+            event.set()
         asyncio.get_running_loop().call_later(3.0, self._replace, process, process.bus)
 
     def _replace(self, process: Process, bus: MemoryBus | None) -> None:

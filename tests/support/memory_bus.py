@@ -457,9 +457,9 @@ class MemoryBus:
             if ask.answered and not ask.answer.done():
                 ask.answer.set_result(result)
 
-        def hear(ask: Heard) -> None:
-            assert isinstance(ask, _Ask)
-            task = loop.create_task(answer(ask))
+        def hear(heard: Heard) -> None:
+            unasked = _Ask(heard.subject, heard.data, answer=loop.create_future(), answered=False)
+            task = loop.create_task(answer(heard if isinstance(heard, _Ask) else unasked))
             running.add(task)
             task.add_done_callback(running.discard)
 

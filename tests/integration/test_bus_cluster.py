@@ -1,0 +1,111 @@
+"""The bus over a cluster of three servers with three copies of everything, while its leader is killed."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.bus import events as ev
+from services.bus import streams
+from services.bus.client import connect
+from services.bus.commits import Stored, commit
+from services.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from services.bus.inputs import Nudge
+from services.bus.nats_link import Link
+from services.bus.provision import provision
+from services.process.settings import ProcessSettings
+from tests.support.eventually import eventually
+from tests.support.servers import NatsServer, free_port
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[dict[str, NatsServer]]:
+    ports = [free_port() for _ in range(3)]
+    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+    servers = {
+        f"n{number}": NatsServer(
+            tmp_path / f"n{number}",
+            config=f'server_name: n{number}\ncluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}\n',
+        )
+        for number, port in enumerate(ports)
+    }
+    try:
+        await asyncio.gather(*(server.start() for server in servers.values()))
+        yield servers
+    finally:
+        for server in servers.values():
+            server.kill()
+
+
+async def provisioned(servers: dict[str, NatsServer]) -> Link:
+    link = Link()
+    await link.open([server.url for server in servers.values()], name="admin", login=None)
+
+    async def done() -> bool:
+        with contextlib.suppress(Exception):  # the cluster has yet to elect a leader
+            await provision(link, FIRST_CELL, replicas=3)
+            return True
+        return False
+
+    await eventually(done, within=60)
+    return link
+
+
+async def is_true(value: bool) -> bool:
+    return value
+
+
+async def test_nothing_is_lost_or_done_twice_when_the_leader_dies(cluster: dict[str, NatsServer]) -> None:
+    admin = await provisioned(cluster)
+    urls = ",".join(server.url for server in cluster.values())
+    bus = await connect(ProcessSettings(nats_url=urls), name="writer")
+    keys = [Key("acme", new_session_id()) for _ in range(3)]
+    acknowledged: dict[Key, list[tuple[int, str]]] = {k: [] for k in keys}
+    inputs: dict[Key, list[int]] = {k: [] for k in keys}
+    tailed: list[int] = []
+    stop = asyncio.Event()
+
+    async def write(k: Key) -> None:
+        last: Stored | None = None
+        while not stop.is_set():
+            message = ev.UserMessage(id=new_id("sevt"), content=[])
+            made = commit(last, [message], by="test", now=time.time_ns() // 1000)
+            last = Stored(await bus.append(k, made, last.seq if last else 0), made)
+            acknowledged[k].append((last.seq, made.id))
+            inputs[k].append(await bus.put_input(k, Nudge(id=new_id("ndg"))))
+
+    async def read() -> None:
+        async for stored in bus.tail(keys[0], 0):
+            if stored:
+                tailed.append(stored.seq)  # noqa: PERF401  looked at meanwhile
+
+    tasks = [asyncio.create_task(write(k)) for k in keys]
+    reading = asyncio.create_task(read())
+
+    async def more(count: int) -> None:
+        goal = min(map(len, acknowledged.values())) + count
+        await eventually(lambda: is_true(min(map(len, acknowledged.values())) >= goal), within=60)
+
+    await more(50)
+    info = await admin.api(f"STREAM.INFO.{streams.log_stream()}")
+    leader = cluster[info["cluster"]["leader"]]
+    leader.kill()
+    await more(50)
+    await leader.start()
+    await more(50)
+    stop.set()
+    await asyncio.wait_for(asyncio.gather(*tasks), 60)
+    for k in keys:
+        assert [(s.seq, s.commit.id) for s in await bus.read(k, leader=True)] == acknowledged[k]
+        assert [w.seq for w in await bus.waiting(k, 0, upto=inputs[k][-1])] == inputs[k]
+    expected = [seq for seq, _ in acknowledged[keys[0]]]
+    await eventually(lambda: is_true(tailed == expected), within=30)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await bus.close()
+    await admin.close()
