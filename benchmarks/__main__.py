@@ -1,105 +1,123 @@
-"""Runs the figures one after the other, prints the table, and writes it with all values to benchmarks/results/."""
+"""`python -m benchmarks [FIGURE …]`: run the figures and print them, each beside its floor from the same run."""
 
-import json
-import platform
+import datetime as dt
+import importlib
 import sys
+import tempfile
 import time
-from importlib import import_module
+import traceback
 from pathlib import Path
+from typing import Annotated, Any
 
-import psutil
+import msgspec
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figure import HEADER, Figure, row
+from benchmarks.facts import facts
+from benchmarks.result import Row, Spread
+from benchmarks.rig import Bench, Options
 
-NAMES = (
-    "startup",
-    "input_to_model",
-    "first_token",
-    "tool_step",
-    "interrupts",
-    "takeover",
-    "steps",
-    "throughput",
-    "cold_wake",
-    "memory",
-)
-"""One module a figure, with `measure() -> list[Figure]`."""
+FIGURES = ("ttft", "warm", "step", "throughput", "wake", "takeover", "interrupt", "memory", "up", "creates")
+"""One module each, with TITLE and `figure(bench) -> rows`."""
 
 RESULTS = Path(__file__).parent / "results"
 
-
-def main(names: list[str]) -> int:
-    """Exit code 1 when an aim is missed."""
-    console = Console()
-    unknown = sorted(set(names) - set(NAMES))
-    if unknown:
-        console.print(f"unknown: {', '.join(unknown)}. There are: {', '.join(NAMES)}")
-        return 2
-    console.print(f"{machine()}; load before: {psutil.getloadavg()[0]:.1f}")
-    figures: list[Figure] = []
-    for name in names or NAMES:
-        began = time.monotonic()
-        found = import_module(f"benchmarks.{name}").measure()
-        figures += found
-        write(name, found)
-        console.print(f"{name}: {time.monotonic() - began:.0f} s", style="dim")
-    show(console, figures)
-    return 0 if all(f.met is not False for f in figures) else 1
+app = App(name="benchmarks", help=__doc__)
 
 
-def machine() -> str:
-    memory = psutil.virtual_memory().total / 2**30
-    return (
-        f"{psutil.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
-    )
+@app.default
+def bench(
+    *figures: str,
+    listed: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    quick: bool = False,
+    sync: str = "always",
+    baseline: bool = False,
+) -> int:
+    """Run the figures, or those that are named, and write them to benchmarks/results/.
 
-
-def show(console: Console, figures: list[Figure]) -> None:
-    table = Table(*HEADER)
-    for figure in figures:
-        table.add_row(*row(figure))
-    console.print(table)
-    for figure in figures:
-        if figure.note:
-            console.print(f"{figure.name}: {figure.note}", style="dim")
-
-
-def write(name: str, figures: list[Figure]) -> None:
-    """All values as JSON, and the table as text."""
-    RESULTS.mkdir(exist_ok=True)
-    lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
-    lines += ["| " + " | ".join(row(f)) + " |" for f in figures]
-    lines += ["", *(f"{f.name}: {f.note}" for f in figures if f.note), "", f"Measured on {machine()}."]
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    data = {"machine": machine(), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    data["figures"] = [plain(f) for f in figures]
-    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
-
-
-def plain(figure: Figure) -> dict[str, object]:
-    """A figure with its values rounded, as JSON."""
-    floor = figure.floor
-    return {
-        "name": figure.name,
-        "unit": figure.measured.unit,
-        "median": round(figure.measured.median, 4),
-        "p95": round(figure.measured.p95, 4),
-        "values": [round(v, 4) for v in figure.measured.values[:1000]],
-        "floor": {
-            "name": figure.floor_name,
-            "unit": floor.unit,
-            "median": round(floor.median, 4),
-            "p95": round(floor.p95, 4),
-        }
-        if floor
-        else None,
-        "aim": figure.aim,
-        "met": figure.met,
-        "note": figure.note,
+    Parameters
+    ----------
+    figures
+        Names as --list shows them; none: all.
+    listed
+        Say which figures there are, and stop.
+    quick
+        Few samples, one minute in all: to see that everything runs. The numbers mean little.
+    sync
+        When an append is on disk, as for `holdfast up`.
+    baseline
+        Keep the result as results/baseline.json.
+    """
+    modules = {
+        name: importlib.import_module(f"benchmarks.{name}") for name in FIGURES if not figures or name in figures
     }
+    if unknown := set(figures) - set(FIGURES):
+        print(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}", file=sys.stderr)
+        return 2
+    if listed:
+        for name, module in modules.items():
+            print(f"{name:12}{module.TITLE}")
+        return 0
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    began = dt.datetime.now(dt.UTC)
+    told: dict[str, Any] = {"at": began.isoformat(timespec="seconds"), "quick": quick, "sync": sync, **facts()}
+    found: dict[str, Any] = {}
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
+        run = Bench(Options(folder=Path(folder), quick=quick, sync=sync))
+        try:
+            for name, module in modules.items():
+                begin = time.monotonic()
+                try:
+                    rows: list[Row] = module.figure(run)
+                except Exception:  # noqa: BLE001  the other figures are still worth having
+                    console.print(f"[red]{name} could not be measured[/red]")
+                    traceback.print_exc()
+                    failed = True
+                    continue
+                seconds = time.monotonic() - begin
+                found[name] = {"title": module.TITLE, "seconds": round(seconds, 1), "rows": msgspec.to_builtins(rows)}
+                console.print(_table(f"{name}: {module.TITLE}", rows))
+        finally:
+            run.close()
+    text = msgspec.json.format(msgspec.json.encode({"facts": told, "figures": found}), indent=1)
+    (RESULTS / f"{began:%Y-%m-%d-%H%M%S}.json").write_bytes(text)
+    if baseline:
+        (RESULTS / "baseline.json").write_bytes(text)
+    return 1 if failed else 0
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _cells(spread: Spread | None) -> list[str]:
+    return [_number(spread.p50), _number(spread.p95)] if spread else ["", ""]
+
+
+def _table(title: str, rows: list[Row]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("what")
+    for head in ("n", "median", "p95", "p99", "floor", "p95"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("floor is")
+    table.add_column("aim")
+    table.add_column("found", justify="right")
+    for row in rows:
+        what = f"{row.name} ({row.unit})" + (f"\n[dim]{row.note}[/dim]" if row.note else "")
+        aims = "\n".join(a.text for a in row.aims)
+        said = "\n".join(
+            f"{_number(a.value)} " + ("[green]met[/green]" if a.met else "[red]missed[/red]") for a in row.aims
+        )
+        table.add_row(
+            what, str(row.found.n), *_cells(row.found), _number(row.found.p99),
+            *_cells(row.floor), row.floor_name, aims, said,
+        )  # fmt: skip
+    return table
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(app(result_action="return_value"))

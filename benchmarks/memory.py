@@ -1,47 +1,104 @@
-"""Memory of each service: idle, and with a thousand sessions that rest after a turn."""
+"""Memory of each service: idle after its start, and with sessions that had a turn and rest.
+
+What a resting session costs is the growth between the first half of the sessions and all of them, so that what a
+process allocates once (connections, caches, the allocator's own reserves) is not counted as the sessions'.
+"""
 
 import asyncio
+from typing import Any
 
 import psutil
+from anthropic import AsyncAnthropic
 
-from benchmarks.bed import bed, idle, talks
-from benchmarks.figure import Figure, Series
-from tests.support.model import say
-from tests.support.stack import Stack
+from benchmarks.result import Aim, Row, at_most, spread
+from benchmarks.rig import Bench, Rig, message, rested, run, session_key
+from services.bus.client import NatsBus
+from tests.support.eventually import eventually
+from tests.support.model import bash, say
 
-SESSIONS = 1000
+TITLE = "memory of each service (MiB), and per resting session (KiB)"
+
 AT_ONCE = 20
-NOTHING = 4.0
-"""KiB a resting session may cost in harness or sandbox: below what an allocator rounds to."""
+IDLE_AFTER = 3
+"""Seconds after which the sandbox of a resting session ends, in this figure; 15 minutes otherwise."""
+
+NOTHING = 2.0
+"""KiB a session below which a growth is the allocator's noise."""
 
 
-def measure() -> list[Figure]:
-    with bed() as running:
-        return asyncio.run(_measure(running))
+def _pss(pid: int) -> tuple[float, float]:
+    """PSS and RSS in MiB. A process that forbids inspection shows its PSS to root alone."""
+    found = psutil.Process(pid).memory_full_info()
+    return found.pss / 2**20, found.rss / 2**20
 
 
-async def _measure(running: Stack) -> list[Figure]:
-    warm = await running.model.play({"repeat": 10, **say("Yes.")})
-    async with talks(running, SESSIONS) as sessions:
-        for talk in sessions[:AT_ONCE]:
-            await talk.say(warm)
-            await idle(running, talk.id, 1)
-        before = _used(running)
-        for start in range(AT_ONCE, SESSIONS, AT_ONCE):
-            some = sessions[start : start + AT_ONCE]
-            await asyncio.gather(*(t.say(warm) for t in some))
-            await asyncio.gather(*(idle(running, t.id, 1) for t in some))
-        after = _used(running)
-    figures = [Figure(name=f"memory of {n}, idle", measured=Series([v / 2**20], "MiB")) for n, v in before.items()]
-    for name in before:
-        each = Series([(after[name] - before[name]) / (SESSIONS - AT_ONCE) / 1024], "KiB")
-        figure = Figure(name=f"a resting session in {name}", measured=each)
-        if name.startswith(("harness", "sandbox")):
-            figure.aim, figure.met = "none", each.median <= NOTHING
-        figures.append(figure)
-    return figures
+def _look(rig: Rig) -> dict[str, tuple[float, float]]:
+    return {name: _pss(pid) for name, pid in sorted(rig.stack.run.processes.items())}
 
 
-def _used(running: Stack) -> dict[str, float]:
-    """Memory that only this process has (bytes), by name."""
-    return {n: float(psutil.Process(pid).memory_full_info().uss) for n, pid in running.run.processes.items()}
+async def _turns(rig: Rig, client: AsyncAnthropic, bus: NatsBus, count: int, scenario: str) -> None:
+    """That many new sessions, a turn each, through the bus: the client of the test keeps nothing open."""
+    sessions = await rig.sessions(client, count)
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(session: str) -> None:
+        async with gate:
+            await bus.put_input(session_key(session), message(scenario))
+            await rested(bus, session_key(session), 0)
+
+    await asyncio.gather(*(one(session) for session in sessions))
+
+
+def _children(rig: Rig) -> int:
+    """Processes of sandboxes that live."""
+    return sum(1 for p in psutil.Process(rig.stack.pid("sandbox")).children(recursive=True) if "bwrap" in p.name())
+
+
+async def _measure(rig: Rig) -> list[Row]:
+    count = rig.options.count(1000, 40)
+    hello = await rig.scenario(say("Good."))
+    tool = await rig.scenario(bash("echo hello"), say("Done."))
+    await asyncio.sleep(rig.options.count(30, 10) / 10)
+    idle = _look(rig)
+    async with rig.client() as client, rig.bus() as bus:
+        await _turns(rig, client, bus, max(count // 10, AT_ONCE), hello)  # whatever is allocated once
+        await _turns(rig, client, bus, count // 2, hello)
+        await asyncio.sleep(2)
+        half = _look(rig)
+        await _turns(rig, client, bus, count // 2, hello)
+        await asyncio.sleep(2)
+        full = _look(rig)
+        await _turns(rig, client, bus, rig.options.count(40, 4), tool)
+        boxes = _children(rig)
+
+        async def gone() -> bool:
+            return _children(rig) == 0
+
+        await eventually(gone, within=IDLE_AFTER + 30, what="sandboxes ended")
+        await asyncio.sleep(2)
+        after = _look(rig)
+    rows = [_row(name, idle, half, full, count) for name in idle]
+    grown = (after["sandbox"][0] - full["sandbox"][0]) * 1024 / rig.options.count(40, 4)
+    rows.append(
+        Row(name="sandbox: per session that ran a tool and rests", unit="KiB", found=spread([grown]),
+            note=f"{boxes} processes of bubblewrap lived and have ended")
+    )  # fmt: skip
+    return rows
+
+
+def _row(name: str, idle: Any, half: Any, full: Any, count: int) -> Row:
+    grown = (full[name][0] - half[name][0]) * 1024 / (count - count // 2)
+    kind = name.partition("-")[0]
+    aims: list[Aim] = []
+    if kind in ("harness", "sandbox"):
+        aims = [at_most(f"none for a resting session (KiB; noise up to {NOTHING:g})", grown, NOTHING)]
+    return Row(
+        name=f"{name}, with all sessions resting", unit="MiB", found=spread([full[name][0]]),
+        floor=spread([idle[name][0]]), floor_name="the same, idle", aims=aims,
+        note=f"RSS {idle[name][1]:.0f} idle, {full[name][1]:.0f} then; {grown:.2f} KiB a session",
+    )  # fmt: skip
+
+
+def figure(bench: Bench) -> list[Row]:
+    with bench.rig(own=True, environ={"HOLDFAST_IDLE_AFTER": str(IDLE_AFTER)}) as rig:
+        return run(lambda: _measure(rig))

@@ -1,83 +1,157 @@
-"""Sessions created per second, and turns per second with 1, 10 and 50 sessions, over HTTP."""
+"""Steps per second while sessions loop: a model answer, a tool call in the sandbox, both in the log.
+
+The rate is that of the stretch in which all sessions were at work. Beside it how many calls a second one client of the
+SDK makes to the same model, with a history of the same length, doing nothing else. And the bytes that a step leaves in
+the log, in the first half of a session and in the second.
+"""
 
 import asyncio
-import contextlib
-import json
-import time
-from urllib.parse import urlsplit
+from itertools import pairwise
+from typing import Any, NamedTuple
 
-from benchmarks.bed import Turns, bed, publish_times, talks
-from benchmarks.figure import Figure, Series
-from tests.support.model import say
-from tests.support.stack import Stack
-from tests.support.talk import Talk
+import psutil
+from anthropic import AsyncAnthropic
 
-CREATES = 3000
-CONNECTIONS = 16
-LEAST = 1000.0
-"""Creations per second."""
+from benchmarks.creates import saturate
+from benchmarks.result import Row, at_least, at_most, spread
+from benchmarks.rig import MODEL, Bench, Rig, message, new_mark, rested, run, said, session_key
+from services.bus import codec
+from services.bus import events as ev
+from services.bus.client import NatsBus
+from services.bus.ids import Key
+from services.harness.toolset import offered
+from tests.support.model import Json, bash, say
 
-TURNS = {1: 100, 10: 20, 50: 10}
+TITLE = "steps per second, sessions looping with a tool call each"
 
-
-def measure() -> list[Figure]:
-    with bed() as running:
-        return asyncio.run(_measure(running))
-
-
-async def _measure(running: Stack) -> list[Figure]:
-    async with talks(running, 50) as sessions, running.bus("session") as bus:
-        rate = len(took := await publish_times(bus, 1000)) / sum(took)
-        floor = Series([rate], "/s")
-        figures = [await _creates(running, sessions[0], floor)]
-        async with contextlib.AsyncExitStack() as counting:
-            counted = [await counting.enter_async_context(Turns(bus, t.id)) for t in sessions]
-            done = dict.fromkeys(range(len(sessions)), 0)
-
-            async def turns(number: int, mark: str, times: int) -> None:
-                for _ in range(times):
-                    await sessions[number].say(mark)
-                    done[number] += 1
-                    await counted[number].ended(done[number])
-
-            for count, times in TURNS.items():
-                mark = await running.model.play({"repeat": 1000, **say("Yes.")})
-                began = time.monotonic()
-                await asyncio.gather(*(turns(n, mark, times) for n in range(count)))
-                each = Series([count * times / (time.monotonic() - began)], "/s")
-                name = f"turns per second, {count} sessions"
-                figures.append(Figure(name=name, measured=each, floor=floor, floor_name="publishes, one by one"))
-    return figures
+COMMAND = "echo hello"
+PLAN = ((1, 200, 20), (10, 100, 10), (100, 40, 4))
+"""Sessions at once, steps of each, steps in a quick run."""
 
 
-async def _creates(running: Stack, talk: Talk, floor: Series) -> Figure:
-    """Plain HTTP on kept connections: the SDK's own cost for a call is larger than the server's."""
-    made = await talk.client.beta.sessions.retrieve(talk.id)
-    run = running.run
-    body = json.dumps({"agent": made.agent.id, "environment_id": made.environment_id}).encode()
-    head = (
-        f"POST /v1/sessions HTTP/1.1\r\nHost: bench\r\nx-api-key: {run.api_key}\r\nContent-Type: application/json\r\n"
-    )
-    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    port = urlsplit(run.base_url).port
-    left = CREATES
+class Looped(NamedTuple):
+    """What a run gave. `busy` is processor seconds a step by service; `log` and `inbox` bytes a step in the streams."""
 
-    async def connection() -> None:
-        nonlocal left
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while left > 0:
-            left -= 1
-            writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            assert answer.startswith(b"HTTP/1.1 200"), answer
-            length = int(answer.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-        writer.close()
+    sessions: list[str]
+    rates: list[float]
+    busy: dict[str, float]
+    log: float
+    inbox: float
 
-    began = time.monotonic()
-    await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
-    rate = Series([CREATES / (time.monotonic() - began)], "/s")
-    return Figure(
-        name="sessions created per second", measured=rate, floor=floor, floor_name="publishes, one by one",
-        aim="≥ 1,000/s", met=rate.median >= LEAST,
+
+async def _loop(rig: Rig, client: AsyncAnthropic, bus: NatsBus, count: int, steps: int) -> Looped:
+    """All sessions at once; the rates are those of ten slices of the stretch in which all were at work."""
+    scenario = await rig.scenario(*[bash(COMMAND)] * steps, say("Done."))
+    warm = await rig.scenario(bash("true"), say("Ready."))
+    sessions = await rig.sessions(client, count)
+    keys = [session_key(session) for session in sessions]
+
+    async def turn(key: Key, name: str, mark: str, after: int) -> int:
+        await bus.put_input(key, message(name, mark))
+        return await rested(bus, key, after)
+
+    ends = [await turn(key, warm, "", 0) for key in keys]  # makes the sandboxes, one after the other
+    mark = new_mark()
+    spent, log, inbox = _processor_seconds(rig), *await _stored(rig)
+    await asyncio.gather(*(turn(key, scenario, mark, at) for key, at in zip(keys, ends, strict=True)))
+    records = await rig.records(mark, ended=count * (steps + 1))
+    # A session ends with a request whose step is the last one; until the first of these all were at work.
+    until = min(r.received for r in records if r.step == steps)
+    since = max(r.received for r in records if r.step == 0)
+    inside = [r.received for r in records if since < r.received <= until]
+    assert len(inside) >= 10, "too few steps to see a rate"
+    edges = [since + (until - since) * i / 10 for i in range(11)]
+    slices = [sum(low < at <= high for at in inside) / (high - low) for low, high in pairwise(edges)]
+    total = count * steps
+    busy = {name: (seconds - spent.get(name, 0)) / total for name, seconds in _processor_seconds(rig).items()}
+    now_log, now_inbox = await _stored(rig)
+    return Looped(sessions, slices, busy, (now_log - log) / total, (now_inbox - inbox) / total)
+
+
+async def _stored(rig: Rig) -> tuple[int, int]:
+    """Bytes in LOG and INBOX."""
+    async with rig.link("admin") as admin:
+        log, inbox = [await admin.api(f"STREAM.INFO.{name}") for name in ("LOG_a0", "INBOX_a0")]
+    return log["state"]["bytes"], inbox["state"]["bytes"]
+
+
+async def _direct(rig: Rig, count: int, steps: int, seconds: float) -> list[float]:
+    """The floor: calls a second of one SDK client, `count` at once, with half of a session's history."""
+    scenario = await rig.scenario(*[bash(COMMAND)] * (steps + 1), say("Done."))
+    messages: list[Json] = [{"role": "user", "content": said(scenario)["content"]}]
+    for number in range(steps // 2):
+        call = {"type": "tool_use", "id": f"toolu_{number:024}", "name": "bash", "input": {"command": COMMAND}}
+        text = [{"type": "text", "text": "hello\n"}]
+        messages.append({"role": "assistant", "content": [call]})
+        result = {"type": "tool_result", "tool_use_id": call["id"], "content": text}
+        messages.append({"role": "user", "content": [result]})
+    tools = offered({"tools": [{"type": "agent_toolset_20260401"}]})
+    body: Any = {"model": MODEL, "max_tokens": 16_384, "messages": messages, "tools": tools}
+    async with rig.direct() as model:
+
+        async def once() -> None:
+            async for _ in await model.messages.create(**body, stream=True):
+                pass
+
+        await saturate([once] * count, seconds / 5)
+        return [await saturate([once] * count, seconds / 5) for _ in range(5)]
+
+
+def _processor_seconds(rig: Rig) -> dict[str, float]:
+    """Processor time of each service so far; that of sandboxes is not in it."""
+    found: dict[str, float] = {}
+    for name, pid in {**rig.stack.run.processes, "model": rig.model.pid}.items():
+        times = psutil.Process(pid).cpu_times()
+        kind = name.partition("-")[0]
+        found[kind] = found.get(kind, 0.0) + times.user + times.system
+    return found
+
+
+async def _sizes(bus: NatsBus, key: Key) -> tuple[list[int], int]:
+    """Bytes in the log from each model request to the next, and how many messages a step has."""
+    sizes: list[int] = []
+    messages = 0
+    for stored in await bus.read(key):
+        data, bodies = codec.encode_commit(stored.commit)
+        if any(isinstance(e, ev.ModelRequestStart) for e in stored.commit.events):
+            sizes.append(0)
+        if sizes:
+            sizes[-1] += len(data) + sum(len(b.data) for b in bodies)
+            messages += 1
+    return sizes[3:-1], messages // len(sizes)
+
+
+async def _measure(rig: Rig) -> list[Row]:
+    rows: list[Row] = []
+    async with rig.client() as client, rig.bus() as bus:
+        for count, full, quick in PLAN:
+            steps = rig.options.count(full, quick)
+            looped = await _loop(rig, client, bus, count, steps)
+            floor = spread(await _direct(rig, count, steps, rig.options.count(50, 5) / 10), rate=True)
+            found = spread(looped.rates, rate=True)
+            busy = ", ".join(f"{name} {spent * 1e3:.1f}" for name, spent in looped.busy.items() if spent > 5e-5)
+            aims = [at_least("at least 0.5 of the floor", found.p50 / floor.p50, 0.5)] if count == 100 else []
+            rows.append(
+                Row(name=f"{count} session{'s' * (count > 1)}", unit="1/s", found=found, floor=floor,
+                    floor_name="SDK calls at the model", aims=aims, note=f"processor ms a step: {busy}")
+            )  # fmt: skip
+            if count == 10:
+                rows.append(await _bytes(bus, session_key(looped.sessions[0]), looped))
+            await rig.forget(client, looped.sessions)
+    return rows
+
+
+async def _bytes(bus: NatsBus, key: Key, looped: Looped) -> Row:
+    sizes, messages = await _sizes(bus, key)
+    half = len(sizes) // 2
+    first, second = spread([float(s) for s in sizes[:half]]), spread([float(s) for s in sizes[half:]])
+    return Row(
+        name="stored per step, second half of a session", unit="bytes", found=second, floor=first,
+        floor_name="the first half", aims=[at_most("linear: at most 1.05 of it", second.p50 / first.p50, 1.05)],
+        note=f"{messages} commits a step; with all overhead {looped.log:,.0f} in LOG, {looped.inbox:,.0f} in INBOX",
     )  # fmt: skip
+
+
+def figure(bench: Bench) -> list[Row]:
+    with bench.rig() as rig:
+        return run(lambda: _measure(rig))
