@@ -18,8 +18,11 @@ _SEQUENCES = re.compile(
 )
 """Escape sequences: colours and cursor (CSI), titles, clipboard and links (OSC), device strings, character sets."""
 
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""Other control characters, and the marks that turn the direction of writing."""
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+"""Other control characters, the marks that turn the direction of writing, and what stands for bytes of a file name that
+are no UTF-8: a surrogate that the service would refuse the whole result for."""
 
 
 def clean(data: bytes | bytearray | str, *, terminal: bool) -> str:
@@ -35,6 +38,8 @@ def clean(data: bytes | bytearray | str, *, terminal: bool) -> str:
 
 def _spelled(match: re.Match[str]) -> str:
     code = ord(match.group())
+    if 0xDC80 <= code <= 0xDCFF:  # PEP 383
+        code -= 0xDC00
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 

@@ -70,6 +70,12 @@ def test_patterns(pattern: str, matches: list[str], others: list[str]) -> None:
         assert not match(path), path
 
 
+def test_a_file_name_that_is_no_utf8_is_spelled_out(root: Root, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(root.path) + b"/odd\xff\n.txt")).write_text("needle")
+    assert text(glob(root, {"pattern": "*"})).endswith("odd\\xff\n.txt")
+    text(grep(root, {"pattern": "needle"})).encode()
+
+
 def test_glob_shows_the_newest_first_and_tells_when_there_is_more(root: Root) -> None:
     for index in range(250):
         path = Path(root.path, f"f{index}")
