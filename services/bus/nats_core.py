@@ -19,6 +19,9 @@ log = structlog.get_logger()
 AT_ONCE = 256
 """Requests of one subject that are handled at the same time; more wait."""
 
+INBOXES = "_INBOX"
+"""How every subject begins on which an answer may be waited for."""
+
 CODE = "Nats-Service-Error-Code"
 TEXT = "Nats-Service-Error"
 
@@ -105,7 +108,8 @@ class NatsCore:
             except Exception:
                 log.exception("bus.request_failed", subject=got.subject)
                 headers = {CODE: "internal", TEXT: _SENTENCES["internal"]}
-        if not got.reply:
+        # Who serves may answer on any subject, so a request must not choose one that its sender may not write to.
+        if not got.reply.startswith(INBOXES):
             return
         try:
             await self._link.send(got.reply, body, headers=headers)

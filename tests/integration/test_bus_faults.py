@@ -10,7 +10,7 @@ import pytest
 
 from services.bus import events as ev
 from services.bus import streams
-from services.bus.api import Delivery
+from services.bus.api import Delivery, Message
 from services.bus.client import NatsBus, connect
 from services.bus.commits import Commit, Stored, commit
 from services.bus.errors import Absent, Conflict, Refused, Unavailable
@@ -370,6 +370,23 @@ async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(bus: NatsBus, a
     assert [w.input for w in waiting] == [None] * 5
 
 
+async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: Link, key: Key) -> None:
+    for subject in ("in.a", "in.a.b.c", "in.a.b*c"):
+        await admin.ask(subject, b"{}")
+    stop, got = asyncio.Event(), list[Key]()
+
+    async def handle(delivery: Delivery) -> None:
+        got.append(delivery.key)
+        await delivery.ack()
+        stop.set()
+
+    await bus.put_input(key, Nudge(id=new_id("ndg")))
+    await asyncio.wait_for(bus.consume(FIRST_CELL, handle, stop, limit=8), 10)
+    assert got == [key]
+    info = await admin.api(f"STREAM.INFO.{streams.inbox_stream()}")
+    assert info["state"]["messages"] == 0
+
+
 async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: Link, key: Key) -> None:
     await admin.ask(f"ev.{key.tenant}.{key.session}", b"not a commit")
     with pytest.raises(Refused):
@@ -427,3 +444,23 @@ def test_patterns_overlap() -> None:
     assert overlaps("*.b", "a.*")
     assert not overlaps("a.b", "a.b.c")
     assert not overlaps("a.>", "b.>")
+
+
+async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: Link) -> None:
+    heard: list[bytes] = []
+    served: list[bytes] = []
+
+    async def handler(data: bytes) -> bytes:
+        served.append(data)
+        return b"answer"
+
+    async def listener(message: Message) -> None:
+        heard.append(message.data)
+
+    await bus.subscribe("live.default.x", listener)
+    await bus.serve("cmd.sbx.release", handler)
+    await admin.send("cmd.sbx.release", b"1", reply="live.default.x")
+    assert await bus.request("cmd.sbx.release", b"2", timeout=5) == b"answer"
+    assert served == [b"1", b"2"]
+    assert await bus.request("cmd.sbx.release", b"3", timeout=5) == b"answer"
+    assert heard == []
