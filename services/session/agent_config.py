@@ -9,10 +9,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from services.session.agent_tools import Tool, resolve_tools
+from services.session.metadata import Metadata, MetadataPatch, patched
 from services.session.problems import invalid, not_available
-
-MAX_METADATA: Final = 16
-"""Pairs of metadata on one object."""
 
 DEFAULT_EFFORT: Final = "high"
 """What the Messages API does when it is not told."""
@@ -22,10 +20,6 @@ ModelId = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Description = Annotated[str, Meta(max_length=2048)]
 System = Annotated[str, Meta(max_length=100_000)]
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=64)]
-MetadataValue = Annotated[str, Meta(max_length=512)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=MAX_METADATA)]
-MetadataPatch = dict[MetadataKey, MetadataValue | None]
 
 
 class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,19 +179,6 @@ def resolve_model(model: Model, now: dict[str, Any] | None = None) -> dict[str, 
         "speed": "standard",
         "inference_geo": params.inference_geo,
     }
-
-
-def patched(now: dict[str, str], patch: dict[str, str | None], *, empty_deletes: bool = False) -> dict[str, str]:
-    """Metadata after a patch: null deletes a key, and so does an empty string with `empty_deletes`."""
-    after = dict(now)
-    for key, value in patch.items():
-        if value is None or (empty_deletes and not value):
-            after.pop(key, None)
-        else:
-            after[key] = value
-    if len(after) > MAX_METADATA:
-        raise invalid(f"metadata: {len(after)} pairs; at most {MAX_METADATA} are allowed")
-    return after
 
 
 def _system(system: str | None) -> str | None:

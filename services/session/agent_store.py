@@ -12,7 +12,7 @@ import msgspec
 
 from services.bus.api import Buckets
 from services.bus.errors import Conflict
-from services.bus.ids import is_token, new_id
+from services.bus.ids import new_id
 from services.session import times
 from services.session.agent_config import (
     AgentConfig,
@@ -139,7 +139,7 @@ class AgentStore:
         return {"id": agent.id, "type": "agent", "version": agent.version, **config.on_the_wire()}
 
     async def _newest(self, tenant: str, name: str) -> tuple[Agent, int]:
-        found = await self.shelf.get(tenant, name) if is_token(name) else None
+        found = await self.shelf.get(tenant, name)
         if found is None:
             raise not_found("agent")
         return found

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from services.bus import events as ev
 from services.bus.head import Head, Status
 from services.bus.ids import Key, new_id
-from services.session.agent_config import MetadataPatch, patched
 from services.session.agent_tools import Tool, resolve_tools
 from services.session.creation import Title
 from services.session.ledger import Ledger, Opened
+from services.session.metadata import MetadataPatch, patched
 from services.session.problems import Problem, invalid, not_available
 
 RELEASED_WITHIN: Final = 3.0

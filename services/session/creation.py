@@ -16,8 +16,9 @@ from services.bus.errors import BusError, Conflict
 from services.bus.ids import Key, new_id, new_session_id
 from services.bus.inputs import ClientInput
 from services.process.faults import point
-from services.session.agent_config import Metadata, SessionAgent
+from services.session.agent_config import SessionAgent
 from services.session.ledger import Ledger, Opened
+from services.session.metadata import Metadata
 from services.session.problems import not_available
 from services.session.validate import Sent, events_of
 

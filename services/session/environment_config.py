@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from services.session.agent_config import Metadata, MetadataPatch
+from services.session.metadata import Metadata, MetadataPatch
 from services.session.problems import Problem, invalid, not_available
 
 MANAGERS: Final = ("apt", "cargo", "gem", "go", "npm", "pip")

@@ -12,15 +12,15 @@ import msgspec
 
 from services.bus.api import Buckets
 from services.bus.errors import Conflict
-from services.bus.ids import is_token, new_id
+from services.bus.ids import new_id
 from services.session import times
-from services.session.agent_config import patched
 from services.session.environment_config import (
     EnvironmentCreate,
     EnvironmentUpdate,
     check_scope,
     resolve_config,
 )
+from services.session.metadata import patched
 from services.session.problems import Problem, conflict, invalid, not_found
 from services.session.shelf import Shelf
 
@@ -141,7 +141,7 @@ class EnvironmentStore:
         await self._give_back(tenant, environment.name, name)
 
     async def _find(self, tenant: str, name: str) -> tuple[Environment, int]:
-        found = await self.shelf.get(tenant, name) if is_token(name) else None
+        found = await self.shelf.get(tenant, name)
         if found is None:
             raise not_found("environment", code="environment_not_found")
         return found

@@ -56,7 +56,7 @@ class Shelf(Generic[T]):
     # --- one object ------------------------------------------------------------------------------------------------
 
     async def get(self, tenant: str, name: str) -> tuple[T, int] | None:
-        """The object and its revision."""
+        """The object and its revision; None also for what cannot be a name of ours."""
         if not is_token(name):
             return None
         entry = await self._bus.kv_get(self._bucket, f"{tenant}.{name}")

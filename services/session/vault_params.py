@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from services.session.agent_config import Metadata, MetadataPatch
+from services.session.metadata import Metadata, MetadataPatch
 from services.session.pages import PageQuery
 
 DisplayName = Annotated[str, Meta(min_length=1, max_length=255)]

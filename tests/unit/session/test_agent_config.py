@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.session import agent_config as ac
 from services.session.agent_tools import BUILT_IN, TOOLSET, WEB, Tool, resolve_tools
+from services.session.metadata import patched
 from services.session.problems import Problem
 
 POLICIES = st.none() | st.sampled_from([{"type": "always_allow"}, {"type": "always_ask"}])
@@ -84,8 +85,8 @@ KEYS = st.sampled_from(["a", "b", "c", "d"])
 
 @given(now=st.dictionaries(KEYS, st.text()), patch=st.dictionaries(KEYS, st.none() | st.text()))
 def test_a_metadata_patch(now: dict[str, str], patch: dict[str, str | None]) -> None:
-    after = ac.patched(now, patch)
-    assert ac.patched(after, patch) == after
+    after = patched(now, patch)
+    assert patched(after, patch) == after
     for key in "abcd":
         assert after.get(key) == (patch[key] if key in patch else now.get(key))
-    assert all(ac.patched(now, {key: ""}, empty_deletes=True).get(key) is None for key in now)
+    assert all(patched(now, {key: ""}, empty_deletes=True).get(key) is None for key in now)
