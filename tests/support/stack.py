@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
 
 import psutil
@@ -42,10 +42,7 @@ class Stack:
         self._environ = environ
         self._harnesses = harnesses
         self._sync = sync
-        self._sync = sync
         self._process: subprocess.Popen[bytes] | None = None
-        self.took = 0.0
-        """Seconds of the last start until everything was ready."""
 
     @property
     def run(self) -> RunFile:
@@ -74,14 +71,12 @@ class Stack:
         argv += ["--harnesses", str(self._harnesses), "--sync", self._sync]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environ, start_new_session=True)
-        began = time.monotonic()
-        deadline = began + READY_WITHIN
+        deadline = time.monotonic() + READY_WITHIN
         while read(self.data / "run.json") is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill_all()
                 raise RuntimeError(f"the stack did not start:\n{self.log.read_text()[-4000:]}{self._logs()}")
             time.sleep(0.02)
-        self.took = time.monotonic() - began
 
     def _logs(self) -> str:
         files = sorted((self.data / "logs").glob("*.log"))
@@ -185,15 +180,10 @@ def stack(
     faults: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     harnesses: int = 2,
-    sync: str = "2m",
-    model_options: Sequence[str] = (),
 ) -> Generator[Stack]:
-    """A running stack with a scripted model of its own; everything ends with the block.
-
-    `sync` is that of `holdfast up`: by default the disk is spared, for no test cuts the power.
-    """
-    with scripted_model(*model_options, log=folder / "model.log") as model:
-        made = Stack(folder / "data", model, environ or {}, harnesses=harnesses, sync=sync)
+    """A running stack with a scripted model of its own; everything ends with the block."""
+    with scripted_model(log=folder / "model.log") as model:
+        made = Stack(folder / "data", model, environ or {}, harnesses)
         made.start(faults)
         try:
             yield made
