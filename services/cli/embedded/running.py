@@ -22,10 +22,11 @@ from services.cli.embedded.programs import Missing
 from services.cli.embedded.stack import PROVISIONED, Stack, data_folder
 from services.cli.supervisor import NotReady, Supervisor
 from services.process import logs
+from services.process.settings import BadSettings
 
 _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
 
-EXPECTED: Final = (Busy, Missing, NotReady, Unexpected, BusError, PermissionError)
+EXPECTED: Final = (Busy, Missing, NotReady, Unexpected, BusError, BadSettings, PermissionError)
 """Why a start may fail though nothing is wrong with us: said in a line or two, without a traceback."""
 
 TRIM_EVERY: Final = 60.0

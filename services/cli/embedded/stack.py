@@ -12,9 +12,13 @@ from services.cli.embedded.layout import USERS, Layout, write_private
 from services.cli.embedded.probes import http_ready, nats_ready
 from services.cli.embedded.runfile import RunFile, started
 from services.cli.supervisor import Program
+from services.process.settings import ProcessSettings, load
 
 PROVISIONED: Final = "provisioned"
 """Milestone: streams, buckets and the durable consumer are there."""
+
+GRACE: Final = 2.0
+"""Seconds beyond its drain time after which a service that was asked to stop is killed."""
 
 NOT_FOR_CHILDREN: Final = ("HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL")
 PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -27,12 +31,15 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if name in PASSED
         or name.startswith("OTEL_")
-        or (name.startswith("HOLDFAST_") and not name.startswith(NOT_FOR_CHILDREN))
+        or (name.startswith("HOLDFAST_") and not name.startswith(GRACE: Final = 2.0
+"""Seconds beyond its drain time after which a service that was asked to stop is killed."""
+
+NOT_FOR_CHILDREN))
     }
 
 
 class Stack:
-    """Everything that is decided before the first process starts. Raises Busy or Missing when it cannot run."""
+    """Everything that is decided before the first process starts. Raises Busy, Missing or BadSettings."""
 
     def __init__(
         self, layout: Layout, *, port: int, harnesses: int, sync: str, environ: Mapping[str, str] = os.environ
@@ -40,6 +47,7 @@ class Stack:
         self.layout = layout
         self._environ = environ
         self._common = child_environment(environ)
+        self._drain = load(ProcessSettings, environ).drain_timeout
         self.port = layout.fixed_port("edge", port)
         self.nats_port = layout.port("nats")
         self.bao_port = layout.port("bao")
@@ -149,6 +157,7 @@ class Stack:
             probe=http_ready(self.health_ports[label]),
             needs=(PROVISIONED,),
             once={"HOLDFAST_FAULT": fault} if fault else {},
+            grace=self._drain + GRACE,
         )
 
 
