@@ -67,7 +67,6 @@ families = {"vsock": (40, 1, 0), "vsock dgram": (40, 2, 0), "alg": (38, 5, 0), "
     "packet dgram": (17, 2, 0), "raw": (2, 3, 255), "icmp": (2, 2, 1), "raw6": (10, 3, 58), "bluetooth": (31, 3, 0),
     "can": (29, 3, 1), "key": (15, 3, 2), "netlink audit": (16, 3, 9), "netlink netfilter": (16, 3, 12),
     "xdp": (44, 3, 0), "rds": (21, 5, 0), "tipc": (30, 1, 0), "qipcrtr": (42, 2, 0),
-   
     "smc": (43, 1, 0), "mctp": (45, 2, 0),
     "sctp": (2, 1, 132), "mptcp": (2, 1, 262), "packet by inet": (2, 10, 3)}
 for name, triple in families.items():

@@ -263,9 +263,23 @@ async def test_a_stopped_worker_says_what_it_lost_and_leaves_nothing(
 async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
     nats: NatsServer, tmp_path: Path, hands: Hands
 ) -> None:
-    worker = WorkerProcess(nats.url, tmp_path, memory_bytes=64 << 20, pids=16, tmp_bytes=1 << 20)
-    worker.data.mkdir()
+    """A worker in a user namespace that may have no others: what a locked-down host looks like."""
+    lock = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+    lock += ['echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
+    worker = WorkerProcess(nats.url, tmp_path, prefix=lock, allow_weak_limits="true")
+    worker.begin()
     try:
-        (worker.data / "workspaces").write_text("in the way")
+
+        async def asked() -> bool:
+            status, body = await worker.probe()
+            return status == 503 and body["checks"]["bus"]["ok"] and "no sandbox" in worker.log()
+
+        await eventually(asked, what=f"red health; {worker.log()[-1000:]}")
+        answer = await hands.provision()
+        assert answer.error == "sandbox_unavailable"
+        assert "max_user_namespaces = 0" in answer.message
+        assert "Ways out: (1)" in answer.message
+        assert (await worker.probe())[1]["checks"]["sandbox"]["ok"] is False
+        assert await hands.bus.kv_get("sbx", subjects.placement_key(hands.key)) is None
     finally:
         worker.kill()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,17 @@ def text_of(result: CallResult) -> str:
 class WorkerProcess:
     """`python -m services.sandbox` with its own log."""
 
-    def __init__(self, url: str, folder: Path, *, name: str = "sandbox", **settings: object) -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        *,
+        name: str = "sandbox",
+        prefix: Sequence[str] = (),
+        **settings: str | float | Path,
+    ) -> None:
         self.folder = folder
+        self._prefix = prefix
         self.port = free_port()
         self._log = folder / f"{name}.log"
         self.data = Path(str(settings.pop("data_dir", folder / "sandbox-data")))
@@ -151,12 +160,15 @@ class WorkerProcess:
         assert self._process
         return self._process.pid
 
+    def begin(self) -> None:
+        """Start it."""
+        command = [*self._prefix, sys.executable, "-m", "services.sandbox"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+
     async def start(self) -> None:
         """Start it and return when it is ready."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, "-m", "services.sandbox"], stdout=log, stderr=log, env=self._environment
-            )
+        self.begin()
         await eventually(self.ready, within=30, what=f"worker readiness; {self.log()[-2000:]}")
 
     async def ready(self) -> bool:
@@ -197,9 +209,11 @@ class WorkerProcess:
 
 
 @contextlib.asynccontextmanager
-async def sandbox_worker(url: str, folder: Path, **settings: object) -> AsyncIterator[WorkerProcess]:
+async def sandbox_worker(
+    url: str, folder: Path, *, name: str = "sandbox", **settings: str | float | Path
+) -> AsyncIterator[WorkerProcess]:
     """A ready worker, killed at the end."""
-    worker = WorkerProcess(url, folder, **settings)
+    worker = WorkerProcess(url, folder, name=name, prefix=(), **settings)
     try:
         await worker.start()
         yield worker

@@ -148,6 +148,10 @@ def command(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
     steps = [f"echo $$ > {shlex.quote(entry)}" for entry in shape.groups]
     steps += [f"ulimit -n {OPEN_FILES}", "ulimit -c 0", f"ulimit -f {max(shape.file_bytes // 512, 1)}"]
     if shape.weak:
-        steps += [f"ulimit -v {shape.memory_bytes // 1024}", f"ulimit -u {shape.pids}"]
+        # Processes are -u to one shell and -p to another.
+        number = (
+            f"if (ulimit -u {shape.pids}) 2>/dev/null; then ulimit -u {shape.pids}; else ulimit -p {shape.pids}; fi"
+        )
+        steps += [f"ulimit -v {shape.memory_bytes // 1024}", f"{{ {number}; }}"]
     script = " && ".join(steps) + ' || exit 97; exec /usr/bin/env -i "$@"'
     return ["/bin/sh", "-c", script, "sandbox", *isolation(place, shape, seccomp, info)]

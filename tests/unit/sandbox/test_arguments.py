@@ -77,7 +77,8 @@ def test_the_limits_come_before_bubblewrap() -> None:
     assert "ulimit -n 512" in line[2]
     assert "ulimit -v" not in line[2]
     weak = Shape(**{name: getattr(SHAPE, name) for name in SHAPE.__struct_fields__ if name != "weak"}, weak=True)
-    assert "ulimit -v 1048576 && ulimit -u 64" in arguments.command(PLACE, weak, 7, 8)[2]
+    assert "ulimit -v 1048576" in arguments.command(PLACE, weak, 7, 8)[2]
+    assert "ulimit -u 64" in arguments.command(PLACE, weak, 7, 8)[2]
 
 
 def test_the_environment_is_fixed() -> None:

@@ -1,0 +1,103 @@
+"""The same sandbox for an ordinary user with no control group: the real command line, started as one."""
+
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.sandbox import frames
+from services.sandbox.drivers import arguments, seccomp
+from services.sandbox.drivers.arguments import Shape
+from services.sandbox.drivers.host import find_host
+from services.sandbox.settings import MIB, SandboxSettings
+
+USER = 64_123
+"""Nobody on this machine."""
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="an ordinary user already: every other test is this one"
+)
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A folder that an ordinary user reaches; pytest's own is closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+class Started:
+    """The sandbox's agent at the other end of two pipes."""
+
+    def __init__(self, data: Path) -> None:
+        (data / "run").mkdir()
+        (data / "workspace").mkdir()
+        os.chown(data / "workspace", USER, USER)
+        host = find_host(SandboxSettings(data_dir=str(data), allow_weak_limits=True), data / "run")
+        shape = Shape(
+            workspace=data / "workspace", tmp_bytes=16 * MIB, file_bytes=8 * MIB, memory_bytes=300 * MIB, pids=40,
+            weak=True, groups=(),
+        )  # fmt: skip
+        policy = os.memfd_create("seccomp")
+        os.write(policy, seccomp.compiled(platform.machine()))
+        os.lseek(policy, 0, os.SEEK_SET)
+        told, tell = os.pipe()
+        down = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        self.process = subprocess.Popen(
+            [*down, *arguments.command(host.place, shape, policy, tell)], pass_fds=(policy, tell), env={},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
+        )  # fmt: skip
+        for fd in (policy, tell):
+            os.close(fd)
+        greeting = self._frame()
+        os.close(told)
+        assert greeting, self.process.communicate()[1].decode()
+        frames.decode_hello(greeting)
+
+    def _frame(self) -> bytes:
+        assert self.process.stdout
+        header = self.process.stdout.read(4)
+        return self.process.stdout.read(struct.unpack(">I", header)[0]) if header else b""
+
+    def sh(self, command: str) -> str:
+        assert self.process.stdin
+        ask = {"id": 1, "name": "bash", "input": {"command": command}, "limit": 20}
+        self.process.stdin.write(frames.encode(ask))
+        self.process.stdin.flush()
+        return str(msgspec.json.decode(self._frame())["content"][0]["text"])
+
+
+@pytest.fixture
+def started(data: Path) -> Iterator[Started]:
+    sandbox = Started(data)
+    yield sandbox
+    sandbox.process.kill()
+    sandbox.process.communicate()
+
+
+def test_the_walls_are_the_same(started: Started, data: Path) -> None:
+    assert started.sh("id -u; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'") == (
+        "1000\nCapEff:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n"
+    )
+    assert (
+        started.sh("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; unshare -Ur true 2>&1 | grep -c perm")
+        == "lo\n1\n"
+    )
+    assert started.sh("echo kept > file; cat file") == "kept\n"
+    assert (data / "workspace" / "file").stat().st_uid == USER
+
+
+def test_limits_hold_for_each_process(started: Started) -> None:
+    assert started.sh("ulimit -n; ulimit -c; ulimit -v; ulimit -u") == "512\n0\n307200\n40\n"
+    assert "MemoryError" in started.sh("python3 -c 'x = bytearray(400 << 20)'")
+    assert started.sh("head -c 20M /dev/zero > f 2>/dev/null; stat -c %s f").endswith(f"{8 * MIB}\n")
+    assert "alive" in started.sh("for i in $(seq 60); do sleep 5 & done 2>/dev/null; kill $(jobs -p); echo alive")
