@@ -42,9 +42,10 @@ class Deltas:
             if piece.type == "text":
                 return  # goes out with its first text, so that an empty block is never announced alone
         else:
-            self.texts[piece.index] = self.texts.get(piece.index, "") + piece.text
+            before = self.texts.get(piece.index, "")
+            self.texts[piece.index] = before + piece.text
             if (event := self.ids.get(piece.index)) is not None and piece.text:
-                self._pending.append(Delta(event, "agent.message", 0, piece.text))
+                self._pending.append(Delta(event, "agent.message", 0, piece.text, at=len(before)))
             point("harness.in_stream")
         now = asyncio.get_running_loop().time()
         if now - self._last >= PACE:

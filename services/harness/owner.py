@@ -200,8 +200,9 @@ class Owner:
             return
         self._arrivals.clear()
         waiting = await self._bus.waiting(self._key, self._taken(), upto=self._claim.trigger if behind else 0)
-        self._looked = True
-        if not waiting:
+        left = not behind and take.may_wait(self._head, waiting)
+        self._looked = not left
+        if not waiting or left:
             return
         took = take.take(self._head, self._config, waiting)
         span = self._begin(advance(self._head, took.events, self._now()), waiting)

@@ -42,11 +42,14 @@ def text(message: str) -> list[ev.Block]:
 
 
 def take(head: Head, config: ev.SessionConfig, inputs: Sequence[Waiting]) -> Took:
-    """The events of those inputs, in order, ids kept. Total: what cannot be used only moves `taken`."""
+    """The events of those inputs, ids kept. Total: what cannot be used only moves `taken`.
+
+    In order, but for results of tools: they go first, so that what was said while a tool ran follows its result.
+    """
     events: list[ev.Event] = []
     ids: list[str] = []
     progress = False
-    for waiting in inputs:
+    for waiting in sorted(inputs, key=lambda w: not isinstance(w.input, CallResult)):
         new: list[ev.Event] = []
         match waiting.input:
             case ClientInput() as given if given.id not in head.recent and given.id not in ids and not head.deleted:
@@ -60,6 +63,15 @@ def take(head: Head, config: ev.SessionConfig, inputs: Sequence[Waiting]) -> Too
         head = advance(head, new, head.at + 1)
         events += new
     return Took(events, inputs[-1].seq if inputs else 0, tuple(ids), progress)
+
+
+def may_wait(head: Head, inputs: Sequence[Waiting]) -> bool:
+    """Whether those inputs are best left where they are for now: only messages, while tools still run."""
+    if not inputs or not any(c.state == "ready" for c in head.calls):
+        return False
+    return all(
+        isinstance(w.input, ClientInput) and all(isinstance(e, ev.UserMessage) for e in w.input.events) for w in inputs
+    )
 
 
 def _client(head: Head, config: ev.SessionConfig, given: ClientInput) -> list[ev.Event]:

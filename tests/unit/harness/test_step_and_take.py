@@ -11,7 +11,7 @@ from services.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
 from services.harness import step
 from services.harness.rest import idle
 from services.harness.step import Limits, decide
-from services.harness.take import LOST, take
+from services.harness.take import LOST, may_wait, take
 
 CONFIG = ev.SessionConfig(
     id="cfg",
@@ -211,3 +211,14 @@ def test_an_archived_session_takes_inputs_without_a_turn() -> None:
     head = after(ev.SessionStatusTerminated(id="x"))
     kinds, head = took(head, client(said()))
     assert (kinds, decided(head)) == (["user.message"], step.Rest())
+
+
+def test_what_was_said_while_a_tool_ran_follows_its_result() -> None:
+    _, head = took(after(), client(said()))
+    head = after(use("c1"), END, ev.SandboxBound(id="s", generation="g1", worker="w"), head=head)
+    message, result = client(said("also", "u2"), name="in2"), CallResult(id="c1", generation="g1", content=[])
+    assert may_wait(head, waiting(message))
+    assert not may_wait(head, waiting(client(said("also", "u2"), ev.UserInterrupt(id="i"), name="in2")))
+    kinds, _ = took(head, message, result)
+    assert kinds == ["agent.tool_result", "user.message"]
+    assert take(head, CONFIG, waiting(message, result)).seq == 2
