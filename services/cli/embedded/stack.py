@@ -31,10 +31,7 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if name in PASSED
         or name.startswith("OTEL_")
-        or (name.startswith("HOLDFAST_") and not name.startswith(GRACE: Final = 2.0
-"""Seconds beyond its drain time after which a service that was asked to stop is killed."""
-
-NOT_FOR_CHILDREN))
+        or (name.startswith("HOLDFAST_") and not name.startswith(NOT_FOR_CHILDREN))
     }
 
 
