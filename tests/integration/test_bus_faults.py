@@ -460,6 +460,7 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: 
     await bus.subscribe("live.default.x", listener)
     await bus.serve("cmd.sbx.release", handler)
     await admin.send("cmd.sbx.release", b"1", reply="live.default.x")
+    await admin.flush()
     assert await bus.request("cmd.sbx.release", b"2", timeout=5) == b"answer"
     assert served == [b"1", b"2"]
     assert await bus.request("cmd.sbx.release", b"3", timeout=5) == b"answer"
