@@ -181,7 +181,13 @@ class NatsBuckets:
         """What a watch has missed; nothing when the bucket cannot be read now."""
         try:
             now = {entry.key: entry for entry in await self._all(bucket, match)}
+            missing = [key for key in known if key not in now]
+            gone = [await self._gone(bucket, key, known[key]) for key in missing]
         except Unavailable:
             return []
-        gone = [Entry(key, None, revision + 1) for key, revision in known.items() if key not in now]
         return gone + list(now.values())
+
+    async def _gone(self, bucket: str, key: str, revision: int) -> Entry:
+        """What the leader says of a key that a replica does not list: it may only lag."""
+        got = await self._last(bucket, key)
+        return _entry(bucket, got) if got else Entry(key, None, revision + 1)

@@ -103,6 +103,13 @@ async def _best_effort(link: Link, subject: str, data: bytes) -> None:
         log.warning("bus.not_sent", error=str(exc))
 
 
+def _is_inbox(subject: str) -> bool:
+    try:
+        return subjects.inbox(subjects.key_of(subject)) == subject
+    except ValueError:
+        return False
+
+
 def _stream_seq(reply: str) -> int:
     tokens = reply.split(".")
     return int(tokens[5 if len(tokens) < 11 else 7])
@@ -245,6 +252,10 @@ class Consumer:
     async def _deliver(self, got: Got) -> None:
         if self._stopping:
             await _nak(self._link, got.reply)
+            return
+        if not _is_inbox(got.subject):
+            log.error("consume.not_an_inbox", subject=got.subject)
+            await _best_effort(self._link, got.reply, b"+TERM")  # no session will ever take it
             return
         task = asyncio.create_task(self._run(got))
         self._running[task] = got.reply

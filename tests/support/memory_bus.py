@@ -404,9 +404,13 @@ class MemoryBus:
             while True:
                 entry = await heard.get()
                 await self.pause("kv_watch:heard")
-                if entry.revision > known.get(entry.key, 0):
+                if entry.revision <= known.get(entry.key, 0):
+                    continue
+                if entry.value is not None:
                     known[entry.key] = entry.revision
-                    yield entry
+                elif not known.pop(entry.key, 0):
+                    continue
+                yield entry
         finally:
             await listening.close()
 
