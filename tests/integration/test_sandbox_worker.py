@@ -10,7 +10,7 @@ import pytest
 
 from services.bus import subjects
 from services.bus.client import NatsBus, connect
-from services.bus.errors import NoResponders
+from services.bus.errors import NoResponders, Unavailable
 from services.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.sandbox import Hands, WorkerProcess, sandbox_worker, text_of
@@ -103,7 +103,8 @@ async def test_a_cancelled_call_stops_within_a_second_and_is_refused_for_ever(
     assert time.monotonic() - began < 1.0
     assert await hands.execute(call, "bash", arguments) == "refused"
     assert await records(hands.bus) == []
-    assert "sleep" not in await hands.bash("cat /proc/[0-9]*/comm")
+    left = await hands.bash("cat /proc/[0-9]*/comm")
+    assert "sleep" not in left.split("\n")
     assert call not in [found.id for found in await hands.results()]
     later = await hands.open("bash", {"command": "echo no"})
     assert await hands.cancel(later) == "cancelled"
@@ -154,8 +155,9 @@ async def test_a_killed_worker_s_call_is_closed_by_another(nats: NatsServer, tmp
         assert await hands.execute(call, "bash", arguments) == "accepted"
         async with sandbox_worker(nats.url, tmp_path, name="b", data_dir=tmp_path / "b"):
             first.kill()
-            with pytest.raises(NoResponders):
-                await hands.execute(call, "bash", arguments)
+            # Silence is possible too, while the server has not seen the end of the connection.
+            with pytest.raises((NoResponders, Unavailable)):
+                await hands.execute(call, "bash", arguments, timeout=1)
             result = await hands.result(call, within=10)
             assert result.lost
             assert result.is_error
