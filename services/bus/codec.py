@@ -60,6 +60,9 @@ class _Loose(msgspec.Struct):
     v: int = 1
 
 
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: broken JSON and wrong types, text that is no UTF-8, nesting without end."""
+
 _ENCODER: Final = msgspec.json.Encoder()
 _COMMIT: Final = msgspec.json.Decoder(Commit)
 _LOOSE: Final = msgspec.json.Decoder(_Loose)
@@ -109,7 +112,7 @@ def decode_commit(data: bytes) -> Commit:
         commit = _COMMIT.decode(data)
     except msgspec.ValidationError:
         commit = _decode_newer(data)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except _UNREADABLE as exc:
         raise Refused("not a commit") from exc
     if commit.v > VERSION:
         raise Refused(f"a commit of version {commit.v}; this process knows {VERSION}")
@@ -121,7 +124,7 @@ def _decode_newer(data: bytes) -> Commit:
     try:
         loose = _LOOSE.decode(data)
         events = [_decode_event(bytes(raw)) for raw in loose.events]
-    except msgspec.ValidationError as exc:
+    except _UNREADABLE as exc:
         raise Refused(_newer(data) or f"not a commit: {exc}") from None
     return Commit(v=loose.v, id=loose.id, at=loose.at, by=loose.by, head=loose.head, events=events)
 
@@ -136,14 +139,17 @@ def _decode_event(data: bytes) -> ev.AnyEvent:
 def _newer(data: bytes) -> str:
     try:
         v = _VERSION.decode(data).v
-    except msgspec.ValidationError:
+    except _UNREADABLE:
         return ""
     return f"a message of version {v}; this process knows {VERSION}" if v > VERSION else ""
 
 
 def commit_id(data: bytes) -> str:
-    """Only the id of a stored commit, of whatever version."""
-    return _ID.decode(data).id
+    """Only the id of a stored commit, of whatever version; empty when it has none."""
+    try:
+        return _ID.decode(data).id
+    except _UNREADABLE:
+        return ""
 
 
 def blob_refs(commit: Commit) -> list[ev.Blob]:
@@ -169,7 +175,7 @@ def decode_input(data: bytes) -> AnyInput | BlobInput:
     """What a message of the inbox says. Raises Refused when it is not an input of ours."""
     try:
         value = _INPUT.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+    except _UNREADABLE as exc:
         raise Refused("not an input") from exc
     if value.v > VERSION:
         raise Refused(f"an input of version {value.v}; this process knows {VERSION}")
