@@ -399,7 +399,6 @@ async def test_stopping_waits_for_what_is_in_hand_and_takes_nothing_more(joined:
     await asyncio.wait_for(held.wait(), 5)
     stop.set()
     async with consuming(two, take):
-        await asyncio.sleep(0.1)  # the pull of the first is taken back
         await two.put_input(key, asked("for the other"))
         await eventually(lambda: _is(len(counts) == 1), within=1)
         assert not task.done(), "it waits for its handler"

@@ -110,9 +110,9 @@ async def test_an_append_that_never_arrived_is_sent_again_unless_the_log_moved(
     bus: NatsBus, server: NatsServer, far: NatsBus, between: Proxy, key: Key
 ) -> None:
     server.signal(signal.SIGSTOP)
-    one = said("one")
+    one, before = said("one"), between.asked
     appending = asyncio.create_task(far.append(key, one, 0))
-    await asyncio.sleep(0.1)  # it lies in a socket of the stopped server
+    await eventually(lambda: is_true(between.asked > before))  # it lies in a socket of the stopped server
     between.cut()
     server.signal(signal.SIGCONT)
     assert await asyncio.wait_for(appending, 15) > 0
@@ -279,11 +279,11 @@ async def test_a_watched_key_that_expired_while_the_server_was_away_is_told(serv
     changes = bus.kv_watch("sbx", "w.>")
     assert await anext(changes) is None
     await bus.kv_put("sbx", "w.a", b"1", ttl=1)
-    first = await anext(changes)
+    first, expired = await anext(changes), time.monotonic() + 1.2
     assert first
     assert first.value == b"1"
     server.kill()
-    await asyncio.sleep(1.2)  # it expires while nobody is there to say so
+    await eventually(lambda: is_true(time.monotonic() > expired))  # it expires while nobody is there to say so
     await server.start()
     gone = await asyncio.wait_for(anext(changes), 15)
     assert gone
@@ -293,7 +293,6 @@ async def test_a_watched_key_that_expired_while_the_server_was_away_is_told(serv
 async def test_connecting_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats")
     connecting = asyncio.create_task(connect(ProcessSettings(nats_url=server.url), name="early"))
-    await asyncio.sleep(0.3)
     await server.start()
     try:
         made = await asyncio.wait_for(connecting, 10)
@@ -321,7 +320,6 @@ async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
     assert await asyncio.wait_for(got.get(), 5) == first
     await admin.api(f"CONSUMER.DELETE.{streams.inbox_stream()}.{streams.HARNESS}")
     second = await bus.put_input(key, Nudge(id=new_id("ndg")))
-    await asyncio.sleep(0.3)
     await provision(admin, FIRST_CELL)
     assert await asyncio.wait_for(got.get(), 10) == second
     stop.set()

@@ -16,6 +16,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.swallow = False
         """Drop all that the server says, from now on, for good on the present connections."""
+        self.asked = 0
+        """Bytes that clients have sent to the server."""
         self.seen = asyncio.Event()
         """Set when something was swallowed: the server has done what it was asked."""
 
@@ -78,6 +80,7 @@ class Proxy:
                     continue
                 writer.write(data)
                 await writer.drain()
+                self.asked += 0 if answers else len(data)
         writer.transport.abort()
 
 
