@@ -90,6 +90,16 @@ class _Reconnecting(Client):
     an error it did not think of ends its attempts to reconnect without a word.
     """
 
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """As the original, but without its look at every character of each name, which cost a tenth of all our time."""
+        headers: dict[str, str] = {}
+        for line in raw.decode("utf-8", "replace").split("\r\n"):
+            name, colon, value = line.partition(":")
+            if colon:
+                headers[name.strip()] = value.strip()
+        return headers
+
     async def _process_err(self, err_msg: str) -> None:
         error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
         if "permissions violation" in err_msg.lower():
