@@ -37,6 +37,12 @@ _DRAIN_LIMIT: Final = 64 * 1024 * 1024
 _DRAIN_TIMEOUT: Final = 5.0
 """Bytes and seconds for which a refused body is still read: a client that is cut off while sending sees no answer."""
 
+_BODIES: Final = 8
+"""Bodies of the largest size that are held at once; a request beyond that is asked to come again."""
+
+_SMALL: Final = 64 * 1024
+"""Bytes of each body that need no room: whoever holds large ones open does not shut out the others."""
+
 _log = structlog.get_logger()
 
 
@@ -44,11 +50,29 @@ class _Gone(Exception):
     """The client has left; nobody reads an answer."""
 
 
-class _Body:
-    """The request body, read at most once, with the limits of the settings."""
+class _Room:
+    """Bytes of large bodies that are held at this moment, of all requests together."""
 
-    def __init__(self, receive: Receive, headers: Headers, settings: SessionSettings) -> None:
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, size: int) -> None:
+        """Raises Problem 429 when there is no room left."""
+        if size > self._left:
+            raise problems.busy()
+        self._left -= size
+
+    def give_back(self, size: int) -> None:
+        self._left += size
+
+
+class _Body:
+    """The request body, read at most once, with the limits of the settings; it takes room until it is released."""
+
+    def __init__(self, receive: Receive, headers: Headers, settings: SessionSettings, room: _Room) -> None:
         self._receive = receive
+        self._room = room
+        self._held = 0
         self._limit = settings.body_limit
         self._timeout = settings.body_timeout
         self._announced = headers.get("content-length", "")
@@ -78,8 +102,16 @@ class _Body:
             size += len(part)
             if size > self._limit:
                 raise problems.too_large(self._limit)
+            if size - _SMALL > self._held:
+                self._room.take(size - _SMALL - self._held)
+                self._held = size - _SMALL
             parts.append(part)
         return b"".join(parts)
+
+    def release(self) -> None:
+        """The request is over, and with it what its body was made into."""
+        self._room.give_back(self._held)
+        self._held = 0
 
     async def discard(self) -> None:
         """Read on for a while, so that the client gets to see the refusal."""
@@ -127,6 +159,7 @@ class Edge:
         self._site = _Site(routes)
         self._keys = keys
         self._settings = settings
+        self._room = _Room(_BODIES * settings.body_limit)
         self._tracer = telemetry.tracer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +176,7 @@ class Edge:
             await send(message)
 
         headers = Headers(scope=scope)
-        body = _Body(receive, headers, self._settings)
+        body = _Body(receive, headers, self._settings, self._room)
         begin = time.perf_counter()
         status = 0
         with self._span(scope, headers) as span:
@@ -156,11 +189,13 @@ class Edge:
             except Exception as exc:  # noqa: BLE001  the last place where a failure can become an answer
                 problem = self._problem(exc, request_id)
                 status = problem.status
+                body.release()
                 if started:
                     return  # the answer is cut off, which is all that can still be said
                 await body.discard()
                 await _refusal(problem, request_id)(scope, receive, reply)
             finally:
+                body.release()
                 span.set_attribute("http.response.status_code", status)
                 _log.debug(
                     "request",

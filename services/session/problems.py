@@ -28,7 +28,7 @@ class Problem(Exception):
         self.headers: dict[str, str] = {}
         if status in (409, 412):
             self.headers["x-should-retry"] = "false"
-        if status == 503:
+        if status in (429, 503):
             self.headers["retry-after"] = str(RETRY_AFTER)
 
 
@@ -75,6 +75,11 @@ def too_large(limit: int) -> Problem:
     """413: `limit` in bytes."""
     text = f"the request body is larger than {limit} bytes"
     return Problem(413, "request_too_large", text, {"error_code": "request_body_too_large"})
+
+
+def busy() -> Problem:
+    """429: the bodies of other requests fill the room that there is; the SDK tries again by itself."""
+    return Problem(429, "rate_limit_error", "too many large requests at once; send it again in a moment")
 
 
 def internal() -> Problem:

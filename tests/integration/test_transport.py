@@ -1,6 +1,7 @@
 """The HTTP edge as any client meets it: G.2 points 1 to 7 of the conformance list, and bad input."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -225,6 +226,29 @@ def test_a_chunked_body_over_the_limit_is_413(edge: EdgeProcess) -> None:
 
     with edge.http() as http:
         envelope(http.post("/v1/agents", content=chunks()), 413, "request_too_large")
+
+
+async def test_bodies_of_many_requests_take_only_so_much_memory(edge: EdgeProcess) -> None:
+    head = f"POST /v1/agents HTTP/1.1\r\nHost: x\r\nx-api-key: {edge.key}\r\nContent-Length: {LIMIT}\r\n\r\n"
+    port = int(edge.base_url.rpartition(":")[2])
+    async with httpx.AsyncClient(base_url=edge.base_url, headers={"x-api-key": edge.key}) as client:
+
+        async def refused() -> bool:
+            answer = await client.post("/v1/agents", content=b"[" * 1024 * 1024)
+            if answer.status_code == 429:
+                envelope(answer, 429, "rate_limit_error")
+            return answer.status_code == 429
+
+        async def accepted() -> bool:
+            return not await refused()
+
+        with contextlib.ExitStack() as held:
+            for _ in range(9):
+                slow = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+                await asyncio.to_thread(slow.sendall, head.encode() + b"[" * (LIMIT - 10_000))
+            await eventually(refused, what="the refusal of a large body")
+            assert (await client.post("/v1/agents", content=b"[" * 1000)).status_code == 400
+        await eventually(accepted, what="room for a large body")
 
 
 def test_an_object_too_large_for_the_store_is_413_and_not_stored(edge: EdgeProcess) -> None:
