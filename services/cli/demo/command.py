@@ -15,6 +15,7 @@ import uvloop
 from anthropic import AsyncAnthropic
 from anthropic.types.beta import BetaManagedAgentsSession
 from rich.console import Console
+from rich.table import Table
 
 from services.bus.client import connect
 from services.bus.commits import Stored
@@ -79,13 +80,18 @@ async def _demo(console: Console, data: Path, model: str) -> int:
             await show.work(session)
         log = await show.log()
         requests = await checks.model_requests(scripted) if scripted else None
-        found = checks.check(log, show.sent, show.workspace, requests)
+        found = [*checks.check(log, show.sent, show.workspace, requests), show.takeover()]
+        _report(console, found)
+    return 0 if all(item.holds for item in found) else 1
+
+
+def _report(console: Console, found: Sequence[checks.Check]) -> None:
+    table = Table.grid(padding=(0, 2))
+    for item in found:
+        table.add_row("[bold green]yes[/]" if item.holds else "[bold red]NO[/]", item.claim, f"[dim]{item.why}[/]")
     console.print()
-    for item in [*found, show.takeover()]:
-        mark = "[bold green]yes[/]" if item.holds else "[bold red]NO [/]"
-        console.print(f"  {mark}  {item.claim}: [dim]{item.why}[/]", highlight=False)
+    console.print(table)
     console.print()
-    return 0 if all(item.holds for item in [*found, show.takeover()]) else 1
 
 
 class _Show:
