@@ -80,15 +80,30 @@ def measure(path: Path, quota: Quota) -> Use:  # noqa: C901  one walk, on purpos
                     deep = True
                     break
                 try:
-                    below = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                    below = _opened(fd, entry.name)
                 except OSError:
-                    continue  # removed, swapped, or closed to its own owner: then nothing grows in it unseen for long
+                    continue  # removed or swapped meanwhile
                 stack.append((below, os.scandir(below)))
     finally:
         for fd, entries in stack:
             entries.close()
             os.close(fd)
     return Use(size, files, deep)
+
+
+def _opened(above: int, name: str) -> int:
+    """The folder `name`. One that its owner, which is us, may write but not read is opened up: nothing may hide."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        return os.open(name, os.O_RDONLY | flags, dir_fd=above)
+    except PermissionError:
+        held = os.open(name, os.O_PATH | flags, dir_fd=above)
+        try:
+            # By descriptor: a path could be swapped for a link to a folder of the host.
+            os.chmod(f"/proc/self/fd/{held}", 0o700)  # noqa: PTH101
+            return os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_DIRECTORY)
+        finally:
+            os.close(held)
 
 
 def free(path: Path) -> int:

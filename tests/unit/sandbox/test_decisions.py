@@ -156,3 +156,12 @@ def test_a_workspace_is_measured_without_following_anything(tmp_path: object) ->
     assert use.files == 4
     assert 100_000 <= use.size < 130_000
     assert disk.measure(root / "none", Quota(1, 1, 0)) == Use()
+
+
+def test_a_folder_that_may_not_be_read_hides_nothing(tmp_path: Path) -> None:
+    """Tells something only when it does not run as root, whom nothing is hidden from."""
+    dark = tmp_path / "dark"
+    dark.mkdir()
+    (dark / "big").write_bytes(b"x" * 1_000_000)
+    dark.chmod(0o300)
+    assert disk.measure(tmp_path, Quota(1 << 40, 1 << 40, 0)).size > 1_000_000
