@@ -1,0 +1,51 @@
+"""Many sessions at work while processes die at random, again and again: nothing is lost and nothing done twice."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from tests.faults.conftest import Start
+from tests.support.invariants import check, noted
+from tests.support.model import Json, say
+from tests.support.stack import Stack
+from tests.support.talk import Talk
+
+SESSIONS = 6
+ROUNDS = 8
+DEATHS = 10
+VICTIMS = ("harness-1", "harness-2", "harness-1", "harness-2", "sandbox", "nats", "session")
+SEED = 20261121
+
+
+def steps() -> list[Json]:
+    """Calls one at a time and two at once, some of them slow, with thoughts in between."""
+    out: list[Json] = []
+    for n in range(ROUNDS):
+        slow = "sleep 0.2" if n % 3 == 0 else ""
+        tools = noted(f"t{n}", slow)["tools"] + (noted(f"u{n}")["tools"] if n % 2 else [])
+        out.append({"thinking": f"Round {n}.", "text": f"I do number {n}.", "delay": 0.01, "tools": tools})
+    return [*out, say("All rounds are done.")]
+
+
+async def test_nothing_is_lost_and_nothing_done_twice(start: Start) -> None:
+    stack = start()
+    dice = random.Random(SEED)
+    async with stack.client(retries=8) as client:
+        talks = [await Talk.begin(client) for _ in range(SESSIONS)]
+        for talk in talks:
+            await talk.say(await stack.model.play(*steps()))
+        await _kill(stack, dice)
+        for talk in talks:
+            events = await talk.rests(within=120)
+            assert [b.text for e in events if e.type == "agent.message" for b in e.content][
+                -1
+            ] == "All rounds are done."
+            await check(stack, talk)
+
+
+async def _kill(stack: Stack, dice: random.Random, victims: Sequence[str] = VICTIMS) -> None:
+    for _ in range(DEATHS):
+        name = dice.choice(victims)
+        old = stack.kill(name)
+        await asyncio.sleep(dice.uniform(0.1, 1.5))  # the moment of the next blow: what is tested, not waited for
+        await stack.replaced(name, old)
