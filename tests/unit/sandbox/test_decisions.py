@@ -1,6 +1,7 @@
 """The pure parts of the worker: lease, admission, bookkeeping, what comes out of a sandbox."""
 
 import struct
+from pathlib import Path
 
 import pytest
 
