@@ -327,14 +327,16 @@ async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
 
 
 async def test_another_inbox_stream_has_another_incarnation(bus: NatsBus, admin: Link) -> None:
-    stop = asyncio.Event()
+    stop, acked = asyncio.Event(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
         await delivery.ack()
+        acked.set()
 
     before = await bus.incarnation(FIRST_CELL)
     task = asyncio.create_task(bus.consume(FIRST_CELL, handle, stop, limit=8))
     await bus.put_input(Key("acme", new_session_id()), Nudge(id=new_id("ndg")))
+    await asyncio.wait_for(acked.wait(), 10)
     await admin.api(f"STREAM.DELETE.{streams.inbox_stream()}")
     await provision(admin, FIRST_CELL)
 
