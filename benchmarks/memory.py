@@ -5,6 +5,7 @@ process allocates once (connections, caches, the allocator's own reserves) is no
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 import psutil
@@ -51,7 +52,11 @@ async def _turns(rig: Rig, client: AsyncAnthropic, bus: NatsBus, count: int, sce
 
 def _children(rig: Rig) -> int:
     """Processes of sandboxes that live."""
-    return sum(1 for p in psutil.Process(rig.stack.pid("sandbox")).children(recursive=True) if "bwrap" in p.name())
+    count = 0
+    for process in psutil.Process(rig.stack.pid("sandbox")).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            count += "bwrap" in process.name()
+    return count
 
 
 async def _measure(rig: Rig) -> list[Row]:

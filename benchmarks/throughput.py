@@ -40,7 +40,7 @@ class Looped(NamedTuple):
 
 
 async def _loop(rig: Rig, client: AsyncAnthropic, bus: NatsBus, count: int, steps: int) -> Looped:
-    """All sessions at once; the rates are those of ten slices of the stretch in which all were at work."""
+    """All sessions at once; the rates are those of up to ten slices of the stretch in which all were at work."""
     scenario = await rig.scenario(*[bash(COMMAND)] * steps, say("Done."))
     warm = await rig.scenario(bash("true"), say("Ready."))
     sessions = await rig.sessions(client, count)
@@ -60,7 +60,8 @@ async def _loop(rig: Rig, client: AsyncAnthropic, bus: NatsBus, count: int, step
     since = max(r.received for r in records if r.step == 0)
     inside = [r.received for r in records if since < r.received <= until]
     assert len(inside) >= 10, "too few steps to see a rate"
-    edges = [since + (until - since) * i / 10 for i in range(11)]
+    pieces = max(1, min(10, len(inside) // 20))
+    edges = [since + (until - since) * i / pieces for i in range(pieces + 1)]
     slices = [sum(low < at <= high for at in inside) / (high - low) for low, high in pairwise(edges)]
     total = count * steps
     busy = {name: (seconds - spent.get(name, 0)) / total for name, seconds in _processor_seconds(rig).items()}
