@@ -28,8 +28,8 @@ class Deltas:
         self._last = -PACE
         self.ids: dict[int, str] = {}
         """Event ids announced for the blocks of the answer, by index."""
-        self.texts: dict[int, str] = {}
-        """What was shown of each text block."""
+        self._texts: dict[int, list[str]] = {}
+        self._lengths: dict[int, int] = {}
 
     async def add(self, piece: Begun | Text) -> None:
         """Take the next piece; publishes now, or with one of the next pieces."""
@@ -42,15 +42,21 @@ class Deltas:
             if piece.type == "text":
                 return  # goes out with its first text, so that an empty block is never announced alone
         else:
-            before = self.texts.get(piece.index, "")
-            self.texts[piece.index] = before + piece.text
+            before = self._lengths.get(piece.index, 0)
+            self._lengths[piece.index] = before + len(piece.text)
+            self._texts.setdefault(piece.index, []).append(piece.text)
             if (event := self.ids.get(piece.index)) is not None and piece.text:
-                self._pending.append(Delta(event, "agent.message", 0, piece.text, at=len(before)))
+                self._pending.append(Delta(event, "agent.message", 0, piece.text, at=before))
             point("harness.in_stream")
         now = asyncio.get_running_loop().time()
         if now - self._last >= PACE:
             self._last = now
             await self.flush()
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """What was shown of each text block, by index."""
+        return {index: "".join(parts) for index, parts in self._texts.items()}
 
     async def flush(self) -> None:
         """Publish what is held back."""

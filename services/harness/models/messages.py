@@ -55,7 +55,8 @@ class Reader:
 
     def __init__(self) -> None:
         self._blocks: dict[int, Block] = {}
-        self._json: dict[int, list[str]] = {}
+        self._parts: dict[tuple[int, str], list[str]] = {}
+        """Pieces of a long value, joined once: by block and field; `json` is the input of a tool call."""
         self._open: set[int] = set()
         self._usage: dict[str, int] = {}
         self._stop = ""
@@ -104,17 +105,20 @@ class Reader:
         match delta.get("type"):
             case "text_delta":
                 text = _text(delta, "text")
-                block["text"] = _text(block, "text") + text
+                self._more(index, "text", text)
                 return [Text(index, text)]
             case "input_json_delta":
-                self._json.setdefault(index, []).append(_text(delta, "partial_json"))
+                self._more(index, "json", _text(delta, "partial_json"))
             case "thinking_delta":
-                block["thinking"] = _text(block, "thinking") + _text(delta, "thinking")
+                self._more(index, "thinking", _text(delta, "thinking"))
             case "signature_delta":
-                block["signature"] = _text(block, "signature") + _text(delta, "signature")
+                self._more(index, "signature", _text(delta, "signature"))
             case _:
                 pass
         return []
+
+    def _more(self, index: int, name: str, text: str) -> None:
+        self._parts.setdefault((index, name), []).append(text)
 
     def _finish(self, delta: Json) -> None:
         self._stop = _text(delta, "stop_reason") or self._stop
@@ -136,6 +140,9 @@ class Reader:
         if not self.ended:
             raise ValueError("the stream ended before the answer did")
         for index, block in self._blocks.items():
+            for name in ("text", "thinking", "signature"):
+                if parts := self._parts.get((index, name)):
+                    block[name] = _text(block, name) + "".join(parts)
             if block.get("type") == "tool_use":
                 block["input"] = self._input(index, block)
         blocks = [self._blocks[i] for i in sorted(self._blocks)]
@@ -146,7 +153,7 @@ class Reader:
         """The input of a tool call; None when it is cut off or no object."""
         if index in self._open:
             return None
-        text = "".join(self._json.get(index, ()))
+        text = "".join(self._parts.get((index, "json"), ()))
         if not text.strip():
             given: Any = block.get("input")
             return given if isinstance(given, dict) else None  # pyright: ignore[reportUnknownVariableType]
