@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from services.bus.api import Entry
 from services.bus.errors import Conflict, Unavailable
 from services.bus.ids import new_id
-from services.bus.nats_link import Got, Link, Moved
+from services.bus.nats_connection import Got
+from services.bus.nats_link import Link, Moved
 from services.bus.nats_retry import PATIENCE, Pauses, patiently
 from services.bus.subjects import bucket_changes, bucket_key
 

@@ -15,8 +15,9 @@ from services.bus import streams, subjects, trace
 from services.bus.api import Delivery, Waiting
 from services.bus.errors import BusError, NoResponders, Unavailable
 from services.bus.ids import Key
+from services.bus.nats_connection import ATTEMPT, Got, Listening
 from services.bus.nats_inbox import NatsInbox
-from services.bus.nats_link import ATTEMPT, Got, Link, Listening
+from services.bus.nats_link import Link
 from services.bus.nats_retry import within
 
 log = structlog.get_logger()

@@ -11,7 +11,8 @@ import structlog
 from services.bus import errors, trace
 from services.bus.api import Handler, Listener, Message, Subscription
 from services.bus.errors import BusError, Unavailable
-from services.bus.nats_link import Got, Link, Listening
+from services.bus.nats_connection import Got, Listening
+from services.bus.nats_link import Link
 from services.bus.nats_retry import patiently
 
 log = structlog.get_logger()

@@ -12,7 +12,8 @@ from services.bus.errors import Absent, NoResponders, Refused, Unavailable
 from services.bus.ids import Key
 from services.bus.inputs import AnyInput
 from services.bus.nats_blobs import Blobs
-from services.bus.nats_link import Got, Link
+from services.bus.nats_connection import Got
+from services.bus.nats_link import Link
 from services.bus.nats_retry import patiently, within
 
 log = structlog.get_logger()

@@ -7,7 +7,8 @@ from services.bus.commits import Commit, Stored
 from services.bus.errors import Conflict, Unavailable
 from services.bus.ids import Key
 from services.bus.nats_blobs import Blobs
-from services.bus.nats_link import Got, Link, Moved
+from services.bus.nats_connection import Got
+from services.bus.nats_link import Link, Moved
 from services.bus.nats_retry import Pauses, patiently
 
 APPEND_WITHIN = 30.0

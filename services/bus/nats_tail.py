@@ -14,7 +14,8 @@ from services.bus import codec, streams, subjects
 from services.bus.commits import Stored
 from services.bus.errors import Refused, Unavailable
 from services.bus.ids import Key
-from services.bus.nats_link import Got, Link
+from services.bus.nats_connection import Got
+from services.bus.nats_link import Link
 from services.bus.nats_log import NatsLog
 from services.bus.nats_retry import patiently
 
