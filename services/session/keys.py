@@ -104,4 +104,8 @@ class Keys:
             elif entry.value is None:
                 self._known.pop(entry.key, None)
             else:
-                self._known[entry.key] = msgspec.json.decode(entry.value, type=KeyRecord)
+                try:
+                    self._known[entry.key] = msgspec.json.decode(entry.value, type=KeyRecord)
+                except msgspec.MsgspecError:  # such a key opens nothing; the others go on
+                    self._known.pop(entry.key, None)
+                    _log.error("the record of an API key cannot be read", key=entry.key[:8])

@@ -138,7 +138,11 @@ class Shelf(Generic[T]):
         if entry.value is None:
             self._forget(entry.key)
             return
-        card = self._card.decode(entry.value)
+        try:
+            card = self._card.decode(entry.value)
+        except msgspec.MsgspecError:  # it is not listed; the others go on
+            _log.error("an entry cannot be read", bucket=self._bucket, key=entry.key)
+            return
         if not known:
             tenant, name = entry.key.split(".")
             insort(self._ids.setdefault(tenant, []), name)

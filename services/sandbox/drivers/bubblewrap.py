@@ -33,6 +33,9 @@ END_WITHIN: Final = 5.0
 LOOK_EACH: Final = 0.25
 """Seconds between two looks at the free space of the disk."""
 
+MEASURE_FAILURES: Final = 20
+"""Failed measurements of the workspace in a row, a quarter of a second apart, after which the sandbox is ended."""
+
 MEASURE_EACH: Final = 5.0
 """Seconds between two measurements of a workspace; sooner when the disk fills."""
 
@@ -284,6 +287,7 @@ class _Living:
         quota = self._quota.with_room(await asyncio.to_thread(disk.measure, self._folder, _UNLIMITED))
         left = disk.free(self._folder)
         due = loop.time() + MEASURE_EACH
+        failures = 0
         while True:
             await asyncio.sleep(LOOK_EACH)
             now_left = disk.free(self._folder)
@@ -291,8 +295,16 @@ class _Living:
             if loop.time() < due and not filling and now_left >= quota.reserve:
                 continue
             began = loop.time()
-            use = await asyncio.to_thread(disk.measure, self._folder, quota)
-            left = now_left
+            try:
+                use = await asyncio.to_thread(disk.measure, self._folder, quota)
+            except OSError as exc:  # what cannot be measured cannot be limited
+                log.warning("the workspace cannot be measured", cause=str(exc))
+                failures += 1
+                if failures == MEASURE_FAILURES:
+                    await box.kill("its disk use cannot be measured")
+                    return
+                continue
+            failures, left = 0, now_left
             # Measuring takes at most a twentieth of one processor, however many files there are.
             due = loop.time() + max(MEASURE_EACH, 20 * (loop.time() - began))
             breach = quota.breach(use, disk.free(self._folder))
