@@ -299,6 +299,50 @@ async def test_an_interrupt_closes_calls_that_wait_for_the_client(shared: Stack,
     await check(shared, talk)
 
 
+async def test_an_interrupt_ends_the_wait_for_a_busy_model(shared: Stack, client: AsyncAnthropic) -> None:
+    busy = {"kind": "status", "status": 529, "retry_after": 60, "times": 0}
+    mark = await shared.model.play(say("Never.", faults=[busy]))
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    await talk.has("session.status_rescheduled")
+    assert (await client.beta.sessions.retrieve(talk.id)).status == "rescheduling"
+    await talk.interrupt()
+    await talk.rests(within=10)
+    assert len(await shared.model.requests(mark)) == 1
+    await talk.say(await shared.model.play(say("Back.")))
+    events = await talk.rests(within=10)
+    assert text(events[-5]) == "Back."
+    await check(shared, talk)
+
+
+async def test_an_interrupt_closes_what_asks_and_what_is_allowed_already(shared: Stack, client: AsyncAnthropic) -> None:
+    both = [*noted("one")["tools"], *noted("two")["tools"]]
+    mark = await shared.model.play({"tools": both}, say("Never."))
+    talk = await Talk.begin(client, tools=[ASKING])
+    await talk.say(mark)
+    first, _ = await waiting(talk)
+    await talk.send(confirm(first))
+    await waiting(talk)
+    await talk.interrupt()
+    events = await talk.rests()
+    assert [bool(r.is_error) for r in results(events).values()] == [True, True]
+    assert not runs(shared, talk.id)
+    await check(shared, talk)
+
+
+async def test_new_tools_are_offered_from_the_next_turn_on(shared: Stack, client: AsyncAnthropic) -> None:
+    mark = await shared.model.play(say("Before."), say("After."))
+    talk = await Talk.begin(client, tools=[WEATHER])
+    await talk.say(mark)
+    await talk.rests()
+    more: Any = {"tools": [WEATHER, {**WEATHER, "name": "tides"}]}
+    await client.beta.sessions.update(talk.id, agent=more)
+    await talk.send({"type": "user.message", "content": [{"type": "text", "text": "and?"}]})
+    await talk.rests()
+    offered = [[t["name"] for t in r.body["tools"]] for r in await shared.model.requests(mark)]
+    assert offered == [["weather"], ["weather", "tides"]]
+
+
 async def test_an_interrupt_at_rest_does_nothing(shared: Stack, client: AsyncAnthropic) -> None:
     talk = await Talk.begin(client)
     await talk.say(await shared.model.play(say("Hello.")))

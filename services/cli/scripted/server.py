@@ -15,7 +15,7 @@ from services.cli.scripted.control import Control
 from services.cli.scripted.http import Connection, Request
 from services.cli.scripted.journal import Gates, Journal, Record
 from services.cli.scripted.scenario import Fault, Place, Script, Step, marks, texts
-from services.cli.scripted.usage import CHARACTERS, Cache
+from services.cli.scripted.usage import CHARACTERS, Cache, weight
 from services.cli.scripted.validate import check
 
 Json = dict[str, Any]
@@ -130,16 +130,17 @@ class Server:
         place = self._script.place(messages)
         step = self._script.step(messages, place)
         record.marks = marks(messages)
+        size = weight(body, raw)
         fault = None
         if place:
             limit = self._script.scenarios[place.name].context_tokens
-            if limit and len(raw) // CHARACTERS > limit:
-                raise Refused(f"prompt is too long: {len(raw) // CHARACTERS} tokens > {limit} maximum")
+            if limit and size // CHARACTERS > limit:
+                raise Refused(f"prompt is too long: {size // CHARACTERS} tokens > {limit} maximum")
         if place and not self._script.asks_summary(messages):
             record.scenario, record.step = place.name, place.step
             fault = self._fault(step, place, messages, record)
         seed = hashlib.blake2b(raw, digest_size=12).hexdigest()
-        usage = {"input_tokens": len(raw) // CHARACTERS} if self._bench else self._cache.count(body, len(raw))
+        usage = {"input_tokens": size // CHARACTERS} if self._bench else self._cache.count(body, size)
         answer = Answer(step, seed=seed, model=body["model"], usage=usage, fault=fault)
         record.status, record.usage = 200, answer.usage
         if body.get("stream") is True:

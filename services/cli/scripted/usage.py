@@ -1,7 +1,7 @@
 """Token counts of a request: about four characters a token, with a prompt cache that remembers prefixes."""
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -9,6 +9,9 @@ Json = dict[str, Any]
 
 CHARACTERS: Final = 4
 """Characters of JSON counted as one token."""
+
+MEDIA: Final = 6_400
+"""Characters that a picture or document in base64 counts as, however large it is."""
 
 REMEMBERED: Final = 100_000
 """Prefixes kept; the oldest are forgotten."""
@@ -18,6 +21,25 @@ _encode = msgspec.json.encode
 
 def tokens_of(text: str) -> int:
     return max(1, len(text) // CHARACTERS)
+
+
+def _surplus(blocks: Any) -> int:
+    """Characters of base64 data in content blocks that do not count."""
+    more = 0
+    for block in cast("list[Json]", blocks) if isinstance(blocks, list) else ():
+        source = block.get("source")
+        if block.get("type") == "tool_result":
+            more += _surplus(block.get("content"))
+        elif isinstance(source, dict):
+            more += max(len(cast("Json", source).get("data", "")) - MEDIA, 0)
+    return more
+
+
+def weight(request: Json, raw: bytes) -> int:
+    """The characters that a request with this body counts as."""
+    if b'"base64"' not in raw:
+        return len(raw)
+    return len(raw) - sum(_surplus(message["content"]) for message in request["messages"])
 
 
 class Cache:
@@ -30,7 +52,7 @@ class Cache:
         self._seen.clear()
 
     def count(self, request: Json, size: int) -> dict[str, int]:
-        """The input side of `usage` for a request of `size` bytes; its marked prefixes are remembered."""
+        """The input side of `usage` for a request of `size` characters; its marked prefixes are remembered."""
         marked = self._prefixes(request)
         total = max(1, size // CHARACTERS)
         read = max((length for length, name in marked if name in self._seen), default=0)
@@ -61,7 +83,7 @@ class Cache:
             data = _encode(plain)
             hasher.update(role.encode())
             hasher.update(data)
-            length += len(data)
+            length += len(data) - (_surplus([plain]) if b'"base64"' in data else 0)
             if mark:
                 found.append((length, hasher.digest()))
 
