@@ -30,7 +30,7 @@ def _surplus(blocks: Any) -> int:
         source = block.get("source")
         if block.get("type") == "tool_result":
             more += _surplus(block.get("content"))
-        elif isinstance(source, dict):
+        elif isinstance(source, dict) and cast("Json", source).get("type") == "base64":
             more += max(len(cast("Json", source).get("data", "")) - MEDIA, 0)
     return more
 
