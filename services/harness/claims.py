@@ -12,6 +12,8 @@ from services.bus.errors import Conflict, Unavailable
 from services.bus.head import Claim, Head, advance
 from services.bus.ids import Key, new_id
 from services.harness.arrivals import Arrivals
+from services.harness.calls import Calls
+from services.harness.hands import Hands
 from services.harness.loading import load
 from services.harness.models import Model
 from services.harness.owner import Fenced, HandOver, Owner, begin
@@ -107,6 +109,7 @@ class Claims:
         failures = head.claim.failures + 1 if head.claim and mine else 0
         if failures >= TAKEOVERS:
             config = await self._config(key, last)
+            await Calls(Hands(self._bus, key), hold=0).cancel_all(head)
             await self._bus.append(key, self._closing(last, config, inbox, seq), last.seq)
             log.warning("turn closed after repeated takeovers", session=key.session, trigger=seq)
             return None

@@ -156,20 +156,29 @@ class Owner:
         release: bool = False,
         taken: Taken | None = None,
         progress: bool = False,
+        span: str = "",
     ) -> None:
-        """Rules 6, 7 and 9. Raises _Moved when the log had moved on under the same claim, Fenced under another."""
+        """Rules 6, 7 and 9. Raises _Moved when the log had moved on under the same claim, Fenced under another.
+
+        Events that end the model request `span` stay right as long as it is open: when only the session service has
+        appended meanwhile (a new title, say), they are committed anew instead of asking the model again.
+        """
         if release and self._taken() < self._claim.trigger:
             taken = Taken(self._inbox, self._claim.trigger)
         if progress and self._claim.failures:
             self._claim = replace(self._claim, failures=0)
-        claim = None if release else (self._claim if self._claim != self._head.claim else KEEP)
-        made = commit(self._last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
-        try:
-            seq = await self._bus.append(self._key, made, self._last.seq)
-        except Conflict:
-            await self._catch_up()
-            raise _Moved from None
-        self._fold(Stored(seq, made))
+        while True:
+            claim = None if release else (self._claim if self._claim != self._head.claim else KEEP)
+            made = commit(self._last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
+            try:
+                seq = await self._bus.append(self._key, made, self._last.seq)
+            except Conflict:
+                await self._catch_up()
+                if not span or self._head.primary.request != span:
+                    raise _Moved from None
+            else:
+                self._fold(Stored(seq, made))
+                return
 
     def _fold(self, stored: Stored) -> None:
         self._contexts.fold(stored)
@@ -344,12 +353,12 @@ class Owner:
         if asked.failure is not None:
             return await self._model_failed(asked.failure, span.id)
         if asked.answer is None:
-            await self._append(self._partial(asked, span.id))
+            await self._append(self._partial(asked, span.id), span=span.id)
             return False
         events = to_events(asked.answer, agent=self._config.agent, request=span.id, ids=asked.ids)
         if asked.answer.stop == "refusal":
             return await self._refused(events, asked.answer)
-        await self._append(events, progress=True)
+        await self._append(events, progress=True, span=span.id)
         point("harness.answered")
         return False
 
@@ -385,7 +394,7 @@ class Owner:
                 return await self._compact(shares[1:])
             return await self._model_failed(replace_too_long(asked.failure), span.id)
         if asked.answer is None:
-            await self._append([self._partial(asked, span.id)[-1]])
+            await self._append([self._partial(asked, span.id)[-1]], span=span.id)
             return False
         summary = clean("\n".join(b["text"] for b in asked.answer.blocks if b.get("type") == "text")).strip()
         if not summary:
@@ -394,7 +403,8 @@ class Owner:
         end = ev.ModelRequestEnd(
             id=new_id("sevt"), model_request_start_id=span.id, model_usage=asked.answer.usage, stop="compaction"
         )
-        await self._append([end, ev.AgentContextCompacted(id=new_id("sevt"), summary=summary)], progress=True)
+        compacted = ev.AgentContextCompacted(id=new_id("sevt"), summary=summary)
+        await self._append([end, compacted], progress=True, span=span.id)
         return False
 
     async def _model_failed(self, failure: ModelFailure, span: str) -> bool:
