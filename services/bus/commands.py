@@ -39,6 +39,14 @@ class Execute(Command, frozen=True, kw_only=True):
     """The input of the model, unchecked; the tool answers a wrong one with an error result."""
 
 
+class Probe(Command, frozen=True, kw_only=True):
+    """Whether the generation lives here: `accepted` or `gone`. Asked before a call is bound to it."""
+
+    tenant: str
+    session: str
+    generation: str
+
+
 class Cancel(Command, frozen=True, kw_only=True):
     """Kill the call, or refuse it for ever (rule 18)."""
 

@@ -215,7 +215,7 @@ class SessionConfig(Event, frozen=True, kw_only=True, tag="holdfast.session"):
 
 
 class SandboxBound(Event, frozen=True, kw_only=True, tag="holdfast.sandbox"):
-    """The session's sandbox is `generation` on `worker`; every open call not yet bound belongs to it (rule 12)."""
+    """The session's sandbox is `generation` on `worker`; every ready call not yet bound belongs to it (rule 12)."""
 
     generation: str
     worker: str

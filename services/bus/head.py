@@ -174,12 +174,15 @@ def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911
                 state = "held"
             else:
                 state = "ask" if event.evaluated_permission == "ask" else "ready"
-            generation = head.sandbox.generation if head.sandbox else ""
+            generation = head.sandbox.generation if head.sandbox and state == "ready" else ""
             return replace(head, calls=(*head.calls, Call(event.id, event.name, state, generation, key)))
         case ev.AgentCustomToolUse():
             return replace(head, calls=(*head.calls, Call(event.id, event.name, "client", "", key)))
         case ev.SandboxBound():
-            calls = tuple(replace(c, generation=event.generation) if not c.generation else c for c in head.calls)
+            calls = tuple(
+                replace(c, generation=event.generation) if c.state == "ready" and not c.generation else c
+                for c in head.calls
+            )
             return replace(head, sandbox=Sandbox(event.generation, event.worker), calls=calls)
         case ev.SandboxLost():
             same = head.sandbox is not None and head.sandbox.generation == event.generation

@@ -56,6 +56,10 @@ def execute(worker: str) -> str:
     return f"cmd.sbx.w.{_token(worker)}.exec"
 
 
+def probe(worker: str) -> str:
+    return f"cmd.sbx.w.{_token(worker)}.probe"
+
+
 def cancel(worker: str) -> str:
     return f"cmd.sbx.w.{_token(worker)}.cancel"
 

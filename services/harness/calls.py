@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from services.bus import events as ev
-from services.bus.errors import BusError, NoResponders
+from services.bus.commands import Provisioned
+from services.bus.errors import BusError, NoResponders, Unavailable
 from services.bus.head import Call, Head, Sandbox
 from services.bus.ids import new_id
 from services.harness.context import Context
@@ -19,6 +20,15 @@ SILENT = 0.2
 
 NO_WORKER = 15.0
 """Seconds to wait for any sandbox worker before calls are answered with an error: longer than a restart."""
+
+MAKING = 60.0
+"""Seconds a sandbox may take to be made."""
+
+PROBES = 5
+"""Times a silent worker is asked whether a sandbox lives: a request is lost with a worker that dies on it."""
+
+DEAD = 4.0
+"""Seconds in which a generation known to be gone is not taken again: longer than a dead worker's registration lives."""
 
 CANCEL = 5.0
 """Seconds to wait for a silent worker to cancel; longer than its registration lives."""
@@ -36,6 +46,7 @@ class Calls:
         self._accepted: dict[str, float] = {}
         self._refused: dict[str, int] = {}
         self._since = 0.0
+        self._gone: set[str] = set()
 
     def all_accepted(self, ready: Sequence[Call]) -> bool:
         return all(c.id in self._accepted for c in ready)
@@ -51,22 +62,53 @@ class Calls:
     async def provide(self, head: Head, config: ev.SessionConfig) -> list[ev.Event]:
         """Rule 12: the event that names the sandbox, or the errors of the calls that cannot have one."""
         if head.sandbox is not None:
+            if gone := await self.gone(head):
+                return gone
             return [ev.SandboxBound(id=new_id("sevt"), generation=head.sandbox.generation, worker=head.sandbox.worker)]
         unbound = [c.id for c in head.calls if c.state == "ready" and not c.generation]
-        loop = asyncio.get_running_loop()
-        until = loop.time() + NO_WORKER
-        while True:
-            try:
-                made = await self._hands.provision(config.environment)
-                break
-            except BusError as exc:
-                if loop.time() >= until or not isinstance(exc, NoResponders):
-                    text = "sandbox_unavailable: no sandbox worker answers. Is the sandbox service running?"
-                    return [failed(c, text) for c in unbound]
-                await asyncio.sleep(SILENT)
+        made = await self._made(config)
+        if made is None:
+            text = "sandbox_unavailable: no sandbox worker answers. Is the sandbox service running?"
+            return [failed(c, text) for c in unbound]
         if made.error:
             return [failed(c, f"{made.error}: {made.message}") for c in unbound]
         return [ev.SandboxBound(id=new_id("sevt"), generation=made.generation, worker=made.worker)]
+
+    async def _made(self, config: ev.SessionConfig) -> Provisioned | None:
+        """The sandbox that a worker gives; None when none answers for too long."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            patience = NO_WORKER
+            try:
+                made = await self._hands.provision(config.environment)
+                if made.generation not in self._gone or loop.time() - began > DEAD:
+                    return made
+            except Unavailable:
+                patience = MAKING
+            except NoResponders:
+                pass
+            except BusError:
+                return None
+            if loop.time() - began > patience:
+                return None
+            await asyncio.sleep(SILENT)
+
+    async def gone(self, head: Head) -> list[ev.Event]:
+        """Before calls are bound to the sandbox in the head: that it is lost, if so. No call of it is open then."""
+        sandbox = head.sandbox
+        if sandbox is None or any(c.generation == sandbox.generation for c in head.calls):
+            return []
+        for _ in range(PROBES):
+            said = await self._hands.probe(sandbox)
+            if said != "silent":
+                break
+        else:
+            return []  # it may be slow: then the call is bound to it, and asked for until it is known to be gone
+        if said != "gone":
+            return []
+        self._gone.add(sandbox.generation)
+        return lost(sandbox.generation, "it ended while the session was at rest", [])
 
     async def send(self, head: Head, ready: Sequence[Call], context: Context) -> list[ev.Event]:
         """Ask for every call that is due; the events that follow from the answers, none when all is well."""
@@ -83,6 +125,7 @@ class Calls:
         )
         for call, said in zip(due, answers, strict=True):
             if said == "gone":
+                self._gone.add(sandbox.generation)
                 mine = [c for c in head.calls if c.generation == sandbox.generation]
                 return lost(sandbox.generation, "its worker does not have it any more", mine)
             if said == "accepted":

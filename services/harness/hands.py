@@ -9,7 +9,7 @@ import msgspec
 
 from services.bus import subjects
 from services.bus.api import Bus
-from services.bus.commands import Answer, Cancel, Execute, Provision, Provisioned
+from services.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned
 from services.bus.errors import BusError, NoResponders, Refused
 from services.bus.head import Sandbox
 from services.bus.ids import Key
@@ -17,8 +17,11 @@ from services.bus.ids import Key
 ASK = 2.0
 """Seconds to wait for a worker's answer before it is asked again."""
 
-PROVISION = 60.0
-"""Seconds a sandbox may take to be made."""
+QUICK = 0.3
+"""Seconds to wait for an answer that needs no work."""
+
+PROVISION = 3.0
+"""Seconds before a sandbox is asked for again: its worker may have died while it made one. Asking twice makes one."""
 
 Said = Literal["accepted", "refused", "cancelled", "gone", "done", "silent"]
 
@@ -48,14 +51,19 @@ class Hands:
         )
         return await self._say(subjects.execute(sandbox.worker), msgspec.json.encode(ask))
 
+    async def probe(self, sandbox: Sandbox) -> Said:
+        """Whether that sandbox lives: `accepted` or `gone`; `silent`: no answer."""
+        ask = Probe(tenant=self._key.tenant, session=self._key.session, generation=sandbox.generation)
+        return await self._say(subjects.probe(sandbox.worker), msgspec.json.encode(ask), within=QUICK)
+
     async def cancel(self, sandbox: Sandbox, call: str) -> Said:
         """Have the call killed, or refused for ever."""
         ask = Cancel(tenant=self._key.tenant, session=self._key.session, call=call, generation=sandbox.generation)
         return await self._say(subjects.cancel(sandbox.worker), msgspec.json.encode(ask))
 
-    async def _say(self, subject: str, data: bytes) -> Said:
+    async def _say(self, subject: str, data: bytes, *, within: float = ASK) -> Said:
         try:
-            return _decoded(await self._bus.request(subject, data, timeout=ASK), Answer).answer
+            return _decoded(await self._bus.request(subject, data, timeout=within), Answer).answer
         except NoResponders:
             return "gone"
         except BusError:

@@ -19,7 +19,7 @@ from services.bus.commits import KEEP, Stored, Taken, commit
 from services.bus.errors import BusError, Conflict
 from services.bus.head import Claim, Head, advance
 from services.bus.ids import Key, new_id
-from services.bus.inputs import Nudge
+from services.bus.inputs import CallResult, Nudge
 from services.harness import rest, step, take
 from services.harness.answer import to_events
 from services.harness.arrivals import Arrivals, interrupts
@@ -284,6 +284,8 @@ class Owner:
             await self._append(await self._calls.provide(head, self._config))
             return False
         events = await self._calls.send(head, ready, self._contexts.threads[""])
+        if events and await self._result_waits():
+            return False  # what was stored before its worker died is not lost
         if events:
             await self._append(events, progress=True)
             return False
@@ -296,6 +298,14 @@ class Owner:
             raise HandOver
         await self._wait(self._calls.pause(ready))
         return False
+
+    async def _result_waits(self) -> bool:
+        """Whether the result of an open call lies in the inbox; then it is taken next."""
+        opened = {c.id for c in self._head.calls}
+        waiting = await self._bus.waiting(self._key, self._taken())
+        found = any(isinstance(w.input, CallResult) and w.input.id in opened for w in waiting)
+        self._looked = self._looked and not found
+        return found
 
     async def _interrupted(self) -> bool:
         """Rule 18: first the workers refuse the calls for ever, then they are closed."""
@@ -358,6 +368,8 @@ class Owner:
         events = to_events(asked.answer, agent=self._config.agent, request=span.id, ids=asked.ids)
         if asked.answer.stop == "refusal":
             return await self._refused(events, asked.answer)
+        if any(isinstance(e, ev.AgentToolUse) and e.evaluated_permission == "allow" for e in events):
+            events = [*await self._calls.gone(self._head), *events]
         await self._append(events, progress=True, span=span.id)
         point("harness.answered")
         return False

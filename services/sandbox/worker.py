@@ -16,7 +16,7 @@ import structlog
 
 from services.bus import subjects
 from services.bus.api import Bus, Subscription
-from services.bus.commands import Answer, Cancel, Execute, Provision, Provisioned, Release
+from services.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned, Release
 from services.bus.errors import BusError, Conflict, Refused, Unavailable
 from services.bus.ids import Key, new_id
 from services.process import faults
@@ -94,6 +94,7 @@ class Worker:
         self._doubt = asyncio.Event()
         self._expired = asyncio.Event()
         self._serving: list[Subscription] = []
+        self._over = False
         self._calls: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup
 
@@ -127,6 +128,7 @@ class Worker:
                 await stop.wait()
                 await self._drain()
             finally:
+                self._over = True
                 for held in list(self._held.values()):
                     self._let_go(held)
                 for task in (*background, *self._calls, *self._making.values()):
@@ -138,6 +140,7 @@ class Worker:
         self._serving = [
             await serve(subjects.execute(self.id), _answering(Execute, self.execute)),
             await serve(subjects.cancel(self.id), _answering(Cancel, self.cancel)),
+            await serve(subjects.probe(self.id), _answering(Probe, self.probe)),
             await serve(subjects.RELEASE, _answering(Release, self.release)),
             await serve(subjects.PROVISION, _answering(Provision, self.provision), queue="sbx"),
         ]
@@ -201,7 +204,7 @@ class Worker:
         key = Key(ask.tenant, ask.session)
         making = self._making.get(key)
         if making is None:
-            if not self._fresh:
+            if self._over or not self._fresh:
                 raise Unavailable("the lease is not fresh")
             making = self._making[key] = self._tasks.create_task(self._place(key))
             making.add_done_callback(lambda _: self._making.pop(key, None))
@@ -278,6 +281,12 @@ class Worker:
         if known.phase == "checking":
             raise Unavailable("it did not start; ask again")
         return Answer(answer="accepted")
+
+    async def probe(self, ask: Probe) -> Answer:
+        """Whether that generation lives here and may run calls."""
+        held = self._held.get(ask.generation)
+        lives = held is not None and held.key == Key(ask.tenant, ask.session) and held.alive and self._fresh
+        return Answer(answer="accepted" if lives else "gone")
 
     async def _admit(self, held: Held, entry: Call, ask: Execute) -> Answer:
         record = Record(
