@@ -5,6 +5,7 @@ Three ways, tried in this order: the unified hierarchy (v2) in a subtree that is
 """
 
 import os
+import secrets
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,7 +126,7 @@ def _separate(points: Mapping[str, tuple[Path, str]], own: Mapping[str, str]) ->
         return "no separate control groups"
     roots = {name: _here(points[name], own[name]) for name in NEEDED}
     for root in roots.values():
-        trial = root / f"{PREFIX}trial-{os.getpid()}"
+        trial = root / f"{PREFIX}trial-{secrets.token_hex(8)}"  # several may look at the same time
         try:
             trial.mkdir()
             trial.rmdir()
