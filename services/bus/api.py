@@ -41,6 +41,8 @@ class Waiting(msgspec.Struct, frozen=True):
     data: bytes
     input: AnyInput | None
     """None when the body could not be read."""
+    previous: int = -1
+    """Of one that was heard as it arrived: the sequence of what waited before it for the same session; -1: unknown."""
 
 
 class Delivery(Protocol):

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 import structlog
+from msgspec.structs import replace
 
 from services.bus import codec, streams, subjects
 from services.bus.api import Subscription, Waiting
@@ -97,6 +98,7 @@ class NatsInbox:
         """See `api.Inbox.on_arrival`."""
 
         async def arrived(got: Got) -> None:
-            listener(await self.decoded(got.seq, got.data))
+            heard = await self.decoded(got.seq, got.data)
+            listener(replace(heard, previous=int(got.headers.get("Nats-Last-Sequence", "-1"))))
 
         return await patiently(self._link, self._link.listen, subjects.arrived(key), arrived)

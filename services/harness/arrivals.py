@@ -16,26 +16,44 @@ class Arrivals:
         """Something was stored since the last look at the inbox."""
         self.interrupt = asyncio.Event()
         """An interrupt is among it."""
+        self._heard: list[Waiting] = []
         self._subscription: Subscription | None = None
 
     async def open(self, bus: Bus, key: Key) -> None:
-        """Whatever is stored after this is heard."""
-        self._subscription = await bus.on_arrival(key, self._heard)
+        """Whatever is stored after this is heard. May be called again."""
+        if self._subscription is None:
+            self._subscription = await bus.on_arrival(key, self._hear)
 
     async def close(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.close()
 
-    def clear(self) -> None:
-        """To be called before a look, so that nothing falls between the two."""
+    def clear(self) -> list[Waiting]:
+        """What was heard since the last time. To be called before a look, so that nothing falls between the two."""
         self.any.clear()
         self.interrupt.clear()
+        heard, self._heard = self._heard, []
+        return heard
 
-    def _heard(self, waiting: Waiting) -> None:
+    def _hear(self, waiting: Waiting) -> None:
         self.any.set()
+        self._heard.append(waiting)
         if interrupts(waiting):
             self.interrupt.set()
+
+
+def unbroken(heard: list[Waiting], taken: int) -> list[Waiting] | None:
+    """What of it waits above `taken`, if that is all that waits: each names what came before it. None: look."""
+    found: list[Waiting] = []
+    for waiting in heard:
+        if waiting.seq <= taken:
+            continue
+        if not 0 <= waiting.previous <= taken:
+            return None
+        found.append(waiting)
+        taken = waiting.seq
+    return found
 
 
 def interrupts(waiting: Waiting) -> bool:

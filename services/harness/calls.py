@@ -24,6 +24,9 @@ NO_WORKER = 15.0
 MAKING = 60.0
 """Seconds a sandbox may take to be made."""
 
+FRESH = 1.0
+"""Seconds in which a sandbox whose worker accepted a call need not be asked for again."""
+
 PROBES = 5
 """Times a silent worker is asked whether a sandbox lives: a request is lost with a worker that dies on it."""
 
@@ -47,6 +50,8 @@ class Calls:
         self._refused: dict[str, int] = {}
         self._since = 0.0
         self._gone: set[str] = set()
+        self._alive = ("", 0.0)
+        """The sandbox of which was heard last, and when."""
 
     def all_accepted(self, ready: Sequence[Call]) -> bool:
         return all(c.id in self._accepted for c in ready)
@@ -99,6 +104,9 @@ class Calls:
         sandbox = head.sandbox
         if sandbox is None or any(c.generation == sandbox.generation for c in head.calls):
             return []
+        generation, heard = self._alive
+        if generation == sandbox.generation and asyncio.get_running_loop().time() - heard < FRESH:
+            return []
         for _ in range(PROBES):
             said = await self._hands.probe(sandbox)
             if said != "silent":
@@ -130,6 +138,7 @@ class Calls:
                 return lost(sandbox.generation, "its worker does not have it any more", mine)
             if said == "accepted":
                 self._accepted[call.id] = now
+                self._alive = (sandbox.generation, now)
             elif said == "refused":
                 self._refused[call.id] = self._refused.get(call.id, 0) + 1
                 if self._refused[call.id] >= REFUSALS:

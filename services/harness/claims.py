@@ -35,6 +35,12 @@ NOT_YET = 1.0
 CONFIGS = 64
 """Configurations kept in memory, the oldest is dropped first: a session in use need not read its own again."""
 
+FOREIGN = 1000
+"""Sessions of others that are remembered, the oldest is forgotten first."""
+
+UNHURRIED = 0.005
+"""Seconds before an input of a session that is driven here is acknowledged: what follows from it goes first."""
+
 LATER = 10.0
 """Seconds before a delivery is tried again whose session another claim drives (rule 3)."""
 
@@ -52,55 +58,96 @@ class Claims:
         self._now = now
         self._owners: dict[Key, Owner] = {}
         self._configs: dict[tuple[Key, int], ev.SessionConfig] = {}
+        self._foreign: dict[Key, None] = {}
+        """Sessions that another replica was last seen to drive: most of their inputs are not for us."""
         self.draining = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._owners)
 
-    async def handle(self, delivery: Delivery) -> None:  # noqa: C901  rules 1 to 4 in their order
+    async def handle(self, delivery: Delivery) -> None:
         """See the rules. Returning without an ack leaves the message to be delivered again."""
-        key, seq = delivery.key, delivery.seq
-        owner = self._owners.get(key)
-        if owner is not None and await owner.has_taken(seq):
+        owner = self._owners.get(delivery.key)
+        if owner is not None and await owner.has_taken(delivery.seq):
+            await asyncio.sleep(UNHURRIED)
             await delivery.ack()
             return
+        arrivals, owner = Arrivals(), None
+        try:
+            owner = await self._decide(delivery, arrivals)
+        finally:
+            if owner is None:
+                await arrivals.close()
+        if owner is not None:
+            await self._drive(owner, delivery)
+
+    async def _decide(self, delivery: Delivery, arrivals: Arrivals) -> Owner | None:
+        """Rules 1 to 4 in their order; None: the delivery is answered, or left."""
+        key, seq = delivery.key, delivery.seq
         leader = delivery.count > 1
         while True:
             inbox = await self._bus.incarnation(key.cell)
-            last = await self._bus.head(key, leader=leader)
+            last, waiting = await self._see(delivery, arrivals, leader=leader)
             if last is None:
                 await delivery.nak(NOT_YET)
-                return
+                return None
             head = last.commit.head
-            claim = head.claim
-            if seq <= head.taken_in(inbox) and not (claim and claim.trigger == seq):
+            if seq <= head.taken_in(inbox) and not (head.claim and head.claim.trigger == seq):
                 await delivery.ack()
-                return
-            if claim and claim.trigger != seq:
-                if not leader:
-                    fresh = await self._bus.head(key, leader=True)
-                    stale = fresh is not None and fresh.seq == last.seq and self._now() - head.updated > STALE
-                else:
-                    stale = self._now() - head.updated > STALE
-                if not stale:
-                    await delivery.nak(LATER)
-                    return
+                return None
+            if self._is_foreign(key, head.claim, seq) and not await self._stands_still(key, last, leader=leader):
+                await delivery.nak(LATER)
+                return None
             point("harness.before_claim")
             try:
-                owner = await self._claim(delivery, last, inbox)
+                return await self._claim(delivery, last, inbox, arrivals, waiting)
             except Conflict:
                 leader = True
-                continue
             except Unavailable:
-                return
-            if owner is not None:
-                await self._drive(owner, delivery)
-            else:
-                await delivery.ack()
-            return
+                return None
 
-    async def _claim(self, delivery: Delivery, last: Stored, inbox: str) -> Owner | None:
-        """Append the claim and return its owner; None when the turn was closed instead.
+    async def _see(
+        self, delivery: Delivery, arrivals: Arrivals, *, leader: bool
+    ) -> tuple[Stored | None, list[Waiting]]:
+        """The last commit, and at the same time what waits: a claim takes it at once.
+
+        Nothing is read that was delivered before: it may kill its reader. Heard first, then looked at, on one
+        connection: nothing falls between the two.
+        """
+        key = delivery.key
+        if key in self._foreign and not leader:
+            last = await self._bus.head(key)
+            if last is None or self._is_foreign(key, last.commit.head.claim, delivery.seq):
+                return last, []
+        await arrivals.open(self._bus, key)
+        if delivery.count > 1:
+            return await self._bus.head(key, leader=leader), []
+        last, waiting = await asyncio.gather(
+            self._bus.head(key, leader=leader), self._bus.waiting(key, 0, upto=delivery.seq)
+        )
+        return last, waiting
+
+    def _is_foreign(self, key: Key, claim: Claim | None, seq: int) -> bool:
+        """Whether another trigger has the session; remembered, because what follows will be as well."""
+        self._foreign.pop(key, None)
+        if claim is None or claim.trigger == seq:
+            return False
+        self._foreign[key] = None
+        if len(self._foreign) > FOREIGN:
+            del self._foreign[next(iter(self._foreign))]
+        return True
+
+    async def _stands_still(self, key: Key, last: Stored, *, leader: bool) -> bool:
+        """Rule 3: nothing was appended for so long that its owner must be gone."""
+        if self._now() - last.commit.head.updated <= STALE:
+            return False
+        fresh = last if leader else await self._bus.head(key, leader=True)
+        return fresh is not None and fresh.seq == last.seq
+
+    async def _claim(
+        self, delivery: Delivery, last: Stored, inbox: str, arrivals: Arrivals, waiting: list[Waiting]
+    ) -> Owner | None:
+        """Append the claim and return its owner; None when the turn was closed instead, and acknowledged.
 
         Raises Conflict, Unavailable.
         """
@@ -112,15 +159,13 @@ class Claims:
             await Calls(Hands(self._bus, key), hold=0).cancel_all(head)
             await self._bus.append(key, self._closing(last, config, inbox, seq), last.seq)
             log.warning("turn closed after repeated takeovers", session=key.session, trigger=seq)
+            await delivery.ack()
             return None
         claim = Claim(id=new_id("clm"), by=self._name, trigger=seq, failures=failures)
-        arrivals = Arrivals()
+        waiting = [w for w in waiting if w.seq > head.taken_in(inbox)]
         loading = asyncio.create_task(load(self._bus, key, last))
         try:
-            # Heard first, then looked at, on one connection: nothing falls between the two.
-            _, config, waiting = await asyncio.gather(
-                arrivals.open(self._bus, key), self._config(key, last), self._look(delivery, head, inbox)
-            )
+            config = await self._config(key, last)
             took = take(head, config, waiting)
             taken = Taken(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
             span = self._begin(advance(head, took.events, self._now()), waiting)
@@ -132,7 +177,6 @@ class Claims:
         except BaseException:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
-            await arrivals.close()
             raise
         contexts.fold(stored)
         return Owner(
@@ -152,12 +196,6 @@ class Claims:
             now=self._now,
             draining=self.draining,
         )
-
-    async def _look(self, delivery: Delivery, head: Head, inbox: str) -> list[Waiting]:
-        """What the claim takes at once; nothing when the message was delivered before: it may kill its reader."""
-        if delivery.count > 1:
-            return []
-        return await self._bus.waiting(delivery.key, head.taken_in(inbox), upto=delivery.seq)
 
     def _begin(self, after: Head, waiting: list[Waiting]) -> ev.ModelRequestStart | None:
         if not waiting:

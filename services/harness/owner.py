@@ -22,7 +22,7 @@ from services.bus.ids import Key, new_id
 from services.bus.inputs import CallResult, Nudge
 from services.harness import rest, step, take
 from services.harness.answer import to_events
-from services.harness.arrivals import Arrivals, interrupts
+from services.harness.arrivals import Arrivals, interrupts, unbroken
 from services.harness.ask import Ask, Asked
 from services.harness.calls import Calls
 from services.harness.clean import clean
@@ -203,12 +203,18 @@ class Owner:
     # --- steps ---
 
     async def _take(self) -> None:
-        """Rule 5: append what waits above `taken`. Without an arrival since the last look nothing is looked for."""
+        """Rule 5: append what waits above `taken`.
+
+        Without an arrival since the last look nothing is looked for, nor when what arrived is known to be all.
+        """
         behind = self._taken() < self._claim.trigger
         if self._looked and not behind and not self._arrivals.any.is_set():
             return
-        self._arrivals.clear()
-        waiting = await self._bus.waiting(self._key, self._taken(), upto=self._claim.trigger if behind else 0)
+        heard = self._arrivals.clear()
+        waiting = unbroken(heard, self._taken()) if self._looked and not behind else None
+        if waiting is None:
+            upto = self._claim.trigger if behind else 0
+            waiting = await self._bus.waiting(self._key, self._taken(), upto=upto)
         left = not behind and take.may_wait(self._head, waiting)
         self._looked = not left
         if not waiting or left:

@@ -293,16 +293,17 @@ class Worker:
             tenant=ask.tenant, session=ask.session, call=ask.call, generation=ask.generation, worker=self.id
         )  # fmt: skip
         try:
-            if not await self._wanted(held.key, ask):
-                held.forget(ask.call)
-                return Answer(answer="refused")
-            faults.point("worker.checked")
-            await self._bus.kv_put(BUCKET, subjects.record_key(ask.call), results.encode(record))
+            # At the same time: a record of a call that does not run is harmless, its lost result is no open call's.
+            wanted, _ = await asyncio.gather(
+                self._wanted(held.key, ask),
+                self._bus.kv_put(BUCKET, subjects.record_key(ask.call), results.encode(record)),
+            )
             faults.point("worker.recorded")
-            if held.refused(ask.call) or not held.alive or not self._fresh:
+            refused = not wanted or held.refused(ask.call)
+            if refused or not held.alive or not self._fresh:
                 await self._bus.kv_delete(BUCKET, subjects.record_key(ask.call))
                 held.forget(ask.call)
-                return Answer(answer="refused" if held.refused(ask.call) else "gone")
+                return Answer(answer="refused" if refused else "gone")
         except BaseException:
             held.forget(ask.call)
             raise

@@ -412,11 +412,13 @@ async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
     heard: asyncio.Queue[Waiting] = asyncio.Queue()
     listening = await one.on_arrival(key, heard.put_nowait)
     assert await one.waiting(key, 0) == []  # the server has seen the subscription
-    value, large = asked(), asked("z" * 300_000)
-    for given in (value, large):
+    before = 0
+    for given in (asked(), asked("z" * 300_000), asked()):
+        await two.put_input(Key(key.tenant, new_session_id()), asked("to another session"))
         seq = await two.put_input(key, given)
         arrived = await asyncio.wait_for(heard.get(), 5)
-        assert (arrived.seq, arrived.input) == (seq, given)
+        assert (arrived.seq, arrived.input, arrived.previous) == (seq, given, before)
+        before = seq
     await listening.close()
 
 

