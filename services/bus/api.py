@@ -64,8 +64,11 @@ class Delivery(Protocol):
         """The message itself, decoded now."""
         ...
 
-    async def ack(self) -> None:
-        """Remove the message; waits for the server, raises Unavailable when it does not answer."""
+    async def ack(self, *, sure: bool = True) -> None:
+        """Remove the message; waits for the server, raises Unavailable when it does not answer.
+
+        Not `sure`: returns at once. Should it be lost, the message is delivered again.
+        """
         ...
 
     async def nak(self, delay: float = 0.0) -> None:

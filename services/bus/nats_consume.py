@@ -68,9 +68,12 @@ class NatsDelivery:
         """See `api.Delivery.waiting`."""
         return self._message
 
-    async def ack(self) -> None:
+    async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
-        await within(self._link, ACK_WITHIN, self._ack)
+        if sure:
+            await within(self._link, ACK_WITHIN, self._ack)
+        else:
+            await _best_effort(self._link, self._reply, b"+ACK")
 
     async def _ack(self) -> None:
         try:

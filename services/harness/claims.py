@@ -70,7 +70,7 @@ class Claims:
         owner = self._owners.get(delivery.key)
         if owner is not None and await owner.has_taken(delivery.seq):
             await asyncio.sleep(UNHURRIED)
-            await delivery.ack()
+            await delivery.ack(sure=False)
             return
         arrivals, owner = Arrivals(), None
         try:

@@ -279,7 +279,7 @@ class Owner:
     async def _wait(self, seconds: float) -> None:
         """Until an input arrives, the process is to stop, or the time is over; then the inbox is looked at."""
         await first(seconds, self._arrivals.any, self._draining)
-        self._looked = False
+        self._looked = self._looked and self._arrivals.any.is_set()
 
     # --- tools ---
 

@@ -23,6 +23,9 @@ AGAIN: Final = 0.25
 
 BUCKET: Final = "sbx"
 
+UNHURRIED: Final = 0.01
+"""Seconds before the record of a finished call is deleted: what follows from the result goes first."""
+
 
 async def deliver(bus: Bus, record: Record, outcome: Outcome, *, is_lost: bool) -> None:
     """Publish the result, wait until it is stored, delete the record (rule 14). Goes on until both are done."""
@@ -41,6 +44,7 @@ async def deliver(bus: Bus, record: Record, outcome: Outcome, *, is_lost: bool) 
         smaller = CallResult(id=record.call, generation=record.generation, content=said.content, is_error=True)
         await persistently(lambda: bus.put_input(record.key, smaller))
     faults.point("worker.published")
+    await asyncio.sleep(UNHURRIED)
     await forget(bus, record.call)
     faults.point("worker.forgotten")
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from services.bus import events as ev
 from services.bus import head as heads
 from services.bus import subjects
-from services.bus.api import Delivery
+from services.bus.api import Delivery, Waiting
 from services.bus.commands import Answer
 from services.bus.commits import Stored, commit
 from services.bus.errors import BusError, Unavailable
@@ -159,16 +159,25 @@ def never_count_takeovers() -> Applied:
 
 def read_before_the_claim() -> Applied:
     """Bodies are read before the claim also on later deliveries, so a body that kills is never counted."""
-    claim = claims.Claims._claim
+    see = claims.Claims._see
 
     class First:
         def __init__(self, inner: Delivery) -> None:
             self.key, self.seq, self.count = inner.key, inner.seq, 1
 
-    async def reading(self: claims.Claims, delivery: Delivery, last: Stored, inbox: str) -> owner.Owner | None:
-        return await claim(self, First(delivery), last, inbox)  # type: ignore[arg-type]
+    async def reading(self: claims.Claims, delivery: Delivery, arrivals: Any, *, leader: bool) -> Any:
+        return await see(self, First(delivery), arrivals, leader=leader)  # type: ignore[arg-type]
 
-    return swapped((claims.Claims, "_claim", reading))
+    return swapped((claims.Claims, "_see", reading))
+
+
+def arrivals_believed_whole() -> Applied:
+    """Rule 5 by ear: what was heard counts as all that waits, though one before it was not heard."""
+
+    def believed(heard: list[Waiting], taken: int) -> list[Waiting]:
+        return sorted({w.seq: w for w in heard if w.seq > taken}.values(), key=lambda w: w.seq)
+
+    return swapped((owner, "unbroken", believed))
 
 
 def head_without_the_trigger_check() -> Applied:
@@ -315,6 +324,7 @@ def c10_nobody_posts_lost_results() -> Applied:
     return swapped((results, "settle", nobody))
 
 
+_DEAF = Odds(lost=0.4, slow=0.2)
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, box_dies=0.2, freeze=0.01)
@@ -324,6 +334,7 @@ _REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
 
 _MANY = Plan(replicas=2, workers=1, messages=3, updates=1)
 _ALONE = Plan(replicas=1, workers=1, messages=3, updates=1)
+_CHATTY = Plan(replicas=1, workers=1, messages=8, calls=8)
 _POISON = Plan(messages=2, poison=True)
 _DEADLY = Plan(messages=1, deadly=True)
 _VANISH = Plan(messages=3, vanish=True)
@@ -342,6 +353,7 @@ MUTATIONS = [
     Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", never_count_takeovers, ("4:",), CALM, _POISON),
     Mutation("claim before reading", read_before_the_claim, ("4:",), CALM, _DEADLY),
+    Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
     Mutation("C1 call bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),

@@ -24,7 +24,7 @@ class Forged:
     def waiting(self) -> Waiting:
         return Waiting(self.seq, b"", None)
 
-    async def ack(self) -> None:
+    async def ack(self, *, sure: bool = True) -> None:
         self.acked = True
 
     async def nak(self, delay: float = 0.0) -> None:

@@ -68,8 +68,9 @@ class MemoryDelivery:
     def waiting(self) -> Waiting:
         return self._bus.decoded(self._record)
 
-    async def ack(self) -> None:
-        await self._bus.effect("ack", lambda: self._bus.server.ack(self.seq))
+    async def ack(self, *, sure: bool = True) -> None:
+        how = self._bus.effect if sure else self._bus.best_effort
+        await how("ack", lambda: self._bus.server.ack(self.seq))
 
     async def nak(self, delay: float = 0.0) -> None:
         await self._bus.best_effort("nak", lambda: self._bus.server.nak(self.seq, delay))

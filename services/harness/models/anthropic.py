@@ -39,6 +39,8 @@ class AnthropicModel:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._silence = endpoint.silence
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Answers that are complete, but not the bodies they came in."""
         self._client = AsyncAnthropic(
             base_url=endpoint.base_url or None,
             api_key=endpoint.key,
@@ -48,6 +50,9 @@ class AnthropicModel:
         )
 
     async def close(self) -> None:
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._client.close()
 
     async def stream(self, request: Request) -> AsyncIterator[Piece]:
@@ -68,27 +73,47 @@ class AnthropicModel:
                     ),
                 )
             chunks = response.aiter_bytes()
-            while True:
-                async with asyncio.timeout(LINGER if reader.ended else self._silence):
+            while not reader.ended:
+                async with asyncio.timeout(self._silence):
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     break
                 for event in events.feed(chunk):
                     for piece in reader.read(event):
                         yield piece
+            if reader.ended:  # the end of the body is not waited for here
+                self._leave(response, chunks)
+                response = None
             yield reader.answer()
         except TimeoutError:
-            if reader.ended:  # only the end of the connection is missing
-                yield reader.answer()
-                return
             text = f"The model sent nothing for {self._silence:g} s."
             raise ModelFailure(FAILED, text, retryable=True) from None
         except (anthropic.APIError, httpx2.HTTPError, ClientError, StreamError, ValueError) as exc:
             raise _failure(exc) from None
         finally:
             if response is not None:
-                with suppress(httpx2.HTTPError, ClientError, OSError):
-                    await response.aclose()
+                await _close(response)
+
+    def _leave(self, response: httpx2.Response, chunks: AsyncIterator[bytes]) -> None:
+        task = asyncio.create_task(_finish(response, chunks))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+async def _finish(response: httpx2.Response, chunks: AsyncIterator[bytes]) -> None:
+    """Read to the end of the body, so that the connection can be used again; without one it is closed."""
+    try:
+        with suppress(TimeoutError, httpx2.HTTPError, ClientError, OSError):
+            async with asyncio.timeout(LINGER):
+                async for _ in chunks:
+                    pass
+    finally:
+        await _close(response)
+
+
+async def _close(response: httpx2.Response) -> None:
+    with suppress(httpx2.HTTPError, ClientError, OSError):
+        await response.aclose()
 
 
 def _body(request: Request) -> dict[str, Any]:
