@@ -16,9 +16,10 @@ from services.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from services.bus.inputs import Nudge
 from services.bus.nats_link import Link
 from services.bus.provision import provision
+from services.cli.embedded.ports import free_port
 from services.process.settings import ProcessSettings
 from tests.support.eventually import eventually
-from tests.support.servers import NatsServer, free_port
+from tests.support.servers import NatsServer
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from services.bus.client import NatsBus, connect
 from services.cli.embedded import openbao
 from services.cli.embedded.layout import Layout
+from services.cli.embedded.ports import free_port
 from services.cli.embedded.probes import http_status
 from services.process.settings import ProcessSettings
 from tests.support.eventually import eventually
-from tests.support.servers import NatsServer, free_port, nats_server
+from tests.support.servers import NatsServer, nats_server
 
 
 class BaoServer:

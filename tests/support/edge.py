@@ -14,9 +14,10 @@ import httpx
 from anthropic import Anthropic, AsyncAnthropic
 
 from services.bus.client import NatsBus, connect
+from services.cli.embedded.ports import free_port
 from services.process.settings import ProcessSettings
 from services.session.keys import new_key
-from tests.support.servers import NatsServer, free_port
+from tests.support.servers import NatsServer
 
 READY_WITHIN = 30.0
 STOP_WITHIN = 15.0

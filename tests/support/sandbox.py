@@ -21,8 +21,8 @@ from services.bus.commands import Answer, Cancel, Execute, Provision, Provisione
 from services.bus.commits import Stored, commit
 from services.bus.ids import Key, new_id, new_session_id
 from services.bus.inputs import CallResult
+from services.cli.embedded.ports import free_port
 from tests.support.eventually import eventually
-from tests.support.servers import free_port
 
 
 class Hands:

@@ -12,15 +12,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from services.bus import streams
+from services.cli.embedded.ports import free_port
 
 BINARY = Path(sys.executable).parent / "nats-server"
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class NatsServer:

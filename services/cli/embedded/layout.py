@@ -4,11 +4,12 @@ import fcntl
 import os
 import secrets
 import shutil
-import socket
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+
+from services.cli.embedded.ports import free_port, is_free
 
 USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
 """NATS identities, one for each kind of process and one that provisions."""
@@ -37,23 +38,6 @@ def write_private(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 class Layout:

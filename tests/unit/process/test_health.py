@@ -1,15 +1,9 @@
 import asyncio
-import socket
 
 import httpx
 
+from services.cli.embedded.ports import free_port
 from services.process.health import Health
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def test_it_is_ready_when_every_expected_check_is_true_and_not_while_stopping() -> None:
