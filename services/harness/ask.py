@@ -9,7 +9,7 @@ from services.bus.api import Bus
 from services.bus.events import ModelUsage
 from services.bus.ids import Key
 from services.harness.deltas import Deltas
-from services.harness.models import Answer, Model, ModelFailure, Request, Used
+from services.harness.models import Answer, Begun, Model, ModelFailure, Request, Used
 
 LOOK = 1.0
 """Seconds between looks into the inbox for an interrupt whose arrival was not heard."""
@@ -27,12 +27,22 @@ class Asked(msgspec.Struct):
 
 
 class Ask:
-    """A request to the model; `quiet` keeps its text from watchers."""
+    """A request to the model; `quiet` keeps its text from watchers, `on_call` hears that the answer has a tool call."""
 
-    def __init__(self, bus: Bus, key: Key, model: Model, request: Request, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        key: Key,
+        model: Model,
+        request: Request,
+        *,
+        quiet: bool = False,
+        on_call: Callable[[], None] = lambda: None,
+    ) -> None:
         self._model = model
         self._request = request
         self._deltas = Deltas(bus, key, quiet=quiet)
+        self._on_call = on_call
         self._usage = ModelUsage()
 
     async def run(
@@ -82,5 +92,7 @@ class Ask:
             if isinstance(piece, Used):
                 self._usage = piece.usage
             else:
+                if isinstance(piece, Begun) and piece.type == "tool_use":
+                    self._on_call()
                 await self._deltas.add(piece)
         raise ModelFailure("model_request_failed_error", "The model's answer did not end.", retryable=True)

@@ -9,7 +9,7 @@ from services.bus.errors import BusError, NoResponders, Unavailable
 from services.bus.head import Call, Head, Sandbox
 from services.bus.ids import new_id
 from services.harness.context import Context
-from services.harness.hands import Hands
+from services.harness.hands import Hands, Said
 from services.harness.take import failed, lost
 
 AGAIN = 1.0
@@ -24,8 +24,8 @@ NO_WORKER = 15.0
 MAKING = 60.0
 """Seconds a sandbox may take to be made."""
 
-FRESH = 1.0
-"""Seconds in which a sandbox whose worker accepted a call need not be asked for again."""
+FORESEEN = 1.0
+"""Seconds for which it counts that a sandbox was asked for ahead of time."""
 
 PROBES = 5
 """Times a silent worker is asked whether a sandbox lives: a request is lost with a worker that dies on it."""
@@ -50,8 +50,8 @@ class Calls:
         self._refused: dict[str, int] = {}
         self._since = 0.0
         self._gone: set[str] = set()
-        self._alive = ("", 0.0)
-        """The sandbox of which was heard last, and when."""
+        self._probing: dict[str, tuple[float, asyncio.Task[Said]]] = {}
+        """The generation whose worker is being asked ahead of time whether it lives, and since when."""
 
     def all_accepted(self, ready: Sequence[Call]) -> bool:
         return all(c.id in self._accepted for c in ready)
@@ -104,19 +104,29 @@ class Calls:
         sandbox = head.sandbox
         if sandbox is None or any(c.generation == sandbox.generation for c in head.calls):
             return []
-        generation, heard = self._alive
-        if generation == sandbox.generation and asyncio.get_running_loop().time() - heard < FRESH:
-            return []
-        for _ in range(PROBES):
-            said = await self._hands.probe(sandbox)
-            if said != "silent":
-                break
-        else:
-            return []  # it may be slow: then the call is bound to it, and asked for until it is known to be gone
-        if said != "gone":
+        self.foresee(head)
+        _, probing = self._probing.pop(sandbox.generation)
+        said = await probing
+        if said != "gone":  # a silent one may be slow: then the call is bound to it, and asked for until it is gone
             return []
         self._gone.add(sandbox.generation)
         return lost(sandbox.generation, "it ended while the session was at rest", [])
+
+    def foresee(self, head: Head) -> None:
+        """A call is to come: begin to ask whether the sandbox lives, while the model still writes the call."""
+        sandbox, now = head.sandbox, asyncio.get_running_loop().time()
+        if sandbox is None:
+            return
+        since, _ = self._probing.get(sandbox.generation, (now - FORESEEN, None))
+        if now - since >= FORESEEN:
+            self._probing = {sandbox.generation: (now, asyncio.create_task(self._probe(sandbox)))}
+
+    async def _probe(self, sandbox: Sandbox) -> Said:
+        for _ in range(PROBES):
+            said = await self._hands.probe(sandbox)
+            if said != "silent":
+                return said
+        return "silent"
 
     async def send(self, head: Head, ready: Sequence[Call], context: Context) -> list[ev.Event]:
         """Ask for every call that is due; the events that follow from the answers, none when all is well."""
@@ -138,7 +148,6 @@ class Calls:
                 return lost(sandbox.generation, "its worker does not have it any more", mine)
             if said == "accepted":
                 self._accepted[call.id] = now
-                self._alive = (sandbox.generation, now)
             elif said == "refused":
                 self._refused[call.id] = self._refused.get(call.id, 0) + 1
                 if self._refused[call.id] >= REFUSALS:

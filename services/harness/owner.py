@@ -7,6 +7,7 @@ between any two lines.
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -340,7 +341,8 @@ class Owner:
         )
 
     async def _ask(self, request: Request, *, quiet: bool = False) -> Asked:
-        ask = Ask(self._bus, self._key, self._model, request, quiet=quiet)
+        foresee = partial(self._calls.foresee, self._head)
+        ask = Ask(self._bus, self._key, self._model, request, quiet=quiet, on_call=foresee)
         due = self._snapshot(self._settings.snapshot_every * 5)
         patience = self._settings.drain_timeout * PATIENCE
         asking = ask.run(self._arrivals.interrupt, self._waits_interrupt, self._draining, patience)

@@ -1,4 +1,4 @@
-"""The bus in memory, with the contract of the real one (`tests/integration/test_bus_contract.py` runs over both).
+"""The bus in memory, with the contract of the real one (`tests/integration/bus_contract` runs over both).
 
 One `MemoryServer` is shared; each process has a `MemoryBus` of its own with its name. Bytes go through the real codec.
 Before and after every effect the bus asks the weather, so that a simulator can delay, lose, repeat or crash there.

@@ -1,0 +1,68 @@
+"""The bus in memory and the real one: every test of this folder runs over both."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from services.bus import streams
+from services.bus.api import Bus
+from services.bus.client import connect
+from services.bus.ids import Key, new_session_id
+from services.bus.nats_link import Link
+from services.process.settings import ProcessSettings
+from tests.support.contract import Connect
+from tests.support.memory_bus import MemoryBus
+from tests.support.memory_server import MemoryServer
+from tests.support.servers import NatsServer
+
+
+@pytest.fixture(scope="package")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+
+    try:
+        server.start_now()
+        server.provision()
+        yield server
+    finally:
+        server.kill()
+
+
+async def _purged(server: NatsServer) -> None:
+    link = Link()
+    await link.open([server.url], name="purge", login=None)
+    await link.api(f"STREAM.PURGE.{streams.inbox_stream()}")
+    await link.close()
+
+
+@pytest.fixture(params=["memory", "nats"])
+async def joined(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
+    """Connects one more process to the same bus."""
+    made: list[Bus] = []
+    if request.param == "memory":
+        memory = MemoryServer()
+
+        async def join(name: str) -> Bus:
+            made.append(MemoryBus(memory, name))
+            return made[-1]
+    else:
+        server: NatsServer = request.getfixturevalue("nats")
+        await _purged(server)
+
+        async def join(name: str) -> Bus:
+            made.append(await connect(ProcessSettings(nats_url=server.url), name=name))
+            return made[-1]
+
+    yield join
+    for bus in made:
+        await bus.close()
+
+
+@pytest.fixture
+async def bus(joined: Connect) -> Bus:
+    return await joined("one")
+
+
+@pytest.fixture
+def key() -> Key:
+    return Key("acme", new_session_id())

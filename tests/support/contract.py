@@ -1,0 +1,47 @@
+"""What the contract tests of the bus say to it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from services.bus import events as ev
+from services.bus.api import Bus, Delivery
+from services.bus.commits import Commit, Stored, commit
+from services.bus.ids import FIRST_CELL, Key, new_id
+from services.bus.inputs import ClientInput
+
+Connect = Callable[[str], Awaitable[Bus]]
+"""Connects one more process to the same bus."""
+
+
+def said(text: str, before: Stored | None = None) -> Commit:
+    """A commit that follows `before`."""
+    message = ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}])
+    return commit(before, [message], by="test", now=time.time_ns() // 1000)
+
+
+async def written(bus: Bus, key: Key, count: int, before: Stored | None = None) -> list[Stored]:
+    """`count` more commits."""
+    found: list[Stored] = []
+    for number in range(count):
+        made = said(f"number {number}", before)
+        before = Stored(await bus.append(key, made, before.seq if before else 0), made)
+        found.append(before)
+    return found
+
+
+def asked(text: str = "hello") -> ClientInput:
+    message = ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}])
+    return ClientInput(id=new_id("in"), events=[message])
+
+
+@contextlib.asynccontextmanager
+async def consuming(bus: Bus, handle: Callable[[Delivery], Awaitable[None]], limit: int = 10) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(bus.consume(FIRST_CELL, handle, stop, limit=limit))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 20)
