@@ -1,4 +1,4 @@
-"""One connection to NATS. Everything above it sees our own types and errors; no other module imports nats.
+"""One connection to NATS. Everything above it sees our own types and errors; no other module uses nats.
 
 All answers, those of requests and those of batched reads, come to one subscription whose last token names the request:
 a read then costs no subscription of its own. When the connection is lost every request in flight fails at once
@@ -11,15 +11,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
-import nats
-import nats.errors
 import structlog
-from nats.aio.client import PING_PROTO, Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
 
 from services.bus import trace
 from services.bus.errors import NoResponders, TooLarge, Unavailable
+from services.bus.nats_import import PING_PROTO, Client, Msg, nats
+from services.bus.nats_import import Subscription as NatsSubscription
 
 log = structlog.get_logger()
 
@@ -60,11 +57,12 @@ Receive = Callable[[Got], Awaitable[None]]
 
 
 class _Reconnecting(Client):
-    """The client of nats-py with three holes closed (2.16): it never gives a connection up, and a flush is one.
+    """The client of nats-py with four holes closed (2.16): it never gives a connection up, and a flush is one.
 
     An error the server sends closes the original for good, unless it is about a stale connection or a permission; and
     an error it did not think of ends its attempts to reconnect without a word. Its ping overtakes what waits to be
-    written, so that its flush says nothing about a subscription or a message sent just before.
+    written, so that its flush says nothing about a subscription or a message sent just before. And the answer to a
+    flush that was cancelled meanwhile ends its reading: it hears nothing for eleven seconds, and then reconnects.
     """
 
     @staticmethod
@@ -78,8 +76,10 @@ class _Reconnecting(Client):
         return headers
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        pongs: list[asyncio.Future[bool]] = self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        pongs.append(future or asyncio.get_running_loop().create_future())
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if future is not None:
+            answered.add_done_callback(lambda _: future.done() or future.set_result(True))
+        self._pongs.append(answered)  # pyright: ignore[reportUnknownMemberType]
         await self._send_command(PING_PROTO)
         await self._flush_pending()
 

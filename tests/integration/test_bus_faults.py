@@ -465,3 +465,33 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: 
     assert served == [b"1", b"2"]
     assert await bus.request("cmd.sbx.release", b"3", timeout=5) == b"answer"
     assert heard == []
+
+
+async def test_a_cancelled_flush_leaves_the_connection_alone(bus: NatsBus, admin: Link) -> None:
+    lost: list[bool] = []
+    admin.on_back.add(lambda: lost.append(True))
+    for _ in range(5):
+        flushing = asyncio.create_task(admin.flush())
+        await asyncio.sleep(0)
+        flushing.cancel()
+        await asyncio.wait({flushing})
+        assert flushing.cancelled()
+    async with asyncio.timeout(3):
+        await admin.flush()
+        assert await admin.api("INFO")
+    assert admin.is_up
+    assert lost == []
+
+
+async def test_a_message_sent_before_a_flush_is_there_after_it(bus: NatsBus, admin: Link) -> None:
+    heard: list[bytes] = []
+
+    async def listener(message: Message) -> None:
+        heard.append(message.data)
+
+    await bus.subscribe("live.default.x", listener)
+    for number in range(50):
+        await admin.send("live.default.x", b"%d" % number)
+        await admin.flush()
+        await bus._link.flush()  # what the server had before is heard before its answer
+        assert len(heard) == number + 1
