@@ -29,7 +29,7 @@ class CallResult(Input, frozen=True, kw_only=True, tag="result"):
 
 
 class Nudge(Input, frozen=True, kw_only=True, tag="nudge"):
-    """Nothing but a wake-up (rules 10 and 20)."""
+    """Nothing but a wake-up (rules 11 and 20)."""
 
 
 AnyInput = ClientInput | CallResult | Nudge

@@ -206,22 +206,23 @@ class Claims:
     async def _drive(self, owner: Owner, delivery: Delivery) -> None:
         self._owners[delivery.key] = owner
         try:
-            await owner.run()
-            point("harness.released")
+            try:
+                await owner.run()
+                point("harness.released")
+            finally:
+                if self._owners.get(delivery.key) is owner:
+                    del self._owners[delivery.key]
+                owner.leave()
+            await delivery.ack()
+            await owner.look_once_more()
         except Fenced:
             log.info("claim lost", session=delivery.key.session)
-            return
         except Unavailable:
-            log.warning("the log does not answer; the session is left to another", session=delivery.key.session)
-            return
+            log.warning("the bus does not answer; the session is left to another", session=delivery.key.session)
         except HandOver:
             await delivery.nak()
-            return
         finally:
-            if self._owners.get(delivery.key) is owner:
-                del self._owners[delivery.key]
             await owner.close()
-        await delivery.ack()
 
     async def _config(self, key: Key, last: Stored) -> ev.SessionConfig:
         """The valid configuration of the session: in the commit that the head names."""

@@ -40,6 +40,9 @@ log = structlog.get_logger()
 PATIENCE = 0.6
 """Part of the drain time for which an answer in the making is waited for; the rest is for handing over."""
 
+MOMENT = 0.05
+"""Seconds after a release in which another owner may take what has just come in."""
+
 SHARES = (1.0, 0.4, 0.1, 0.02)
 """Parts of its size to which a conversation is cut, one after the other, when it is too long to be summarised."""
 
@@ -117,11 +120,30 @@ class Owner:
                 return False
             await self._changed.wait()
 
-    async def close(self) -> None:
-        """Forget the session."""
+    def leave(self) -> None:
+        """From now on the session is nobody's, or another's: who waits for this owner goes on."""
         self._closed = True
         self._changed.set()
+
+    async def close(self) -> None:
+        """Forget the session."""
+        self.leave()
         await self._arrivals.close()
+
+    async def look_once_more(self) -> None:
+        """Rule 11, for speed only: what another replica put back while the session was held here is not waited for.
+
+        What came after the release is delivered as ever, so whoever has it is given a moment to claim the session.
+        """
+        await asyncio.sleep(MOMENT)
+        if not self._arrivals.any.is_set():
+            return
+        try:
+            last = await self._bus.head(self._key)
+            if last and last.seq == self._last.seq and await self._bus.waiting(self._key, self._taken()):
+                await self._bus.put_input(self._key, Nudge(id=new_id("ndg")))
+        except BusError as exc:
+            log.info("could not look once more", session=self._key.session, code=exc.code)
 
     # --- the loop ---
 
@@ -135,15 +157,6 @@ class Owner:
             except _Moved:
                 self._begun, self._looked = None, False
         await self._snapshot(self._settings.snapshot_every)
-        await self._look_once_more()
-
-    async def _look_once_more(self) -> None:
-        """Rule 10, for speed only: correctness does not need it."""
-        try:
-            if await self._bus.waiting(self._key, self._taken()):
-                await self._bus.put_input(self._key, Nudge(id=new_id("ndg")))
-        except BusError as exc:
-            log.info("could not look once more", session=self._key.session, code=exc.code)
 
     # --- appending ---
 

@@ -75,7 +75,7 @@ def reclaim_with_the_old_trigger() -> Applied:
                 own._contexts.fold(own._last)
                 await own.run()
 
-        own._look_once_more = claim_again
+        own.look_once_more = claim_again
         await drive(self, own, delivery)
 
     return swapped((claims.Claims, "_drive", again))
