@@ -157,7 +157,10 @@ class Inbox(Protocol):
 
 
 class Buckets(Protocol):
-    async def kv_get(self, bucket: str, key: str) -> Entry | None: ...
+    async def kv_get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
+        """The living key, as the leader of the bucket has it or as any replica does."""
+        ...
+
     async def kv_put(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
         """Store and return the revision; with `ttl` (whole seconds) the key expires by itself."""
         ...

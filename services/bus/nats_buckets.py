@@ -47,9 +47,12 @@ class NatsBuckets:
 
     # --- read ------------------------------------------------------------------------------------------------------
 
-    async def kv_get(self, bucket: str, key: str) -> Entry | None:
+    async def kv_get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
         """See `api.Buckets.kv_get`. Asks the leader, so that everyone reads what anyone has written."""
-        got = await self._last(bucket, key)
+        if leader:
+            got = await self._last(bucket, key)
+        else:
+            got = await patiently(self._link, self._link.direct, _stream(bucket), _subject(bucket, bucket_key(key)))
         entry = _entry(bucket, got) if got else None
         return entry if entry and entry.value is not None else None
 

@@ -37,7 +37,7 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     """Sessions that this replica drives at once."""
     hold: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     """Seconds to stay with a session while its tools run; after that any replica continues on the result."""
-    snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
     """Events after which a context snapshot is written."""
 
     def limits(self) -> Limits:

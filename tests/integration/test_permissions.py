@@ -329,4 +329,4 @@ async def buckets(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
         assert changed.key == "a.b"
         await watch.aclose()  # type: ignore[attr-defined]
     await harness.kv_put("snap", "default.x", b"1")
-    assert await harness.kv_get("snap", "default.x")
+    assert await harness.kv_get("snap", "default.x", leader=False)

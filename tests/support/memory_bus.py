@@ -359,7 +359,7 @@ class MemoryBus:
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 
-    async def kv_get(self, bucket: str, key: str) -> Entry | None:
+    async def kv_get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
         await self.pause("kv_get")
         entry = self.server.buckets[bucket].get(key)
         await self.pause("kv_get:answer")

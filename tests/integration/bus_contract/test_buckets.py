@@ -25,6 +25,7 @@ async def test_keys_are_written_under_check(bus: Bus, name: str) -> None:
         await bus.kv_update("agents", name, b"3", first)
     assert caught.value.actual == second
     assert await bus.kv_get("agents", name) == Entry(name, b"2", second)
+    assert await bus.kv_get("agents", name, leader=False) == Entry(name, b"2", second)
     third = await bus.kv_put("agents", name, b"3")
     assert third > second
     await bus.kv_delete("agents", name)
