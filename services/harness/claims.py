@@ -161,6 +161,7 @@ class Claims:
             log.warning("turn closed after repeated takeovers", session=key.session, trigger=seq)
             await delivery.ack()
             return None
+        await arrivals.open(self._bus, key)  # it is not yet when a foreign claim is taken over
         claim = Claim(id=new_id("clm"), by=self._name, trigger=seq, failures=failures)
         waiting = [w for w in waiting if w.seq > head.taken_in(inbox)]
         loading = asyncio.create_task(load(self._bus, key, last))
