@@ -111,3 +111,5 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
     thread: str = ""
     at: int = -1
     """Characters of the block in front of this piece, so that a reader notices a lost one; -1: not told."""
+    request: str = ""
+    """Of a start: id of the span start of the model request that makes it; empty: not told."""

@@ -27,7 +27,10 @@ class Asked(msgspec.Struct):
 
 
 class Ask:
-    """A request to the model; `quiet` keeps its text from watchers, `on_call` hears that the answer has a tool call."""
+    """A request to the model; `span` is the id of its start in the log.
+
+    `quiet` keeps its text from watchers, `on_call` hears that the answer has a tool call.
+    """
 
     def __init__(
         self,
@@ -36,12 +39,13 @@ class Ask:
         model: Model,
         request: Request,
         *,
+        span: str = "",
         quiet: bool = False,
         on_call: Callable[[], None] = lambda: None,
     ) -> None:
         self._model = model
         self._request = request
-        self._deltas = Deltas(bus, key, quiet=quiet)
+        self._deltas = Deltas(bus, key, request=span, quiet=quiet)
         self._on_call = on_call
         self._usage = ModelUsage()
 

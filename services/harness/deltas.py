@@ -20,9 +20,10 @@ _KINDS = {"text": "agent.message", "thinking": "agent.thinking", "redacted_think
 class Deltas:
     """The pieces of one answer: gives its blocks their event ids, remembers the text so far, publishes it."""
 
-    def __init__(self, bus: Bus, key: Key, *, quiet: bool = False) -> None:
+    def __init__(self, bus: Bus, key: Key, *, request: str, quiet: bool = False) -> None:
         self._bus = bus
         self._subject = subjects.delta(key)
+        self._request = request
         self._quiet = quiet
         self._pending: list[Delta] = []
         self._last = -PACE
@@ -38,7 +39,7 @@ class Deltas:
             if kind is None:
                 return
             self.ids[piece.index] = new_id("sevt")
-            self._pending.append(Delta(self.ids[piece.index], kind, start=True))
+            self._pending.append(Delta(self.ids[piece.index], kind, start=True, request=self._request))
             if piece.type == "text":
                 return  # goes out with its first text, so that an empty block is never announced alone
         else:

@@ -353,9 +353,9 @@ class Owner:
             may_call=not summary,
         )
 
-    async def _ask(self, request: Request, *, quiet: bool = False) -> Asked:
+    async def _ask(self, request: Request, span: str, *, quiet: bool = False) -> Asked:
         foresee = partial(self._calls.foresee, self._head)
-        ask = Ask(self._bus, self._key, self._model, request, quiet=quiet, on_call=foresee)
+        ask = Ask(self._bus, self._key, self._model, request, span=span, quiet=quiet, on_call=foresee)
         due = self._snapshot(self._settings.snapshot_every * 5)
         patience = self._settings.drain_timeout * PATIENCE
         asking = ask.run(self._arrivals.interrupt, self._waits_interrupt, self._draining, patience)
@@ -380,7 +380,7 @@ class Owner:
             span = ev.ModelRequestStart(id=new_id("sevt"))
             await self._append([span])
         point("harness.before_model")
-        asked = await self._ask(self._request())
+        asked = await self._ask(self._request(), span.id)
         if asked.failure is not None:
             return await self._model_failed(asked.failure, span.id)
         if asked.answer is None:
@@ -420,7 +420,7 @@ class Owner:
         span = ev.ModelRequestStart(id=new_id("sevt"), purpose="compaction")
         request = self._request(summary=True, share=shares[0])
         await self._append([span])
-        asked = await self._ask(request, quiet=True)
+        asked = await self._ask(request, span.id, quiet=True)
         if asked.failure is not None:
             if asked.failure.too_long and shares[1:]:
                 await self._append(rest.close_request(self._head, stop="failed"))

@@ -2,8 +2,9 @@
 
 A preview is a prefix of the event to come: it begins with `event_start`, has no holes, and ends at the latest with the
 event itself or with the end of its model request. Deltas and the log reach us on two ways, so a delta may be here
-before the start of its request, or behind its end. Ids tell them apart, for they sort by time of creation: a preview
-belongs to the last request of its thread that started before its id was made, and is held until that start was shown.
+before the start of its request, or behind its end. The start of a preview names its request, and is held until the
+start of that was shown. If it does not, ids tell, for they sort by time of creation: a preview belongs to the last
+request of its thread that started before its id was made.
 """
 
 from collections import deque
@@ -27,6 +28,26 @@ class _Thread:
         self.request = ""
         """Id of the span start of the model request that is shown now, from its start on."""
         self.held: list[Delta] = []
+        self.waits: set[str] = set()
+        """Event ids of what is held."""
+
+    def early(self, delta: Delta) -> bool:
+        """Whether the start of its request is still to come."""
+        if not self.request or delta.event in self.waits:
+            return True
+        return delta.start and _made(delta.request) > _made(self.request)
+
+    def hold(self, delta: Delta) -> None:
+        """Keep it until then."""
+        if len(self.held) >= HELD:
+            self.release()
+        self.held.append(delta)
+        self.waits.add(delta.event)
+
+    def release(self) -> list[Delta]:
+        """What was held; nothing is any more."""
+        held, self.held, self.waits = self.held, [], set()
+        return held
 
 
 class Previews:
@@ -53,10 +74,8 @@ class Previews:
             if delta.kind not in self._kinds or delta.event in self._ended:
                 continue
             thread = self._threads.setdefault(delta.thread, _Thread())
-            if not thread.request:
-                if len(thread.held) >= HELD:
-                    thread.held.clear()
-                thread.held.append(delta)
+            if thread.early(delta):
+                thread.hold(delta)
             elif self._shows(delta, thread.request):
                 out.append(delta)
         return out
@@ -64,7 +83,7 @@ class Previews:
     def _shows(self, delta: Delta, request: str) -> bool:
         if not delta.start:
             return delta.event in self._open and delta.kind == "agent.message" and self._continues(delta)
-        if _made(delta.event) < _made(request):
+        if _made(delta.event) < _made(request) or delta.request not in ("", request):
             return False
         self._open[delta.event] = delta.thread
         self._shown[delta.event] = 0
@@ -87,8 +106,7 @@ class Previews:
                 thread = self._threads.setdefault(event.thread, _Thread())
                 self._close_before(event)
                 thread.request = event.id
-                held, thread.held = thread.held, []
-                return [d for d in held if d.event not in self._ended and self._shows(d, event.id)]
+                return [d for d in thread.release() if d.event not in self._ended and self._shows(d, event.id)]
             case ev.ModelRequestEnd():
                 thread = self._threads.setdefault(event.thread, _Thread())
                 thread.request = ""
@@ -102,7 +120,7 @@ class Previews:
         for event_id in list(self._open):
             self._close(event_id)
         for thread in self._threads.values():
-            thread.held.clear()
+            thread.release()
 
     def _close_before(self, event: ev.Event) -> None:
         made = _made(event.id)

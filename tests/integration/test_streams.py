@@ -238,8 +238,8 @@ async def test_deltas_come_before_their_event_and_add_up_to_it(client: AsyncAnth
     async with await client.beta.sessions.events.stream(session, event_deltas=DELTAS) as stream:  # type: ignore[arg-type]
         found = stream.__aiter__()
         await log.write(ev.ModelRequestStart(id=request))
-        await tell(log, start(thought, "agent.thinking"))
-        await tell(log, start(said), piece(said, "Hello"))
+        await tell(log, start(thought, "agent.thinking", request=request))
+        await tell(log, start(said, request=request), piece(said, "Hello"))
         await tell(log, piece(said, ", "), piece(said, "world"))
         await log.write(
             ev.AgentThinking(id=thought, request=request, block={"signature": "s"}),
@@ -247,7 +247,7 @@ async def test_deltas_come_before_their_event_and_add_up_to_it(client: AsyncAnth
             request_ends(request),
         )
         following, other = new_id("sevt"), new_id("sevt")
-        await tell(log, piece(said, "late"), start(other), piece(other, "next"))
+        await tell(log, piece(said, "late"), start(other, request=following), piece(other, "next"))
         await log.write(ev.ModelRequestStart(id=following))
         shown: list[Any] = []
         while not shown or shown[-1].type != "span.model_request_end":

@@ -61,8 +61,8 @@ class Log:
         return event_id
 
 
-def start(event_id: str, kind: str = "agent.message") -> Delta:
-    return Delta(event_id, kind, start=True)
+def start(event_id: str, kind: str = "agent.message", *, request: str = "") -> Delta:
+    return Delta(event_id, kind, start=True, request=request)
 
 
 def piece(event_id: str, text: str) -> Delta:

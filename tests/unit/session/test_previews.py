@@ -87,6 +87,20 @@ def test_the_next_request_may_begin_before_the_end_of_the_last_was_shown() -> No
     assert previews.follow(begins(two)) == [piece(b, "x")]
 
 
+def test_a_preview_that_names_its_request_waits_for_it_though_the_last_one_still_runs() -> None:
+    one, a, two, b, end = made(5)
+    previews = Previews(BOTH)
+    previews.follow(begins(one))
+    begun = start(a, request=one)
+    assert previews.take([begun]) == [begun]
+    following = [start(b, request=two), piece(b, "x")]
+    assert previews.take(following) == []
+    previews.follow(ends(end))
+    assert previews.follow(begins(two)) == following
+    assert previews.take([start(new_id("sevt"), request=one)]) == []
+    assert previews.take([piece(b, "y")]) == [piece(b, "y")]
+
+
 def test_the_end_of_one_thread_leaves_the_others() -> None:
     one, other, a, end = made(4)
     previews = Previews(BOTH)
