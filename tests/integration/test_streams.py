@@ -247,11 +247,12 @@ async def test_deltas_come_before_their_event_and_add_up_to_it(client: AsyncAnth
             request_ends(request),
         )
         following, other = new_id("sevt"), new_id("sevt")
-        await tell(log, piece(said, "late"), start(other, request=following), piece(other, "next"))
-        await log.write(ev.ModelRequestStart(id=following))
+        await tell(log, start(other, request=following), piece(other, "next"))
         shown: list[Any] = []
         while not shown or shown[-1].type != "span.model_request_end":
             shown += await take(found, 1)
+        await tell(log, piece(said, "late"))
+        await log.write(ev.ModelRequestStart(id=following))
         assert [e.type for e in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
     kinds = [e.type for e in shown]
     assert kinds[:3] == ["span.model_request_start", "event_start", "event_start"]
