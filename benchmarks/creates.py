@@ -16,9 +16,9 @@ from benchmarks.http import Connection
 from benchmarks.result import Row, Spread, at_least, spread
 from benchmarks.rig import MODEL, TOOLSET, Bench, Rig, run, said
 from benchmarks.ttft import Visitor
-from services.bus import codec
-from services.bus.ids import new_id
-from services.bus.nats_link import Got
+from holdfast.bus import codec
+from holdfast.bus.ids import new_id
+from holdfast.bus.nats_link import Got
 from tests.support.model import say
 
 TITLE = "sessions created and turns per second"

@@ -6,21 +6,21 @@ that follows; the last answer; the release. The context is folded by the harness
 and stored as a snapshot by the harness's own rule. What differs: nobody was asked, and the texts are made up.
 """
 
-from services.bus import events as ev
-from services.bus import subjects
-from services.bus.api import Waiting
-from services.bus.client import NatsBus
-from services.bus.commits import KEEP, Stored, commit
-from services.bus.head import Claim
-from services.bus.ids import Key, new_id
-from services.bus.inputs import CallResult, ClientInput
-from services.harness import rest
-from services.harness.answer import to_events
-from services.harness.context import Contexts
-from services.harness.main import now
-from services.harness.models import Answer
-from services.harness.settings import HarnessSettings
-from services.harness.take import take
+from holdfast.bus import events as ev
+from holdfast.bus import subjects
+from holdfast.bus.api import Waiting
+from holdfast.bus.client import NatsBus
+from holdfast.bus.commits import KEEP, Stored, commit
+from holdfast.bus.head import Claim
+from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import CallResult, ClientInput
+from holdfast.harness import rest
+from holdfast.harness.answer import to_events
+from holdfast.harness.context import Contexts
+from holdfast.harness.main import now
+from holdfast.harness.models import Answer
+from holdfast.harness.settings import HarnessSettings
+from holdfast.harness.take import take
 
 TURN = 10
 """Tool calls of a turn."""

@@ -15,13 +15,13 @@ import msgspec
 import uvloop
 from anthropic import AsyncAnthropic
 
-from services.bus import events as ev
-from services.bus.client import NatsBus
-from services.bus.ids import Key, new_id
-from services.bus.inputs import ClientInput
-from services.bus.nats_link import Link
-from services.cli.scripted.journal import Record
-from services.process.settings import credentials
+from holdfast.bus import events as ev
+from holdfast.bus.client import NatsBus
+from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import ClientInput
+from holdfast.bus.nats_link import Link
+from holdfast.cli.scripted.journal import Record
+from holdfast.process.settings import credentials
 from tests.support.model import Json, ScriptedModel, scripted_model
 from tests.support.stack import Stack, key
 

@@ -7,7 +7,7 @@ import time
 
 from benchmarks.result import Row, at_most, spread
 from benchmarks.rig import Bench, Rig, message, ms, new_mark, rested, run, session_key
-from services.bus import streams
+from holdfast.bus import streams
 from tests.support.model import say
 
 TITLE = "kill -9 of the driving harness to the next model request (ms)"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.result import Row, at_most, spread
 from benchmarks.rig import Bench
-from services.bus.ids import new_id
+from holdfast.bus.ids import new_id
 from tests.support.model import scripted_model
 from tests.support.stack import Stack
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import msgspec
 
-from services.bus.commits import Commit, Stored
-from services.bus.ids import Key
-from services.bus.inputs import AnyInput
+from holdfast.bus.commits import Commit, Stored
+from holdfast.bus.ids import Key
+from holdfast.bus.inputs import AnyInput
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 """Answers a request; it must not raise anything but BusError."""

@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from services.bus.api import Delivery
-from services.bus.nats_blobs import Blobs
-from services.bus.nats_buckets import NatsBuckets
-from services.bus.nats_consume import Consumer
-from services.bus.nats_core import NatsCore
-from services.bus.nats_inbox import NatsInbox
-from services.bus.nats_link import Link
-from services.bus.nats_log import NatsLog
-from services.bus.nats_tail import NatsTail
-from services.process.settings import ProcessSettings, credentials
+from holdfast.bus.api import Delivery
+from holdfast.bus.nats_blobs import Blobs
+from holdfast.bus.nats_buckets import NatsBuckets
+from holdfast.bus.nats_consume import Consumer
+from holdfast.bus.nats_core import NatsCore
+from holdfast.bus.nats_inbox import NatsInbox
+from holdfast.bus.nats_link import Link
+from holdfast.bus.nats_log import NatsLog
+from holdfast.bus.nats_tail import NatsTail
+from holdfast.process.settings import ProcessSettings, credentials
 
 
 class NatsBus(NatsLog, NatsTail, NatsInbox, NatsBuckets, NatsCore):

@@ -11,12 +11,12 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from services.bus import events as ev
-from services.bus import streams
-from services.bus.commits import Commit
-from services.bus.errors import Refused, TooLarge
-from services.bus.head import Head
-from services.bus.inputs import AnyInput, Input
+from holdfast.bus import events as ev
+from holdfast.bus import streams
+from holdfast.bus.commits import Commit
+from holdfast.bus.errors import Refused, TooLarge
+from holdfast.bus.head import Head
+from holdfast.bus.inputs import AnyInput, Input
 
 VERSION: Final = 1
 

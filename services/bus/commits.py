@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from services.bus.events import AnyEvent, Event
-from services.bus.head import RECENT, Claim, Head, advance
-from services.bus.ids import new_id
+from holdfast.bus.events import AnyEvent, Event
+from holdfast.bus.head import RECENT, Claim, Head, advance
+from holdfast.bus.ids import new_id
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

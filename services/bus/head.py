@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from services.bus import events as ev
+from holdfast.bus import events as ev
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from services.bus.events import Block, ClientEvent
+from holdfast.bus.events import Block, ClientEvent
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):

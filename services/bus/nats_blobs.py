@@ -7,11 +7,11 @@ last one proves all. CHUNK is part of the format. There is no index: who knows t
 import asyncio
 import hashlib
 
-from services.bus import streams
-from services.bus.codec import Body
-from services.bus.errors import Absent
-from services.bus.nats_link import Link, Moved
-from services.bus.nats_retry import patiently
+from holdfast.bus import streams
+from holdfast.bus.codec import Body
+from holdfast.bus.errors import Absent
+from holdfast.bus.nats_link import Link, Moved
+from holdfast.bus.nats_retry import patiently
 
 CHUNK = 1024 * 1024
 _STREAM = f"OBJ_{streams.BLOBS}"

@@ -7,13 +7,13 @@ write carries an id of its own, by which a lost answer is resolved.
 import asyncio
 from collections.abc import AsyncIterator
 
-from services.bus.api import Entry
-from services.bus.errors import Conflict, Unavailable
-from services.bus.ids import new_id
-from services.bus.nats_connection import Got
-from services.bus.nats_link import Link, Moved
-from services.bus.nats_retry import PATIENCE, Pauses, patiently
-from services.bus.subjects import bucket_changes, bucket_key
+from holdfast.bus.api import Entry
+from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.ids import new_id
+from holdfast.bus.nats_connection import Got
+from holdfast.bus.nats_link import Link, Moved
+from holdfast.bus.nats_retry import PATIENCE, Pauses, patiently
+from holdfast.bus.subjects import bucket_changes, bucket_key
 
 PAGE = 500
 """Keys asked for at once."""

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from services.bus import trace
-from services.bus.errors import NoResponders, TooLarge, Unavailable
-from services.bus.nats_import import PING_PROTO, Client, Msg, nats
-from services.bus.nats_import import Subscription as NatsSubscription
+from holdfast.bus import trace
+from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
+from holdfast.bus.nats_import import PING_PROTO, Client, Msg, nats
+from holdfast.bus.nats_import import Subscription as NatsSubscription
 
 log = structlog.get_logger()
 

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
-from services.bus import streams, subjects, trace
-from services.bus.api import Delivery, Waiting
-from services.bus.errors import BusError, NoResponders, Unavailable
-from services.bus.ids import Key
-from services.bus.nats_connection import ATTEMPT, Got, Listening
-from services.bus.nats_inbox import NatsInbox
-from services.bus.nats_link import Link
-from services.bus.nats_retry import within
+from holdfast.bus import streams, subjects, trace
+from holdfast.bus.api import Delivery, Waiting
+from holdfast.bus.errors import BusError, NoResponders, Unavailable
+from holdfast.bus.ids import Key
+from holdfast.bus.nats_connection import ATTEMPT, Got, Listening
+from holdfast.bus.nats_inbox import NatsInbox
+from holdfast.bus.nats_link import Link
+from holdfast.bus.nats_retry import within
 
 log = structlog.get_logger()
 

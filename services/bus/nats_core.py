@@ -8,12 +8,12 @@ import asyncio
 
 import structlog
 
-from services.bus import errors, trace
-from services.bus.api import Handler, Listener, Message, Subscription
-from services.bus.errors import BusError, Unavailable
-from services.bus.nats_connection import Got, Listening
-from services.bus.nats_link import Link
-from services.bus.nats_retry import patiently
+from holdfast.bus import errors, trace
+from holdfast.bus.api import Handler, Listener, Message, Subscription
+from holdfast.bus.errors import BusError, Unavailable
+from holdfast.bus.nats_connection import Got, Listening
+from holdfast.bus.nats_link import Link
+from holdfast.bus.nats_retry import patiently
 
 log = structlog.get_logger()
 

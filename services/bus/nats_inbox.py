@@ -6,16 +6,16 @@ from collections.abc import Callable
 import structlog
 from msgspec.structs import replace
 
-from services.bus import codec, streams, subjects
-from services.bus.api import Subscription, Waiting
-from services.bus.codec import BlobInput
-from services.bus.errors import Absent, NoResponders, Refused, Unavailable
-from services.bus.ids import Key
-from services.bus.inputs import AnyInput
-from services.bus.nats_blobs import Blobs
-from services.bus.nats_connection import Got
-from services.bus.nats_link import Link
-from services.bus.nats_retry import patiently, within
+from holdfast.bus import codec, streams, subjects
+from holdfast.bus.api import Subscription, Waiting
+from holdfast.bus.codec import BlobInput
+from holdfast.bus.errors import Absent, NoResponders, Refused, Unavailable
+from holdfast.bus.ids import Key
+from holdfast.bus.inputs import AnyInput
+from holdfast.bus.nats_blobs import Blobs
+from holdfast.bus.nats_connection import Got
+from holdfast.bus.nats_link import Link
+from holdfast.bus.nats_retry import patiently, within
 
 log = structlog.get_logger()
 

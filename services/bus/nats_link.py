@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from services.bus.errors import NoResponders, TooLarge, Unavailable
-from services.bus.nats_connection import ATTEMPT, Connection, Got
+from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
+from holdfast.bus.nats_connection import ATTEMPT, Connection, Got
 
 MOVED = (10071, 10164)
 """Codes of a refused expected sequence; the second when another message of the subject is in flight (R > 1)."""

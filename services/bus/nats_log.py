@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator
 
-from services.bus import codec, streams, subjects
-from services.bus.commits import Commit, Stored
-from services.bus.errors import Conflict, Unavailable
-from services.bus.ids import Key
-from services.bus.nats_blobs import Blobs
-from services.bus.nats_connection import Got
-from services.bus.nats_link import Link, Moved
-from services.bus.nats_retry import Pauses, patiently
+from holdfast.bus import codec, streams, subjects
+from holdfast.bus.commits import Commit, Stored
+from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.ids import Key
+from holdfast.bus.nats_blobs import Blobs
+from holdfast.bus.nats_connection import Got
+from holdfast.bus.nats_link import Link, Moved
+from holdfast.bus.nats_retry import Pauses, patiently
 
 APPEND_WITHIN = 30.0
 """Seconds in which an append must be resolved: stored, refused, or Unavailable."""

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
-from services.bus.errors import Unavailable
-from services.bus.nats_link import Link
+from holdfast.bus.errors import Unavailable
+from holdfast.bus.nats_link import Link
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
-from services.bus import codec, streams, subjects
-from services.bus.commits import Stored
-from services.bus.errors import Refused, Unavailable
-from services.bus.ids import Key
-from services.bus.nats_connection import Got
-from services.bus.nats_link import Link
-from services.bus.nats_log import NatsLog
-from services.bus.nats_retry import patiently
+from holdfast.bus import codec, streams, subjects
+from holdfast.bus.commits import Stored
+from holdfast.bus.errors import Refused, Unavailable
+from holdfast.bus.ids import Key
+from holdfast.bus.nats_connection import Got
+from holdfast.bus.nats_link import Link
+from holdfast.bus.nats_log import NatsLog
+from holdfast.bus.nats_retry import patiently
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""Make a server agree with `streams`: `python -m services.bus.provision`, with the credentials of an administrator.
+"""Make a server agree with `streams`: `python -m holdfast.bus.provision`, with the credentials of an administrator.
 
 Idempotent: what is missing is created, what differs is updated, nothing is ever deleted. Applied as raw JSON, since the
 client library drops what it does not know.
@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import structlog
 
-from services.bus import streams
-from services.bus.errors import BusError, NoResponders, Refused, Unavailable
-from services.bus.nats_link import Link
-from services.process.settings import BadSettings, ProcessSettings, credentials, load
+from holdfast.bus import streams
+from holdfast.bus.errors import BusError, NoResponders, Refused, Unavailable
+from holdfast.bus.nats_link import Link
+from holdfast.process.settings import BadSettings, ProcessSettings, credentials, load
 
 log = structlog.get_logger()
 

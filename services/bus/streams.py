@@ -6,7 +6,7 @@ it would drop newer server settings. Nothing that may hold a secret is covered: 
 
 from typing import Any
 
-from services.bus.ids import FIRST_CELL
+from holdfast.bus.ids import FIRST_CELL
 
 SECOND = 1_000_000_000
 """Nanoseconds, the unit of durations in the JetStream API."""

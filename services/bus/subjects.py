@@ -1,6 +1,6 @@
 """The only module that spells a subject. Every token that comes from outside is checked to be one token."""
 
-from services.bus.ids import Key, is_token
+from holdfast.bus.ids import Key, is_token
 
 
 def _token(text: str) -> str:

@@ -5,16 +5,16 @@ from importlib.metadata import version
 
 from cyclopts import App
 
-from services.cli.run import run
-from services.cli.sessions import sessions
-from services.cli.status import status
-from services.cli.tail import tail
-from services.cli.up import up
+from holdfast.cli.run import run
+from holdfast.cli.sessions import sessions
+from holdfast.cli.status import status
+from holdfast.cli.tail import tail
+from holdfast.cli.up import up
 
 app = App(
     name="holdfast",
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
-    version=version("holdfast"),
+    version=version("holdfast-agents"),
 )
 app.command(up)
 app.command(run)
@@ -23,12 +23,12 @@ app.command(tail)
 app.command(status)
 # Named by their place, because what they import would slow down every other command.
 app.command(
-    "services.cli.demo.command:demo",
+    "holdfast.cli.demo.command:demo",
     name="demo",
     help="Watch an agent repair a small program while the process that drives it is killed.",
 )
 app.command(
-    "services.cli.scripted.command:scripted_model",
+    "holdfast.cli.scripted.command:scripted_model",
     name="scripted-model",
     help="Play a scenario over the Messages API, in place of a model.",
 )

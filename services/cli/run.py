@@ -46,6 +46,6 @@ def run(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
     """
-    from services.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 
     return talking.run(task, data, agent=agent, model=model, folder=dir, session=session)

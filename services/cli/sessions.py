@@ -31,6 +31,6 @@ def sessions(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
     """
-    from services.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 
     return talking.sessions(limit, data, archived=all_)

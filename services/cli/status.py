@@ -21,6 +21,6 @@ def status(*, data: Path | None = None) -> int:
     data
         Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here.
     """
-    from services.cli.embedded import reporting  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.embedded import reporting  # noqa: PLC0415  not for a help text: the import takes long
 
     return reporting.run(data)

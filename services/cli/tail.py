@@ -38,6 +38,6 @@ def tail(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
     """
-    from services.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 
     return talking.tail(session, from_, data, live=follow)

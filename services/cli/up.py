@@ -40,6 +40,6 @@ def up(
         When an append is on disk: "always" (before it is acknowledged: survives power loss), or an interval such as
         "1s" (0.3 ms faster an append; a power cut may cost that much; a crash of a process costs nothing either way).
     """
-    from services.cli.embedded import running  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.embedded import running  # noqa: PLC0415  not for a help text: the import takes long
 
     return running.run(data, port, harnesses, sync)

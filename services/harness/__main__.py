@@ -1,8 +1,8 @@
-"""`python -m services.harness`."""
+"""`python -m holdfast.harness`."""
 
-from services.harness.main import main
-from services.harness.settings import HarnessSettings
-from services.process.lifecycle import launch
+from holdfast.harness.main import main
+from holdfast.harness.settings import HarnessSettings
+from holdfast.process.lifecycle import launch
 
 if __name__ == "__main__":
     launch("harness", HarnessSettings, main)

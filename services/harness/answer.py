@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from services.bus import events as ev
-from services.bus.ids import new_id
-from services.harness.clean import clean, deeper
-from services.harness.models import Answer
-from services.harness.take import failed
-from services.harness.toolset import permission
+from holdfast.bus import events as ev
+from holdfast.bus.ids import new_id
+from holdfast.harness.clean import clean, deeper
+from holdfast.harness.models import Answer
+from holdfast.harness.take import failed
+from holdfast.harness.toolset import permission
 
 MAX_INPUT = 4 * 1024 * 1024
 """Largest input of a tool call, in bytes of JSON."""

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from services.bus import events as ev
-from services.bus.api import Bus, Subscription, Waiting
-from services.bus.ids import Key
-from services.bus.inputs import ClientInput
+from holdfast.bus import events as ev
+from holdfast.bus.api import Bus, Subscription, Waiting
+from holdfast.bus.ids import Key
+from holdfast.bus.inputs import ClientInput
 
 
 class Arrivals:

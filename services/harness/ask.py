@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from services.bus.api import Bus
-from services.bus.events import ModelUsage
-from services.bus.ids import Key
-from services.harness.deltas import Deltas
-from services.harness.models import Answer, Begun, Model, ModelFailure, Request, Used
+from holdfast.bus.api import Bus
+from holdfast.bus.events import ModelUsage
+from holdfast.bus.ids import Key
+from holdfast.harness.deltas import Deltas
+from holdfast.harness.models import Answer, Begun, Model, ModelFailure, Request, Used
 
 LOOK = 1.0
 """Seconds between looks into the inbox for an interrupt whose arrival was not heard."""

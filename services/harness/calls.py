@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
-from services.bus import events as ev
-from services.bus.commands import Provisioned
-from services.bus.errors import BusError, NoResponders, Unavailable
-from services.bus.head import Call, Head, Sandbox
-from services.bus.ids import new_id
-from services.harness.context import Context
-from services.harness.hands import Hands, Said
-from services.harness.take import failed, lost
+from holdfast.bus import events as ev
+from holdfast.bus.commands import Provisioned
+from holdfast.bus.errors import BusError, NoResponders, Unavailable
+from holdfast.bus.head import Call, Head, Sandbox
+from holdfast.bus.ids import new_id
+from holdfast.harness.context import Context
+from holdfast.harness.hands import Hands, Said
+from holdfast.harness.take import failed, lost
 
 AGAIN = 1.0
 """Seconds after which an accepted call is asked for again: the answer tells whether its worker still lives."""

@@ -5,23 +5,23 @@ from collections.abc import Callable
 
 import structlog
 
-from services.bus import events as ev
-from services.bus.api import Bus, Delivery, Waiting
-from services.bus.commits import Commit, Stored, Taken, commit
-from services.bus.errors import Conflict, Unavailable
-from services.bus.head import Claim, Head, advance
-from services.bus.ids import Key, new_id
-from services.harness.arrivals import Arrivals
-from services.harness.calls import Calls
-from services.harness.hands import Hands
-from services.harness.loading import load
-from services.harness.models import Model
-from services.harness.owner import Fenced, HandOver, Owner, begin
-from services.harness.rest import idle
-from services.harness.settings import HarnessSettings
-from services.harness.step import error
-from services.harness.take import take
-from services.process.faults import point
+from holdfast.bus import events as ev
+from holdfast.bus.api import Bus, Delivery, Waiting
+from holdfast.bus.commits import Commit, Stored, Taken, commit
+from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.head import Claim, Head, advance
+from holdfast.bus.ids import Key, new_id
+from holdfast.harness.arrivals import Arrivals
+from holdfast.harness.calls import Calls
+from holdfast.harness.hands import Hands
+from holdfast.harness.loading import load
+from holdfast.harness.models import Model
+from holdfast.harness.owner import Fenced, HandOver, Owner, begin
+from holdfast.harness.rest import idle
+from holdfast.harness.settings import HarnessSettings
+from holdfast.harness.step import error
+from holdfast.harness.take import take
+from holdfast.process.faults import point
 
 TAKEOVERS = 3
 """Takeovers of one trigger without progress before the turn is closed with an error (rule 4)."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.bus.events import Block
+from holdfast.bus.events import Block
 
 _RESULT_BLOCKS = ("text", "image", "document", "search_result")
 

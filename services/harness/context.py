@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.bus import events as ev
-from services.bus.commits import Stored
-from services.bus.events import Block
-from services.harness.shorten import attached, cut_blocks, detached
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored
+from holdfast.bus.events import Block
+from holdfast.harness.shorten import attached, cut_blocks, detached
 
 VERSION = 1
 """Of the snapshot format; a snapshot of another version is ignored and the log is read from its start."""

@@ -4,12 +4,12 @@ import asyncio
 
 import msgspec
 
-from services.bus import subjects
-from services.bus.api import Bus
-from services.bus.commands import Delta
-from services.bus.ids import Key, new_id
-from services.harness.models import Begun, Text
-from services.process.faults import point
+from holdfast.bus import subjects
+from holdfast.bus.api import Bus
+from holdfast.bus.commands import Delta
+from holdfast.bus.ids import Key, new_id
+from holdfast.harness.models import Begun, Text
+from holdfast.process.faults import point
 
 PACE = 0.015
 """Seconds between two messages at the least; the first delta goes out at once."""

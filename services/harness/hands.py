@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.bus import subjects
-from services.bus.api import Bus
-from services.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned
-from services.bus.errors import BusError, NoResponders, Refused
-from services.bus.head import Sandbox
-from services.bus.ids import Key
+from holdfast.bus import subjects
+from holdfast.bus.api import Bus
+from holdfast.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned
+from holdfast.bus.errors import BusError, NoResponders, Refused
+from holdfast.bus.head import Sandbox
+from holdfast.bus.ids import Key
 
 ASK = 2.0
 """Seconds to wait for a worker's answer before it is asked again."""

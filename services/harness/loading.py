@@ -3,12 +3,12 @@
 import asyncio
 from typing import Final
 
-from services.bus import subjects
-from services.bus.api import Bus
-from services.bus.commits import Stored
-from services.bus.errors import Unavailable
-from services.bus.ids import Key
-from services.harness.context import Contexts
+from holdfast.bus import subjects
+from holdfast.bus.api import Bus
+from holdfast.bus.commits import Stored
+from holdfast.bus.errors import Unavailable
+from holdfast.bus.ids import Key
+from holdfast.harness.context import Contexts
 
 SHORT: Final = 100
 """Events up to which a log is read whole: quicker than asking for a snapshot first."""

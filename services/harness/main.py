@@ -8,12 +8,12 @@ from pathlib import Path
 
 import structlog
 
-from services.bus.client import connect
-from services.harness.claims import Claims
-from services.harness.models import MODELS, Endpoint
-from services.harness.settings import HarnessSettings
-from services.process.health import Health
-from services.process.settings import BadSettings
+from holdfast.bus.client import connect
+from holdfast.harness.claims import Claims
+from holdfast.harness.models import MODELS, Endpoint
+from holdfast.harness.settings import HarnessSettings
+from holdfast.process.health import Health
+from holdfast.process.settings import BadSettings
 
 log = structlog.get_logger()
 

@@ -13,27 +13,27 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
-from services.bus import events as ev
-from services.bus import subjects
-from services.bus.api import Bus, Waiting
-from services.bus.commits import KEEP, Stored, Taken, commit
-from services.bus.errors import BusError, Conflict
-from services.bus.head import Claim, Head, advance
-from services.bus.ids import Key, new_id
-from services.bus.inputs import CallResult, Nudge
-from services.harness import rest, step, take
-from services.harness.answer import to_events
-from services.harness.arrivals import Arrivals, interrupts, unbroken
-from services.harness.ask import Ask, Asked
-from services.harness.calls import Calls
-from services.harness.clean import clean
-from services.harness.context import ASK_SUMMARY, UNFIT, Contexts
-from services.harness.hands import Hands
-from services.harness.models import Answer, Model, ModelFailure, Request
-from services.harness.settings import HarnessSettings
-from services.harness.shorten import shortened
-from services.harness.toolset import offered
-from services.process.faults import point
+from holdfast.bus import events as ev
+from holdfast.bus import subjects
+from holdfast.bus.api import Bus, Waiting
+from holdfast.bus.commits import KEEP, Stored, Taken, commit
+from holdfast.bus.errors import BusError, Conflict
+from holdfast.bus.head import Claim, Head, advance
+from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import CallResult, Nudge
+from holdfast.harness import rest, step, take
+from holdfast.harness.answer import to_events
+from holdfast.harness.arrivals import Arrivals, interrupts, unbroken
+from holdfast.harness.ask import Ask, Asked
+from holdfast.harness.calls import Calls
+from holdfast.harness.clean import clean
+from holdfast.harness.context import ASK_SUMMARY, UNFIT, Contexts
+from holdfast.harness.hands import Hands
+from holdfast.harness.models import Answer, Model, ModelFailure, Request
+from holdfast.harness.settings import HarnessSettings
+from holdfast.harness.shorten import shortened
+from holdfast.harness.toolset import offered
+from holdfast.process.faults import point
 
 log = structlog.get_logger()
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.bus import events as ev
-from services.bus.head import Head, advance
-from services.bus.ids import new_id
-from services.harness.take import INTERRUPTED, failed, usage
+from holdfast.bus import events as ev
+from holdfast.bus.head import Head, advance
+from holdfast.bus.ids import new_id
+from holdfast.harness.take import INTERRUPTED, failed, usage
 
 
 def close_calls(head: Head, *, why: str = INTERRUPTED, thread: str = "") -> list[ev.Event]:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.harness.step import Limits
-from services.process.settings import ProcessSettings
+from holdfast.harness.step import Limits
+from holdfast.process.settings import ProcessSettings
 
 
 class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):

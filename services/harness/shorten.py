@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.bus.events import Block
+from holdfast.bus.events import Block
 
 _PLAIN: Final = ("text", "thinking", "redacted_thinking", "tool_use")
 

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.bus.events import StopReason
-from services.bus.head import Head, Thread, waits_for_client
+from holdfast.bus.events import StopReason
+from holdfast.bus.head import Head, Thread, waits_for_client
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

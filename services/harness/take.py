@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.bus import events as ev
-from services.bus.api import Waiting
-from services.bus.head import Call, Head, advance, waits_for_client
-from services.bus.ids import new_id
-from services.bus.inputs import CallResult, ClientInput
-from services.harness.clean import result_blocks
+from holdfast.bus import events as ev
+from holdfast.bus.api import Waiting
+from holdfast.bus.head import Call, Head, advance, waits_for_client
+from holdfast.bus.ids import new_id
+from holdfast.bus.inputs import CallResult, ClientInput
+from holdfast.harness.clean import result_blocks
 
 INTERRUPTED = "The execution was interrupted before it was completed. Try again if it is still needed."
 LOST = "The sandbox was lost, so this call did not finish. Its processes are gone; the files of /workspace are kept."

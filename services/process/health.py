@@ -1,7 +1,8 @@
 """Liveness and readiness of one process over HTTP on loopback.
 
 `/healthz` answers 200 while the event loop runs, `/readyz` 200 while every check is true and the process is not
-stopping; both 503 otherwise. The body names each check with its age and holds no other value.
+stopping; both 503 otherwise. The body names each check with its age and, where it is known, with the cause that keeps
+it false.
 """
 
 import asyncio
@@ -20,10 +21,12 @@ _READ_TIMEOUT: Final = 5.0
 
 
 class Check(msgspec.Struct):
-    """`age` is seconds since the check was last set."""
+    """`age` is seconds since the check was last set. `cause` is a sentence for a person: why the check is false and
+    stays so until somebody acts, with the ways out. It is empty when that is not known."""
 
     ok: bool
     age: float
+    cause: str = ""
 
 
 class Report(msgspec.Struct):
@@ -42,14 +45,14 @@ class Health:
     def __init__(self, service: str, *expected: str) -> None:
         self._service = service
         now = time.monotonic()
-        self._checks: dict[str, tuple[bool, float]] = dict.fromkeys(expected, (False, now))
+        self._checks: dict[str, tuple[bool, float, str]] = dict.fromkeys(expected, (False, now, ""))
         self._stopping = False
         self._tick = now
         self._lag = 0.0
 
-    def set(self, check: str, ok: bool) -> None:
-        """Record that `check` was looked at just now."""
-        self._checks[check] = (ok, time.monotonic())
+    def set(self, check: str, ok: bool, cause: str = "") -> None:
+        """Record that `check` was looked at just now; `cause` says why it stays false, see `Check`."""
+        self._checks[check] = (ok, time.monotonic(), cause)
 
     def stop(self) -> None:
         """Not ready from here on; called at the first signal, before the drain."""
@@ -57,7 +60,7 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        return bool(self._checks) and not self._stopping and all(ok for ok, _ in self._checks.values())
+        return bool(self._checks) and not self._stopping and all(ok for ok, _, _ in self._checks.values())
 
     @property
     def alive(self) -> bool:
@@ -65,7 +68,7 @@ class Health:
 
     def report(self, ok: bool) -> Report:
         now = time.monotonic()
-        checks = {name: Check(state, round(now - at, 3)) for name, (state, at) in self._checks.items()}
+        checks = {name: Check(state, round(now - at, 3), cause) for name, (state, at, cause) in self._checks.items()}
         return Report(self._service, ok, self._stopping, round(self._lag, 4), checks)
 
     @contextlib.asynccontextmanager

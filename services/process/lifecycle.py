@@ -19,8 +19,8 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 import structlog
 import uvloop
 
-from services.process import logs, telemetry
-from services.process.settings import BadSettings, ProcessSettings, load
+from holdfast.process import logs, telemetry
+from holdfast.process.settings import BadSettings, ProcessSettings, load
 
 CRASHED: Final = 1
 BAD_SETTINGS: Final = 2

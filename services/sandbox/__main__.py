@@ -1,9 +1,9 @@
-"""`python -m services.sandbox`."""
+"""`python -m holdfast.sandbox`."""
 
-from services.process.lifecycle import launch
-from services.sandbox.drivers.delegation import enter_delegated_group
-from services.sandbox.main import main
-from services.sandbox.settings import SandboxSettings
+from holdfast.process.lifecycle import launch
+from holdfast.sandbox.drivers.delegation import enter_delegated_group
+from holdfast.sandbox.main import main
+from holdfast.sandbox.settings import SandboxSettings
 
 if __name__ == "__main__":
     enter_delegated_group()

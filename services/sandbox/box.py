@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from services.bus.events import Block
+from holdfast.bus.events import Block
 
 
 class BoxLost(Exception):

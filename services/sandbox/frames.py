@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from services.bus.events import Block
-from services.sandbox.box import Outcome
+from holdfast.bus.events import Block
+from holdfast.sandbox.box import Outcome
 
 FRAME_LIMIT: Final = 40 * 1024 * 1024
 """Bytes of one frame: a PDF of 20 MiB in base64 and some."""

@@ -6,8 +6,8 @@ Calls are known for as long as the generation lives: that is what makes a call r
 import asyncio
 from typing import Literal
 
-from services.bus.ids import Key
-from services.sandbox.box import Box
+from holdfast.bus.ids import Key
+from holdfast.sandbox.box import Box
 
 Phase = Literal["checking", "running", "delivering", "done"]
 

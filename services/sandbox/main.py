@@ -2,11 +2,11 @@
 
 import asyncio
 
-from services.bus.client import connect
-from services.process.health import Health
-from services.sandbox.drivers import make_driver
-from services.sandbox.settings import SandboxSettings
-from services.sandbox.worker import Terms, work
+from holdfast.bus.client import connect
+from holdfast.process.health import Health
+from holdfast.sandbox.drivers import make_driver
+from holdfast.sandbox.settings import SandboxSettings
+from holdfast.sandbox.worker import Terms, work
 
 
 async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:

@@ -9,10 +9,10 @@ from typing import Literal
 
 import msgspec
 
-from services.bus.api import Entry
-from services.bus.errors import Refused
-from services.bus.head import Head
-from services.bus.ids import Key
+from holdfast.bus.api import Entry
+from holdfast.bus.errors import Refused
+from holdfast.bus.head import Head
+from holdfast.bus.ids import Key
 
 
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):

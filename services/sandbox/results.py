@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 import structlog
 
-from services.bus import subjects
-from services.bus.api import Bus
-from services.bus.errors import BusError, Refused, TooLarge
-from services.bus.inputs import CallResult
-from services.process import faults
-from services.sandbox.box import Outcome
-from services.sandbox.placement import Record, record_of
-from services.sandbox.tools import error, lost
+from holdfast.bus import subjects
+from holdfast.bus.api import Bus
+from holdfast.bus.errors import BusError, Refused, TooLarge
+from holdfast.bus.inputs import CallResult
+from holdfast.process import faults
+from holdfast.sandbox.box import Outcome
+from holdfast.sandbox.placement import Record, record_of
+from holdfast.sandbox.tools import error, lost
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from services.process.settings import ProcessSettings
+from holdfast.process.settings import ProcessSettings
 
 MIB = 1024 * 1024
 

@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from services.sandbox import frames
-from services.sandbox.box import BoxLost, Outcome
-from services.sandbox.tools import Allowance, error, known, unknown_tool
+from holdfast.sandbox import frames
+from holdfast.sandbox.box import BoxLost, Outcome
+from holdfast.sandbox.tools import Allowance, error, known, unknown_tool
 
 log = structlog.get_logger()
 

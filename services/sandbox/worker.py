@@ -14,20 +14,20 @@ from typing import Final
 import msgspec
 import structlog
 
-from services.bus import subjects
-from services.bus.api import Bus, Subscription
-from services.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned, Release
-from services.bus.errors import BusError, Conflict, Refused, Unavailable
-from services.bus.ids import Key, new_id
-from services.process import faults
-from services.sandbox import results
-from services.sandbox.box import BoxLost, Outcome
-from services.sandbox.drivers.driver import Driver, SandboxUnavailable
-from services.sandbox.held import Call, Held
-from services.sandbox.lease import Lease
-from services.sandbox.placement import Placement, Record, Registration, admission, placement_of
-from services.sandbox.results import AGAIN, BUCKET
-from services.sandbox.tools import error, lost
+from holdfast.bus import subjects
+from holdfast.bus.api import Bus, Subscription
+from holdfast.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned, Release
+from holdfast.bus.errors import BusError, Conflict, Refused, Unavailable
+from holdfast.bus.ids import Key, new_id
+from holdfast.process import faults
+from holdfast.sandbox import results
+from holdfast.sandbox.box import BoxLost, Outcome
+from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
+from holdfast.sandbox.held import Call, Held
+from holdfast.sandbox.lease import Lease
+from holdfast.sandbox.placement import Placement, Record, Registration, admission, placement_of
+from holdfast.sandbox.results import AGAIN, BUCKET
+from holdfast.sandbox.tools import error, lost
 
 log = structlog.get_logger()
 

@@ -1,7 +1,7 @@
-"""`python -m services.session`."""
+"""`python -m holdfast.session`."""
 
-from services.process.lifecycle import launch
-from services.session.main import main
-from services.session.settings import SessionSettings
+from holdfast.process.lifecycle import launch
+from holdfast.session.main import main
+from holdfast.session.settings import SessionSettings
 
 launch("session", SessionSettings, main)

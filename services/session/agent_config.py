@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from services.session.agent_tools import Tool, resolve_tools
-from services.session.metadata import Metadata, MetadataPatch, patched
-from services.session.problems import invalid, not_available
+from holdfast.session.agent_tools import Tool, resolve_tools
+from holdfast.session.metadata import Metadata, MetadataPatch, patched
+from holdfast.session.problems import invalid, not_available
 
 DEFAULT_EFFORT: Final = "high"
 """What the Messages API does when it is not told."""

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from services.bus.api import Buckets
-from services.bus.errors import Conflict
-from services.bus.ids import new_id
-from services.session import times
-from services.session.agent_config import (
+from holdfast.bus.api import Buckets
+from holdfast.bus.errors import Conflict
+from holdfast.bus.ids import new_id
+from holdfast.session import times
+from holdfast.session.agent_config import (
     AgentConfig,
     AgentCreate,
     AgentRef,
@@ -25,8 +25,8 @@ from services.session.agent_config import (
     override,
     update_config,
 )
-from services.session.problems import conflict, invalid, not_found
-from services.session.shelf import Shelf
+from holdfast.session.problems import conflict, invalid, not_found
+from holdfast.session.shelf import Shelf
 
 BUCKET: Final = "agents"
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, cast
 import msgspec
 from msgspec import Meta
 
-from services.session.problems import invalid, not_available
+from holdfast.session.problems import invalid, not_available
 
 TOOLSET: Final = "agent_toolset_20260401"
 

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from services.session import pages
-from services.session.agent_config import AgentCreate, AgentUpdate
-from services.session.context import Context
-from services.session.routes import Call, Route
-from services.session.shelf import Card
-from services.session.times import Instant
+from holdfast.session import pages
+from holdfast.session.agent_config import AgentCreate, AgentUpdate
+from holdfast.session.context import Context
+from holdfast.session.routes import Call, Route
+from holdfast.session.shelf import Card
+from holdfast.session.times import Instant
 
 
 class RetrieveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

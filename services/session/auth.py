@@ -2,8 +2,8 @@
 
 from starlette.datastructures import Headers
 
-from services.session.keys import KeyRecord, Keys
-from services.session.problems import unauthenticated
+from holdfast.session.keys import KeyRecord, Keys
+from holdfast.session.problems import unauthenticated
 
 MAX_KEY = 512
 """Longest key in characters that is looked at."""

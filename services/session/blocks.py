@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from services.bus.events import Block
-from services.session.problems import Problem, invalid
+from holdfast.bus.events import Block
+from holdfast.session.problems import Problem, invalid
 
 MAX_BLOCKS: Final = 1_000
 """Content blocks of one event."""

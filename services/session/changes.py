@@ -6,14 +6,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from services.bus import events as ev
-from services.bus.head import Head, Status
-from services.bus.ids import Key, new_id
-from services.session.agent_tools import Tool, resolve_tools
-from services.session.creation import Title
-from services.session.ledger import Ledger, Opened
-from services.session.metadata import MetadataPatch, patched
-from services.session.problems import Problem, invalid, not_available
+from holdfast.bus import events as ev
+from holdfast.bus.head import Head, Status
+from holdfast.bus.ids import Key, new_id
+from holdfast.session.agent_tools import Tool, resolve_tools
+from holdfast.session.creation import Title
+from holdfast.session.ledger import Ledger, Opened
+from holdfast.session.metadata import MetadataPatch, patched
+from holdfast.session.problems import Problem, invalid, not_available
 
 RELEASED_WITHIN: Final = 3.0
 """Seconds that a request waits for a harness to let go of a session that rests already."""

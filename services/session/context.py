@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services.bus.api import Bus
-from services.session.agent_store import AgentStore
-from services.session.environment_store import EnvironmentStore
-from services.session.settings import SessionSettings
+from holdfast.bus.api import Bus
+from holdfast.session.agent_store import AgentStore
+from holdfast.session.environment_store import EnvironmentStore
+from holdfast.session.settings import SessionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

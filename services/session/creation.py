@@ -11,16 +11,16 @@ import msgspec
 import structlog
 from msgspec import Meta
 
-from services.bus import events as ev
-from services.bus.errors import BusError, Conflict
-from services.bus.ids import Key, new_id, new_session_id
-from services.bus.inputs import ClientInput
-from services.process.faults import point
-from services.session.agent_config import SessionAgent
-from services.session.ledger import Ledger, Opened
-from services.session.metadata import Metadata
-from services.session.problems import not_available
-from services.session.validate import Sent, events_of
+from holdfast.bus import events as ev
+from holdfast.bus.errors import BusError, Conflict
+from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.inputs import ClientInput
+from holdfast.process.faults import point
+from holdfast.session.agent_config import SessionAgent
+from holdfast.session.ledger import Ledger, Opened
+from holdfast.session.metadata import Metadata
+from holdfast.session.problems import not_available
+from holdfast.session.validate import Sent, events_of
 
 MAX_TITLE: Final = 500
 """Characters of a title."""

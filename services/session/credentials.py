@@ -4,11 +4,11 @@ from typing import Any
 
 from msgspec import UnsetType
 
-from services.session.context import Context
-from services.session.problems import invalid
-from services.session.routes import Call, Route
-from services.session.vault_client import VaultClient, given
-from services.session.vault_params import CredentialCreate, CredentialUpdate, ListQuery
+from holdfast.session.context import Context
+from holdfast.session.problems import invalid
+from holdfast.session.routes import Call, Route
+from holdfast.session.vault_client import VaultClient, given
+from holdfast.session.vault_params import CredentialCreate, CredentialUpdate, ListQuery
 
 
 def routes(context: Context) -> list[Route]:

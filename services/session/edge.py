@@ -21,17 +21,17 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import Message, Receive, Scope, Send
 
-from services.bus.errors import BusError
-from services.bus.ids import new_id
-from services.process import telemetry
-from services.session import problems
-from services.session.auth import authenticate
-from services.session.incoming import read_json, read_query
-from services.session.keys import Keys
-from services.session.openapi import OPEN
-from services.session.problems import Problem
-from services.session.routes import Call, Empty, Route
-from services.session.settings import SessionSettings
+from holdfast.bus.errors import BusError
+from holdfast.bus.ids import new_id
+from holdfast.process import telemetry
+from holdfast.session import problems
+from holdfast.session.auth import authenticate
+from holdfast.session.incoming import read_json, read_query
+from holdfast.session.keys import Keys
+from holdfast.session.openapi import OPEN
+from holdfast.session.problems import Problem
+from holdfast.session.routes import Call, Empty, Route
+from holdfast.session.settings import SessionSettings
 
 _DRAIN_LIMIT: Final = 64 * 1024 * 1024
 _DRAIN_TIMEOUT: Final = 5.0

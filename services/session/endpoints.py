@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
-from services.process.health import Health
-from services.session import agents, credentials, environments, events, openapi, probes, sessions, stream, vaults
-from services.session.context import Context
-from services.session.ledger import Ledger
-from services.session.routes import Route
+from holdfast.process.health import Health
+from holdfast.session import agents, credentials, environments, events, openapi, probes, sessions, stream, vaults
+from holdfast.session.context import Context
+from holdfast.session.ledger import Ledger
+from holdfast.session.routes import Route
 
 CONFIGURATION: Final[tuple[Callable[[Context], list[Route]], ...]] = (
     agents.routes,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from services.session.metadata import Metadata, MetadataPatch
-from services.session.problems import Problem, invalid, not_available
+from holdfast.session.metadata import Metadata, MetadataPatch
+from holdfast.session.problems import Problem, invalid, not_available
 
 MANAGERS: Final = ("apt", "cargo", "gem", "go", "npm", "pip")
 

@@ -10,19 +10,19 @@ from typing import Any, Final
 
 import msgspec
 
-from services.bus.api import Buckets
-from services.bus.errors import Conflict
-from services.bus.ids import new_id
-from services.session import times
-from services.session.environment_config import (
+from holdfast.bus.api import Buckets
+from holdfast.bus.errors import Conflict
+from holdfast.bus.ids import new_id
+from holdfast.session import times
+from holdfast.session.environment_config import (
     EnvironmentCreate,
     EnvironmentUpdate,
     check_scope,
     resolve_config,
 )
-from services.session.metadata import patched
-from services.session.problems import Problem, conflict, invalid, not_found
-from services.session.shelf import Shelf
+from holdfast.session.metadata import patched
+from holdfast.session.problems import Problem, conflict, invalid, not_found
+from holdfast.session.shelf import Shelf
 
 BUCKET: Final = "envs"
 

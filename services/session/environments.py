@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.session import pages
-from services.session.context import Context
-from services.session.environment_config import EnvironmentCreate, EnvironmentUpdate
-from services.session.routes import Call, Route
+from holdfast.session import pages
+from holdfast.session.context import Context
+from holdfast.session.environment_config import EnvironmentCreate, EnvironmentUpdate
+from holdfast.session.routes import Call, Route
 
 
 class ListQuery(pages.PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):

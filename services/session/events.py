@@ -7,19 +7,19 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from services.bus import events as ev
-from services.bus.commits import Stored
-from services.bus.ids import Key, new_id
-from services.bus.inputs import ClientInput
-from services.process.faults import point
-from services.session import pages
-from services.session.history import backwards, forwards
-from services.session.ledger import Ledger
-from services.session.problems import invalid
-from services.session.routes import Call, Route
-from services.session.times import Instant
-from services.session.validate import Sent, check, events_of, names_calls, unopened
-from services.session.wire import SHOWN_TYPES, START, Position, Shown, event_object, parse_position
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored
+from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import ClientInput
+from holdfast.process.faults import point
+from holdfast.session import pages
+from holdfast.session.history import backwards, forwards
+from holdfast.session.ledger import Ledger
+from holdfast.session.problems import invalid
+from holdfast.session.routes import Call, Route
+from holdfast.session.times import Instant
+from holdfast.session.validate import Sent, check, events_of, names_calls, unopened
+from holdfast.session.wire import SHOWN_TYPES, START, Position, Shown, event_object, parse_position
 
 MOST: Final = 1_000
 """Events of a page, and as many without `limit`."""

@@ -5,11 +5,11 @@ from typing import Final
 
 import structlog
 
-from services.bus import events as ev
-from services.bus.commits import Stored
-from services.bus.errors import BusError
-from services.bus.ids import Key
-from services.session.ledger import Ledger, config_in
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored
+from holdfast.bus.errors import BusError
+from holdfast.bus.ids import Key
+from holdfast.session.ledger import Ledger, config_in
 
 RETRY: Final = 0.5
 """Seconds between two attempts."""

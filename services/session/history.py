@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-from services.bus.errors import Unavailable
-from services.bus.ids import Key, time_of
-from services.session.ledger import Ledger
-from services.session.wire import START, Position, Shown, shown
+from holdfast.bus.errors import Unavailable
+from holdfast.bus.ids import Key, time_of
+from holdfast.session.ledger import Ledger
+from holdfast.session.wire import START, Position, Shown, shown
 
 FIRST: Final = 64
 """Commits read for the first part of a page, backwards."""

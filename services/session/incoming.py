@@ -6,8 +6,8 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import inspect
 
-from services.session import times
-from services.session.problems import invalid
+from holdfast.session import times
+from holdfast.session.problems import invalid
 
 MAX_DEPTH: Final = 100
 """Levels of nesting in a body; far above any real one, far below what the interpreter's stack takes."""

@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from services.bus.api import Buckets
-from services.bus.errors import BusError, Conflict
-from services.bus.ids import new_id
+from holdfast.bus.api import Buckets
+from holdfast.bus.errors import BusError, Conflict
+from holdfast.bus.ids import new_id
 
 BUCKET: Final = "keys"
 PREFIX: Final = "hf-key-"

@@ -12,17 +12,17 @@ from typing import Final
 import msgspec
 import structlog
 
-from services.bus import commands, subjects
-from services.bus import events as ev
-from services.bus.codec import encode
-from services.bus.commits import Stored, commit
-from services.bus.errors import Conflict, Unavailable
-from services.bus.head import Head, Status
-from services.bus.ids import Key, cell_of, is_token
-from services.session.context import Context
-from services.session.problems import not_found
-from services.session.queued import Queued
-from services.session.readmodel import ReadModel
+from holdfast.bus import commands, subjects
+from holdfast.bus import events as ev
+from holdfast.bus.codec import encode
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.head import Head, Status
+from holdfast.bus.ids import Key, cell_of, is_token
+from holdfast.session.context import Context
+from holdfast.session.problems import not_found
+from holdfast.session.queued import Queued
+from holdfast.session.readmodel import ReadModel
 
 WRITER: Final = "session"
 """`by` of the commits of this service."""

@@ -6,23 +6,23 @@ from typing import Any, Final
 
 import structlog
 
-from services.bus.client import NatsBus, connect
-from services.process.health import Health
-from services.process.settings import BadSettings
-from services.session import keys, times
-from services.session.agent_store import AgentStore
-from services.session.context import Context
-from services.session.edge import Edge
-from services.session.endpoints import all_routes
-from services.session.environment_store import EnvironmentStore
-from services.session.follower import follow
-from services.session.keys import Keys
-from services.session.ledger import Ledger
-from services.session.readmodel import ReadModel
-from services.session.server import serve
-from services.session.settings import SessionSettings
-from services.session.shelf import Shelf
-from services.session.sweeper import sweep
+from holdfast.bus.client import NatsBus, connect
+from holdfast.process.health import Health
+from holdfast.process.settings import BadSettings
+from holdfast.session import keys, times
+from holdfast.session.agent_store import AgentStore
+from holdfast.session.context import Context
+from holdfast.session.edge import Edge
+from holdfast.session.endpoints import all_routes
+from holdfast.session.environment_store import EnvironmentStore
+from holdfast.session.follower import follow
+from holdfast.session.keys import Keys
+from holdfast.session.ledger import Ledger
+from holdfast.session.readmodel import ReadModel
+from holdfast.session.server import serve
+from holdfast.session.settings import SessionSettings
+from holdfast.session.shelf import Shelf
+from holdfast.session.sweeper import sweep
 
 FIRST_TENANT: Final = "default"
 """Whose the key of HOLDFAST_API_KEY_FILE is."""

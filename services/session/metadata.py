@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from services.session.problems import invalid
+from holdfast.session.problems import invalid
 
 MAX_PAIRS: Final = 16
 """Pairs on one object."""

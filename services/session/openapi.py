@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from services.session.routes import Call, Empty, Route
-from services.session.times import Instant
+from holdfast.session.routes import Call, Empty, Route
+from holdfast.session.times import Instant
 
 OPEN: Final = ("/healthz", "/readyz", "/openapi.json")
 """Paths that need no key."""

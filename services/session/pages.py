@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from services.session.problems import invalid
+from holdfast.session.problems import invalid
 
 P = TypeVar("P", int, str)
 

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from services.bus import events as ev
-from services.bus.commands import Delta
+from holdfast.bus import events as ev
+from holdfast.bus.commands import Delta
 
 REMEMBERED: Final = 256
 """Ended previews remembered, against a late delta of one of them."""

@@ -2,8 +2,8 @@
 
 from starlette.responses import Response
 
-from services.process.health import Health
-from services.session.routes import Call, Route
+from holdfast.process.health import Health
+from holdfast.session.routes import Call, Route
 
 
 def routes(health: Health) -> list[Route]:

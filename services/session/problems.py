@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.bus.errors import Absent, BusError, Conflict, Refused, TooLarge
+from holdfast.bus.errors import Absent, BusError, Conflict, Refused, TooLarge
 
 RETRY_AFTER: Final = 1
 """Seconds after which an unavailable service is worth another try."""

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from services.bus import events as ev
-from services.bus.head import Head, Status
-from services.bus.ids import Key
-from services.session.wire import owes_a_turn
+from holdfast.bus import events as ev
+from holdfast.bus.head import Head, Status
+from holdfast.bus.ids import Key
+from holdfast.session.wire import owes_a_turn
 
 MOST: Final = 10_000
 """Sessions remembered at once; the oldest are forgotten first."""

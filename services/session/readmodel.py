@@ -18,11 +18,11 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from services.bus import events as ev
-from services.bus.commits import Stored
-from services.bus.errors import Unavailable
-from services.bus.head import Head
-from services.bus.ids import Key
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored
+from holdfast.bus.errors import Unavailable
+from holdfast.bus.head import Head
+from holdfast.bus.ids import Key
 
 SCHEMA_VERSION: Final = 1
 """Of the tables below; a file with another one is thrown away."""

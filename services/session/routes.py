@@ -10,8 +10,8 @@ from typing import Any, Literal
 import msgspec
 from starlette.requests import Request
 
-from services.bus.ids import is_token
-from services.session.problems import not_found
+from holdfast.bus.ids import is_token
+from holdfast.session.problems import not_found
 
 
 class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,11 +9,11 @@ from typing import Final
 import structlog
 import uvicorn
 
-from services.process.health import Health
-from services.process.settings import BadSettings
-from services.session.connection import Connection
-from services.session.edge import Edge
-from services.session.settings import SessionSettings
+from holdfast.process.health import Health
+from holdfast.process.settings import BadSettings
+from holdfast.session.connection import Connection
+from holdfast.session.edge import Edge
+from holdfast.session.settings import SessionSettings
 
 KEEP_ALIVE: Final = 75
 """Seconds an unused connection stays open. Longer than clients keep theirs (httpx: 5 s), so that they close it: when we

@@ -4,15 +4,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.session import changes, creation, pages
-from services.session.changes import SessionUpdate
-from services.session.creation import SessionCreate
-from services.session.ledger import Ledger, Opened
-from services.session.problems import invalid, not_available
-from services.session.readmodel import Row
-from services.session.routes import Call, Route
-from services.session.times import Instant
-from services.session.wire import session_object
+from holdfast.session import changes, creation, pages
+from holdfast.session.changes import SessionUpdate
+from holdfast.session.creation import SessionCreate
+from holdfast.session.ledger import Ledger, Opened
+from holdfast.session.problems import invalid, not_available
+from holdfast.session.readmodel import Row
+from holdfast.session.routes import Call, Route
+from holdfast.session.times import Instant
+from holdfast.session.wire import session_object
 
 
 class SessionsQuery(pages.PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 import msgspec
 import structlog
 
-from services.bus.api import Buckets, Entry
-from services.bus.errors import BusError
-from services.bus.ids import is_token
+from holdfast.bus.api import Buckets, Entry
+from holdfast.bus.errors import BusError
+from holdfast.bus.ids import is_token
 
 KEPT = 1_000
 """Objects kept in memory for `known`."""

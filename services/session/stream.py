@@ -16,19 +16,19 @@ from msgspec import Meta
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.bus import events as ev
-from services.bus import subjects
-from services.bus.api import Message, Subscription
-from services.bus.commands import Delta
-from services.bus.commits import Stored
-from services.bus.errors import BusError
-from services.bus.ids import Key
-from services.session.history import position_of
-from services.session.ledger import Ledger
-from services.session.previews import Previews, merged, preview_object
-from services.session.problems import Problem, invalid
-from services.session.routes import Call, Route
-from services.session.wire import START, Position, Shown, event_object, parse_position, shown
+from holdfast.bus import events as ev
+from holdfast.bus import subjects
+from holdfast.bus.api import Message, Subscription
+from holdfast.bus.commands import Delta
+from holdfast.bus.commits import Stored
+from holdfast.bus.errors import BusError
+from holdfast.bus.ids import Key
+from holdfast.session.history import position_of
+from holdfast.session.ledger import Ledger
+from holdfast.session.previews import Previews, merged, preview_object
+from holdfast.session.problems import Problem, invalid
+from holdfast.session.routes import Call, Route
+from holdfast.session.wire import START, Position, Shown, event_object, parse_position, shown
 
 PING: Final = 10.0
 """Seconds of silence after which a sign of life is sent."""

@@ -5,12 +5,12 @@ from typing import Final
 
 import structlog
 
-from services.bus.errors import BusError
-from services.bus.inputs import Nudge
-from services.bus.streams import DEDUPE
-from services.session.creation import undo
-from services.session.ledger import Ledger, Opened
-from services.session.readmodel import Row
+from holdfast.bus.errors import BusError
+from holdfast.bus.inputs import Nudge
+from holdfast.bus.streams import DEDUPE
+from holdfast.session.creation import undo
+from holdfast.session.ledger import Ledger, Opened
+from holdfast.session.readmodel import Row
 
 EVERY: Final = 60.0
 """Seconds between two rounds."""

@@ -10,11 +10,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from services.bus import events as ev
-from services.bus.head import Head, advance
-from services.bus.ids import new_id
-from services.session.blocks import MessageBlock, ResultBlock, Shape, check_blocks, stored
-from services.session.problems import Problem, invalid, not_available
+from holdfast.bus import events as ev
+from holdfast.bus.head import Head, advance
+from holdfast.bus.ids import new_id
+from holdfast.session.blocks import MessageBlock, ResultBlock, Shape, check_blocks, stored
+from holdfast.session.problems import Problem, invalid, not_available
 
 MAX_EVENTS: Final = 100
 """Events of one request."""

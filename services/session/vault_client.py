@@ -6,13 +6,13 @@ import msgspec
 from msgspec import UNSET
 from nacl.public import PublicKey, SealedBox
 
-from services.bus import subjects
-from services.bus.api import Core
-from services.bus.commands import VaultReply, VaultRequest
-from services.session import pages
-from services.session.problems import Problem, not_available, unavailable
-from services.session.routes import Call
-from services.session.vault_params import (
+from holdfast.bus import subjects
+from holdfast.bus.api import Core
+from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.session import pages
+from holdfast.session.problems import Problem, not_available, unavailable
+from holdfast.session.routes import Call
+from holdfast.session.vault_params import (
     EnvironmentVariable,
     ListQuery,
     McpOauth,

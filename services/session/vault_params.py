@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from services.session.metadata import Metadata, MetadataPatch
-from services.session.pages import PageQuery
+from holdfast.session.metadata import Metadata, MetadataPatch
+from holdfast.session.pages import PageQuery
 
 DisplayName = Annotated[str, Meta(min_length=1, max_length=255)]
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.session.context import Context
-from services.session.routes import Call, Route
-from services.session.vault_client import VaultClient, given
-from services.session.vault_params import ListQuery, VaultCreate, VaultUpdate
+from holdfast.session.context import Context
+from holdfast.session.routes import Call, Route
+from holdfast.session.vault_client import VaultClient, given
+from holdfast.session.vault_params import ListQuery, VaultCreate, VaultUpdate
 
 
 def routes(context: Context) -> list[Route]:

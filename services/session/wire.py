@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from services.bus import events as ev
-from services.bus.commits import Stored
-from services.bus.head import Head, Status, advance, waits_for_client
-from services.session import times
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored
+from holdfast.bus.head import Head, Status, advance, waits_for_client
+from holdfast.session import times
 
 MICROS: Final = 1_000_000
 

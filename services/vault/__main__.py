@@ -1,6 +1,6 @@
-"""`python -m services.vault`."""
+"""`python -m holdfast.vault`."""
 
-from services.vault.main import main
+from holdfast.vault.main import main
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from services.vault.errors import Invalid
+from holdfast.vault.errors import Invalid
 
 MAX_PAIRS = 16
 

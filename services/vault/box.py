@@ -9,9 +9,9 @@ import binascii
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
-from services.vault import paths
-from services.vault.errors import Closed, Invalid, Moved
-from services.vault.store import Store
+from holdfast.vault import paths
+from holdfast.vault.errors import Closed, Invalid, Moved
+from holdfast.vault.store import Store
 
 
 class Box:

@@ -11,13 +11,13 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from services.bus.ids import new_id
-from services.vault import kinds, paths
-from services.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, patched
-from services.vault.errors import Closed, Invalid, Missing, Moved, Taken
-from services.vault.records import Credential, Vault
-from services.vault.store import Store
-from services.vault.vaults import CAS_TRIES, Vaults, page, pause, read_as, text
+from holdfast.bus.ids import new_id
+from holdfast.vault import kinds, paths
+from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, patched
+from holdfast.vault.errors import Closed, Invalid, Missing, Moved, Taken
+from holdfast.vault.records import Credential, Vault
+from holdfast.vault.store import Store
+from holdfast.vault.vaults import CAS_TRIES, Vaults, page, pause, read_as, text
 
 MOST: Final = 20
 """Active credentials of one vault."""

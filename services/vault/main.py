@@ -6,18 +6,18 @@ from typing import Final
 
 import structlog
 
-from services.bus import subjects
-from services.bus.client import NatsBus, connect
-from services.process.health import Health
-from services.process.lifecycle import forbid_inspection, launch
-from services.vault import paths
-from services.vault.box import Box, open_box
-from services.vault.credentials import Credentials
-from services.vault.errors import Closed
-from services.vault.service import Service
-from services.vault.settings import VaultSettings
-from services.vault.store import Store
-from services.vault.vaults import Vaults
+from holdfast.bus import subjects
+from holdfast.bus.client import NatsBus, connect
+from holdfast.process.health import Health
+from holdfast.process.lifecycle import forbid_inspection, launch
+from holdfast.vault import paths
+from holdfast.vault.box import Box, open_box
+from holdfast.vault.credentials import Credentials
+from holdfast.vault.errors import Closed
+from holdfast.vault.service import Service
+from holdfast.vault.settings import VaultSettings
+from holdfast.vault.store import Store
+from holdfast.vault.vaults import Vaults
 
 log = structlog.get_logger()
 

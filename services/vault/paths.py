@@ -8,8 +8,8 @@ service/box                                      the key that secrets are sealed
 
 from typing import Final
 
-from services.bus.ids import is_token
-from services.vault.errors import Missing
+from holdfast.bus.ids import is_token
+from holdfast.vault.errors import Missing
 
 BOX: Final = "service/box"
 

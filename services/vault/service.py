@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from services.bus.commands import VaultReply, VaultRequest
-from services.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, VaultCreate, VaultUpdate, read
-from services.vault.box import Box
-from services.vault.credentials import Credentials
-from services.vault.errors import Closed, Invalid, VaultProblem
-from services.vault.vaults import Vaults
+from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, VaultCreate, VaultUpdate, read
+from holdfast.vault.box import Box
+from holdfast.vault.credentials import Credentials
+from holdfast.vault.errors import Closed, Invalid, VaultProblem
+from holdfast.vault.vaults import Vaults
 
 log = structlog.get_logger()
 

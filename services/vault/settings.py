@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.process.settings import ProcessSettings
+from holdfast.process.settings import ProcessSettings
 
 
 class VaultSettings(ProcessSettings, frozen=True, kw_only=True):

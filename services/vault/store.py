@@ -22,9 +22,9 @@ import msgspec
 import requests
 import structlog
 
-from services.process.settings import BadSettings
-from services.vault.errors import Closed, Moved
-from services.vault.settings import VaultSettings
+from holdfast.process.settings import BadSettings
+from holdfast.vault.errors import Closed, Moved
+from holdfast.vault.settings import VaultSettings
 
 log = structlog.get_logger()
 

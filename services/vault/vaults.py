@@ -14,12 +14,12 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from services.bus.ids import new_id
-from services.vault import paths
-from services.vault.bodies import ListQuery, VaultCreate, VaultUpdate, patched
-from services.vault.errors import Closed, Missing, Moved
-from services.vault.records import Credential, Vault
-from services.vault.store import Store
+from holdfast.bus.ids import new_id
+from holdfast.vault import paths
+from holdfast.vault.bodies import ListQuery, VaultCreate, VaultUpdate, patched
+from holdfast.vault.errors import Closed, Missing, Moved
+from holdfast.vault.records import Credential, Vault
+from holdfast.vault.store import Store
 
 CAS_TRIES: Final = 30
 """Attempts at a change that others get in the way of; each time one of them has succeeded."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.bus.ids import Key, new_id, new_session_id
-from services.sandbox.drivers import DRIVERS, Box, Driver, Outcome
-from services.sandbox.settings import MIB, SandboxSettings
+from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.sandbox.drivers import DRIVERS, Box, Driver, Outcome
+from holdfast.sandbox.settings import MIB, SandboxSettings
 
 CANARY = "canary-7f3a91c2-do-not-find-me"
 """Stands for a credential of the platform: in the environment of the service and in files of its host."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.sandbox.drivers import BoxLost
+from holdfast.sandbox.drivers import BoxLost
 from tests.escape.conftest import Inside, text_of
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import signal
 
-from services.bus import codec, subjects
-from services.bus import events as ev
-from services.bus.ids import new_id
-from services.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
-from services.bus.nats_link import Link
-from services.process.settings import credentials
+from holdfast.bus import codec, subjects
+from holdfast.bus import events as ev
+from holdfast.bus.ids import new_id
+from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
+from holdfast.bus.nats_link import Link
+from holdfast.process.settings import credentials
 from tests.faults.conftest import Start
 from tests.support.forged import Forged, intruder
 from tests.support.invariants import check, read_log

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.bus import codec, commands
-from services.bus import events as ev
-from services.bus.codec import BlobInput
-from services.bus.commits import Commit
-from services.bus.errors import Refused
-from services.bus.inputs import AnyInput, ClientInput
+from holdfast.bus import codec, commands
+from holdfast.bus import events as ev
+from holdfast.bus.codec import BlobInput
+from holdfast.bus.commits import Commit
+from holdfast.bus.errors import Refused
+from holdfast.bus.inputs import AnyInput, ClientInput
 
 HERE = Path(__file__).parent / "v1"
 COMMANDS = {kind.__name__.lower(): kind for kind in (*commands.Command.__subclasses__(), commands.Delta)}

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from services.bus import events as ev
-from services.bus import streams
-from services.bus.client import connect
-from services.bus.commits import Stored, commit
-from services.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from services.bus.inputs import Nudge
-from services.bus.nats_link import Link
-from services.bus.provision import provision
-from services.cli.embedded.ports import free_port
-from services.process.settings import ProcessSettings
+from holdfast.bus import events as ev
+from holdfast.bus import streams
+from holdfast.bus.client import connect
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus.inputs import Nudge
+from holdfast.bus.nats_link import Link
+from holdfast.bus.provision import provision
+from holdfast.cli.embedded.ports import free_port
+from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from services.bus import events as ev
-from services.bus import streams
-from services.bus.api import Delivery, Message
-from services.bus.client import NatsBus, connect
-from services.bus.commits import Commit, Stored, commit
-from services.bus.errors import Absent, Conflict, Refused, Unavailable
-from services.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from services.bus.inputs import Nudge
-from services.bus.nats_link import Link
-from services.bus.provision import overlaps, provision, uncovered
-from services.process.settings import ProcessSettings
+from holdfast.bus import events as ev
+from holdfast.bus import streams
+from holdfast.bus.api import Delivery, Message
+from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.commits import Commit, Stored, commit
+from holdfast.bus.errors import Absent, Conflict, Refused, Unavailable
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus.inputs import Nudge
+from holdfast.bus.nats_link import Link
+from holdfast.bus.provision import overlaps, provision, uncovered
+from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, proxy
 from tests.support.servers import NatsServer, nats_server

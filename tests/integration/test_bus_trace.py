@@ -8,12 +8,12 @@ import pytest
 from opentelemetry import context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from services.bus import trace as bus_trace
-from services.bus.api import Delivery, Message
-from services.bus.client import NatsBus, connect
-from services.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from services.bus.inputs import Nudge
-from services.process.settings import ProcessSettings
+from holdfast.bus import trace as bus_trace
+from holdfast.bus.api import Delivery, Message
+from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus.inputs import Nudge
+from holdfast.process.settings import ProcessSettings
 from tests.support.servers import nats_server
 
 SPAN = SpanContext(trace_id=0xABC, span_id=0xDEF, is_remote=False, trace_flags=TraceFlags(1))

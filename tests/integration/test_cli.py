@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from services.cli.embedded.runfile import read
+from holdfast.cli.embedded.runfile import read
 from tests.support.eventually import eventually
 from tests.support.model import bash, call, say
 from tests.support.stack import Stack, stack

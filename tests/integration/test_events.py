@@ -12,10 +12,10 @@ import anthropic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
-from services.bus import events as ev
-from services.bus.client import NatsBus
-from services.bus.ids import Key, new_id
-from services.bus.inputs import ClientInput
+from holdfast.bus import events as ev
+from holdfast.bus.client import NatsBus
+from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import ClientInput
 from tests.support.edge import EdgeProcess, session_service
 from tests.support.written import Log
 

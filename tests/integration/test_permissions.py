@@ -13,17 +13,17 @@ import pytest
 from msgspec.structs import replace
 from nats.aio.client import Client
 
-from services.bus import subjects
-from services.bus.api import Delivery
-from services.bus.client import NatsBus
-from services.bus.commits import commit
-from services.bus.events import SessionStatusRunning
-from services.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from services.bus.inputs import CallResult, Nudge
-from services.bus.nats_link import Link
-from services.bus.streams import BLOB_OVER
-from services.cli.embedded.layout import USERS
-from services.cli.embedded.programs import packaged
+from holdfast.bus import subjects
+from holdfast.bus.api import Delivery
+from holdfast.bus.client import NatsBus
+from holdfast.bus.commits import commit
+from holdfast.bus.events import SessionStatusRunning
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus.inputs import CallResult, Nudge
+from holdfast.bus.nats_link import Link
+from holdfast.bus.streams import BLOB_OVER
+from holdfast.cli.embedded.layout import USERS
+from holdfast.cli.embedded.programs import packaged
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 
@@ -114,7 +114,7 @@ def provisioned(store: Path) -> Iterator[NatsServer]:
         login = made.store / "admin.json"
         login.write_text('{"user": "admin", "password": "admin-password"}')
         environ = {"HOLDFAST_NATS_URL": made.url, "HOLDFAST_NATS_CREDENTIALS": str(login)}
-        command = [sys.executable, "-m", "services.bus.provision"]
+        command = [sys.executable, "-m", "holdfast.bus.provision"]
         subprocess.run(command, env=environ, check=True, capture_output=True, timeout=30)
         yield made
     finally:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from services.bus.ids import Key, new_id, new_session_id
-from services.sandbox.drivers import Box, Outcome, make_driver
-from services.sandbox.settings import MIB, SandboxSettings
+from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.sandbox.drivers import Box, Outcome, make_driver
+from holdfast.sandbox.settings import MIB, SandboxSettings
 
 
 class Hands:

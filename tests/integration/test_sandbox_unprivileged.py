@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.sandbox import frames
-from services.sandbox.drivers import arguments, seccomp
-from services.sandbox.drivers.arguments import Shape
-from services.sandbox.drivers.host import find_host
-from services.sandbox.settings import MIB, SandboxSettings
+from holdfast.sandbox import frames
+from holdfast.sandbox.drivers import arguments, seccomp
+from holdfast.sandbox.drivers.arguments import Shape
+from holdfast.sandbox.drivers.host import find_host
+from holdfast.sandbox.settings import MIB, SandboxSettings
 
 USER = 64_123
 """Nobody on this machine."""

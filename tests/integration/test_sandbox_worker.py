@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from services.bus import subjects
-from services.bus.client import NatsBus, connect
-from services.bus.errors import NoResponders, Unavailable
-from services.process.settings import ProcessSettings
+from holdfast.bus import subjects
+from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.errors import NoResponders, Unavailable
+from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.sandbox import Hands, WorkerProcess, sandbox_worker, text_of
 from tests.support.servers import NatsServer, nats_server

@@ -14,23 +14,23 @@ import msgspec
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
-from services.bus import commands, subjects
-from services.bus import events as ev
-from services.bus.api import Message
-from services.bus.client import NatsBus
-from services.bus.commits import commit
-from services.bus.head import Claim
-from services.bus.ids import Key, new_id, new_session_id
-from services.bus.inputs import ClientInput
-from services.session import times
-from services.session.agent_store import AgentStore
-from services.session.context import Context
-from services.session.environment_store import EnvironmentStore
-from services.session.follower import follow
-from services.session.ledger import Ledger
-from services.session.readmodel import ReadModel
-from services.session.settings import SessionSettings
-from services.session.sweeper import sweep_once
+from holdfast.bus import commands, subjects
+from holdfast.bus import events as ev
+from holdfast.bus.api import Message
+from holdfast.bus.client import NatsBus
+from holdfast.bus.commits import commit
+from holdfast.bus.head import Claim
+from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.inputs import ClientInput
+from holdfast.session import times
+from holdfast.session.agent_store import AgentStore
+from holdfast.session.context import Context
+from holdfast.session.environment_store import EnvironmentStore
+from holdfast.session.follower import follow
+from holdfast.session.ledger import Ledger
+from holdfast.session.readmodel import ReadModel
+from holdfast.session.settings import SessionSettings
+from holdfast.session.sweeper import sweep_once
 from tests.support.edge import EdgeProcess, session_service
 from tests.support.eventually import eventually
 from tests.support.written import Log

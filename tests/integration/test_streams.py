@@ -17,11 +17,11 @@ import pytest
 from anthropic import AsyncAnthropic
 from anthropic.lib.sessions._accumulate import accumulate_managed_agents_event
 
-from services.bus import events as ev
-from services.bus import subjects
-from services.bus.client import NatsBus
-from services.bus.commands import Delta
-from services.bus.ids import new_id
+from holdfast.bus import events as ev
+from holdfast.bus import subjects
+from holdfast.bus.client import NatsBus
+from holdfast.bus.commands import Delta
+from holdfast.bus.ids import new_id
 from tests.support.edge import EdgeProcess, session_service
 from tests.support.eventually import eventually
 from tests.support.written import Log, piece, start

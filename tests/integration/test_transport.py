@@ -13,7 +13,7 @@ import anthropic
 import httpx
 import pytest
 
-from services.session import keys
+from holdfast.session import keys
 from tests.support.edge import EdgeProcess, replica, session_service
 from tests.support.eventually import eventually
 

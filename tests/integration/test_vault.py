@@ -15,13 +15,13 @@ from anthropic.types.beta import BetaManagedAgentsDeletedVault, BetaManagedAgent
 from anthropic.types.beta.vaults import BetaManagedAgentsCredential, BetaManagedAgentsDeletedCredential
 from nacl.public import PublicKey, SealedBox
 
-from services.bus import subjects
-from services.bus.client import NatsBus
-from services.bus.commands import VaultReply, VaultRequest
-from services.process.settings import BadSettings
-from services.vault.errors import Closed
-from services.vault.settings import VaultSettings
-from services.vault.store import Store
+from holdfast.bus import subjects
+from holdfast.bus.client import NatsBus
+from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.process.settings import BadSettings
+from holdfast.vault.errors import Closed
+from holdfast.vault.settings import VaultSettings
+from holdfast.vault.store import Store
 from tests.support.bao import BaoServer, VaultStack, vault_stack
 
 CANARY = "canary-4f1d-token"

@@ -12,18 +12,18 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.bus import events as ev
-from services.bus import head as heads
-from services.bus import subjects
-from services.bus.api import Delivery, Waiting
-from services.bus.commands import Answer
-from services.bus.commits import Stored, commit
-from services.bus.errors import BusError, Unavailable
-from services.bus.head import Claim, Head
-from services.bus.ids import new_id
-from services.harness import calls, claims, owner, take
-from services.sandbox import held, lease, results, worker
-from services.sandbox.placement import Record
+from holdfast.bus import events as ev
+from holdfast.bus import head as heads
+from holdfast.bus import subjects
+from holdfast.bus.api import Delivery, Waiting
+from holdfast.bus.commands import Answer
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import BusError, Unavailable
+from holdfast.bus.head import Claim, Head
+from holdfast.bus.ids import new_id
+from holdfast.harness import calls, claims, owner, take
+from holdfast.sandbox import held, lease, results, worker
+from holdfast.sandbox.placement import Record
 from tests.property.people import Driver
 from tests.property.storm import CALM, Odds
 from tests.property.world import Plan

@@ -4,11 +4,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 
-from services.bus import events as ev
-from services.bus.ids import Key, new_id
-from services.cli.scripted import validate
-from services.harness.models import Answer, Begun, ModelFailure, Piece, Request, Text
-from services.sandbox.drivers.driver import BoxLost, Outcome
+from holdfast.bus import events as ev
+from holdfast.bus.ids import Key, new_id
+from holdfast.cli.scripted import validate
+from holdfast.harness.models import Answer, Begun, ModelFailure, Piece, Request, Text
+from holdfast.sandbox.drivers.driver import BoxLost, Outcome
 from tests.property.storm import Process, Storm
 
 AGENT = {

@@ -2,14 +2,14 @@
 
 from msgspec.structs import replace
 
-from services.bus import codec, subjects
-from services.bus import events as ev
-from services.bus.api import Entry
-from services.bus.commits import Commit
-from services.bus.head import Head, advance
-from services.bus.ids import Key
-from services.bus.inputs import ClientInput
-from services.harness.claims import STALE, TAKEOVERS
+from holdfast.bus import codec, subjects
+from holdfast.bus import events as ev
+from holdfast.bus.api import Entry
+from holdfast.bus.commits import Commit
+from holdfast.bus.head import Head, advance
+from holdfast.bus.ids import Key
+from holdfast.bus.inputs import ClientInput
+from holdfast.harness.claims import STALE, TAKEOVERS
 from tests.property.people import Ledger
 from tests.support.memory_bus import DELIVERY, MemoryDelivery
 from tests.support.memory_server import MemoryServer

@@ -13,18 +13,18 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from services.bus import codec, subjects
-from services.bus import events as ev
-from services.bus.api import Bus
-from services.bus.commands import Release
-from services.bus.commits import Stored, commit
-from services.bus.errors import BusError, Conflict, Unavailable
-from services.bus.head import Head, waits_for_client
-from services.bus.ids import FIRST_CELL, Key, new_id
-from services.bus.inputs import ClientInput, Nudge
-from services.harness.claims import STALE, Claims
-from services.harness.settings import HarnessSettings
-from services.sandbox.worker import Terms, work
+from holdfast.bus import codec, subjects
+from holdfast.bus import events as ev
+from holdfast.bus.api import Bus
+from holdfast.bus.commands import Release
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import BusError, Conflict, Unavailable
+from holdfast.bus.head import Head, waits_for_client
+from holdfast.bus.ids import FIRST_CELL, Key, new_id
+from holdfast.bus.inputs import ClientInput, Nudge
+from holdfast.harness.claims import STALE, Claims
+from holdfast.harness.settings import HarnessSettings
+from holdfast.sandbox.worker import Terms, work
 from tests.property import virtual
 from tests.property.people import AGENT, POISON, Driver, Ledger, Model
 from tests.property.storm import DEADLY, Odds, Process, Storm

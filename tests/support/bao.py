@@ -8,12 +8,12 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from services.bus.client import NatsBus, connect
-from services.cli.embedded import openbao
-from services.cli.embedded.layout import Layout
-from services.cli.embedded.ports import free_port
-from services.cli.embedded.probes import http_status
-from services.process.settings import ProcessSettings
+from holdfast.bus.client import NatsBus, connect
+from holdfast.cli.embedded import openbao
+from holdfast.cli.embedded.layout import Layout
+from holdfast.cli.embedded.ports import free_port
+from holdfast.cli.embedded.probes import http_status
+from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer, nats_server
 
@@ -95,7 +95,7 @@ class VaultStack:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "services.vault"], env=settings, stdout=log, stderr=log
+                [sys.executable, "-P", "-m", "holdfast.vault"], env=settings, stdout=log, stderr=log
             )
 
     async def becomes(self, status: int) -> None:

@@ -5,11 +5,11 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from services.bus import events as ev
-from services.bus.api import Bus, Delivery
-from services.bus.commits import Commit, Stored, commit
-from services.bus.ids import FIRST_CELL, Key, new_id
-from services.bus.inputs import ClientInput
+from holdfast.bus import events as ev
+from holdfast.bus.api import Bus, Delivery
+from holdfast.bus.commits import Commit, Stored, commit
+from holdfast.bus.ids import FIRST_CELL, Key, new_id
+from holdfast.bus.inputs import ClientInput
 
 Connect = Callable[[str], Awaitable[Bus]]
 """Connects one more process to the same bus."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 from anthropic import Anthropic, AsyncAnthropic
 
-from services.bus.client import NatsBus, connect
-from services.cli.embedded.ports import free_port
-from services.process.settings import ProcessSettings
-from services.session.keys import new_key
+from holdfast.bus.client import NatsBus, connect
+from holdfast.cli.embedded.ports import free_port
+from holdfast.process.settings import ProcessSettings
+from holdfast.session.keys import new_key
 from tests.support.servers import NatsServer
 
 READY_WITHIN = 30.0
@@ -60,7 +60,7 @@ class EdgeProcess:
         self._port = 0
         offset = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            argv = [sys.executable, "-m", "services.session"]
+            argv = [sys.executable, "-m", "holdfast.session"]
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environ)
         deadline = time.monotonic() + READY_WITHIN
         while not self._is_ready(offset):

@@ -4,12 +4,12 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from services.bus.api import Bus, Waiting
-from services.bus.ids import Key
-from services.harness.claims import Claims
-from services.harness.models import Endpoint
-from services.harness.models.anthropic import AnthropicModel
-from services.harness.settings import HarnessSettings
+from holdfast.bus.api import Bus, Waiting
+from holdfast.bus.ids import Key
+from holdfast.harness.claims import Claims
+from holdfast.harness.models import Endpoint
+from holdfast.harness.models.anthropic import AnthropicModel
+from holdfast.harness.settings import HarnessSettings
 from tests.support.stack import Stack
 
 

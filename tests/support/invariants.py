@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from services.bus import events as ev
-from services.bus.commits import Stored
-from services.bus.head import waits_for_client
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored
+from holdfast.bus.head import waits_for_client
 from tests.support.eventually import eventually
 from tests.support.model import Json, bash
 from tests.support.stack import Stack, key

@@ -14,13 +14,13 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from services.bus import codec, streams, subjects
-from services.bus.api import Delivery, Entry, Handler, Listener, Message, Subscription, Waiting
-from services.bus.codec import BlobInput
-from services.bus.commits import Commit, Stored
-from services.bus.errors import Absent, BusError, Conflict, NoResponders, Refused, TooLarge, Unavailable
-from services.bus.ids import Key
-from services.bus.inputs import AnyInput
+from holdfast.bus import codec, streams, subjects
+from holdfast.bus.api import Delivery, Entry, Handler, Listener, Message, Subscription, Waiting
+from holdfast.bus.codec import BlobInput
+from holdfast.bus.commits import Commit, Stored
+from holdfast.bus.errors import Absent, BusError, Conflict, NoResponders, Refused, TooLarge, Unavailable
+from holdfast.bus.ids import Key
+from holdfast.bus.inputs import AnyInput
 from tests.support.memory_server import Ear, Heard, MemoryServer, Puller, Record, matches
 
 log = structlog.get_logger()

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from services.bus import streams, subjects
-from services.bus.api import Entry
-from services.bus.errors import Conflict
-from services.bus.ids import Key
+from holdfast.bus import streams, subjects
+from holdfast.bus.api import Entry
+from holdfast.bus.errors import Conflict
+from holdfast.bus.ids import Key
 from tests.support.weather import Weather
 
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 import httpx
 import msgspec
 
-from services.bus.ids import new_id
-from services.cli.scripted.journal import Record
+from holdfast.bus.ids import new_id
+from holdfast.cli.scripted.journal import Record
 
 Json = dict[str, Any]
 
@@ -99,7 +99,7 @@ def _texts(content: Any) -> list[str]:
 @contextlib.contextmanager
 def scripted_model(*arguments: str | Path, log: Path) -> Generator[ScriptedModel]:
     """A scripted model on a free port; what it says goes to `log`."""
-    argv = [sys.executable, "-m", "services.cli.scripted", *map(str, arguments)]
+    argv = [sys.executable, "-m", "holdfast.cli.scripted", *map(str, arguments)]
     with log.open("ab") as errors, subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors) as process:
         try:
             assert process.stdout

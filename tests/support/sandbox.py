@@ -14,14 +14,14 @@ from typing import Any
 
 import msgspec
 
-from services.bus import events as ev
-from services.bus import subjects
-from services.bus.api import Bus
-from services.bus.commands import Answer, Cancel, Execute, Provision, Provisioned, Release
-from services.bus.commits import Stored, commit
-from services.bus.ids import Key, new_id, new_session_id
-from services.bus.inputs import CallResult
-from services.cli.embedded.ports import free_port
+from holdfast.bus import events as ev
+from holdfast.bus import subjects
+from holdfast.bus.api import Bus
+from holdfast.bus.commands import Answer, Cancel, Execute, Provision, Provisioned, Release
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.inputs import CallResult
+from holdfast.cli.embedded.ports import free_port
 from tests.support.eventually import eventually
 
 
@@ -130,7 +130,7 @@ def text_of(result: CallResult) -> str:
 
 
 class WorkerProcess:
-    """`python -m services.sandbox` with its own log."""
+    """`python -m holdfast.sandbox` with its own log."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class WorkerProcess:
 
     def begin(self) -> None:
         """Start it."""
-        command = [*self._prefix, sys.executable, "-m", "services.sandbox"]
+        command = [*self._prefix, sys.executable, "-m", "holdfast.sandbox"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from services.bus import streams
-from services.cli.embedded.ports import free_port
+from holdfast.bus import streams
+from holdfast.cli.embedded.ports import free_port
 
 BINARY = Path(sys.executable).parent / "nats-server"
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ class NatsServer:
     def provision(self) -> None:
         """Make all streams and buckets, as an administrator does. Raises CalledProcessError."""
         environ = {**os.environ, "HOLDFAST_NATS_URL": self.url}
-        command = [sys.executable, "-m", "services.bus.provision"]
+        command = [sys.executable, "-m", "holdfast.bus.provision"]
         subprocess.run(command, env=environ, check=True, capture_output=True, cwd=ROOT, timeout=60)
 
     def signal(self, number: signal.Signals) -> None:

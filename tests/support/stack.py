@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 from anthropic import AsyncAnthropic
 
-from services.bus.client import NatsBus, connect
-from services.bus.ids import Key
-from services.cli.embedded.runfile import RunFile, read
-from services.process.settings import ProcessSettings
+from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.ids import Key
+from holdfast.cli.embedded.runfile import RunFile, read
+from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.model import ScriptedModel, scripted_model
 

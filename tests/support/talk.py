@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from anthropic import AsyncAnthropic
 
-from services.bus.ids import new_id
+from holdfast.bus.ids import new_id
 from tests.support.eventually import eventually
 from tests.support.model import Json, said
 

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Sequence
 
-from services.bus import events as ev
-from services.bus.api import Bus
-from services.bus.commands import Delta
-from services.bus.commits import KEEP, Stored, commit
-from services.bus.errors import Conflict
-from services.bus.head import Claim
-from services.bus.ids import Key, new_id
+from holdfast.bus import events as ev
+from holdfast.bus.api import Bus
+from holdfast.bus.commands import Delta
+from holdfast.bus.commits import KEEP, Stored, commit
+from holdfast.bus.errors import Conflict
+from holdfast.bus.head import Claim
+from holdfast.bus.ids import Key, new_id
 
 
 class Log:

@@ -44,7 +44,7 @@ def imports(module: str) -> Iterator[str]:
 def test_services_import_only_the_bus_and_the_process(module: str) -> None:
     own = module.split("/", maxsplit=1)[0]
     allowed = {"bus"} if own == "bus" else {own, *SHARED}
-    ours = {name.split(".")[1] for name in imports(module) if name.startswith("services.")}
+    ours = {name.split(".")[1] for name in imports(module) if name.startswith("holdfast.")}
     assert ours <= allowed | ({"process"} if own == "bus" else set())
 
 

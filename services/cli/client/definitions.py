@@ -7,11 +7,11 @@ from typing import Any, Final, cast
 import msgspec
 from anthropic import AsyncAnthropic, ConflictError
 
+from holdfast.cli.models import DEFAULT_MODEL
+
 ENVIRONMENT: Final = "holdfast-run"
 MARK: Final = "holdfast_run"
 """Metadata key under which the digest of an agent's definition is kept."""
-
-MODEL: Final = "claude-sonnet-4-6"
 
 SYSTEM: Final = (
     "You are a careful software engineer with a Linux sandbox. Your files are in /workspace. Look before you change, "
@@ -26,7 +26,7 @@ class BadAgentFile(Exception):
 def default_agent(model: str | None) -> dict[str, Any]:
     """A coding agent with all built-in tools."""
     tools = [{"type": "agent_toolset_20260401"}]
-    return {"name": "Holdfast", "model": model or MODEL, "system": SYSTEM, "tools": tools}
+    return {"name": "Holdfast", "model": model or DEFAULT_MODEL, "system": SYSTEM, "tools": tools}
 
 
 def read_agent(path: Path, model: str | None) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def read_agent(path: Path, model: str | None) -> dict[str, Any]:
         )
     params = cast("dict[str, Any]", found)
     params.setdefault("name", path.stem)
-    params["model"] = model or params.get("model", MODEL)
+    params["model"] = model or params.get("model", DEFAULT_MODEL)
     return params
 
 

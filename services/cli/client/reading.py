@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.client.follow import BEGINNING, follow
-from services.cli.client.target import Target
-from services.cli.client.transcript import Transcript
+from holdfast.cli.client.follow import BEGINNING, follow
+from holdfast.cli.client.target import Target
+from holdfast.cli.client.transcript import Transcript
 
 
 async def show_sessions(target: Target, limit: int, *, include_archived: bool) -> int:

@@ -8,11 +8,11 @@ from typing import Any, Final
 import anthropic
 import uvloop
 
-from services.cli.client import reading
-from services.cli.client.definitions import BadAgentFile
-from services.cli.client.target import FAILED, NoStack, Target, find
-from services.cli.client.task import INTERRUPTED, Task
-from services.cli.client.workspace import CannotCopy
+from holdfast.cli.client import reading
+from holdfast.cli.client.definitions import BadAgentFile
+from holdfast.cli.client.target import FAILED, NoStack, Target, find
+from holdfast.cli.client.task import INTERRUPTED, Task
+from holdfast.cli.client.workspace import CannotCopy
 
 NO_STACK: Final = 2
 

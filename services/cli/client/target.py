@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 from anthropic import AsyncAnthropic, Timeout
 
-from services.cli.embedded import runfile
-from services.cli.embedded.stack import data_folder
+from holdfast.cli.embedded import runfile
+from holdfast.cli.embedded.stack import data_folder
 
 FAILED: Final = 1
 """Exit code of a command that could not do what it was asked."""

@@ -9,11 +9,11 @@ from typing import Any, Final
 from anthropic import AsyncAnthropic
 from rich.console import Console
 
-from services.cli.client import definitions, workspace
-from services.cli.client.follow import BEGINNING, follow, last_event
-from services.cli.client.prompt import NobodyThere, ask
-from services.cli.client.target import FAILED, Target
-from services.cli.client.transcript import Transcript, call_of
+from holdfast.cli.client import definitions, workspace
+from holdfast.cli.client.follow import BEGINNING, follow, last_event
+from holdfast.cli.client.prompt import NobodyThere, ask
+from holdfast.cli.client.target import FAILED, Target
+from holdfast.cli.client.transcript import Transcript, call_of
 
 WAITS: Final = 3
 INTERRUPTED: Final = 130

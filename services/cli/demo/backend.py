@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Final
 
-from services.cli.embedded.runfile import NAME, RunFile, read
-from services.cli.supervisor import last_lines
+from holdfast.cli.embedded.runfile import NAME, RunFile, read
+from holdfast.cli.supervisor import last_lines
 
 READY_WITHIN: Final = 60.0
 STOP_WITHIN: Final = 20.0
@@ -25,7 +25,7 @@ class CannotStart(Exception):
 @contextlib.asynccontextmanager
 async def scripted(log: Path) -> AsyncGenerator[str]:
     """A scripted model that plays the demo; its base URL."""
-    argv = [sys.executable, "-m", "services.cli.scripted", "--scenario", str(SCENARIO)]
+    argv = [sys.executable, "-m", "holdfast.cli.scripted", "--scenario", str(SCENARIO)]
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, stderr=errors)
     try:

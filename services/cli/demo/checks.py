@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from services.bus import events as ev
-from services.bus.commits import Stored
-from services.cli.demo import repository
-from services.cli.scripted.journal import Record
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored
+from holdfast.cli.demo import repository
+from holdfast.cli.scripted.journal import Record
 
 
 class Check(msgspec.Struct, frozen=True):

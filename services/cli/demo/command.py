@@ -17,15 +17,15 @@ from anthropic.types.beta import BetaManagedAgentsSession
 from rich.console import Console
 from rich.table import Table
 
-from services.bus.client import connect
-from services.bus.commits import Stored
-from services.bus.ids import Key
-from services.cli.demo import backend, checks, repository
-from services.cli.demo.timeline import Timeline
-from services.process.settings import ProcessSettings
+from holdfast.bus.client import connect
+from holdfast.bus.commits import Stored
+from holdfast.bus.ids import Key
+from holdfast.cli.demo import backend, checks, repository
+from holdfast.cli.demo.timeline import Timeline
+from holdfast.cli.models import DEFAULT_MODEL
+from holdfast.process.settings import ProcessSettings
 
 TENANT: Final = "default"
-MODEL: Final = "claude-sonnet-4-6"
 KILL_AFTER: Final = 12
 """Deltas of a message, after the first tool result, after which the harness is killed."""
 
@@ -33,7 +33,7 @@ LONGEST: Final = 600.0
 """Seconds the whole demo may take, with a real model too."""
 
 
-def demo(*, data: Path | None = None, model: str = MODEL) -> int:
+def demo(*, data: Path | None = None, model: str = DEFAULT_MODEL) -> int:
     """Watch an agent repair a small program while the process that drives it is killed.
 
     Starts the whole system on this machine. With ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) a real model does the work,

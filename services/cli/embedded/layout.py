@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.cli.embedded.ports import free_port, is_free
+from holdfast.cli.embedded.ports import free_port, is_free
 
 USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
 """NATS identities, one for each kind of process and one that provisions."""

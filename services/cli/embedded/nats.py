@@ -5,9 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from services.bus.streams import MAX_MESSAGE
-from services.cli.embedded.layout import USERS, Layout, write_private
-from services.cli.embedded.programs import Missing, packaged
+from holdfast.bus.streams import MAX_MESSAGE
+from holdfast.cli.embedded.layout import USERS, Layout, write_private
+from holdfast.cli.embedded.programs import Missing, packaged
 
 
 def binary() -> str:

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from services.cli.embedded.layout import Layout, write_private
-from services.cli.embedded.programs import Missing, packaged
+from holdfast.cli.embedded.layout import Layout, write_private
+from holdfast.cli.embedded.programs import Missing, packaged
 
 MOUNT: Final = "holdfast-kv"
 AUTH: Final = "holdfast"

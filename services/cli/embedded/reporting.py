@@ -11,15 +11,15 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from services.bus.errors import BusError
-from services.bus.nats_link import Link
-from services.cli.embedded import runfile
-from services.cli.embedded.probes import http_get
-from services.cli.embedded.runfile import RunFile
-from services.cli.embedded.stack import data_folder
-from services.process import logs
-from services.process.health import Report
-from services.process.settings import BadSettings, credentials
+from holdfast.bus.errors import BusError
+from holdfast.bus.nats_link import Link
+from holdfast.cli.embedded import runfile
+from holdfast.cli.embedded.probes import http_get
+from holdfast.cli.embedded.runfile import RunFile
+from holdfast.cli.embedded.stack import data_folder
+from holdfast.process import logs
+from holdfast.process.health import Report
+from holdfast.process.settings import BadSettings, credentials
 
 FAILED = 1
 NO_STACK = 2

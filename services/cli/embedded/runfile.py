@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from services.cli.embedded.layout import write_private
+from holdfast.cli.embedded.layout import write_private
 
 NAME: Final = "run.json"
 
@@ -32,6 +32,10 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     health: dict[str, str]
     """Base address of /healthz and /readyz of each service."""
     version: str = ""
+    model_base_url: str = ""
+    """Where the harnesses reach the model."""
+    has_model_key: bool = True
+    """Whether the harnesses were given a key for it."""
 
     def workspace(self, session: str) -> Path:
         """The folder that a session's sandbox sees as /workspace; it need not be there yet.

@@ -11,18 +11,18 @@ from typing import Any, Final, cast
 
 import uvloop
 
-from services.bus.errors import BusError
-from services.bus.ids import FIRST_CELL
-from services.bus.nats_link import Link
-from services.bus.provision import provision
-from services.cli.embedded import openbao, runfile
-from services.cli.embedded.layout import Busy, Layout
-from services.cli.embedded.probes import Unexpected
-from services.cli.embedded.programs import Missing
-from services.cli.embedded.stack import PROVISIONED, Stack, data_folder
-from services.cli.supervisor import NotReady, Supervisor
-from services.process import logs
-from services.process.settings import BadSettings
+from holdfast.bus.errors import BusError
+from holdfast.bus.ids import FIRST_CELL
+from holdfast.bus.nats_link import Link
+from holdfast.bus.provision import provision
+from holdfast.cli.embedded import openbao, runfile
+from holdfast.cli.embedded.layout import Busy, Layout
+from holdfast.cli.embedded.probes import Unexpected
+from holdfast.cli.embedded.programs import Missing
+from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
+from holdfast.cli.supervisor import NotReady, Supervisor
+from holdfast.process import logs
+from holdfast.process.settings import BadSettings
 
 _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
 

@@ -7,12 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from services.cli.embedded import nats, openbao
-from services.cli.embedded.layout import USERS, Layout, write_private
-from services.cli.embedded.probes import http_ready, nats_ready
-from services.cli.embedded.runfile import RunFile, started
-from services.cli.supervisor import Program
-from services.process.settings import ProcessSettings, load
+from holdfast.cli.embedded import nats, openbao
+from holdfast.cli.embedded.layout import USERS, Layout, write_private
+from holdfast.cli.embedded.probes import http_ready, nats_ready
+from holdfast.cli.embedded.runfile import RunFile, started
+from holdfast.cli.supervisor import Program
+from holdfast.process.settings import ProcessSettings, load
 
 PROVISIONED: Final = "provisioned"
 """Milestone: streams, buckets and the durable consumer are there."""
@@ -84,7 +84,7 @@ class Stack:
             supervisor_started=started(os.getpid()),
             processes=dict(pids),
             health={name: f"http://127.0.0.1:{port}" for name, port in self.health_ports.items()},
-            version=version("holdfast"),
+            version=version("holdfast-agents"),
         )
 
     def _nats(self, sync: str) -> Program:
@@ -148,7 +148,7 @@ class Stack:
         fault = self._environ.get("HOLDFAST_FAULT_" + label.upper().replace("-", "_"))
         return Program(
             name=label,
-            argv=[sys.executable, "-P", "-m", f"services.{kind}"],
+            argv=[sys.executable, "-P", "-m", f"holdfast.{kind}"],
             env={**self._common, **given},
             log=self.layout.log(label),
             probe=http_ready(self.health_ports[label]),

@@ -1,8 +1,8 @@
-"""`python -m services.cli.scripted`: the same as `holdfast scripted-model`."""
+"""`python -m holdfast.cli.scripted`: the same as `holdfast scripted-model`."""
 
 from cyclopts import App
 
-from services.cli.scripted.command import scripted_model
+from holdfast.cli.scripted.command import scripted_model
 
 app = App(name="scripted-model", default_command=scripted_model)
 

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from services.cli.scripted.blocks import sign
-from services.cli.scripted.scenario import Fault, Step
-from services.cli.scripted.usage import tokens_of
+from holdfast.cli.scripted.blocks import sign
+from holdfast.cli.scripted.scenario import Fault, Step
+from holdfast.cli.scripted.usage import tokens_of
 
 Json = dict[str, Any]
 

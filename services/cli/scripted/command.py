@@ -9,9 +9,9 @@ from typing import Annotated, Final
 import uvloop
 from cyclopts import Parameter
 
-from services.cli.scripted.http import Connection
-from services.cli.scripted.scenario import BadScenario, Scenario, Script, load
-from services.cli.scripted.server import Server
+from holdfast.cli.scripted.http import Connection
+from holdfast.cli.scripted.scenario import BadScenario, Scenario, Script, load
+from holdfast.cli.scripted.server import Server
 
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted."""

@@ -16,9 +16,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from services.cli.scripted.http import Connection, Request
-from services.cli.scripted.journal import Gates, Journal
-from services.cli.scripted.scenario import BadScenario, Scenario, Script
+from holdfast.cli.scripted.http import Connection, Request
+from holdfast.cli.scripted.journal import Gates, Journal
+from holdfast.cli.scripted.scenario import BadScenario, Scenario, Script
 
 LONGEST_WAIT: Final = 120.0
 """Seconds a control request may wait for something to happen."""

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from services.cli.scripted.answers import Answer, Frame, frame
-from services.cli.scripted.blocks import Refused
-from services.cli.scripted.control import Control
-from services.cli.scripted.http import Connection, Request
-from services.cli.scripted.journal import Gates, Journal, Record
-from services.cli.scripted.scenario import Fault, Place, Script, Step, marks, texts
-from services.cli.scripted.usage import CHARACTERS, Cache, weight
-from services.cli.scripted.validate import check
+from holdfast.cli.scripted.answers import Answer, Frame, frame
+from holdfast.cli.scripted.blocks import Refused
+from holdfast.cli.scripted.control import Control
+from holdfast.cli.scripted.http import Connection, Request
+from holdfast.cli.scripted.journal import Gates, Journal, Record
+from holdfast.cli.scripted.scenario import Fault, Place, Script, Step, marks, texts
+from holdfast.cli.scripted.usage import CHARACTERS, Cache, weight
+from holdfast.cli.scripted.validate import check
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from services.cli.scripted.blocks import (
+from holdfast.cli.scripted.blocks import (
     ASSISTANT,
     SYSTEM,
     USER,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from services.bus.events import Block, ModelUsage
+from holdfast.bus.events import Block, ModelUsage
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _anthropic(endpoint: Endpoint) -> Model:
-    from services.harness.models.anthropic import AnthropicModel  # noqa: PLC0415  loaded only when chosen
+    from holdfast.harness.models.anthropic import AnthropicModel  # noqa: PLC0415  loaded only when chosen
 
     return AnthropicModel(endpoint)
 

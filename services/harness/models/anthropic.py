@@ -18,9 +18,9 @@ import msgspec
 from aiohttp import ClientError
 from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
 
-from services.harness.context import with_cache_marks
-from services.harness.models import Endpoint, ModelFailure, Piece, Request
-from services.harness.models.messages import Events, Reader, StreamError
+from holdfast.harness.context import with_cache_marks
+from holdfast.harness.models import Endpoint, ModelFailure, Piece, Request
+from holdfast.harness.models.messages import Events, Reader, StreamError
 
 FAILED: Final = "model_request_failed_error"
 OVERLOADED: Final = "model_overloaded_error"

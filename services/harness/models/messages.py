@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import msgspec
 
-from services.bus.events import Block, ModelUsage
-from services.harness.models import Answer, Begun, Piece, Text, Used
+from holdfast.bus.events import Block, ModelUsage
+from holdfast.harness.models import Answer, Begun, Piece, Text, Used
 
 Json = dict[str, Any]
 

@@ -1,8 +1,8 @@
 """Which drivers there are. One without isolation is never among them; `tests/escape/` runs over all of them."""
 
-from services.sandbox.drivers.bubblewrap import Bubblewrap
-from services.sandbox.drivers.driver import Box, BoxLost, Driver, Outcome, SandboxUnavailable
-from services.sandbox.settings import SandboxSettings
+from holdfast.sandbox.drivers.bubblewrap import Bubblewrap
+from holdfast.sandbox.drivers.driver import Box, BoxLost, Driver, Outcome, SandboxUnavailable
+from holdfast.sandbox.settings import SandboxSettings
 
 DRIVERS = {"bubblewrap": Bubblewrap}
 """One line per driver: how the settings name it, and what makes it."""

@@ -15,12 +15,12 @@ from typing import Final
 import msgspec
 import structlog
 
-from services.bus.ids import Key, is_token
-from services.sandbox import frames, stream
-from services.sandbox.drivers import arguments, diagnosis, disk, limits, seccomp
-from services.sandbox.drivers.host import Host, find_host
-from services.sandbox.settings import SandboxSettings
-from services.sandbox.tools import Allowance
+from holdfast.bus.ids import Key, is_token
+from holdfast.sandbox import frames, stream
+from holdfast.sandbox.drivers import arguments, diagnosis, disk, limits, seccomp
+from holdfast.sandbox.drivers.host import Host, find_host
+from holdfast.sandbox.settings import SandboxSettings
+from holdfast.sandbox.tools import Allowance
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from services.sandbox.drivers import limits
+from holdfast.sandbox.drivers import limits
 
 _TRIED = "HOLDFAST_DELEGATED"
 """Set for the second run, so that there is no third."""
@@ -31,6 +31,6 @@ def enter_delegated_group() -> None:
         runner,
         [
             "systemd-run", *scope, "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--",
-            sys.executable, "-m", "services.sandbox", *sys.argv[1:],
+            sys.executable, "-m", "holdfast.sandbox", *sys.argv[1:],
         ],
     )  # fmt: skip

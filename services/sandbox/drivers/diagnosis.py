@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from services.sandbox.drivers.driver import SandboxUnavailable
+from holdfast.sandbox.drivers.driver import SandboxUnavailable
 
 _DOCS: Final = "services/sandbox/README.md"
 

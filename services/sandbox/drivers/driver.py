@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from services.bus.ids import Key
-from services.sandbox.box import Box, BoxLost, Outcome
+from holdfast.bus.ids import Key
+from holdfast.sandbox.box import Box, BoxLost, Outcome
 
 __all__ = ["Box", "BoxLost", "Driver", "Outcome", "SandboxUnavailable"]
 

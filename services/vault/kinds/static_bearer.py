@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from services.vault.urls import canonical
+from holdfast.vault.urls import canonical
 
 TYPE: Final = "static_bearer"
 

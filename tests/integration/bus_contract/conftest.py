@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from services.bus import streams
-from services.bus.api import Bus
-from services.bus.client import connect
-from services.bus.ids import Key, new_session_id
-from services.bus.nats_link import Link
-from services.process.settings import ProcessSettings
+from holdfast.bus import streams
+from holdfast.bus.api import Bus
+from holdfast.bus.client import connect
+from holdfast.bus.ids import Key, new_session_id
+from holdfast.bus.nats_link import Link
+from holdfast.process.settings import ProcessSettings
 from tests.support.contract import Connect
 from tests.support.memory_bus import MemoryBus
 from tests.support.memory_server import MemoryServer

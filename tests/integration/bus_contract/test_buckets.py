@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from services.bus.api import Bus, Entry
-from services.bus.errors import Conflict
-from services.bus.ids import new_id
+from holdfast.bus.api import Bus, Entry
+from holdfast.bus.errors import Conflict
+from holdfast.bus.ids import new_id
 from tests.support.contract import Connect
 
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from services.bus import streams, subjects
-from services.bus.api import Bus, Message
-from services.bus.errors import Absent, BusError, NoResponders, Refused, TooLarge, Unavailable
-from services.bus.ids import Key, new_id
+from holdfast.bus import streams, subjects
+from holdfast.bus.api import Bus, Message
+from holdfast.bus.errors import Absent, BusError, NoResponders, Refused, TooLarge, Unavailable
+from holdfast.bus.ids import Key, new_id
 from tests.support.contract import Connect
 from tests.support.eventually import eventually
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from services.bus import streams
-from services.bus.api import Bus, Delivery, Waiting
-from services.bus.codec import encode_input
-from services.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from services.bus.inputs import CallResult, Nudge
+from holdfast.bus import streams
+from holdfast.bus.api import Bus, Delivery, Waiting
+from holdfast.bus.codec import encode_input
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus.inputs import CallResult, Nudge
 from tests.support.contract import Connect, asked, consuming
 from tests.support.eventually import eventually
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.bus import events as ev
-from services.bus.api import Bus
-from services.bus.commits import Stored, commit
-from services.bus.errors import Conflict, Refused
-from services.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus import events as ev
+from holdfast.bus.api import Bus
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import Conflict, Refused
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from tests.support.contract import Connect, said, written
 
 

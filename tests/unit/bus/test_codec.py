@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.bus import codec, streams
-from services.bus import events as ev
-from services.bus.commits import Commit, commit
-from services.bus.errors import Refused, TooLarge
-from services.bus.head import Call, Head, advance
-from services.bus.inputs import CallResult, ClientInput
+from holdfast.bus import codec, streams
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Commit, commit
+from holdfast.bus.errors import Refused, TooLarge
+from holdfast.bus.head import Call, Head, advance
+from holdfast.bus.inputs import CallResult, ClientInput
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v1"
 COMMIT = (GOLDEN / "commit.json").read_bytes().strip()

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from services.cli.client import definitions, workspace
-from services.cli.client.target import NoStack, find
-from services.cli.client.transcript import Transcript, shortened
+from holdfast.cli.client import definitions, workspace
+from holdfast.cli.client.target import NoStack, find
+from holdfast.cli.client.transcript import Transcript, shortened
 
 
 def event(kind: str, **fields: Any) -> Any:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from services.bus import events as ev
-from services.bus.commits import Stored, commit
-from services.cli.demo import repository
-from services.cli.demo.checks import Check, check
-from services.cli.scripted.journal import Record
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored, commit
+from holdfast.cli.demo import repository
+from holdfast.cli.demo.checks import Check, check
+from holdfast.cli.scripted.journal import Record
 
 CALL = ev.AgentToolUse(id="call", request="span", name="bash", input={"command": "python3 -m unittest"})
 RESULT = ev.AgentToolResult(id="result", tool_use_id="call", content=[{"type": "text", "text": "Ran 3 tests\n\nOK\n"}])

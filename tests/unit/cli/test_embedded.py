@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from services.cli.embedded.layout import LOG_BYTES, Busy, Layout, write_private
-from services.cli.embedded.probes import Unexpected, nats_ready
-from services.cli.embedded.runfile import RunFile, read, running, write
-from services.cli.embedded.stack import Stack, child_environment
+from holdfast.cli.embedded.layout import LOG_BYTES, Busy, Layout, write_private
+from holdfast.cli.embedded.probes import Unexpected, nats_ready
+from holdfast.cli.embedded.runfile import RunFile, read, running, write
+from holdfast.cli.embedded.stack import Stack, child_environment
 
 
 def test_children_get_no_key_no_fault_and_nothing_that_is_not_theirs() -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.cli.demo.backend import SCENARIO
-from services.cli.demo.repository import TASK
-from services.cli.scripted.scenario import BadScenario, Scenario, Script, Step, load
+from holdfast.cli.demo.backend import SCENARIO
+from holdfast.cli.demo.repository import TASK
+from holdfast.cli.scripted.scenario import BadScenario, Scenario, Script, Step, load
 
 SCENARIOS = Path(SCENARIO).parent
 

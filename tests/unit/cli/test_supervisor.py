@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.cli.supervisor import NotReady, Program, Supervisor, last_lines
+from holdfast.cli.supervisor import NotReady, Program, Supervisor, last_lines
 from tests.support.eventually import eventually
 
 SLEEP = "import time; time.sleep(600)"
@@ -150,7 +150,7 @@ async def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
 PARENT = """
 import asyncio, os, sys
 from pathlib import Path
-from services.cli.supervisor import Program, Supervisor
+from holdfast.cli.supervisor import Program, Supervisor
 async def ready(): return True
 async def main():
     folder = Path(sys.argv[1])

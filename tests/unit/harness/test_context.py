@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.bus import events as ev
-from services.bus.commits import Stored, commit
-from services.cli.scripted.blocks import sign
-from services.cli.scripted.validate import Refused, check
-from services.harness.answer import to_events
-from services.harness.clean import clean, result_blocks
-from services.harness.context import KEPT, NO_RESULT, UNFIT, Context, Contexts, with_cache_marks
-from services.harness.models import Answer
-from services.harness.shorten import shortened
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored, commit
+from holdfast.cli.scripted.blocks import sign
+from holdfast.cli.scripted.validate import Refused, check
+from holdfast.harness.answer import to_events
+from holdfast.harness.clean import clean, result_blocks
+from holdfast.harness.context import KEPT, NO_RESULT, UNFIT, Context, Contexts, with_cache_marks
+from holdfast.harness.models import Answer
+from holdfast.harness.shorten import shortened
 
 AGENT: dict[str, Any] = {
     "name": "tester",

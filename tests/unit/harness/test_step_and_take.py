@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from services.bus import events as ev
-from services.bus.api import Waiting
-from services.bus.head import Head, advance
-from services.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
-from services.harness import step
-from services.harness.rest import idle
-from services.harness.step import Limits, decide
-from services.harness.take import LOST, may_wait, take
+from holdfast.bus import events as ev
+from holdfast.bus.api import Waiting
+from holdfast.bus.head import Head, advance
+from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
+from holdfast.harness import step
+from holdfast.harness.rest import idle
+from holdfast.harness.step import Limits, decide
+from holdfast.harness.take import LOST, may_wait, take
 
 CONFIG = ev.SessionConfig(
     id="cfg",

@@ -2,8 +2,8 @@ import asyncio
 
 import httpx
 
-from services.cli.embedded.ports import free_port
-from services.process.health import Health
+from holdfast.cli.embedded.ports import free_port
+from holdfast.process.health import Health
 
 
 async def test_it_is_ready_when_every_expected_check_is_true_and_not_while_stopping() -> None:

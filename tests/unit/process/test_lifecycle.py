@@ -9,8 +9,8 @@ from pathlib import Path
 
 HEAD = """
 import asyncio, ctypes
-from services.process import lifecycle, logs
-from services.process.settings import BadSettings, ProcessSettings
+from holdfast.process import lifecycle, logs
+from holdfast.process.settings import BadSettings, ProcessSettings
 logs.setup("x")
 def ready(): print("ready", flush=True)
 """

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from services.process.logs import is_secret_name, redact, scrub
+from holdfast.process.logs import is_secret_name, redact, scrub
 
 PROGRAM = """
 import logging, structlog
-from services.process import logs, telemetry
+from holdfast.process import logs, telemetry
 logs.setup("vault", "info"); telemetry.setup("vault")
 log = structlog.get_logger()
 log.debug("not written")

@@ -8,7 +8,7 @@ from threading import Thread
 
 from opentelemetry import trace
 
-from services.process import telemetry
+from holdfast.process import telemetry
 
 TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -48,7 +48,7 @@ def test_rubbish_in_headers_is_no_context() -> None:
 
 PROGRAM = """
 import sys
-from services.process import telemetry
+from holdfast.process import telemetry
 telemetry.setup("harness")
 with telemetry.tracer().start_as_current_span("turn"):
     pass

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from services.sandbox.agent.files import Root
-from services.sandbox.agent.glob import glob, matcher
-from services.sandbox.agent.grep import grep
-from services.sandbox.agent.inputs import ToolError
-from services.sandbox.agent.output import FILES, OUTPUT_LIMIT, Output
-from services.sandbox.agent.read import read
-from services.sandbox.agent.text import clean
-from services.sandbox.agent.tools import FILE_TOOLS
-from services.sandbox.agent.write import edit, write
-from services.sandbox.tools import TOOLS
+from holdfast.sandbox.agent.files import Root
+from holdfast.sandbox.agent.glob import glob, matcher
+from holdfast.sandbox.agent.grep import grep
+from holdfast.sandbox.agent.inputs import ToolError
+from holdfast.sandbox.agent.output import FILES, OUTPUT_LIMIT, Output
+from holdfast.sandbox.agent.read import read
+from holdfast.sandbox.agent.text import clean
+from holdfast.sandbox.agent.tools import FILE_TOOLS
+from holdfast.sandbox.agent.write import edit, write
+from holdfast.sandbox.tools import TOOLS
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_an_output_full_of_control_characters_is_bounded(root: Root) -> None:
 
 
 def test_the_agent_refuses_to_run_outside_of_a_sandbox() -> None:
-    from services.sandbox.agent.main import main  # noqa: PLC0415
+    from holdfast.sandbox.agent.main import main  # noqa: PLC0415
 
     with pytest.raises(SystemExit, match="in a sandbox only"):
         main()

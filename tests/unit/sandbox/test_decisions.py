@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from services.bus.api import Entry
-from services.bus.head import Call, Head
-from services.bus.ids import Key
-from services.sandbox import frames, tools
-from services.sandbox.drivers import disk
-from services.sandbox.drivers.disk import Quota, Use
-from services.sandbox.frames import Breach
-from services.sandbox.held import Held
-from services.sandbox.lease import Lease
-from services.sandbox.placement import Placement, admission, placement_of
+from holdfast.bus.api import Entry
+from holdfast.bus.head import Call, Head
+from holdfast.bus.ids import Key
+from holdfast.sandbox import frames, tools
+from holdfast.sandbox.drivers import disk
+from holdfast.sandbox.drivers.disk import Quota, Use
+from holdfast.sandbox.frames import Breach
+from holdfast.sandbox.held import Held
+from holdfast.sandbox.lease import Lease
+from holdfast.sandbox.placement import Placement, admission, placement_of
 
 
 def test_a_lease_starts_nothing_after_two_thirds_and_ends_before_its_registration() -> None:

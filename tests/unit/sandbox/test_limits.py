@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from services.sandbox.drivers import diagnosis, limits
-from services.sandbox.drivers.diagnosis import Host
-from services.sandbox.drivers.limits import Group, Limits
+from holdfast.sandbox.drivers import diagnosis, limits
+from holdfast.sandbox.drivers.diagnosis import Host
+from holdfast.sandbox.drivers.limits import Group, Limits
 
 LIMITS = Limits(memory_bytes=1 << 28, pids=64, cpus=1.5)
 

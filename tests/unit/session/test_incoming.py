@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from services.session.incoming import MAX_DEPTH, read_json, read_query
-from services.session.problems import Problem
-from services.session.times import Instant
+from holdfast.session.incoming import MAX_DEPTH, read_json, read_query
+from holdfast.session.problems import Problem
+from holdfast.session.times import Instant
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,6 +1,6 @@
 """API keys: what is stored of them, and the bus that may be away."""
 
-from services.session import keys
+from holdfast.session import keys
 
 
 def test_a_new_key_is_long_and_random_and_its_digest_says_nothing() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.session import pages
-from services.session.problems import Problem
+from holdfast.session import pages
+from holdfast.session.problems import Problem
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
 LISTS = st.lists(PLAIN, max_size=5)

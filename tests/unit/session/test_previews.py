@@ -1,10 +1,10 @@
 """Which token deltas a connection is shown."""
 
-from services.bus import events as ev
-from services.bus.commands import Delta
-from services.bus.ids import new_id
-from services.session import previews as module
-from services.session.previews import Previews, merged, preview_object
+from holdfast.bus import events as ev
+from holdfast.bus.commands import Delta
+from holdfast.bus.ids import new_id
+from holdfast.session import previews as module
+from holdfast.session.previews import Previews, merged, preview_object
 from tests.support.written import piece, start
 
 BOTH = ("agent.message", "agent.thinking")

@@ -2,11 +2,11 @@
 
 from msgspec.structs import replace
 
-from services.bus import events as ev
-from services.bus.head import Call, Head
-from services.bus.ids import Key
-from services.session import queued
-from services.session.queued import Queued
+from holdfast.bus import events as ev
+from holdfast.bus.head import Call, Head
+from holdfast.bus.ids import Key
+from holdfast.session import queued
+from holdfast.session.queued import Queued
 
 KEY = Key("t", "sesn_a0_1")
 MESSAGE = ev.UserMessage(id="m", content=[{"type": "text", "text": "hi"}])

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.bus import events as ev
-from services.bus.head import Call, Head
-from services.session.blocks import MAX_BLOCKS, MAX_IMAGE_BYTES
-from services.session.incoming import read_json
-from services.session.problems import Problem
-from services.session.validate import MAX_EVENTS, MAX_INITIAL, Sent, check, events_of, unopened
+from holdfast.bus import events as ev
+from holdfast.bus.head import Call, Head
+from holdfast.session.blocks import MAX_BLOCKS, MAX_IMAGE_BYTES
+from holdfast.session.incoming import read_json
+from holdfast.session.problems import Problem
+from holdfast.session.validate import MAX_EVENTS, MAX_INITIAL, Sent, check, events_of, unopened
 
 PNG = base64.b64encode(b"\x89PNG").decode()
 SEARCH = {

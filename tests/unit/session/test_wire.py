@@ -6,10 +6,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.bus import events as ev
-from services.bus.commits import Commit, Stored
-from services.bus.head import Call, Head, Thread, Usage
-from services.session.wire import (
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Commit, Stored
+from holdfast.bus.head import Call, Head, Thread, Usage
+from holdfast.session.wire import (
     Position,
     event_object,
     owes_a_turn,

@@ -1,8 +1,8 @@
 import pytest
 
-from services.vault import kinds
-from services.vault.bodies import CredentialCreate, ListQuery, VaultCreate, patched, read
-from services.vault.errors import Invalid
+from holdfast.vault import kinds
+from holdfast.vault.bodies import CredentialCreate, ListQuery, VaultCreate, patched, read
+from holdfast.vault.errors import Invalid
 
 AUTH = {"type": "static_bearer", "mcp_server_url": "https://MCP.example.com/mcp/", "token": "canary-token"}
 

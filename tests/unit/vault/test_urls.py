@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.vault.urls import canonical
+from holdfast.vault.urls import canonical
 
 SAME = [
     ("https://mcp.example.com/mcp", "https://mcp.example.com/mcp"),
