@@ -13,6 +13,7 @@ from holdfast.bus.client import NatsBus, connect
 from holdfast.bus.errors import NoResponders, Unavailable
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
+from tests.support.isolation import Isolation
 from tests.support.sandbox import Hands, WorkerProcess, sandbox_worker, text_of
 from tests.support.servers import NatsServer, nats_server
 
@@ -31,7 +32,7 @@ async def bus(nats: NatsServer) -> AsyncIterator[NatsBus]:
 
 
 @pytest.fixture
-async def worker(nats: NatsServer, tmp_path: Path) -> AsyncIterator[WorkerProcess]:
+async def worker(nats: NatsServer, tmp_path: Path, isolation: Isolation) -> AsyncIterator[WorkerProcess]:
     async with sandbox_worker(nats.url, tmp_path) as process:
         yield process
 
@@ -268,7 +269,7 @@ async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
     """A worker in a user namespace that may have no others: what a locked-down host looks like."""
     lock = ["unshare", "--user", "--map-root-user", "sh", "-c"]
     lock += ['echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
-    worker = WorkerProcess(nats.url, tmp_path, prefix=lock, allow_weak_limits="true")
+    worker = WorkerProcess(nats.url, tmp_path, prefix=lock)
     worker.begin()
     try:
 
