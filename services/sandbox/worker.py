@@ -8,8 +8,8 @@ and everything outside comes as an argument, so that the same code runs over a s
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -103,14 +103,18 @@ class Worker:
     async def serve(self, stop: asyncio.Event) -> None:
         """Register, serve until `stop`, drain. Raises LeaseOver, and BusError when it could not begin."""
         await self._driver.open(self.id)
+        end: LeaseOver | BusError | None = None
         try:
             await self._tenure(stop)
-        except* LeaseOver:
-            raise LeaseOver from None
-        except* BusError as group:
-            raise _first(group) from None
+        except BaseExceptionGroup as group:
+            # Not `except*`: CPython 3.11.0 to 3.11.3 wraps what is raised in such a clause in a group (gh-103590).
+            end = end_of_tenure(group)
+            if end is None:
+                raise
         finally:
             await self._driver.close()
+        if end is not None:
+            raise end
 
     async def _tenure(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as self._tasks:
@@ -471,10 +475,25 @@ async def _either(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-def _first(group: BaseExceptionGroup[BusError]) -> BusError:
-    for exc in group.exceptions:
-        return exc if isinstance(exc, BusError) else _first(exc)
-    raise AssertionError("an empty group")
+def end_of_tenure(group: BaseExceptionGroup[Any]) -> LeaseOver | BusError | None:
+    """The error that ended the tenure, after which the process goes on: LeaseOver before the first BusError.
+
+    None if the group holds any other error: then the process must not go on.
+    """
+    leaves = list(_leaves(group))
+    expected = [exc for exc in leaves if isinstance(exc, LeaseOver | BusError)]
+    if len(expected) < len(leaves):
+        return None
+    return next((exc for exc in expected if isinstance(exc, LeaseOver)), expected[0])
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, however deeply nested."""
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", exc).exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc
 
 
 def _answering(
