@@ -1,10 +1,12 @@
 """How much a sandbox may use: control groups where they can be written, limits per process where not.
 
 Three ways, tried in this order: the unified hierarchy (v2) in a subtree that is ours, the older separate hierarchies
-(v1, writable as root), and rlimits. The last is weak, since they hold for each process alone, and needs consent.
+(v1, writable as root), and rlimits. The last is weak, since memory is limited for each process alone and processor time
+not at all, and needs consent.
 """
 
 import os
+import re
 import secrets
 import signal
 from collections.abc import Mapping
@@ -18,6 +20,9 @@ CPU_PERIOD: Final = 100_000
 
 PREFIX: Final = "holdfast-"
 """Our groups are named so, followed by the worker, so that a later one can clear away what a dead one left."""
+
+LEAF: Final = f"{PREFIX}service"
+"""Group below a delegated one into which the service itself moves, since a group with processes cannot be divided."""
 
 NEEDED: Final = ("memory", "pids", "cpu")
 
@@ -58,6 +63,35 @@ def find(*, mounts: str | None = None, membership: str | None = None) -> Hierarc
     return Hierarchy("weak", {}, "; ".join(causes))
 
 
+def weakness(hierarchy: Hierarchy, *, root: bool) -> str:
+    """Which limits do not hold for a sandbox as a whole, and why; empty if all do. `root`: the service runs as root."""
+    if hierarchy.kind != "weak":
+        return ""
+    unheld = "; the number of processes is not limited, since the service runs as root" if root else ""
+    return f"each process alone, not the whole sandbox (no control group can be written){unheld}"
+
+
+def counts_alone(kernel: str) -> bool:
+    """Whether RLIMIT_NPROC in a user namespace counts the processes in it alone, by the kernel's release (uname(2)).
+
+    Before 5.14 all processes of the user count, wherever they are.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", kernel)
+    return numbers is None or (int(numbers[1]), int(numbers[2])) >= (5, 14)
+
+
+def threads_of_user() -> int:
+    """Processes and threads that this user has now."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.stat().st_uid == os.geteuid():
+                count += len(list((folder / "task").iterdir()))
+        except OSError:  # it has ended meanwhile
+            continue
+    return count
+
+
 def _mount_points(mountinfo: str) -> dict[str, tuple[Path, str]]:
     """Controller (or `unified`) to mount point and the folder of the hierarchy that is mounted there."""
     points: dict[str, tuple[Path, str]] = {}
@@ -96,6 +130,8 @@ def _unified(points: Mapping[str, tuple[Path, str]], own: Mapping[str, str]) -> 
     if "unified" not in points or "unified" not in own:
         return "no unified control groups"
     here = _here(points["unified"], own["unified"])
+    if here.name == LEAF:  # where an earlier look of this process has moved it
+        here = here.parent
     try:
         offered = (here / "cgroup.controllers").read_text().split()
         missing = [name for name in NEEDED if name not in offered]
@@ -112,7 +148,7 @@ def _enable(here: Path) -> None:
     if set(NEEDED) <= set((here / "cgroup.subtree_control").read_text().split()):
         return
     if (here / "cgroup.type").exists():  # the root group has no type and may hold processes
-        leaf = here / f"{PREFIX}service"
+        leaf = here / LEAF
         leaf.mkdir(exist_ok=True)
         members = (here / "cgroup.procs").read_text().split()
         if set(members) - {str(os.getpid())}:
