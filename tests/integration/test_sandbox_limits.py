@@ -1,6 +1,7 @@
 """Where no control group can be written: consent, refusal with its cause, and what systemd can give."""
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -87,8 +88,8 @@ async def test_without_consent_the_cause_and_the_commands_are_there_at_once(
         worker.kill()
 
 
-USER = 64_124
-"""Nobody on this machine."""
+USER = pwd.getpwnam("nobody").pw_uid
+"""The bus refuses users that the machine does not know."""
 
 ASK = f"""
 import os

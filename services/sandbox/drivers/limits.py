@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,6 +25,11 @@ LEAF: Final = f"{PREFIX}service"
 """Group below a delegated one into which the service itself moves, since a group with processes cannot be divided."""
 
 NEEDED: Final = ("memory", "pids", "cpu")
+"""Controllers that limit a sandbox."""
+
+OPTIONAL: Final = ("cpu",)
+"""Those without which a subtree of the unified hierarchy is used all the same: systemd before 252 delegates memory and
+pids alone to the users."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -36,7 +41,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Hierarchy(msgspec.Struct, frozen=True):
-    """Where groups are made: `roots` maps each needed controller to the folder that holds our groups."""
+    """Where groups are made: `roots` maps each controller that is there to the folder that holds our groups."""
 
     kind: Literal["v2", "v1", "weak"]
     roots: dict[str, Path]
@@ -66,7 +71,8 @@ def find(*, mounts: str | None = None, membership: str | None = None) -> Hierarc
 def weakness(hierarchy: Hierarchy, *, root: bool) -> str:
     """Which limits do not hold for a sandbox as a whole, and why; empty if all do. `root`: the service runs as root."""
     if hierarchy.kind != "weak":
-        return ""
+        unoffered = [name for name in NEEDED if name not in hierarchy.roots]
+        return "processor time is not limited (the control group does not offer cpu)" if unoffered else ""
     unheld = "; the number of processes is not limited, since the service runs as root" if root else ""
     return f"each process alone, not the whole sandbox (no control group can be written){unheld}"
 
@@ -134,18 +140,19 @@ def _unified(points: Mapping[str, tuple[Path, str]], own: Mapping[str, str]) -> 
         here = here.parent
     try:
         offered = (here / "cgroup.controllers").read_text().split()
-        missing = [name for name in NEEDED if name not in offered]
+        missing = [name for name in NEEDED if name not in offered and name not in OPTIONAL]
         if missing:
             return f"control group {here} does not offer {', '.join(missing)}"
-        _enable(here)
+        names = [name for name in NEEDED if name in offered]
+        _enable(here, names)
     except OSError as exc:
         return f"control group {here} cannot be divided ({exc.strerror})"
-    return Hierarchy("v2", dict.fromkeys(NEEDED, here))
+    return Hierarchy("v2", dict.fromkeys(names, here))
 
 
-def _enable(here: Path) -> None:
+def _enable(here: Path, names: Sequence[str]) -> None:
     """Hand the controllers down. A group with processes of its own cannot, so we move into a leaf of it first."""
-    if set(NEEDED) <= set((here / "cgroup.subtree_control").read_text().split()):
+    if set(names) <= set((here / "cgroup.subtree_control").read_text().split()):
         return
     if (here / "cgroup.type").exists():  # the root group has no type and may hold processes
         leaf = here / LEAF
@@ -154,7 +161,11 @@ def _enable(here: Path) -> None:
         if set(members) - {str(os.getpid())}:
             raise OSError(16, "other processes are in it; it is not delegated to this service alone")
         (leaf / "cgroup.procs").write_text(str(os.getpid()))
-    (here / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in NEEDED))
+    (here / "cgroup.subtree_control").write_text(_plus(names))
+
+
+def _plus(names: Iterable[str]) -> str:
+    return " ".join(f"+{name}" for name in names)
 
 
 def _separate(points: Mapping[str, tuple[Path, str]], own: Mapping[str, str]) -> Hierarchy | str:
@@ -188,14 +199,15 @@ class Group:
         for path in dict.fromkeys(self._paths.values()):
             path.parent.mkdir(exist_ok=True)
             if self._kind == "v2":
-                (path.parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in NEEDED))
+                (path.parent / "cgroup.subtree_control").write_text(_plus(self._paths))
             path.mkdir()
         if self._kind == "v2":
             folder = self._paths["memory"]
             (folder / "memory.max").write_text(str(limits.memory_bytes))
             _optional(folder / "memory.swap.max", "0")
             (folder / "pids.max").write_text(str(limits.pids))
-            (folder / "cpu.max").write_text(f"{int(limits.cpus * CPU_PERIOD)} {CPU_PERIOD}")
+            if "cpu" in self._paths:
+                (folder / "cpu.max").write_text(f"{int(limits.cpus * CPU_PERIOD)} {CPU_PERIOD}")
         elif self._kind == "v1":
             memory = self._paths["memory"]
             (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))

@@ -57,7 +57,20 @@ def test_controllers_that_are_not_offered_are_named(tmp_path: Path) -> None:
     folder(tmp_path / "s", cgroup__controllers="pids", cgroup__subtree_control="")
     found = limits.find(mounts=mount(tmp_path, "cgroup2"), membership="0::/s\n")
     assert found.kind == "weak"
-    assert "memory, cpu" in found.cause
+    assert "does not offer memory" in found.cause
+
+
+def test_a_group_without_the_processor_is_used_and_that_is_told(tmp_path: Path) -> None:
+    """What systemd before 252 delegates to a user."""
+    own = folder(tmp_path / "s", cgroup__controllers="memory pids", cgroup__subtree_control="memory pids")
+    found = limits.find(mounts=mount(tmp_path, "cgroup2"), membership="0::/s\n")
+    assert found.kind == "v2"
+    assert "processor time is not limited" in limits.weakness(found, root=False)
+    folder(own / "holdfast-wrk_1")
+    Group(found, "wrk_1", "sbx_1").make(LIMITS)
+    assert (own / "holdfast-wrk_1" / "cgroup.subtree_control").read_text() == "+memory +pids"
+    assert (own / "holdfast-wrk_1" / "sbx_1" / "pids.max").read_text() == "64"
+    assert not (own / "holdfast-wrk_1" / "sbx_1" / "cpu.max").exists()
 
 
 def test_separate_hierarchies_with_own_paths(tmp_path: Path) -> None:
@@ -99,7 +112,7 @@ def test_weak_limits_are_told_in_half_a_sentence() -> None:
         "each process alone, not the whole sandbox (no control group can be written)"
     )
     assert "number of processes is not limited" in limits.weakness(weak, root=True)
-    assert limits.weakness(limits.Hierarchy("v2", {}), root=True) == ""
+    assert limits.weakness(limits.Hierarchy("v1", dict.fromkeys(limits.NEEDED, Path("/x"))), root=True) == ""
 
 
 @pytest.mark.parametrize(
