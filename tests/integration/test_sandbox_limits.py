@@ -80,7 +80,7 @@ async def test_without_consent_the_cause_and_the_commands_are_there_at_once(
             return str(body["checks"]["sandbox"]["cause"]) if body else ""
 
         lines = (await eventually(cause, what=f"the cause; {worker.log()[-1000:]}")).splitlines()
-        assert lines[0].startswith("No control group can be written, so a sandbox could not be limited as a whole (")
+        assert lines[0] == "No control group can be written, so the memory of a sandbox as a whole cannot be limited."
         assert lines[-1].endswith(": HOLDFAST_ALLOW_WEAK_LIMITS=true holdfast up")
         assert "README" not in str(lines)
         assert worker.log().count("no sandbox can be had") == 1

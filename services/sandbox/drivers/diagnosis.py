@@ -111,8 +111,8 @@ def no_bubblewrap() -> SandboxUnavailable:
     )
 
 
-def weak_limits(cause: str, host: Host) -> SandboxUnavailable:
-    """Memory and processor time of a whole sandbox cannot be limited, and nobody has accepted that."""
+def weak_limits(host: Host) -> SandboxUnavailable:
+    """Memory and processor time of a whole sandbox cannot be limited, and nobody has accepted that. The log has why."""
     remedies = [
         Remedy(
             "Accept limits of each process alone, on a machine of your own",
@@ -123,5 +123,5 @@ def weak_limits(cause: str, host: Host) -> SandboxUnavailable:
         scope = "systemd-run --scope" if host.root else "systemd-run --user --scope"
         remedies.insert(0, Remedy("Let systemd delegate one", f"{scope} -p Delegate=yes holdfast up"))
     return SandboxUnavailable(
-        f"No control group can be written, so a sandbox could not be limited as a whole ({cause}).", tuple(remedies)
+        "No control group can be written, so the memory of a sandbox as a whole cannot be limited.", tuple(remedies)
     )

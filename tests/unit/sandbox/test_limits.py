@@ -157,7 +157,7 @@ def test_a_machine_on_which_there_is_no_sandbox_is_named(host: Host, words: str)
 def test_weak_limits_name_systemd_only_where_it_runs() -> None:
     accept = "HOLDFAST_ALLOW_WEAK_LIMITS=true holdfast up"
     user, root, neither = (
-        [remedy.command for remedy in diagnosis.weak_limits("none", host).remedies]
+        [remedy.command for remedy in diagnosis.weak_limits(host).remedies]
         for host in (Host(systemd=True), Host(systemd=True, root=True), Host())
     )
     assert user == ["systemd-run --user --scope -p Delegate=yes holdfast up", accept]
