@@ -72,7 +72,7 @@ def wrong_machine(host: Host) -> SandboxUnavailable | None:
 
 
 def explain(host: Host, message: str) -> SandboxUnavailable:
-    """The failure with the cause found; `message` is what bubblewrap or the system said."""
+    """The failure with the cause found; `message` is what was seen of it, as half a sentence."""
     causes: list[str] = []
     remedies: list[Remedy] = []
     if host.switches.get("max_user_namespaces") == "0":
@@ -94,10 +94,9 @@ def explain(host: Host, message: str) -> SandboxUnavailable:
             )
         )
         remedies.append(Remedy("Run Holdfast outside of the container."))
-    said = " ".join(message.split())[:400]
-    cause = f": {'; '.join(causes)}" if causes else ""
-    quoted = f" bubblewrap said: {said}" if said else ""
-    return SandboxUnavailable(f"No sandbox can be made{cause}.{quoted}", tuple(remedies))
+    seen = " ".join(message.split())[:400]
+    cause = "; ".join(causes)
+    return SandboxUnavailable(f"No sandbox can be made: {f'{cause} ({seen})' if cause else seen}.", tuple(remedies))
 
 
 def no_bubblewrap() -> SandboxUnavailable:

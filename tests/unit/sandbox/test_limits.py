@@ -134,7 +134,7 @@ def test_the_threads_of_this_user_are_counted() -> None:
         (Host(switches={"unprivileged_userns_clone": "0"}), ["unprivileged_userns_clone = 0", "sudo sysctl -w kernel"]),
         (Host(switches={"apparmor_restrict_unprivileged_userns": "1"}), ["AppArmor", "sudo sysctl -w kernel.apparmor"]),
         (Host(contained=True), ["this container", "docker run --security-opt"]),
-        (Host(), ["No sandbox can be made.", "No permissions"]),
+        (Host(), ["No sandbox can be made: bwrap: No permissions to create new namespace."]),
     ],
 )
 def test_a_failure_names_its_cause_and_the_ways_out(host: Host, words: list[str]) -> None:
