@@ -93,12 +93,16 @@ USER = pwd.getpwnam("nobody").pw_uid
 
 ASK = f"""
 import os
+from pathlib import Path
 from holdfast.sandbox.drivers import delegation
 os.setgroups([])
 os.setresgid({USER}, {USER}, {USER})
 os.setresuid({USER}, {USER}, {USER})
 print("refusal:", repr(delegation._enter_delegated_group()))
-print(open("/proc/self/cgroup").read())
+group = open("/proc/self/cgroup").read().split("0::/")[1].strip()
+print("group:", group)
+members = (Path(os.environ["GROUP"]).parent / group / "cgroup.procs").read_text().split()
+print("members:", [int(pid) for pid in members] == [os.getpid()])
 """
 
 
@@ -127,5 +131,6 @@ def test_systemd_moves_the_service_into_a_scope_of_its_own() -> None:
     if "cannot be started here" in done.stdout:
         pytest.skip(done.stdout.strip().splitlines()[-1])
     assert "refusal: ''" in done.stdout, done.stdout + done.stderr
-    assert re.search(rf"/{group.name}/.*/holdfast-[0-9]+-[0-9a-f]+\.scope", done.stdout), done.stdout
+    assert "members: True" in done.stdout
+    assert re.search(rf"group: {group.name}/.*/holdfast-[0-9]+-[0-9a-f]+\.scope", done.stdout), done.stdout
     assert not group.exists()

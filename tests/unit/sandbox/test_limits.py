@@ -1,5 +1,6 @@
 """Which control groups are found, from the texts of hosts of several kinds and folders of ours."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,24 @@ def test_a_group_shared_with_others_is_left_alone(tmp_path: Path) -> None:
     own = folder(
         tmp_path / "session",
         cgroup__controllers="cpu memory pids", cgroup__subtree_control="", cgroup__type="domain",
-        cgroup__procs="1\n2\n",
+        cgroup__procs="1\n",
     )  # fmt: skip
     found = limits.find(mounts=mount(tmp_path, "cgroup2"), membership="0::/session\n")
     assert found.kind == "weak"
-    assert "not delegated" in found.cause or "cannot be divided" in found.cause
+    assert "cannot be divided (other processes are in it)" in found.cause
     assert (own / "cgroup.subtree_control").read_text() == ""
+    assert not (own / limits.LEAF).exists()
+
+
+def test_a_group_that_holds_only_ours_is_emptied_into_a_leaf(tmp_path: Path) -> None:
+    own = folder(
+        tmp_path / "run-1.scope", cgroup__controllers="cpu memory pids", cgroup__subtree_control="",
+        cgroup__type="domain", cgroup__procs=f"{os.getpid()}\n",
+    )  # fmt: skip
+    found = limits.find(mounts=mount(tmp_path, "cgroup2"), membership="0::/run-1.scope\n")
+    assert found.kind == "v2"
+    assert (own / limits.LEAF / "cgroup.procs").read_text() == str(os.getpid())
+    assert (own / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
 
 
 def test_controllers_that_are_not_offered_are_named(tmp_path: Path) -> None:
