@@ -35,8 +35,8 @@ NEEDED: Final = ("memory", "pids", "cpu")
 """Controllers that limit a sandbox."""
 
 OPTIONAL: Final = ("cpu",)
-"""Those without which a subtree of the unified hierarchy is used all the same: systemd before 252 delegates memory and
-pids alone to the users."""
+"""Those without which a subtree of the unified hierarchy is used all the same: systemd delegates to users what
+`user@.service` says, in older distributions memory and pids alone."""
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -74,7 +74,7 @@ def test_controllers_that_are_not_offered_are_named(tmp_path: Path) -> None:
 
 
 def test_a_group_without_the_processor_is_used_and_that_is_told(tmp_path: Path) -> None:
-    """What systemd before 252 delegates to a user."""
+    """What systemd delegates to a user in older distributions."""
     own = folder(tmp_path / "s", cgroup__controllers="memory pids", cgroup__subtree_control="memory pids")
     found = limits.find(mounts=mount(tmp_path, "cgroup2"), membership="0::/s\n")
     assert found.kind == "v2"
