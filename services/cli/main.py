@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from holdfast.cli.env import env
 from holdfast.cli.run import run
 from holdfast.cli.sessions import sessions
 from holdfast.cli.status import status
@@ -17,6 +18,7 @@ app = App(
     version=version("holdfast-agents"),
 )
 app.command(up)
+app.command(env)
 app.command(run)
 app.command(sessions)
 app.command(tail)

@@ -65,7 +65,7 @@ def running(folder: Path) -> RunFile | None:
 
 
 def read(path: Path) -> RunFile | None:
-    """The stack that `path` tells of; None when there is no such file."""
+    """The stack that `path` tells of; None when there is no such file. Raises OSError and msgspec.MsgspecError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:

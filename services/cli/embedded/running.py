@@ -15,8 +15,9 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.ids import FIRST_CELL
 from holdfast.bus.nats_link import Link
 from holdfast.bus.provision import provision
-from holdfast.cli.embedded import openbao, runfile
+from holdfast.cli.embedded import openbao, registry, runfile
 from holdfast.cli.embedded.layout import Busy, Layout
+from holdfast.cli.embedded.model_endpoint import WAYS_OUT, BadEndpoint
 from holdfast.cli.embedded.probes import Unexpected
 from holdfast.cli.embedded.programs import Missing
 from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
@@ -26,7 +27,7 @@ from holdfast.process.settings import BadSettings
 
 _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
 
-EXPECTED: Final = (Busy, Missing, NotReady, Unexpected, BusError, BadSettings, PermissionError)
+EXPECTED: Final = (Busy, BadEndpoint, Missing, NotReady, Unexpected, BusError, BadSettings, PermissionError)
 """Why a start may fail though nothing is wrong with us: said in a line or two, without a traceback."""
 
 TRIM_EVERY: Final = 60.0
@@ -40,13 +41,13 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def run(data: Path | None, port: int, harnesses: int, sync: str) -> int:
+def run(data: Path | None, port: int, harnesses: int, sync: str, *, model_url: str = "", scripted: bool = False) -> int:
     """Run the stack until it is stopped, and return the exit code."""
     if sync != "always" and not _INTERVAL.fullmatch(sync):
         print(f'holdfast up: --sync must be "always" or an interval such as 1s or 2m, not {sync!r}', file=sys.stderr)
         return 1
     try:
-        return uvloop.run(_run(data_folder(data), port, harnesses, sync))
+        return uvloop.run(_run(data_folder(data), port, harnesses, sync, model_url, scripted=scripted))
     except EXPECTED as exc:
         cause: BaseException = exc
     except BaseExceptionGroup as group:
@@ -60,12 +61,12 @@ def run(data: Path | None, port: int, harnesses: int, sync: str) -> int:
     return 1
 
 
-async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
+async def _run(data: Path, port: int, harnesses: int, sync: str, model_url: str, *, scripted: bool) -> int:
     began = time.monotonic()
     layout = Layout(data)
     layout.open()
     logs.setup("up", "warning")
-    stack = Stack(layout, port=port, harnesses=harnesses, sync=sync)
+    stack = Stack(layout, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)
     ready = False
 
     def changed() -> None:
@@ -86,17 +87,26 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
             await starting
             ready = True
             changed()
+            _register(stack)
             _announce(stack, time.monotonic() - began)
             await _until(stopping, supervisor.failed(), _trim_logs(layout))
         else:
             starting.cancel()
     finally:
         ready = False
+        registry.unregister(stack.run_file({}))
         layout.run_file.unlink(missing_ok=True)
         say("stopping")
         await supervisor.stop(stack.stop_order)
         say("stopped")
     return 0
+
+
+def _register(stack: Stack) -> None:
+    try:
+        registry.register(stack.run_file({}))
+    except OSError as exc:
+        say(f"Other terminals need --data {stack.layout.data}, because this stack could not be registered: {exc}")
 
 
 async def _until(stopping: asyncio.Task[Any], *endless: Coroutine[Any, Any, None]) -> None:
@@ -148,6 +158,6 @@ def _announce(stack: Stack, took: float) -> None:
   logs       {layout.logs}
   for scripts: {layout.run_file}
 """)
-    if not stack.has_model_key:
-        say("  No model key: set ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) and start again.\n")
+    if not stack.model.has_key:
+        say(f"  No key for the model at {stack.model.base_url}.\n{WAYS_OUT}\n")
     say(f"ready after {took:.1f} s; Ctrl-C stops")
