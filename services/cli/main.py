@@ -5,6 +5,8 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from holdfast.cli.down import down
+from holdfast.cli.logs import logs
 from holdfast.cli.run import run
 from holdfast.cli.sessions import sessions
 from holdfast.cli.status import status
@@ -21,6 +23,8 @@ app.command(run)
 app.command(sessions)
 app.command(tail)
 app.command(status)
+app.command(logs)
+app.command(down)
 # Named by their place, because what they import would slow down every other command.
 app.command(
     "holdfast.cli.demo.command:demo",

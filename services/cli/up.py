@@ -14,6 +14,7 @@ def up(
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = DEFAULT_PORT,
     harnesses: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 2,
     sync: str = "always",
+    detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative=())] = False,
 ) -> int:
     """Start the whole system on this machine and keep it running until Ctrl-C.
 
@@ -26,7 +27,9 @@ def up(
 
         ANTHROPIC_API_KEY=sk-... holdfast up --data ~/agents --port 9000
 
-    Exit codes: 0 stopped as asked, 1 could not start or go on.
+        holdfast up --detach && holdfast logs --follow
+
+    Exit codes: 0 stopped as asked (with --detach: it is ready, or ran already), 1 could not start or go on.
 
     Parameters
     ----------
@@ -39,7 +42,13 @@ def up(
     sync
         When an append is on disk: "always" (before it is acknowledged: survives power loss), or an interval such as
         "1s" (0.3 ms faster an append; a power cut may cost that much; a crash of a process costs nothing either way).
+    detach
+        Return when the stack is ready and keep it running in the background; holdfast down stops it.
     """
-    from holdfast.cli.embedded import running  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.embedded import detach as background  # noqa: PLC0415  not for a help text: it takes long
+    from holdfast.cli.embedded import running  # noqa: PLC0415  the same
+    from holdfast.cli.embedded.stack import data_folder  # noqa: PLC0415  the same
 
+    if detach and not background.in_background():
+        return background.start(data_folder(data).absolute())
     return running.run(data, port, harnesses, sync)

@@ -15,10 +15,11 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.ids import FIRST_CELL
 from holdfast.bus.nats_link import Link
 from holdfast.bus.provision import provision
-from holdfast.cli.embedded import openbao, runfile
+from holdfast.cli.embedded import detach, openbao, runfile
 from holdfast.cli.embedded.layout import Busy, Layout
 from holdfast.cli.embedded.probes import Unexpected
 from holdfast.cli.embedded.programs import Missing
+from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
 from holdfast.cli.supervisor import NotReady, Supervisor
 from holdfast.process import logs
@@ -34,10 +35,6 @@ TRIM_EVERY: Final = 60.0
 
 START_TIMEOUT: Final = 60.0
 """Seconds until everything must be ready; a slow disk or a busy machine is no reason to give up early."""
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 def run(data: Path | None, port: int, harnesses: int, sync: str) -> int:
@@ -66,6 +63,7 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
     layout.open()
     logs.setup("up", "warning")
     stack = Stack(layout, port=port, harnesses=harnesses, sync=sync)
+    reporter = Reporter(layout.log("up"))
     ready = False
 
     def changed() -> None:
@@ -73,12 +71,12 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
             runfile.write(layout.run_file, stack.run_file(supervisor.pids))
 
     layout.run_file.unlink(missing_ok=True)
-    supervisor = Supervisor(stack.programs, say=say, changed=changed)
+    supervisor = Supervisor(stack.programs, say=reporter.warn, changed=changed)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopping = asyncio.create_task(stop.wait())
-    say(f"starting in {layout.data}")
+    reporter.say(f"starting in {layout.data}")
     try:
         starting = asyncio.create_task(_start(supervisor, stack))
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,16 +84,18 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
             await starting
             ready = True
             changed()
-            _announce(stack, time.monotonic() - began)
+            _announce(stack, reporter)
+            reporter.say(f"ready after {time.monotonic() - began:.1f} s")
+            reporter.detach()
             await _until(stopping, supervisor.failed(), _trim_logs(layout))
         else:
             starting.cancel()
     finally:
         ready = False
         layout.run_file.unlink(missing_ok=True)
-        say("stopping")
+        reporter.say("stopping")
         await supervisor.stop(stack.stop_order)
-        say("stopped")
+        reporter.say("stopped")
     return 0
 
 
@@ -139,9 +139,9 @@ async def _mark_initialised(supervisor: Supervisor, stack: Stack) -> None:
     openbao.mark_initialised(stack.layout)
 
 
-def _announce(stack: Stack, took: float) -> None:
+def _announce(stack: Stack, reporter: Reporter) -> None:
     layout = stack.layout
-    say(f"""
+    reporter.show(f"""
   base URL   {stack.base_url}
   API key    {layout.api_key()}
   data       {layout.data}
@@ -149,5 +149,5 @@ def _announce(stack: Stack, took: float) -> None:
   for scripts: {layout.run_file}
 """)
     if not stack.has_model_key:
-        say("  No model key: set ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) and start again.\n")
-    say(f"ready after {took:.1f} s; Ctrl-C stops")
+        reporter.show("  No model key: set ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) and start again.\n")
+    reporter.show("  stop it: holdfast down\n" if detach.in_background() else "  stop it: Ctrl-C\n")

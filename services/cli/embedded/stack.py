@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.cli.embedded import nats, openbao
+from holdfast.cli.embedded.detach import READY_FD
 from holdfast.cli.embedded.layout import USERS, Layout, write_private
 from holdfast.cli.embedded.probes import http_ready, nats_ready
-from holdfast.cli.embedded.runfile import RunFile, started
+from holdfast.cli.embedded.processes import started
+from holdfast.cli.embedded.runfile import RunFile
 from holdfast.cli.supervisor import Program
 from holdfast.process.settings import ProcessSettings, load
 
@@ -20,7 +22,7 @@ PROVISIONED: Final = "provisioned"
 GRACE: Final = 2.0
 """Seconds beyond its drain time after which a service that was asked to stop is killed."""
 
-NOT_FOR_CHILDREN: Final = ("HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL")
+NOT_FOR_CHILDREN: Final = ("HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL", READY_FD)
 PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
