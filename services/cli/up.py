@@ -16,6 +16,7 @@ def up(
     sync: str = "always",
     model_url: str = "",
     scripted: Annotated[bool, Parameter(negative="")] = False,
+    detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative=())] = False,
 ) -> int:
     """Start the whole system on this machine and keep it running until Ctrl-C.
 
@@ -31,7 +32,9 @@ def up(
 
         holdfast up --model-url http://127.0.0.1:11434
 
-    Exit codes: 0 stopped as asked, 1 could not start or go on.
+        holdfast up --detach && holdfast logs --follow
+
+    Exit codes: 0 stopped as asked (with --detach: it is ready, or ran already), 1 could not start or go on.
 
     Parameters
     ----------
@@ -48,7 +51,13 @@ def up(
         Address of a model that speaks the Messages API; its key, if it wants one, is HOLDFAST_MODEL_API_KEY.
     scripted
         Play a scripted model instead of calling one: no key, no cost, a few simple tasks.
+    detach
+        Return when the stack is ready and keep it running in the background; holdfast down stops it.
     """
-    from holdfast.cli.embedded import running  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.embedded import detach as background  # noqa: PLC0415  not for a help text: it takes long
+    from holdfast.cli.embedded import running  # noqa: PLC0415  the same
+    from holdfast.cli.embedded.stack import data_folder  # noqa: PLC0415  the same
 
-    return running.run(data, port, harnesses, sync, model_url=model_url, scripted=scripted)
+    if detach and not background.in_background():
+        return background.start(data_folder(data).absolute())
+    return running.run(data, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)

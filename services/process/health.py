@@ -37,6 +37,7 @@ class Report(msgspec.Struct):
     stopping: bool
     lag: float
     checks: dict[str, Check]
+    notes: dict[str, str] = {}
 
 
 class Health:

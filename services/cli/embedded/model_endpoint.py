@@ -54,8 +54,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str = ""
 
     @property
-    def has_key(self) -> bool:
-        return bool(self.key or self.key_file)
+    def lacks_key(self) -> bool:
+        """Whether requests will be refused for want of a key: the vendor wants one, other addresses may need none."""
+        return not (self.key or self.key_file) and self.base_url.rstrip("/") == VENDOR
 
 
 def choose(environ: Mapping[str, str], *, url: str = "", own: Sequence[Own] = ()) -> Endpoint:

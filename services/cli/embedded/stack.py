@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdfast.cli.embedded import model_endpoint, nats, openbao, registry
+from holdfast.cli.embedded.detach import READY_FD
 from holdfast.cli.embedded.layout import USERS, Layout, write_private
 from holdfast.cli.embedded.model_endpoint import Endpoint, Own
 from holdfast.cli.embedded.probes import http_ready, nats_ready
-from holdfast.cli.embedded.runfile import RunFile, started
+from holdfast.cli.embedded.processes import started
+from holdfast.cli.embedded.runfile import RunFile
 from holdfast.cli.supervisor import Program
 from holdfast.process.settings import ProcessSettings, load
 
@@ -35,7 +37,7 @@ GRACE: Final = 2.0
 
 NOT_FOR_CHILDREN: Final = (
     "HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL",
-    model_endpoint.KEY, model_endpoint.KEY_FILE, model_endpoint.URL,
+    READY_FD, model_endpoint.KEY, model_endpoint.KEY_FILE, model_endpoint.URL,
 )  # fmt: skip
 """Prefixes; what the harnesses need of them is passed to the harnesses alone."""
 
@@ -118,7 +120,7 @@ class Stack:
             health={name: f"http://127.0.0.1:{port}" for name, port in self.health_ports.items()},
             version=version("holdfast-agents"),
             model_base_url=self.model.base_url,
-            has_model_key=self.model.has_key,
+            has_model_key=not self.model.lacks_key,
         )
 
     def _nats(self, sync: str) -> Program:
