@@ -220,6 +220,10 @@ class Supervisor:
         for task in done:
             task.result()
 
+    @property
+    def is_hurried(self) -> bool:
+        return self._hurry.is_set()
+
     def hurry(self) -> None:
         """Let `stop` kill what has not ended, now."""
         self._hurry.set()

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, no
         _whole(console, f'  eval "$({program()} env{data})"')
     console.print("\nIn another terminal:\n")
     _whole(console, f'  {program()} run "{TASK}"{data}\n')
+
+
+def error(console: Console, name: str, text: str) -> None:
+    """A failure: `✗ sandbox: cause`, and below it the other lines of `text`, which may be commands to paste."""
+    first, *rest = text.splitlines() or [""]
+    lines = [f"✗ {name}: {first}"]
+    if console.file.isatty():
+        lines = textwrap.wrap(lines[0], max(console.width - 1, 20), subsequent_indent="  ", break_on_hyphens=False)
+    console.print(Text("\n".join(lines), "bold red"), soft_wrap=True)
+    for line in rest:
+        _whole(console, f"  {line.strip()}")
 
 
 def warn(console: Console, text: str) -> None:

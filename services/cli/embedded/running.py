@@ -52,26 +52,22 @@ def run(data: Path | None, *, port: int, harnesses: int, sync: str, model_url: s
         logs.setup("up", "warning")
         with layout.explained():
             stack = Stack(layout, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)
-        return uvloop.run(_Running(stack).run())
     except EXPECTED as exc:
-        return _refuse(_sentence(exc))
-    except BaseExceptionGroup as group:
-        known = group.subgroup(EXPECTED)
-        if known is None:
-            raise
-        cause: BaseException = known
-        while isinstance(cause, BaseExceptionGroup):
-            cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
-        return _refuse(_sentence(cause))
+        return _refuse(str(exc))
+    return uvloop.run(_Running(stack).run())
 
 
 def _refuse(text: str) -> int:
-    print(text if text.startswith("✗") else f"holdfast up: {text}", file=sys.stderr, flush=True)
+    print(f"holdfast up: {text}", file=sys.stderr, flush=True)
     return 1
 
 
-def _sentence(exc: BaseException) -> str:
-    return f"✗ {exc.name}: {exc.cause}\n  log: {exc.log}" if isinstance(exc, NotReady) else str(exc)
+def _expected(exc: BaseException) -> BaseException | None:
+    """The exception of EXPECTED that `exc` is or holds as a group; None when it is a fault of ours."""
+    if isinstance(exc, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", exc).exceptions
+        return next((found for each in inner if (found := _expected(each))), None)
+    return exc if isinstance(exc, EXPECTED) else None
 
 
 class _Running:
@@ -87,7 +83,7 @@ class _Running:
         self._is_ready = False
 
     async def run(self) -> int:
-        """Start, run until a signal, stop; returns the exit code. Raises what is in EXPECTED."""
+        """Start, run until a signal or a failure that was told, stop; returns the exit code."""
         began = time.monotonic()
         stopping = self._stop_on_signals()
         self._layout.run_file.unlink(missing_ok=True)
@@ -99,12 +95,30 @@ class _Running:
                 self._announce(time.monotonic() - began)
                 self._reporter.detach()
                 await _until(stopping, *self._watchers())
+        except (Exception, BaseExceptionGroup) as exc:
+            cause = _expected(exc)
+            if cause is None:
+                raise
+            self._fail(cause)
+            return 1
         finally:
             self._is_ready = False
             registry.unregister(self._stack.run_file({}))
             self._layout.run_file.unlink(missing_ok=True)
             await self._stop()
         return 0
+
+    def _fail(self, cause: BaseException) -> None:
+        """Tell the cause of a failure, once and before anything is stopped. A start that failed is stopped at once."""
+        if isinstance(cause, NotReady):
+            name, text = cause.name, f"{cause.cause}\nlog: {cause.log}"
+        else:
+            name, text = "holdfast up", str(cause)
+        with contextlib.suppress(OSError):
+            closing.error(Console(stderr=True, highlight=False), name, text)
+        self._reporter.log(f"{name}: {text}", "error")
+        if not self._is_ready:
+            self._supervisor.hurry()
 
     def _watchers(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What runs beside the stack for ever; one that raises what is in EXPECTED ends `holdfast up` with it."""
@@ -142,9 +156,9 @@ class _Running:
                 if starting.done():
                     starting.result()
                     return True
-            except BaseException as exc:
-                for name in _names(exc):
-                    self._progress.fail(name)
+            except (Exception, BaseExceptionGroup) as exc:
+                cause = _expected(exc)
+                self._progress.fail(cause.name if isinstance(cause, NotReady) else "")
                 raise
             finally:
                 animation.cancel()
@@ -170,6 +184,9 @@ class _Running:
         self._reporter.show("Stop it: holdfast down" if detach.in_background() else "Stop it: Ctrl-C")
 
     async def _stop(self) -> None:
+        if self._supervisor.is_hurried:
+            await self._supervisor.stop(self._stack.stop_order)
+            return
         self._reporter.say("stopping")
         limit = max(program.grace for program in self._stack.programs)
         progress = StopProgress(self._console, self._reporter.say, limit)
@@ -195,14 +212,6 @@ async def _trim_logs(layout: Layout) -> None:
         with contextlib.suppress(OSError):  # no room for the copy: tried again in a minute
             layout.trim_logs()
         await asyncio.sleep(TRIM_EVERY)
-
-
-def _names(exc: BaseException) -> list[str]:
-    """Names of the programs that an exception, or a group of them, tells of."""
-    if isinstance(exc, BaseExceptionGroup):
-        inner = cast("BaseExceptionGroup[BaseException]", exc).exceptions
-        return [name for each in inner for name in _names(each)]
-    return [exc.name] if isinstance(exc, NotReady) else []
 
 
 async def _start(supervisor: Supervisor, stack: Stack) -> None:
