@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import uvloop
-from rich.console import Console
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import FIRST_CELL
@@ -21,7 +20,7 @@ from holdfast.cli.embedded import closing, detach, openbao, registry, runfile
 from holdfast.cli.embedded.layout import BadFolder, Busy, Layout
 from holdfast.cli.embedded.model_endpoint import BadEndpoint
 from holdfast.cli.embedded.programs import Missing
-from holdfast.cli.embedded.progress import StartProgress, StopProgress
+from holdfast.cli.embedded.progress import StartProgress, StopProgress, UpConsole
 from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
 from holdfast.cli.supervisor import NotReady, Supervisor
@@ -76,7 +75,7 @@ class _Running:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._layout = stack.layout
-        self._console = Console(highlight=False)
+        self._console = UpConsole(highlight=False)
         self._reporter = Reporter(self._layout.log("up"))
         self._supervisor = Supervisor(stack.programs, say=self._reporter.warn, changed=self._changed)
         self._progress = StartProgress(self._console, [program.name for program in stack.programs])
@@ -115,7 +114,7 @@ class _Running:
         else:
             name, text = "holdfast up", str(cause)
         with contextlib.suppress(OSError):
-            closing.error(Console(stderr=True, highlight=False), name, text)
+            closing.error(UpConsole(stderr=True, highlight=False), name, text)
         self._reporter.log(f"{name}: {text}", "error")
         if not self._is_ready:
             self._supervisor.hurry()
