@@ -5,6 +5,9 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from holdfast.cli.down import down
+from holdfast.cli.env import env
+from holdfast.cli.logs import logs
 from holdfast.cli.run import run
 from holdfast.cli.sessions import sessions
 from holdfast.cli.status import status
@@ -17,10 +20,13 @@ app = App(
     version=version("holdfast-agents"),
 )
 app.command(up)
+app.command(env)
 app.command(run)
 app.command(sessions)
 app.command(tail)
 app.command(status)
+app.command(logs)
+app.command(down)
 # Named by their place, because what they import would slow down every other command.
 app.command(
     "holdfast.cli.demo.command:demo",

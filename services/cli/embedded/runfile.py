@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from holdfast.cli.embedded.layout import write_private
+from holdfast.cli.embedded.processes import started
 
 NAME: Final = "run.json"
 
@@ -35,7 +36,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     model_base_url: str = ""
     """Where the harnesses reach the model."""
     has_model_key: bool = True
-    """Whether the harnesses were given a key for it."""
+    """False when the model wants a key and the harnesses were given none: every task will fail."""
 
     def workspace(self, session: str) -> Path:
         """The folder that a session's sandbox sees as /workspace; it need not be there yet.
@@ -49,23 +50,14 @@ def write(path: Path, run: RunFile) -> None:
     write_private(path, msgspec.json.format(msgspec.json.encode(run), indent=2))
 
 
-def started(pid: int) -> int:
-    """When a process began, in clock ticks since boot; 0 when there is none of that number."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[19])  # the name before it may hold spaces
-
-
 def running(folder: Path) -> RunFile | None:
     """The stack that runs in that data folder now; None when none does, also when a killed one left its file behind."""
     run = read(folder / NAME)
-    return run if run and started(run.supervisor) == run.supervisor_started else None
+    return run if run and run.supervisor_started and started(run.supervisor) == run.supervisor_started else None
 
 
 def read(path: Path) -> RunFile | None:
-    """The stack that `path` tells of; None when there is no such file."""
+    """The stack that `path` tells of; None when there is no such file. Raises OSError and msgspec.MsgspecError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:

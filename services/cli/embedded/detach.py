@@ -1,0 +1,72 @@
+"""`holdfast up --detach`: the supervisor as a process that outlives the terminal it was started from.
+
+The parent starts the same command once more, in a session of its own. Until the stack is ready the child writes to the
+terminal of the parent, so progress, the closing block and errors look the same in both ways. Then the child turns its
+output to `logs/up.log` and tells the parent through a pipe, which ends.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from holdfast.cli.embedded import runfile
+from holdfast.cli.embedded.runfile import RunFile
+
+READY_FD: Final = "HOLDFAST_READY_FD"
+"""Variable of the child: descriptor of the pipe on which it says that the stack is ready."""
+
+_READY: Final = b"1"
+_INTERRUPTED: Final = 130
+
+
+def in_background() -> bool:
+    """Whether this process was started by `start`."""
+    return READY_FD in os.environ
+
+
+def start(folder: Path) -> int:
+    """Start `holdfast` with the arguments of this process in the background; return the exit code of the parent.
+
+    0: the stack is ready, or it ran already. Otherwise the exit code of the child, which has said why.
+    """
+    run = runfile.running(folder)
+    if run is not None:
+        print(_already(run))
+        return 0
+    sys.stdout.flush()
+    reading, writing = os.pipe()
+    child = subprocess.Popen(  # noqa: S603  this program once more, with the arguments it was given
+        [sys.executable, "-P", "-m", "holdfast.cli", *sys.argv[1:]],
+        env={**os.environ, READY_FD: str(writing)},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=(writing,),
+    )
+    os.close(writing)
+    try:
+        is_ready = os.read(reading, len(_READY)) == _READY
+        return 0 if is_ready else child.wait()
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        return _INTERRUPTED
+
+
+def release(log: Path) -> None:
+    """In the child, once the stack is ready: let the terminal go and let the parent end. Nothing in the foreground."""
+    number = os.environ.pop(READY_FD, "")
+    if not number:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.write(int(number), _READY)
+    os.close(int(number))
+
+
+def _already(run: RunFile) -> str:
+    return f"already running: {run.base_url}  (process id {run.supervisor}, data {run.data})"
