@@ -121,12 +121,16 @@ class Child:
     def refused(self) -> bool:
         return self._process.returncode == REFUSED
 
-    async def stop(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL to the group after `grace` seconds. Returns when it has been reaped."""
+    def terminate(self) -> None:
+        """SIGTERM, unless it has been reaped."""
         if not self.ended.is_set():
             self._process.terminate()
             # A frozen process takes its SIGTERM only once it runs again.
             self._process.send_signal(signal.SIGCONT)
+
+    async def stop(self, grace: float) -> None:
+        """SIGTERM, and SIGKILL to the group after `grace` seconds. Returns when it has been reaped."""
+        self.terminate()
         try:
             async with asyncio.timeout(grace):
                 await self.ended.wait()
@@ -146,6 +150,8 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._up: dict[str, Child] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._asked: set[str] = set()
+        """Programs that were asked to end by `restart`."""
         self.ready_at: dict[str, float] = {}
         """Seconds from the start of each program to its first readiness."""
 
@@ -177,6 +183,13 @@ class Supervisor:
                 raise NotReady(f"not ready after {within:.0f} s: {', '.join(late)}\n{self._explain(late[0])}")
         finally:
             waiting.cancel()
+
+    def restart(self, name: str) -> None:
+        """Ask a program to end, so that it is started again at once. Does nothing while it is not ready."""
+        child = self._up.get(name)
+        if child is not None:
+            self._asked.add(name)
+            child.terminate()
 
     async def failed(self) -> None:
         """Return only when a program will not be restarted any more; raises its NotReady."""
@@ -213,6 +226,10 @@ class Supervisor:
             if child.refused:
                 raise NotReady(f"{program.name} refused to start:\n{self._explain(program.name)}")
             deaths = 1 if time.monotonic() - child.started > STABLE_AFTER else deaths + 1
+            if program.name in self._asked:
+                self._asked.discard(program.name)
+                deaths = 0
+                continue
             pause = min(BACKOFF_FIRST * 2 ** (deaths - 1), BACKOFF_MOST)
             self._say(f"{program.name} died ({child.outcome}), restarting in {pause:.1f} s")
             if deaths >= DYING_AGAIN:

@@ -14,7 +14,14 @@ import msgspec
 from holdfast.cli.client.sanitize import clean, clean_line
 
 _NATS: Final = re.compile(r"\[\d+\] (\d{4})/(\d\d)/(\d\d) (\d\d:\d\d:\d\d\.\d+) \[(\w{3})\] (.*)")
-_NATS_LEVELS: Final = {"INF": "info", "WRN": "warning", "ERR": "error", "FTL": "critical", "DBG": "debug", "TRC": "debug"}
+_NATS_LEVELS: Final = {
+    "INF": "info",
+    "WRN": "warning",
+    "ERR": "error",
+    "FTL": "critical",
+    "DBG": "debug",
+    "TRC": "debug",
+}
 _BAO: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(?:Z|[+-]\d\d:?\d\d)) \[(\w+)\]\s+(.*)")
 _AGO: Final = re.compile(r"(\d{1,6})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -16,6 +16,7 @@ from holdfast.bus.ids import FIRST_CELL
 from holdfast.bus.nats_link import Link
 from holdfast.bus.provision import provision
 from holdfast.cli.embedded import detach, openbao, runfile
+from holdfast.cli.embedded.disk_watch import DiskFull, DiskWatch, check_start
 from holdfast.cli.embedded.layout import Busy, Layout
 from holdfast.cli.embedded.probes import Unexpected
 from holdfast.cli.embedded.programs import Missing
@@ -27,7 +28,7 @@ from holdfast.process.settings import BadSettings
 
 _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
 
-EXPECTED: Final = (Busy, Missing, NotReady, Unexpected, BusError, BadSettings, PermissionError)
+EXPECTED: Final = (Busy, DiskFull, Missing, NotReady, Unexpected, BusError, BadSettings, PermissionError)
 """Why a start may fail though nothing is wrong with us: said in a line or two, without a traceback."""
 
 TRIM_EVERY: Final = 60.0
@@ -59,6 +60,7 @@ def run(data: Path | None, port: int, harnesses: int, sync: str) -> int:
 
 async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
     began = time.monotonic()
+    check_start(data)
     layout = Layout(data)
     layout.open()
     logs.setup("up", "warning")
@@ -68,7 +70,10 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
 
     def changed() -> None:
         if ready:
-            runfile.write(layout.run_file, stack.run_file(supervisor.pids))
+            try:
+                runfile.write(layout.run_file, stack.run_file(supervisor.pids))
+            except OSError as exc:  # such as a full disk, which must not end the stack
+                reporter.warn(f"run.json is out of date: {exc.strerror}")
 
     layout.run_file.unlink(missing_ok=True)
     supervisor = Supervisor(stack.programs, say=reporter.warn, changed=changed)
@@ -87,7 +92,8 @@ async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
             _announce(stack, reporter)
             reporter.say(f"ready after {time.monotonic() - began:.1f} s")
             reporter.detach()
-            await _until(stopping, supervisor.failed(), _trim_logs(layout))
+            watch = DiskWatch(layout.data, layout.log("nats"), reporter, lambda: supervisor.restart("nats"))
+            await _until(stopping, supervisor.failed(), _trim_logs(layout), watch.run())
         else:
             starting.cancel()
     finally:

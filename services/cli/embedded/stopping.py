@@ -44,9 +44,11 @@ def _stop(pid: int, began: int, folder: Path, processes: Mapping[str, int]) -> i
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
         handle = -1
-    # Through the handle: the process that is looked at is the one that gets the signal, whatever its number means later.
+    # Through the handle: the signal reaches the process that was looked at, even if its number is given out anew.
     if handle < 0 or not began or started(pid) != began:
-        print(f"holdfast down: process {pid} is not the stack in {folder} any more; nothing was stopped.", file=sys.stderr)
+        print(
+            f"holdfast down: process {pid} is not the stack in {folder} any more; nothing was stopped.", file=sys.stderr
+        )
         return NO_STACK
     try:
         signal.pidfd_send_signal(handle, signal.SIGTERM)
@@ -88,7 +90,7 @@ def _lock_holder(folder: Path) -> int:
     lock = folder / "lock"
     try:
         pid = int(lock.read_text())
-        opened = [os.path.samefile(file, lock) for file in Path(f"/proc/{pid}/fd").iterdir() if _exists(file)]
+        opened = [file.samefile(lock) for file in Path(f"/proc/{pid}/fd").iterdir() if _exists(file)]
     except (OSError, ValueError):
         return 0
     return pid if any(opened) else 0
