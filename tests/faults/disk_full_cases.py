@@ -11,15 +11,19 @@ from pathlib import Path
 import pytest
 from anthropic import APIStatusError
 
+from holdfast.process import disk
+from holdfast.session.readmodel import ReadModel
 from tests.faults.conftest import Start
 from tests.support.eventually import eventually
 from tests.support.invariants import check, noted
-from tests.support.model import say
+from tests.support.model import bash, say
 from tests.support.stack import Stack
-from tests.support.talk import Talk
+from tests.support.talk import Talk, results
 
 HOLDFAST = str(Path(sys.executable).parent / "holdfast")
-SIZE = "200m"
+SIZE = "600m"
+RESERVE = {"HOLDFAST_DISK_RESERVE_BYTES": "0"}
+"""Sandboxes run until the last byte; by default they end while more is free than this disk has."""
 
 
 @pytest.fixture
@@ -34,9 +38,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(data)], check=True)
 
 
-def fill(data: Path) -> Path:
-    """Write a file until nothing is left."""
+def fill(data: Path, *, leave: int = 0) -> Path:
+    """Write a file until only `leave` bytes are free, or nothing."""
     path = data / "filling"
+    if leave:
+        with path.open("wb", buffering=0) as file:
+            while disk.space(data).free > leave:
+                file.write(b"0" * 65536)
+        return path
     with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
         while True:
             file.write(b"0" * 65536)
@@ -78,7 +87,7 @@ async def refused(talk: Talk, mark: str) -> APIStatusError:
 
 
 async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, start: Start) -> None:
-    stack = start()
+    stack = start(environ=RESERVE)
     supervisor = stack.run.supervisor
     mark = await stack.model.play(
         noted("one"), {"text": "I think.", **noted("two"), "gates": [{"name": "middle", "after": 1}]}, say("Over.")
@@ -107,7 +116,8 @@ async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, sta
         filling.unlink()
         await said(stack, "has room again")
         await said(stack, "restarting nats: ")
-        await talk.rests(within=60)
+        events = await talk.rests(within=60)
+        assert not [r for r in results(events).values() if r.is_error]
         await talk.say(await stack.model.play(noted("three"), say("After.")))
         await talk.rests()
         await check(stack, talk)
@@ -117,3 +127,51 @@ async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, sta
     assert stack.run.supervisor == supervisor
     died = [line for line in stack.log.read_text().splitlines() if " died " in line]
     assert not died, died
+
+
+async def test_the_reserve_is_for_what_runs_and_for_its_end(small_disk: Path, start: Start) -> None:
+    stack = start(environ=RESERVE)
+    mark = await stack.model.play(say("On the reserve.", gates=[{"name": "held"}]))
+    async with stack.client() as client:
+        runs, stuck, idle = [await Talk.begin(client) for _ in range(3)]
+        await runs.say(mark)
+        await stuck.say(await stack.model.play(bash("sleep 1000"), say("unreached")))
+        await stuck.has("agent.tool_use")
+        await stack.model.reached("held")
+        filling = fill(small_disk, leave=disk.space(small_disk).full_below - 1_000_000)
+        await said(stack, "is full (")
+
+        assert (await refused(idle, mark)).status_code == 507
+        await stack.model.release("held")
+        await runs.rests()
+        await stuck.interrupt()
+        await stuck.rests()
+        await client.beta.sessions.archive(runs.id)
+        await client.beta.sessions.delete(idle.id)
+
+        filling.unlink()
+        await said(stack, "has room again")
+        await stuck.say(await stack.model.play(say("Again.")))
+        await stuck.rests()
+        await check(stack, stuck)
+    assert "restarting nats" not in stack.log.read_text(), "nothing had failed"
+
+
+async def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
+    fill(small_disk)
+    code, out = await holdfast("up", "--data", str(small_disk / "stack"), "--port", "0")
+    assert code == 1
+    assert "is full" in out
+    assert "--data" in out
+    assert "Traceback" not in out
+
+
+async def test_the_read_model_moves_to_memory(small_disk: Path) -> None:
+    filling = fill(small_disk)
+    model = ReadModel(small_disk / "read-model" / "sessions.sqlite")
+    model.belongs_to("one")
+    filling.unlink()
+    assert not (small_disk / "read-model" / "sessions.sqlite").stat().st_size
+    model.belongs_to("one")
+    assert model.builds == 1
+    model.close()

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CASES = Path(__file__).with_name("disk_full_cases.py")
 
 
+@pytest.mark.timeout(600)
 def test_the_cases_in_a_mount_namespace_of_their_own(tmp_path: Path) -> None:
     namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
     options = ["-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={tmp_path / 'cases'}"]
