@@ -6,6 +6,7 @@ from importlib.metadata import version
 from cyclopts import App
 
 from holdfast.cli.down import down
+from holdfast.cli.env import env
 from holdfast.cli.logs import logs
 from holdfast.cli.run import run
 from holdfast.cli.sessions import sessions
@@ -19,6 +20,7 @@ app = App(
     version=version("holdfast-agents"),
 )
 app.command(up)
+app.command(env)
 app.command(run)
 app.command(sessions)
 app.command(tail)

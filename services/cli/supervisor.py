@@ -17,6 +17,8 @@ from typing import Final
 
 import msgspec
 
+from holdfast.cli.embedded import log_tail
+
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_MOST: Final = 5.0
 """Seconds before a restart: doubled with each death, from the first to the most."""
@@ -25,7 +27,7 @@ STABLE_AFTER: Final = 10.0
 """Seconds of life after which a death counts as the first again."""
 
 DYING_AGAIN: Final = 3
-"""Deaths in a row after which the last lines of the log are shown."""
+"""Deaths in a row that end a start, and after which a running stack shows the end of the log."""
 
 PROBE_EVERY: Final = 0.02
 REFUSED: Final = 2
@@ -35,11 +37,27 @@ _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 """Loaded before any fork: the child may only call what is already there."""
 
-Probe = Callable[[], Awaitable[bool]]
+
+class Readiness(msgspec.Struct, frozen=True):
+    """What a probe found. `cause` says why the program does not become ready until somebody acts; empty: it may.
+    `notes` are what the program wants a person to know, by topic."""
+
+    ok: bool
+    cause: str = ""
+    notes: Mapping[str, str] = {}
+
+
+Probe = Callable[[], Awaitable[Readiness]]
 
 
 class NotReady(Exception):
-    """A process did not become ready; the text says which, why, and where its log is."""
+    """A program did not become ready, or can go on no more. `cause` is for a person; `log` is where more stands."""
+
+    def __init__(self, name: str, cause: str, log: Path) -> None:
+        super().__init__(f"{name}: {cause}")
+        self.name = name
+        self.cause = cause
+        self.log = log
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,23 +86,13 @@ def die_with_parent(parent: int) -> Callable[[], None]:
     return arm
 
 
-def last_lines(log: Path, count: int = 5, *, most: int = 4000) -> list[str]:
-    """The end of a log file; empty when it cannot be read."""
-    try:
-        with log.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - most))
-            return file.read().decode(errors="replace").splitlines()[-count:]
-    except OSError:
-        return []
-
-
 class Child:
     """One run of a program. `ended` is set when it has been reaped."""
 
     def __init__(self, program: Program, extra: Mapping[str, str]) -> None:
         loop = asyncio.get_running_loop()
         with program.log.open("ab") as log:
+            self.log_offset = log.tell()
             self._process = subprocess.Popen(  # noqa: S603  argv is ours, no shell
                 program.argv,
                 env={**program.env, **extra},
@@ -118,6 +126,11 @@ class Child:
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it: then its log does not say why."""
+        return self._process.returncode < 0
+
+    @property
     def refused(self) -> bool:
         return self._process.returncode == REFUSED
 
@@ -128,19 +141,23 @@ class Child:
             # A frozen process takes its SIGTERM only once it runs again.
             self._process.send_signal(signal.SIGCONT)
 
-    async def stop(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL to the group after `grace` seconds. Returns when it has been reaped."""
+    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
+        """SIGTERM, and SIGKILL to the group after `grace` seconds or on `hurry`. Returns when it has been reaped."""
         self.terminate()
+        waits = [asyncio.create_task(event.wait()) for event in (self.ended, hurry)]
         try:
-            async with asyncio.timeout(grace):
-                await self.ended.wait()
-        except TimeoutError:
+            await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        if not self.ended.is_set():
             self._kill_group()
             await self.ended.wait()
 
 
 class Supervisor:
-    """All programs of one stack. `say` gets one line for each thing a person should know."""
+    """All programs of one stack. `say` gets one line for each thing a person should know; `changed` is called when a
+    program has become ready or has died."""
 
     def __init__(self, programs: Iterable[Program], *, say: Callable[[str], None], changed: Callable[[], None]) -> None:
         self._programs = {program.name: program for program in programs}
@@ -152,8 +169,16 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._asked: set[str] = set()
         """Programs that were asked to end by `restart`."""
+        self._is_starting = True
+        self._hurry = asyncio.Event()
+        self._told: dict[str, str] = {}
+        """Cause that was told last, of programs that run and are not ready."""
         self.ready_at: dict[str, float] = {}
         """Seconds from the start of each program to its first readiness."""
+        self.notes: dict[str, Mapping[str, str]] = {}
+        """What each program said with its last readiness, by topic."""
+        self.stopping: list[str] = []
+        """Programs that were asked to stop and have not ended."""
 
     @property
     def pids(self) -> dict[str, int]:
@@ -169,7 +194,11 @@ class Supervisor:
             await self._ready.setdefault(name, asyncio.Event()).wait()
 
     async def start(self, within: float) -> None:
-        """Start everything and return when all are ready. Raises NotReady after `within` seconds or a refusal."""
+        """Start everything and return when all are ready.
+
+        Raises NotReady as soon as it is known that a program does not become ready: it says so itself, it refuses its
+        settings, it dies again and again, or `within` seconds are over.
+        """
         for name, program in self._programs.items():
             self._tasks[name] = asyncio.create_task(self._keep(program), name=f"keep-{name}")
         waiting = asyncio.create_task(self.wait_for(*self._programs), name="all-ready")
@@ -179,10 +208,17 @@ class Supervisor:
                 if task.done():
                     task.result()
             if not waiting.done():
-                late = [name for name in self._programs if not self._ready[name].is_set()]
-                raise NotReady(f"not ready after {within:.0f} s: {', '.join(late)}\n{self._explain(late[0])}")
+                raise self._too_late(within)
+            self._is_starting = False
         finally:
             waiting.cancel()
+
+    def _too_late(self, within: float) -> NotReady:
+        late = [name for name in self._programs if not self._ready[name].is_set()]
+        others = f" (and {', '.join(late[1:])})" if late[1:] else ""
+        log = self._programs[late[0]].log
+        said = log_tail.cause(late[0], log)
+        return NotReady(late[0], f"not ready after {within:.0f} s{others}{f': {said}' if said else ''}", log)
 
     def restart(self, name: str) -> None:
         """Ask a program to end, so that it is started again at once. Does nothing while it is not ready."""
@@ -197,6 +233,14 @@ class Supervisor:
         for task in done:
             task.result()
 
+    @property
+    def is_hurried(self) -> bool:
+        return self._hurry.is_set()
+
+    def hurry(self) -> None:
+        """Let `stop` kill what has not ended, now."""
+        self._hurry.set()
+
     async def stop(self, order: Iterable[Iterable[str]]) -> None:
         """Stop each group of programs after the one before it is gone; then whatever is left."""
         for task in self._tasks.values():
@@ -204,12 +248,12 @@ class Supervisor:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._up.clear()
         for group in (*order, tuple(self._children)):
-            children = [(self._programs[name], self._children.pop(name)) for name in group if name in self._children]
-            await asyncio.gather(*(child.stop(program.grace) for program, child in children))
+            self.stopping = [name for name in group if name in self._children]
+            await asyncio.gather(*(self._stop(name) for name in tuple(self.stopping)))
 
-    def _explain(self, name: str) -> str:
-        log = self._programs[name].log
-        return "\n".join([*(f"  {line}" for line in last_lines(log)), f"  log: {log}"])
+    async def _stop(self, name: str) -> None:
+        await self._children.pop(name).stop(self._programs[name].grace, self._hurry)
+        self.stopping.remove(name)
 
     async def _keep(self, program: Program) -> None:
         """Run `program` for ever, with a growing pause after each early death."""
@@ -217,33 +261,63 @@ class Supervisor:
         once: Mapping[str, str] = program.once
         deaths = 0
         while True:
-            child = self._children[program.name] = Child(program, once)
+            began = time.monotonic()
+            outcome = await self._run_once(program, once)
             once = {}
-            await self._until_ready(program, child)
-            await child.ended.wait()
-            if self._up.pop(program.name, None):
-                self._changed()
-            if child.refused:
-                raise NotReady(f"{program.name} refused to start:\n{self._explain(program.name)}")
-            deaths = 1 if time.monotonic() - child.started > STABLE_AFTER else deaths + 1
             if program.name in self._asked:
                 self._asked.discard(program.name)
                 deaths = 0
                 continue
+            deaths = 1 if time.monotonic() - began > STABLE_AFTER else deaths + 1
+            if self._is_starting and deaths >= DYING_AGAIN:
+                raise NotReady(program.name, f"died {deaths} times in a row: {outcome}", program.log)
             pause = min(BACKOFF_FIRST * 2 ** (deaths - 1), BACKOFF_MOST)
-            self._say(f"{program.name} died ({child.outcome}), restarting in {pause:.1f} s")
-            if deaths >= DYING_AGAIN:
-                self._say(self._explain(program.name))
+            if not self._is_starting:
+                self._say(f"{program.name} died ({outcome}), restarting in {pause:.1f} s")
+                if deaths >= DYING_AGAIN:
+                    self._say(self._explain(program.name))
             await asyncio.sleep(pause)
+
+    async def _run_once(self, program: Program, once: Mapping[str, str]) -> str:
+        """Run `program` until it ends; how it ended, and why if its log says so. Raises NotReady for bad settings."""
+        try:
+            child = self._children[program.name] = Child(program, once)
+        except OSError as exc:
+            return f"it could not be started: {exc.strerror}"
+        await self._until_ready(program, child)
+        await child.ended.wait()
+        if self._up.pop(program.name, None):
+            self._changed()
+        why = log_tail.cause(program.name, program.log, child.log_offset)
+        if child.refused:
+            raise NotReady(program.name, why or "it refused its settings", program.log)
+        return f"{child.outcome}: {why}" if why and not child.was_killed else child.outcome
 
     async def _until_ready(self, program: Program, child: Child) -> None:
         while not child.ended.is_set():
-            if await program.probe():
+            found = await program.probe()
+            if found.ok:
                 self.ready_at.setdefault(program.name, time.monotonic() - child.started)
+                self.notes[program.name] = found.notes
+                self._told.pop(program.name, None)
                 self._up[program.name] = child
                 self._ready[program.name].set()
                 self._changed()
                 return
+            if found.cause:
+                self._tell(program, found.cause)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_EVERY):
                     await child.ended.wait()
+
+    def _tell(self, program: Program, cause: str) -> None:
+        """End the start with the cause; say it once when the stack runs already, for it may be mended."""
+        if self._is_starting:
+            raise NotReady(program.name, cause, program.log)
+        if self._told.get(program.name) != cause:
+            self._told[program.name] = cause
+            self._say(f"{program.name} is not ready: {cause}")
+
+    def _explain(self, name: str) -> str:
+        log = self._programs[name].log
+        return "\n".join([*(f"  {log_tail.plain(name, line)}" for line in log_tail.last_lines(log)), f"  log: {log}"])

@@ -14,18 +14,23 @@ def up(
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = DEFAULT_PORT,
     harnesses: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 2,
     sync: str = "always",
+    model_url: str = "",
+    scripted: Annotated[bool, Parameter(negative="")] = False,
     detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative=())] = False,
 ) -> int:
     """Start the whole system on this machine and keep it running until Ctrl-C.
 
-    Prints the base URL and the API key. The model is reached with ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL. A process
-    that dies is started again; started again on the same data, every session continues.
+    Prints the two lines with which programs find it. A process that dies is started again; started again on the same
+    data, every session continues. HOLDFAST_MODEL_API_KEY is the key of the model, and HOLDFAST_MODEL_BASE_URL its
+    address when it is not the vendor's; without both, ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL are taken.
 
     For example:
 
-        holdfast up
+        holdfast up --scripted
 
-        ANTHROPIC_API_KEY=sk-... holdfast up --data ~/agents --port 9000
+        HOLDFAST_MODEL_API_KEY=sk-ant-... holdfast up --data ~/agents --port 9000
+
+        holdfast up --model-url http://127.0.0.1:11434
 
         holdfast up --detach && holdfast logs --follow
 
@@ -42,6 +47,10 @@ def up(
     sync
         When an append is on disk: "always" (before it is acknowledged: survives power loss), or an interval such as
         "1s" (0.3 ms faster an append; a power cut may cost that much; a crash of a process costs nothing either way).
+    model_url
+        Address of a model that speaks the Messages API; its key, if it wants one, is HOLDFAST_MODEL_API_KEY.
+    scripted
+        Play a scripted model instead of calling one: no key, no cost, a few simple tasks.
     detach
         Return when the stack is ready and keep it running in the background; holdfast down stops it.
     """
@@ -51,4 +60,4 @@ def up(
 
     if detach and not background.in_background():
         return background.start(data_folder(data).absolute())
-    return running.run(data, port, harnesses, sync)
+    return running.run(data, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)

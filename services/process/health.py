@@ -30,13 +30,15 @@ class Check(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """Body of both probes. `lag` is how late the loop was, in seconds, at its last tick."""
+    """Body of both probes. `lag` is how late the loop was, in seconds, at its last tick. `notes` say in half a sentence
+    each how the process works otherwise than a person may expect, though it is ready; none is the usual case."""
 
     service: str
     ok: bool
     stopping: bool
     lag: float
     checks: dict[str, Check]
+    notes: dict[str, str] = {}
 
 
 class Health:
@@ -46,6 +48,7 @@ class Health:
         self._service = service
         now = time.monotonic()
         self._checks: dict[str, tuple[bool, float, str]] = dict.fromkeys(expected, (False, now, ""))
+        self._notes: dict[str, str] = {}
         self._stopping = False
         self._tick = now
         self._lag = 0.0
@@ -53,6 +56,13 @@ class Health:
     def set(self, check: str, ok: bool, cause: str = "") -> None:
         """Record that `check` was looked at just now; `cause` says why it stays false, see `Check`."""
         self._checks[check] = (ok, time.monotonic(), cause)
+
+    def note(self, name: str, text: str) -> None:
+        """Tell a person `text` under `name` in every report from now on; an empty text takes the note back."""
+        if text:
+            self._notes[name] = text
+        else:
+            self._notes.pop(name, None)
 
     def stop(self) -> None:
         """Not ready from here on; called at the first signal, before the drain."""
@@ -69,7 +79,7 @@ class Health:
     def report(self, ok: bool) -> Report:
         now = time.monotonic()
         checks = {name: Check(state, round(now - at, 3), cause) for name, (state, at, cause) in self._checks.items()}
-        return Report(self._service, ok, self._stopping, round(self._lag, 4), checks)
+        return Report(self._service, ok, self._stopping, round(self._lag, 4), checks, dict(self._notes))
 
     @contextlib.asynccontextmanager
     async def serve(self, port: int) -> AsyncGenerator[None]:

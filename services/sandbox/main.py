@@ -12,10 +12,10 @@ from holdfast.sandbox.worker import Terms, work
 async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
     """Serve until `stop`."""
     health = Health("sandbox", "bus", "sandbox")
-    bus = await connect(settings, name="sandbox")
     terms = Terms(lease=settings.lease, idle_after=settings.idle_after, drain=settings.drain_timeout)
-    try:
-        async with health.serve(settings.health_port):
-            await work(bus, make_driver(settings), terms, stop, health.set)
-    finally:
-        await bus.close()
+    async with health.serve(settings.health_port):
+        bus = await connect(settings, name="sandbox")
+        try:
+            await work(bus, make_driver(settings), terms, stop, health)
+        finally:
+            await bus.close()

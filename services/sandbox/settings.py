@@ -31,8 +31,8 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     disk_reserve_bytes: Annotated[int, Meta(ge=0)] = 512 * MIB
     """Free space of the host's disk below which the sandbox that writes is killed (bytes)."""
     allow_weak_limits: bool = False
-    """Whether sandboxes may run where no control group can be written: then limits hold for each process alone, so many
-    processes together may use much more. true or false."""
+    """Whether sandboxes may run where no control group can be written: then memory is limited for each process alone,
+    so many processes together may use much more, and processor time is not limited. true or false."""
     call_timeout: Annotated[float, Meta(ge=1, le=3600)] = 120.0
     """Seconds a bash command may take when it asks for no other limit, and any other tool at most."""
     call_timeout_max: Annotated[float, Meta(ge=1, le=86400)] = 1800.0

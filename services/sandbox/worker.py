@@ -8,8 +8,8 @@ and everything outside comes as an argument, so that the same code runs over a s
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -21,6 +21,7 @@ from holdfast.bus.errors import BusError, Conflict, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.process import faults
 from holdfast.sandbox import results
+from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.box import BoxLost, Outcome
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
 from holdfast.sandbox.held import Call, Held
@@ -56,15 +57,12 @@ class Terms(msgspec.Struct, frozen=True):
     drain: float = 5.0
 
 
-Report = Callable[[str, bool], None]
-"""Tells the health of one thing: `bus` or `sandbox`."""
-
-
 async def work(bus: Bus, driver: Driver, terms: Terms, stop: asyncio.Event, report: Report) -> None:
     """Serve until `stop`, one tenure after another."""
     former = ""
+    availability = Availability(report)
     while not stop.is_set():
-        worker = Worker(bus, driver, terms, report, former=former)
+        worker = Worker(bus, driver, terms, report, availability, former=former)
         former = worker.id
         try:
             await worker.serve(stop)
@@ -72,14 +70,16 @@ async def work(bus: Bus, driver: Driver, terms: Terms, stop: asyncio.Event, repo
             log.warning("the lease was lost; its sandboxes are gone", worker=worker.id)
         except BusError as exc:
             log.warning("the bus cannot be reached", code=exc.code)
-            report("bus", False)
+            report.set("bus", False)
             await _either(stop, AGAIN)
 
 
 class Worker:
     """One tenure."""
 
-    def __init__(self, bus: Bus, driver: Driver, terms: Terms, report: Report, *, former: str = "") -> None:
+    def __init__(
+        self, bus: Bus, driver: Driver, terms: Terms, report: Report, availability: Availability, *, former: str = ""
+    ) -> None:
         """`former` is this process's identity before; its registration is taken back."""
         self.id = new_id("wrk")
         self._former = former
@@ -87,6 +87,7 @@ class Worker:
         self._driver = driver
         self._terms = terms
         self._report = report
+        self._availability = availability
         self._lease = Lease(terms.lease, float("-inf"))
         self._held: dict[str, Held] = {}
         self._places: dict[Key, Held] = {}
@@ -103,28 +104,38 @@ class Worker:
     async def serve(self, stop: asyncio.Event) -> None:
         """Register, serve until `stop`, drain. Raises LeaseOver, and BusError when it could not begin."""
         await self._driver.open(self.id)
+        end: LeaseOver | BusError | None = None
         try:
             await self._tenure(stop)
-        except* LeaseOver:
-            raise LeaseOver from None
-        except* BusError as group:
-            raise _first(group) from None
+        except BaseExceptionGroup as group:
+            # Not `except*`: CPython 3.11.0 to 3.11.3 wraps what is raised in such a clause in a group (gh-103590).
+            end = end_of_tenure(group)
+            if end is None:
+                raise
         finally:
             await self._driver.close()
+        if end is not None:
+            raise end
 
     async def _tenure(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as self._tasks:
             background: list[asyncio.Task[None]] = []
             try:
+                # A person who starts the service hears at once that there are no sandboxes, whatever the bus does.
+                first = not self._availability.known
+                if first:
+                    background.append(self._tasks.create_task(self._probe()))
                 if self._former:
                     # A refresh that was on its way when the lease ended may have been stored since.
                     await self._bus.kv_delete(BUCKET, subjects.worker_key(self._former))
                 await self._register()
                 faults.point("worker.registered")
-                duties = (self._stay(), self._hear_expiries(), self._sweep(), self._reap(), self._probe())
+                duties = [self._stay(), self._hear_expiries(), self._sweep(), self._reap()]
+                if not first:
+                    duties.append(self._probe())
                 background += [self._tasks.create_task(duty) for duty in duties]
                 await self._listen()
-                self._report("bus", True)
+                self._report.set("bus", True)
                 await stop.wait()
                 await self._drain()
             finally:
@@ -184,8 +195,8 @@ class Worker:
                     await results.persistently(self._register)
             except TimeoutError:
                 break
-            self._report("bus", True)
-        self._report("bus", False)
+            self._report.set("bus", True)
+        self._report.set("bus", False)
         faults.point("worker.lease_over")
         ending = list(self._held.values())
         for held in ending:
@@ -217,8 +228,7 @@ class Worker:
         try:
             return await self._adopt_or_make(key)
         except SandboxUnavailable as exc:
-            log.warning("no sandbox can be had", cause=str(exc))
-            self._report("sandbox", False)
+            self._availability.missing(exc)
             self._doubt.set()
             return Provisioned(error=exc.code, message=str(exc))
         except BusError as exc:
@@ -252,7 +262,7 @@ class Worker:
                 await self._end(held, "the placement could not be stored")
                 raise
             faults.point("worker.placed")
-            self._report("sandbox", True)
+            self._availability.had(self._driver.weak_limits)
             return Provisioned(generation=generation, worker=self.id)
 
     async def _lives(self, placed: Placement) -> bool:
@@ -452,11 +462,10 @@ class Worker:
             try:
                 await self._driver.probe()
             except SandboxUnavailable as exc:
-                log.warning("no sandbox can be had", cause=str(exc))
-                self._report("sandbox", False)
+                self._availability.missing(exc)
                 await asyncio.sleep(PROBE_EACH)
             else:
-                self._report("sandbox", True)
+                self._availability.had(self._driver.weak_limits)
                 await self._doubt.wait()
 
 
@@ -471,10 +480,25 @@ async def _either(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-def _first(group: BaseExceptionGroup[BusError]) -> BusError:
-    for exc in group.exceptions:
-        return exc if isinstance(exc, BusError) else _first(exc)
-    raise AssertionError("an empty group")
+def end_of_tenure(group: BaseExceptionGroup[Any]) -> LeaseOver | BusError | None:
+    """The error that ended the tenure, after which the process goes on: LeaseOver before the first BusError.
+
+    None if the group holds any other error: then the process must not go on.
+    """
+    leaves = list(_leaves(group))
+    expected = [exc for exc in leaves if isinstance(exc, LeaseOver | BusError)]
+    if len(expected) < len(leaves):
+        return None
+    return next((exc for exc in expected if isinstance(exc, LeaseOver)), expected[0])
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, however deeply nested."""
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", exc).exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc
 
 
 def _answering(

@@ -10,6 +10,7 @@ import pytest
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.sandbox.drivers import DRIVERS, Box, Driver, Outcome
 from holdfast.sandbox.settings import MIB, SandboxSettings
+from tests.support.isolation import Isolation, sandbox_settings
 
 CANARY = "canary-7f3a91c2-do-not-find-me"
 """Stands for a credential of the platform: in the environment of the service and in files of its host."""
@@ -60,8 +61,8 @@ Make = Callable[[], Awaitable[Inside]]
 
 
 @pytest.fixture(params=sorted(DRIVERS))
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxSettings:
-    return SandboxSettings(
+def settings(request: pytest.FixtureRequest, tmp_path: Path, isolation: Isolation) -> SandboxSettings:
+    return sandbox_settings(
         driver=request.param,
         data_dir=str(tmp_path / "data"),
         memory_bytes=192 * MIB,
@@ -70,7 +71,6 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxSettings:
         tmp_bytes=16 * MIB,
         disk_bytes=64 * MIB,
         disk_files=3000,
-        disk_reserve_bytes=0,
         call_timeout=30,
     )
 

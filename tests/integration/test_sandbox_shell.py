@@ -10,7 +10,8 @@ import pytest
 
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.sandbox.drivers import Box, Outcome, make_driver
-from holdfast.sandbox.settings import MIB, SandboxSettings
+from holdfast.sandbox.settings import MIB
+from tests.support.isolation import Isolation, sandbox_settings
 
 
 class Hands:
@@ -34,8 +35,8 @@ def text_of(outcome: Outcome) -> str:
 
 
 @pytest.fixture
-async def hands(tmp_path: Path) -> AsyncIterator[Hands]:
-    settings = SandboxSettings(data_dir=str(tmp_path), memory_bytes=512 * MIB, call_timeout=30, disk_reserve_bytes=0)
+async def hands(tmp_path: Path, isolation: Isolation) -> AsyncIterator[Hands]:
+    settings = sandbox_settings(data_dir=str(tmp_path), memory_bytes=512 * MIB, call_timeout=30)
     driver = make_driver(settings)
     await driver.open(new_id("wrk"))
     try:

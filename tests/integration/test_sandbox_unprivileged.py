@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -16,10 +17,16 @@ from holdfast.sandbox import frames
 from holdfast.sandbox.drivers import arguments, seccomp
 from holdfast.sandbox.drivers.arguments import Shape
 from holdfast.sandbox.drivers.host import find_host
-from holdfast.sandbox.settings import MIB, SandboxSettings
+from holdfast.sandbox.drivers.limits import Hierarchy
+from holdfast.sandbox.settings import MIB
+from tests.support.isolation import Isolation, sandbox_settings
 
 USER = 64_123
 """Nobody on this machine."""
+
+AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
+
+PIDS = 40
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("setpriv"), reason="an ordinary user already: every other test is this one"
@@ -42,18 +49,17 @@ class Started:
         (data / "run").mkdir()
         (data / "workspace").mkdir()
         os.chown(data / "workspace", USER, USER)
-        host = find_host(SandboxSettings(data_dir=str(data), allow_weak_limits=True), data / "run")
+        host = find_host(sandbox_settings(data_dir=str(data)), data / "run", Hierarchy("weak", {}))
         shape = Shape(
-            workspace=data / "workspace", tmp_bytes=16 * MIB, file_bytes=8 * MIB, memory_bytes=300 * MIB, pids=40,
+            workspace=data / "workspace", tmp_bytes=16 * MIB, file_bytes=8 * MIB, memory_bytes=300 * MIB, pids=PIDS,
             weak=True, groups=(),
         )  # fmt: skip
         policy = os.memfd_create("seccomp")
         os.write(policy, seccomp.compiled(platform.machine()))
         os.lseek(policy, 0, os.SEEK_SET)
         told, tell = os.pipe()
-        down = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
         self.process = subprocess.Popen(
-            [*down, *arguments.command(host.place, shape, policy, tell)], pass_fds=(policy, tell), env={},
+            [*AS_USER, *arguments.command(host.place, shape, policy, tell)], pass_fds=(policy, tell), env={},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
         )  # fmt: skip
         for fd in (policy, tell):
@@ -77,7 +83,7 @@ class Started:
 
 
 @pytest.fixture
-def started(data: Path) -> Iterator[Started]:
+def started(data: Path, isolation: Isolation) -> Iterator[Started]:
     sandbox = Started(data)
     yield sandbox
     sandbox.process.kill()
@@ -97,7 +103,7 @@ def test_the_walls_are_the_same(started: Started, data: Path) -> None:
 
 
 def test_limits_hold_for_each_process(started: Started) -> None:
-    assert started.sh("ulimit -n; ulimit -c; ulimit -v; ulimit -u") == "512\n0\n307200\n40\n"
+    assert started.sh("ulimit -n; ulimit -c; ulimit -d; ulimit -u; ulimit -v") == "512\n0\n307200\n40\nunlimited\n"
     assert "MemoryError" in started.sh("python3 -c 'x = bytearray(400 << 20)'")
     assert started.sh("head -c 20M /dev/zero > f 2>/dev/null; stat -c %s f").endswith(f"{8 * MIB}\n")
     code = (
@@ -105,3 +111,27 @@ def test_limits_hold_for_each_process(started: Started) -> None:
         "except OSError as e: print(n < 40, e.errno)\nelse: time.sleep(5)"
     )
     assert started.sh(f"python3 -c '{code}'; echo alive") == "True 11\nalive\n"
+
+
+def test_processes_of_the_user_outside_do_not_count(data: Path, isolation: Isolation) -> None:
+    """A desktop has hundreds of them, more than a sandbox may have."""
+    script = f"for i in $(seq {2 * PIDS}); do sleep 300 & done; echo there; wait"
+    crowd = subprocess.Popen([*AS_USER, "sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True, cwd="/")
+    try:
+        assert crowd.stdout
+        assert crowd.stdout.readline() == b"there\n"
+        sandbox = Started(data)
+        try:
+            assert sandbox.sh("echo $(echo alive)") == "alive\n"
+        finally:
+            sandbox.process.kill()
+            sandbox.process.communicate()
+    finally:
+        os.killpg(crowd.pid, signal.SIGKILL)
+        crowd.communicate()
+
+
+def test_a_program_that_reserves_many_addresses_runs(started: Started) -> None:
+    """As node, Java and Go do: 64 GiB of addresses of which nothing is used."""
+    code = "import mmap; mmap.mmap(-1, 64 << 30, flags=mmap.MAP_PRIVATE, prot=0); print(1)"
+    assert started.sh(f"python3 -c '{code}'") == "1\n"

@@ -13,6 +13,7 @@ from holdfast.bus.client import NatsBus, connect
 from holdfast.bus.errors import NoResponders, Unavailable
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
+from tests.support.isolation import Isolation
 from tests.support.sandbox import Hands, WorkerProcess, sandbox_worker, text_of
 from tests.support.servers import NatsServer, nats_server
 
@@ -31,7 +32,7 @@ async def bus(nats: NatsServer) -> AsyncIterator[NatsBus]:
 
 
 @pytest.fixture
-async def worker(nats: NatsServer, tmp_path: Path) -> AsyncIterator[WorkerProcess]:
+async def worker(nats: NatsServer, tmp_path: Path, isolation: Isolation) -> AsyncIterator[WorkerProcess]:
     async with sandbox_worker(nats.url, tmp_path) as process:
         yield process
 
@@ -222,6 +223,30 @@ async def test_a_frozen_worker_s_sandboxes_die_before_its_registration_expires(
             assert await hands.bash("echo again") == "again\n"
 
 
+async def test_a_worker_goes_on_under_a_new_identity_when_the_bus_was_away(
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands, isolation: Isolation
+) -> None:
+    async with sandbox_worker(nats.url, tmp_path) as worker:
+        before = (await hands.provision()).worker
+        pid = worker.pid
+        nats.kill()
+
+        async def given_up() -> bool:
+            return "the lease was lost" in worker.log() and "the bus cannot be reached" in worker.log()
+
+        await eventually(given_up, within=40, what=f"the worker gives up its lease; {worker.log()[-1000:]}")
+        assert not (await worker.probe())[1]["checks"]["bus"]["ok"]
+        await nats.start()
+        await eventually(worker.ready, within=30, what=f"readiness; {worker.log()[-1000:]}")
+        session = Hands(bus)
+        await session.begin()
+        await session.bind()
+        assert session.sandbox.worker != before
+        assert await session.bash("echo again") == "again\n"
+        assert worker.pid == pid
+        assert "crashed" not in worker.log()
+
+
 async def test_an_idle_sandbox_is_ended_and_its_files_stay(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
     async with sandbox_worker(nats.url, tmp_path, idle_after=1):
         await hands.bind()
@@ -268,7 +293,7 @@ async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
     """A worker in a user namespace that may have no others: what a locked-down host looks like."""
     lock = ["unshare", "--user", "--map-root-user", "sh", "-c"]
     lock += ['echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
-    worker = WorkerProcess(nats.url, tmp_path, prefix=lock, allow_weak_limits="true")
+    worker = WorkerProcess(nats.url, tmp_path, prefix=lock)
     worker.begin()
     try:
 
@@ -280,8 +305,10 @@ async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
         answer = await hands.provision()
         assert answer.error == "sandbox_unavailable"
         assert "max_user_namespaces = 0" in answer.message
-        assert "Ways out: (1)" in answer.message
-        assert (await worker.probe())[1]["checks"]["sandbox"]["ok"] is False
+        assert "sudo sysctl -w user.max_user_namespaces=15000" in answer.message
+        check = (await worker.probe())[1]["checks"]["sandbox"]
+        assert check["ok"] is False
+        assert check["cause"] == answer.message
         assert await hands.bus.kv_get("sbx", subjects.placement_key(hands.key)) is None
     finally:
         worker.kill()

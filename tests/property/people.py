@@ -145,6 +145,7 @@ class Driver:
     """Makes boxes that die with their worker's process, or when it did not say in time that it lives."""
 
     name = "simulated"
+    weak_limits = ""
 
     def __init__(self, storm: Storm, process: Process, ledger: "Ledger") -> None:
         self.storm = storm
@@ -189,6 +190,16 @@ class Driver:
 
     async def close(self) -> None:
         self._all_die()
+
+
+class Unheard:
+    """Health that nobody asks for."""
+
+    def set(self, check: str, ok: bool, cause: str = "") -> None:
+        """Not kept."""
+
+    def note(self, name: str, text: str) -> None:
+        """Not kept."""
 
 
 class Ledger:

@@ -26,7 +26,7 @@ from holdfast.harness.claims import STALE, Claims
 from holdfast.harness.settings import HarnessSettings
 from holdfast.sandbox.worker import Terms, work
 from tests.property import virtual
-from tests.property.people import AGENT, POISON, Driver, Ledger, Model
+from tests.property.people import AGENT, POISON, Driver, Ledger, Model, Unheard
 from tests.property.storm import DEADLY, Odds, Process, Storm
 from tests.property.watch import EPOCH, Watched
 from tests.support.memory_bus import MemoryBus
@@ -138,7 +138,7 @@ class World:
             process, stop = self.storm.processes[name], asyncio.Event()
             driver = Driver(self.storm, process, self.ledger)
             self.stops[name] = (stop,)
-            await work(bus, driver, Terms(lease=3.0, idle_after=20.0, drain=2.0), stop, lambda _what, _ok: None)
+            await work(bus, driver, Terms(lease=3.0, idle_after=20.0, drain=2.0), stop, Unheard())
 
         return main
 

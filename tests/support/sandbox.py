@@ -23,6 +23,7 @@ from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult
 from holdfast.cli.embedded.ports import free_port
 from tests.support.eventually import eventually
+from tests.support.isolation import sandbox_environment
 
 
 class Hands:
@@ -148,6 +149,7 @@ class WorkerProcess:
         self.data = Path(str(settings.pop("data_dir", folder / "sandbox-data")))
         self._environment = {
             **os.environ,
+            **sandbox_environment(),
             "HOLDFAST_NATS_URL": url,
             "HOLDFAST_DATA_DIR": str(self.data),
             "HOLDFAST_HEALTH_PORT": str(self.port),

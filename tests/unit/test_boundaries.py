@@ -59,6 +59,12 @@ def test_pure_modules_do_no_io(module: str) -> None:
     assert {name.split(".")[0] for name in imports(module)} & IMPURE == set()
 
 
+@pytest.mark.parametrize("module", modules())
+def test_no_clause_that_older_pythons_break(module: str) -> None:
+    """CPython 3.11.0 to 3.11.3 wraps what is raised in `except*` in a group (gh-103590); Debian 12 has 3.11.2."""
+    assert not any(isinstance(node, ast.TryStar) for node in ast.walk(ast.parse((ROOT / module).read_text())))
+
+
 def test_the_product_names_no_place_of_its_makers() -> None:
     found = [
         f"{path}:{word}"

@@ -1,14 +1,15 @@
 """Which running stack a command talks to."""
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from anthropic import AsyncAnthropic, Timeout
 
-from holdfast.cli.embedded import runfile
+from holdfast.cli.embedded import registry, runfile
 from holdfast.cli.embedded.stack import data_folder
 
 FAILED: Final = 1
@@ -22,7 +23,7 @@ RETRIES: Final = 6
 
 
 class NoStack(Exception):
-    """No stack was found; the text says how to start one."""
+    """No stack was found, or several; the text says how to start or to choose one."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -38,9 +39,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:
-    """The stack of `data`, else of HOLDFAST_BASE_URL and HOLDFAST_API_KEY, else of the default folder.
+    """The first of: the stack of `data`; HOLDFAST_BASE_URL with HOLDFAST_API_KEY; the stack of HOLDFAST_DATA; the stack
+    of `.holdfast` in the current folder; the only running stack of this user.
 
-    Raises NoStack.
+    A stack that was named is never replaced by another one. Raises NoStack.
     """
     url, key = environ.get("HOLDFAST_BASE_URL"), environ.get("HOLDFAST_API_KEY")
     if data is None and url:
@@ -48,11 +50,52 @@ def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:
             raise NoStack("HOLDFAST_BASE_URL is set, but HOLDFAST_API_KEY is not: set it to a key of that stack.")
         return Target(url, key)
     folder = data_folder(data, environ).absolute()
-    run = runfile.running(folder)
-    if run is None:
-        raise NoStack(
-            f"no stack is running in {folder}.\n"
-            f"Start one:            holdfast up --data {folder}\n"
-            "Or name another one:  --data FOLDER, or HOLDFAST_BASE_URL and HOLDFAST_API_KEY"
-        )
+    if data is not None or environ.get("HOLDFAST_DATA"):
+        return _local(_named(folder, environ))
+    return _local(registry.own(folder) or _only(registry.stacks(environ), folder))
+
+
+def _local(run: runfile.RunFile) -> Target:
     return Target(run.base_url, run.api_key, run)
+
+
+def _named(folder: Path, environ: Mapping[str, str]) -> runfile.RunFile:
+    """The stack of a folder that the user named. Raises NoStack."""
+    try:
+        run = runfile.running(folder)
+    except NotADirectoryError:
+        raise NoStack(f"{folder} is a file; --data and HOLDFAST_DATA name the data folder of a stack.") from None
+    except PermissionError:
+        raise NoStack(
+            f"{folder / runfile.NAME} cannot be read by this user: the stack belongs to another one."
+        ) from None
+    except (OSError, msgspec.MsgspecError) as exc:
+        raise NoStack(f"{folder / runfile.NAME} cannot be read ({exc}). Stop that stack and start it again.") from None
+    if run:
+        return run
+    others = registry.stacks(environ)
+    raise NoStack("\n".join([f"no stack is running in {folder}.", f"Start it:      holdfast up {_data(folder)}",
+                             *_listed(others)]))  # fmt: skip
+
+
+def _only(stacks: Sequence[runfile.RunFile], folder: Path) -> runfile.RunFile:
+    """The one stack that runs. Raises NoStack when there is none or a choice."""
+    match stacks:
+        case [run]:
+            return run
+        case []:
+            raise NoStack(
+                f"no stack is running: none of this user, and none in {folder}.\n"
+                "Start one:     holdfast up\n"
+                "Or name one:   --data FOLDER, or HOLDFAST_BASE_URL and HOLDFAST_API_KEY"
+            )
+        case _:
+            raise NoStack("\n".join([f"{len(stacks)} stacks are running; choose one.", *_listed(stacks)]))
+
+
+def _listed(stacks: Sequence[runfile.RunFile]) -> list[str]:
+    return [f"Running:       {_data(Path(run.data))}   ({run.base_url})" for run in stacks]
+
+
+def _data(folder: Path) -> str:
+    return f"--data {shlex.quote(str(folder))}"

@@ -10,29 +10,36 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Final
 
+from holdfast.cli.embedded.log_tail import last_lines
 from holdfast.cli.embedded.runfile import NAME, RunFile, read
-from holdfast.cli.supervisor import last_lines
+from holdfast.cli.supervisor import die_with_parent
 
-READY_WITHIN: Final = 60.0
-STOP_WITHIN: Final = 20.0
+LOOK_EVERY_S: Final = 0.05
+"""Seconds between two looks whether the stack is ready. How long that may take is decided by `holdfast up`."""
+
+STOP_WITHIN: Final = 60.0
+"""Seconds after which a process that was asked to stop is killed; `holdfast up` needs less."""
+
 SCENARIO: Final = Path(__file__).parents[1] / "scenarios" / "demo.yaml"
 
 
 class CannotStart(Exception):
-    """A process of the demo did not start; the text says which and where its output is."""
+    """A process of the demo did not start; the text is what it said."""
 
 
 @contextlib.asynccontextmanager
 async def scripted(log: Path) -> AsyncGenerator[str]:
     """A scripted model that plays the demo; its base URL."""
-    argv = [sys.executable, "-m", "holdfast.cli.scripted", "--scenario", str(SCENARIO)]
+    argv = [sys.executable, "-P", "-m", "holdfast.cli.scripted", "--scenario", str(SCENARIO)]
     with log.open("ab") as errors:
-        process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, stderr=errors)
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=errors
+        )
     try:
         assert process.stdout
         line = await process.stdout.readline()
         if not line:
-            raise CannotStart(f"the scripted model did not start; see {log}")
+            raise CannotStart(f"the scripted model did not start: {' '.join(last_lines(log, 3))}")
         yield json.loads(line)["base_url"]
     finally:
         await _end(process, signal.SIGTERM)
@@ -40,28 +47,27 @@ async def scripted(log: Path) -> AsyncGenerator[str]:
 
 @contextlib.asynccontextmanager
 async def stack(data: Path, environ: Mapping[str, str]) -> AsyncGenerator[Path]:
-    """A running stack on a folder that exists; yields the path of its run.json."""
-    log, run_file = data / "up.log", data / NAME
-    argv = [str(Path(sys.executable).with_name("holdfast")), "up", "--data", str(data), "--port", "0"]
-    with log.open("ab") as output:
+    """A running stack on a folder that exists; yields the path of its run.json. Raises CannotStart."""
+    out, errors = data / "up.log", data / "up.errors"
+    argv = [sys.executable, "-P", "-m", "holdfast.cli", "up", "--data", str(data), "--port", "0"]
+    with out.open("wb") as stdout, errors.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdout=output, stderr=output, env={**os.environ, **environ}, start_new_session=True
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env={**os.environ, **environ},
+            start_new_session=True,  # Ctrl-C is for the demo, which then stops the stack
+            preexec_fn=die_with_parent(os.getpid()),
         )
     try:
-        await _ready(process, run_file, log)
-        yield run_file
+        while not (data / NAME).exists() or running(data / NAME) is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), LOOK_EVERY_S)
+                raise CannotStart(errors.read_text().strip() or f"holdfast up ended with code {process.returncode}")
+        yield data / NAME
     finally:
         await _end(process, signal.SIGINT)
-
-
-async def _ready(process: asyncio.subprocess.Process, run_file: Path, log: Path) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(READY_WITHIN):
-            while process.returncode is None:
-                if running(run_file):
-                    return
-                await asyncio.sleep(0.02)
-    raise CannotStart("\n".join(["the stack did not start:", *last_lines(log), f"The whole output is in {log}."]))
 
 
 def running(run_file: Path) -> RunFile | None:

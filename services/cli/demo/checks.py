@@ -50,7 +50,7 @@ def check(
         Check(
             "no tool ran twice", ran == len(asked), f"the tests were run {len(asked)} times by the log, {ran} in fact"
         ),
-        Check("the tests pass", bool(green) and repository.tests_are_unchanged(workspace), "and are unchanged"),
+        Check("the tests pass", bool(green) and repository.tests_are_unchanged(workspace), "their file is unchanged"),
         Check("the session is at rest", head.status == "idle" and head.claim is None, f"{head.status}, unclaimed"),
     ]
     if requests is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -10,24 +11,30 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+import anthropic
 import uvloop
 from anthropic import AsyncAnthropic
 from anthropic.types.beta import BetaManagedAgentsSession
 from rich.console import Console
-from rich.table import Table
 
 from holdfast.bus.client import connect
 from holdfast.bus.commits import Stored
+from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
-from holdfast.cli.demo import backend, checks, repository
+from holdfast.cli.demo import backend, checks, report, repository
 from holdfast.cli.demo.timeline import Timeline
+from holdfast.cli.embedded import registry
+from holdfast.cli.embedded.model_endpoint import KEY, KEY_FILE, URL, BadEndpoint, Endpoint, Own, OwnEndpoint, choose
 from holdfast.cli.models import DEFAULT_MODEL
 from holdfast.process.settings import ProcessSettings
 
 TENANT: Final = "default"
 KILL_AFTER: Final = 12
 """Deltas of a message, after the first tool result, after which the harness is killed."""
+
+INTERRUPTED: Final = 130
 
 LONGEST: Final = 600.0
 """Seconds the whole demo may take, with a real model too."""
@@ -36,43 +43,99 @@ LONGEST: Final = 600.0
 def demo(*, data: Path | None = None, model: str = DEFAULT_MODEL) -> int:
     """Watch an agent repair a small program while the process that drives it is killed.
 
-    Starts the whole system on this machine. With ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) a real model does the work,
-    without it a scripted one. Exit code 1 when anything was lost, done twice, or left undone.
+    Starts the whole system on this machine. With HOLDFAST_MODEL_API_KEY (and HOLDFAST_MODEL_BASE_URL), or else with
+    ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL), a real model does the work; without a key a scripted one, at no cost.
+
+    For example:
+
+        holdfast demo
+
+        HOLDFAST_MODEL_API_KEY=sk-ant-... holdfast demo
+
+    Exit codes: 0 passed, 1 anything was lost, done twice or left undone, or it could not start, 130 interrupted.
 
     Parameters
     ----------
     data
-        Folder for the state of the demo; it is kept. Default: a temporary one, removed at the end.
+        Folder for the state of the demo; it is kept. Default: a temporary one, removed when the demo has passed.
     model
         The model to use; a scripted one plays any.
     """
-    console = Console()
+    console = Console(highlight=False)
     try:
-        if data is not None:
-            data.mkdir(parents=True, exist_ok=True)
-            return uvloop.run(_demo(console, data.absolute(), model))
-        with tempfile.TemporaryDirectory(prefix="holdfast-demo-") as folder:
-            return uvloop.run(_demo(console, Path(folder), model))
+        endpoint = _endpoint()
+        folder = _folder(data)
+    except (BadEndpoint, OSError) as exc:
+        return _fail(str(exc))
+    is_done = False
+    try:
+        code = uvloop.run(_demo(console, folder, model, endpoint))
+        is_done = code == 0
     except backend.CannotStart as exc:
-        print(f"holdfast demo: {exc}", file=sys.stderr)
+        return _fail(str(exc), folder)
     except TimeoutError:
-        print(f"holdfast demo: it did not end within {LONGEST:g} s", file=sys.stderr)
+        return _fail(f"it did not end within {LONGEST:g} s", folder)
+    except (anthropic.APIError, BusError, OSError) as exc:
+        return _fail(f"it broke off: {' '.join(str(exc).split())}", folder)
+    except KeyboardInterrupt:
+        is_done = True
+        print("\nholdfast demo: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        if is_done and data is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    if code:
+        print(f"The logs and the state of the demo are kept in {folder}", file=sys.stderr)
+    return code
+
+
+def _endpoint() -> Endpoint | None:
+    """The real model that the variables name; None for the scripted one. Raises BadEndpoint."""
+    own = [Own(urlsplit(run.base_url).port or 0, run.api_key) for run in registry.stacks()]
+    try:
+        found = choose(os.environ, own=own)
+    except OwnEndpoint:
+        return None  # the lines for the SDK are in this shell; they name no model
+    return None if found.lacks_key else found
+
+
+def _folder(data: Path | None) -> Path:
+    """An existing folder. Raises OSError."""
+    if data is None:
+        return Path(tempfile.mkdtemp(prefix="holdfast-demo-"))
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(f"--data {data} is a file; name a folder.") from None
+    except OSError as exc:
+        raise type(exc)(f"--data {data}: {exc.strerror}. Name a folder that this user can make.") from None
+    return data.absolute()
+
+
+def _fail(text: str, folder: Path | None = None) -> int:
+    """What went wrong, once. A sentence of `holdfast up` is passed on as it is."""
+    said = text if text.startswith(("✗", "holdfast")) else f"holdfast demo: {text}"
+    print(said, file=sys.stderr)
+    if folder:
+        print(f"The logs and the state of the demo are kept in {folder}", file=sys.stderr)
     return 1
 
 
-async def _demo(console: Console, data: Path, model: str) -> int:
+async def _demo(console: Console, data: Path, model: str, endpoint: Endpoint | None) -> int:
+    console.print("An agent repairs a small program, and the process that drives it is killed in mid-sentence.")
+    console.print("[dim]Starting Holdfast on this machine (3 to 10 s) …[/]")
     async with contextlib.AsyncExitStack() as running, asyncio.timeout(LONGEST):
         environ: dict[str, str] = {}
         scripted = ""
-        if not os.environ.get("ANTHROPIC_API_KEY"):
+        if endpoint is None:
             scripted = await running.enter_async_context(backend.scripted(data / "model.log"))
-            environ = {"ANTHROPIC_BASE_URL": scripted, "ANTHROPIC_API_KEY": "scripted"}
+            environ = {URL: scripted, KEY: "scripted", KEY_FILE: ""}
         began = time.monotonic()
         run_file = await running.enter_async_context(backend.stack(data, environ))
         run = backend.running(run_file)
         assert run
-        which = "the scripted model" if scripted else model
-        console.print(f"The stack is ready after {time.monotonic() - began:.1f} s, with {which}.\n", highlight=False)
+        which = "a scripted model (no key, no cost)" if scripted else f"{model} at {run.model_base_url}"
+        console.print(f"Ready after {time.monotonic() - began:.1f} s, with {which}.\n")
         async with AsyncAnthropic(base_url=run.base_url, api_key=run.api_key) as client:
             show = _Show(client, run_file, Timeline(console))
             session = await show.create(model)
@@ -81,17 +144,14 @@ async def _demo(console: Console, data: Path, model: str) -> int:
         log = await show.log()
         requests = await checks.model_requests(scripted) if scripted else None
         found = [*checks.check(log, show.sent, show.workspace, requests), show.takeover()]
-        _report(console, found)
-    return 0 if all(item.holds for item in found) else 1
-
-
-def _report(console: Console, found: Sequence[checks.Check]) -> None:
-    table = Table.grid(padding=(0, 2))
-    for item in found:
-        table.add_row("[bold green]yes[/]" if item.holds else "[bold red]NO[/]", item.claim, f"[dim]{item.why}[/]")
-    console.print()
-    console.print(table)
-    console.print()
+        console.print()
+        report.show(console, found)
+        console.print("[dim]Stopping …[/]")
+    passed = all(item.holds for item in found)
+    report.verdict(console, found)
+    if passed:
+        report.next_steps(console)
+    return 0 if passed else 1
 
 
 class _Show:

@@ -3,24 +3,34 @@
 import re
 import textwrap
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-PREVIEW: Final = 150
-"""Characters of a tool's input or output that are shown."""
+from holdfast.cli.client.sanitize import clean
+from holdfast.cli.demo.calls import call_lines, result_lines
 
-INDENT: Final = 20
-"""Columns left of the text."""
+NARROW: Final = 60
+"""Columns below which times and labels take less room."""
+
+LEAST_WIDTH: Final = 20
+"""Columns that are left to the text on any terminal."""
+
+_LABEL: Final = 8
+"""Columns of the longest label, `takeover`."""
 
 
 class Timeline:
-    """Prints what happens, with the seconds since the task was sent."""
+    """Prints what happens, with the seconds since the task was sent. Lines below the first one of a text are indented,
+    so that times and labels stand in columns of their own."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._width = max(console.width - INDENT, 30)
+        self._is_narrow = console.width < NARROW
+        self._indent = len(self._head("", 0.0))
+        self._width = max(console.width - self._indent - 1, LEAST_WIDTH)
         self._began = time.monotonic()
         self._column = -1
         self._previewed: set[str] = set()
@@ -28,15 +38,21 @@ class Timeline:
     def start_clock(self) -> None:
         self._began = time.monotonic()
 
+    def _head(self, label: str, seconds: float) -> str:
+        return f"{seconds:4.1f} {label:<{_LABEL}} " if self._is_narrow else f"{seconds:6.1f} s  {label:<{_LABEL}}  "
+
     def _label(self, label: str, style: str) -> None:
         self._end_text()
-        seconds = f"{time.monotonic() - self._began:6.1f} s"
-        self._console.print(f"[dim]{seconds}[/]  [{style}]{label:<9}[/] ", end="", highlight=False)
+        head = Text(self._head(label, time.monotonic() - self._began), "dim")
+        if label:
+            head.stylize(f"not dim {style}", head.plain.index(label))
+        self._console.print(head, end="", soft_wrap=True)
 
-    def _line(self, label: str, text: str, style: str, text_style: str = "default") -> None:
+    def _lines(self, label: str, lines: Sequence[str], style: str, text_style: str = "") -> None:
         self._label(label, style)
-        indented = f"\n{' ' * INDENT}".join(textwrap.wrap(text, self._width) or [""])
-        self._console.print(f"[{text_style}]{escape(indented)}[/]", highlight=False, soft_wrap=True)
+        wrapped = [part for line in lines for part in textwrap.wrap(clean(line), self._width) or [""]] or [""]
+        for number, line in enumerate(wrapped):
+            self._console.print(Text(" " * self._indent * (number > 0) + line, text_style), soft_wrap=True)
 
     def _end_text(self) -> None:
         if self._column >= 0:
@@ -45,7 +61,7 @@ class Timeline:
 
     def note(self, label: str, text: str, style: str = "bold red") -> None:
         """Something that is no event of the session."""
-        self._line(label, text, style, style)
+        self._lines(label, [text], style, style)
 
     def delta(self, event_id: str, text: str) -> None:
         """More text of a message that is being generated."""
@@ -53,41 +69,35 @@ class Timeline:
             self._previewed.add(event_id)
             self._label("agent", "green")
             self._column = 0
-        for word in re.findall(r"\S+\s*|\s+", text):
+        for word in re.findall(r"\S+\s*|\s+", clean(text)):
             if self._column and self._column + len(word.rstrip()) > self._width:
-                self._console.print(f"\n{' ' * INDENT}", end="")
+                self._console.print(f"\n{' ' * self._indent}", end="")
                 self._column = 0
-            self._console.print(escape(word), end="", highlight=False, soft_wrap=True)
+            self._console.print(Text(word), end="", soft_wrap=True)
             self._column += len(word)
 
     def event(self, event: Any) -> None:
         """An event of the log."""
         match event.type:
             case "user.message":
-                self._line("user", _text(event), "bold blue")
+                self._lines("user", [_text(event)], "bold blue")
             case "agent.message":
                 if event.id in self._previewed:
                     self._end_text()
                 else:
-                    self._line("agent", _text(event), "green")
+                    self._lines("agent", [_text(event)], "green")
             case "agent.tool_use":
-                given = ", ".join(f"{k}={str(v)!r}" for k, v in event.input.items())
-                self._line("tool", _short(f"{event.name}({given})"), "yellow")
+                self._lines("tool", call_lines(event.name, event.input), "yellow")
             case "agent.tool_result":
-                self._line("result", _short(_text(event)), "red" if event.is_error else "cyan", "dim")
+                self._lines("result", result_lines(_text(event)), "red" if event.is_error else "cyan", "dim")
             case "session.error":
-                self._line("error", event.error.message or event.error.type, "bold red")
+                self._lines("error", [event.error.message or event.error.type], "bold red")
             case "session.status_idle":
-                self._line("idle", event.stop_reason.type, "bold")
+                waits = event.stop_reason.type != "end_turn"
+                self._lines("idle", [event.stop_reason.type if waits else "the agent is done"], "bold")
             case _:
                 pass
 
 
 def _text(event: Any) -> str:
     return "".join(b.text for b in event.content or () if b.type == "text")
-
-
-def _short(text: str) -> str:
-    """Lines put together by ` / `; of a long text the beginning and the end."""
-    line = " / ".join(part.strip() for part in text.splitlines() if part.strip(" -=.\t"))
-    return line if len(line) <= PREVIEW else f"{line[: PREVIEW // 2]} … {line[-PREVIEW // 2 :]}"

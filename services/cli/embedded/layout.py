@@ -1,15 +1,18 @@
 """One data folder: which file is where, the lock that keeps it to one stack, its ports and its generated secrets."""
 
+import contextlib
+import errno
 import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from holdfast.cli.embedded.ports import free_port, is_free
+from holdfast.cli.embedded.ports import free_port, is_free, why_not
 
 USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
 """NATS identities, one for each kind of process and one that provisions."""
@@ -21,6 +24,25 @@ LOG_BYTES: Final = 32 * 1024 * 1024
 
 class Busy(Exception):
     """Another process holds this folder or a port; the text says which and what to do."""
+
+
+class BadFolder(Exception):
+    """The data folder cannot be used; the text says why and what to do."""
+
+
+_UNFIT: Final = ('"', "\\", "\n", "\r", "\t")
+"""Characters that the configuration files of NATS and OpenBao cannot hold in a path."""
+
+_REASONS: Final = {
+    errno.EACCES: "this user may not write there",
+    errno.EPERM: "this user may not write there",
+    errno.EROFS: "the disk is read-only",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota of this user is used up",
+    errno.ENAMETOOLONG: "the path is too long",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "it is a file, and a folder is needed",
+}
 
 
 class State(msgspec.Struct):
@@ -62,10 +84,61 @@ class Layout:
         self._lock = -1
         self.state = State("")
 
+    @contextlib.contextmanager
+    def explained(self) -> Generator[None]:
+        """Turn a failure of the disk inside of the block into BadFolder."""
+        try:
+            yield
+        except OSError as exc:
+            reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
+            where = Path(str(exc.filename)) if exc.filename else self.data
+            named = "" if where == self.data else f" ({where})"
+            raise BadFolder(
+                f"cannot use the data folder {self.data}: {reason}{named}.\nChoose another one: --data FOLDER"
+            ) from None
+
     def open(self) -> None:
-        """Make the folders and take the lock. Raises Busy naming the process that has it."""
+        """Make the folders and take the lock. Raises BadFolder, and Busy naming the process that has the lock."""
+        if any(char in str(self.data) for char in _UNFIT):
+            raise BadFolder(
+                f"cannot use the data folder {str(self.data)!r}: its path holds a quote, a backslash, a tab or a line "
+                "end.\n"
+                "Choose another one: --data FOLDER"
+            )
+        with self.explained():
+            self._make_folders()
+            self._take_lock()
+            try:
+                self.state = self._read_state()
+            except msgspec.MsgspecError as exc:
+                raise BadFolder(
+                    f"{self._state_file} is damaged ({exc}). If it cannot be restored, remove it: the stack then gets "
+                    "new ports, and all sessions stay."
+                ) from None
+
+    def _make_folders(self) -> None:
+        is_new = not any(self.data.iterdir()) if self.data.is_dir() else True
         for folder in (self.data, self.logs, self.secrets, self.nats, self.bao, self.session, self.sandbox):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_new or self._state_file.exists():
+            self._ignore_in_git()
+
+    def _ignore_in_git(self) -> None:
+        """Keep keys and data out of a repository that the folder is in. A file of the user stays as it is."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with contextlib.suppress(FileExistsError):
+            file = os.open(self.data / ".gitignore", flags, 0o600)
+            os.write(file, b"*\n")
+            os.close(file)
+
+    def _read_state(self) -> State:
+        if self._state_file.exists():
+            return msgspec.json.decode(self._state_file.read_bytes(), type=State)
+        state = State(secrets.token_hex(6))
+        write_private(self._state_file, msgspec.json.encode(state))
+        return state
+
+    def _take_lock(self) -> None:
         self._lock = os.open(self.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,11 +151,6 @@ class Layout:
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
-        if self._state_file.exists():
-            self.state = msgspec.json.decode(self._state_file.read_bytes(), type=State)
-        else:
-            self.state = State(secrets.token_hex(6))
-            self.save()
 
     def save(self) -> None:
         write_private(self._state_file, msgspec.json.encode(self.state))
@@ -96,15 +164,11 @@ class Layout:
         return self.state.ports[name]
 
     def fixed_port(self, name: str, port: int) -> int:
-        """`port` itself, or the kept or a free one when it is 0. Raises Busy when somebody else listens there."""
+        """`port` itself, or the kept or a free one when it is 0. Raises Busy when it cannot be had."""
         if not port:
             return self.port(name)
-        if not is_free(port):
-            raise Busy(
-                f"port {port} of 127.0.0.1 is in use by another process.\n"
-                "Choose another with --port N, or let holdfast choose with --port 0.\n"
-                f"Who has it: ss -ltnp 'sport = :{port}'"
-            )
+        if reason := why_not(port):
+            raise Busy(reason)
         self.state.ports[name] = port
         return port
 

@@ -1,11 +1,14 @@
 """Ports of loopback for the processes of the stack, which keep theirs from one start to the next."""
 
+import errno
+import os
 import secrets
 import socket
 from pathlib import Path
 from typing import Final
 
 _OUTGOING: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_UNPRIVILEGED: Final = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _FIRST: Final = 10_000
 _TRIES: Final = 200
 
@@ -24,13 +27,45 @@ def free_port() -> int:
 
 def is_free(port: int) -> bool:
     """Whether a server could listen there now."""
+    return not _bind(port)
+
+
+def why_not(port: int) -> str:
+    """Why this user cannot listen on that port of 127.0.0.1 now, with the way out; empty when it can."""
+    error = _bind(port)
+    if not error:
+        return ""
+    if error in (errno.EACCES, errno.EPERM):
+        return (
+            f"port {port} needs root: this user may listen on ports from {_unprivileged()} on.\n"
+            "Choose another with --port N, or let holdfast choose with --port 0."
+        )
+    if error == errno.EADDRINUSE:
+        return (
+            f"port {port} of 127.0.0.1 is in use by another process.\n"
+            "Choose another with --port N, or let holdfast choose with --port 0.\n"
+            f"Who has it: ss -ltnp 'sport = :{port}'"
+        )
+    return f"cannot listen on port {port} of 127.0.0.1: {os.strerror(error)}."
+
+
+def _bind(port: int) -> int:
+    """Number of the error with which a server could not listen there; 0 when it could."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+        except OSError as exc:
+            return exc.errno or errno.EINVAL
+    return 0
+
+
+def _unprivileged() -> int:
+    """The first port for everybody (Linux, `ip(7)`)."""
+    try:
+        return int(_UNPRIVILEGED.read_text())
+    except (OSError, ValueError):
+        return 1024
 
 
 def _outgoing() -> int:

@@ -7,14 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from holdfast.cli.supervisor import Readiness
+from holdfast.process.health import Report
+
 TIMEOUT: Final = 1.0
 """Seconds one probe may take."""
 
 _FAILED: Final = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
-
-
-class Unexpected(Exception):
-    """Something else answers on that port."""
 
 
 async def http_status(port: int, path: str, tls: ssl.SSLContext | None = None) -> int:
@@ -53,22 +52,33 @@ async def nats_name(port: int) -> str:
 
 def http_ready(
     port: int, path: str = "/readyz", tls: ssl.SSLContext | None = None
-) -> Callable[[], Coroutine[Any, Any, bool]]:
-    """A probe that is true when that path answers 200."""
+) -> Callable[[], Coroutine[Any, Any, Readiness]]:
+    """A probe that is true when that path answers 200. A body of /readyz gives the cause and the notes."""
 
-    async def ready() -> bool:
-        return await http_status(port, path, tls) == 200
+    async def ready() -> Readiness:
+        status, body = await http_get(port, path, tls)
+        return readiness(status, body)
 
     return ready
 
 
-def nats_ready(port: int, name: str) -> Callable[[], Coroutine[Any, Any, bool]]:
-    """A probe that is true when our own server answers. Raises Unexpected when another one does."""
+def readiness(status: int, body: bytes) -> Readiness:
+    """What an answer says. Pure."""
+    try:
+        report = msgspec.json.decode(body, type=Report)
+    except msgspec.MsgspecError:
+        return Readiness(status == 200)
+    cause = next((check.cause for check in report.checks.values() if not check.ok and check.cause), "")
+    return Readiness(status == 200, cause, report.notes)
 
-    async def ready() -> bool:
+
+def nats_ready(port: int, name: str) -> Callable[[], Coroutine[Any, Any, Readiness]]:
+    """A probe that is true when our own server answers; another server on its port is a cause."""
+
+    async def ready() -> Readiness:
         found = await nats_name(port)
         if found and found != name:
-            raise Unexpected(f"another NATS server ({found}) answers on port {port}")
-        return found == name
+            return Readiness(False, f"another NATS server ({found}) answers on its port, {port}")
+        return Readiness(found == name)
 
     return ready

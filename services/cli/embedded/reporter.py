@@ -19,6 +19,10 @@ class Reporter:
     def say(self, line: str, level: str = "info") -> None:
         """Print the line, and append it to the log with the time."""
         self.show(line)
+        self.log(line, level)
+
+    def log(self, line: str, level: str = "info") -> None:
+        """Append the line to the log with the time, and print nothing."""
         entry = {"event": line, "service": "up", "level": level, "timestamp": datetime.now(UTC).isoformat()}
         with contextlib.suppress(OSError), self._log.open("ab") as file:
             file.write(msgspec.json.encode(entry) + b"\n")

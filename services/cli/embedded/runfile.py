@@ -37,7 +37,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     model_base_url: str = ""
     """Where the harnesses reach the model."""
     has_model_key: bool = True
-    """Whether the harnesses were given a key for it."""
+    """False when the model wants a key and the harnesses were given none: every task will fail."""
 
     def workspace(self, session: str) -> Path:
         """The folder that a session's sandbox sees as /workspace; it need not be there yet.
@@ -58,7 +58,7 @@ def running(folder: Path) -> RunFile | None:
 
 
 def read(path: Path) -> RunFile | None:
-    """The stack that `path` tells of; None when there is no such file."""
+    """The stack that `path` tells of; None when there is no such file. Raises OSError and msgspec.MsgspecError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:

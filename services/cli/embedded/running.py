@@ -1,25 +1,28 @@
 """The embedded stack from start to stop: what `holdfast up` does."""
 
 import asyncio
+import contextlib
 import re
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import uvloop
+from rich.console import Console
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import FIRST_CELL
 from holdfast.bus.nats_link import Link
 from holdfast.bus.provision import provision
-from holdfast.cli.embedded import detach, openbao, runfile
+from holdfast.cli.embedded import closing, detach, openbao, registry, runfile
 from holdfast.cli.embedded.disk_watch import DiskFull, DiskWatch, check_start
-from holdfast.cli.embedded.layout import Busy, Layout
-from holdfast.cli.embedded.probes import Unexpected
+from holdfast.cli.embedded.layout import BadFolder, Busy, Layout
+from holdfast.cli.embedded.model_endpoint import BadEndpoint
 from holdfast.cli.embedded.programs import Missing
+from holdfast.cli.embedded.progress import StartProgress, StopProgress
 from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
 from holdfast.cli.supervisor import NotReady, Supervisor
@@ -28,7 +31,7 @@ from holdfast.process.settings import BadSettings
 
 _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
 
-EXPECTED: Final = (Busy, DiskFull, Missing, NotReady, Unexpected, BusError, BadSettings, PermissionError)
+EXPECTED: Final = (BadFolder, Busy, DiskFull, BadEndpoint, Missing, NotReady, BusError, BadSettings)
 """Why a start may fail though nothing is wrong with us: said in a line or two, without a traceback."""
 
 TRIM_EVERY: Final = 60.0
@@ -38,71 +41,164 @@ START_TIMEOUT: Final = 60.0
 """Seconds until everything must be ready; a slow disk or a busy machine is no reason to give up early."""
 
 
-def run(data: Path | None, port: int, harnesses: int, sync: str) -> int:
-    """Run the stack until it is stopped, and return the exit code."""
+def run(data: Path | None, *, port: int, harnesses: int, sync: str, model_url: str = "", scripted: bool = False) -> int:
+    """Run the stack until it is stopped, and return the exit code. The arguments are those of `holdfast up`."""
     if sync != "always" and not _INTERVAL.fullmatch(sync):
-        print(f'holdfast up: --sync must be "always" or an interval such as 1s or 2m, not {sync!r}', file=sys.stderr)
-        return 1
+        return _refuse(f'--sync must be "always" or an interval such as 1s or 2m, not {sync!r}')
+    if scripted and model_url:
+        return _refuse("--scripted and --model-url name two models: choose one of them")
     try:
-        return uvloop.run(_run(data_folder(data), port, harnesses, sync))
+        check_start(data_folder(data))
+        layout = Layout(data_folder(data))
+        layout.open()
+        logs.setup("up", "warning")
+        with layout.explained():
+            stack = Stack(layout, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)
     except EXPECTED as exc:
-        cause: BaseException = exc
-    except BaseExceptionGroup as group:
-        known = group.subgroup(EXPECTED)
-        if known is None:
-            raise
-        cause = known
-        while isinstance(cause, BaseExceptionGroup):
-            cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
-    print(f"holdfast up: {cause}", file=sys.stderr)
+        return _refuse(str(exc))
+    return uvloop.run(_Running(stack).run())
+
+
+def _refuse(text: str) -> int:
+    print(f"holdfast up: {text}", file=sys.stderr, flush=True)
     return 1
 
 
-async def _run(data: Path, port: int, harnesses: int, sync: str) -> int:
-    began = time.monotonic()
-    check_start(data)
-    layout = Layout(data)
-    layout.open()
-    logs.setup("up", "warning")
-    stack = Stack(layout, port=port, harnesses=harnesses, sync=sync)
-    reporter = Reporter(layout.log("up"))
-    ready = False
+def _expected(exc: BaseException) -> BaseException | None:
+    """The exception of EXPECTED that `exc` is or holds as a group; None when it is a fault of ours."""
+    if isinstance(exc, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", exc).exceptions
+        return next((found for each in inner if (found := _expected(each))), None)
+    return exc if isinstance(exc, EXPECTED) else None
 
-    def changed() -> None:
-        if ready:
-            try:
-                runfile.write(layout.run_file, stack.run_file(supervisor.pids))
-            except OSError as exc:  # such as a full disk, which must not end the stack
-                reporter.warn(f"run.json is out of date: {exc.strerror}")
 
-    layout.run_file.unlink(missing_ok=True)
-    supervisor = Supervisor(stack.programs, say=reporter.warn, changed=changed)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    stopping = asyncio.create_task(stop.wait())
-    reporter.say(f"starting in {layout.data}")
-    try:
-        starting = asyncio.create_task(_start(supervisor, stack))
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            ready = True
-            changed()
-            _announce(stack, reporter)
-            reporter.say(f"ready after {time.monotonic() - began:.1f} s")
-            reporter.detach()
-            watch = DiskWatch(layout.data, layout.log("nats"), reporter, lambda: supervisor.restart("nats"))
-            await _until(stopping, supervisor.failed(), _trim_logs(layout), watch.run())
+class _Running:
+    """One run of a stack; `run` is called once."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._layout = stack.layout
+        self._console = Console(highlight=False)
+        self._reporter = Reporter(self._layout.log("up"))
+        self._supervisor = Supervisor(stack.programs, say=self._reporter.warn, changed=self._changed)
+        self._progress = StartProgress(self._console, [program.name for program in stack.programs])
+        self._is_ready = False
+
+    async def run(self) -> int:
+        """Start, run until a signal or a failure that was told, stop; returns the exit code."""
+        began = time.monotonic()
+        stopping = self._stop_on_signals()
+        self._layout.run_file.unlink(missing_ok=True)
+        self._reporter.say(f"starting in {self._layout.data}")
+        try:
+            if await self._start(stopping):
+                self._is_ready = True
+                self._changed()
+                self._announce(time.monotonic() - began)
+                self._reporter.detach()
+                await _until(stopping, *self._watchers())
+        except (Exception, BaseExceptionGroup) as exc:
+            cause = _expected(exc)
+            if cause is None:
+                raise
+            self._fail(cause)
+            return 1
+        finally:
+            self._is_ready = False
+            registry.unregister(self._stack.run_file({}))
+            self._layout.run_file.unlink(missing_ok=True)
+            await self._stop()
+        return 0
+
+    def _fail(self, cause: BaseException) -> None:
+        """Tell the cause of a failure, once and before anything is stopped. A start that failed is stopped at once."""
+        if isinstance(cause, NotReady):
+            name, text = cause.name, f"{cause.cause}\nlog: {cause.log}"
         else:
-            starting.cancel()
-    finally:
-        ready = False
-        layout.run_file.unlink(missing_ok=True)
-        reporter.say("stopping")
-        await supervisor.stop(stack.stop_order)
-        reporter.say("stopped")
-    return 0
+            name, text = "holdfast up", str(cause)
+        with contextlib.suppress(OSError):
+            closing.error(Console(stderr=True, highlight=False), name, text)
+        self._reporter.log(f"{name}: {text}", "error")
+        if not self._is_ready:
+            self._supervisor.hurry()
+
+    def _watchers(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What runs beside the stack for ever; one that raises what is in EXPECTED ends `holdfast up` with it."""
+        nats_log = self._layout.log("nats")
+        watch = DiskWatch(self._layout.data, nats_log, self._reporter, lambda: self._supervisor.restart("nats"))
+        return (self._supervisor.failed(), _trim_logs(self._layout), watch.run())
+
+    def _stop_on_signals(self) -> asyncio.Task[Any]:
+        """A task that ends with the first signal to stop; the second one kills what has not ended."""
+        stop = asyncio.Event()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                self._supervisor.hurry()
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        return asyncio.create_task(stop.wait(), name="stop")
+
+    def _changed(self) -> None:
+        """Write run.json and show progress; called when a process has become ready or has died."""
+        self._progress.update(self._supervisor.ready_at)
+        if self._is_ready:
+            try:
+                runfile.write(self._layout.run_file, self._stack.run_file(self._supervisor.pids))
+            except OSError as exc:
+                self._reporter.warn(f"cannot write {self._layout.run_file}: {exc.strerror}")
+
+    async def _start(self, stopping: asyncio.Task[Any]) -> bool:
+        """Start everything; False when it was stopped before it was ready."""
+        with self._progress:
+            animation = asyncio.create_task(self._progress.animate(), name="progress")
+            starting = asyncio.create_task(_start(self._supervisor, self._stack), name="start")
+            try:
+                await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    starting.result()
+                    return True
+            except (Exception, BaseExceptionGroup) as exc:
+                cause = _expected(exc)
+                self._progress.fail(cause.name if isinstance(cause, NotReady) else "")
+                raise
+            finally:
+                animation.cancel()
+                starting.cancel()
+        return False
+
+    def _announce(self, took: float) -> None:
+        run = self._stack.run_file(self._supervisor.pids)
+        try:
+            registry.register(run)
+        except OSError as exc:
+            self._reporter.warn(f"other terminals must name --data: the list of stacks cannot be written ({exc})")
+        notes = {topic: note for found in self._supervisor.notes.values() for topic, note in found.items()}
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            closing.show(
+                self._console,
+                run,
+                scripted=self._stack.scripted,
+                needs_data=len(registry.stacks()) > 1,
+                notes=notes,
+            )
+        self._reporter.say(f"ready after {took:.1f} s")
+        self._reporter.show("Stop it: holdfast down" if detach.in_background() else "Stop it: Ctrl-C")
+
+    async def _stop(self) -> None:
+        if self._supervisor.is_hurried:
+            await self._supervisor.stop(self._stack.stop_order)
+            return
+        self._reporter.say("stopping")
+        limit = max(program.grace for program in self._stack.programs)
+        progress = StopProgress(self._console, self._reporter.say, limit)
+        watching = asyncio.create_task(progress.watch(lambda: self._supervisor.stopping), name="stop-progress")
+        await self._supervisor.stop(self._stack.stop_order)
+        watching.cancel()
+        await asyncio.wait({watching})
+        self._reporter.say("stopped")
 
 
 async def _until(stopping: asyncio.Task[Any], *endless: Coroutine[Any, Any, None]) -> None:
@@ -117,7 +213,8 @@ async def _until(stopping: asyncio.Task[Any], *endless: Coroutine[Any, Any, None
 
 async def _trim_logs(layout: Layout) -> None:
     while True:
-        layout.trim_logs()
+        with contextlib.suppress(OSError):  # no room for the copy: tried again in a minute
+            layout.trim_logs()
         await asyncio.sleep(TRIM_EVERY)
 
 
@@ -143,17 +240,3 @@ async def _provision(supervisor: Supervisor, stack: Stack) -> None:
 async def _mark_initialised(supervisor: Supervisor, stack: Stack) -> None:
     await supervisor.wait_for("vault")
     openbao.mark_initialised(stack.layout)
-
-
-def _announce(stack: Stack, reporter: Reporter) -> None:
-    layout = stack.layout
-    reporter.show(f"""
-  base URL   {stack.base_url}
-  API key    {layout.api_key()}
-  data       {layout.data}
-  logs       {layout.logs}
-  for scripts: {layout.run_file}
-""")
-    if not stack.has_model_key:
-        reporter.show("  No model key: set ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) and start again.\n")
-    reporter.show("  stop it: holdfast down\n" if detach.in_background() else "  stop it: Ctrl-C\n")

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-from holdfast.cli.embedded import nats, openbao
+import msgspec
+
+from holdfast.cli.embedded import model_endpoint, nats, openbao, registry
 from holdfast.cli.embedded.detach import READY_FD
 from holdfast.cli.embedded.layout import USERS, Layout, write_private
+from holdfast.cli.embedded.model_endpoint import Endpoint, Own
 from holdfast.cli.embedded.probes import http_ready, nats_ready
 from holdfast.cli.embedded.processes import started
 from holdfast.cli.embedded.runfile import RunFile
@@ -19,11 +23,30 @@ from holdfast.process.settings import ProcessSettings, load
 PROVISIONED: Final = "provisioned"
 """Milestone: streams, buckets and the durable consumer are there."""
 
+MODEL: Final = "model"
+"""Name of the scripted model's process."""
+
+SCENARIO: Final = Path(__file__).parents[1] / "scenarios" / "welcome.yaml"
+"""What the scripted model of `holdfast up --scripted` plays."""
+
+SCRIPTED_KEY: Final = "scripted"
+"""The scripted model takes any key but none."""
+
 GRACE: Final = 2.0
 """Seconds beyond its drain time after which a service that was asked to stop is killed."""
 
-NOT_FOR_CHILDREN: Final = ("HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL", READY_FD)
+NOT_FOR_CHILDREN: Final = (
+    "HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL",
+    READY_FD, model_endpoint.KEY, model_endpoint.KEY_FILE, model_endpoint.URL,
+)  # fmt: skip
+"""Prefixes; what the harnesses need of them is passed to the harnesses alone."""
+
 PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+SANDBOX_PASSED: Final = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+"""What the sandbox service needs to ask systemd for a control group of its own."""
+
+ALLOW_WEAK_LIMITS: Final = "HOLDFAST_ALLOW_WEAK_LIMITS"
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -38,10 +61,18 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class Stack:
-    """Everything that is decided before the first process starts. Raises Busy, Missing or BadSettings."""
+    """Everything that is decided before the first process starts. Raises Busy, Missing, BadEndpoint or BadSettings."""
 
     def __init__(
-        self, layout: Layout, *, port: int, harnesses: int, sync: str, environ: Mapping[str, str] = os.environ
+        self,
+        layout: Layout,
+        *,
+        port: int,
+        harnesses: int,
+        sync: str,
+        model_url: str = "",
+        scripted: bool = False,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.layout = layout
         self._environ = environ
@@ -55,24 +86,25 @@ class Stack:
         self.health_ports = {name: layout.port(f"{name}-health") for name in services}
         self.nats_url = f"nats://127.0.0.1:{self.nats_port}"
         self.base_url = f"http://127.0.0.1:{self.port}"
+        self.scripted = scripted
+        self.model_port = layout.port("model") if scripted else 0
+        self.model = self._model_endpoint(model_url)
         self.programs = [
             self._nats(sync),
             self._bao(layout.port("bao-cluster")),
             self._session(),
             *(self._harness(name) for name in self.harnesses),
-            self._service("sandbox", data_dir=layout.sandbox),
+            self._sandbox(),
             self._vault(),
+            *([self._scripted_model()] if scripted else []),
         ]
         layout.save()
 
     @property
-    def has_model_key(self) -> bool:
-        return bool(self._environ.get("ANTHROPIC_API_KEY") or self._environ.get("HOLDFAST_MODEL_KEY_FILE"))
-
-    @property
     def stop_order(self) -> list[list[str]]:
         """The edge first, so that nothing new comes in; NATS last, so that everyone can say goodbye."""
-        return [["session"], self.harnesses, ["sandbox"], ["vault"], ["bao"], ["nats"]]
+        model = [[MODEL]] if self.scripted else []
+        return [["session"], self.harnesses, *model, ["sandbox"], ["vault"], ["bao"], ["nats"]]
 
     def run_file(self, pids: Mapping[str, int]) -> RunFile:
         return RunFile(
@@ -88,6 +120,8 @@ class Stack:
             processes=dict(pids),
             health={name: f"http://127.0.0.1:{port}" for name, port in self.health_ports.items()},
             version=version("holdfast-agents"),
+            model_base_url=self.model.base_url,
+            has_model_key=not self.model.lacks_key,
         )
 
     def _nats(self, sync: str) -> Program:
@@ -120,17 +154,44 @@ class Stack:
             api_key_file=self.layout.api_key_file,
         )
 
+    def _model_endpoint(self, url: str) -> Endpoint:
+        """Where the harnesses reach the model. Raises BadEndpoint."""
+        if self.scripted:
+            return Endpoint(base_url=f"http://127.0.0.1:{self.model_port}", key=SCRIPTED_KEY)
+        own = [Own(self.port, self.layout.api_key())]
+        others = registry.stacks(self._environ)
+        own += [Own(urlsplit(run.base_url).port or 0, run.api_key) for run in others]
+        return model_endpoint.choose(self._environ, url=url, own=own)
+
     def _harness(self, name: str) -> Program:
-        extra: dict[str, object] = {"name": name}
-        if url := self._environ.get("ANTHROPIC_BASE_URL"):
-            extra["model_base_url"] = url
-        key = self._environ.get("ANTHROPIC_API_KEY")
-        if key:
-            write_private(self.layout.model_key_file, key.encode())
-            extra["model_key_file"] = self.layout.model_key_file
+        settings: dict[str, object] = {"name": name, "model_base_url": self.model.base_url}
+        if self.model.key:
+            write_private(self.layout.model_key_file, self.model.key.encode())
+            settings["model_key_file"] = self.layout.model_key_file
         else:
             self.layout.model_key_file.unlink(missing_ok=True)
-        return self._service("harness", name, **extra)
+            if self.model.key_file:
+                settings["model_key_file"] = Path(self.model.key_file).absolute()
+        return self._service("harness", name, **settings)
+
+    def _scripted_model(self) -> Program:
+        return Program(
+            name=MODEL,
+            argv=[
+                sys.executable, "-P", "-m", "holdfast.cli.scripted",
+                "--scenario", str(SCENARIO), "--port", str(self.model_port),
+            ],
+            env={name: value for name, value in self._common.items() if name in PASSED},
+            log=self.layout.log(MODEL),
+            probe=http_ready(self.model_port, "/_health"),
+        )  # fmt: skip
+
+    def _sandbox(self) -> Program:
+        program = self._service("sandbox", data_dir=self.layout.sandbox)
+        wanted = {name: self._environ[name] for name in SANDBOX_PASSED if name in self._environ}
+        # A user's own machine: weaker limits are better than no sandbox. As a service of its own it stays strict.
+        weak = {} if ALLOW_WEAK_LIMITS in self._environ else {ALLOW_WEAK_LIMITS: "true"}
+        return msgspec.structs.replace(program, env={**program.env, **wanted, **weak})
 
     def _vault(self) -> Program:
         return self._service(

@@ -1,7 +1,7 @@
 """Scenario files, and which step of which scenario a request is to be answered with. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -95,10 +95,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`context_tokens`: requests larger than that are refused as too long."""
+    """`needs`: names of tools without which `match` does not count. `context_tokens`: requests larger than that are
+    refused as too long."""
 
     steps: list[Step]
     match: str | None = None
+    needs: list[str] = []
     summary: str = DEFAULT_SUMMARY
     context_tokens: int = 0
 
@@ -173,14 +175,20 @@ class Script:
                     raise BadScenario(f"scenario {name}: match: {exc}") from None
         self.scenarios = {**self.scenarios, **scenarios}
 
-    def find(self, text: str) -> tuple[str, int] | None:
-        """The scenario a text of the user asks for, and the step it begins with. A mark goes before a match."""
+    def find(self, text: str, offered: Collection[str]) -> tuple[str, int] | None:
+        """The scenario a text of the user asks for, and the step it begins with. A mark goes before a match.
+
+        `offered` are the names of the tools that the request offers.
+        """
         marked = [m for m in MARK.finditer(text) if m[1] in self.scenarios]
         if marked:
             return marked[-1][1], int(marked[-1][2] or 0)
-        return next(((name, 0) for name, pattern in self._patterns.items() if pattern.search(text)), None)
+        for name, pattern in self._patterns.items():
+            if pattern.search(text) and all(tool in offered for tool in self.scenarios[name].needs):
+                return name, 0
+        return None
 
-    def place(self, messages: list[Json]) -> Place | None:
+    def place(self, messages: list[Json], offered: Collection[str] = ()) -> Place | None:
         """Where the conversation stands; None when nothing matches."""
         answers = 0
         for index in range(len(messages) - 1, -1, -1):
@@ -189,14 +197,14 @@ class Script:
                 answers += 1
                 continue
             for text in reversed(list(texts(message))):
-                if found := self.find(text):
+                if found := self.find(text, offered):
                     return Place(found[0], found[1] + answers, index)
         return None
 
     def asks_summary(self, messages: list[Json]) -> bool:
         """Whether the last thing said is a request to summarise the conversation, not a task of a scenario."""
         said = list(texts(messages[-1]))
-        return bool(said) and _ASKS_SUMMARY.search(said[-1]) is not None and self.find(said[-1]) is None
+        return bool(said) and _ASKS_SUMMARY.search(said[-1]) is not None and self.find(said[-1], ()) is None
 
     def step(self, messages: list[Json], place: Place | None) -> Step:
         """The answer to this conversation, templates filled."""

@@ -127,7 +127,7 @@ class Server:
 
     def _plan(self, body: Json, raw: bytes, record: Record) -> _Plan:
         messages: list[Json] = body["messages"]
-        place = self._script.place(messages)
+        place = self._script.place(messages, [str(tool.get("name")) for tool in body.get("tools") or ()])
         step = self._script.step(messages, place)
         record.marks = marks(messages)
         size = weight(body, raw)

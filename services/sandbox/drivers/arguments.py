@@ -79,6 +79,7 @@ class Shape(msgspec.Struct, frozen=True):
     file_bytes: int
     memory_bytes: int
     pids: int
+    """RLIMIT_NPROC; used if `weak`."""
     weak: bool
     groups: tuple[str, ...]
     """Files of control groups into which the process enters its id."""
@@ -135,23 +136,25 @@ def isolation(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
     ]  # fmt: skip
     for name, value in environment(place).items():
         arguments += ["--setenv", name, value]
-    return [*arguments, "--", place.python, "-I", "-S", "-B", "-c", START]
+    # Inside, and not before bubblewrap: only there processes of the user outside of the sandbox do not count.
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_NPROC, ({shape.pids}, {shape.pids})); "
+    start = limit + START if shape.weak else START
+    return [*arguments, "--", place.python, "-I", "-S", "-B", "-c", start]
 
 
 def command(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
     """The whole command line: a shell that limits itself, then becomes bubblewrap.
 
     Set in the process itself, before it becomes bubblewrap, so that nothing ever runs without the limits. `ulimit -f`
-    counts in 512 bytes, `-v` in kilobytes. It exits with 97 when a limit cannot be set. The shell's own variables, such
+    counts in 512 bytes, `-d` in kilobytes. It exits with 97 when a limit cannot be set. The shell's own variables, such
     as the folder it was started in, are dropped: the environment of bubblewrap itself can be read inside.
+
+    Memory without a control group is RLIMIT_DATA, and not RLIMIT_AS: node, Java and Go reserve many gigabytes of
+    addresses that they never use, and do not start under a limit of addresses.
     """
     steps = [f"echo $$ > {shlex.quote(entry)}" for entry in shape.groups]
     steps += [f"ulimit -n {OPEN_FILES}", "ulimit -c 0", f"ulimit -f {max(shape.file_bytes // 512, 1)}"]
     if shape.weak:
-        # Processes are -u to one shell and -p to another.
-        number = (
-            f"if (ulimit -u {shape.pids}) 2>/dev/null; then ulimit -u {shape.pids}; else ulimit -p {shape.pids}; fi"
-        )
-        steps += [f"ulimit -v {shape.memory_bytes // 1024}", f"{{ {number}; }}"]
+        steps.append(f"ulimit -d {shape.memory_bytes // 1024}")
     script = " && ".join(steps) + ' || exit 97; exec /usr/bin/env -i "$@"'
     return ["/bin/sh", "-c", script, "sandbox", *isolation(place, shape, seccomp, info)]

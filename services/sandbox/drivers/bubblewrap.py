@@ -17,7 +17,7 @@ import structlog
 
 from holdfast.bus.ids import Key, is_token
 from holdfast.sandbox import frames, stream
-from holdfast.sandbox.drivers import arguments, diagnosis, disk, limits, seccomp
+from holdfast.sandbox.drivers import arguments, delegation, diagnosis, disk, limits, seccomp
 from holdfast.sandbox.drivers.host import Host, find_host
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.sandbox.tools import Allowance
@@ -51,6 +51,7 @@ class Bubblewrap:
         self._slots = asyncio.Semaphore(settings.creates_at_once)
         self._quota = disk.Quota(settings.disk_bytes, settings.disk_files, settings.disk_reserve_bytes)
         self._living: set[_Living] = set()
+        self._hierarchy: limits.Hierarchy | None = None
         self._host: Host | None = None
         self._worker = ""
         self._lock = -1
@@ -58,6 +59,10 @@ class Bubblewrap:
 
     async def open(self, worker: str) -> None:
         """See Driver. The lock file is how a later worker on this host knows that this one is dead."""
+        if self._hierarchy is None:  # before the first child, which a control group of our own would not hold
+            self._hierarchy = await asyncio.to_thread(delegation.find_hierarchy)
+            if self._hierarchy.kind == "weak":
+                log.info("no control group can be written", cause=self._hierarchy.cause)
         self._worker = worker
         home = self._home(worker)
         home.mkdir(parents=True, mode=0o700)
@@ -67,6 +72,16 @@ class Bubblewrap:
 
     def _home(self, worker: str) -> Path:
         return self._data / "run" / worker
+
+    @property
+    def weak_limits(self) -> str:
+        """See Driver."""
+        return limits.weakness(self._groups, root=os.geteuid() == 0)
+
+    @property
+    def _groups(self) -> limits.Hierarchy:
+        assert self._hierarchy is not None, "the driver is not open"
+        return self._hierarchy
 
     async def probe(self) -> None:
         """See Driver."""
@@ -90,14 +105,14 @@ class Bubblewrap:
     async def _start(self, name: str, folder: Path) -> stream.StreamBox:
         async with self._slots:
             host = self._host = self._host or await asyncio.to_thread(
-                find_host, self._settings, self._home(self._worker)
+                find_host, self._settings, self._home(self._worker), self._groups
             )
             living = _Living(host, self._worker, name, folder, self._quota)
             try:
                 box = await living.start(self._settings, self._forget)
             except (OSError, frames.Breach, EOFError, TimeoutError) as exc:
                 said = await living.abandon()
-                raise diagnosis.explain(diagnosis.look(), said or str(exc) or "no answer") from None
+                raise diagnosis.explain(diagnosis.look(host.place.bwrap), said or str(exc) or "no answer") from None
             except BaseException:
                 await living.abandon()
                 raise
@@ -149,13 +164,12 @@ class Bubblewrap:
 
     async def collect(self) -> list[str]:
         """See Driver."""
-        hierarchy = await asyncio.to_thread(limits.find)
         dead: list[str] = []
         for home in (self._data / "run").glob("*"):
             if home.name == self._worker or not _abandoned(home / "lock"):
                 continue
             deadline = time.monotonic() + END_WITHIN
-            while not limits.clear(hierarchy, home.name) and time.monotonic() < deadline:  # noqa: ASYNC110  the kernel
+            while not limits.clear(self._groups, home.name) and time.monotonic() < deadline:  # noqa: ASYNC110  the kernel
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
             dead.append(home.name)
@@ -196,10 +210,13 @@ class _Living:
     async def start(self, settings: SandboxSettings, gone: Callable[["_Living"], None]) -> stream.StreamBox:
         """Make it and wait for its greeting. Raises OSError, EOFError, TimeoutError, Breach; then `abandon` is due."""
         self._group.make(limits.Limits(settings.memory_bytes, settings.pids, settings.cpus))
+        weak = self._host.hierarchy.kind == "weak"
+        pids = settings.pids
+        if weak and not limits.counts_alone(os.uname().release):
+            pids += await asyncio.to_thread(limits.threads_of_user)
         shape = arguments.Shape(
             workspace=self._folder, tmp_bytes=settings.tmp_bytes, file_bytes=settings.disk_bytes,
-            memory_bytes=settings.memory_bytes, pids=settings.pids, weak=self._host.hierarchy.kind == "weak",
-            groups=self._group.entries,
+            memory_bytes=settings.memory_bytes, pids=pids, weak=weak, groups=self._group.entries,
         )  # fmt: skip
         policy = os.memfd_create("seccomp")
         told, tell = os.pipe()

@@ -2,31 +2,49 @@
 
 from typing import Protocol
 
+import msgspec
+
 from holdfast.bus.ids import Key
 from holdfast.sandbox.box import Box, BoxLost, Outcome
 
-__all__ = ["Box", "BoxLost", "Driver", "Outcome", "SandboxUnavailable"]
+__all__ = ["Box", "BoxLost", "Driver", "Outcome", "Remedy", "SandboxUnavailable"]
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """A way out: a sentence, or words that a command follows which can be pasted into a shell."""
+
+    text: str
+    command: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.command}" if self.command else self.text
 
 
 class SandboxUnavailable(Exception):
-    """No isolated sandbox can be had here: `cause` says why, `remedies` are the ways out. Never run without one."""
+    """No isolated sandbox can be had here: `cause` is a sentence that says why, `remedies` are the ways out. Never run
+    without one."""
 
     code = "sandbox_unavailable"
 
-    def __init__(self, cause: str, remedies: tuple[str, ...] = ()) -> None:
+    def __init__(self, cause: str, remedies: tuple[Remedy, ...] = ()) -> None:
         super().__init__(cause)
         self.cause = cause
         self.remedies = remedies
 
     def __str__(self) -> str:
-        ways = "".join(f" ({number}) {way}" for number, way in enumerate(self.remedies, 1))
-        return f"{self.cause}.{' Ways out:' + ways if ways else ''}"
+        """The cause, and each way out on a line of its own."""
+        return "\n".join([self.cause, *(f"  {remedy}" for remedy in self.remedies)])
 
 
 class Driver(Protocol):
     """Makes sandboxes. A sandbox belongs to the worker that made it and never outlives its lease (rule 16)."""
 
     name: str
+
+    @property
+    def weak_limits(self) -> str:
+        """Which limits do not hold for a sandbox as a whole, and why; empty if all do. Known after `probe`."""
+        ...
 
     async def probe(self) -> None:
         """Make one real sandbox and end it. Raises SandboxUnavailable with the cause."""

@@ -30,13 +30,12 @@ class Host(msgspec.Struct, frozen=True):
     hierarchy: limits.Hierarchy
 
 
-def find_host(settings: SandboxSettings, home: Path) -> Host:
+def find_host(settings: SandboxSettings, home: Path, hierarchy: limits.Hierarchy) -> Host:
     """Look at this host and prepare in `home` what sandboxes share. Raises SandboxUnavailable."""
-    if sys.platform != "linux":
-        raise diagnosis.explain(diagnosis.look(), "")
-    hierarchy = limits.find()
+    if (unavailable := diagnosis.wrong_machine(diagnosis.look())) is not None:
+        raise unavailable
     if hierarchy.kind == "weak" and not settings.allow_weak_limits:
-        raise diagnosis.weak_limits(hierarchy.cause)
+        raise diagnosis.weak_limits(hierarchy.cause, diagnosis.look())
     python, python_home, outside = find_python()
     links = tuple((f"/{n}", str(Path(f"/{n}").readlink())) for n in _TOP if Path(f"/{n}").is_symlink())
     place = arguments.Place(

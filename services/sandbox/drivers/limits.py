@@ -1,13 +1,15 @@
 """How much a sandbox may use: control groups where they can be written, limits per process where not.
 
 Three ways, tried in this order: the unified hierarchy (v2) in a subtree that is ours, the older separate hierarchies
-(v1, writable as root), and rlimits. The last is weak, since they hold for each process alone, and needs consent.
+(v1, writable as root), and rlimits. The last is weak, since memory is limited for each process alone and processor time
+not at all, and needs consent.
 """
 
 import os
+import re
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,7 +21,15 @@ CPU_PERIOD: Final = 100_000
 PREFIX: Final = "holdfast-"
 """Our groups are named so, followed by the worker, so that a later one can clear away what a dead one left."""
 
+LEAF: Final = f"{PREFIX}service"
+"""Group below a delegated one into which the service itself moves, since a group with processes cannot be divided."""
+
 NEEDED: Final = ("memory", "pids", "cpu")
+"""Controllers that limit a sandbox."""
+
+OPTIONAL: Final = ("cpu",)
+"""Those without which a subtree of the unified hierarchy is used all the same: systemd before 252 delegates memory and
+pids alone to the users."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -31,7 +41,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Hierarchy(msgspec.Struct, frozen=True):
-    """Where groups are made: `roots` maps each needed controller to the folder that holds our groups."""
+    """Where groups are made: `roots` maps each controller that is there to the folder that holds our groups."""
 
     kind: Literal["v2", "v1", "weak"]
     roots: dict[str, Path]
@@ -56,6 +66,36 @@ def find(*, mounts: str | None = None, membership: str | None = None) -> Hierarc
             return found
         causes.append(found)
     return Hierarchy("weak", {}, "; ".join(causes))
+
+
+def weakness(hierarchy: Hierarchy, *, root: bool) -> str:
+    """Which limits do not hold for a sandbox as a whole, and why; empty if all do. `root`: the service runs as root."""
+    if hierarchy.kind != "weak":
+        unoffered = [name for name in NEEDED if name not in hierarchy.roots]
+        return "processor time is not limited (the control group does not offer cpu)" if unoffered else ""
+    unheld = "; the number of processes is not limited, since the service runs as root" if root else ""
+    return f"each process alone, not the whole sandbox (no control group can be written){unheld}"
+
+
+def counts_alone(kernel: str) -> bool:
+    """Whether RLIMIT_NPROC in a user namespace counts the processes in it alone, by the kernel's release (uname(2)).
+
+    Before 5.14 all processes of the user count, wherever they are.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", kernel)
+    return numbers is None or (int(numbers[1]), int(numbers[2])) >= (5, 14)
+
+
+def threads_of_user() -> int:
+    """Processes and threads that this user has now."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.stat().st_uid == os.geteuid():
+                count += len(list((folder / "task").iterdir()))
+        except OSError:  # it has ended meanwhile
+            continue
+    return count
 
 
 def _mount_points(mountinfo: str) -> dict[str, tuple[Path, str]]:
@@ -96,29 +136,36 @@ def _unified(points: Mapping[str, tuple[Path, str]], own: Mapping[str, str]) -> 
     if "unified" not in points or "unified" not in own:
         return "no unified control groups"
     here = _here(points["unified"], own["unified"])
+    if here.name == LEAF:  # where an earlier look of this process has moved it
+        here = here.parent
     try:
         offered = (here / "cgroup.controllers").read_text().split()
-        missing = [name for name in NEEDED if name not in offered]
+        missing = [name for name in NEEDED if name not in offered and name not in OPTIONAL]
         if missing:
             return f"control group {here} does not offer {', '.join(missing)}"
-        _enable(here)
+        names = [name for name in NEEDED if name in offered]
+        _enable(here, names)
     except OSError as exc:
         return f"control group {here} cannot be divided ({exc.strerror})"
-    return Hierarchy("v2", dict.fromkeys(NEEDED, here))
+    return Hierarchy("v2", dict.fromkeys(names, here))
 
 
-def _enable(here: Path) -> None:
+def _enable(here: Path, names: Sequence[str]) -> None:
     """Hand the controllers down. A group with processes of its own cannot, so we move into a leaf of it first."""
-    if set(NEEDED) <= set((here / "cgroup.subtree_control").read_text().split()):
+    if set(names) <= set((here / "cgroup.subtree_control").read_text().split()):
         return
     if (here / "cgroup.type").exists():  # the root group has no type and may hold processes
-        leaf = here / f"{PREFIX}service"
+        leaf = here / LEAF
         leaf.mkdir(exist_ok=True)
         members = (here / "cgroup.procs").read_text().split()
         if set(members) - {str(os.getpid())}:
             raise OSError(16, "other processes are in it; it is not delegated to this service alone")
         (leaf / "cgroup.procs").write_text(str(os.getpid()))
-    (here / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in NEEDED))
+    (here / "cgroup.subtree_control").write_text(_plus(names))
+
+
+def _plus(names: Iterable[str]) -> str:
+    return " ".join(f"+{name}" for name in names)
 
 
 def _separate(points: Mapping[str, tuple[Path, str]], own: Mapping[str, str]) -> Hierarchy | str:
@@ -152,14 +199,15 @@ class Group:
         for path in dict.fromkeys(self._paths.values()):
             path.parent.mkdir(exist_ok=True)
             if self._kind == "v2":
-                (path.parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in NEEDED))
+                (path.parent / "cgroup.subtree_control").write_text(_plus(self._paths))
             path.mkdir()
         if self._kind == "v2":
             folder = self._paths["memory"]
             (folder / "memory.max").write_text(str(limits.memory_bytes))
             _optional(folder / "memory.swap.max", "0")
             (folder / "pids.max").write_text(str(limits.pids))
-            (folder / "cpu.max").write_text(f"{int(limits.cpus * CPU_PERIOD)} {CPU_PERIOD}")
+            if "cpu" in self._paths:
+                (folder / "cpu.max").write_text(f"{int(limits.cpus * CPU_PERIOD)} {CPU_PERIOD}")
         elif self._kind == "v1":
             memory = self._paths["memory"]
             (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))

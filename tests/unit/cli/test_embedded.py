@@ -3,13 +3,17 @@ import os
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from holdfast.cli.embedded.layout import LOG_BYTES, Busy, Layout, write_private
-from holdfast.cli.embedded.probes import Unexpected, nats_ready
+from holdfast.cli.embedded.layout import LOG_BYTES, BadFolder, Busy, Layout, write_private
+from holdfast.cli.embedded.ports import why_not
+from holdfast.cli.embedded.probes import nats_ready, readiness
 from holdfast.cli.embedded.runfile import RunFile, read, running, write
 from holdfast.cli.embedded.stack import Stack, child_environment
+from holdfast.cli.supervisor import Readiness
+from holdfast.process.health import Check, Report
 
 
 def test_children_get_no_key_no_fault_and_nothing_that_is_not_theirs() -> None:
@@ -20,6 +24,8 @@ def test_children_get_no_key_no_fault_and_nothing_that_is_not_theirs() -> None:
         "ANTHROPIC_BASE_URL": "http://x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "HOLDFAST_API_KEY": "hf_x",
+        "HOLDFAST_MODEL_API_KEY": "sk-ant-x",
+        "HOLDFAST_MODEL_KEY_FILE": "/k",
         "HOLDFAST_FAULT_HARNESS_1": "x:kill",
         "HOLDFAST_LOG_LEVEL": "debug",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
@@ -61,6 +67,72 @@ def test_the_programs_of_a_stack(layout: Layout) -> None:
     assert Path(programs["harness-1"].env["HOLDFAST_MODEL_KEY_FILE"]).read_text() == "sk-ant-canary"
     ports = [*stack.health_ports.values(), stack.port, stack.nats_port, stack.bao_port]
     assert len(set(ports)) == len(ports)
+
+
+def test_the_sandbox_alone_may_ask_systemd_and_weak_limits_are_consented_to(layout: Layout) -> None:
+    bus = {"XDG_RUNTIME_DIR": "/run/user/1", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1/bus"}
+    programs = Stack(layout, port=0, harnesses=1, sync="1s", environ=bus).programs
+    for program in programs:
+        got = {name: program.env[name] for name in (*bus, "HOLDFAST_ALLOW_WEAK_LIMITS") if name in program.env}
+        expected = {**bus, "HOLDFAST_ALLOW_WEAK_LIMITS": "true"} if program.name == "sandbox" else {}
+        assert got == expected, program.name
+    strict = Stack(layout, port=0, harnesses=1, sync="1s", environ={"HOLDFAST_ALLOW_WEAK_LIMITS": "false"}).programs
+    sandbox = next(program for program in strict if program.name == "sandbox")
+    assert sandbox.env["HOLDFAST_ALLOW_WEAK_LIMITS"] == "false"
+
+
+def test_a_scripted_model_is_one_more_process(layout: Layout) -> None:
+    theirs = {"ANTHROPIC_API_KEY": "sk-ant-canary", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    stack = Stack(layout, port=0, harnesses=1, sync="1s", scripted=True, environ=theirs)
+    programs = {program.name: program for program in stack.programs}
+    assert programs["harness-1"].env["HOLDFAST_MODEL_BASE_URL"] == f"http://127.0.0.1:{stack.model_port}"
+    assert layout.model_key_file.read_text() == "scripted"
+    assert {name for group in stack.stop_order for name in group} == set(programs)
+    run = stack.run_file({})
+    assert (run.model_base_url, run.has_model_key) == (f"http://127.0.0.1:{stack.model_port}", True)
+    assert not Stack(layout, port=0, harnesses=1, sync="1s", environ={}).run_file({}).has_model_key
+
+
+def test_the_data_folder_ignores_itself_in_git(tmp_path: Path) -> None:
+    Layout(tmp_path / "new").open()
+    assert (tmp_path / "new" / ".gitignore").read_text() == "*\n"
+    (tmp_path / "new2").mkdir()
+    Layout(tmp_path / "new2").open()
+    assert (tmp_path / "new2" / ".gitignore").read_text() == "*\n"
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "main.py").touch()
+    Layout(tmp_path / "project").open()
+    assert not (tmp_path / "project" / ".gitignore").exists()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "stack.json").write_text('{"id": "x"}')
+    (tmp_path / "old" / ".gitignore").write_text("mine\n")
+    Layout(tmp_path / "old").open()
+    assert (tmp_path / "old" / ".gitignore").read_text() == "mine\n"
+
+
+def test_a_folder_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(BadFolder, match=r"(?s)it is a file.*--data FOLDER"):
+        Layout(file).open()
+    with pytest.raises(BadFolder, match="a part of the path is a file"):
+        Layout(file / "below").open()
+    with pytest.raises(BadFolder, match="too long"):
+        Layout(tmp_path / ("x" * 300)).open()
+    with pytest.raises(BadFolder, match="quote"):
+        Layout(tmp_path / 'with"quote').open()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "stack.json").write_text("{")
+    with pytest.raises(BadFolder, match=r"stack\.json is damaged"):
+        Layout(tmp_path / "bad").open()
+    with pytest.raises(BadFolder, match="/proc/none: "):
+        Layout(Path("/proc/none")).open()
+
+
+def test_why_a_port_cannot_be_had() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert "in use by another process" in why_not(other.getsockname()[1])
+    assert why_not(0) == ""
 
 
 def test_a_key_of_an_earlier_start_is_not_kept(layout: Layout) -> None:
@@ -106,10 +178,22 @@ async def test_a_foreign_nats_server_is_not_taken_for_ours() -> None:
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(Unexpected, match="somebody-else"):
-            await nats_ready(port, "holdfast-1")()
-        assert await nats_ready(port, "somebody-else")()
-    assert not await nats_ready(port, "holdfast-1")()
+        assert "somebody-else" in (await nats_ready(port, "holdfast-1")()).cause
+        assert await nats_ready(port, "somebody-else")() == Readiness(True)
+    assert await nats_ready(port, "holdfast-1")() == Readiness(False)
+
+
+def test_readiness_carries_cause_and_notes() -> None:
+    def report(ok: bool, **checks: Check) -> bytes:
+        return msgspec.json.encode(Report("sandbox", ok, False, 0.0, checks, {"limits": "weak"}))
+
+    weak = {"limits": "weak"}
+    assert readiness(200, report(True, bus=Check(True, 1.0))) == Readiness(True, "", weak)
+    assert readiness(503, report(False, bus=Check(False, 1.0))) == Readiness(False, "", weak)
+    hopeless = report(False, bus=Check(True, 1.0), sandbox=Check(False, 1.0, "no namespaces"))
+    assert readiness(503, hopeless) == Readiness(False, "no namespaces", weak)
+    assert readiness(200, b"{}") == Readiness(True)
+    assert readiness(0, b"") == Readiness(False)
 
 
 def test_a_run_file_is_replaced_whole_and_private(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
-from holdfast.cli.supervisor import NotReady, Program, Supervisor, last_lines
+from holdfast.cli.embedded.log_tail import cause, last_lines
+from holdfast.cli.supervisor import NotReady, Program, Readiness, Supervisor
 from tests.support.eventually import eventually
 
 SLEEP = "import time; time.sleep(600)"
@@ -20,8 +22,8 @@ def program(folder: Path, name: str, code: str, *arguments: str, **more: object)
     """A Python program that is ready as soon as it has made the file `<name>.ready`, or at once."""
     ready = folder / f"{name}.ready"
 
-    async def probe() -> bool:
-        return "ready" not in code or ready.exists()
+    async def probe() -> Readiness:
+        return Readiness("ready" not in code or ready.exists())
 
     body = f"import os, signal, sys, time\n{code}"
     argv = [sys.executable, "-c", body, *(arguments or (str(ready),))]
@@ -107,8 +109,9 @@ async def test_a_program_that_refuses_its_settings_is_not_started_again(tmp_path
 async def test_what_does_not_become_ready_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
     slow = program(tmp_path, "slow", "print('still thinking', flush=True)  # ready\n" + SLEEP)
     supervisor, _ = supervise(slow, program(tmp_path, "fast", SLEEP))
-    with pytest.raises(NotReady, match=r"(?s)not ready after 1 s: slow.*still thinking.*slow\.log"):
+    with pytest.raises(NotReady, match=r"slow: not ready after 1 s: still thinking") as caught:
         await supervisor.start(1)
+    assert caught.value.log == tmp_path / "slow.log"
     await supervisor.stop([])
     assert supervisor.pids == {}
 
@@ -150,8 +153,8 @@ async def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
 PARENT = """
 import asyncio, os, sys
 from pathlib import Path
-from holdfast.cli.supervisor import Program, Supervisor
-async def ready(): return True
+from holdfast.cli.supervisor import Program, Readiness, Supervisor
+async def ready(): return Readiness(True)
 async def main():
     folder = Path(sys.argv[1])
     one = Program(name="one", argv=[sys.executable, "-c", "import time; time.sleep(600)"], env={},
@@ -185,3 +188,106 @@ def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     assert last_lines(log) == []
     log.write_text("".join(f"line {n}\n" for n in range(1000)))
     assert last_lines(log, 2) == ["line 998", "line 999"]
+    assert last_lines(log, 5, since=log.stat().st_size) == []
+
+
+REFUSED = """\
+{"event": "cannot start", "cause": "BadSettings: HOLDFAST_X: no", "level": "critical", \
+"timestamp": "2026-11-27T03:00:00Z"}"""
+
+LIMITS = """\
+{"event": "no sandbox can be had", "cause": "weak \\u2026", "level": "warning", "timestamp": "2026-11-27T03:00:00Z"}
+{"event": "later", "level": "info", "timestamp": "2026-11-27T03:00:01Z"}"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            REFUSED,
+            "HOLDFAST_X: no",
+        ),
+        (
+            LIMITS,
+            "weak …",
+        ),
+        ("[7] 2026/11/27 03:00:00.000001 [FTL] Error listening on port: 4222", "Error listening on port: 4222"),
+        ("Traceback (most recent call last):\n  File x\nModuleNotFoundError: no x", "ModuleNotFoundError: no x"),
+        ("a \x1b[31mred\x1b[0m word", "a red word"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_cause_in_a_log_is_a_sentence(tmp_path: Path, lines: str, said: str) -> None:
+    log = tmp_path / "log"
+    log.write_text("an older line\n" + lines + "\n")
+    assert cause("sandbox", log, since=len("an older line\n")) == said
+
+
+async def test_a_cause_ends_the_start_at_once(tmp_path: Path) -> None:
+    async def probe() -> Readiness:
+        return Readiness(False, "there is no disk")
+
+    hopeless = program(tmp_path, "hopeless", SLEEP)
+    hopeless = msgspec.structs.replace(hopeless, probe=probe)
+    supervisor, heard = supervise(hopeless, program(tmp_path, "slow", "pass  # ready\n" + SLEEP))
+    began = time.monotonic()
+    with pytest.raises(NotReady) as caught:
+        await supervisor.start(50)
+    assert time.monotonic() - began < 10
+    assert (caught.value.name, caught.value.cause) == ("hopeless", "there is no disk")
+    assert heard.lines == []
+    await supervisor.stop([])
+
+
+async def test_a_crash_loop_ends_the_start_with_its_cause(tmp_path: Path) -> None:
+    code = "print('no such door', flush=True); sys.exit(1)  # ready"
+    supervisor, heard = supervise(program(tmp_path, "one", code))
+    began = time.monotonic()
+    with pytest.raises(NotReady, match=r"one: died 3 times in a row: exit code 1: no such door"):
+        await supervisor.start(50)
+    assert time.monotonic() - began < 20
+    assert heard.lines == []
+    await supervisor.stop([])
+
+
+async def test_a_cause_in_a_running_stack_is_said_once(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_text("")
+
+    async def probe() -> Readiness:
+        cause = state.read_text()
+        return Readiness(not cause, cause, {"limits": "weak"})
+
+    supervisor, heard = supervise(msgspec.structs.replace(program(tmp_path, "one", SLEEP), probe=probe))
+    await supervisor.start(10)
+    assert supervisor.notes == {"one": {"limits": "weak"}}
+    state.write_text("the disk went away")
+    os.kill(supervisor.pids["one"], signal.SIGKILL)
+
+    async def told() -> bool:
+        return "one is not ready: the disk went away" in heard.lines
+
+    await eventually(told, what="the cause")
+    state.write_text("")
+
+    async def again() -> bool:
+        return "one" in supervisor.pids
+
+    await eventually(again, what="ready again")
+    assert heard.lines.count("one is not ready: the disk went away") == 1
+    await supervisor.stop([])
+
+
+async def test_a_second_signal_need_not_wait(tmp_path: Path) -> None:
+    code = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen(sys.argv[1], 'w')  # ready\n" + SLEEP
+    supervisor, _ = supervise(program(tmp_path, "deaf", code, grace=600))
+    await supervisor.start(10)
+    stopping = asyncio.create_task(supervisor.stop([["deaf"]]))
+
+    async def asked() -> bool:
+        return supervisor.stopping == ["deaf"]
+
+    await eventually(asked, what="the stop")
+    supervisor.hurry()
+    await asyncio.wait_for(stopping, 10)
+    assert supervisor.stopping == []

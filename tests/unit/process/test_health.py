@@ -25,6 +25,22 @@ async def test_it_is_ready_when_every_expected_check_is_true_and_not_while_stopp
         assert (await client.get("/healthz")).status_code == 200
 
 
+async def test_a_check_has_its_cause_and_notes_are_told_until_they_are_taken_back() -> None:
+    health = Health("sandbox", "sandbox")
+    port = free_port()
+    async with health.serve(port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        health.set("sandbox", False, "No sandbox can be made.")
+        health.note("limits", "each process alone")
+        body = (await client.get("/readyz")).json()
+        assert body["checks"]["sandbox"]["cause"] == "No sandbox can be made."
+        assert body["notes"] == {"limits": "each process alone"}
+        health.set("sandbox", True)
+        health.note("limits", "")
+        body = (await client.get("/readyz")).json()
+        assert body["checks"]["sandbox"]["cause"] == ""
+        assert body["notes"] == {}
+
+
 async def test_other_paths_and_methods_are_refused() -> None:
     port = free_port()
     async with (

@@ -75,10 +75,12 @@ def test_the_limits_come_before_bubblewrap() -> None:
     assert line[:2] == ["/bin/sh", "-c"]
     assert "'/sys/fs/cgroup/x y/cgroup.procs'" in line[2]
     assert "ulimit -n 512" in line[2]
-    assert "ulimit -v" not in line[2]
+    assert "ulimit -d" not in line[2]
+    assert "RLIMIT_NPROC" not in line[-1]
     weak = Shape(**{name: getattr(SHAPE, name) for name in SHAPE.__struct_fields__ if name != "weak"}, weak=True)
-    assert "ulimit -v 1048576" in arguments.command(PLACE, weak, 7, 8)[2]
-    assert "ulimit -u 64" in arguments.command(PLACE, weak, 7, 8)[2]
+    line = arguments.command(PLACE, weak, 7, 8)
+    assert "ulimit -d 1048576" in line[2]
+    assert "RLIMIT_NPROC, (64, 64)" in line[-1]
 
 
 def test_the_environment_is_fixed() -> None:

@@ -1,0 +1,128 @@
+"""Which model the harnesses call: its address and its key, chosen from options and variables. Pure but for one lookup.
+
+HOLDFAST_MODEL_BASE_URL with HOLDFAST_MODEL_API_KEY, and ANTHROPIC_BASE_URL with ANTHROPIC_API_KEY, are two pairs. A key
+goes only to the address of its own pair. The second pair also names Holdfast itself for programs that use the SDK, so a
+pair that names Holdfast is refused as an address of a model.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+URL: Final = "HOLDFAST_MODEL_BASE_URL"
+KEY: Final = "HOLDFAST_MODEL_API_KEY"
+KEY_FILE: Final = "HOLDFAST_MODEL_KEY_FILE"
+VENDOR_URL: Final = "ANTHROPIC_BASE_URL"
+VENDOR_KEY: Final = "ANTHROPIC_API_KEY"
+
+VENDOR: Final = "https://api.anthropic.com"
+"""The address of a pair that has only a key."""
+
+API_KEY_PREFIX: Final = "hf_"
+"""How every API key of Holdfast begins; those of other services do too, but none of the vendor."""
+
+WAYS_OUT: Final = (
+    f"Name the model:        {KEY}=sk-ant-... holdfast up   (and {URL}, when it is not {VENDOR})\n"
+    "Or play one:           holdfast up --scripted"
+)
+
+
+class BadEndpoint(Exception):
+    """The address cannot be that of a model; the text says why and which variables to use."""
+
+
+class OwnEndpoint(BadEndpoint):
+    """The address or the key is one of Holdfast itself."""
+
+
+class Own(msgspec.Struct, frozen=True):
+    """A running or starting stack of this user: the port of its HTTP API on 127.0.0.1, and its API key."""
+
+    port: int
+    api_key: str
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model is. `key_file` is the path of a file of the user with the key; at most one of both is set."""
+
+    base_url: str
+    key: str = ""
+    key_file: str = ""
+
+    @property
+    def lacks_key(self) -> bool:
+        """Whether requests will be refused for want of a key: the vendor wants one, other addresses may need none."""
+        return not (self.key or self.key_file) and self.base_url.rstrip("/") == VENDOR
+
+
+def choose(environ: Mapping[str, str], *, url: str = "", own: Sequence[Own] = ()) -> Endpoint:
+    """The endpoint that options and variables name; without any, the vendor's address without a key.
+
+    `url` is --model-url; its key is HOLDFAST_MODEL_API_KEY. Raises BadEndpoint, and OwnEndpoint for a stack in `own`.
+    """
+    given = {name: environ.get(name, "").strip() for name in (URL, KEY, KEY_FILE, VENDOR_URL, VENDOR_KEY)}
+    if given[KEY] and given[KEY_FILE]:
+        raise BadEndpoint(f"{KEY} and {KEY_FILE} are both set: unset one of them.")
+    if url or given[URL] or given[KEY] or given[KEY_FILE]:
+        address, source = (url, "--model-url") if url else (given[URL] or VENDOR, URL)
+        endpoint, key_name = Endpoint(base_url=address, key=given[KEY], key_file=given[KEY_FILE]), KEY
+    else:
+        address, source = given[VENDOR_URL] or VENDOR, VENDOR_URL
+        endpoint, key_name = Endpoint(base_url=address, key=given[VENDOR_KEY]), VENDOR_KEY
+    _check(address, source)
+    if any(is_loopback_port(address, stack.port) for stack in own):
+        raise OwnEndpoint(_own(f"{source} is the address of Holdfast itself ({address}), not of a model", source))
+    ours = {stack.api_key for stack in own}
+    if endpoint.key and (endpoint.key in ours or (address == VENDOR and endpoint.key.startswith(API_KEY_PREFIX))):
+        raise OwnEndpoint(_own(f"{key_name} is an API key of Holdfast, not of a model", key_name))
+    return endpoint
+
+
+def _own(cause: str, source: str) -> str:
+    lines = [f"{cause}."]
+    if source in (VENDOR_URL, VENDOR_KEY):
+        lines[0] += f"\n{VENDOR_URL} and {VENDOR_KEY} in this shell are the two lines that holdfast prints for the SDK."
+    return "\n".join([*lines, WAYS_OUT])
+
+
+def _check(address: str, source: str) -> None:
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise BadEndpoint(f"{source} must be an address such as https://host or http://127.0.0.1:11434.")
+
+
+def is_loopback_port(address: str, port: int) -> bool:
+    """Whether `address`, in any spelling, leads to `port` of this machine's loopback."""
+    parts = urlsplit(address)
+    if (parts.port or {"https": 443}.get(parts.scheme, 80)) != port:
+        return False
+    host = (parts.hostname or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        found = [host] if _is_address(host) else [str(i[4][0]) for i in socket.getaddrinfo(host, None)]
+    except OSError:
+        return False
+    addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in found]
+    return any(a.is_loopback or a.is_unspecified or _mapped(a) for a in addresses)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return inner is not None and (inner.is_loopback or inner.is_unspecified)

@@ -1,0 +1,42 @@
+"""`holdfast env`: what a program needs to find the running stack, as lines for a shell."""
+
+import shlex
+import sys
+from pathlib import Path
+
+NO_STACK = 2
+
+
+def env(*, data: Path | None = None) -> int:
+    """Print the two export lines with which the anthropic SDK finds the running stack.
+
+    The second line holds the API key: do not print it into a log.
+
+    For example:
+
+        eval "$(holdfast env)"
+
+    Exit codes: 0 printed, 2 no running stack.
+
+    Parameters
+    ----------
+    data
+        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here, else the only running stack of this user.
+    """
+    from holdfast.cli.client.target import NoStack, find  # noqa: PLC0415  not for a help text: the import takes long
+
+    try:
+        target = find(data)
+    except NoStack as exc:
+        print(f"holdfast env: {exc}", file=sys.stderr)
+        return NO_STACK
+    print("\n".join(export_lines(target.base_url, target.api_key)))
+    return 0
+
+
+def export_lines(base_url: str, api_key: str) -> list[str]:
+    """Lines for a POSIX shell that set what `Anthropic()` reads."""
+    return [
+        f"export ANTHROPIC_BASE_URL={shlex.quote(base_url)}",
+        f"export ANTHROPIC_API_KEY={shlex.quote(api_key)}",
+    ]
