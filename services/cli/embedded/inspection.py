@@ -122,11 +122,13 @@ async def _process(run: RunFile, name: str) -> Process:
         return Process(name, pid, "runs" if answers else "does not answer", memory(pid))
     if name == "bao":
         return Process(name, pid, await _bao(run), memory(pid))
-    report = await _report(run.health[name]) if name in run.health else None
+    if name not in run.health:  # such as the scripted model
+        return Process(name, pid, "runs", memory(pid))
+    report = await _report(run.health[name])
     if report is None:
         return Process(name, pid, "does not answer", memory(pid))
     causes = [" ".join(check.cause.split()) for check in report.checks.values() if not check.ok and check.cause]
-    notes = [" ".join(note.split()) for note in report.notes.values() if note]
+    notes = [f"{topic}: {' '.join(note.split())}" for topic, note in report.notes.items() if note]
     return Process(name, pid, _state(report), memory(pid), causes, notes)
 
 
