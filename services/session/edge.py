@@ -30,6 +30,7 @@ from holdfast.session.incoming import read_json, read_query
 from holdfast.session.keys import Keys
 from holdfast.session.openapi import OPEN
 from holdfast.session.problems import Problem
+from holdfast.session.room_on_disk import RoomOnDisk
 from holdfast.session.routes import Call, Empty, Route
 from holdfast.session.settings import SessionSettings
 
@@ -159,6 +160,7 @@ class Edge:
         self._site = _Site(routes)
         self._keys = keys
         self._settings = settings
+        self._room_on_disk = RoomOnDisk(settings.disk_folder)
         self._room = _Room(_BODIES * settings.body_limit)
         self._tracer = telemetry.tracer()
 
@@ -232,6 +234,7 @@ class Edge:
             raw = await body.read()
             if raw or route.body is not Empty:
                 content = read_json(raw, route.body)
+            self._room_on_disk.check(route, content)
         result = await route.handle(Call(request=request, tenant=tenant, path=path, query=query, body=content))
         if isinstance(result, Response):
             return result

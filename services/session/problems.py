@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.bus.errors import Absent, BusError, Conflict, Refused, TooLarge
+from holdfast.bus.errors import Absent, BusError, Conflict, Refused, StorageFull, TooLarge
 
 RETRY_AFTER: Final = 1
 """Seconds after which an unavailable service is worth another try."""
@@ -92,6 +92,13 @@ def unavailable(message: str = "the service is not available at the moment") -> 
     return Problem(503, "api_error", message)
 
 
+def storage_full(what: str) -> Problem:
+    """507: nothing can be stored until somebody makes room. Not worth a repetition within seconds."""
+    problem = Problem(507, "api_error", f"{what}; nothing was stored. Make room, then send it again")
+    problem.headers["x-should-retry"] = "false"
+    return problem
+
+
 def of_bus(error: BusError) -> Problem:
     """What a failure of the bus, which no handler has dealt with, means to the caller."""
     match error:
@@ -103,6 +110,8 @@ def of_bus(error: BusError) -> Problem:
             return not_found("object")
         case TooLarge():
             return Problem(413, "request_too_large", "the object is too large to be stored")
+        case StorageFull():
+            return storage_full("the event log has no room left")
         case _:
             return unavailable()
 
