@@ -76,10 +76,14 @@ class Viewer(Response):
         self._queue: deque[Shown | Delta] = deque()
         self._wake = asyncio.Event()
         self._replayed = 0
-        """Up to this sequence history is shown, between which no delta may come."""
+        """Sequence of the last commit when the connection opened. Deltas are shown only behind it."""
         self._seen = 0
-        self._late = True
-        """Not listening yet, or the reader is far behind: what it did not take is read from the log later."""
+        """Sequence of the last commit that was taken."""
+        self._opening = True
+        self._early: list[Delta] = []
+        """Deltas heard while the connection opens and until the history is shown."""
+        self._late = False
+        """The reader is far behind: what it did not take is read from the log later."""
         self._over = False
         self._tail: AsyncGenerator[Stored | None] | None = None
         self._heard: Subscription | None = None
@@ -88,23 +92,32 @@ class Viewer(Response):
 
     async def open(self) -> None:
         """Subscribe, then look at the session. Raises Problem 404, Unavailable."""
+        key, ledger = self._key, self._ledger
+        self._opening, self._late = True, False
+        self._early.clear()
         try:
             if self._previews is not None and self._heard is None:
-                self._heard = await self._ledger.bus.subscribe(subjects.delta(self._key), self._hear)
-            after = None if self._at is None else max(self._at.seq - 1, 0)
-            self._tail = cast("AsyncGenerator[Stored | None]", self._ledger.bus.tail(self._key, after))
+                self._heard = await ledger.bus.subscribe(subjects.delta(key), self._hear)
+            if self._at is None:
+                last = await ledger.last(key, leader=True)
+                self._at = behind(last.seq)
+            else:
+                last = None
+            after = max(self._at.seq - 1, 0)
+            self._tail = cast("AsyncGenerator[Stored | None]", ledger.bus.tail(key, after))
             await anext(self._tail)
-            last = await self._ledger.last(self._key)
+            last = last or await ledger.last(key, leader=True)
         except BaseException:
             await self._close()
             raise
+        head = last.commit.head
+        self._seen, self._replayed = after, last.seq
         if self._previews is not None:
-            self._previews.begin()
-        self._replayed = 0 if self._at is None else last.seq
-        self._late = False
-        ended = last.commit.head.archived and (self._at is None or self._at.seq >= last.seq)
-        if ended and not (self._at and any(shown(last, self._at))):
-            self._over = True  # nothing will ever come
+            self._previews.begin({name: thread.request for name, thread in head.threads.items() if thread.request})
+        self._opening = False
+        self._caught_up()
+        known = self._at.seq > last.seq or (self._at.seq == last.seq and not any(shown(last, self._at)))
+        self._over = bool(head.archived) and known  # nothing will ever come
 
     async def _close(self) -> None:
         if self._tail is not None:
@@ -114,18 +127,34 @@ class Viewer(Response):
 
     async def _hear(self, message: Message) -> None:
         """Deltas, as they are published."""
-        if self._previews is None or self._late or self._seen < self._replayed:
+        if self._late:
             return
         try:
             found = _deltas.decode(message.data)
         except msgspec.MsgspecError:
             _log.warning("a delta is unreadable", session=self._key.session)
             return
+        deltas = found if isinstance(found, list) else [found]
+        if not self._opening and self._seen >= self._replayed:
+            self._preview(deltas)
+        elif len(self._early) <= BEHIND:
+            self._early += deltas
+        else:
+            self._early.clear()  # those that follow a start that is dropped here are not shown
+
+    def _preview(self, deltas: Iterable[Delta]) -> None:
+        assert self._previews is not None
         if len(self._queue) > BEHIND:
             self._queue = deque(item for item in self._queue if isinstance(item, Shown))
             self._previews.cut()
-        self._queue += self._previews.take(found if isinstance(found, list) else [found])
+        self._queue += self._previews.take(deltas)
         self._wake.set()
+
+    def _caught_up(self) -> None:
+        """If the history has been taken, take the deltas that came meanwhile."""
+        if self._early and self._seen >= self._replayed:
+            early, self._early = self._early, []
+            self._preview(early)
 
     async def _pump(self) -> None:
         """Take what is stored, until the session ends or the reader is far behind."""
@@ -137,6 +166,7 @@ class Viewer(Response):
                         self._take(one)
                     self._seen = stored.seq
                     self._wake.set()
+                    self._caught_up()
                 if self._over or self._late:
                     return
 
@@ -208,6 +238,8 @@ class Viewer(Response):
                     await send({"type": "http.response.body", "body": _PING, "more_body": True})
                 continue
             items, self._queue = self._queue, deque()
+            if any(isinstance(item, Shown) for item in items):
+                self._ledger.unseen.seen(self._key)
             await send({"type": "http.response.body", "body": _frames(items), "more_body": True})
 
 
@@ -236,12 +268,20 @@ def _frames(items: Iterable[Shown | Delta]) -> bytes:
     return b"".join(parts)
 
 
+def behind(seq: int) -> Position:
+    """The position behind all events of that commit."""
+    return Position(seq + 1, -1)
+
+
 async def _start(ledger: Ledger, key: Key, call: Call) -> Position | None:
-    """The position that the client knows already. Raises Problem 400 for one that this session does not have."""
+    """The position behind which the stream begins; None: behind what is stored when it opens.
+
+    Raises Problem 400 for a position that this session does not have.
+    """
     name = "Last-Event-ID" if call.request.headers.get("last-event-id") else "after"
     given: str | None = call.request.headers.get("last-event-id") or call.query.after
     if not given:
-        return None
+        return await _unseen(ledger, key)
     position = parse_position(given)
     if position is None:
         position = await position_of(ledger, key, given)
@@ -252,9 +292,27 @@ async def _start(ledger: Ledger, key: Key, call: Call) -> Position | None:
     return position
 
 
+async def _unseen(ledger: Ledger, key: Key) -> Position | None:
+    """The position before the input that the client has sent and whose outcome it has not looked at, if any."""
+    found = ledger.unseen.take(key)
+    if found is None:
+        return None
+    commits = await ledger.bus.read(key, found.seq, leader=True)
+    for stored in commits:
+        if any(event.id == found.event for event in stored.commit.events):
+            return Position(stored.seq, -1)
+    return behind(commits[-1].seq if commits else found.seq)
+
+
 def routes(ledger: Ledger) -> list[Route]:
     async def stream(call: Call) -> Response:
-        """Events as they are stored, from the moment the answer begins or from the position that is given."""
+        """Events as they are stored, from the moment the answer begins or from the position that is given.
+
+        Without a position, the first stream that is opened within 5 s after events were sent begins with those events,
+        so that a client may send first and then listen; not if it has listed the events or seen the end meanwhile.
+        `event_deltas[]` also shows each agent message while it is generated, if the stream was open before its model
+        request sent the first piece; a stream that is opened later gets none of that request.
+        """
         key = ledger.key(call.tenant, call.id("session_id"))
         viewer = Viewer(ledger, key, call.query.event_deltas, await _start(ledger, key, call))
         await viewer.open()

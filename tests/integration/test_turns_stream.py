@@ -1,5 +1,6 @@
 """Deltas while a message is generated, to those who asked for them; the final event is what counts."""
 
+import asyncio
 from typing import Any
 
 import anthropic
@@ -7,7 +8,10 @@ import pytest
 from anthropic import AsyncAnthropic
 from anthropic.lib.sessions import accumulate_managed_agents_event
 
-from tests.support.model import say
+from holdfast.bus import events as ev
+from holdfast.bus.ids import Key, new_id
+from tests.support.eventually import eventually
+from tests.support.model import said, say
 from tests.support.stack import Stack
 from tests.support.talk import Talk, text
 
@@ -79,3 +83,128 @@ async def test_a_stream_opened_late_gets_only_later_events(shared: Stack, client
     heard = await _heard(client, talk, await shared.model.play(say("Later.")))
     assert not earlier & {e.id for e in heard}
     assert [b.text for e in heard if e.type == "agent.message" for b in e.content] == ["Later."]
+
+
+# --- send first, then listen, as the examples of the vendor do ---------------------------------------------------------
+
+
+DELTAS: Any = ["agent.message", "agent.thinking"]
+
+
+async def _until_idle(stream: Any) -> list[Any]:
+    heard: list[Any] = []
+    async with asyncio.timeout(30):
+        async for event in stream:
+            heard.append(event)
+            if event.type == "session.status_idle":
+                break
+    return heard
+
+
+def _preview_of(heard: list[Any], message: Any) -> str:
+    return "".join(e.delta.content.text for e in heard if e.type == "event_delta" and e.event_id == message.id)
+
+
+async def test_a_stream_opened_before_the_first_token_shows_all_deltas(shared: Stack, client: AsyncAnthropic) -> None:
+    gate = new_id("gate")
+    mark = await shared.model.play(say(LONG, delay=0.002, gates=[{"name": gate, "after": 0}]))
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    await shared.model.reached(gate)
+    await talk.has("span.model_request_start")  # and has looked, so the stream begins with what is stored from now on
+    async with await client.beta.sessions.events.stream(talk.id, event_deltas=DELTAS) as stream:
+        await shared.model.release(gate)
+        heard = await _until_idle(stream)
+    final = next(e for e in heard if e.type == "agent.message")
+    assert "span.model_request_start" not in [e.type for e in heard]
+    pieces = [e for e in heard if e.type == "event_delta"]
+    assert len(pieces) > 3
+    assert text(final) == LONG == _preview_of(heard, final)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_model_that_takes_its_time_to_the_first_token_is_seen_from_it_on(
+    shared: Stack, client: AsyncAnthropic, asked: bool
+) -> None:
+    """The stream is opened at once after the send, or when the model has been asked."""
+    mark = await shared.model.play(say(LONG, ttft=1.2, delay=0.002))
+    talk = await Talk.begin(client)
+    await talk.say(mark)
+    if asked:
+        await shared.model.requests(mark, count=1)
+    async with await client.beta.sessions.events.stream(talk.id, event_deltas=DELTAS) as stream:
+        heard = await _until_idle(stream)
+    final = next(e for e in heard if e.type == "agent.message")
+    assert _preview_of(heard, final) == LONG
+    order = [e.type for e in heard]
+    assert order[0] == "session.status_running"
+    assert order.index("span.model_request_start") < order.index("event_start")
+
+
+async def test_a_stream_opened_in_a_response_shows_the_message_alone(shared: Stack, client: AsyncAnthropic) -> None:
+    gate = new_id("gate")
+    mark = await shared.model.play(say(LONG, gates=[{"name": gate, "after": 5}]))
+    talk = await Talk.begin(client)
+    async with await client.beta.sessions.events.stream(talk.id, event_deltas=DELTAS) as first:
+        await talk.say(mark)
+        async for event in first:
+            if event.type == "event_delta":
+                break
+        async with await client.beta.sessions.events.stream(talk.id, event_deltas=DELTAS) as stream:
+            await shared.model.release(gate)
+            heard = await _until_idle(stream)
+    assert [e.type for e in heard if e.type.startswith("event_")] == []
+    assert [text(e) for e in heard if e.type == "agent.message"] == [LONG]
+
+
+async def test_a_turn_that_ends_before_the_stream_is_opened_is_shown(shared: Stack, client: AsyncAnthropic) -> None:
+    talk = await Talk.begin(client)
+    for words in ("One.", "Two."):
+        await talk.say(await shared.model.play(say(words)))
+
+        async def ended(words: str = words) -> bool:
+            """Looked at from outside, so that the service does not know that anybody has looked."""
+            async with shared.bus() as bus:
+                stored = await bus.read(Key("default", talk.id))
+            texts = [b for c in stored for e in c.commit.events if isinstance(e, ev.AgentMessage) for b in e.content]
+            return texts[-1:] == [{"type": "text", "text": words}] and stored[-1].commit.head.status == "idle"
+
+        await eventually(ended)
+        async with await client.beta.sessions.events.stream(talk.id, event_deltas=DELTAS) as stream:
+            heard = await _until_idle(stream)
+        assert heard[0].type == "session.status_running"
+        assert [e.type for e in heard].count("user.message") == 1
+        assert [text(e) for e in heard if e.type == "agent.message"] == [words]
+    ids = [e.id for e in await talk.events()]
+    assert [e.id for e in heard] == ids[-len(heard) :]
+
+
+async def test_initial_events_count_as_sent(shared: Stack, client: AsyncAnthropic) -> None:
+    mark = await shared.model.play(say("At once."))
+    talk = await Talk.begin(client, initial_events=[said(mark)])
+    await shared.model.requests(mark, count=1, ended=1)
+    async with await client.beta.sessions.events.stream(talk.id) as stream:
+        heard = await _until_idle(stream)
+    assert heard[0].type == "session.status_running"
+    assert [text(e) for e in heard if e.type == "agent.message"] == ["At once."]
+
+
+async def test_a_stream_opened_before_the_send_does_not_show_the_turn_before(
+    shared: Stack, client: AsyncAnthropic
+) -> None:
+    talk = await Talk.begin(client)
+    for words in ("First.", "Second.", "Third."):
+        heard = await _heard(client, talk, await shared.model.play(say(words)))
+        assert [text(e) for e in heard if e.type == "agent.message"] == [words]
+
+
+async def test_whoever_saw_the_end_by_its_status_is_not_shown_it_again(shared: Stack, client: AsyncAnthropic) -> None:
+    talk = await Talk.begin(client)
+    await talk.say(await shared.model.play(say("Earlier.")))
+
+    async def idle() -> bool:
+        return (await client.beta.sessions.retrieve(talk.id)).status == "idle"
+
+    await eventually(idle)
+    heard = await _heard(client, talk, await shared.model.play(say("Later.")))
+    assert [text(e) for e in heard if e.type == "agent.message"] == ["Later."]

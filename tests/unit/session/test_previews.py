@@ -1,5 +1,9 @@
 """Which token deltas a connection is shown."""
 
+from random import Random
+
+import pytest
+
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Delta
 from holdfast.bus.ids import new_id
@@ -122,6 +126,117 @@ def test_a_connection_opened_in_a_response_gets_none_of_it() -> None:
     assert previews.take([piece(b, "z")]) == []
     assert previews.follow(begins(two)) == []
     assert previews.take([start(c)]) == [start(c)]
+
+
+def test_a_request_that_runs_already_is_shown_from_its_first_delta() -> None:
+    request, a = made(2)
+    previews = Previews(BOTH)
+    previews.begin({"": request})
+    deltas = [start(a, request=request), piece(a, "x"), piece(a, "y")]
+    assert previews.take(deltas) == deltas
+    assert previews.take([piece(a, "z")]) == [piece(a, "z")]
+
+
+def test_of_a_request_that_has_sent_deltas_before_nothing_is_shown() -> None:
+    request, a, b, end, two, c = made(6)
+    previews = Previews(BOTH)
+    previews.begin({"": request})
+    assert previews.take([piece(a, "x"), start(b, request=request), piece(b, "y")]) == []
+    previews.follow(message(a))
+    previews.follow(ends(end))
+    assert previews.take([piece(b, "z")]) == []
+    previews.follow(begins(two))
+    following = [start(c, request=two), piece(c, "x")]
+    assert previews.take(following) == following
+
+
+def test_late_deltas_of_the_request_before_do_not_hide_the_running_one() -> None:
+    before, a, b, request, c = made(5)
+    previews = Previews(BOTH)
+    previews.begin({"": request})
+    assert previews.take([piece(a, "late"), start(b, request=before), piece(b, "late")]) == []
+    mine = [start(c, request=request), piece(c, "x")]
+    assert previews.take(mine) == mine
+
+
+def test_what_had_begun_before_a_connection_was_opened_again_is_not_continued() -> None:
+    request, a, b = made(3)
+    previews = Previews(BOTH)
+    previews.follow(begins(request))
+    previews.take([start(a, request=request), piece(a, "x")])
+    previews.begin({"": request})
+    assert previews.take([piece(a, "y")]) == []
+    other = [start(b, request=request), piece(b, "x")]
+    assert previews.take(other) == other
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whenever_a_connection_opens_it_sees_whole_prefixes_and_all_of_the_next_request(seed: int) -> None:
+    """Two requests with several messages each; the connection opens anywhere, and hears the log early or late."""
+    random = Random(seed)
+    happened: list[ev.Event | Delta] = []
+    texts: dict[str, str] = {}
+    requests: list[str] = []
+    of: dict[str, str] = {}
+    for _ in range(2):
+        request = new_id("sevt")
+        requests.append(request)
+        happened.append(begins(request))
+        messages: list[ev.Event] = []
+        for _ in range(random.randint(1, 3)):
+            event_id = new_id("sevt")
+            texts[event_id], of[event_id] = "", request
+            happened.append(start(event_id, request=request))
+            for _ in range(random.randint(1, 4)):
+                text = random.choice(["a", "bc", "def"])
+                happened.append(Delta(event_id, "agent.message", 0, text, at=len(texts[event_id])))
+                texts[event_id] += text
+            messages.append(message(event_id))
+        happened += [*messages, ends(new_id("sevt"))]
+    opened = random.randint(0, len(happened))
+    running = ""
+    for one in happened[:opened]:
+        running = one.id if isinstance(one, ev.ModelRequestStart) else running
+        running = "" if isinstance(one, ev.ModelRequestEnd) else running
+    previews = Previews(BOTH)
+    previews.begin({"": running} if running else {})
+    log = [one for one in happened[opened:] if not isinstance(one, Delta)]
+    deltas = [one for one in happened[opened:] if isinstance(one, Delta)]
+    shown: dict[str, str] = {}
+    closed: set[str] = set()
+
+    def show(found: list[Delta]) -> None:
+        for delta in found:
+            assert delta.event not in closed, "nothing comes behind the event itself"
+            if delta.start:
+                assert delta.event not in shown
+                shown[delta.event] = ""
+            else:
+                shown[delta.event] += delta.text
+
+    on_time = random.random() < 0.5
+    for one in happened[opened:] if on_time else _mixed(random, log, deltas):
+        if isinstance(one, Delta):
+            show(previews.take([one]))
+        else:
+            closed.add(one.id)
+            show(previews.follow(one))
+    assert all(texts[event_id].startswith(text) for event_id, text in shown.items())
+    if on_time:
+        starts = {one.event for one in happened[opened:] if isinstance(one, Delta) and one.start}
+        begun = {one.event for one in happened[:opened] if isinstance(one, Delta)}
+        whole = {e for e in starts if of[e] != running or not any(of[b] == running for b in begun)}
+        assert whole <= set(shown)
+        assert all(shown[event_id] == texts[event_id] for event_id in whole)
+
+
+def _mixed(random: Random, log: list[ev.Event], deltas: list[Delta]) -> list[ev.Event | Delta]:
+    """Both in their own order, one before the other as it comes."""
+    log, deltas, out = list(log), list(deltas), list[ev.Event | Delta]()
+    while log or deltas:
+        source = log if log and (not deltas or random.random() < 0.5) else deltas
+        out.append(source.pop(0))
+    return out
 
 
 def test_a_preview_with_a_hole_is_not_continued() -> None:
