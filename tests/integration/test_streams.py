@@ -340,6 +340,22 @@ async def test_a_resumed_stream_shows_history_before_any_delta(edge: EdgeProcess
         assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
 
 
+@pytest.mark.parametrize("query", ["", "after=0-0", "after=tip"])
+async def test_a_stream_opened_before_the_first_delta_of_a_request_shows_them_all(
+    edge: EdgeProcess, log: Log, session: str, query: str
+) -> None:
+    """However it is opened: from now on, from the beginning, behind the last event."""
+    request, said = new_id("sevt"), new_id("sevt")
+    await log.says("before")
+    tip = await log.write(ev.ModelRequestStart(id=request))
+    query = query.replace("tip", f"{tip.seq}-0")
+    async with raw(edge, session, f"?{query}&event_deltas[]=agent.message") as answer:
+        found = frames(answer)
+        await tell(log, start(said, request=request), piece(said, "x"), piece(said, "y"))
+        kinds = [f.event for f in await take(found, 4 if query == "after=0-0" else 2)]
+        assert kinds[-2:] == ["event_start", "event_delta"]
+
+
 @pytest.mark.parametrize(
     "query",
     [

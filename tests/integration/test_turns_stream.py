@@ -85,7 +85,7 @@ async def test_a_stream_opened_late_gets_only_later_events(shared: Stack, client
     assert [b.text for e in heard if e.type == "agent.message" for b in e.content] == ["Later."]
 
 
-# --- send first, then listen, as the examples of the vendor do ---------------------------------------------------------
+# --- send first, then listen, as the examples of the vendor do --------------------------------------------------------
 
 
 DELTAS: Any = ["agent.message", "agent.thinking"]

@@ -170,22 +170,17 @@ def test_what_had_begun_before_a_connection_was_opened_again_is_not_continued() 
     assert previews.take(other) == other
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_whenever_a_connection_opens_it_sees_whole_prefixes_and_all_of_the_next_request(seed: int) -> None:
-    """Two requests with several messages each; the connection opens anywhere, and hears the log early or late."""
-    random = Random(seed)
+def _two_requests(random: Random) -> tuple[list[ev.Event | Delta], dict[str, str], dict[str, str]]:
+    """What happens in two requests with several messages each; text and request of each message, by its id."""
     happened: list[ev.Event | Delta] = []
     texts: dict[str, str] = {}
-    requests: list[str] = []
-    of: dict[str, str] = {}
+    request_of: dict[str, str] = {}
     for _ in range(2):
         request = new_id("sevt")
-        requests.append(request)
         happened.append(begins(request))
         messages: list[ev.Event] = []
-        for _ in range(random.randint(1, 3)):
-            event_id = new_id("sevt")
-            texts[event_id], of[event_id] = "", request
+        for event_id in made(random.randint(1, 3)):
+            texts[event_id], request_of[event_id] = "", request
             happened.append(start(event_id, request=request))
             for _ in range(random.randint(1, 4)):
                 text = random.choice(["a", "bc", "def"])
@@ -193,41 +188,56 @@ def test_whenever_a_connection_opens_it_sees_whole_prefixes_and_all_of_the_next_
                 texts[event_id] += text
             messages.append(message(event_id))
         happened += [*messages, ends(new_id("sevt"))]
+    return happened, texts, request_of
+
+
+def _runs(happened: list[ev.Event | Delta]) -> str:
+    """The request that runs after all that."""
+    spans = [one for one in happened if isinstance(one, ev.ModelRequestStart | ev.ModelRequestEnd)]
+    return spans[-1].id if spans and isinstance(spans[-1], ev.ModelRequestStart) else ""
+
+
+def _shown(previews: Previews, happened: list[ev.Event | Delta]) -> dict[str, str]:
+    """What a connection that hears this is shown, by event id."""
+    shown: dict[str, str] = {}
+    closed: set[str] = set()
+    for one in happened:
+        closed |= set() if isinstance(one, Delta) else {one.id}
+        for delta in previews.take([one]) if isinstance(one, Delta) else previews.follow(one):
+            assert delta.event not in closed, "nothing comes behind the event itself"
+            assert delta.start == (delta.event not in shown)
+            shown[delta.event] = shown.get(delta.event, "") + delta.text
+    return shown
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whenever_a_connection_opens_it_sees_all_that_begins_later(seed: int) -> None:
+    random = Random(seed)
+    happened, texts, request_of = _two_requests(random)
     opened = random.randint(0, len(happened))
-    running = ""
-    for one in happened[:opened]:
-        running = one.id if isinstance(one, ev.ModelRequestStart) else running
-        running = "" if isinstance(one, ev.ModelRequestEnd) else running
+    running = _runs(happened[:opened])
+    previews = Previews(BOTH)
+    previews.begin({"": running} if running else {})
+    shown = _shown(previews, happened[opened:])
+    begun = any(isinstance(one, Delta) and request_of[one.event] == running for one in happened[:opened])
+    starts = {one.event for one in happened[opened:] if isinstance(one, Delta) and one.start}
+    whole = {event_id for event_id in starts if request_of[event_id] != running or not begun}
+    assert whole <= set(shown) <= starts
+    assert all(shown[event_id] == texts[event_id] for event_id in shown)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whichever_comes_first_log_or_delta_only_prefixes_are_shown(seed: int) -> None:
+    random = Random(seed)
+    happened, texts, _ = _two_requests(random)
+    opened = random.randint(0, len(happened))
+    running = _runs(happened[:opened])
     previews = Previews(BOTH)
     previews.begin({"": running} if running else {})
     log = [one for one in happened[opened:] if not isinstance(one, Delta)]
     deltas = [one for one in happened[opened:] if isinstance(one, Delta)]
-    shown: dict[str, str] = {}
-    closed: set[str] = set()
-
-    def show(found: list[Delta]) -> None:
-        for delta in found:
-            assert delta.event not in closed, "nothing comes behind the event itself"
-            if delta.start:
-                assert delta.event not in shown
-                shown[delta.event] = ""
-            else:
-                shown[delta.event] += delta.text
-
-    on_time = random.random() < 0.5
-    for one in happened[opened:] if on_time else _mixed(random, log, deltas):
-        if isinstance(one, Delta):
-            show(previews.take([one]))
-        else:
-            closed.add(one.id)
-            show(previews.follow(one))
+    shown = _shown(previews, _mixed(random, log, deltas))
     assert all(texts[event_id].startswith(text) for event_id, text in shown.items())
-    if on_time:
-        starts = {one.event for one in happened[opened:] if isinstance(one, Delta) and one.start}
-        begun = {one.event for one in happened[:opened] if isinstance(one, Delta)}
-        whole = {e for e in starts if of[e] != running or not any(of[b] == running for b in begun)}
-        assert whole <= set(shown)
-        assert all(shown[event_id] == texts[event_id] for event_id in whole)
 
 
 def _mixed(random: Random, log: list[ev.Event], deltas: list[Delta]) -> list[ev.Event | Delta]:
