@@ -19,12 +19,13 @@ from starlette.types import Receive, Scope, Send
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.api import Message, Subscription
-from holdfast.bus.commands import Delta
+from holdfast.bus.commands import Delta, Output
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 from holdfast.session.history import position_of
 from holdfast.session.ledger import Ledger
+from holdfast.session.outputs import KIND, Outputs
 from holdfast.session.previews import Previews, merged, preview_object
 from holdfast.session.problems import Problem, invalid
 from holdfast.session.routes import Call, Route
@@ -42,13 +43,16 @@ _HELLO: Final = b": open\n\n"
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 _deltas: msgspec.json.Decoder[list[Delta] | Delta] = msgspec.json.Decoder(list[Delta] | Delta)
+_output = msgspec.json.Decoder(Output)
 _log = structlog.get_logger()
 
 
 class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which previews, and from where. Without `after` only what is stored from now on."""
 
-    event_deltas: Annotated[list[Literal["agent.message", "agent.thinking"]], Meta(max_length=100)] = []
+    event_deltas: Annotated[
+        list[Literal["agent.message", "agent.thinking", "agent.tool_result"]], Meta(max_length=100)
+    ] = []
     after: str | None = None
     """Id or position of the last event that is known already. The header Last-Event-ID goes before it."""
 
@@ -72,7 +76,9 @@ class Viewer(Response):
         self._ledger = ledger
         self._key = key
         self._at = after
-        self._previews = Previews(kinds) if kinds else None
+        previewed = [kind for kind in kinds if kind != KIND]
+        self._previews = Previews(previewed) if previewed else None
+        self._outputs = Outputs() if KIND in kinds else None
         self._queue: deque[Shown | Delta] = deque()
         self._wake = asyncio.Event()
         self._replayed = 0
@@ -80,13 +86,13 @@ class Viewer(Response):
         self._seen = 0
         """Sequence of the last commit that was taken."""
         self._opening = True
-        self._early: list[Delta] = []
-        """Deltas heard while the connection opens and until the history is shown."""
+        self._early: list[Delta | Output] = []
+        """Deltas and outputs heard while the connection opens and until the history is shown."""
         self._late = False
         """The reader is far behind: what it did not take is read from the log later."""
         self._over = False
         self._tail: AsyncGenerator[Stored | None] | None = None
-        self._heard: Subscription | None = None
+        self._heard: list[Subscription] = []
 
     # --- listening -------------------------------------------------------------------------------------------------
 
@@ -96,8 +102,8 @@ class Viewer(Response):
         self._opening, self._late = True, False
         self._early.clear()
         try:
-            if self._previews is not None and self._heard is None:
-                self._heard = await ledger.bus.subscribe(subjects.delta(key), self._hear)
+            if not self._heard:
+                await self._subscribe()
             if self._at is None:
                 last = await ledger.last(key, leader=True)
                 self._at = behind(last.seq)
@@ -114,47 +120,72 @@ class Viewer(Response):
         self._seen, self._replayed = after, last.seq
         if self._previews is not None:
             self._previews.begin({name: thread.request for name, thread in head.threads.items() if thread.request})
+        if self._outputs is not None:
+            self._outputs.begin(head)
         self._opening = False
         self._caught_up()
         known = self._at.seq > last.seq or (self._at.seq == last.seq and not any(shown(last, self._at)))
         self._over = bool(head.archived) and known  # nothing will ever come
 
+    async def _subscribe(self) -> None:
+        bus, key = self._ledger.bus, self._key
+        if self._previews is not None:
+            self._heard.append(await bus.subscribe(subjects.delta(key), self._hear))
+        if self._outputs is not None:
+            self._heard.append(await bus.subscribe(subjects.output(key), self._hear_output))
+
     async def _close(self) -> None:
         if self._tail is not None:
             await self._tail.aclose()
-        if self._heard is not None:
-            await self._heard.close()
+        heard, self._heard = self._heard, []
+        for subscription in heard:
+            await subscription.close()
 
     async def _hear(self, message: Message) -> None:
         """Deltas, as they are published."""
-        if self._late:
-            return
         try:
             found = _deltas.decode(message.data)
         except msgspec.MsgspecError:
             _log.warning("a delta is unreadable", session=self._key.session)
             return
-        deltas = found if isinstance(found, list) else [found]
+        self._heard_live(found if isinstance(found, list) else [found])
+
+    async def _hear_output(self, message: Message) -> None:
+        """Output of running calls, as it is published."""
+        try:
+            found = _output.decode(message.data)
+        except msgspec.MsgspecError:
+            _log.warning("the output of a call is unreadable", session=self._key.session)
+            return
+        self._heard_live([found])
+
+    def _heard_live(self, found: Sequence[Delta | Output]) -> None:
+        if self._late:
+            return
         if not self._opening and self._seen >= self._replayed:
-            self._preview(deltas)
+            self._show_live(found)
         elif len(self._early) <= BEHIND:
-            self._early += deltas
+            self._early += found
         else:
             self._early.clear()  # those that follow a start that is dropped here are not shown
 
-    def _preview(self, deltas: Iterable[Delta]) -> None:
-        assert self._previews is not None
+    def _show_live(self, found: Sequence[Delta | Output]) -> None:
         if len(self._queue) > BEHIND:
             self._queue = deque(item for item in self._queue if isinstance(item, Shown))
-            self._previews.cut()
-        self._queue += self._previews.take(deltas)
+            for shows in (self._previews, self._outputs):
+                if shows is not None:
+                    shows.cut()
+        if self._previews is not None:
+            self._queue += self._previews.take(one for one in found if isinstance(one, Delta))
+        if self._outputs is not None:
+            self._queue += self._outputs.take(one for one in found if isinstance(one, Output))
         self._wake.set()
 
     def _caught_up(self) -> None:
-        """If the history has been taken, take the deltas that came meanwhile."""
+        """If the history has been taken, take what was heard meanwhile."""
         if self._early and self._seen >= self._replayed:
             early, self._early = self._early, []
-            self._preview(early)
+            self._show_live(early)
 
     async def _pump(self) -> None:
         """Take what is stored, until the session ends or the reader is far behind."""
@@ -175,8 +206,11 @@ class Viewer(Response):
             return
         self._queue.append(one)
         self._at = one.position
-        if self._previews is not None and self._seen >= self._replayed:
-            self._queue += self._previews.follow(one.event)
+        if self._seen >= self._replayed:
+            if self._outputs is not None:
+                self._outputs.follow(one.event)
+            if self._previews is not None:
+                self._queue += self._previews.follow(one.event)
         self._over = isinstance(one.event, ev.SessionDeleted | ev.SessionStatusTerminated)
         self._late = len(self._queue) > BEHIND
 

@@ -11,7 +11,7 @@ from anthropic.lib.sessions import accumulate_managed_agents_event
 from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from tests.support.eventually import eventually
-from tests.support.model import said, say
+from tests.support.model import bash, said, say
 from tests.support.stack import Stack
 from tests.support.talk import Talk, text
 
@@ -208,3 +208,49 @@ async def test_whoever_saw_the_end_by_its_status_is_not_shown_it_again(shared: S
     await eventually(idle)
     heard = await _heard(client, talk, await shared.model.play(say("Later.")))
     assert [text(e) for e in heard if e.type == "agent.message"] == ["Later."]
+
+
+# --- the output of running tools -----------------------------------------------------------------------------------
+
+
+OUTPUT: Any = ["agent.message", "agent.tool_result"]
+
+
+async def test_a_running_tool_is_seen_to_print(shared: Stack, client: AsyncAnthropic) -> None:
+    command = "echo one; sleep 0.4; echo two; sleep 0.4; echo three; exit 3"
+    mark = await shared.model.play(bash(command), say("Done."))
+    talk = await Talk.begin(client)
+    heard = await _heard(client, talk, mark, event_deltas=OUTPUT)
+    use = next(e for e in heard if e.type == "agent.tool_use")
+    result = next(e for e in heard if e.type == "agent.tool_result")
+    starts = [e for e in heard if e.type == "event_start" and e.event.type == "agent.tool_result"]
+    pieces = [e for e in heard if e.type == "event_delta" and e.event_id == use.id]
+    assert [e.event.id for e in starts] == [use.id]
+    assert [p.delta.content.text for p in pieces] == ["one\n", "two\n"]
+    assert all((p.delta.type, p.delta.index, p.delta.content.type) == ("content_delta", 0, "text") for p in pieces)
+    assert text(result).startswith("one\ntwo\n")
+    order = [heard.index(e) for e in (use, starts[0], *pieces, result)]
+    assert order == sorted(order)
+    assert not {"event_start", "event_delta"} & set(await talk.types())
+
+
+async def test_the_sdk_accumulates_messages_beside_the_output_of_tools(shared: Stack, client: AsyncAnthropic) -> None:
+    """Its helper folds every delta into one message, so the deltas of others are left out, as with several messages."""
+    mark = await shared.model.play(bash("echo one; sleep 0.4", text="Look:"), say(LONG, delay=0.001))
+    talk = await Talk.begin(client)
+    heard = await _heard(client, talk, mark, event_deltas=OUTPUT)
+    uses = {e.id for e in heard if e.type == "agent.tool_use"}
+    assert [e.delta.content.text for e in heard if e.type == "event_delta" and e.event_id in uses] == ["one\n"]
+    snapshot: Any = None
+    for event in heard:
+        if event.type != "event_delta" or event.event_id not in uses:
+            snapshot = accumulate_managed_agents_event(snapshot, event)
+    assert text(snapshot) == LONG
+
+
+async def test_output_of_tools_is_only_for_those_who_asked(shared: Stack, client: AsyncAnthropic) -> None:
+    mark = await shared.model.play(bash("echo one; sleep 0.4"), say("Done."))
+    talk = await Talk.begin(client)
+    heard = await _heard(client, talk, mark, event_deltas=["agent.message", "agent.thinking"])
+    assert "agent.tool_result" in {e.type for e in heard}
+    assert not [e for e in heard if e.type == "event_start" and e.event.type == "agent.tool_result"]
