@@ -41,7 +41,7 @@ class Outputs:
         out: list[Delta] = []
         for piece in outputs:
             shown = self._shown.get(piece.call)
-            if shown is None:
+            if shown is None or not piece.text:
                 continue
             if piece.at != shown:
                 del self._shown[piece.call]

@@ -35,6 +35,9 @@ BEHIND: Final = 2_000
 """Frames held for a slow reader. Above it deltas are dropped, and previews that have begun get no more of them; if it
 is events that pile up, they are let go and read from the log again when the reader has caught up."""
 
+LIVE_BEHIND: Final = 1_000_000
+"""Characters of deltas and outputs held for a slow reader. Above it they are dropped as above `BEHIND`."""
+
 _PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
 _HELLO: Final = b": open\n\n"
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -72,6 +75,8 @@ class Viewer(Response):
         self._previews = Previews(previewed) if previewed else None
         self._outputs = Outputs() if KIND in kinds else None
         self._queue: deque[Shown | Delta] = deque()
+        self._queued = 0
+        """Characters of the deltas in the queue."""
         self._wake = asyncio.Event()
         self._replayed = 0
         """Sequence of the last commit when the connection opened. Deltas are shown only behind it."""
@@ -156,21 +161,26 @@ class Viewer(Response):
             return
         if not self._opening and self._seen >= self._replayed:
             self._show_live(found)
-        elif len(self._early) <= BEHIND:
-            self._early += found
         else:
-            self._early.clear()  # those that follow a start that is dropped here are not shown
+            self._early += found
+            if len(self._early) > BEHIND or _characters(self._early) > LIVE_BEHIND:
+                self._early.clear()  # those that follow a start that is dropped here are not shown
 
     def _show_live(self, found: Sequence[Delta | Output]) -> None:
-        if len(self._queue) > BEHIND:
+        if len(self._queue) > BEHIND or self._queued > LIVE_BEHIND:
             self._queue = deque(item for item in self._queue if isinstance(item, Shown))
+            self._queued = 0
             for shows in (self._previews, self._outputs):
                 if shows is not None:
                     shows.cut()
         if self._previews is not None:
-            self._queue += self._previews.take(one for one in found if isinstance(one, Delta))
+            self._queue_live(self._previews.take(one for one in found if isinstance(one, Delta)))
         if self._outputs is not None:
-            self._queue += self._outputs.take(one for one in found if isinstance(one, Output))
+            self._queue_live(self._outputs.take(one for one in found if isinstance(one, Output)))
+
+    def _queue_live(self, deltas: Sequence[Delta]) -> None:
+        self._queue += deltas
+        self._queued += _characters(deltas)
         self._wake.set()
 
     def _caught_up(self) -> None:
@@ -202,7 +212,7 @@ class Viewer(Response):
             if self._outputs is not None:
                 self._outputs.follow(one.event)
             if self._previews is not None:
-                self._queue += self._previews.follow(one.event)
+                self._queue_live(self._previews.follow(one.event))
         self._over = isinstance(one.event, ev.SessionDeleted | ev.SessionStatusTerminated)
         self._late = len(self._queue) > BEHIND
 
@@ -263,7 +273,7 @@ class Viewer(Response):
                 except TimeoutError:
                     await send({"type": "http.response.body", "body": _PING, "more_body": True})
                 continue
-            items, self._queue = self._queue, deque()
+            items, self._queue, self._queued = self._queue, deque(), 0
             if any(isinstance(item, Shown) for item in items):
                 self._ledger.unseen.seen(self._key)
             await send({"type": "http.response.body", "body": _frames(items), "more_body": True})
@@ -272,6 +282,10 @@ class Viewer(Response):
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _characters(found: Iterable[Delta | Output]) -> int:
+    return sum(len(one.text) for one in found)
 
 
 def _frames(items: Iterable[Shown | Delta]) -> bytes:

@@ -32,6 +32,7 @@ def test_output_is_shown_between_the_use_and_the_result_of_its_call() -> None:
     outputs.begin(Head())
     assert outputs.take([Output("a", "early")]) == []
     outputs.follow(use("a"))
+    assert outputs.take([Output("a", ""), Output("a", "")]) == []
     assert outputs.take([Output("a", "one\n")]) == [begins("a"), piece("a", "one\n", 0)]
     assert outputs.take([Output("a", "two\n", at=4)]) == [piece("a", "two\n", 4)]
     outputs.follow(result("a"))
