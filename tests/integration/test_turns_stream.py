@@ -5,7 +5,7 @@ from typing import Any
 
 import anthropic
 import pytest
-from anthropic import AsyncAnthropic
+from anthropic import Anthropic, AsyncAnthropic
 from anthropic.lib.sessions import accumulate_managed_agents_event
 
 from holdfast.bus import events as ev
@@ -177,6 +177,28 @@ async def test_a_turn_that_ends_before_the_stream_is_opened_is_shown(shared: Sta
         assert [text(e) for e in heard if e.type == "agent.message"] == [words]
     ids = [e.id for e in await talk.events()]
     assert [e.id for e in heard] == ids[-len(heard) :]
+
+
+async def test_the_synchronous_example_ends(shared: Stack, client: AsyncAnthropic) -> None:
+    """As the vendor's examples are written: send, open the stream, print until idle."""
+    marks = [await shared.model.play(say(LONG, delay=0.002)), await shared.model.play(say("At once."))]
+    talk = await Talk.begin(client)
+    run = shared.run
+
+    def example(mark: str) -> str:
+        shown: list[str] = []
+        with Anthropic(base_url=run.base_url, api_key=run.api_key, timeout=30) as sync:
+            sync.beta.sessions.events.send(talk.id, events=[said(mark)])  # type: ignore[list-item]
+            with sync.beta.sessions.events.stream(talk.id) as stream:
+                for event in stream:
+                    if event.type == "agent.message":
+                        shown += [block.text for block in event.content if block.type == "text"]
+                    elif event.type == "session.status_idle":
+                        break
+        return "".join(shown)
+
+    assert await asyncio.to_thread(example, marks[0]) == LONG
+    assert await asyncio.to_thread(example, marks[1]) == "At once."
 
 
 async def test_initial_events_count_as_sent(shared: Stack, client: AsyncAnthropic) -> None:
