@@ -8,7 +8,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from holdfast.cli.scripted import validate
 from holdfast.harness.models import Answer, Begun, ModelFailure, Piece, Request, Text
-from holdfast.sandbox.drivers.driver import BoxLost, Outcome
+from holdfast.sandbox.box import BoxLost, OnPrinted, Outcome
 from tests.property.storm import Process, Storm
 
 AGENT = {
@@ -95,7 +95,9 @@ class Box:
         self._running: dict[str, asyncio.Event] = {}
         self._ended: dict[str, asyncio.Event] = {}
 
-    async def run(self, call: str, name: str, arguments: dict[str, object]) -> Outcome:
+    async def run(
+        self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
+    ) -> Outcome:
         storm = self._driver.storm
         self._check_alive()
         self._driver.ledger.ran(self.key, call, self.generation)

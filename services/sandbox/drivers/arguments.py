@@ -96,6 +96,7 @@ def environment(place: Place) -> dict[str, str]:
         "SHELL": "/bin/bash",
         "TERM": "dumb",
         "TMPDIR": "/tmp",  # noqa: S108  a private one
+        "PYTHONUNBUFFERED": "1",  # what a program prints is seen while it runs, and when it is stopped
     }
 
 

@@ -84,4 +84,13 @@ def test_the_limits_come_before_bubblewrap() -> None:
 
 
 def test_the_environment_is_fixed() -> None:
-    assert set(arguments.environment(PLACE)) == {"PATH", "HOME", "LANG", "USER", "SHELL", "TERM", "TMPDIR"}
+    assert set(arguments.environment(PLACE)) == {
+        "PATH",
+        "HOME",
+        "LANG",
+        "USER",
+        "SHELL",
+        "TERM",
+        "TMPDIR",
+        "PYTHONUNBUFFERED",
+    }
