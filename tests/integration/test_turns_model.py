@@ -41,15 +41,16 @@ async def test_a_passing_error_is_told_and_tried_again(
     events = await talk.rests()
     assert errors(events) == [(kind, "retrying")]
     order = [e.type for e in events]
-    assert order[3:11] == [
+    assert order[3:12] == [
         "span.model_request_start",
         "span.model_request_end",
         "session.error",
         "session.thread_status_rescheduled",
         "session.status_rescheduled",
+        "span.model_request_start",
         "session.status_running",
         "session.thread_status_running",
-        "span.model_request_start",
+        "agent.message",
     ]
     ends = [e for e in events if e.type == "span.model_request_end"]
     assert [bool(e.is_error) for e in ends] == [True, False]

@@ -13,7 +13,7 @@ from holdfast.session.unavailable import part_of
         ("/v1/messages/batches/b/results", "message batches"),
         ("/v1/messages", "direct requests to a model"),
         ("/v1/sessions/sesn_1/threads/sthr_1/stream", "threads"),
-        ("/v1/environments/env_1/work/poll", "self-hosted environments"),
+        ("/v1/environments/env_1/work", "self-hosted environments"),
         ("/v1/filesystem", None),
         ("/v1/sessions/sesn_1", None),
         ("/v1/sessions/sesn_1/thread", None),
