@@ -21,7 +21,7 @@ from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.head import Claim, Head, advance
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import CallResult, Nudge
-from holdfast.harness import rest, retry, step, take
+from holdfast.harness import prompt, rest, retry, step, take
 from holdfast.harness.answer import to_events
 from holdfast.harness.arrivals import Arrivals, interrupts, unbroken
 from holdfast.harness.ask import Ask, Asked
@@ -349,7 +349,7 @@ class Owner:
             messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], ask]}
         return Request(
             model=agent["model"],
-            system=agent.get("system"),
+            system=prompt.system(self._config),
             messages=messages,
             tools=offered(agent),
             max_tokens=self._settings.max_tokens,

@@ -20,7 +20,7 @@ from tests.support.edge import session_service
 
 KEY = "sk-canary-0123456789"
 REQUEST = Request(
-    model={"id": "m"}, system=None, messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}], tools=[],
+    model={"id": "m"}, system=[], messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}], tools=[],
     max_tokens=10,
 )  # fmt: skip
 

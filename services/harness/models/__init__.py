@@ -15,7 +15,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request as the Messages API spells its parts. `model` is the agent's `{id, effort, speed, inference_geo}`."""
 
     model: dict[str, Any]
-    system: str | None
+    system: list[str]
+    """Texts of the system prompt in order."""
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]]
     max_tokens: int

@@ -122,7 +122,8 @@ def _body(request: Request) -> dict[str, Any]:
     }
     mark = {"cache_control": {"type": "ephemeral"}}
     if request.system:
-        body["system"] = [{"type": "text", "text": request.system, **mark}]
+        texts: list[dict[str, Any]] = [{"type": "text", "text": text} for text in request.system]
+        body["system"] = [*texts[:-1], {**texts[-1], **mark}]
     if request.tools:
         body["tools"] = [*request.tools[:-1], {**request.tools[-1], **mark}]
         if not request.may_call:
