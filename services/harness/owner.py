@@ -470,7 +470,7 @@ class Owner:
             failure,
             self._settings.retries(),
             now=self._now(),
-            jitter=random.uniform(0.8, 1.2),  # noqa: S311  not a secret
+            jitter=random.uniform(0.75, 1.0),  # noqa: S311  not a secret
         )
         if again is None:
             error = retry.given_up(state, failure, now=self._now())

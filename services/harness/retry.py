@@ -45,7 +45,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(state: Thread, failure: ModelFailure, settings: RetrySettings, *, now: int, jitter: float) -> Retry | None:
-    """The next attempt after this failure; None: the turn ends. `now` in microseconds, `jitter` a factor near 1."""
+    """The next attempt after this failure; None: the turn ends. `now` in microseconds, `jitter` at most 1."""
     if not failure.retryable or _spent(state, failure, settings, now):
         return None
     number = state.errors + 1

@@ -28,7 +28,7 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     """Seconds of uninterrupted failure for which a model that is away, overloaded or limits the rate is asked again,
     with at least `model_attempts` requests. 0: that number alone counts. Answers that break off have that limit too."""
     retry_first: Annotated[float, Meta(gt=0, le=60)] = 0.5
-    """Seconds before the first retry; doubles with each, with jitter."""
+    """Seconds before the first retry; doubles with each. Up to a quarter less at random."""
     retry_most: Annotated[float, Meta(gt=0, le=3600)] = 60.0
     """Longest wait between two attempts in seconds; a longer `retry-after` is kept to, up to 10 minutes."""
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 16_384
