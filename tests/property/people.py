@@ -63,7 +63,8 @@ class Model:
         if rng.random() < 0.1 and self._ledger.failures_left:
             self._ledger.failures_left -= 1
             long = rng.random() < 0.2
-            raise ModelFailure("model_overloaded_error", "simulated", retryable=rng.random() < 0.7, too_long=long)
+            may_heal = rng.random() < 0.7
+            raise ModelFailure("model_overloaded_error", "simulated", retryable=may_heal, outage=True, too_long=long)
         yield Begun(0, "text")
         for word in ("some", "words"):
             await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2.0]))
