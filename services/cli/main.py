@@ -5,6 +5,8 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from holdfast.cli.apply import apply
+from holdfast.cli.diff import diff
 from holdfast.cli.run import run
 from holdfast.cli.sessions import sessions
 from holdfast.cli.status import status
@@ -19,6 +21,8 @@ app = App(
 app.command(up)
 app.command(run)
 app.command(sessions)
+app.command(diff)
+app.command(apply)
 app.command(tail)
 app.command(status)
 # Named by their place, because what they import would slow down every other command.
