@@ -42,6 +42,13 @@ class Step(msgspec.Struct, frozen=True):
     """What is written. Raises CannotCompare."""
 
 
+class Applied(msgspec.Struct, frozen=True):
+    """What `apply` did. Paths that were already as the agent made them are in neither."""
+
+    written: list[str]
+    removed: list[str]
+
+
 def steps(found: Changes, folder: str) -> list[Step]:
     """What is to do in `folder`, whose earlier applies the manifest knows. Removals come first. Reads nothing."""
     applied = found.manifest.applied.get(folder, {})
@@ -65,8 +72,8 @@ def steps(found: Changes, folder: str) -> list[Step]:
     return sorted(made.values(), key=lambda step: (step.want is not None, step.path))
 
 
-def apply(found: Changes, folder: Path) -> list[str]:
-    """Make the folder hold what the agent made of it, and return the paths that were written or removed.
+def apply(found: Changes, folder: Path) -> Applied:
+    """Make the folder hold what the agent made of it.
 
     Raises CannotApply, with the list of the files that stand against it; then nothing was changed.
     """
@@ -85,7 +92,10 @@ def apply(found: Changes, folder: Path) -> list[str]:
     except (Unreadable, CannotCompare) as exc:
         raise CannotApply(f"nothing was changed in {clean_line(str(folder))}: {exc}") from None
     _remember(found, str(real), todo)
-    return [step.path for step in todo]
+    return Applied(
+        written=[step.path for step in todo if step.want is not None],
+        removed=[step.path for step in todo if step.want is None],
+    )
 
 
 def _remember(found: Changes, folder: str, todo: list[Step]) -> None:

@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from holdfast.cli.client import changes, workspace
-from holdfast.cli.client.apply import CannotApply, apply
+from holdfast.cli.client.apply import Applied, CannotApply, apply
 from holdfast.cli.client.bases import Base
 from holdfast.cli.client.changes import CannotCompare
 from holdfast.cli.client.patch import write_patch
@@ -89,16 +89,16 @@ class RunFiles:
         if options.apply:
             lines.append(f"not applied, because the turn did not end well. Apply it: holdfast apply {short(session)}")
         elif found.items:
-            lines.append(f"look at it: holdfast diff {short(session)}   take it over: holdfast apply {short(session)}")
+            lines.append(f"look at it: holdfast diff {short(session)}   bring it back: holdfast apply {short(session)}")
         return Finished(lines, ok=True)
 
 
-def applied_text(paths: Sequence[str], folder: Path) -> str:
+def applied_text(done: Applied, folder: Path) -> str:
     """One line on what `apply` did."""
-    if not paths:
+    counts = [f"{len(paths)} {word}" for paths, word in ((done.written, "written"), (done.removed, "removed")) if paths]
+    if not counts:
         return clean_line(f"{folder} has all of it already")
-    count = f"{len(paths)} file{'s' if len(paths) > 1 else ''}"
-    return clean_line(f"applied to {folder}: {count} (the files only, no commits)")
+    return clean_line(f"applied to {folder}: {', '.join(counts)} (the files only, no commits)")
 
 
 async def prepare(target: Target, options: FileOptions, session: str | None, say: Say) -> RunFiles:

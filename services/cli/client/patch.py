@@ -19,6 +19,9 @@ BINARY_AFTER: Final = 32 * 1024 * 1024
 NUL_WITHIN: Final = 8000
 """A file with a zero byte among its first bytes is binary, as for git."""
 
+ID_CHARS: Final = 10
+"""Characters of an object id where it only informs; a binary patch needs it whole."""
+
 _ESCAPES: Final = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
 
 
@@ -65,9 +68,10 @@ def file_patch(change: Change, old: bytes, new: bytes) -> bytes:
     if old == new and before and after:
         return _lines(head)
     mode = f" {_mode(before)}" if before and after and _mode(before) == _mode(after) else ""
-    head.append(f"index {_object_id(before, old)}..{_object_id(after, new)}{mode}")
+    ids = _object_id(before, old), _object_id(after, new)
     if is_binary(old) or is_binary(new):
-        return _lines([*head, "GIT binary patch"]) + _literal(new) + _literal(old)
+        return _lines([*head, f"index {ids[0]}..{ids[1]}{mode}", "GIT binary patch"]) + _literal(new) + _literal(old)
+    head.append(f"index {ids[0][:ID_CHARS]}..{ids[1][:ID_CHARS]}{mode}")
     body = text_hunks(old, new)
     if body:
         head += [f"--- {_named(left) if before else '/dev/null'}", f"+++ {_named(right) if after else '/dev/null'}"]

@@ -27,13 +27,17 @@ def run(
     return _talk("run", data, lambda target: Task(target).work(task, agent, model, files, session))
 
 
-def tail(session: str, first: int, data: Path | None, *, live: bool) -> int:
+def tail(session: str, first: int, data: Path | None, *, live: bool, as_json: bool) -> int:
     show = reading.show_live if live else reading.show_stored
-    return _talk("tail", data, lambda target: show(target, session, first))
+    return _talk("tail", data, lambda target: show(target, session, first, as_json=as_json))
 
 
-def sessions(limit: int, data: Path | None, *, archived: bool) -> int:
-    return _talk("sessions", data, lambda target: reading.show_sessions(target, limit, include_archived=archived))
+def sessions(limit: int, data: Path | None, *, archived: bool, as_json: bool) -> int:
+    return _talk(
+        "sessions",
+        data,
+        lambda target: reading.show_sessions(target, limit, include_archived=archived, as_json=as_json),
+    )
 
 
 def diff(session: str, data: Path | None, show: results.Show, patch: Path | None) -> int:

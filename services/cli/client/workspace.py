@@ -24,6 +24,8 @@ MOST_FILES: Final = 20_000
 MOST_BYTES: Final = 512 * 1024 * 1024
 """What may be copied in; above that a repository is better cloned in the sandbox."""
 
+_REASONS: Final = {"made anew": "tools make them anew"}
+
 NAMED: Final = 5
 """Paths that one line names."""
 
@@ -183,8 +185,8 @@ def summary(made: Plan) -> list[str]:
     count = len(made.files)
     lines = [f"copying {count} {'file' if count == 1 else 'files'} ({size_text(made.size)}) from {made.source}"]
     for reason, paths in made.left_out.items():
-        hint = "; --include GLOB copies them" if reason in ("may hold secrets", "ignored by git", "made anew") else ""
-        lines.append(f"left out, {reason}: {named(paths)}{hint}")
+        hint = "; --include GLOB copies them" if reason == "may hold secrets" else ""
+        lines.append(f"left out ({_REASONS.get(reason, reason)}): {named(paths)}{hint}")
     if made.outside:
         lines.append(f"links to the outside are copied as links only: {named(made.outside)}")
     return [clean_line(line) for line in [*lines, *made.notes]]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.client import changes
-from holdfast.cli.client.apply import CannotApply, apply
+from holdfast.cli.client.apply import Applied, CannotApply, apply
 from holdfast.cli.client.changes import CannotCompare
 from holdfast.cli.client.patch import patch, quoted, write_patch
 from tests.support.folders import ODD, copied, git, state, write
@@ -80,19 +80,20 @@ def test_apply_does_the_same_and_can_be_repeated(source: Path, tmp_path: Path) -
     project(source)
     base = copied(source, tmp_path)
     edited(base.workspace)
-    written = apply(changes.changes(base), source)
-    assert "long.txt" in written
-    assert "stays" not in written
+    done = apply(changes.changes(base), source)
+    assert "long.txt" in done.written
+    assert "stays" not in done.written
+    assert done.removed == ["deep/er/x.py", "gone empty", "moved"]
     assert state(source) == state(base.workspace)
     assert not (source / "deep" / "er").exists()
     assert not [path for path in source.iterdir() if path.name.startswith(".holdfast")]
-    assert apply(changes.changes(base), source) == []
+    assert apply(changes.changes(base), source) == Applied([], [])
 
     # The agent goes on: what an earlier apply left behind may be changed, and what it takes back goes back.
     (base.workspace / "long.txt").write_text(str(BEFORE["long.txt"]))
     (base.workspace / "new empty").unlink()
     (base.workspace / "latin").write_bytes(b"again\n")
-    assert set(apply(changes.changes(base), source)) == {"long.txt", "new empty", "latin"}
+    assert apply(changes.changes(base), source) == Applied(["latin", "long.txt"], ["new empty"])
     assert state(source) == state(base.workspace)
 
 
@@ -185,7 +186,7 @@ def test_what_was_left_out_is_never_touched(source: Path, tmp_path: Path) -> Non
     assert found.ignored == ["debug.log"]
     text = "\n".join(changes.lines(found))
     assert "1 new commit," in text
-    assert apply(found, source) == ["a"]
+    assert apply(found, source) == Applied(["a"], [])
     assert (source / ".env").read_text() == "KEY=secret\n"
     assert (source / "build" / "x").read_text() == "mine"
     assert not (source / "sub").exists()
