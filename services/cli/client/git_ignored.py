@@ -22,6 +22,14 @@ def is_repository(folder: Path) -> bool:
     return any(os.path.lexists(above / ".git") for above in (folder, *folder.parents))
 
 
+def prefix(folder: Path) -> str:
+    """The path of `folder` below the top of its repository, with `/` at its end; empty at the top or without one."""
+    for above in (folder, *folder.parents):
+        if os.path.lexists(above / ".git"):
+            return f"{folder.relative_to(above)}/" if above != folder else ""
+    return ""
+
+
 def ignored(folder: Path) -> frozenset[str]:
     """Ignored paths below `folder`, relative to it; a folder that is ignored whole is one path that ends with `/`.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from holdfast.cli.client import git_ignored
 from holdfast.cli.client.changes import CannotCompare, Change, Changes
 from holdfast.cli.client.line_diff import Block, Hunk, blocks, hunks
 from holdfast.cli.client.sanitize import clean_line
@@ -40,9 +41,14 @@ def is_binary(content: bytes) -> bool:
 
 
 def patch(found: Changes) -> Iterator[bytes]:
-    """The whole patch, one part for each change. Raises CannotCompare."""
+    """The whole patch, one part for each change. Raises CannotCompare.
+
+    Paths begin at the top of the user's repository, as those of git do: otherwise `git apply` in a folder below it
+    would do nothing, without a word.
+    """
+    prefix = git_ignored.prefix(Path(found.manifest.source)) if found.manifest.source else ""
     for change in found.items:
-        yield file_patch(change, found.old(change), found.new(change))
+        yield file_patch(change, found.old(change), found.new(change), prefix)
 
 
 def write_patch(found: Changes, path: Path) -> None:
@@ -54,17 +60,18 @@ def write_patch(found: Changes, path: Path) -> None:
         raise CannotCompare(f"cannot write {clean_line(str(path))}: {exc.strerror}") from None
 
 
-def file_patch(change: Change, old: bytes, new: bytes) -> bytes:
-    """One change in the format of git. Pure."""
+def file_patch(change: Change, old: bytes, new: bytes, prefix: str = "") -> bytes:
+    """One change in the format of git, with `prefix` in front of its paths. Pure."""
     before, after = change.before, change.after
     if before and after and before.kind != after.kind:  # git has no word for a file that becomes a link
         gone = Change(kind="removed", path=change.path, old_path=change.path, before=before)
         made = Change(kind="new", path=change.path, old_path=change.path, after=after)
-        return file_patch(gone, old, b"") + file_patch(made, b"", new)
-    left, right = f"a/{change.old_path}", f"b/{change.path}"
+        return file_patch(gone, old, b"", prefix) + file_patch(made, b"", new, prefix)
+    was, now = prefix + change.old_path, prefix + change.path
+    left, right = f"a/{was}", f"b/{now}"
     head = [f"diff --git {quoted(left)} {quoted(right)}", *_modes(before, after)]
     if change.kind == "renamed":
-        head += ["similarity index 100%", f"rename from {quoted(change.old_path)}", f"rename to {quoted(change.path)}"]
+        head += ["similarity index 100%", f"rename from {quoted(was)}", f"rename to {quoted(now)}"]
     if old == new and before and after:
         return _lines(head)
     mode = f" {_mode(before)}" if before and after and _mode(before) == _mode(after) else ""

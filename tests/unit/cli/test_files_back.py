@@ -76,6 +76,20 @@ def test_git_apply_takes_the_patch(source: Path, tmp_path: Path) -> None:
     assert state(source) == state(copy)
 
 
+def test_a_patch_of_a_folder_below_the_top_of_a_repository_is_taken_in_both(source: Path, tmp_path: Path) -> None:
+    git(source, "init", "-q")
+    inner = source / "some where" / "below"
+    write(inner, {"a": "1\n", "moved": "x\n"})
+    base = copied(inner, tmp_path)
+    write(base.workspace, {"a": "2\n", "new": "n\n"})
+    (base.workspace / "moved").rename(base.workspace / "there")
+    whole = b"".join(patch(changes.changes(base)))
+    git(inner, "apply", given=whole)
+    assert state(inner) == state(base.workspace)
+    git(source, "apply", "-R", given=whole)
+    assert (inner / "a").read_text() == "1\n"
+
+
 def test_apply_does_the_same_and_can_be_repeated(source: Path, tmp_path: Path) -> None:
     project(source)
     base = copied(source, tmp_path)
