@@ -13,6 +13,10 @@ _SAFE: Final = ("-c", "core.fsmonitor=false")
 """No program of the repository's configuration runs."""
 
 
+_ALL: Final = b"./"
+"""What git says when the folder itself is ignored."""
+
+
 class NoGit(Exception):
     """Git cannot say what it ignores although the folder has a `.git`; the message says why."""
 
@@ -33,27 +37,34 @@ def prefix(folder: Path) -> str:
 def ignored(folder: Path) -> frozenset[str]:
     """Ignored paths below `folder`, relative to it; a folder that is ignored whole is one path that ends with `/`.
 
-    Raises NoGit.
+    Empty when `folder` as a whole is ignored: it was asked for by name. Raises NoGit.
     """
     if not is_repository(folder):
         return frozenset()
-    found = _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
-    return frozenset(os.fsdecode(path) for path in found.split(b"\0") if path and path != b"./")
+    found = _ignored(folder)
+    return frozenset() if found == [_ALL] else frozenset(map(os.fsdecode, found))
 
 
 def among(folder: Path, paths: Iterable[str]) -> frozenset[str]:
     """Those of `paths`, relative to `folder`, that git ignores there; they need not exist.
 
-    Empty when git cannot say.
+    Empty when git cannot say, and when `folder` as a whole is ignored.
     """
     given = b"".join(os.fsencode(path) + b"\0" for path in paths)
     if not given or not is_repository(folder):
         return frozenset()
     try:
+        if _ignored(folder) == [_ALL]:
+            return frozenset()
         found = _git(folder, "check-ignore", "-z", "--stdin", given=given, fine=(0, 1))
     except NoGit:
         return frozenset()
     return frozenset(os.fsdecode(path) for path in found.split(b"\0") if path)
+
+
+def _ignored(folder: Path) -> list[bytes]:
+    found = _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+    return [path for path in found.split(b"\0") if path]
 
 
 def _git(folder: Path, *arguments: str, given: bytes = b"", fine: tuple[int, ...] = (0,)) -> bytes:

@@ -69,7 +69,9 @@ class Task:
             return code if finished.ok else code or FAILED
 
     async def _new_session(self, client: AsyncAnthropic, params: dict[str, Any], task: str) -> str:
-        agent_id = await definitions.agent(client, params)
+        local = self._target.local
+        remembered = Path(local.data) / "cli" / "agents.json" if local else None
+        agent_id = await definitions.agent(client, params, remembered)
         environment_id = await definitions.environment(client)
         title = " ".join(task.split())[:80]
         return (await client.beta.sessions.create(agent=agent_id, environment_id=environment_id, title=title)).id

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from holdfast.cli.client import definitions
 from holdfast.cli.client.target import NoStack, find
 from holdfast.cli.client.transcript import Transcript, shortened
-from holdfast.cli.models import DEFAULT_MODEL
 
 
 def event(kind: str, **fields: Any) -> Any:
@@ -70,28 +68,6 @@ def test_events_that_say_nothing_are_shown_only_with_numbers() -> None:
     out = io.StringIO()
     Transcript(Console(file=out, width=100)).event(event("span.model_request_start"), number=7)
     assert out.getvalue().split() == ["7", "span.model_request_start"]
-
-
-def test_an_agent_file_is_yaml_or_json(tmp_path: Path) -> None:
-    yaml, json = tmp_path / "reviewer.yaml", tmp_path / "a.json"
-    yaml.write_text("system: You review.\ntools:\n  - type: agent_toolset_20260401\n")
-    json.write_text('{"name": "j", "model": "m"}')
-    assert definitions.read_agent(yaml, None) == {
-        "name": "reviewer",
-        "model": DEFAULT_MODEL,
-        "system": "You review.",
-        "tools": [{"type": "agent_toolset_20260401"}],
-    }
-    assert definitions.read_agent(json, "other")["model"] == "other"
-
-
-@pytest.mark.parametrize(("content", "why"), [("- a\n- b\n", "object"), ("a: [", "neither"), (None, "cannot read")])
-def test_a_bad_agent_file_is_named(tmp_path: Path, content: str | None, why: str) -> None:
-    path = tmp_path / "agent.yaml"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(definitions.BadAgentFile, match=why):
-        definitions.read_agent(path, None)
 
 
 def test_a_stack_is_found_by_its_folder_or_its_address(tmp_path: Path) -> None:

@@ -208,6 +208,14 @@ def test_what_was_left_out_is_never_touched(source: Path, tmp_path: Path) -> Non
     assert git(source, "log", "--oneline").count(b"\n") == 1
 
 
+def test_new_files_of_a_folder_that_git_ignores_as_a_whole_come_back(source: Path, tmp_path: Path) -> None:
+    git(source, "init", "-q")
+    write(source, {".gitignore": "*\n", "project/a": "1\n"})
+    base = copied(source / "project", tmp_path)
+    write(base.workspace, {"new": "n\n"})
+    assert [change.path for change in changes.changes(base).items] == ["new"]
+
+
 def test_no_link_leads_to_another_file(source: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     write(outside, {"secret": "the user's", "victim": "untouched"})
