@@ -5,6 +5,8 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from holdfast.cli.apply import apply
+from holdfast.cli.diff import diff
 from holdfast.cli.down import down
 from holdfast.cli.env import env
 from holdfast.cli.logs import logs
@@ -23,6 +25,8 @@ app.command(up)
 app.command(env)
 app.command(run)
 app.command(sessions)
+app.command(diff)
+app.command(apply)
 app.command(tail)
 app.command(status)
 app.command(logs)

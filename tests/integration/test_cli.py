@@ -172,15 +172,19 @@ async def test_what_is_wrong_is_said_with_the_way_out(shared: Stack, tmp_path: P
     assert "holdfast up --data" in nothing.err
     unknown = await holdfast("tail", "sesn_a0_nothing", "--data", str(shared.data))
     assert unknown.code == 1
-    assert "404" in unknown.err
-    assert "req_" in unknown.err
+    assert "no session 'sesn_a0_nothing'" in unknown.err
+    assert "holdfast sessions --all" in unknown.err
     file = await holdfast("run", "x", "--agent", "/nowhere.yaml", "--data", str(shared.data))
     assert file.code == 1
     assert "/nowhere.yaml" in file.err
     (tmp_path / "bad.yaml").write_text("name: x\ntools: [{type: nonsense}]\n")
     bad = await holdfast("run", "x", "--agent", str(tmp_path / "bad.yaml"), "--data", str(shared.data))
     assert bad.code == 1
-    assert "400" in bad.err
+    assert "bad.yaml: tools[0].type: there is no 'nonsense'" in bad.err
+    (tmp_path / "refused.yaml").write_text("name: x\nmcp_servers: [{type: url, name: x, url: 'https://x.example'}]\n")
+    refused = await holdfast("run", "x", "--agent", str(tmp_path / "refused.yaml"), "--data", str(shared.data))
+    assert refused.code == 1
+    assert "the agent is refused: mcp_servers" in refused.err
     key = await holdfast("sessions", HOLDFAST_BASE_URL=shared.run.base_url, HOLDFAST_API_KEY="wrong")
     assert key.code == 1
     assert "401" in key.err

@@ -8,10 +8,13 @@ from typing import Any, Final
 
 from anthropic import AsyncAnthropic
 from rich.console import Console
+from rich.text import Text
 
-from holdfast.cli.client import definitions, workspace
+from holdfast.cli.client import definitions, files
+from holdfast.cli.client.files import FileOptions
 from holdfast.cli.client.follow import BEGINNING, follow, last_event
 from holdfast.cli.client.prompt import NobodyThere, ask
+from holdfast.cli.client.session_ids import resolve
 from holdfast.cli.client.target import FAILED, Target
 from holdfast.cli.client.transcript import Transcript, call_of
 
@@ -35,43 +38,43 @@ class Task:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def work(
-        self, task: str, agent: Path | None, model: str | None, folder: Path | None, session: str | None
+        self, task: str, agent: Path | None, model: str | None, wishes: FileOptions, session: str | None
     ) -> int:
-        """Do the task and return the exit code. Raises BadAgentFile, CannotCopy, and the errors of the SDK."""
+        """Do the task and return the exit code.
+
+        Raises BadAgentFile, CannotCopy, UnknownSession, and the errors of the SDK.
+        """
         async with self._target.client() as client:
+            session = await resolve(client, session) if session else None
+            brought = await files.prepare(self._target, wishes, session, self._show.note)
             if session:
                 after = await last_event(client, session)
             else:
                 params = definitions.read_agent(agent, model) if agent else definitions.default_agent(model)
                 session = await self._new_session(client, params, task)
                 after = BEGINNING
-            place = self._workspace(session, folder)
-            before = workspace.seed(folder, place) if folder and place else None
+            brought.begin(session)
+            place = brought.workspace
             self._console.print(f"[dim]session {session}[/]")
             if place:
-                self._console.print(f"[dim]files   {place}[/]", soft_wrap=True)
+                self._console.print(Text(f"files   {place}", "dim"), soft_wrap=True)
             self._on_ctrl_c(client, session)
             message: Any = {"type": "user.message", "content": [{"type": "text", "text": task}]}
             await client.beta.sessions.events.send(session, events=[message])
             code = await self._watch(client, session, after)
             await self._summary(client, session)
-            if before is not None and place:
-                lines = workspace.changes(before, workspace.digests(place))
-                self._console.print("\n".join([f"in {place}:", *(lines or ["  nothing changed"])]), soft_wrap=True)
-            return code
+            finished = brought.finish(session, well=code == 0)
+            for line in finished.lines:
+                self._console.print(Text(line), soft_wrap=True)
+            return code if finished.ok else code or FAILED
 
     async def _new_session(self, client: AsyncAnthropic, params: dict[str, Any], task: str) -> str:
-        agent_id = await definitions.agent(client, params)
+        local = self._target.local
+        remembered = Path(local.data) / "cli" / "agents.json" if local else None
+        agent_id = await definitions.agent(client, params, remembered)
         environment_id = await definitions.environment(client)
         title = " ".join(task.split())[:80]
         return (await client.beta.sessions.create(agent=agent_id, environment_id=environment_id, title=title)).id
-
-    def _workspace(self, session: str, folder: Path | None) -> Path | None:
-        if self._target.local:
-            return self._target.local.workspace(session)
-        if folder:
-            raise workspace.CannotCopy("--dir needs a stack on this machine (--data), not only its address")
-        return None
 
     def _on_ctrl_c(self, client: AsyncAnthropic, session: str) -> None:
         loop = asyncio.get_running_loop()
