@@ -1,39 +1,70 @@
 """The `holdfast` program: one module per command, each registered in one line."""
 
+import contextlib
+import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
+from typing import Final
 
 from cyclopts import App
 
+from holdfast.cli.answer import answer
+from holdfast.cli.attach import attach
 from holdfast.cli.run import run
 from holdfast.cli.sessions import sessions
 from holdfast.cli.status import status
 from holdfast.cli.tail import tail
 from holdfast.cli.up import up
 
+PIPE_CLOSED: Final = 141
+"""Exit code when the reader of the output is gone (`holdfast … | head`): 128 + SIGPIPE, as other programs have it."""
+
 app = App(
     name="holdfast",
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
     version=version("holdfast-agents"),
 )
-app.command(up)
-app.command(run)
-app.command(sessions)
-app.command(tail)
-app.command(status)
+# In the order of use. A command without a place comes last.
+app.command(up, sort_key=10)
+app.command(run, sort_key=20)
+app.command(sessions, sort_key=30)
+app.command(attach, sort_key=40)
+app.command(answer, sort_key=50)
+app.command(tail, sort_key=60)
+app.command(status, sort_key=70)
 # Named by their place, because what they import would slow down every other command.
 app.command(
     "holdfast.cli.demo.command:demo",
     name="demo",
     help="Watch an agent repair a small program while the process that drives it is killed.",
+    sort_key=80,
 )
 app.command(
     "holdfast.cli.scripted.command:scripted_model",
     name="scripted-model",
     help="Play a scenario over the Messages API, in place of a model.",
+    sort_key=90,
 )
+
+
+@app.command(name="version", sort_key=100)
+def show_version() -> int:
+    """Print the version."""
+    print(version("holdfast-agents"))
+    return 0
 
 
 def main() -> None:
     """Entry point; the value of a command is the exit code."""
-    sys.exit(app(result_action="return_value"))
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what an encoding lacks costs one character, not the command
+    try:
+        code = app(result_action="return_value")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python
+        code = PIPE_CLOSED
+    sys.exit(code)
