@@ -89,16 +89,21 @@ class Activity:
             case many:
                 self.say(f"running {len(many)} tools: {', '.join(name.partition('(')[0] for name in many)}", now)
 
-    def line(self, now: float) -> str:
-        """Such as `running Bash(pytest -q) · 12 s · 1.2k tokens`, or the error while the model is waited for."""
+    def line(self, now: float, width: int) -> str:
+        """Such as `running Bash(pytest -q) · 12 s · 1.2k tokens`, or the error while the model is waited for.
+
+        What runs is cut so that the line has at most `width` characters; an error is not.
+        """
         if self._retry and self._what == "waiting for the model":
             left = self._retry_at - now
             text = _WAIT.sub(f"next in {left:.0f} s", self._retry) if left > 0 else self._retry
             return text if self._retry_at else f"{text} · attempt {self.errors} failed · {_seconds(now - self._since)}"
-        parts = [self._what, _seconds(now - self._since)]
+        figures = f" · {_seconds(now - self._since)}"
         if self.usage.total:
-            parts.append(f"{short_count(self.usage.total)} tokens")
-        return " · ".join(parts)
+            figures += f" · {short_count(self.usage.total)} tokens"
+        room = max(width - len(figures), 12)
+        what = self._what if len(self._what) <= room else self._what[: room - 1] + "…"
+        return what + figures
 
     def output(self, lines: int) -> list[str]:
         """The last lines that the running tools have written."""

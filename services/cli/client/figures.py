@@ -58,12 +58,11 @@ class Usage(msgspec.Struct):
         return self.input + self.output + self.cache_read + self.cache_write
 
     def words(self, model: str) -> list[str]:
-        """The tokens and, when the price of `model` is known, the money."""
+        """The tokens and, when the price of `model` is known, the money. What is written to the cache counts as in."""
         if not self.total:
             return []
-        parts = [f"{count(self.input)} tokens in", f"{count(self.output)} out"]
-        if self.cache_read or self.cache_write:
-            parts.append(f"{count(self.cache_read)} from cache, {count(self.cache_write)} to cache")
+        cached = f", {count(self.cache_read)} from cache" if self.cache_read else ""
+        parts = [f"tokens: {count(self.input + self.cache_write)} in, {count(self.output)} out{cached}"]
         price = price_of(model)
         if price:
             parts.append(money(price.of(**self.fields())))

@@ -65,12 +65,11 @@ class LiveArea:
                 self.show()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = max(options.max_width - 1, 10)
         *above, last = self._lines()
         yield from above
         frame = self._frames[int(time.monotonic() * FRAMES_PER_SECOND) % len(self._frames)]
         sign = Text.assemble((f"{frame} ", "cyan"), last)
-        sign.truncate(2 * width, overflow="ellipsis")
+        sign.truncate(3 * options.max_width - 3, overflow="ellipsis")
         yield sign
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,12 +65,13 @@ class Task:
         Raises BadAgentFile, CannotCopy, UnknownSession, and the errors of the SDK while there is no session yet.
         """
         async with self._target.client() as client:
-            if self._options.session:
-                session = await resolve(client, self._options.session)
-                self._model = (await client.beta.sessions.retrieve(session)).agent.model.id
-            else:
-                session = await self._new_session(client)
-            self._remember_files(session)
+            with self._showing():
+                if self._options.session:
+                    session = await resolve(client, self._options.session)
+                    self._model = (await client.beta.sessions.retrieve(session)).agent.model.id
+                else:
+                    session = await self._new_session(client)
+                self._remember_files(session)
             watch = Watch(client, session, self._view, self._own, interrupts=True, asks=not self._options.json)
             try:
                 with watch.keys():
@@ -106,13 +107,19 @@ class Task:
         if options.detach:
             await watch.send([message])
             return self._detached(session)
-        self._view.start()
-        try:
+        with self._showing():
             await watch.send([*answers, message])
             outcome = await watch.until_rest(after)
+        return await self._end(session, outcome)
+
+    @contextlib.contextmanager
+    def _showing(self) -> Generator[None]:
+        """The sign of life is shown within."""
+        self._view.start()
+        try:
+            yield
         finally:
             self._view.stop()
-        return await self._end(session, outcome)
 
     # --- the session ---
 

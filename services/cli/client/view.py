@@ -96,7 +96,7 @@ class TerminalView:
             line = Text("    " + output, "dim")
             line.truncate(width, overflow="ellipsis")
             lines.append(line)
-        return [*lines, Text(self.activity.line(time.monotonic()), "dim")]
+        return [*lines, Text(self.activity.line(time.monotonic(), width - 3), "dim")]
 
     # --- what is printed ---
 
@@ -138,7 +138,9 @@ class TerminalView:
 
     def note(self, text: str) -> None:
         """Something that is no step of the agent."""
+        call = self._last_call
         self._print(Text(f"({clean(text)})", "dim"))
+        self._last_call = call
 
     def connection(self, text: str) -> None:
         """The connection was lost, or is there again."""
@@ -148,7 +150,7 @@ class TerminalView:
 
     def lines(self, lines: Sequence[Text]) -> None:
         for line in lines:
-            self._print(line)
+            self._console.print(line, soft_wrap=True)  # whole lines, so that a command can be copied
 
     def ask_about(self, call: Any) -> None:
         """Print the call that a question is about, unless it stands there already."""
@@ -243,8 +245,8 @@ class TerminalView:
         """Lines that belong to the step above."""
         style = "red" if is_error else "dim"
         for number, line in enumerate(lines):
-            first = ("✗ " if is_error else "⎿ ") if not number else "  "
-            self._indented(Text(first + clean_line(line), style), "  ")
+            sign = ("✗ " if is_error else "⎿ ") if not number else "  "
+            self._indented(Text(clean_line(line), style), "    ", Text("  " + sign, style))
         self._last_call = ""
 
     def _error(self, error: Any) -> None:
@@ -257,10 +259,11 @@ class TerminalView:
         self._console.print()
         self._print(line)
 
-    def _indented(self, line: Text, indent: str) -> None:
+    def _indented(self, line: Text, indent: str, first: Text | None = None) -> None:
+        """The line with `indent` before each of the lines that it takes; `first` instead before the first one."""
         parts = line.wrap(self._console, max(self._console.width - len(indent), 10)) if self._rich else [line]
-        for part in parts:
-            self._print(Text(indent) + part)
+        for number, part in enumerate(parts):
+            self._print((first if first and not number else Text(indent)) + part)
 
     def _print(self, line: Text) -> None:
         self._last_call = ""
