@@ -10,7 +10,9 @@ from typing import Final
 from cyclopts import App
 
 from holdfast.cli.answer import answer
+from holdfast.cli.apply import apply
 from holdfast.cli.attach import attach
+from holdfast.cli.diff import diff
 from holdfast.cli.run import run
 from holdfast.cli.sessions import sessions
 from holdfast.cli.status import status
@@ -31,6 +33,8 @@ app.command(run, sort_key=20)
 app.command(sessions, sort_key=30)
 app.command(attach, sort_key=40)
 app.command(answer, sort_key=50)
+app.command(diff, sort_key=54)
+app.command(apply, sort_key=56)
 app.command(tail, sort_key=60)
 app.command(status, sort_key=70)
 # Named by their place, because what they import would slow down every other command.

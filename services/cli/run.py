@@ -17,6 +17,10 @@ def run(
     dir: Path | None = None,  # noqa: A002  the option is called --dir
     agent: Path | None = None,
     model: str | None = None,
+    include: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    exclude: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    apply: Annotated[bool, Parameter(negative=())] = False,
+    patch: Path | None = None,
     detach: Annotated[bool, Parameter(name=("--detach", "-d"), negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,
@@ -31,7 +35,7 @@ def run(
 
         holdfast run "Write a haiku about durable logs into haiku.txt"
 
-        holdfast run "Make the failing test pass" --dir ./project
+        holdfast run "Make the failing test pass" --dir ./project --apply
 
         holdfast run "Now add a test for it" --session 2nesj2f9
 
@@ -49,8 +53,20 @@ def run(
         Go on with this session instead of a new one; a part of its id will do. If it waits for an answer, you are
         asked first.
     dir
-        Folder whose files are copied into the workspace of the new session. Yours are not touched; what the agent
-        changed in its copy is listed at the end. Only with a stack on this machine.
+        Folder whose files are copied into the workspace of the new session, with its .git. What the agent changed in
+        its copy is listed at the end; yours are touched only with --apply. Only with a stack on this machine.
+        Left out, and named: what git ignores, folders that tools make anew (node_modules, .venv and others), and files
+        that may hold secrets (.env, keys, credentials), about which you are asked at a terminal.
+    include
+        Copy what this pattern names although it would be left out: a path in the folder, or a name anywhere in it, with
+        * and ?. Can be given several times.
+    exclude
+        Leave out what this pattern names. Can be given several times; wins over --include.
+    apply
+        When the turn ended well, make the folder of --dir hold what the agent made of it: all of it, or nothing when a
+        file of yours changed meanwhile. Commits of the agent stay in its copy. Later: holdfast apply SESSION.
+    patch
+        Write what the agent changed to this file, as a patch for git apply.
     agent
         YAML or JSON file with the parameters of agents.create. Default: a coding agent with all built-in tools.
     model
@@ -63,7 +79,13 @@ def run(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
     """
-    refused = _refused(session, detach=detach, json=json, fixed={"--agent": agent, "--model": model, "--dir": dir})
+    refused = _refused(
+        session,
+        fixed={"--agent": agent, "--model": model, "--dir": dir},
+        detach=detach,
+        json=json,
+        at_end={"--apply": apply, "--patch": patch},
+    )
     text = ""
     if not refused:
         text, refused = _task(task, stdin=stdin)
@@ -71,15 +93,20 @@ def run(
         print(f"holdfast run: {refused}", file=sys.stderr)
         return USAGE
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.files import FileOptions  # noqa: PLC0415
     from holdfast.cli.client.task import Options  # noqa: PLC0415
 
+    files = FileOptions(dir=dir, include=include, exclude=exclude, apply=apply, patch=patch)
     return talking.run(
-        Options(task=text, agent=agent, model=model, folder=dir, session=session, detach=detach, json=json, data=data)
+        Options(task=text, agent=agent, model=model, files=files, session=session, detach=detach, json=json, data=data)
     )
 
 
-def _refused(session: str | None, *, detach: bool, json: bool, fixed: dict[str, object]) -> str:
-    """Why these options make no sense together; empty when they do."""
+def _refused(
+    session: str | None, *, fixed: dict[str, object], detach: bool, json: bool, at_end: dict[str, object]
+) -> str:
+    """Why these options make no sense together; empty when they do. `fixed` ones are of new sessions only, `at_end`
+    ones take effect when the turn has ended."""
     given = [name for name, value in fixed.items() if value is not None]
     if session is not None and given:
         names = " and ".join(given)
@@ -92,6 +119,11 @@ def _refused(session: str | None, *, detach: bool, json: bool, fixed: dict[str, 
         )
     if detach and json:
         return "--detach and --json exclude each other: --json prints events until the end, --detach prints none."
+    if detach and (late := [name for name, value in at_end.items() if value]):
+        return (
+            f"{' and '.join(late)} would take effect when the agent is done, but --detach does not wait for it.\n"
+            "Leave --detach out, or use holdfast apply and holdfast diff later."
+        )
     return ""
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from tests.support.eventually import eventually
 
-_ITEM = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|([\r\n\x08])|([^\x1b\r\n\x08]+)|(.)", re.DOTALL)
+_ITEM = re.compile(
+    r"\x1b\[([?\d;]*)([A-Za-z])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|([\r\n\x08])|([^\x1b\r\n\x08]+)|(.)", re.DOTALL
+)
 
 
 class Screen:

@@ -9,8 +9,10 @@ from typing import Any, Final
 import anthropic
 import uvloop
 
-from holdfast.cli.client import answering, attaching, reading
+from holdfast.cli.client import answering, attaching, reading, results
 from holdfast.cli.client.answering import CannotAnswer, Verdict
+from holdfast.cli.client.apply import CannotApply
+from holdfast.cli.client.changes import CannotCompare
 from holdfast.cli.client.definitions import BadAgentFile
 from holdfast.cli.client.figures import duration
 from holdfast.cli.client.sanitize import clean
@@ -59,6 +61,14 @@ def sessions(limit: int, data: Path | None, *, archived: bool) -> int:
     return _talk("sessions", data, lambda target: reading.show_sessions(target, limit, include_archived=archived))
 
 
+def diff(session: str, data: Path | None, show: results.Show, patch: Path | None) -> int:
+    return _talk("diff", data, lambda target: results.show_diff(target, session, show, patch))
+
+
+def apply(session: str, data: Path | None, folder: Path | None, exclude: tuple[str, ...]) -> int:
+    return _talk("apply", data, lambda target: results.apply_session(target, session, folder, exclude))
+
+
 def _check_key(target: Target) -> None:
     """Raises NoModelKey when every request to the model would be refused. Other vendors' models may need no key."""
     stack = target.local
@@ -93,7 +103,7 @@ def _talk(command: str, data: Path | None, work: Callable[[Target], Coroutine[An
             "Sessions are stored and safe; they go on when the stack runs.",
             file=sys.stderr,
         )
-    except (BadAgentFile, CannotCopy, UnknownSession, CannotAnswer) as exc:
+    except (BadAgentFile, CannotCopy, CannotCompare, CannotApply, UnknownSession, CannotAnswer) as exc:
         print(f"holdfast {command}: {clean(str(exc))}", file=sys.stderr)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,8 @@ import msgspec
 from anthropic import AsyncAnthropic
 from rich.text import Text
 
-from holdfast.cli.client import definitions, questions, workspace
+from holdfast.cli.client import definitions, files, questions
+from holdfast.cli.client.files import FileOptions, Finished, RunFiles
 from holdfast.cli.client.follow import BEGINNING
 from holdfast.cli.client.sanitize import clean_line
 from holdfast.cli.client.session_ids import resolve, short
@@ -35,7 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     agent: Path | None = None
     model: str | None = None
-    folder: Path | None = None
+    files: FileOptions = FileOptions()
     session: str | None = None
     detach: bool = False
     json: bool = False
@@ -55,9 +56,7 @@ class Task:
         self._view = JsonView() if options.json else TerminalView(self._console, self._own)
         self._began = time.monotonic()
         self._model = ""
-        self._place: Path | None = None
-        """The folder that the agent works in, when it is on this machine."""
-        self._before: workspace.Digests = {}
+        self._files: RunFiles | None = None
 
     async def work(self) -> int:
         """Do the task and return the exit code.
@@ -65,13 +64,14 @@ class Task:
         Raises BadAgentFile, CannotCopy, UnknownSession, and the errors of the SDK while there is no session yet.
         """
         async with self._target.client() as client:
-            with self._showing():
-                if self._options.session:
+            session = ""
+            if self._options.session:
+                with self._showing():
                     session = await resolve(client, self._options.session)
                     self._model = (await client.beta.sessions.retrieve(session)).agent.model.id
-                else:
-                    session = await self._new_session(client)
-                self._remember_files(session)
+            self._files = await files.prepare(self._target, self._options.files, session or None, self._view.note)
+            with self._showing():
+                session = await self._begin(client, session, self._files)
             watch = Watch(client, session, self._view, self._own, interrupts=True, asks=not self._options.json)
             try:
                 with watch.keys():
@@ -125,8 +125,6 @@ class Task:
 
     async def _new_session(self, client: AsyncAnthropic) -> str:
         options = self._options
-        if options.folder and not self._target.local:
-            raise workspace.CannotCopy("--dir needs a stack on this machine (--data), not only its address")
         params = (
             definitions.read_agent(options.agent, options.model)
             if options.agent
@@ -137,31 +135,19 @@ class Task:
         title = " ".join(options.task.split())[:80]
         made = await client.beta.sessions.create(agent=agent_id, environment_id=environment_id, title=title)
         self._model = made.agent.model.id
-        if options.folder and self._target.local:
-            try:
-                self._before = workspace.seed(options.folder, self._target.local.workspace(made.id))
-            except Exception:
-                with contextlib.suppress(anthropic.APIError):
-                    await client.beta.sessions.delete(made.id)  # an empty session is of no use to anybody
-                raise
         return made.id
 
-    def _remember_files(self, session: str) -> None:
-        if self._target.local:
-            self._place = self._target.local.workspace(session)
-            if self._options.session and self._place.is_dir():
-                with contextlib.suppress(OSError):
-                    self._before = workspace.digests(self._place)
-
-    async def _changes(self) -> Sequence[str]:
-        place = self._place
-        if place is None or not place.is_dir():
-            return ()
+    async def _begin(self, client: AsyncAnthropic, session: str, brought: RunFiles) -> str:
+        """The id of the session, which is made when it is empty. Raises CannotCopy; then none is left behind."""
+        found = session or await self._new_session(client)
         try:
-            changed = workspace.changes(self._before, await asyncio.to_thread(workspace.digests, place))
-        except OSError as exc:
-            return [f"files: {place} cannot be read: {exc.strerror}"]
-        return [f"files in {place}:", *changed] if changed else ()
+            await asyncio.to_thread(brought.begin, found)
+        except Exception:
+            if not session:
+                with contextlib.suppress(anthropic.APIError):
+                    await client.beta.sessions.delete(found)
+            raise
+        return found
 
     # --- what is said ---
 
@@ -186,6 +172,10 @@ class Task:
         code = EXIT_CODES.get(outcome.end, INTERRUPTED)
         seconds = time.monotonic() - self._began
         usage = self._view.activity.usage
+        finished = Finished([], ok=True)
+        if self._files and outcome.end not in ("gone", "left"):
+            finished = await asyncio.to_thread(self._files.finish, session, well=outcome.end == "done")
+            code = code if finished.ok else code or FAILED
         if self._options.json:
             write_json(
                 {
@@ -198,7 +188,6 @@ class Task:
                     "seconds": round(seconds, 3),
                 }
             )
-        files = () if self._options.json or outcome.end in ("gone", "left") else await self._changes()
         self._view.lines(
             closing(
                 outcome,
@@ -206,7 +195,7 @@ class Task:
                 seconds=seconds,
                 usage=usage,
                 model=self._model,
-                files=files,
+                files=finished.lines,
                 data=self._data,
             )
         )

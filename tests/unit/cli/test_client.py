@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from holdfast.cli.client import definitions, workspace
+from holdfast.cli.client import definitions
 from holdfast.cli.client.target import NoStack, find
 from holdfast.cli.client.transcript import Transcript, shortened
+from holdfast.cli.models import DEFAULT_MODEL
 
 
 def event(kind: str, **fields: Any) -> Any:
@@ -77,7 +78,7 @@ def test_an_agent_file_is_yaml_or_json(tmp_path: Path) -> None:
     json.write_text('{"name": "j", "model": "m"}')
     assert definitions.read_agent(yaml, None) == {
         "name": "reviewer",
-        "model": definitions.MODEL,
+        "model": DEFAULT_MODEL,
         "system": "You review.",
         "tools": [{"type": "agent_toolset_20260401"}],
     }
@@ -91,41 +92,6 @@ def test_a_bad_agent_file_is_named(tmp_path: Path, content: str | None, why: str
         path.write_text(content)
     with pytest.raises(definitions.BadAgentFile, match=why):
         definitions.read_agent(path, None)
-
-
-def test_files_go_into_a_workspace_and_changes_are_listed(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "work"
-    (source / "deep" / "er").mkdir(parents=True)
-    (source / "node_modules").mkdir()
-    (source / "node_modules" / "x.js").write_text("x")
-    (source / "deep" / "er" / "a.txt").write_text("a")
-    (source / "run.sh").write_text("#!/bin/sh\n")
-    (source / "run.sh").chmod(0o755)
-    (source / "out").symlink_to("/etc")
-    before = workspace.seed(source, target)
-    assert set(before) == {"deep/er/a.txt", "run.sh", "out"}
-    assert (target / "out").is_symlink()
-    assert (target / "run.sh").stat().st_mode & 0o111
-    (target / "deep" / "er" / "a.txt").write_text("b")
-    (target / "new").write_text("n")
-    (target / "run.sh").unlink()
-    (target / ".holdfast").mkdir()
-    (target / ".holdfast" / "ours").write_text("")
-    changes = workspace.changes(before, workspace.digests(target))
-    assert changes == ["  changed  deep/er/a.txt", "  new      new", "  removed  run.sh"]
-    assert (source / "deep" / "er" / "a.txt").read_text() == "a"
-
-
-def test_what_cannot_be_copied_is_refused_before_anything_is(tmp_path: Path) -> None:
-    with pytest.raises(workspace.CannotCopy, match="not a folder"):
-        workspace.seed(tmp_path / "nothing", tmp_path / "work")
-    big = tmp_path / "big"
-    big.mkdir()
-    with (big / "file").open("wb") as file:
-        file.truncate(workspace.MOST_BYTES + 1)
-    with pytest.raises(workspace.CannotCopy, match="at most"):
-        workspace.seed(big, tmp_path / "work")
-    assert not (tmp_path / "work").exists()
 
 
 def test_a_stack_is_found_by_its_folder_or_its_address(tmp_path: Path) -> None:
