@@ -10,7 +10,12 @@ from holdfast.cli.client.tool_calls import title
 OUTPUT_CHARS: Final = 4000
 """How much of the output of a running tool is kept; only its last lines are shown."""
 
-_WAIT: Final = re.compile(r"(?:next|again) in (\d+(?:\.\d+)?) s")
+_WAIT: Final = re.compile(r"next in (?=\d)(?:(\d+) h ?)?(?:(\d+) min ?)?(?:(\d+(?:\.\d+)?) s)?")
+"""The wait in the message of a failed model request, such as `(attempt 3, next in 1 min 30 s)`."""
+
+_ATTEMPT: Final = re.compile(r" \(attempt [^)]*\)$")
+
+WAITING: Final = "waiting for the model"
 
 
 class Activity:
@@ -37,10 +42,9 @@ class Activity:
     def event(self, event: Any, now: float) -> None:  # noqa: C901, PLR0912  one case an event, on purpose
         match event.type:
             case "session.status_running":
-                self.say("starting" if not self.errors else "asking the model again", now)
+                self.say("asking the model again" if self.errors else "starting", now)
             case "span.model_request_start":
-                self._retry = ""
-                self.say("thinking", now)
+                self.say("asking the model again" if self.errors else "thinking", now)
             case "event_start" if getattr(event.event, "type", "") == "agent.message":
                 self.say("writing", now)
             case "event_delta" if event.event_id in self._calls:
@@ -49,11 +53,7 @@ class Activity:
             case "event_delta":
                 self.say("writing", now)
             case "span.model_request_end":
-                self.usage.add(event.model_usage)
-                if not event.is_error:
-                    self.errors = 0
-                self.say("working", now)
-                self._tools(now)
+                self._asked(event, now)
             case "agent.tool_use" | "agent.custom_tool_use":
                 self._calls[event.id] = title(event.name, event.input or {}).plain
                 self._tools(now)
@@ -62,17 +62,28 @@ class Activity:
             case "user.custom_tool_result":
                 self._close(event.custom_tool_use_id, now)
             case "session.error":
-                self.errors += 1
                 self._retry = clean(event.error.message).strip()
                 wait = _WAIT.search(self._retry)
-                self._retry_at = now + float(wait[1]) if wait else 0.0
+                self._retry_at = now + _seconds_of(wait) if wait else 0.0
             case "session.status_rescheduled":
-                self.say("waiting for the model", now)
+                self.say(WAITING, now)
             case "session.status_idle":
                 self._calls.clear()
                 self._output.clear()
             case _:
                 pass
+
+    def _asked(self, event: Any, now: float) -> None:
+        """A model request has ended. Of a long outage the log tells not every failure by an error of its own."""
+        self.usage.add(event.model_usage)
+        if event.is_error:
+            self.errors += 1
+            self._retry, self._retry_at = _ATTEMPT.sub("", self._retry), 0.0
+            self.say(WAITING if self._retry else "working", now)
+            return
+        self.errors, self._retry = 0, ""
+        self.say("working", now)
+        self._tools(now)
 
     def _close(self, call: str, now: float) -> None:
         self._calls.pop(call, None)
@@ -94,10 +105,10 @@ class Activity:
 
         What runs is cut so that the line has at most `width` characters; an error is not.
         """
-        if self._retry and self._what == "waiting for the model":
-            left = self._retry_at - now
-            text = _WAIT.sub(f"next in {left:.0f} s", self._retry) if left > 0 else self._retry
-            return text if self._retry_at else f"{text} · attempt {self.errors} failed · {_seconds(now - self._since)}"
+        if self._retry and self._what == WAITING:
+            if self._retry_at:
+                return _WAIT.sub(f"next in {_seconds(max(self._retry_at - now, 0))}", self._retry)
+            return f"{self._retry} · attempt {self.errors} failed · {_seconds(now - self._since)}"
         figures = f" · {_seconds(now - self._since)}"
         if self.usage.total:
             figures += f" · {short_count(self.usage.total)} tokens"
@@ -109,6 +120,10 @@ class Activity:
         """The last lines that the running tools have written."""
         text = "\n".join(clean(text).rstrip("\n") for text in self._output.values())
         return [line.expandtabs(4) for line in text.split("\n")[-lines:]] if text else []
+
+
+def _seconds_of(wait: re.Match[str]) -> float:
+    return float(wait[1] or 0) * 3600 + float(wait[2] or 0) * 60 + float(wait[3] or 0)
 
 
 def _seconds(passed: float) -> str:

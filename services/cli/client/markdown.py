@@ -21,18 +21,18 @@ def first_block(text: str) -> int:
     A block ends at a blank line, outside of code fences, when the line behind it is there and is not indented: that
     one could belong to a list item.
     """
-    fence, blank, place = "", False, 0
+    fence, begun, blank, place = "", False, False, 0
     for line in text.splitlines(keepends=True):
         found = _FENCE.match(line)
         if fence:
             if found and found[1].startswith(fence) and not line.strip(" `~\n"):
                 fence = ""
         elif not line.strip():
-            blank = place > 0
+            blank = begun
         elif blank and not line[0].isspace():
             return place
         else:
-            blank = False
+            begun, blank = True, False
             if found:
                 fence = found[1]
         place += len(line)

@@ -41,15 +41,14 @@ def title(name: str, given: Mapping[str, Any]) -> Text:
             argument, extra = lines[0] + " …", f" {len(lines)} lines"
     else:
         argument = argument.removeprefix(WORKSPACE)
-    match name:
-        case "write":
+    match name, given.get("view_range"):
+        case "write", _:
             extra = f" +{_lines(str(given.get('content') or ''))}"
-        case "read" if given.get("view_range"):
-            first, last = (*given["view_range"], 0, 0)[:2]
+        case "read", [int(first), int(last)]:
             extra = f" lines {first} to {last if last > 0 else 'end'}"
-        case "glob" | "grep" if given.get("path"):
+        case "glob" | "grep", _ if given.get("path"):
             argument += f" in {str(given['path']).removeprefix(WORKSPACE)}"
-        case "edit" if given.get("replace_all"):
+        case "edit", _ if given.get("replace_all"):
             extra = " everywhere"
         case _:
             pass

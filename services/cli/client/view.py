@@ -210,6 +210,7 @@ class TerminalView:
             self._cut_off()
             self._printed = ""
         self._draft = text
+        self._flush()
         self._part(len(text) - len(self._printed))
         self._draft_id = self._draft = self._printed = ""
 
@@ -253,7 +254,9 @@ class TerminalView:
         if error.retry_status.type != "retrying":
             self._print(Text(f"✗ {clean(error.message)}", "bold red"))
         elif not self._rich:
-            self.note(error.message)
+            told = "attempt" in error.message  # by a newer harness
+            more = "" if told else f" (attempt {self.activity.errors} failed, trying again)"
+            self.note(f"{error.message}{more}")
 
     def _step(self, line: Text) -> None:
         self._console.print()
