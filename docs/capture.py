@@ -39,7 +39,7 @@ class Terminal:
         if self.pid == 0:
             os.chdir(folder)
             environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
-            os.execve(argv[0], list(argv), environ)  # noqa: S606
+            os.execve(argv[0], list(argv), environ)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
 
     def read(self, until: str = "") -> None:
@@ -104,9 +104,7 @@ def screens(columns: int) -> Iterator[tuple[str, str]]:
 
 
 def main() -> None:
-    parts = [
-        "# What the commands look like\n\nCaptured by `docs/capture.py` in terminals of 80 and of 40 columns, without colours.\n"
-    ]
+    parts = ["# What the commands look like\n\nCaptured by `docs/capture.py` at 80 and 40 columns, without colours.\n"]
     for columns in WIDTHS:
         parts.append(f"## {columns} columns\n")
         for command, text in screens(columns):
