@@ -91,7 +91,10 @@ class Terminal:
             now = self.text
             return now if text in now else ""
 
-        return await eventually(look, what=f"{text!r} on the screen", within=within)
+        try:
+            return await eventually(look, what=f"{text!r} on the screen", within=within)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\n{self.text}") from None
 
     def type(self, text: str) -> None:
         """As if these keys were pressed: \\x03 is Ctrl-C, \\x1c is Ctrl-\\."""

@@ -1,7 +1,9 @@
 """Watching a session that is there already: what `holdfast attach` does."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anthropic
 from rich.text import Text
@@ -54,17 +56,17 @@ async def _attached(view: TerminalView, watch: Watch, now: Standing) -> Outcome:
     view.before(now.turn)
     if now.ended:
         return Outcome("done", "the session has ended")
+    answers: Sequence[Any] | None = ()
     if now.questions:
         answers = await watch.ask(now.questions)
         if answers is None:
             return Outcome("waits", questions=now.questions)
-        await watch.send(answers)
     elif not now.running:
         return Outcome("done", "the session rests")
     if not now.questions:
         view.note("the agent is at work; Ctrl-C leaves it working")
     view.start()
     try:
-        return await watch.until_rest(now.after)
+        return await watch.until_rest(now.after, answers)
     finally:
         view.stop()

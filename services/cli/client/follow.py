@@ -28,9 +28,17 @@ async def last_event(client: AsyncAnthropic, session: str) -> str:
 
 
 async def follow(
-    client: AsyncAnthropic, session: str, after: str, *, deltas: bool, note: Callable[[str], None]
+    client: AsyncAnthropic,
+    session: str,
+    after: str,
+    *,
+    deltas: bool,
+    note: Callable[[str], None],
+    opened: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[Any]:
     """Every event behind `after`, for ever, with `deltas` also pieces of answers while they are generated.
+
+    `opened` is called at each connection: from the first call on nothing is missed, deltas included.
 
     Raises APIError when the session is gone or the stack stays away.
     """
@@ -48,6 +56,7 @@ async def follow(
                     raise
                 kinds = ["agent.message"]  # a server that does not stream the output of tools
                 continue
+            opened()
             if lost_at:
                 note("connected again")
             pause, lost_at = PAUSE_FIRST, 0.0

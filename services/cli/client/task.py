@@ -108,8 +108,7 @@ class Task:
             await watch.send([message])
             return self._detached(session)
         with self._showing():
-            await watch.send([*answers, message])
-            outcome = await watch.until_rest(after)
+            outcome = await watch.until_rest(after, [*answers, message])
         return await self._end(session, outcome)
 
     @contextlib.contextmanager

@@ -291,7 +291,8 @@ class JsonView:
 
     def event(self, event: Any) -> None:
         self.activity.event(event, time.monotonic())
-        write_json(event.to_dict(mode="json"))
+        if event.type not in ("event_start", "event_delta"):  # previews, which are no events of the session
+            write_json(event.to_dict(mode="json"))
 
     def note(self, text: str) -> None:
         print(f"holdfast run: {clean(text)}", file=sys.stderr)

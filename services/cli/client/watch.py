@@ -94,9 +94,9 @@ class Watch:
             for number in keys:
                 loop.remove_signal_handler(number)
 
-    async def send(self, events: list[Any]) -> None:
+    async def send(self, events: Sequence[Any]) -> None:
         """Send events; the watch does not end before the messages among them were taken in."""
-        sent = await self._client.beta.sessions.events.send(self._session, events=events)
+        sent = await self._client.beta.sessions.events.send(self._session, events=[*events])
         for event in sent.data or ():
             self._own.add(event.id)
             if event.type == "user.message":
@@ -116,14 +116,18 @@ class Watch:
                 case _:
                     pass
 
-    async def until_rest(self, after: str) -> Outcome:  # noqa: C901  one case a kind of item
-        """Show every event behind `after` until the session rests or the person leaves.
+    async def until_rest(self, after: str, events: Sequence[Any] = ()) -> Outcome:  # noqa: C901, PLR0912  one case an item
+        """Show every event behind `after` until the session rests or the person leaves. First `events` are sent.
 
         Raises the errors of the SDK when the session is gone or the API stays away.
         """
-        pump = asyncio.create_task(self._pump(after))
+        opened = asyncio.Event()
+        pump = asyncio.create_task(self._pump(after, opened))
         deferred: deque[Any] = deque()
         try:
+            if events:
+                await opened.wait()  # what answers them is then shown from its first word
+                await self.send(events)
             while True:
                 item = deferred.popleft() if deferred and self._asking is None else await self._heard.get()
                 match item:
@@ -151,9 +155,9 @@ class Watch:
                 task.cancel()
             await asyncio.gather(pump, *self._tasks, return_exceptions=True)
 
-    async def _pump(self, after: str) -> None:
+    async def _pump(self, after: str, opened: asyncio.Event) -> None:
         events: AsyncGenerator[Any] = follow(
-            self._client, self._session, after, deltas=True, note=self._view.connection
+            self._client, self._session, after, deltas=True, note=self._view.connection, opened=opened.set
         )
         try:
             async with aclosing(events):
@@ -161,6 +165,7 @@ class Watch:
                     self._heard.put_nowait(event)
         except Exception as exc:  # noqa: BLE001  raised again by the one who waits
             self._heard.put_nowait(exc)
+            opened.set()
 
     # --- events ---
 
