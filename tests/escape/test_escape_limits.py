@@ -61,9 +61,11 @@ async def test_11_many_processes_together_have_no_more_memory_than_one(inside: I
 
 
 async def test_12_one_file_cannot_grow_without_end(inside: Inside) -> None:
-    seen = await inside.sh("head -c 200M /dev/zero > f; stat -c %s f; rm f; df /tmp | tail -1 | awk '{print $2}'")
-    assert int(seen.split("\n")[-3].split()[-1]) <= 64 << 20
-    assert int(seen.split()[-1]) <= 16 << 10
+    # Files with holes: what they hold does not count against the workspace, which has the same limit.
+    seen = await inside.sh("truncate -s 60M f; stat -c %s f; truncate -s 200M f; stat -c %s f; rm f")
+    sizes = [int(line) for line in seen.splitlines() if line.isdecimal()]
+    assert sizes == [60 << 20, 60 << 20], seen
+    assert int(await inside.sh("df /tmp | tail -1 | awk '{print $2}'")) <= 16 << 10
 
 
 async def test_12_a_disk_fill_by_many_files_ends_the_sandbox_and_says_why(inside: Inside) -> None:

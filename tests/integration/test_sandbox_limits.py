@@ -1,5 +1,6 @@
 """Where no control group can be written: consent, refusal with its cause, and what systemd can give."""
 
+import asyncio
 import os
 import pwd
 import re
@@ -86,6 +87,15 @@ async def test_without_consent_the_cause_and_the_commands_are_there_at_once(
         assert worker.log().count("no sandbox can be had") == 1
     finally:
         worker.kill()
+
+
+async def test_a_data_folder_that_cannot_be_made_is_a_bad_setting(nats: NatsServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    worker = WorkerProcess(nats.url, tmp_path, data_dir=tmp_path / "file")
+    worker.begin()
+    assert await asyncio.to_thread(worker.wait) == 2
+    assert "HOLDFAST_DATA_DIR: no folder can be made in" in worker.log()
+    assert "Traceback" not in worker.log()
 
 
 USER = pwd.getpwnam("nobody").pw_uid

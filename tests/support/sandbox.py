@@ -203,6 +203,11 @@ class WorkerProcess:
         if self._process:
             self._process.wait(10)
 
+    def wait(self) -> int:
+        """Its exit code, when it has ended by itself within 20 s."""
+        assert self._process
+        return self._process.wait(20)
+
     async def stop(self) -> int:
         """SIGTERM, and its exit code."""
         assert self._process

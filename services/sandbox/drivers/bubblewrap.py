@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from holdfast.bus.ids import Key, is_token
+from holdfast.process.settings import BadSettings
 from holdfast.sandbox import frames, stream
 from holdfast.sandbox.drivers import arguments, delegation, diagnosis, disk, limits, seccomp
 from holdfast.sandbox.drivers.host import Host, find_host
@@ -65,7 +66,10 @@ class Bubblewrap:
                 log.info("no control group can be written", cause=self._hierarchy.cause)
         self._worker = worker
         home = self._home(worker)
-        home.mkdir(parents=True, mode=0o700)
+        try:
+            home.mkdir(parents=True, mode=0o700)
+        except (PermissionError, NotADirectoryError, FileExistsError) as exc:
+            raise BadSettings(f"HOLDFAST_DATA_DIR: no folder can be made in {self._data} ({exc.strerror})") from None
         self._lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._start_keeper()

@@ -67,7 +67,7 @@ class Driver(Protocol):
         ...
 
     async def open(self, worker: str) -> None:
-        """Start to work as `worker`: its sandboxes are known by that name until `close`."""
+        """Start to work as `worker`: its sandboxes are known by that name until `close`. Raises BadSettings."""
         ...
 
     async def close(self) -> None:
