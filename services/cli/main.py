@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from holdfast.cli import demo, scripted
 from holdfast.cli.down import down
 from holdfast.cli.env import env
 from holdfast.cli.logs import logs
@@ -13,11 +14,13 @@ from holdfast.cli.sessions import sessions
 from holdfast.cli.status import status
 from holdfast.cli.tail import tail
 from holdfast.cli.up import up
+from holdfast.cli.usage_error import usage_error
 
 app = App(
     name="holdfast",
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
     version=version("holdfast-agents"),
+    error_formatter=usage_error,
 )
 app.command(up)
 app.command(env)
@@ -31,12 +34,12 @@ app.command(down)
 app.command(
     "holdfast.cli.demo.command:demo",
     name="demo",
-    help="Watch an agent repair a small program while the process that drives it is killed.",
+    help=demo.HELP,
 )
 app.command(
     "holdfast.cli.scripted.command:scripted_model",
     name="scripted-model",
-    help="Play a scenario over the Messages API, in place of a model.",
+    help=scripted.HELP,
 )
 
 
