@@ -10,6 +10,7 @@ from typing import Final
 
 from cyclopts import App
 
+from holdfast.cli import demo, scripted
 from holdfast.cli.answer import answer
 from holdfast.cli.apply import apply
 from holdfast.cli.attach import attach
@@ -22,6 +23,7 @@ from holdfast.cli.sessions import sessions
 from holdfast.cli.status import status
 from holdfast.cli.tail import tail
 from holdfast.cli.up import up
+from holdfast.cli.usage_error import usage_error
 
 PIPE_CLOSED: Final = 141
 """Exit code when the reader of the output is gone (`holdfast … | head`): 128 + SIGPIPE, as other programs have it."""
@@ -30,6 +32,7 @@ app = App(
     name="holdfast",
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
     version=version("holdfast-agents"),
+    error_formatter=usage_error,
 )
 for _place, _command in enumerate((up, run, sessions, attach, answer, diff, apply, tail, status, logs, env, down)):
     app.command(_command, sort_key=_place)
@@ -39,13 +42,13 @@ _last = count(100)
 app.command(
     "holdfast.cli.demo.command:demo",
     name="demo",
-    help="Watch an agent repair a small program while the process that drives it is killed.",
+    help=demo.HELP,
     sort_key=next(_last),
 )
 app.command(
     "holdfast.cli.scripted.command:scripted_model",
     name="scripted-model",
-    help="Play a scenario over the Messages API, in place of a model.",
+    help=scripted.HELP,
     sort_key=next(_last),
 )
 

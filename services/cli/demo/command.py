@@ -41,18 +41,7 @@ LONGEST: Final = 600.0
 
 
 def demo(*, data: Path | None = None, model: str = DEFAULT_MODEL) -> int:
-    """Watch an agent repair a small program while the process that drives it is killed.
-
-    Starts the whole system on this machine. With HOLDFAST_MODEL_API_KEY (and HOLDFAST_MODEL_BASE_URL), or else with
-    ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL), a real model does the work; without a key a scripted one, at no cost.
-
-    For example:
-
-        holdfast demo
-
-        HOLDFAST_MODEL_API_KEY=sk-ant-... holdfast demo
-
-    Exit codes: 0 passed, 1 anything was lost, done twice or left undone, or it could not start, 130 interrupted.
+    """Run the demo and return the exit code. The text of --help is in the package.
 
     Parameters
     ----------

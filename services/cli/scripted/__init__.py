@@ -35,3 +35,31 @@ since the scenario began, `{{user:REGEX}}` for one in what the user said, `{{ste
 
 Control, on the same port: GET /_requests, POST /_gate, POST /_scenarios, POST /_reset (see `control`).
 """
+
+from typing import Final
+
+HELP: Final = """\
+Play a scenario over the Messages API, in place of a model.
+
+Prints one line of JSON with its `base_url` when it listens, and runs until Ctrl-C. Point Holdfast to it with
+`holdfast up --model-url URL` and HOLDFAST_MODEL_API_KEY=any.
+
+A scenario is a YAML or JSON file: what the user must have said, and the answers of the model, one a step.
+
+    scenarios:
+      haiku:
+        match: "haiku"    # a regular expression; without it: [play:haiku]
+        steps:
+          - text: "I write it."
+            tools: [{name: write, input: {file_path: poem.txt, content: "..."}}]
+          - text: "Done: {{result:(.*)}}"    # from the last tool result
+
+A step may also have thinking, ttft and delay (seconds), usage, repeat, gates and faults (what goes wrong).
+
+For example:
+
+    holdfast scripted-model --scenario haiku.yaml --port 9100
+
+Exit codes: 0 stopped, 1 a scenario cannot be read.
+"""
+"""The text of `--help`. It stands here, because the command itself is imported only when it runs."""

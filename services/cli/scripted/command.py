@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,7 +17,9 @@ from holdfast.cli.scripted.server import Server
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted."""
 
-Scenarios = Annotated[list[Path], Parameter(name="--scenario", help="Scenario file or directory; may be repeated.")]
+Scenarios = Annotated[
+    list[Path], Parameter(name="--scenario", negative=(), help="Scenario file or directory; may be repeated.")
+]
 
 
 def scripted_model(
@@ -27,22 +30,25 @@ def scripted_model(
     record: Annotated[
         Path | None, Parameter(help="Append every request and its times to this file, one a line.")
     ] = None,
-    bench: Annotated[bool, Parameter(help="Check nothing and keep no bodies.")] = False,
+    bench: Annotated[bool, Parameter(negative=(), help="Check nothing and keep no bodies.")] = False,
 ) -> None:
-    """Play a scenario over the Messages API, in place of a model.
-
-    Prints one line of JSON with its `base_url` when it listens; point ANTHROPIC_BASE_URL there.
-    The format of scenario files is described in `services/cli/scripted/__init__.py`.
-    """
+    """Listen until stopped. The text of --help is in the package."""
     scenarios: dict[str, Scenario] = {}
     try:
         for path in scenario or []:
             scenarios |= load(path)
         server = Server(Script(scenarios), key=key, record=record, bench=bench)
     except BadScenario as exc:
-        raise SystemExit(f"cannot read the scenario: {exc}") from None
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_listen(server, port))
+        raise SystemExit(f"holdfast scripted-model: cannot read the scenario: {exc}") from None
+    except OSError as exc:
+        raise SystemExit(f"holdfast scripted-model: cannot write {record}: {os.strerror(exc.errno or 0)}") from None
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_listen(server, port))
+    except OSError as exc:
+        raise SystemExit(
+            f"holdfast scripted-model: cannot listen on port {port}: {os.strerror(exc.errno or 0)}"
+        ) from None
 
 
 async def _listen(server: Server, port: int) -> None:
