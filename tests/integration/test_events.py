@@ -128,7 +128,7 @@ async def test_a_refused_event_refuses_the_whole_request(client: AsyncAnthropic,
         client, session, SAY, {"type": "user.message", "content": [{"type": "text", "text": ""}]}
     )
     assert "at least one event" in await refused(client, session)
-    assert "`user.define_outcome`" in await refused(
+    assert "user.define_outcome events are not available" in await refused(
         client,
         session,
         SAY,
