@@ -15,7 +15,7 @@ def run(
     include: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     exclude: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     apply: Annotated[bool, Parameter(negative=())] = False,
-    patch: Path | None = None,
+    patch: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,  # - is a value
     session: str | None = None,
     data: Path | None = None,
 ) -> int:
