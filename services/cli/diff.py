@@ -11,7 +11,7 @@ def diff(
     *,
     stat: Annotated[bool, Parameter(negative=())] = False,
     name_only: Annotated[bool, Parameter(negative=())] = False,
-    patch: Path | None = None,
+    patch: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,  # - is a value
     data: Path | None = None,
 ) -> int:
     """Show what the agent changed against what was copied in with --dir; without --dir every file is new.

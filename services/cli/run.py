@@ -20,7 +20,7 @@ def run(
     include: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     exclude: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     apply: Annotated[bool, Parameter(negative=())] = False,
-    patch: Path | None = None,
+    patch: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,  # - is a value
     detach: Annotated[bool, Parameter(name=("--detach", "-d"), negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,

@@ -182,7 +182,8 @@ async def test_apply_at_the_end_of_a_run_and_again_after_the_next_turn(shared: S
 
 async def test_what_cannot_work_is_refused_before_a_session_is_made(shared: Stack, project: Path) -> None:
     async def count() -> int:
-        return len((await holdfast(shared, "sessions", "--all", "--limit", "10000")).out.splitlines())
+        async with shared.client() as client:
+            return len([session.id async for session in client.beta.sessions.list(limit=100, include_archived=True)])
 
     before = await count()
     for arguments, why in (
@@ -215,7 +216,7 @@ async def test_secrets_are_asked_for_on_a_terminal(shared: Stack, project: Path,
 
 
 async def test_sessions_on_terminals_and_in_pipes(shared: Stack) -> None:
-    name = await shared.model.play(say("Hello."), title="x")
+    name = await shared.model.play(say("Hello."))
     task = f"[play:{name}] 日本語の題名 [bold]and a long tail that no terminal can show"
     assert (await holdfast(shared, "run", task)).code == 0
     session = await newest(shared)
