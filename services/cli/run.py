@@ -25,7 +25,7 @@ def run(
 
         holdfast run "Now add a test for it" --session sesn_a0_...
 
-        holdfast run "Review this" --agent reviewer.yaml --model claude-opus-5-5
+        holdfast run "Review this" --agent reviewer.yaml
 
     Exit codes: 0 the turn ended well, 1 it failed (an error that was not overcome, or a refusal), 2 no running stack,
     3 the session waits for an answer and nobody was there to give it, 130 interrupted.
