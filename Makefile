@@ -25,7 +25,8 @@ QUIET := [ -t 2 ] || quiet=--quiet
 # The environment is made anew if PYTHON is given and is not the Python that it was made with.
 ifneq ($(origin PYTHON),file)
 ifneq ($(wildcard $(STAMP)),)
-ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version)' 2>&1),$(shell $(BIN)/python -c 'import sys; print(sys.version)' 2>&1))
+VERSION_OF = $(shell exec 2>/dev/null; $(1) -c 'import sys; print(sys.version)')
+ifneq ($(call VERSION_OF,$(PYTHON)),$(call VERSION_OF,$(BIN)/python))
 $(STAMP): other-python
 endif
 endif
@@ -61,11 +62,16 @@ clean:  ## remove what install and the tests have made; data of `holdfast up` (.
 	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(UV_STAMP):
-	@command -v $(PYTHON) >/dev/null || { echo "make: '$(PYTHON)' not found. Install Python 3.11 or later, or: make install PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) -V) is too old. Holdfast needs Python 3.11 or later: make install PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: this Python cannot make environments. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+# A Python that cannot be used is refused before anything is fetched.
+define require_python
 	@test "$$(uname -s)" = Linux || { echo "make: Holdfast runs on Linux (its sandboxes need Linux namespaces)." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "make: '$(PYTHON)' not found. Install Python 3.11 or later, or: make install PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) -V 2>&1) is too old. Holdfast needs Python 3.11 or later: make install PYTHON=python3.11" >&2; exit 1; }
+endef
+
+$(UV_STAMP):
+	$(require_python)
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: this Python cannot make environments. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	@echo "Fetching the installer uv $(UV_VERSION) (about 25 MB) into .cache/uv"
 	@$(PYTHON) -m venv .cache/uv
 	@$(QUIET); bundle='$(CA_BUNDLE)'; pip=".cache/uv/bin/python -m pip"; \
@@ -74,6 +80,7 @@ $(UV_STAMP):
 	@touch $@
 
 $(STAMP): uv.lock pyproject.toml | $(UV_STAMP)
+	$(require_python)
 	@echo "Fetching what Holdfast needs (about 110 MB, less what uv has in its cache; 300 MB installed) into .venv"
 	@$(QUIET); [ -e $(DEV) ] || group=--no-dev; $(UV) sync --frozen $$quiet $$group --python "$$(command -v $(PYTHON))"
 	@touch $@
