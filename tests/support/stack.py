@@ -19,7 +19,7 @@ from holdfast.bus.ids import Key
 from holdfast.cli.embedded.runfile import RunFile, read
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
-from tests.support.isolation import require_sandbox, sandbox_environment
+from tests.support.isolation import require_sandbox
 from tests.support.model import ScriptedModel, scripted_model
 
 TENANT = "default"
@@ -65,7 +65,6 @@ class Stack:
             "ANTHROPIC_BASE_URL": self.model.base_url,
             "ANTHROPIC_API_KEY": self.model_key,
             **QUICK,
-            **sandbox_environment(),
             **self._environ,
             **armed,
         }
