@@ -33,7 +33,12 @@ TOOLSET: Json = {"type": "agent_toolset_20260401"}
 HELLO = "hello"
 ECHO = "echo"
 
-RETRIES = {"HOLDFAST_RETRY_FIRST": "0.5", "HOLDFAST_RETRY_MOST": "60", "HOLDFAST_MODEL_ATTEMPTS": "8"}
+RETRIES = {
+    "HOLDFAST_RETRY_FIRST": "0.5",
+    "HOLDFAST_RETRY_MOST": "60",
+    "HOLDFAST_MODEL_ATTEMPTS": "8",
+    "HOLDFAST_MODEL_PATIENCE": "21600",
+}
 """The defaults of the product again: the fixture of the tests shortens them."""
 
 

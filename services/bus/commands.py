@@ -113,3 +113,13 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
     """Characters of the block in front of this piece, so that a reader notices a lost one; -1: not told."""
     request: str = ""
     """Of a start: id of the span start of the model request that makes it; empty: not told."""
+
+
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a running call of a sandbox has printed: best effort, stored nowhere, a prefix of its result."""
+
+    call: str
+    """Id of the `agent.tool_use` event."""
+    text: str
+    at: int = 0
+    """Characters of the output in front of this piece, so that a reader notices a lost one."""

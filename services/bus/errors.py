@@ -6,6 +6,7 @@ BusError
 ├── Absent         what was named is not there
 ├── NoResponders   nobody listens on that subject: the peer is dead or gone  known within a millisecond
 ├── Unavailable    no answer in time; whether it happened is not known       retry the same thing
+│   └── StorageFull    the stream has no room; nothing was written           retry the same thing, later
 └── TooLarge       the message is over the limit of the stream               make it smaller
 """
 
@@ -53,6 +54,12 @@ class Unavailable(BusError):
 
     code = "unavailable"
     retryable = True
+
+
+class StorageFull(Unavailable):
+    """The stream or its server has reached a limit of its storage. Nothing was written."""
+
+    code = "storage_full"
 
 
 class TooLarge(BusError):

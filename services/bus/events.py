@@ -118,6 +118,8 @@ class SessionStatusIdle(Event, frozen=True, kw_only=True, tag="session.status_id
 
 
 class SessionStatusRescheduled(Event, frozen=True, kw_only=True, tag="session.status_rescheduled"):
+    """A model request failed and is made again at `retry_at` (microseconds, Unix)."""
+
     retry_at: int = field(name="_retry_at", default=0)
 
 
@@ -192,6 +194,10 @@ class ModelRequestEnd(Event, frozen=True, kw_only=True, tag="span.model_request_
     model_usage: ModelUsage
     is_error: bool | None = None
     stop: str = field(name="_stop", default="")
+    retry_at: int = field(name="_retry_at", default=0)
+    """Of a failure that no event of its own tells: the request is made again at this time (microseconds, Unix)."""
+    broke_off: bool = field(name="_broke_off", default=False)
+    """The failed answer had begun, or could not be used: such failures are counted, however long the outage lasts."""
 
 
 # --- ours, never shown -------------------------------------------------------------------------------------------

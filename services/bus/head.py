@@ -64,8 +64,14 @@ class Thread(msgspec.Struct, frozen=True, omit_defaults=True):
     """Compactions since the last answer."""
     errors: int = 0
     """Failed model requests since the last good one."""
+    broken: int = 0
+    """Those of them whose answer had begun, or could not be used."""
+    failing_since: int = 0
+    """When the first of them failed (microseconds, Unix)."""
+    told_at: int = 0
+    """When the last of them was told by events of its own (microseconds, Unix)."""
     retry_at: int = 0
-    """Not before this time (microseconds, Unix) the next model request."""
+    """Not before this time (microseconds, Unix) the next model request. A new message ends the wait."""
     context_tokens: int = 0
     """Tokens of the last request and its answer together: how full the context is."""
 
@@ -159,7 +165,7 @@ def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911
         case ev.SessionConfig():
             return replace(head, created=head.created or at, config=0)
         case ev.UserMessage():
-            return _with(head, key, replace(thread, todo=True))
+            return _with(head, key, replace(thread, todo=True, retry_at=0))
         case ev.UserInterrupt():
             busy = thread.status in ("running", "rescheduling") or any(c.thread == key for c in head.calls)
             return _with(head, key, replace(thread, todo=False, interrupted=busy))
@@ -190,7 +196,7 @@ def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911
         case ev.ModelRequestStart():
             return _with(head, key, replace(thread, request=event.id))
         case ev.ModelRequestEnd():
-            return _model_ended(head, event, thread)
+            return _model_ended(head, event, thread, at)
         case ev.AgentContextCompacted():
             return _with(head, key, replace(thread, compactions=thread.compactions + 1, context_tokens=0))
         case ev.SessionStatusRunning():
@@ -200,13 +206,13 @@ def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911
             rounds = 0 if fresh else thread.rounds
             return _with(head, key, replace(thread, status="running", stop=None, rounds=rounds))
         case ev.SessionStatusRescheduled(retry_at=retry_at):
-            thread = replace(thread, status="rescheduling", errors=thread.errors + 1, retry_at=retry_at)
+            thread = replace(_failed(thread, retry_at, at), status="rescheduling", told_at=at)
             return _with(_stop_clock(head, at), key, thread)
         case ev.SessionStatusIdle(stop_reason=stop):
             ended = stop.type != "requires_action"
             rest = replace(
-                thread, status="idle", stop=stop, interrupted=False, request="", retry_at=0,
-                errors=0 if ended else thread.errors, compactions=0 if ended else thread.compactions,
+                _recovered(thread) if ended else thread, status="idle", stop=stop, interrupted=False, request="",
+                retry_at=0, compactions=0 if ended else thread.compactions,
                 todo=thread.todo and stop.type not in ("retries_exhausted", "refusal"),
             )  # fmt: skip
             return _with(_stop_clock(head, at), key, rest)
@@ -224,9 +230,21 @@ def _stop_clock(head: Head, at: int) -> Head:
     return replace(head, active=head.active + at - head.running_since, running_since=0)
 
 
-def _model_ended(head: Head, event: ev.ModelRequestEnd, thread: Thread) -> Head:
+def _failed(thread: Thread, retry_at: int, at: int) -> Thread:
+    """A model request failed at `at` and is to be made again at `retry_at`; both in microseconds, Unix."""
+    since = thread.failing_since or at
+    return replace(thread, errors=thread.errors + 1, failing_since=since, retry_at=retry_at)
+
+
+def _recovered(thread: Thread) -> Thread:
+    return replace(thread, errors=0, broken=0, failing_since=0, told_at=0, retry_at=0)
+
+
+def _model_ended(head: Head, event: ev.ModelRequestEnd, thread: Thread, at: int) -> Head:
     head = replace(head, usage=head.usage.plus(event.model_usage))
-    thread = replace(thread, request="")
+    thread = replace(thread, request="", broken=thread.broken + event.broke_off)
+    if event.retry_at:
+        thread = _failed(thread, event.retry_at, at)
     if not event.is_error and event.stop != "compaction":
         used = event.model_usage
         context = (
@@ -234,7 +252,7 @@ def _model_ended(head: Head, event: ev.ModelRequestEnd, thread: Thread) -> Head:
         )
         called = any(c.thread == event.thread for c in head.calls)
         thread = replace(
-            thread, todo=False, errors=0, compactions=0, retry_at=0, context_tokens=context,
+            _recovered(thread), todo=False, compactions=0, context_tokens=context,
             rounds=thread.rounds + 1 if called else thread.rounds,
         )  # fmt: skip
     return _with(head, event.thread, thread)

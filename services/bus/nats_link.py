@@ -5,13 +5,16 @@ from typing import Any
 
 import msgspec
 
-from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
+from holdfast.bus.errors import NoResponders, StorageFull, TooLarge, Unavailable
 from holdfast.bus.nats_connection import ATTEMPT, Connection, Got
 
 MOVED = (10071, 10164)
 """Codes of a refused expected sequence; the second when another message of the subject is in flight (R > 1)."""
 
 _TOO_LARGE = 10054
+
+_NO_ROOM = (10023, 10028, 10047, 10077)
+"""Codes of a limit of the server, of its memory, of its storage and of the stream (discard new)."""
 
 
 class Moved(Exception):
@@ -45,7 +48,7 @@ class Link(Connection):
     # --- streams ---------------------------------------------------------------------------------------------------
 
     async def store(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
-        """Publish to a stream and return the sequence. Raises Moved, TooLarge; Unavailable when it is not known."""
+        """Publish to a stream; return the sequence. Raises Moved, TooLarge, StorageFull, Unavailable (not known)."""
         try:
             got = await self.ask(subject, data, headers=headers)
         except NoResponders:
@@ -60,6 +63,8 @@ class Link(Connection):
             raise Moved
         if ack.error.err_code == _TOO_LARGE:
             raise TooLarge(ack.error.description)
+        if ack.error.err_code in _NO_ROOM:
+            raise StorageFull(f"the stream refused: {ack.error.description}")
         raise Unavailable(f"the stream refused: {ack.error.description} ({ack.error.err_code})")
 
     async def direct(self, stream: str, subject: str) -> Got | None:

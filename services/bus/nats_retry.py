@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
-from holdfast.bus.errors import Unavailable
+from holdfast.bus.errors import StorageFull, Unavailable
 from holdfast.bus.nats_link import Link
 
 T = TypeVar("T")
@@ -42,11 +42,13 @@ async def patiently(link: Link, attempt: Callable[P, Awaitable[T]], *args: P.arg
 async def within(
     link: Link, seconds: float, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """As `patiently`, for that many seconds."""
+    """As `patiently`, for that many seconds. Raises StorageFull at once: room is not made within seconds."""
     pauses: Pauses | None = None
     while True:
         try:
             return await attempt(*args, **kwargs)
+        except StorageFull:
+            raise
         except Unavailable as why:
             pauses = pauses or Pauses(link, seconds)
             await pauses.wait(why)

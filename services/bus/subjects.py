@@ -36,6 +36,11 @@ def delta(key: Key) -> str:
     return f"delta.{_key(key)}"
 
 
+def output(key: Key) -> str:
+    """What running calls of the session print; no stream covers it."""
+    return f"out.{_key(key)}"
+
+
 def key_of(subject: str) -> Key:
     """The session a log, inbox, live or arrived subject belongs to."""
     _, tenant, session = subject.split(".")

@@ -1,10 +1,19 @@
-"""The `holdfast` program: one module per command, each registered in one line."""
+"""The `holdfast` program: one module per command, each registered in one line, in the order of use."""
 
+import contextlib
+import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
+from itertools import count
+from typing import Final
 
 from cyclopts import App
 
+from holdfast.cli.answer import answer
+from holdfast.cli.apply import apply
+from holdfast.cli.attach import attach
+from holdfast.cli.diff import diff
 from holdfast.cli.down import down
 from holdfast.cli.env import env
 from holdfast.cli.logs import logs
@@ -14,32 +23,50 @@ from holdfast.cli.status import status
 from holdfast.cli.tail import tail
 from holdfast.cli.up import up
 
+PIPE_CLOSED: Final = 141
+"""Exit code when the reader of the output is gone (`holdfast … | head`): 128 + SIGPIPE, as other programs have it."""
+
 app = App(
     name="holdfast",
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
     version=version("holdfast-agents"),
 )
-app.command(up)
-app.command(env)
-app.command(run)
-app.command(sessions)
-app.command(tail)
-app.command(status)
-app.command(logs)
-app.command(down)
+for _place, _command in enumerate((up, run, sessions, attach, answer, diff, apply, tail, status, logs, env, down)):
+    app.command(_command, sort_key=_place)
+
+_last = count(100)
 # Named by their place, because what they import would slow down every other command.
 app.command(
     "holdfast.cli.demo.command:demo",
     name="demo",
     help="Watch an agent repair a small program while the process that drives it is killed.",
+    sort_key=next(_last),
 )
 app.command(
     "holdfast.cli.scripted.command:scripted_model",
     name="scripted-model",
     help="Play a scenario over the Messages API, in place of a model.",
+    sort_key=next(_last),
 )
+
+
+@app.command(name="version", sort_key=next(_last))
+def show_version() -> int:
+    """Print the version."""
+    print(version("holdfast-agents"))
+    return 0
 
 
 def main() -> None:
     """Entry point; the value of a command is the exit code."""
-    sys.exit(app(result_action="return_value"))
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what an encoding lacks costs one character, not the command
+    try:
+        code = app(result_action="return_value")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python
+        code = PIPE_CLOSED
+    sys.exit(code)

@@ -1,51 +1,147 @@
 """`holdfast run`: one task, shown live, through the official SDK."""
 
+import sys
 from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+USAGE: Final = 1
+"""Exit code of a command line that makes no sense, as the parser of the options has it."""
 
 
 def run(
-    task: str,
-    *,
+    *task: str,
+    stdin: Annotated[bool, Parameter(name="-", negative=(), show=False)] = False,
+    session: str | None = None,
+    dir: Path | None = None,  # noqa: A002  the option is called --dir
     agent: Path | None = None,
     model: str | None = None,
-    dir: Path | None = None,  # noqa: A002  the option is called --dir
-    session: str | None = None,
+    include: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    exclude: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    apply: Annotated[bool, Parameter(negative=())] = False,
+    patch: Path | None = None,
+    detach: Annotated[bool, Parameter(name=("--detach", "-d"), negative=())] = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,
 ) -> int:
-    """Give an agent a task and watch it work.
+    r"""Give an agent a task and watch it work.
 
-    Text appears as it is generated, with tool calls, results and usage. When the agent asks for permission or for the
-    result of a tool of yours, answer at the prompt. Ctrl-C interrupts the agent; a second one leaves it running.
+    Several words are one task; - reads it from standard input. Text appears as it is generated, with tool calls,
+    results and usage. When the agent asks for permission or for the result of a tool of yours, answer at the prompt;
+    "always" holds until this command ends. Ctrl-C interrupts the agent, a second one leaves; Ctrl-\ leaves it working.
 
     For example:
 
         holdfast run "Write a haiku about durable logs into haiku.txt"
 
-        holdfast run "Make the failing test pass" --dir ./project
+        holdfast run "Make the failing test pass" --dir ./project --apply
 
-        holdfast run "Now add a test for it" --session sesn_a0_...
+        holdfast run "Now add a test for it" --session 2nesj2f9
 
-        holdfast run "Review this" --agent reviewer.yaml
+        git diff | holdfast run - --agent reviewer.yaml
 
-    Exit codes: 0 the turn ended well, 1 it failed (an error that was not overcome, or a refusal), 2 no running stack,
-    3 the session waits for an answer and nobody was there to give it, 130 interrupted.
+    Exit codes: 0 the turn ended well (or the task was sent, with --detach), 1 it failed (an error that was not
+    overcome, or a refusal), 2 no running stack or no key for the model, 3 the session waits for an answer and nobody
+    was there to give it (holdfast answer), 130 interrupted or left.
 
     Parameters
     ----------
     task
         What to do, in your own words.
+    session
+        Go on with this session instead of a new one; a part of its id will do. If it waits for an answer, you are
+        asked first.
+    dir
+        Folder whose files are copied into the workspace of the new session, with its .git. What the agent changed in
+        its copy is listed at the end; yours are touched only with --apply. Only with a stack on this machine.
+        Left out, and named: what git ignores, folders that tools make anew (node_modules, .venv and others), and files
+        that may hold secrets (.env, keys, credentials), about which you are asked at a terminal.
+    include
+        Copy what this pattern names although it would be left out: a path in the folder, or a name anywhere in it, with
+        * and ?. Can be given several times.
+    exclude
+        Leave out what this pattern names. Can be given several times; wins over --include.
+    apply
+        When the turn ended well, make the folder of --dir hold what the agent made of it: all of it, or nothing when a
+        file of yours changed meanwhile. Commits of the agent stay in its copy. Later: holdfast apply SESSION.
+    patch
+        Write what the agent changed to this file, as a patch for git apply.
     agent
         YAML or JSON file with the parameters of agents.create. Default: a coding agent with all built-in tools.
     model
         Model to use; replaces that of the file.
-    dir
-        Folder whose files are copied into the workspace of the new session. Yours are not touched; what the agent
-        changed in its copy is listed at the end. Only with a stack on this machine.
-    session
-        Go on with this session instead of a new one.
+    detach
+        Send the task, print the id of the session, and end. holdfast attach shows it later.
+    json
+        Print every event as the API has it, one JSON object a line, and last an object of type "result". Nobody is
+        asked anything.
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
     """
+    refused = _refused(
+        session,
+        fixed={"--agent": agent, "--model": model, "--dir": dir},
+        detach=detach,
+        json=json,
+        at_end={"--apply": apply, "--patch": patch},
+    )
+    text = ""
+    if not refused:
+        text, refused = _task(task, stdin=stdin)
+    if refused:
+        print(f"holdfast run: {refused}", file=sys.stderr)
+        return USAGE
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.files import FileOptions  # noqa: PLC0415
+    from holdfast.cli.client.task import Options  # noqa: PLC0415
 
-    return talking.run(task, data, agent=agent, model=model, folder=dir, session=session)
+    files = FileOptions(dir=dir, include=include, exclude=exclude, apply=apply, patch=patch)
+    return talking.run(
+        Options(task=text, agent=agent, model=model, files=files, session=session, detach=detach, json=json, data=data)
+    )
+
+
+def _refused(
+    session: str | None, *, fixed: dict[str, object], detach: bool, json: bool, at_end: dict[str, object]
+) -> str:
+    """Why these options make no sense together; empty when they do. `fixed` ones are of new sessions only, `at_end`
+    ones take effect when the turn has ended."""
+    given = [name for name, value in fixed.items() if value is not None]
+    if session is not None and given:
+        names = " and ".join(given)
+        what = (
+            "files" if given == ["--dir"] else "agent and model" if "--dir" not in given else "agent, model and files"
+        )
+        return (
+            f"{names} cannot be given with --session: a session keeps the {what} it began with.\n"
+            f"Leave {names} out to go on with it, or leave --session out to begin a new session."
+        )
+    if detach and json:
+        return "--detach and --json exclude each other: --json prints events until the end, --detach prints none."
+    if detach and (late := [name for name, value in at_end.items() if value]):
+        return (
+            f"{' and '.join(late)} would take effect when the agent is done, but --detach does not wait for it.\n"
+            "Leave --detach out, or use holdfast apply and holdfast diff later."
+        )
+    return ""
+
+
+def _task(words: tuple[str, ...], *, stdin: bool) -> tuple[str, str]:
+    """The task, or why there is none."""
+    text = " ".join(words)
+    if stdin:
+        if words:
+            return "", "the task is given twice: as words, and with - from standard input. Leave one out."
+        try:
+            text = sys.stdin.buffer.read().decode()
+        except UnicodeDecodeError as exc:
+            return "", f"the task on standard input is not UTF-8: byte {exc.start} cannot be read."
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "", "the task holds bytes that are not UTF-8."
+    if not text.strip():
+        where = "on standard input" if stdin else "given"
+        return "", f'no task is {where}. Say what to do: holdfast run "Write a haiku into haiku.txt"'
+    return text, ""

@@ -1,4 +1,4 @@
-"""`holdfast sessions`: the newest sessions in a table."""
+"""`holdfast sessions`: the newest sessions, one line each."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,15 +10,22 @@ def sessions(
     *,
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))] = 20,
     all_: Annotated[bool, Parameter(name="--all")] = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,
 ) -> int:
-    """List sessions, the newest first.
+    """List sessions, the newest first, one line each.
+
+    A session is running, retrying (after an error of the model), idle (done), failed or archived, or it waits for you:
+    for a permission or the result of a tool. Every command takes the short id. In a pipe, lines without a heading have
+    these values with tabs between them: id, status, created, last active, tokens in, tokens out, agent, title.
 
     For example:
 
         holdfast sessions
 
         holdfast sessions --all --limit 200
+
+        holdfast sessions --json
 
     Exit codes: 0, 1 the API refused, 2 no running stack.
 
@@ -28,9 +35,11 @@ def sessions(
         How many to show.
     all_
         Archived ones too.
+    json
+        Print one JSON array of objects.
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
     """
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 
-    return talking.sessions(limit, data, archived=all_)
+    return talking.sessions(limit, data, archived=all_, as_json=json)

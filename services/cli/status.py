@@ -1,12 +1,16 @@
 """`holdfast status`: is everything well, and how much is stored."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 
-def status(*, data: Path | None = None) -> int:
-    """Show how the stack is: each process with its health and memory, the versions, and the size of each stream.
+def status(*, json: Annotated[bool, Parameter(negative=())] = False, data: Path | None = None) -> int:
+    """Show how the stack is: each process with its health and memory, free disk space, sessions, the size of streams.
 
-    A process that is not ready says which of its checks fails; its log tells why.
+    What is not ready is told with its cause; holdfast logs tells more. Of a stack on another machine, named by
+    HOLDFAST_BASE_URL and HOLDFAST_API_KEY, only the API can be seen.
 
     For example:
 
@@ -14,13 +18,17 @@ def status(*, data: Path | None = None) -> int:
 
         holdfast status --data ~/agents
 
+        holdfast status --json | jq .is_well
+
     Exit codes: 0 all is well, 1 something is not ready, 2 no running stack.
 
     Parameters
     ----------
+    json
+        One JSON object.
     data
         Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here.
     """
-    from holdfast.cli.embedded import reporting  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.embedded import status as shown  # noqa: PLC0415  not for a help text: the import takes long
 
-    return reporting.run(data)
+    return shown.run(data, as_json=json)

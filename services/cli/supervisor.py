@@ -134,12 +134,16 @@ class Child:
     def refused(self) -> bool:
         return self._process.returncode == REFUSED
 
-    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
-        """SIGTERM, and SIGKILL to the group after `grace` seconds or on `hurry`. Returns when it has been reaped."""
+    def terminate(self) -> None:
+        """SIGTERM, unless it has been reaped."""
         if not self.ended.is_set():
             self._process.terminate()
             # A frozen process takes its SIGTERM only once it runs again.
             self._process.send_signal(signal.SIGCONT)
+
+    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
+        """SIGTERM, and SIGKILL to the group after `grace` seconds or on `hurry`. Returns when it has been reaped."""
+        self.terminate()
         waits = [asyncio.create_task(event.wait()) for event in (self.ended, hurry)]
         try:
             await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
@@ -163,6 +167,8 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._up: dict[str, Child] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._asked: set[str] = set()
+        """Programs that were asked to end by `restart`."""
         self._is_starting = True
         self._hurry = asyncio.Event()
         self._told: dict[str, str] = {}
@@ -214,6 +220,13 @@ class Supervisor:
         said = log_tail.cause(late[0], log)
         return NotReady(late[0], f"not ready after {within:.0f} s{others}{f': {said}' if said else ''}", log)
 
+    def restart(self, name: str) -> None:
+        """Ask a program to end, so that it is started again at once. Does nothing while it is not ready."""
+        child = self._up.get(name)
+        if child is not None:
+            self._asked.add(name)
+            child.terminate()
+
     async def failed(self) -> None:
         """Return only when a program will not be restarted any more; raises its NotReady."""
         done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
@@ -251,6 +264,10 @@ class Supervisor:
             began = time.monotonic()
             outcome = await self._run_once(program, once)
             once = {}
+            if program.name in self._asked:
+                self._asked.discard(program.name)
+                deaths = 0
+                continue
             deaths = 1 if time.monotonic() - began > STABLE_AFTER else deaths + 1
             if self._is_starting and deaths >= DYING_AGAIN:
                 raise NotReady(program.name, f"died {deaths} times in a row: {outcome}", program.log)

@@ -48,6 +48,7 @@ class Ask:
         self._deltas = Deltas(bus, key, request=span, quiet=quiet)
         self._on_call = on_call
         self._usage = ModelUsage()
+        self._begun = asyncio.Event()
 
     async def run(
         self,
@@ -55,11 +56,17 @@ class Ask:
         waits_interrupt: Callable[[], Awaitable[bool]],
         draining: asyncio.Event,
         drain_timeout: float,
+        on_begin: Callable[[], Awaitable[None]] | None = None,
     ) -> Asked:
-        """Wait for the answer. When it is cut short, the connection to the model is closed before this returns."""
+        """Wait for the answer; `on_begin` is awaited once when it begins, unless it is complete by then.
+
+        When it is cut short, the connection to the model is closed before this returns.
+        """
         loop = asyncio.get_running_loop()
         reading = asyncio.create_task(self._read())
         signals = [asyncio.create_task(interrupt.wait()), asyncio.create_task(draining.wait())]
+        if on_begin is not None:
+            signals.append(asyncio.create_task(self._begun.wait()))
         give_up: float | None = None
         try:
             while not reading.done():
@@ -68,6 +75,10 @@ class Ask:
                 )
                 if reading.done():
                     break
+                if on_begin is not None and self._begun.is_set():
+                    told, on_begin = on_begin, None
+                    await told()
+                    continue
                 if draining.is_set():
                     give_up = give_up or loop.time() + drain_timeout
                     if loop.time() >= give_up:
@@ -90,6 +101,7 @@ class Ask:
 
     async def _read(self) -> Answer:
         async for piece in self._model.stream(self._request):
+            self._begun.set()
             if isinstance(piece, Answer):
                 await self._deltas.flush()
                 return piece

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -24,12 +25,26 @@ def now() -> int:
 
 
 def endpoint(settings: HarnessSettings) -> Endpoint:
-    """Where the model is, with its key. Raises BadSettings when the key file cannot be read."""
+    """Where the model is, with its key. Raises BadSettings: no usable address, or the key file cannot be read."""
+    check_address(settings.model_base_url)
     try:
         key = Path(settings.model_key_file).read_text().strip() if settings.model_key_file else ""
     except OSError:
         raise BadSettings(f"HOLDFAST_MODEL_KEY_FILE: cannot read {settings.model_key_file}") from None
-    return Endpoint(base_url=settings.model_base_url, key=key or "none", silence=settings.model_silence)
+    return Endpoint(base_url=settings.model_base_url, key=key, silence=settings.model_silence)
+
+
+def check_address(url: str) -> None:
+    """Raises BadSettings for an address that no request can be sent to."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, or a broken IPv6 address
+        usable, parts = False, urlsplit("")
+    if not usable:
+        raise BadSettings("HOLDFAST_MODEL_BASE_URL: must be an address such as https://api.anthropic.com")
+    if parts.username is not None or parts.password is not None:
+        raise BadSettings("HOLDFAST_MODEL_BASE_URL: must not hold a user name or password; the key has its own setting")
 
 
 async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:

@@ -6,7 +6,7 @@ between any two lines.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.head import Claim, Head, advance
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import CallResult, Nudge
-from holdfast.harness import rest, step, take
+from holdfast.harness import prompt, rest, retry, step, take
 from holdfast.harness.answer import to_events
 from holdfast.harness.arrivals import Arrivals, interrupts, unbroken
 from holdfast.harness.ask import Ask, Asked
@@ -45,6 +45,9 @@ MOMENT = 0.05
 
 SHARES = (1.0, 0.4, 0.1, 0.02)
 """Parts of its size to which a conversation is cut, one after the other, when it is too long to be summarised."""
+
+INBOX_LOOK_INTERVAL_S = 15.0
+"""Seconds after which a wait for the model looks into the inbox, in case an arrival was not heard."""
 
 CATCH_UP = 20
 """Reads at the leader before a log that moved but does not show how counts as unavailable."""
@@ -165,7 +168,7 @@ class Owner:
 
     async def _append(
         self,
-        events: list[ev.Event],
+        events: Sequence[ev.Event],
         *,
         release: bool = False,
         taken: Taken | None = None,
@@ -269,7 +272,7 @@ class Owner:
             case step.Resume():
                 await self._append(take.running(self._config))
             case step.Sleep(until=until):
-                await self._wait((until - self._now()) / 1e6)
+                await self._wait(min((until - self._now()) / 1e6, INBOX_LOOK_INTERVAL_S))
             case step.Compact():
                 return await self._compact()
             case step.CallModel():
@@ -346,7 +349,7 @@ class Owner:
             messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], ask]}
         return Request(
             model=agent["model"],
-            system=agent.get("system"),
+            system=prompt.system(self._config),
             messages=messages,
             tools=offered(agent),
             max_tokens=self._settings.max_tokens,
@@ -358,11 +361,20 @@ class Owner:
         ask = Ask(self._bus, self._key, self._model, request, span=span, quiet=quiet, on_call=foresee)
         due = self._snapshot(self._settings.snapshot_every * 5)
         patience = self._settings.drain_timeout * PATIENCE
-        asking = ask.run(self._arrivals.interrupt, self._waits_interrupt, self._draining, patience)
+        waited = self._head.primary.status == "rescheduling"
+        on_begin = partial(self._runs_again, span) if waited else None
+        asking = ask.run(self._arrivals.interrupt, self._waits_interrupt, self._draining, patience, on_begin)
         _, asked = await asyncio.gather(due, asking)
         if asked.handed_over:
             raise HandOver
+        if asked.answer is not None:
+            await self._runs_again(span)
         return asked
+
+    async def _runs_again(self, span: str) -> None:
+        """Show that a session that was rescheduled runs: the model begins to answer."""
+        if self._head.primary.status == "rescheduling":
+            await self._append(take.running(self._config), span=span)
 
     async def _waits_interrupt(self) -> bool:
         """Whether an interrupt lies in the inbox: arrivals are heard at most once, so it is looked for as well."""
@@ -443,34 +455,30 @@ class Owner:
     async def _model_failed(self, failure: ModelFailure, span: str) -> bool:
         """Retry later, compact, or give the turn up; each is told in the log."""
         state = self._head.primary
-        ended: list[ev.Event] = rest.close_request(self._head, stop="failed")
+        ended: Sequence[ev.Event] = rest.close_request(self._head, stop="failed")
         if failure.too_long and state.compactions < self._settings.limits().compactions:
             await self._append(ended)
             return await self._compact()
         if failure.refused and self._contexts.threads[""].attachments:
-            told = f"{failure} It is asked again without pictures and documents."
+            told = f"{str(failure).rstrip('.')}. It is asked again without pictures and documents."
             error = step.error(failure.kind, told, "retrying")
             ended = rest.close_request(self._head, stop=UNFIT)
             await self._append([*ended, ev.SessionError(id=new_id("sevt"), error=error)])
             return False
-        attempts = state.errors + 1
-        if not failure.retryable or attempts >= self._settings.model_attempts:
-            error = step.error(failure.kind, str(failure), "exhausted")
+        again = retry.plan(
+            state,
+            failure,
+            self._settings.retries(),
+            now=self._now(),
+            jitter=random.uniform(0.75, 1.0),  # noqa: S311  not a secret
+        )
+        if again is None:
+            error = retry.given_up(state, failure, now=self._now())
             after = advance(self._head, ended, self._now())
             stop = ev.StopReason("retries_exhausted")
             return await self._idle([*ended, *rest.idle(after, self._config, stop, now=self._now(), error=error)])
-        wait = min(self._settings.retry_first * 2.0 ** (attempts - 1), self._settings.retry_most)
-        wait = max(failure.retry_after, wait * random.uniform(0.8, 1.2))  # noqa: S311  jitter, not a secret
-        log.info("model request failed", session=self._key.session, span=span, kind=failure.kind, retry_in=wait)
-        name, thread = str(self._config.agent["name"]), self._config.primary_thread
-        await self._append(
-            [
-                *ended,
-                ev.SessionError(id=new_id("sevt"), error=step.error(failure.kind, str(failure), "retrying")),
-                ev.ThreadStatusRescheduled(id=new_id("sevt"), agent_name=name, session_thread_id=thread),
-                ev.SessionStatusRescheduled(id=new_id("sevt"), retry_at=self._now() + int(wait * 1e6)),
-            ]
-        )
+        log.info("model request failed", session=self._key.session, span=span, cause=again.error["message"])
+        await self._append(rest.rescheduled(self._head, self._config, again), progress=True)
         return False
 
     # --- snapshots ---
@@ -498,6 +506,7 @@ def replace_too_long(failure: ModelFailure) -> ModelFailure:
         failure.kind,
         str(failure),
         retryable=failure.retryable,
+        outage=failure.outage,
         retry_after=failure.retry_after,
         refused=failure.refused,
     )

@@ -1,10 +1,13 @@
-"""The events with which a session comes to rest. Pure but for ids."""
+"""The events with which a session comes to rest, or waits for the model. Pure but for ids."""
 
 from typing import Any
+
+from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import new_id
+from holdfast.harness.retry import Retry
 from holdfast.harness.take import INTERRUPTED, failed, usage
 
 
@@ -13,7 +16,7 @@ def close_calls(head: Head, *, why: str = INTERRUPTED, thread: str = "") -> list
     return [failed(call.id, why) for call in head.calls if call.thread == thread]
 
 
-def close_request(head: Head, *, stop: str, thread: str = "") -> list[ev.Event]:
+def close_request(head: Head, *, stop: str, thread: str = "") -> list[ev.ModelRequestEnd]:
     """The end of a model request that nobody will finish."""
     state = head.threads.get(thread)
     if state is None or not state.request:
@@ -27,6 +30,23 @@ def close_request(head: Head, *, stop: str, thread: str = "") -> list[ev.Event]:
             is_error=True,
             stop=stop,
         )
+    ]
+
+
+def rescheduled(head: Head, config: ev.SessionConfig, retry: Retry) -> list[ev.Event]:
+    """The end of the failed model request, and the events that tell the failure if it is told."""
+    ended = [
+        replace(event, retry_at=0 if retry.told else retry.at, broke_off=retry.broke_off)
+        for event in close_request(head, stop="failed")
+    ]
+    if not retry.told:
+        return [*ended]
+    name, thread = str(config.agent["name"]), config.primary_thread
+    return [
+        *ended,
+        ev.SessionError(id=new_id("sevt"), error=retry.error),
+        ev.ThreadStatusRescheduled(id=new_id("sevt"), agent_name=name, session_thread_id=thread),
+        ev.SessionStatusRescheduled(id=new_id("sevt"), retry_at=retry.at),
     ]
 
 

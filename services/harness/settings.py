@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from holdfast.harness.retry import RetrySettings
 from holdfast.harness.step import Limits
 from holdfast.process.settings import ProcessSettings
 
@@ -22,11 +23,14 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     model_silence: Annotated[float, Meta(gt=0, le=3600)] = 300.0
     """Seconds a model may send nothing before its stream is cut; longer than its longest pause to think."""
     model_attempts: Annotated[int, Meta(ge=1, le=100)] = 8
-    """Requests in a row that may fail before the turn ends with `retries_exhausted`."""
+    """Requests in a row that may fail before the turn ends with `retries_exhausted`; see `model_patience`."""
+    model_patience: Annotated[float, Meta(ge=0, le=2_592_000)] = 21_600.0
+    """Seconds of uninterrupted failure for which a model that is away, overloaded or limits the rate is asked again,
+    with at least `model_attempts` requests. 0: that number alone counts. Answers that break off have that limit too."""
     retry_first: Annotated[float, Meta(gt=0, le=60)] = 0.5
-    """Seconds before the first retry; doubles with each, with jitter."""
+    """Seconds before the first retry; doubles with each. Up to a quarter less at random."""
     retry_most: Annotated[float, Meta(gt=0, le=3600)] = 60.0
-    """Longest wait between two attempts in seconds; a longer `retry-after` of the model is kept to."""
+    """Longest wait between two attempts in seconds; a longer `retry-after` is kept to, up to 10 minutes."""
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 16_384
     """Most tokens of one answer."""
     context_tokens: Annotated[int, Meta(ge=1000, le=100_000_000)] = 160_000
@@ -42,3 +46,8 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
 
     def limits(self) -> Limits:
         return Limits(rounds=self.rounds, context_tokens=self.context_tokens)
+
+    def retries(self) -> RetrySettings:
+        return RetrySettings(
+            attempts=self.model_attempts, patience=self.model_patience, first=self.retry_first, most=self.retry_most
+        )

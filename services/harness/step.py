@@ -34,7 +34,7 @@ class RunTools(msgspec.Struct, frozen=True):
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Show that the session runs again."""
+    """Show that the session runs again. A session that is rescheduled runs when the model begins to answer."""
 
 
 class Sleep(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ def _answer(state: Thread, now: int, fresh_tokens: int, limits: Limits) -> Step:
         return Rest(StopReason("retries_exhausted"), error("tool_use_limit_reached_error", text, "exhausted"))
     if state.retry_at > now:
         return Sleep(state.retry_at)
-    if state.status != "running":
+    if state.status == "idle":
         return Resume()
     if state.context_tokens + fresh_tokens > limits.context_tokens:
         if state.compactions >= limits.compactions:

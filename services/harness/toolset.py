@@ -99,6 +99,11 @@ def permission(agent: dict[str, Any], name: str) -> Permission:
     return "ask" if policy == "always_ask" else "allow"
 
 
+def uses_sandbox(agent: dict[str, Any]) -> bool:
+    """Whether a tool of the sandbox is offered."""
+    return any(enabled for enabled, _ in _configs(agent).values())
+
+
 def offered(agent: dict[str, Any]) -> list[dict[str, Any]]:
     """Tool definitions for the Messages API, in a fixed order so that the prompt cache holds."""
     tools = [

@@ -22,6 +22,9 @@ FULL_SHARE: Final = 0.01
 AGAIN: Final = 1.25
 """Factor of a limit that must be free before the level below it ends, so that it does not change all the time."""
 
+EMPTY_BELOW: Final = 1_000_000
+"""Free bytes below which not even the end of a session can be written."""
+
 
 class Space(msgspec.Struct, frozen=True):
     """Bytes of a file system: all, and free for an ordinary user."""
@@ -36,6 +39,10 @@ class Space(msgspec.Struct, frozen=True):
     @property
     def full_below(self) -> int:
         return int(min(FULL_MOST, self.total * FULL_SHARE))
+
+    @property
+    def is_empty(self) -> bool:
+        return self.free < EMPTY_BELOW
 
     def level(self, before: Level = "enough") -> Level:
         """The level now; `before` is the one at the last look."""

@@ -3,11 +3,12 @@
 Log once, where an error is handled. `setup` is called once by `main`; afterwards `structlog.get_logger()` anywhere.
 """
 
+import contextlib
 import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from opentelemetry import trace
@@ -81,6 +82,22 @@ def _trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     return event
 
 
+class _Stderr:
+    """Stderr as a log: what it does not take, because the disk is full or its reader is gone, is dropped.
+
+    A line of log is never a reason to fail. Python keeps a part of what was not written and writes it later.
+    """
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
 class _Bridge(logging.Handler):
     """Sends records of libraries that use the standard `logging` through the same processors."""
 
@@ -112,7 +129,7 @@ def setup(service: str, level: str = "info") -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

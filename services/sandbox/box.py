@@ -1,10 +1,14 @@
 """A living sandbox, whatever made it, and what a call in it gives."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from holdfast.bus.events import Block
+
+OnPrinted = Callable[[str], None]
+"""Told what a running command has printed since the last time: text without control characters. It must not wait."""
 
 
 class BoxLost(Exception):
@@ -25,8 +29,12 @@ class Outcome(msgspec.Struct, frozen=True):
 class Box(Protocol):
     """A living sandbox of one session. Everything that comes out of it is untrusted and has been checked."""
 
-    async def run(self, call: str, name: str, arguments: dict[str, object]) -> Outcome:
+    async def run(
+        self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
+    ) -> Outcome:
         """Run one tool and return its result; several may run at once. Raises BoxLost when the sandbox dies under it.
+
+        What `bash` prints is told to `on_printed` while the command runs: a prefix of the result, best effort.
 
         Never longer than the limit of the tool and some slack: a sandbox that says nothing by then is killed. Once
         `cancel` has been called for it the result means nothing.

@@ -4,6 +4,7 @@ So nothing but the text of a result is ever used: no path, no name, no identifie
 what the protocol has, or answers something that was not asked is a breach, and the sandbox is killed for it.
 """
 
+import contextlib
 import struct
 from typing import Annotated, Any, Final, Literal
 
@@ -17,6 +18,12 @@ FRAME_LIMIT: Final = 40 * 1024 * 1024
 
 TEXT_LIMIT: Final = 400_000
 """Characters of text in one result; the agent keeps to 100,000, and a little more for spelled-out characters."""
+
+PRINTED_LIMIT: Final = 100_000
+"""Characters of output in one frame; the agent sends 16,000, each of which may be spelled out in six."""
+
+PRINTED_BYTES: Final = 1024 * 1024
+"""Bytes of such a frame: each character may be escaped."""
 
 BLOCKS: Final = 4
 """Blocks in one result."""
@@ -66,8 +73,20 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Outcome([_plain(block) for block in self.content], self.is_error)
 
 
+class Printed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the running call with the number `id` has printed since the last such frame."""
+
+    id: int
+    output: Annotated[str, msgspec.Meta(min_length=1, max_length=PRINTED_LIMIT)]
+
+    def text(self) -> str:
+        """The text without control characters."""
+        return self.output.translate(_POISON)
+
+
 _hello = msgspec.json.Decoder(Hello)
 _reply = msgspec.json.Decoder(Reply)
+_printed = msgspec.json.Decoder(Printed)
 
 _POISON: Final = {code: f"\\x{code:02x}" for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))}
 
@@ -103,9 +122,12 @@ def decode_hello(data: bytes) -> Hello:
         raise Breach("no greeting") from exc
 
 
-def decode_reply(data: bytes) -> Reply:
+def decode_reply(data: bytes) -> Reply | Printed:
     """Raises Breach."""
     try:
         return _reply.decode(data)
     except (msgspec.MsgspecError, UnicodeError) as exc:
+        if len(data) <= PRINTED_BYTES:
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
+                return _printed.decode(data)
         raise Breach("a reply that is not one") from exc

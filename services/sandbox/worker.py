@@ -26,6 +26,7 @@ from holdfast.sandbox.box import BoxLost, Outcome
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
 from holdfast.sandbox.held import Call, Held
 from holdfast.sandbox.lease import Lease
+from holdfast.sandbox.live import LiveOutput
 from holdfast.sandbox.placement import Placement, Record, Registration, admission, placement_of
 from holdfast.sandbox.results import AGAIN, BUCKET
 from holdfast.sandbox.tools import error, lost
@@ -347,13 +348,16 @@ class Worker:
 
     async def _outcome(self, held: Held, ask: Execute) -> tuple[Outcome, bool]:
         """What the call gave, and whether it was lost with its sandbox."""
+        live = LiveOutput(self._bus, held.key, ask.call)
         try:
-            return await held.box.run(ask.call, ask.name, ask.input), False
+            return await held.box.run(ask.call, ask.name, ask.input, live.add), False
         except BoxLost as exc:
             return error(lost(exc.reason)), True
         except Exception:  # whatever our own mistake, the call must have a result and the others go on
             log.exception("a call failed in the service", call=ask.call, tool=ask.name)
             return error("the sandbox service failed while this call ran"), False
+        finally:
+            live.close()
 
     # --- cancel (rule 18) and release ------------------------------------------------------------------------------
 

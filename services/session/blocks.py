@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdfast.bus.events import Block
-from holdfast.session.problems import Problem, invalid
+from holdfast.session.problems import NOT_AVAILABLE, Problem, invalid
 
 MAX_BLOCKS: Final = 1_000
 """Content blocks of one event."""
@@ -126,7 +126,8 @@ def _search_result(block: SearchResult, content: list[Text], at: str) -> Problem
 def _source(source: Base64 | PlainText | Url | File, at: str, kinds: tuple[str, ...]) -> Problem | None:
     match source:
         case File():
-            return invalid(f"{at}: `file` sources are not available in this version; send the content as `base64`")
+            text = f"{at}: `file` sources are not available in this version; send the content as `base64`"
+            return invalid(text, code=NOT_AVAILABLE)
         case Url(url=url):
             return _url(url, f"{at}.url")
         case PlainText(data=data):

@@ -71,6 +71,7 @@ async def create(ledger: Ledger, tenant: str, params: SessionCreate) -> Opened:
 
 async def _put_first(ledger: Ledger, opened: Opened, first: ClientInput) -> None:
     key = opened.key
+    ledger.unseen.put(key, first.events[0].id, opened.last.seq)
     try:
         seq = await ledger.bus.put_input(key, first)
     except BusError:

@@ -24,14 +24,18 @@ from starlette.types import Message, Receive, Scope, Send
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import new_id
 from holdfast.process import telemetry
-from holdfast.session import problems
+from holdfast.session import problems, unavailable
 from holdfast.session.auth import authenticate
 from holdfast.session.incoming import read_json, read_query
 from holdfast.session.keys import Keys
 from holdfast.session.openapi import OPEN
 from holdfast.session.problems import Problem
+from holdfast.session.room_on_disk import RoomOnDisk
 from holdfast.session.routes import Call, Empty, Route
 from holdfast.session.settings import SessionSettings
+
+SERVER: Final = "holdfast"
+"""The `server` header of every answer. A harness whose model address is this edge knows it by this header."""
 
 _DRAIN_LIMIT: Final = 64 * 1024 * 1024
 _DRAIN_TIMEOUT: Final = 5.0
@@ -137,7 +141,10 @@ class _Site:
         self._paths = [(compile_path(path)[0], at) for path, at in sorted(methods.items(), key=_literal_first)]
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route and its path parameters. Raises Problem 404 or 405."""
+        """The route and its path parameters. Raises Problem 404 or 405.
+
+        A path of the API that this version lacks is refused by name, whatever the method.
+        """
         for pattern, methods in self._paths:
             if match := pattern.match(path):
                 # The server leaves out the body of an answer to HEAD; that of an endless one would never end.
@@ -145,7 +152,7 @@ class _Site:
                 if route is None or (method == "HEAD" and route.stream):
                     raise problems.method_not_allowed(sorted(methods))
                 return route, match.groupdict()
-        raise Problem(404, "not_found_error", "no such endpoint")
+        raise unavailable.refusal(path) or Problem(404, "not_found_error", "no such endpoint")
 
 
 def _literal_first(item: tuple[str, Any]) -> tuple[str, ...]:
@@ -159,6 +166,7 @@ class Edge:
         self._site = _Site(routes)
         self._keys = keys
         self._settings = settings
+        self._room_on_disk = RoomOnDisk(settings.disk_folder)
         self._room = _Room(_BODIES * settings.body_limit)
         self._tracer = telemetry.tracer()
 
@@ -172,16 +180,18 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["request-id"] = request_id
+                headers["server"] = SERVER
             await send(message)
 
-        headers = Headers(scope=scope)
-        body = _Body(receive, headers, self._settings, self._room)
+        received = Headers(scope=scope)
+        body = _Body(receive, received, self._settings, self._room)
         begin = time.perf_counter()
         status = 0
-        with self._span(scope, headers) as span:
+        with self._span(scope, received) as span:
             try:
-                response = await self._answer(scope, headers, body)
+                response = await self._answer(scope, received, body)
                 status = response.status_code
                 await response(scope, receive, reply)
             except _Gone:
@@ -232,6 +242,7 @@ class Edge:
             raw = await body.read()
             if raw or route.body is not Empty:
                 content = read_json(raw, route.body)
+            self._room_on_disk.check(route, content)
         result = await route.handle(Call(request=request, tenant=tenant, path=path, query=query, body=content))
         if isinstance(result, Response):
             return result

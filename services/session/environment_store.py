@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.bus.api import Buckets
+from holdfast.bus.api import Buckets, Entry
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
 from holdfast.session import times
@@ -149,26 +149,31 @@ class EnvironmentStore:
     # --- names -----------------------------------------------------------------------------------------------------
 
     async def _reserve(self, tenant: str, name: str, owner: str, now: int) -> None:
+        """Raises Problem 409, which names the environment that has the name."""
         key, mine = _name_key(tenant, name), msgspec.json.encode(_Reservation(owner, now))
         try:
             await self._bus.kv_create(BUCKET, key, mine)
         except Conflict:
             entry = await self._bus.kv_get(BUCKET, key)
-            if entry and entry.value and await self._is_held(tenant, name, entry.value, owner, now):
-                raise _taken() from None
+            if holder := await self._holder(tenant, name, entry, owner, now):
+                raise _taken(holder) from None
             try:
                 await self._bus.kv_update(BUCKET, key, mine, entry.revision if entry else 0)
             except Conflict:
-                raise _taken() from None
+                holder = await self._holder(tenant, name, await self._bus.kv_get(BUCKET, key), owner, now)
+                raise _taken(holder) from None
 
-    async def _is_held(self, tenant: str, name: str, raw: bytes, wanted_by: str, now: int) -> bool:
-        held = msgspec.json.decode(raw, type=_Reservation)
+    async def _holder(self, tenant: str, name: str, entry: Entry | None, wanted_by: str, now: int) -> str:
+        """Id of the other environment that has the name; empty: the name is free."""
+        if entry is None or not entry.value:
+            return ""
+        held = msgspec.json.decode(entry.value, type=_Reservation)
         if held.id in ("", wanted_by):
-            return False
+            return ""
         if now - held.at < GRACE * 1_000_000:
-            return True
+            return held.id
         found = await self.shelf.get(tenant, held.id)
-        return found is not None and found[0].name == name
+        return held.id if found is not None and found[0].name == name else ""
 
     async def _give_back(self, tenant: str, name: str, owner: str) -> None:
         key = _name_key(tenant, name)
@@ -194,8 +199,12 @@ def _updated(environment: Environment, params: EnvironmentUpdate) -> Environment
     )
 
 
-def _taken() -> Problem:
-    return conflict("name: there is an environment of that name already")
+def _taken(holder: str) -> Problem:
+    """`holder`: id of the environment that has the name; empty when it has just been given back."""
+    if not holder:
+        return conflict("name: another request took or gave back that name at the same time; try again")
+    text = f"name: there is an environment of that name already: {holder}"
+    return conflict(text, {"error_code": "name_taken", "environment_id": holder})
 
 
 def _archived(consequence: str) -> Problem:

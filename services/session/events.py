@@ -83,7 +83,9 @@ def routes(ledger: Ledger) -> list[Route]:
 
     async def list_events(call: Call) -> Any:
         """List the events of a session by time, oldest first unless `order` says otherwise."""
-        return await _list(ledger, ledger.key(call.tenant, call.id("session_id")), call.query)
+        key = ledger.key(call.tenant, call.id("session_id"))
+        ledger.unseen.seen(key)
+        return await _list(ledger, key, call.query)
 
     path = "/v1/sessions/{session_id}/events"
     return [
@@ -112,6 +114,7 @@ async def _send(ledger: Ledger, key: Key, events: list[ev.ClientEvent]) -> list[
         answered = await _answered(ledger, key, last, unopened(last.commit.head, events))
     primary = (await ledger.config(key, last)).primary_thread if _names_thread(events) else ""
     check(last.commit.head, waiting, events, primary_thread=primary, answered=answered)
+    ledger.unseen.put(key, events[0].id, last.seq)
     point("session.before_input")
     seq = await ledger.bus.put_input(key, ClientInput(id=new_id("inp"), events=events))
     point("session.input")

@@ -23,6 +23,7 @@ from holdfast.session.context import Context
 from holdfast.session.problems import not_found
 from holdfast.session.queued import Queued
 from holdfast.session.readmodel import ReadModel
+from holdfast.session.unseen import Unseen
 
 WRITER: Final = "session"
 """`by` of the commits of this service."""
@@ -57,6 +58,7 @@ class Ledger:
         self.now = context.now
         self.model = model
         self.queued = Queued()
+        self.unseen = Unseen(self.now)
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
     def key(self, tenant: str, session_id: str) -> Key:

@@ -5,10 +5,13 @@ event itself or with the end of its model request. Deltas and the log reach us o
 before the start of its request, or behind its end. The start of a preview names its request, and is held until the
 start of that was shown. If it does not, ids tell, for they sort by time of creation: a preview belongs to the last
 request of its thread that started before its id was made.
+
+A connection learns the requests that run when it opens from the head of the log. It is shown the deltas of such a
+request if it hears them from the first one on, and none of them if it hears a piece whose start it has not heard.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from holdfast.bus import events as ev
@@ -24,12 +27,21 @@ HELD: Final = 500
 class _Thread:
     """What of one thread was shown."""
 
-    def __init__(self) -> None:
-        self.request = ""
-        """Id of the span start of the model request that is shown now, from its start on."""
+    def __init__(self, request: str = "") -> None:
+        """`request` runs already; nothing is known of its deltas yet."""
+        self.request = request
+        """Id of the span start of the model request that runs."""
+        self.joined = bool(request)
+        """The request had started when the connection opened."""
+        self.missed = False
+        """The request had sent deltas before the connection opened: none of it is shown."""
         self.held: list[Delta] = []
         self.waits: set[str] = set()
         """Event ids of what is held."""
+
+    def runs(self, request: str) -> None:
+        """That request has started, or none runs any more."""
+        self.request, self.joined, self.missed = request, False, False
 
     def early(self, delta: Delta) -> bool:
         """Whether the start of its request is still to come."""
@@ -62,10 +74,13 @@ class Previews:
         """Characters of it that were shown."""
         self._ended: deque[str] = deque(maxlen=REMEMBERED)
 
-    def begin(self) -> None:
-        """Listen from now on: what has begun gets no more, since something of it may have been missed."""
+    def begin(self, requests: Mapping[str, str]) -> None:
+        """Listen from now on. `requests` maps each thread to the id of the model request that runs in it.
+
+        Previews that have begun get no more, since something of them may have been missed.
+        """
         self.cut()
-        self._threads.clear()
+        self._threads = {thread: _Thread(request) for thread, request in requests.items()}
 
     def take(self, deltas: Iterable[Delta]) -> list[Delta]:
         """Those that the connection is shown now, in order."""
@@ -76,14 +91,19 @@ class Previews:
             thread = self._threads.setdefault(delta.thread, _Thread())
             if thread.early(delta):
                 thread.hold(delta)
-            elif self._shows(delta, thread.request):
+            elif self._shows(delta, thread):
                 out.append(delta)
         return out
 
-    def _shows(self, delta: Delta, request: str) -> bool:
+    def _shows(self, delta: Delta, thread: _Thread) -> bool:
         if not delta.start:
-            return delta.event in self._open and delta.kind == "agent.message" and self._continues(delta)
-        if _made(delta.event) < _made(request) or delta.request not in ("", request):
+            if delta.event in self._open:
+                return delta.kind == "agent.message" and self._continues(delta)
+            thread.missed = thread.missed or (thread.joined and _made(delta.event) > _made(thread.request))
+            return False
+        request = thread.request
+        if thread.missed or _made(delta.event) < _made(request) or delta.request not in ("", request):
+            self._close(delta.event)
             return False
         self._open[delta.event] = delta.thread
         self._shown[delta.event] = 0
@@ -105,11 +125,11 @@ class Previews:
             case ev.ModelRequestStart():
                 thread = self._threads.setdefault(event.thread, _Thread())
                 self._close_before(event)
-                thread.request = event.id
-                return [d for d in thread.release() if d.event not in self._ended and self._shows(d, event.id)]
+                thread.runs(event.id)
+                return [d for d in thread.release() if d.event not in self._ended and self._shows(d, thread)]
             case ev.ModelRequestEnd():
                 thread = self._threads.setdefault(event.thread, _Thread())
-                thread.request = ""
+                thread.runs("")
                 self._close_before(event)
             case _:
                 pass

@@ -4,13 +4,20 @@
 
 The SDK repeats a request after 408, 409, 429 and every 5xx unless the answer says `x-should-retry: false`. A stale
 version or a taken name will not heal by itself, so 409 and 412 always say so.
+
+What is part of the API but not of this version is refused in one pattern of words, `<things> are not available in this
+version`, with `details.error_code` `not_available`: 400 for a field of a request, 404 for a path. It is not 501, which
+the SDK would repeat and programs would take for an outage.
 """
 
 from typing import Any, Final
 
 import msgspec
 
-from holdfast.bus.errors import Absent, BusError, Conflict, Refused, TooLarge
+from holdfast.bus.errors import Absent, BusError, Conflict, Refused, StorageFull, TooLarge
+
+NOT_AVAILABLE: Final = "not_available"
+"""`details.error_code` of what is part of the API, but not of this version."""
 
 RETRY_AFTER: Final = 1
 """Seconds after which an unavailable service is worth another try."""
@@ -42,7 +49,13 @@ def not_available(what: str) -> Problem:
 
     Said plainly: to accept and drop it would be worse.
     """
-    return invalid(f"{what} not available in this version")
+    return invalid(f"{what} not available in this version", code=NOT_AVAILABLE)
+
+
+def path_not_available(things: str) -> Problem:
+    """404: the path belongs to a part of the API that this version lacks. `things`: its name in the plural."""
+    text = f"{things} are not available in this version"
+    return Problem(404, "not_found_error", text, {"error_code": NOT_AVAILABLE})
 
 
 def unauthenticated() -> Problem:
@@ -66,9 +79,9 @@ def too_slow() -> Problem:
     return Problem(408, "timeout_error", "the request body took too long", {"error_code": "request_body_timeout"})
 
 
-def conflict(message: str) -> Problem:
-    """409: stale version, or a name or key that is taken."""
-    return Problem(409, "invalid_request_error", message)
+def conflict(message: str, details: dict[str, Any] | None = None) -> Problem:
+    """409: stale version, or a name or key that is taken. The message names the object that has it."""
+    return Problem(409, "invalid_request_error", message, details)
 
 
 def too_large(limit: int) -> Problem:
@@ -92,6 +105,13 @@ def unavailable(message: str = "the service is not available at the moment") -> 
     return Problem(503, "api_error", message)
 
 
+def storage_full(what: str) -> Problem:
+    """507: nothing can be stored until somebody makes room. Not worth a repetition within seconds."""
+    problem = Problem(507, "api_error", f"{what}; nothing was stored. Make room, then send it again")
+    problem.headers["x-should-retry"] = "false"
+    return problem
+
+
 def of_bus(error: BusError) -> Problem:
     """What a failure of the bus, which no handler has dealt with, means to the caller."""
     match error:
@@ -103,6 +123,8 @@ def of_bus(error: BusError) -> Problem:
             return not_found("object")
         case TooLarge():
             return Problem(413, "request_too_large", "the object is too large to be stored")
+        case StorageFull():
+            return storage_full("the event log has no room left")
         case _:
             return unavailable()
 

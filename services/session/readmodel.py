@@ -122,7 +122,12 @@ class ReadModel:
         self._gone.clear()
         self.position = 0
         self.caught_up.clear()
-        return self._open()
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as exc:  # such as on a full disk
+            _log.warning("the read model is kept in memory until the next start", cause=str(exc))
+            self._path = None
+            return self._open()
 
     def rebuild(self) -> None:
         """Forget everything; the follower fills the tables again."""

@@ -61,7 +61,10 @@ def routes(ledger: Ledger) -> list[Route]:
 
     async def retrieve(call: Call) -> Any:
         """Retrieve a session as it is now."""
-        return _shown(ledger, await ledger.open(_key(ledger, call)))
+        opened = await ledger.open(_key(ledger, call))
+        if ledger.status(opened) != "running":
+            ledger.unseen.seen(opened.key)
+        return _shown(ledger, opened)
 
     async def list_sessions(call: Call) -> Any:
         """List sessions by time of creation, newest first unless `order` says otherwise; pages lead both ways."""

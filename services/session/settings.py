@@ -22,3 +22,6 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
     """Seconds that a request body may be silent."""
     session_data: str = ""
     """Directory of the read model, which may be deleted at any time. Empty: in memory."""
+    disk_folder: str = ""
+    """Folder on the file system where NATS stores, if that is on this machine: new work is refused while it is full.
+    Empty: not looked at."""

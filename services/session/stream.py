@@ -1,247 +1,43 @@
 """`GET /v1/sessions/{id}/events/stream`: the log as server-sent events while it grows, with token deltas on request.
 
-Each frame has the `event:` line that the SDK wants, and events of the log an `id:` with their position: a client
-resumes without a gap by `Last-Event-ID` or `?after=`. Deltas have no id, are stored nowhere, and are dropped first.
+A client resumes without a gap by `Last-Event-ID` or `?after=`.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Literal
 
 import msgspec
-import structlog
 from msgspec import Meta
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
-from holdfast.bus import events as ev
-from holdfast.bus import subjects
-from holdfast.bus.api import Message, Subscription
-from holdfast.bus.commands import Delta
-from holdfast.bus.commits import Stored
-from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 from holdfast.session.history import position_of
 from holdfast.session.ledger import Ledger
-from holdfast.session.previews import Previews, merged, preview_object
-from holdfast.session.problems import Problem, invalid
+from holdfast.session.problems import invalid
 from holdfast.session.routes import Call, Route
-from holdfast.session.wire import START, Position, Shown, event_object, parse_position, shown
-
-PING: Final = 10.0
-"""Seconds of silence after which a sign of life is sent."""
-
-BEHIND: Final = 2_000
-"""Frames held for a slow reader. Above it deltas are dropped, and previews that have begun get no more of them; if it
-is events that pile up, they are let go and read from the log again when the reader has caught up."""
-
-_PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
-_HELLO: Final = b": open\n\n"
-_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-
-_deltas: msgspec.json.Decoder[list[Delta] | Delta] = msgspec.json.Decoder(list[Delta] | Delta)
-_log = structlog.get_logger()
+from holdfast.session.viewer import Viewer, behind
+from holdfast.session.wire import Position, parse_position
 
 
 class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which previews, and from where. Without `after` only what is stored from now on."""
+    """Which previews, and from where. Without `after` what is stored from now on, and what the client has just sent."""
 
-    event_deltas: Annotated[list[Literal["agent.message", "agent.thinking"]], Meta(max_length=100)] = []
+    event_deltas: Annotated[
+        list[Literal["agent.message", "agent.thinking", "agent.tool_result"]], Meta(max_length=100)
+    ] = []
+    """Kinds of events that are shown while they are made. `agent.tool_result`, an extension, is what `bash` prints."""
     after: str | None = None
     """Id or position of the last event that is known already. The header Last-Event-ID goes before it."""
 
 
-def frame(kind: str, body: Any, position: Position | None = None) -> bytes:
-    """One server-sent event."""
-    data = msgspec.json.encode(body)
-    if position is None:
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
-    return b"event: %b\nid: %b\ndata: %b\n\n" % (kind.encode(), str(position).encode(), data)
-
-
-class Viewer(Response):
-    """One open connection. `open` subscribes; only then the response begins, so nothing sent after it is missed."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, ledger: Ledger, key: Key, kinds: Sequence[str], after: Position | None) -> None:
-        super().__init__(headers=_HEADERS)
-        del self.headers["content-length"]
-        self._ledger = ledger
-        self._key = key
-        self._at = after
-        self._previews = Previews(kinds) if kinds else None
-        self._queue: deque[Shown | Delta] = deque()
-        self._wake = asyncio.Event()
-        self._replayed = 0
-        """Up to this sequence history is shown, between which no delta may come."""
-        self._seen = 0
-        self._late = True
-        """Not listening yet, or the reader is far behind: what it did not take is read from the log later."""
-        self._over = False
-        self._tail: AsyncGenerator[Stored | None] | None = None
-        self._heard: Subscription | None = None
-
-    # --- listening -------------------------------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Subscribe, then look at the session. Raises Problem 404, Unavailable."""
-        try:
-            if self._previews is not None and self._heard is None:
-                self._heard = await self._ledger.bus.subscribe(subjects.delta(self._key), self._hear)
-            after = None if self._at is None else max(self._at.seq - 1, 0)
-            self._tail = cast("AsyncGenerator[Stored | None]", self._ledger.bus.tail(self._key, after))
-            await anext(self._tail)
-            last = await self._ledger.last(self._key)
-        except BaseException:
-            await self._close()
-            raise
-        if self._previews is not None:
-            self._previews.begin()
-        self._replayed = 0 if self._at is None else last.seq
-        self._late = False
-        ended = last.commit.head.archived and (self._at is None or self._at.seq >= last.seq)
-        if ended and not (self._at and any(shown(last, self._at))):
-            self._over = True  # nothing will ever come
-
-    async def _close(self) -> None:
-        if self._tail is not None:
-            await self._tail.aclose()
-        if self._heard is not None:
-            await self._heard.close()
-
-    async def _hear(self, message: Message) -> None:
-        """Deltas, as they are published."""
-        if self._previews is None or self._late or self._seen < self._replayed:
-            return
-        try:
-            found = _deltas.decode(message.data)
-        except msgspec.MsgspecError:
-            _log.warning("a delta is unreadable", session=self._key.session)
-            return
-        if len(self._queue) > BEHIND:
-            self._queue = deque(item for item in self._queue if isinstance(item, Shown))
-            self._previews.cut()
-        self._queue += self._previews.take(found if isinstance(found, list) else [found])
-        self._wake.set()
-
-    async def _pump(self) -> None:
-        """Take what is stored, until the session ends or the reader is far behind."""
-        assert self._tail is not None
-        async with aclosing(self._tail) as tail:
-            async for stored in tail:
-                if stored is not None:
-                    for one in shown(stored, self._at or START):
-                        self._take(one)
-                    self._seen = stored.seq
-                    self._wake.set()
-                if self._over or self._late:
-                    return
-
-    def _take(self, one: Shown) -> None:
-        if self._over or self._late:
-            return
-        self._queue.append(one)
-        self._at = one.position
-        if self._previews is not None and self._seen >= self._replayed:
-            self._queue += self._previews.follow(one.event)
-        self._over = isinstance(one.event, ev.SessionDeleted | ev.SessionStatusTerminated)
-        self._late = len(self._queue) > BEHIND
-
-    # --- telling ---------------------------------------------------------------------------------------------------
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Answer until the session ends, the client leaves, or the process stops."""
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": _HELLO, "more_body": True})
-            ends: list[asyncio.Task[Any]] = [
-                asyncio.create_task(_gone(receive), name="viewer-gone"),
-                asyncio.create_task(self._ledger.context.stopping.wait(), name="viewer-stop"),
-                asyncio.create_task(self._tell(send), name="viewer-tell"),
-            ]
-            try:
-                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in ends:
-                    task.cancel()
-                await asyncio.gather(*ends, return_exceptions=True)
-            for task in done:
-                task.result()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            await self._close()
-
-    async def _tell(self, send: Send) -> None:
-        """Send what comes; open the log again whenever the reader has caught up with what was let go."""
-        while True:
-            pump = asyncio.create_task(self._pump(), name="viewer-pump")
-            pump.add_done_callback(lambda _: self._wake.set())
-            try:
-                await self._drain(send, pump)
-            finally:
-                pump.cancel()
-                await asyncio.gather(pump, return_exceptions=True)
-            if self._over:
-                return
-            try:
-                if not pump.cancelled():
-                    pump.result()
-                await self.open()
-            except (BusError, Problem) as exc:
-                _log.warning("an event stream ends early", session=self._key.session, cause=str(exc))
-                return
-
-    async def _drain(self, send: Send, pump: asyncio.Task[None]) -> None:
-        """Send what is queued, until the pump has ended and nothing is left."""
-        while True:
-            if not self._queue:
-                if self._over or pump.done():
-                    return
-                self._wake.clear()
-                try:
-                    async with asyncio.timeout(PING):
-                        await self._wake.wait()
-                except TimeoutError:
-                    await send({"type": "http.response.body", "body": _PING, "more_body": True})
-                continue
-            items, self._queue = self._queue, deque()
-            await send({"type": "http.response.body", "body": _frames(items), "more_body": True})
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _frames(items: Iterable[Shown | Delta]) -> bytes:
-    parts: list[bytes] = []
-    held: list[Delta] = []
-
-    def tell_held() -> None:
-        for delta in merged(held):
-            body = preview_object(delta)
-            parts.append(frame(body["type"], body))
-        held.clear()
-
-    for item in items:
-        if isinstance(item, Delta):
-            held.append(item)
-        else:
-            tell_held()
-            parts.append(frame(item.type, event_object(item.event, item.at), item.position))
-    tell_held()
-    return b"".join(parts)
-
-
 async def _start(ledger: Ledger, key: Key, call: Call) -> Position | None:
-    """The position that the client knows already. Raises Problem 400 for one that this session does not have."""
+    """The position behind which the stream begins; None: behind what is stored when it opens.
+
+    Raises Problem 400 for a position that this session does not have.
+    """
     name = "Last-Event-ID" if call.request.headers.get("last-event-id") else "after"
     given: str | None = call.request.headers.get("last-event-id") or call.query.after
     if not given:
-        return None
+        return await _unseen(ledger, key)
     position = parse_position(given)
     if position is None:
         position = await position_of(ledger, key, given)
@@ -252,9 +48,28 @@ async def _start(ledger: Ledger, key: Key, call: Call) -> Position | None:
     return position
 
 
+async def _unseen(ledger: Ledger, key: Key) -> Position | None:
+    """The position before the input that the client has sent and whose outcome it has not looked at, if any."""
+    found = ledger.unseen.take(key)
+    if found is None:
+        return None
+    commits = await ledger.bus.read(key, found.seq, leader=True)
+    for stored in commits:
+        if any(event.id == found.event for event in stored.commit.events):
+            return Position(stored.seq, -1)
+    return behind(commits[-1].seq if commits else found.seq)
+
+
 def routes(ledger: Ledger) -> list[Route]:
     async def stream(call: Call) -> Response:
-        """Events as they are stored, from the moment the answer begins or from the position that is given."""
+        """Events as they are stored, from the moment the answer begins or from the position that is given.
+
+        Without a position, the first stream that is opened within 5 s after events were sent begins with those events,
+        so that a client may send first and then listen; not if it has listed the events or seen the end meanwhile.
+        `event_deltas[]` also shows each agent message while it is generated, if the stream was open before its model
+        request sent the first piece; a stream that is opened later gets none of that request. With `agent.tool_result`
+        it shows what a running `bash` prints, in the same frames, under the id of the `agent.tool_use` event.
+        """
         key = ledger.key(call.tenant, call.id("session_id"))
         viewer = Viewer(ledger, key, call.query.event_deltas, await _start(ledger, key, call))
         await viewer.open()

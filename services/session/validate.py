@@ -83,7 +83,7 @@ def events_of(sent: Sequence[Sent], *, name: str = "events", initial: bool = Fal
 def _made(sent: Sent, at: str, *, initial: bool) -> ev.ClientEvent:
     kind = str(sent.__struct_config__.tag)
     if isinstance(sent, _Later):
-        raise not_available(f"{at}.type: `{kind}`")
+        raise not_available(f"{at}.type: {kind} events are")
     if initial and not isinstance(sent, SentMessage):
         raise invalid(
             f"{at}.type: only `user.message` may be an initial event; send `{kind}` to the session afterwards"

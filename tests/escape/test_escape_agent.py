@@ -38,6 +38,10 @@ FORGERIES = {
     "a huge text": 'frame({"id": 1, "content": [{"type": "text", "text": "x" * 5_000_000}]})',
     "unknown fields": 'frame({"id": 1, "content": [{"type": "text", "text": "x", "cache_control": {}}]})',
     "an endless stream": 'while True: frame({"id": 5, "content": []})',
+    "output of nothing": 'frame({"id": 999, "output": "x"})',
+    "endless output": 'while True: frame({"id": 2, "output": "x"})',
+    "a huge output": 'frame({"id": 2, "output": "x" * 500_000})',
+    "broken output": r"""frame(b'{"id": 2, "output": "\\ud800"}')""",
     "broken text": r"""frame(b'{"id": 1, "content": [{"type": "text", "text": "\\ud800"}]}')""",
 }
 

@@ -17,7 +17,9 @@ from holdfast.bus.errors import Refused
 from holdfast.bus.inputs import AnyInput, ClientInput
 
 HERE = Path(__file__).parent / "v1"
-COMMANDS = {kind.__name__.lower(): kind for kind in (*commands.Command.__subclasses__(), commands.Delta)}
+COMMANDS = {
+    kind.__name__.lower(): kind for kind in (*commands.Command.__subclasses__(), commands.Delta, commands.Output)
+}
 KNOWN = [kind for kind in ev.AnyEvent.__args__ if kind is not ev.Unknown]
 
 

@@ -13,9 +13,9 @@ from holdfast.bus import streams
 from holdfast.bus.api import Delivery, Message
 from holdfast.bus.client import NatsBus, connect
 from holdfast.bus.commits import Commit, Stored, commit
-from holdfast.bus.errors import Absent, Conflict, Refused, Unavailable
+from holdfast.bus.errors import Absent, Conflict, Refused, StorageFull, Unavailable
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from holdfast.bus.inputs import Nudge
+from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.nats_link import Link
 from holdfast.bus.provision import overlaps, provision, uncovered
 from holdfast.process.settings import ProcessSettings
@@ -495,3 +495,32 @@ async def test_a_message_sent_before_a_flush_is_there_after_it(bus: NatsBus, adm
         await admin.flush()
         await bus._link.flush()  # what the server had before is heard before its answer
         assert len(heard) == number + 1
+
+
+async def test_a_storage_limit_is_told_at_once(tmp_path: Path) -> None:
+    """Such a server answers (10023), other than one whose disk is full: the caller need not wait and try again."""
+    server = NatsServer(tmp_path / "nats")
+    await server.start()
+    await asyncio.to_thread(server.provision)
+    server.stop()
+    server = NatsServer(tmp_path / "nats", max_file="1MB")
+    await server.start()
+    try:
+        bus = await connect(ProcessSettings(nats_url=server.url), name="test")
+        key = Key("t", new_session_id(FIRST_CELL))
+        began = time.monotonic()
+
+        async def fill() -> None:
+            for _ in range(40):
+                await bus.put_input(key, ClientInput(id=new_id("inp"), events=[_message("x" * 100_000)]))
+
+        with pytest.raises(StorageFull):
+            await fill()
+        assert time.monotonic() - began < 10
+        await bus.close()
+    finally:
+        server.kill()
+
+
+def _message(text: str) -> ev.UserMessage:
+    return ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}])

@@ -38,6 +38,8 @@ def refused(call: Any, *args: Any, code: str | None = None, **params: Any) -> st
     with pytest.raises(anthropic.BadRequestError) as wrong:
         call(*args, **params)
     error = wrong.value.body["error"]  # type: ignore[index]
+    if "not available in this version" in error["message"]:
+        code = code or "not_available"
     assert error.get("details", {}).get("error_code") == code
     return error["message"]
 
@@ -65,8 +67,11 @@ def test_a_name_is_taken_once(environments: Any) -> None:
     with pytest.raises(anthropic.ConflictError) as taken:
         environments.create(name=name)
     assert taken.value.response.headers["x-should-retry"] == "false"
+    error = taken.value.body["error"]  # type: ignore[index]
+    assert error["message"] == f"name: there is an environment of that name already: {made.id}"
+    assert error["details"] == {"error_code": "name_taken", "environment_id": made.id}
     other = environments.create(name=fresh())
-    with pytest.raises(anthropic.ConflictError):
+    with pytest.raises(anthropic.ConflictError, match=made.id):
         environments.update(other.id, name=name)
     assert environments.retrieve(other.id) == other
     environments.archive(made.id)

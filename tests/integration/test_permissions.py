@@ -37,6 +37,7 @@ PUBLISH = {
     "live.default.sesn_a0_x": set[str](),
     "arrived.default.sesn_a0_x": set[str](),
     "delta.default.sesn_a0_x": {"harness"},
+    "out.default.sesn_a0_x": {"sandbox"},
     "cmd.sbx.provision": {"harness"},
     "cmd.sbx.w.w1.exec": {"harness"},
     "cmd.sbx.w.w1.cancel": {"harness"},
@@ -78,6 +79,7 @@ PUBLISH = {
 SUBSCRIBE = {
     ("live.>", ""): {"session"},
     ("delta.>", ""): {"session"},
+    ("out.>", ""): {"session"},
     ("arrived.>", ""): {"harness"},
     ("kv.keys.>", ""): {"session"},
     ("kv.sbx.>", ""): {"sandbox"},
@@ -309,6 +311,10 @@ async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: Nats
     listening = await session.subscribe(subjects.delta(key), hear)
     await harness.publish(subjects.delta(key), b"piece")
     assert await heard.get() == b"piece"
+    await listening.close()
+    listening = await session.subscribe(subjects.output(key), hear)
+    await sandbox.publish(subjects.output(key), b"printed")
+    assert await heard.get() == b"printed"
     await listening.close()
 
 

@@ -259,3 +259,89 @@ async def test_an_echo_takes_a_millisecond(hands: Hands) -> None:
         assert await hands.sh("echo x") == "x\n"
         times.append(time.perf_counter() - began)
     assert sorted(times)[10] < 0.005, "the aim is 1 ms; a loaded machine gets some room"
+
+
+# --- what is printed while a command runs ----------------------------------------------------------------------------
+
+
+class Printed:
+    """What a running command was heard to print."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.pieces = 0
+        self._heard = asyncio.Event()
+
+    def __call__(self, text: str) -> None:
+        self.text += text
+        self.pieces += 1
+        self._heard.set()
+
+    async def until(self, text: str) -> None:
+        """Wait until it has printed that."""
+        async with asyncio.timeout(20):
+            while text not in self.text:
+                self._heard.clear()
+                await self._heard.wait()
+
+
+def running(hands: Hands, command: str, printed: Printed, **more: object) -> asyncio.Task[Outcome]:
+    return asyncio.create_task(hands.box.run("live", "bash", {"command": command, **more}, printed))
+
+
+async def test_what_a_command_prints_is_heard_while_it_runs(hands: Hands) -> None:
+    printed = Printed()
+    wait = "until [ -e go$n ]; do sleep 0.02; done"
+    rest = "printf '\\xbcn \\033[3'; printf '1mred\\033[0m\\n'"
+    command = f'for n in 1 2 3; do printf "line $n gr\\xc3"; {wait}; {rest}; done'
+    task = running(hands, command, printed)
+    for n in (1, 2, 3):
+        await printed.until(f"line {n} gr")
+        assert not printed.text.endswith("\ufffd"), "a character that is cut in the middle waits"
+        await hands.text("write", file_path=f"go{n}", content="")
+    whole = text_of(await task)
+    assert whole == "".join(f"line {n} grün red\n" for n in (1, 2, 3))
+    assert whole.startswith(printed.text)
+    count = printed.pieces
+    assert await hands.sh("echo after") == "after\n"
+    assert printed.pieces == count
+
+
+async def test_what_a_background_job_has_printed_is_heard_first(hands: Hands) -> None:
+    await hands.sh("(until [ -e go ]; do sleep 0.02; done; echo from the job; touch done) &")
+    await hands.text("write", file_path="go", content="")
+    printed = Printed()
+    whole = text_of(await running(hands, "until [ -e done ]; do sleep 0.02; done; echo mine; sleep 0.5", printed))
+    assert whole == "from the job\nmine\n"
+    assert printed.text == whole
+
+
+async def test_of_a_large_output_the_beginning_is_heard(hands: Hands) -> None:
+    printed = Printed()
+    command = "yes | head -c 5000000; until [ -e go ]; do sleep 0.02; done"
+    task = running(hands, command, printed)
+    await printed.until("y\n" * (128 * 1024))
+    await hands.text("write", file_path="go", content="")
+    whole = text_of(await task)
+    assert "4970000 of 5000000 bytes of output left out" in whole
+    assert printed.text == "y\n" * (128 * 1024)
+
+
+async def test_a_cancelled_command_prints_no_more(hands: Hands) -> None:
+    printed = Printed()
+    task = running(hands, "while :; do echo x; sleep 0.01; done", printed)
+    await printed.until("x\n")
+    await hands.box.cancel("live")
+    await task
+    count = printed.pieces
+    assert await hands.sh("sleep 0.3; echo after") == "after\n"
+    assert printed.pieces == count
+
+
+async def test_what_python_prints_is_heard_and_survives_the_time_limit(hands: Hands) -> None:
+    printed = Printed()
+    program = "python3 -c 'import time; print(\"working\"); time.sleep(60)'"
+    outcome = await running(hands, program, printed, timeout_ms=1500)
+    assert printed.text == "working\n"
+    assert text_of(outcome).startswith("working\n")
+    assert "timed out after 1.5 s" in text_of(outcome)

@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import signal
 import struct
 import subprocess
 import tempfile
@@ -45,7 +44,8 @@ def data() -> Iterator[Path]:
 class Started:
     """The sandbox's agent at the other end of two pipes."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *more: str) -> None:
+        """`more` is put before the command line of the sandbox."""
         (data / "run").mkdir()
         (data / "workspace").mkdir()
         os.chown(data / "workspace", USER, USER)
@@ -59,7 +59,7 @@ class Started:
         os.lseek(policy, 0, os.SEEK_SET)
         told, tell = os.pipe()
         self.process = subprocess.Popen(
-            [*AS_USER, *arguments.command(host.place, shape, policy, tell)], pass_fds=(policy, tell), env={},
+            [*AS_USER, *more, *arguments.command(host.place, shape, policy, tell)], pass_fds=(policy, tell), env={},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
         )  # fmt: skip
         for fd in (policy, tell):
@@ -115,8 +115,14 @@ def test_limits_hold_for_each_process(started: Started) -> None:
 
 def test_processes_of_the_user_outside_do_not_count(data: Path, isolation: Isolation) -> None:
     """A desktop has hundreds of them, more than a sandbox may have."""
-    script = f"for i in $(seq {2 * PIDS}); do sleep 300 & done; echo there; wait"
-    crowd = subprocess.Popen([*AS_USER, "sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True, cwd="/")
+    script = f'p=; for i in $(seq {2 * PIDS}); do sleep 300 & p="$p $!"; done; echo there; read end; kill $p; wait'
+    crowd = subprocess.Popen(
+        [*AS_USER, "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
     try:
         assert crowd.stdout
         assert crowd.stdout.readline() == b"there\n"
@@ -127,11 +133,19 @@ def test_processes_of_the_user_outside_do_not_count(data: Path, isolation: Isola
             sandbox.process.kill()
             sandbox.process.communicate()
     finally:
-        os.killpg(crowd.pid, signal.SIGKILL)
-        crowd.communicate()
+        crowd.communicate()  # the end of its input ends it, and it waits for its own
 
 
 def test_a_program_that_reserves_many_addresses_runs(started: Started) -> None:
     """As node, Java and Go do: 64 GiB of addresses of which nothing is used."""
     code = "import mmap; mmap.mmap(-1, 64 << 30, flags=mmap.MAP_PRIVATE, prot=0); print(1)"
     assert started.sh(f"python3 -c '{code}'") == "1\n"
+
+
+def test_a_user_with_lower_limits_of_its_own_keeps_them(data: Path, isolation: Isolation) -> None:
+    sandbox = Started(data, "prlimit", "--nofile=300:300", "--nproc=30:30", f"--data={200 * MIB}:{200 * MIB}")
+    try:
+        assert sandbox.sh("ulimit -n; ulimit -u; ulimit -d") == "300\n30\n204800\n"
+    finally:
+        sandbox.process.kill()
+        sandbox.process.communicate()

@@ -6,11 +6,15 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from holdfast.bus import subjects
+from holdfast.bus.api import Message
 from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.commands import Output
 from holdfast.bus.errors import NoResponders, Unavailable
+from holdfast.bus.ids import Key
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
@@ -312,3 +316,59 @@ async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
         assert await hands.bus.kv_get("sbx", subjects.placement_key(hands.key)) is None
     finally:
         worker.kill()
+
+
+# --- the output of running calls -------------------------------------------------------------------------------------
+
+
+async def heard_of(bus: NatsBus, key: Key) -> list[Output]:
+    """What is published for that session from now on; the list grows."""
+    found: list[Output] = []
+
+    async def hear(message: Message) -> None:
+        found.append(msgspec.json.decode(message.data, type=Output))
+
+    await bus.subscribe(subjects.output(key), hear)
+    return found
+
+
+async def test_the_output_of_a_running_call_is_published_for_its_session_alone(
+    worker: WorkerProcess, bus: NatsBus, hands: Hands
+) -> None:
+    other = Hands(bus)
+    await other.begin()
+    heard, heard_there = await heard_of(bus, hands.key), await heard_of(bus, other.key)
+    await hands.bind()
+    await other.bind()
+    command = {"command": "echo one; until [ -e go ]; do sleep 0.02; done; echo two"}
+    call = await hands.open("bash", command)
+    assert await hands.execute(call, "bash", command) == "accepted"
+
+    async def one() -> bool:
+        return "".join(o.text for o in heard) == "one\n"
+
+    await eventually(one)
+    write = {"file_path": "go", "content": ""}
+    second = await hands.open("write", write)
+    assert await hands.execute(second, "write", write) == "accepted"
+    assert text_of(await hands.result(call)) == "one\ntwo\n"
+    at = 0
+    for output in heard:
+        assert (output.call, output.at) == (call, at)
+        at += len(output.text)
+    assert not heard_there
+
+
+async def test_a_call_that_is_refused_prints_nothing(worker: WorkerProcess, bus: NatsBus, hands: Hands) -> None:
+    heard = await heard_of(bus, hands.key)
+    await hands.bind()
+    slow = {"command": "echo never; sleep 0.5"}
+    call = await hands.open("bash", slow)
+    assert await hands.cancel(call) == "cancelled"
+    assert await hands.execute(call, "bash", slow) == "refused"
+    assert await hands.bash("echo printed; sleep 0.5") == "printed\n"
+
+    async def printed() -> bool:
+        return "".join(o.text for o in heard) == "printed\n"
+
+    await eventually(printed)

@@ -20,7 +20,7 @@ from anthropic.lib.sessions._accumulate import accumulate_managed_agents_event
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.client import NatsBus
-from holdfast.bus.commands import Delta
+from holdfast.bus.commands import Delta, Output
 from holdfast.bus.ids import new_id
 from tests.support.edge import EdgeProcess, session_service
 from tests.support.eventually import eventually
@@ -340,6 +340,22 @@ async def test_a_resumed_stream_shows_history_before_any_delta(edge: EdgeProcess
         assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
 
 
+@pytest.mark.parametrize("query", ["", "after=0-0", "after=tip"])
+async def test_a_stream_opened_before_the_first_delta_of_a_request_shows_them_all(
+    edge: EdgeProcess, log: Log, session: str, query: str
+) -> None:
+    """However it is opened: from now on, from the beginning, behind the last event."""
+    request, said = new_id("sevt"), new_id("sevt")
+    await log.says("before")
+    tip = await log.write(ev.ModelRequestStart(id=request))
+    query = query.replace("tip", f"{tip.seq}-0")
+    async with raw(edge, session, f"?{query}&event_deltas[]=agent.message") as answer:
+        found = frames(answer)
+        await tell(log, start(said, request=request), piece(said, "x"), piece(said, "y"))
+        kinds = [f.event for f in await take(found, 4 if query == "after=0-0" else 2)]
+        assert kinds[-2:] == ["event_start", "event_delta"]
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -387,6 +403,37 @@ async def test_a_reader_that_falls_far_behind_misses_no_event(edge: EdgeProcess,
         await log.write(ev.ModelRequestStart(id=request))
         await tell(log, start(fresh), piece(fresh, "x"))
         assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
+
+
+async def test_the_output_of_tools_is_shown_and_dropped_first(edge: EdgeProcess, log: Log, session: str) -> None:
+    """A reader that does not read while calls print 40 MB misses output, but no event, and what it sees is a prefix."""
+    async with raw(edge, session, "?event_deltas[]=agent.tool_result") as answer:
+        calls: list[str] = []
+        for _ in range(100):
+            call = ev.AgentToolUse(id=new_id("sevt"), name="bash", input={"command": "x" * 5000})
+            await log.write(call)
+            for n in range(20):
+                printed = Output(call.id, f"{n:02}" * 10_000, at=n * 20_000)
+                await log.bus.publish(subjects.output(log.key), msgspec.json.encode(printed))
+            await log.write(ev.AgentToolResult(id=new_id("sevt"), tool_use_id=call.id))
+            calls.append(call.id)
+        shown = dict.fromkeys(calls, "")
+        order: list[str] = []
+        async with asyncio.timeout(60):
+            async for frame in frames(answer):
+                if frame.event == "event_delta":
+                    assert f"result of {frame.data['event_id']}" not in order
+                    shown[frame.data["event_id"]] += frame.data["delta"]["content"]["text"]
+                elif frame.event == "agent.tool_use":
+                    order.append(f"use of {frame.data['id']}")
+                elif frame.event == "agent.tool_result":
+                    order.append(f"result of {frame.data['tool_use_id']}")
+                if len(order) == 200:
+                    break
+    assert order == [f"{what} of {call}" for call in calls for what in ("use", "result")]
+    whole = "".join(f"{n:02}" * 10_000 for n in range(20))
+    assert all(whole.startswith(text) for text in shown.values())
+    assert 0 < sum(map(len, shown.values())) < 100 * len(whole)
 
 
 async def test_a_viewer_that_leaves_is_forgotten(edge: EdgeProcess, log: Log, session: str) -> None:

@@ -62,8 +62,9 @@ def test_an_odd_authorization_header_is_a_wrong_key(edge: EdgeProcess) -> None:
 
 
 def test_an_unknown_endpoint_is_404_and_a_wrong_method_405_even_without_a_key(edge: EdgeProcess) -> None:
-    envelope(httpx.get(f"{edge.base_url}/v1/files"), 404, "not_found_error")
-    envelope(httpx.post(f"{edge.base_url}/"), 404, "not_found_error")
+    unknown = httpx.post(f"{edge.base_url}/")
+    assert envelope(unknown, 404, "not_found_error") == "no such endpoint"
+    assert unknown.headers["server"] == "holdfast"
     answer = httpx.patch(f"{edge.base_url}/v1/agents")
     envelope(answer, 405, "invalid_request_error")
     assert answer.headers["allow"] == "GET, POST"

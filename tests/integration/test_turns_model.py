@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from anthropic import AsyncAnthropic
 
+from holdfast.bus.ids import new_id
 from tests.support.invariants import check, noted, runs
 from tests.support.model import bash, say
 from tests.support.stack import Stack
@@ -41,15 +42,16 @@ async def test_a_passing_error_is_told_and_tried_again(
     events = await talk.rests()
     assert errors(events) == [(kind, "retrying")]
     order = [e.type for e in events]
-    assert order[3:11] == [
+    assert order[3:12] == [
         "span.model_request_start",
         "span.model_request_end",
         "session.error",
         "session.thread_status_rescheduled",
         "session.status_rescheduled",
+        "span.model_request_start",
         "session.status_running",
         "session.thread_status_running",
-        "span.model_request_start",
+        "agent.message",
     ]
     ends = [e for e in events if e.type == "span.model_request_end"]
     assert [bool(e.is_error) for e in ends] == [True, False]
@@ -236,3 +238,33 @@ async def test_a_conversation_that_is_too_long_even_to_be_summarised(shared: Sta
     assert text(events[-5]) == "All is said."
     assert not errors(events)
     await check(shared, talk, allow="too long")
+
+
+@pytest.mark.parametrize(
+    ("networking", "told"),
+    [
+        ({"type": "unrestricted"}, "has no network"),
+        ({"type": "limited"}, "has no network"),
+        ({"type": "limited", "allowed_hosts": ["api.example.com"]}, "as well: api.example.com."),
+    ],
+)
+async def test_the_agent_is_told_that_its_sandbox_has_no_network(
+    shared: Stack, client: AsyncAnthropic, networking: Any, told: str
+) -> None:
+    config: Any = {"type": "cloud", "networking": networking}
+    environment = await client.beta.environments.create(name=new_id("test"), config=config)
+    kept: Any = environment.config
+    assert kept.networking.type == networking["type"]
+    agent = await client.beta.agents.create(
+        model="claude-opus-4-6", name="told", system="Be kind.", tools=[{"type": "agent_toolset_20260401"}]
+    )
+    session = await client.beta.sessions.create(agent=agent.id, environment_id=environment.id)
+    talk = Talk(client, session.id)
+    mark = await shared.model.play(bash("echo a"), say("Done."))
+    await talk.say(mark)
+    await talk.rests()
+    first, second = [r.body["system"] for r in await shared.model.requests(mark)]
+    assert first == second
+    assert first[0]["text"] == "Be kind."
+    assert told in first[1]["text"]
+    assert ["cache_control" in block for block in first] == [False, True]

@@ -8,7 +8,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from holdfast.cli.scripted import validate
 from holdfast.harness.models import Answer, Begun, ModelFailure, Piece, Request, Text
-from holdfast.sandbox.drivers.driver import BoxLost, Outcome
+from holdfast.sandbox.box import BoxLost, OnPrinted, Outcome
 from tests.property.storm import Process, Storm
 
 AGENT = {
@@ -63,7 +63,8 @@ class Model:
         if rng.random() < 0.1 and self._ledger.failures_left:
             self._ledger.failures_left -= 1
             long = rng.random() < 0.2
-            raise ModelFailure("model_overloaded_error", "simulated", retryable=rng.random() < 0.7, too_long=long)
+            may_heal = rng.random() < 0.7
+            raise ModelFailure("model_overloaded_error", "simulated", retryable=may_heal, outage=True, too_long=long)
         yield Begun(0, "text")
         for word in ("some", "words"):
             await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2.0]))
@@ -95,7 +96,9 @@ class Box:
         self._running: dict[str, asyncio.Event] = {}
         self._ended: dict[str, asyncio.Event] = {}
 
-    async def run(self, call: str, name: str, arguments: dict[str, object]) -> Outcome:
+    async def run(
+        self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
+    ) -> Outcome:
         storm = self._driver.storm
         self._check_alive()
         self._driver.ledger.ran(self.key, call, self.generation)

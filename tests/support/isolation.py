@@ -26,11 +26,14 @@ REQUIRED: Final = os.environ.get("HOLDFAST_TEST_SANDBOX") == "required"
 
 
 class Isolation(msgspec.Struct, frozen=True):
-    """`unavailable` says why no sandbox can be made, `weak` why limits hold for each process alone; else both are
-    empty."""
+    """What this machine does not give; each field is empty if it does."""
 
     unavailable: str = ""
+    """Why no sandbox can be made."""
     weak: str = ""
+    """Why memory can be limited for each process alone."""
+    unheld: str = ""
+    """Which limits do not hold for a sandbox as a whole, as `/readyz` tells it."""
 
 
 def sandbox_settings(**settings: Any) -> SandboxSettings:
@@ -71,8 +74,8 @@ async def _ask() -> Isolation:
         await driver.open(new_id("wrk"))
         try:
             await driver.probe()
+            return Isolation(weak=limits.find().cause, unheld=driver.weak_limits)
         except SandboxUnavailable as exc:
             return Isolation(unavailable=str(exc))
         finally:
             await driver.close()
-    return Isolation(weak=limits.find().cause)

@@ -21,10 +21,11 @@ ROOT = Path(__file__).parents[2]
 class NatsServer:
     """One nats-server with JetStream under `store`; it can be killed and started again on the same port and store."""
 
-    def __init__(self, store: Path, *, config: str = "") -> None:
+    def __init__(self, store: Path, *, config: str = "", max_file: str = "4GB") -> None:
         self.store = store
         self.port = free_port()
         self._config = config
+        self._max_file = max_file
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,7 +47,7 @@ class NatsServer:
         file = self.store / "nats.conf"
         file.write_text(
             f'listen: "127.0.0.1:{self.port}"\nmax_payload: {streams.MAX_MESSAGE}\nmax_pending: 256MB\n'
-            f'jetstream {{ store_dir: "{self.store}/js", max_mem: 256MB, max_file: 4GB }}\n{self._config}'
+            f'jetstream {{ store_dir: "{self.store}/js", max_mem: 256MB, max_file: {self._max_file} }}\n{self._config}'
         )
         with (self.store / "nats.log").open("ab") as log:
             self._process = subprocess.Popen([BINARY, "-c", file], stdout=log, stderr=log)

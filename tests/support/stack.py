@@ -26,7 +26,12 @@ TENANT = "default"
 READY_WITHIN = 60.0
 STOP_WITHIN = 20.0
 
-QUICK = {"HOLDFAST_RETRY_FIRST": "0.05", "HOLDFAST_RETRY_MOST": "0.2", "HOLDFAST_MODEL_ATTEMPTS": "4"}
+QUICK = {
+    "HOLDFAST_RETRY_FIRST": "0.05",
+    "HOLDFAST_RETRY_MOST": "0.2",
+    "HOLDFAST_MODEL_ATTEMPTS": "4",
+    "HOLDFAST_MODEL_PATIENCE": "0",
+}
 """Settings with which a test need not wait for what a user would."""
 
 

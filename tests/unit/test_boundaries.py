@@ -13,14 +13,15 @@ SHARED = ("bus", "process")
 WRAPPED = {
     "nats": ("bus/nats_", "bus/provision.py", "bus/client.py"),
     "hvac": ("vault/store.py",),
-    "anthropic": ("harness/models/anthropic.py", "cli/"),
+    "anthropic": ("harness/models/anthropic", "cli/"),
     "docker": ("sandbox/drivers/docker.py",),
     "sqlite3": ("session/readmodel.py",),
 }
 
 PURE = (
     "bus/events.py", "bus/head.py", "bus/commits.py", "bus/inputs.py", "bus/commands.py", "bus/subjects.py",
-    "bus/streams.py", "harness/step.py", "harness/take.py", "harness/rest.py", "harness/context.py",
+    "bus/streams.py", "harness/step.py", "harness/take.py", "harness/rest.py", "harness/prompt.py", "harness/retry.py",
+    "harness/context.py",
     "harness/answer.py", "harness/clean.py", "harness/toolset.py", "session/wire.py", "session/validate.py",
     "session/agent_config.py", "session/environment_config.py", "sandbox/lease.py", "sandbox/placement.py",
     "vault/urls.py",

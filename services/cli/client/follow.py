@@ -14,6 +14,9 @@ BEGINNING: Final = "0-0"
 GIVE_UP: Final = 60.0
 """Seconds without a connection after which the stack is taken for gone."""
 
+DELTAS: Final = ("agent.message", "agent.tool_result")
+"""Kinds of events that are asked for while they are generated: answers, and the output of running tools."""
+
 PAUSE_FIRST: Final = 0.1
 PAUSE_MOST: Final = 2.0
 
@@ -33,11 +36,18 @@ async def follow(
     """
     pause, lost_at = PAUSE_FIRST, 0.0
     clock = asyncio.get_running_loop().time
+    kinds: list[Any] = [*DELTAS] if deltas else []  # the SDK knows fewer kinds than our API
     while True:
         try:
-            stream = await client.beta.sessions.events.stream(
-                session, event_deltas=["agent.message"] if deltas else [], extra_query={"after": after}
-            )
+            try:
+                stream = await client.beta.sessions.events.stream(
+                    session, event_deltas=kinds, extra_query={"after": after}
+                )
+            except anthropic.BadRequestError:
+                if kinds != [*DELTAS]:
+                    raise
+                kinds = ["agent.message"]  # a server that does not stream the output of tools
+                continue
             if lost_at:
                 note("connected again")
             pause, lost_at = PAUSE_FIRST, 0.0

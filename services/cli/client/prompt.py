@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import termios
 
 
 class NobodyThere(Exception):
@@ -10,12 +11,24 @@ class NobodyThere(Exception):
 
 
 async def ask(question: str) -> str:
-    """One line of standard input, without its end. Raises NobodyThere."""
+    """One line of standard input, without its end. Raises NobodyThere.
+
+    What was typed on a terminal before the question is thrown away: it was no answer to it. The call may be cancelled.
+    """
+    if sys.stdin.isatty():
+        with contextlib.suppress(termios.error):
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     print(question, end="", flush=True)
-    line = await _line()
+    try:
+        line = await _line()
+    except asyncio.CancelledError:
+        print()
+        raise
     if not line:
         print()
         raise NobodyThere
+    if not sys.stdin.isatty():
+        print()  # nobody's Enter ended the line of the question
     return line.strip()
 
 

@@ -1,6 +1,7 @@
 """The commands that talk to a running stack: what goes wrong becomes a line or two, and an exit code."""
 
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -8,44 +9,106 @@ from typing import Any, Final
 import anthropic
 import uvloop
 
-from holdfast.cli.client import reading
+from holdfast.cli.client import answering, attaching, reading, results
+from holdfast.cli.client.answering import CannotAnswer, Verdict
+from holdfast.cli.client.apply import CannotApply
+from holdfast.cli.client.changes import CannotCompare
 from holdfast.cli.client.definitions import BadAgentFile
+from holdfast.cli.client.figures import duration
+from holdfast.cli.client.sanitize import clean
+from holdfast.cli.client.session_ids import UnknownSession
 from holdfast.cli.client.target import FAILED, NoStack, Target, find
-from holdfast.cli.client.task import INTERRUPTED, Task
+from holdfast.cli.client.task import INTERRUPTED, Options, Task
 from holdfast.cli.client.workspace import CannotCopy
 
 NO_STACK: Final = 2
 
+VENDOR: Final = "anthropic.com"
 
-def run(
-    task: str, data: Path | None, *, agent: Path | None, model: str | None, folder: Path | None, session: str | None
+
+class NoModelKey(NoStack):
+    """The stack has no key for its model."""
+
+
+def run(options: Options) -> int:
+    def work(target: Target) -> Coroutine[Any, Any, int]:
+        _check_key(target)
+        return Task(target, options).work()
+
+    return _talk("run", options.data, work)
+
+
+def attach(session: str, data: Path | None) -> int:
+    return _talk("attach", data, lambda target: attaching.attach(target, session, data))
+
+
+def answer(
+    session: str, verdict: Verdict | None, data: Path | None, *, message: str, result: str | None, call: str
 ) -> int:
-    return _talk("run", data, lambda target: Task(target).work(task, agent, model, folder, session))
+    return _talk(
+        "answer",
+        data,
+        lambda target: answering.answer(target, session, verdict, message=message, result=result, call=call, data=data),
+    )
 
 
-def tail(session: str, first: int, data: Path | None, *, live: bool) -> int:
+def tail(session: str, first: int, data: Path | None, *, live: bool, as_json: bool) -> int:
     show = reading.show_live if live else reading.show_stored
-    return _talk("tail", data, lambda target: show(target, session, first))
+    return _talk("tail", data, lambda target: show(target, session, first, as_json=as_json))
 
 
-def sessions(limit: int, data: Path | None, *, archived: bool) -> int:
-    return _talk("sessions", data, lambda target: reading.show_sessions(target, limit, include_archived=archived))
+def sessions(limit: int, data: Path | None, *, archived: bool, as_json: bool) -> int:
+    return _talk(
+        "sessions",
+        data,
+        lambda target: reading.show_sessions(target, limit, include_archived=archived, as_json=as_json),
+    )
+
+
+def diff(session: str, data: Path | None, show: results.Show, patch: Path | None) -> int:
+    return _talk("diff", data, lambda target: results.show_diff(target, session, show, patch))
+
+
+def apply(session: str, data: Path | None, folder: Path | None, exclude: tuple[str, ...]) -> int:
+    return _talk("apply", data, lambda target: results.apply_session(target, session, folder, exclude))
+
+
+def _check_key(target: Target) -> None:
+    """Raises NoModelKey when every request to the model would be refused. Other vendors' models may need no key."""
+    stack = target.local
+    if stack is None or stack.has_model_key:
+        return
+    address = stack.model_base_url or f"https://api.{VENDOR}"
+    if VENDOR in address:
+        raise NoModelKey(
+            f"the stack in {stack.data} has no key for the model at {address}.\n"
+            "Stop it and start it with one:  HOLDFAST_MODEL_API_KEY=sk-ant-... holdfast up\n"
+            "Or with a model that needs none: holdfast up --scripted"
+        )
 
 
 def _talk(command: str, data: Path | None, work: Callable[[Target], Coroutine[Any, Any, int]]) -> int:
     """Run `work` against the stack of `data` and return its exit code; what goes wrong is said in a line or two."""
+    began, address = time.monotonic(), ""
     try:
-        return uvloop.run(work(find(data)))
+        target = find(data)
+        address = target.base_url
+        return uvloop.run(work(target))
     except NoStack as exc:
         print(f"holdfast {command}: {exc}", file=sys.stderr)
         return NO_STACK
     except anthropic.APIStatusError as exc:
         request = f" (request {exc.request_id})" if exc.request_id else ""
-        print(f"holdfast {command}: {_message(exc)}{request}", file=sys.stderr)
+        print(f"holdfast {command}: {clean(_message(exc))}{request}", file=sys.stderr)
     except anthropic.APIConnectionError:
-        print(f"holdfast {command}: the API does not answer. Is it running? holdfast status", file=sys.stderr)
-    except (BadAgentFile, CannotCopy) as exc:
-        print(f"holdfast {command}: {exc}", file=sys.stderr)
+        tried = duration(time.monotonic() - began)
+        print(
+            f"holdfast {command}: no answer from {address} for {tried}. Is it running? holdfast status\n"
+            "Sessions are stored and safe; they go on when the stack runs.",
+            file=sys.stderr,
+        )
+    except (BadAgentFile, CannotCopy, CannotCompare, CannotApply, UnknownSession, CannotAnswer) as exc:
+        print(f"holdfast {command}: {clean(str(exc))}", file=sys.stderr)
     except KeyboardInterrupt:
         return INTERRUPTED
     return FAILED

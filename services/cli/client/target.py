@@ -18,8 +18,8 @@ FAILED: Final = 1
 TIMEOUT: Final = Timeout(60.0, connect=5.0, read=30.0)
 """Seconds; a stream sends a sign of life every ten."""
 
-RETRIES: Final = 6
-"""Times the SDK tries a request again: a service that died is back within a second or two."""
+RETRIES: Final = 4
+"""Times the SDK tries a request again, over 5 to 8 s: a service that died is back within a second or two."""
 
 
 class NoStack(Exception):

@@ -1,152 +1,204 @@
-"""One task in one session, shown live."""
+"""One task in one session, shown live: what `holdfast run` does."""
 
 import asyncio
-import signal
-from contextlib import aclosing
+import contextlib
+import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
+import anthropic
+import msgspec
 from anthropic import AsyncAnthropic
-from rich.console import Console
+from rich.text import Text
 
-from holdfast.cli.client import definitions, workspace
-from holdfast.cli.client.follow import BEGINNING, follow, last_event
-from holdfast.cli.client.prompt import NobodyThere, ask
+from holdfast.cli.client import definitions, files, questions
+from holdfast.cli.client.files import FileOptions, Finished, RunFiles
+from holdfast.cli.client.follow import BEGINNING
+from holdfast.cli.client.sanitize import clean_line
+from holdfast.cli.client.session_ids import resolve, short
+from holdfast.cli.client.standing import standing
+from holdfast.cli.client.summary import closing
 from holdfast.cli.client.target import FAILED, Target
-from holdfast.cli.client.transcript import Transcript, call_of
+from holdfast.cli.client.view import JsonView, TerminalView, make_console, write_json
+from holdfast.cli.client.watch import Outcome, Watch
 
 WAITS: Final = 3
 INTERRUPTED: Final = 130
-FAILURES: Final = ("retries_exhausted", "refusal", "budget_reached")
+
+EXIT_CODES: Final = {"done": 0, "failed": FAILED, "gone": FAILED, "waits": WAITS, "interrupted": INTERRUPTED}
+"""Exit code by the end of a watch; `left` is INTERRUPTED for `run` and 0 for `attach`."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What `holdfast run` was asked for."""
+
+    task: str
+    agent: Path | None = None
+    model: str | None = None
+    files: FileOptions = FileOptions()
+    session: str | None = None
+    detach: bool = False
+    json: bool = False
+    data: Path | None = None
+    """The folder of the stack, when it was named: commands that are shown name it too."""
 
 
 class Task:
     """`work` is called once."""
 
-    def __init__(self, target: Target) -> None:
-        console = self._console = Console(highlight=False)
+    def __init__(self, target: Target, options: Options) -> None:
         self._target = target
-        self._show = Transcript(console)
-        self._calls: dict[str, Any] = {}
-        """Tool calls that may come to wait for us, by id."""
-        self._failed = False
-        self._interrupted = False
-        self._leave = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._options = options
+        self._data = questions.data_option(options.data)
+        self._console = make_console()
+        self._own: set[str] = set()
+        self._view = JsonView() if options.json else TerminalView(self._console, self._own)
+        self._began = time.monotonic()
+        self._model = ""
+        self._files: RunFiles | None = None
 
-    async def work(
-        self, task: str, agent: Path | None, model: str | None, folder: Path | None, session: str | None
-    ) -> int:
-        """Do the task and return the exit code. Raises BadAgentFile, CannotCopy, and the errors of the SDK."""
+    async def work(self) -> int:
+        """Do the task and return the exit code.
+
+        Raises BadAgentFile, CannotCopy, UnknownSession, and the errors of the SDK while there is no session yet.
+        """
         async with self._target.client() as client:
-            if session:
-                after = await last_event(client, session)
-            else:
-                params = definitions.read_agent(agent, model) if agent else definitions.default_agent(model)
-                session = await self._new_session(client, params, task)
-                after = BEGINNING
-            place = self._workspace(session, folder)
-            before = workspace.seed(folder, place) if folder and place else None
-            self._console.print(f"[dim]session {session}[/]")
-            if place:
-                self._console.print(f"[dim]files   {place}[/]", soft_wrap=True)
-            self._on_ctrl_c(client, session)
-            message: Any = {"type": "user.message", "content": [{"type": "text", "text": task}]}
-            await client.beta.sessions.events.send(session, events=[message])
-            code = await self._watch(client, session, after)
-            await self._summary(client, session)
-            if before is not None and place:
-                lines = workspace.changes(before, workspace.digests(place))
-                self._console.print("\n".join([f"in {place}:", *(lines or ["  nothing changed"])]), soft_wrap=True)
-            return code
+            session = ""
+            if self._options.session:
+                with self._showing():
+                    session = await resolve(client, self._options.session)
+                    self._model = (await client.beta.sessions.retrieve(session)).agent.model.id
+            self._files = await files.prepare(self._target, self._options.files, session or None, self._view.note)
+            with self._showing():
+                session = await self._begin(client, session, self._files)
+            watch = Watch(client, session, self._view, self._own, interrupts=True, asks=not self._options.json)
+            try:
+                with watch.keys():
+                    return await self._watched(client, session, watch)
+            except (anthropic.APIConnectionError, anthropic.InternalServerError) as exc:
+                why = f"no answer from {self._target.base_url}"
+                if isinstance(exc, anthropic.InternalServerError):
+                    why = f"{self._target.base_url} answers {exc.status_code}"
+                return await self._end(session, Outcome("gone", why))
 
-    async def _new_session(self, client: AsyncAnthropic, params: dict[str, Any], task: str) -> str:
-        agent_id = await definitions.agent(client, params)
-        environment_id = await definitions.environment(client)
-        title = " ".join(task.split())[:80]
-        return (await client.beta.sessions.create(agent=agent_id, environment_id=environment_id, title=title)).id
+    async def _watched(self, client: AsyncAnthropic, session: str, watch: Watch) -> int:
+        options = self._options
+        after, answers = BEGINNING, list[dict[str, Any]]()
+        if options.session:
+            now = await standing(client, session)
+            if now.ended:
+                return await self._end(session, Outcome("failed", "the session has ended and takes no more tasks"))
+            after = now.after
+            if now.questions:
+                given = None
+                if not options.detach:
+                    self._header(session)
+                    self._view.note("the session waits for an answer; your task is sent after it")
+                    given = await watch.ask(now.questions)
+                if given is None:
+                    return await self._end(session, Outcome("waits", questions=now.questions))
+                answers = given
+            elif now.running and not options.detach:
+                self._view.note("the agent is at work; it takes your task in when it can")
+        if not answers and not options.detach:
+            self._header(session)
+        message = {"type": "user.message", "content": [{"type": "text", "text": options.task}]}
+        if options.detach:
+            await watch.send([message])
+            return self._detached(session)
+        with self._showing():
+            await watch.send([*answers, message])
+            outcome = await watch.until_rest(after)
+        return await self._end(session, outcome)
 
-    def _workspace(self, session: str, folder: Path | None) -> Path | None:
-        if self._target.local:
-            return self._target.local.workspace(session)
-        if folder:
-            raise workspace.CannotCopy("--dir needs a stack on this machine (--data), not only its address")
-        return None
+    @contextlib.contextmanager
+    def _showing(self) -> Generator[None]:
+        """The sign of life is shown within."""
+        self._view.start()
+        try:
+            yield
+        finally:
+            self._view.stop()
 
-    def _on_ctrl_c(self, client: AsyncAnthropic, session: str) -> None:
-        loop = asyncio.get_running_loop()
+    # --- the session ---
 
-        async def interrupt() -> None:
-            await client.beta.sessions.events.send(session, events=[{"type": "user.interrupt"}])
-
-        def pressed() -> None:
-            if self._interrupted:
-                self._leave.set()
-                return
-            self._interrupted = True
-            self._show.note("interrupting; Ctrl-C again leaves the session running")
-            task = loop.create_task(interrupt())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        loop.add_signal_handler(signal.SIGINT, pressed)
-
-    async def _watch(self, client: AsyncAnthropic, session: str, after: str) -> int:
-        """Show events until the session rests, and return the exit code."""
-        leaving = asyncio.create_task(self._leave.wait())
-        watching = asyncio.create_task(self._until_rest(client, session, after))
-        await asyncio.wait({leaving, watching}, return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
-        if not watching.done():
-            watching.cancel()
-            self._show.note(f"left running; holdfast tail {session}")
-            return INTERRUPTED
-        return watching.result()
-
-    async def _until_rest(self, client: AsyncAnthropic, session: str, after: str) -> int:
-        async with aclosing(follow(client, session, after, deltas=True, note=self._show.note)) as events:
-            async for event in events:
-                self._show.event(event)
-                match event.type:
-                    case "agent.tool_use" | "agent.custom_tool_use":
-                        self._calls[event.id] = event
-                    case "session.error":
-                        self._failed = event.error.retry_status.type in ("exhausted", "terminal")
-                    case "session.status_terminated" | "session.deleted":
-                        return FAILED
-                    case "session.status_idle":
-                        stop = event.stop_reason
-                        if stop.type == "requires_action" and not self._interrupted:
-                            try:
-                                answers = [await self._answer(id_) for id_ in stop.event_ids]
-                            except NobodyThere:
-                                self._show.note("the session waits for an answer, and there is nobody to give it")
-                                return WAITS
-                            await client.beta.sessions.events.send(session, events=answers)
-                        elif self._interrupted:
-                            return INTERRUPTED
-                        else:
-                            return FAILED if self._failed or stop.type in FAILURES else 0
-                    case _:
-                        pass
-        return FAILED
-
-    async def _answer(self, event_id: str) -> Any:
-        call = self._calls[event_id]
-        if call.type == "agent.custom_tool_use":
-            text = await ask(f"result of {call_of(call)}: ")
-            content = [{"type": "text", "text": text or "(empty)"}]
-            return {"type": "user.custom_tool_result", "custom_tool_use_id": event_id, "content": content}
-        answer = await ask(f"allow {call_of(call)}? [y, n, or why not] ")
-        if answer.lower() in ("y", "yes"):
-            return {"type": "user.tool_confirmation", "tool_use_id": event_id, "result": "allow"}
-        reason = "" if answer.lower() in ("", "n", "no") else answer
-        refusal: dict[str, Any] = {"type": "user.tool_confirmation", "tool_use_id": event_id, "result": "deny"}
-        return {**refusal, "deny_message": reason} if reason else refusal
-
-    async def _summary(self, client: AsyncAnthropic, session: str) -> None:
-        usage = (await client.beta.sessions.retrieve(session)).usage
-        cached = usage.cache_read_input_tokens or 0
-        self._console.print(
-            f"[dim]tokens: {usage.input_tokens or 0} in, {usage.output_tokens or 0} out, {cached} from the cache[/]"
+    async def _new_session(self, client: AsyncAnthropic) -> str:
+        options = self._options
+        params = (
+            definitions.read_agent(options.agent, options.model)
+            if options.agent
+            else definitions.default_agent(options.model)
         )
+        local = self._target.local
+        remembered = Path(local.data) / "cli" / "agents.json" if local else None
+        agent_id = await definitions.agent(client, params, remembered)
+        environment_id = await definitions.environment(client)
+        title = " ".join(options.task.split())[:80]
+        made = await client.beta.sessions.create(agent=agent_id, environment_id=environment_id, title=title)
+        self._model = made.agent.model.id
+        return made.id
+
+    async def _begin(self, client: AsyncAnthropic, session: str, brought: RunFiles) -> str:
+        """The id of the session, which is made when it is empty. Raises CannotCopy; then none is left behind."""
+        found = session or await self._new_session(client)
+        try:
+            await asyncio.to_thread(brought.begin, found)
+        except Exception:
+            if not session:
+                with contextlib.suppress(anthropic.APIError):
+                    await client.beta.sessions.delete(found)
+            raise
+        return found
+
+    # --- what is said ---
+
+    def _header(self, session: str) -> None:
+        if self._options.json:
+            return
+        shown = short(session) if self._console.is_terminal else session
+        line = Text.assemble("session ", (shown, "bold"), f" · {clean_line(self._model)}", style="dim")
+        if self._console.is_terminal:
+            line.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(line, soft_wrap=True)
+
+    def _detached(self, session: str) -> int:
+        """The id alone on standard output, for scripts; the commands on standard error."""
+        print(session, flush=True)
+        errors = make_console(stderr=True)
+        for command in ("attach", "tail"):
+            errors.print(Text(f"  holdfast {command} {short(session)}{self._data}", "dim"), soft_wrap=True)
+        return 0
+
+    async def _end(self, session: str, outcome: Outcome) -> int:
+        code = EXIT_CODES.get(outcome.end, INTERRUPTED)
+        seconds = time.monotonic() - self._began
+        usage = self._view.activity.usage
+        finished = Finished([], ok=True)
+        if self._files and outcome.end not in ("gone", "left"):
+            finished = await asyncio.to_thread(self._files.finish, session, well=outcome.end == "done")
+            code = code if finished.ok else code or FAILED
+        if self._options.json:
+            write_json(
+                {
+                    "type": "result",
+                    "session": session,
+                    "exit": code,
+                    "end": outcome.end,
+                    "stop_reason": outcome.stop_reason,
+                    "usage": usage.wire(),
+                    "seconds": round(seconds, 3),
+                }
+            )
+        self._view.lines(
+            closing(
+                outcome,
+                session=session,
+                seconds=seconds,
+                usage=usage,
+                model=self._model,
+                files=finished.lines,
+                data=self._data,
+            )
+        )
+        return code

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from holdfast.cli.embedded.runfile import RunFile
@@ -32,6 +31,7 @@ def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, no
     console.print()
     for topic, note in notes.items():
         warn(console, f"{topic.capitalize()}: {note}")
+        console.print()
     if not run.has_model_key:
         warn(
             console,
@@ -64,7 +64,7 @@ def error(console: Console, name: str, text: str) -> None:
 
 def warn(console: Console, text: str) -> None:
     """A yellow sentence, wrapped at words."""
-    console.print(Padding(Text(f"! {text}", "yellow"), (0, 0)))
+    console.print(Text(f"! {text}", "yellow"))
 
 
 def program(environ: Mapping[str, str] = os.environ) -> str:

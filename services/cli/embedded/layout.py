@@ -55,11 +55,15 @@ class State(msgspec.Struct):
 def write_private(path: Path, data: bytes) -> None:
     """Replace `path` atomically with `data`, readable by the owner alone."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(part, "wb", opener=lambda name, flags: os.open(name, flags | os.O_EXCL, 0o600)) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags | os.O_EXCL, 0o600)) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)  # such as on a full disk; the next attempt needs the name
+        raise
 
 
 class Layout:
@@ -211,5 +215,9 @@ class Layout:
         """
         for path in self.logs.glob("*.log"):
             if path.stat().st_size > LOG_BYTES:
-                shutil.copyfile(path, path.with_suffix(".log.1"))
+                aside = path.with_suffix(".log.1")
+                try:
+                    shutil.copyfile(path, aside)
+                except OSError:  # the disk is full; the older lines are given up for room
+                    aside.unlink(missing_ok=True)
                 os.truncate(path, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from holdfast.bus.streams import MAX_MESSAGE
 from holdfast.cli.embedded.layout import USERS, Layout, write_private
 from holdfast.cli.embedded.programs import Missing, packaged
+from holdfast.process import disk
 
 
 def binary() -> str:
@@ -31,6 +32,15 @@ def server_name(layout: Layout) -> str:
     return f"holdfast-{layout.state.id}"
 
 
+def _store_limit(layout: Layout) -> int:
+    """Bytes the server may store: all of the file system.
+
+    Its own default is 75 % of what is free at its start, and counts what it has stored already: a stack that fills
+    more than three quarters of a disk could not write any more after a restart. The free space is watched instead.
+    """
+    return disk.space(layout.nats).total
+
+
 def write_config(layout: Layout, port: int, sync: str) -> Path:
     """Write the configuration and return its path. `sync` is `always`, or how often to sync to disk, such as `1s`."""
     passwords = "\n".join(f'HOLDFAST_NATS_{user.upper()}_PASSWORD = "{layout.nats_password(user)}"' for user in USERS)
@@ -43,6 +53,7 @@ lame_duck_duration: "30s"
 jetstream {{
   store_dir: "{layout.nats}"
   sync_interval: "{sync}"
+  max_file_store: {_store_limit(layout)}
 }}
 {passwords}
 {packaged("permissions.conf", "nats")}"""

@@ -22,6 +22,13 @@ _QUIET_FOR: Final = 1.0
 _REPLICA: Final = re.compile(r"(.+)-\d+")
 
 
+class UpConsole(Console):
+    """A console whose reader may go away: then it says no more, and the stack runs on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 def is_live(console: Console) -> bool:
     """Whether lines can be redrawn: a real terminal, whatever FORCE_COLOR says."""
     return console.file.isatty() and not console.is_dumb_terminal

@@ -22,6 +22,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     logs: str
     nats_url: str
+    bao_url: str = ""
     credentials: dict[str, str]
     """Path of the NATS credentials of each user."""
     supervisor: int

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import uvloop
-from rich.console import Console
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import FIRST_CELL
 from holdfast.bus.nats_link import Link
 from holdfast.bus.provision import provision
 from holdfast.cli.embedded import closing, detach, openbao, registry, runfile
+from holdfast.cli.embedded.disk_watch import DiskFull, DiskWatch, check_start
 from holdfast.cli.embedded.layout import BadFolder, Busy, Layout
 from holdfast.cli.embedded.model_endpoint import BadEndpoint
 from holdfast.cli.embedded.programs import Missing
-from holdfast.cli.embedded.progress import StartProgress, StopProgress
+from holdfast.cli.embedded.progress import StartProgress, StopProgress, UpConsole
 from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
 from holdfast.cli.supervisor import NotReady, Supervisor
@@ -30,7 +30,7 @@ from holdfast.process.settings import BadSettings
 
 _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
 
-EXPECTED: Final = (BadFolder, Busy, BadEndpoint, Missing, NotReady, BusError, BadSettings)
+EXPECTED: Final = (BadFolder, Busy, DiskFull, BadEndpoint, Missing, NotReady, BusError, BadSettings)
 """Why a start may fail though nothing is wrong with us: said in a line or two, without a traceback."""
 
 TRIM_EVERY: Final = 60.0
@@ -47,6 +47,7 @@ def run(data: Path | None, *, port: int, harnesses: int, sync: str, model_url: s
     if scripted and model_url:
         return _refuse("--scripted and --model-url name two models: choose one of them")
     try:
+        check_start(data_folder(data))
         layout = Layout(data_folder(data))
         layout.open()
         logs.setup("up", "warning")
@@ -76,7 +77,7 @@ class _Running:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._layout = stack.layout
-        self._console = Console(highlight=False)
+        self._console = UpConsole(highlight=False)
         self._reporter = Reporter(self._layout.log("up"))
         self._supervisor = Supervisor(stack.programs, say=self._reporter.warn, changed=self._changed)
         self._progress = StartProgress(self._console, [program.name for program in stack.programs])
@@ -115,14 +116,16 @@ class _Running:
         else:
             name, text = "holdfast up", str(cause)
         with contextlib.suppress(OSError):
-            closing.error(Console(stderr=True, highlight=False), name, text)
+            closing.error(UpConsole(stderr=True, highlight=False), name, text)
         self._reporter.log(f"{name}: {text}", "error")
         if not self._is_ready:
             self._supervisor.hurry()
 
     def _watchers(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What runs beside the stack for ever; one that raises what is in EXPECTED ends `holdfast up` with it."""
-        return (self._supervisor.failed(), _trim_logs(self._layout))
+        nats_log = self._layout.log("nats")
+        watch = DiskWatch(self._layout.data, nats_log, self._reporter, lambda: self._supervisor.restart("nats"))
+        return (self._supervisor.failed(), _trim_logs(self._layout), watch.run())
 
     def _stop_on_signals(self) -> asyncio.Task[Any]:
         """A task that ends with the first signal to stop; the second one kills what has not ended."""

@@ -113,6 +113,7 @@ class Stack:
             data=str(self.layout.data),
             logs=str(self.layout.logs),
             nats_url=self.nats_url,
+            bao_url=f"https://127.0.0.1:{self.bao_port}",
             credentials={user: str(self.layout.nats_credentials(user)) for user in USERS},
             supervisor=os.getpid(),
             supervisor_started=started(os.getpid()),
@@ -146,7 +147,11 @@ class Stack:
     def _session(self) -> Program:
         self.layout.api_key()
         return self._service(
-            "session", session_data=self.layout.session, port=self.port, api_key_file=self.layout.api_key_file
+            "session",
+            session_data=self.layout.session,
+            disk_folder=self.layout.nats,
+            port=self.port,
+            api_key_file=self.layout.api_key_file,
         )
 
     def _model_endpoint(self, url: str) -> Endpoint:

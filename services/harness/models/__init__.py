@@ -15,7 +15,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request as the Messages API spells its parts. `model` is the agent's `{id, effort, speed, inference_geo}`."""
 
     model: dict[str, Any]
-    system: str | None
+    system: list[str]
+    """Texts of the system prompt in order."""
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]]
     max_tokens: int
@@ -64,6 +65,7 @@ class ModelFailure(Exception):
         message: str,
         *,
         retryable: bool,
+        outage: bool = False,
         retry_after: float = 0.0,
         too_long: bool = False,
         refused: bool = False,
@@ -71,8 +73,11 @@ class ModelFailure(Exception):
         super().__init__(message)
         self.kind = kind
         self.retryable = retryable
+        """Trying again may help."""
+        self.outage = outage
+        """The model was away, busy or limits the rate: to ask again costs nothing, however long it takes."""
         self.retry_after = retry_after
-        """Seconds the endpoint asked to wait; 0: it did not say."""
+        """Seconds the endpoint asked to wait, as it said it; 0: it did not say."""
         self.too_long = too_long
         """The context does not fit: compacting may help."""
         self.refused = refused
@@ -88,7 +93,7 @@ class Model(Protocol):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model is reached. `key` never leaves the process."""
+    """Where the model is reached. `key` never leaves the process; empty: the endpoint takes none."""
 
     base_url: str
     key: str

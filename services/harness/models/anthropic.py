@@ -19,16 +19,12 @@ from aiohttp import ClientError
 from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
 
 from holdfast.harness.context import with_cache_marks
-from holdfast.harness.models import Endpoint, ModelFailure, Piece, Request
+from holdfast.harness.models import Endpoint, Piece, Request
+from holdfast.harness.models.anthropic_failures import Failures
 from holdfast.harness.models.messages import Events, Reader, StreamError
 
-FAILED: Final = "model_request_failed_error"
-OVERLOADED: Final = "model_overloaded_error"
-
-_OVERLOADED_STATUS: Final = 529
-
-_TOO_LONG: Final = ("too long", "context limit", "context length")
-"""Words of endpoints for a request that is larger than the context of the model."""
+_WITHOUT_KEY: Final[Any] = {"X-Api-Key": anthropic.Omit(), "Authorization": anthropic.Omit()}
+"""Headers of a client without a key: an empty one is not sent, and none is looked for in the environment."""
 
 LINGER: Final = 0.5
 """Seconds to wait for the end of the body after the end of the answer: then the connection can be used again."""
@@ -39,11 +35,13 @@ class AnthropicModel:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._silence = endpoint.silence
+        self._failures = Failures(endpoint)
         self._leaving: set[asyncio.Task[None]] = set()
         """Answers that are complete, but not the bodies they came in."""
         self._client = AsyncAnthropic(
-            base_url=endpoint.base_url or None,
+            base_url=endpoint.base_url,
             api_key=endpoint.key,
+            default_headers=None if endpoint.key else _WITHOUT_KEY,
             max_retries=0,
             timeout=anthropic.Timeout(endpoint.silence, connect=10.0),
             http_client=DefaultAioHttpClient(),
@@ -59,6 +57,7 @@ class AnthropicModel:
         """See Model.stream."""
         response: httpx2.Response | None = None
         events, reader = Events(), Reader()
+        began = False
         try:
             async with asyncio.timeout(self._silence):
                 response = cast(
@@ -80,16 +79,14 @@ class AnthropicModel:
                     break
                 for event in events.feed(chunk):
                     for piece in reader.read(event):
+                        began = True
                         yield piece
             if reader.ended:  # the end of the body is not waited for here
                 self._leave(response, chunks)
                 response = None
             yield reader.answer()
-        except TimeoutError:
-            text = f"The model sent nothing for {self._silence:g} s."
-            raise ModelFailure(FAILED, text, retryable=True) from None
-        except (anthropic.APIError, httpx2.HTTPError, ClientError, StreamError, ValueError) as exc:
-            raise _failure(exc) from None
+        except (TimeoutError, anthropic.APIError, httpx2.HTTPError, ClientError, StreamError, ValueError) as exc:
+            raise self._failures.of(exc, began=began) from None
         finally:
             if response is not None:
                 await _close(response)
@@ -125,7 +122,8 @@ def _body(request: Request) -> dict[str, Any]:
     }
     mark = {"cache_control": {"type": "ephemeral"}}
     if request.system:
-        body["system"] = [{"type": "text", "text": request.system, **mark}]
+        texts: list[dict[str, Any]] = [{"type": "text", "text": text} for text in request.system]
+        body["system"] = [*texts[:-1], {**texts[-1], **mark}]
     if request.tools:
         body["tools"] = [*request.tools[:-1], {**request.tools[-1], **mark}]
         if not request.may_call:
@@ -137,48 +135,3 @@ def _body(request: Request) -> dict[str, Any]:
     if geo := request.model.get("inference_geo"):
         body["inference_geo"] = geo
     return body
-
-
-def _failure(exc: Exception) -> ModelFailure:
-    match exc:
-        case anthropic.APIStatusError():
-            return _refused(exc)
-        case anthropic.APIError():
-            return ModelFailure(FAILED, f"The model could not be reached: {exc.message}", retryable=True)
-        case StreamError():
-            kind = OVERLOADED if exc.kind == "overloaded_error" else FAILED
-            return ModelFailure(kind, f"The model broke off: {exc}", retryable=True)
-        case httpx2.HTTPError() | ClientError():
-            return ModelFailure(FAILED, f"The model's answer broke off: {exc}.", retryable=True)
-        case _:
-            return ModelFailure(FAILED, f"The model's answer could not be used: {exc}.", retryable=True)
-
-
-def _refused(exc: anthropic.APIStatusError) -> ModelFailure:
-    """An error status: what it is called in `session.error`, and whether trying again may help."""
-    status, after, body = exc.status_code, _retry_after(exc), _error(exc)
-    message = f"The model answered {status}: {str(body.get('message') or exc.message)[:500]}"
-    if status == 429:
-        return ModelFailure("model_rate_limited_error", message, retryable=True, retry_after=after)
-    if status == _OVERLOADED_STATUS or body.get("type") == "overloaded_error":
-        return ModelFailure(OVERLOADED, message, retryable=True, retry_after=after)
-    if status == 402 or (status == 400 and "credit balance" in message):
-        return ModelFailure("billing_error", message, retryable=False)
-    refused = status in (400, 413, 422)
-    too_long = status == 413 or (refused and any(words in message for words in _TOO_LONG))
-    retryable = status in (408, 409) or status >= 500
-    return ModelFailure(FAILED, message, retryable=retryable, retry_after=after, too_long=too_long, refused=refused)
-
-
-def _retry_after(exc: anthropic.APIStatusError) -> float:
-    headers = exc.response.headers
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        with suppress(ValueError, KeyError):
-            return max(float(headers[name]) / unit, 0.0)
-    return 0.0
-
-
-def _error(exc: anthropic.APIStatusError) -> dict[str, Any]:
-    body = exc.body
-    inner: Any = body.get("error") if isinstance(body, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return inner if isinstance(inner, dict) else {}  # pyright: ignore[reportUnknownVariableType]

@@ -10,7 +10,8 @@ A frame is four bytes of length (big endian) and a JSON object.
     in   {"id": 1, "name": "bash", "input": {...}, "limit": 120.0}     run a tool for at most so many seconds
          {"id": 1, "cancel": true}                                     stop it with all its processes
     out  {"hello": 1}                                                  ready
-         {"id": 1, "content": [block, ...], "is_error": false}         exactly one per call
+         {"id": 1, "output": "text"}                                   what a command prints while it runs
+         {"id": 1, "content": [block, ...], "is_error": false}         exactly one per call, and its last frame
 
 A new tool is one file and one line in `tools.py`. Inputs and results follow the SDK's own implementation of
 `agent_toolset_20260401`; where the measured hosted service differs, `services/sandbox/README.md` says what is followed.

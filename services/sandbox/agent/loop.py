@@ -90,6 +90,15 @@ class Loop:
     def ended(self, call: int) -> None:
         self._asides.pop(call, None)
 
+    @property
+    def congested(self) -> bool:
+        """The service has not read yet what was written."""
+        return bool(self._outgoing)
+
+    def output(self, call: int, text: str) -> None:
+        """What a call has printed so far; the result has it again."""
+        self._write({"id": call, "output": text})
+
     def reply(self, call: int, content: list[Block], is_error: bool = False) -> None:
         """The result of a call."""
         self._write({"id": call, "content": content, "is_error": is_error})

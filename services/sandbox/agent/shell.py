@@ -7,6 +7,7 @@ import select
 import signal
 
 from .inputs import ToolError, checked
+from .live import Live
 from .output import TAIL, Output
 from .processes import after_fork, end, kill, others, present, started_since
 from .text import text_block
@@ -55,6 +56,7 @@ class Shell:
         self._call: int | None = None
         self._between = bytearray()
         self._output = Output(loop.root)
+        self._live: Live | None = None
         self._limit = 0.0
         self._reply = bytearray()
         self._sending = bytearray()
@@ -99,6 +101,8 @@ class Shell:
         # As in a terminal: what background jobs have printed since the last command comes first.
         self._output = Output(self._loop.root)
         self._output.add(self._between)
+        self._live = Live(self._loop, call)
+        self._live.add(self._between)
         self._between = bytearray()
         self._sending = bytearray(restored + data + b"\0")
         self._timer = self._loop.after(limit, lambda: self._stop("timed out"))
@@ -175,6 +179,8 @@ class Shell:
                 return
             if self._call is not None:
                 self._output.add(data)
+                if self._live:
+                    self._live.add(data)
             else:
                 self._between += data
                 del self._between[:-TAIL]
@@ -261,6 +267,8 @@ class Shell:
         if self._why:
             end(self._mine)  # those that outlived the one the shell waited for
         self._loop.drop(self._timer)
+        if self._live:
+            self._live.end()
         self._sending.clear()
         text = self._output.text()
         notes: list[str] = []

@@ -36,6 +36,20 @@ def clean(data: bytes | bytearray | str, *, terminal: bool) -> str:
     return _CONTROLS.sub(_spelled, text)
 
 
+_OPEN = re.compile(
+    r"(?:\r(?:" + _SEQUENCES.pattern + r")*)?"
+    r"(?:(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,64}|\x1b[\]PX^_][^\x07\x1b\x9c]{0,4096}\x1b?|\x1b[ -/]{0,64})?\Z"
+)
+"""The end of a text that the next characters may complete to something else: a carriage return, and a sequence that has
+begun. Longer ones count as text."""
+
+
+def open_end(text: str) -> int:
+    """Where the end of `text` begins that `clean` may show otherwise together with what follows; its length if none."""
+    found = _OPEN.search(text)
+    return found.start() if found else len(text)
+
+
 def _spelled(match: re.Match[str]) -> str:
     code = ord(match.group())
     if 0xDC80 <= code <= 0xDCFF:  # PEP 383

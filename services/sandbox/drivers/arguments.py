@@ -96,6 +96,7 @@ def environment(place: Place) -> dict[str, str]:
         "SHELL": "/bin/bash",
         "TERM": "dumb",
         "TMPDIR": "/tmp",  # noqa: S108  a private one
+        "PYTHONUNBUFFERED": "1",  # what a program prints is seen while it runs, and when it is stopped
     }
 
 
@@ -137,9 +138,21 @@ def isolation(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
     for name, value in environment(place).items():
         arguments += ["--setenv", name, value]
     # Inside, and not before bubblewrap: only there processes of the user outside of the sandbox do not count.
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_NPROC, ({shape.pids}, {shape.pids})); "
-    start = limit + START if shape.weak else START
+    start = limit_processes(shape.pids) + START if shape.weak else START
     return [*arguments, "--", place.python, "-I", "-S", "-B", "-c", start]
+
+
+def limit_processes(pids: int) -> str:
+    """Python that sets RLIMIT_NPROC to `pids`, or to the hard limit of the user if that is lower."""
+    return (
+        "import resource as r; hard = r.getrlimit(r.RLIMIT_NPROC)[1]; "
+        f"most = {pids} if hard == r.RLIM_INFINITY else min({pids}, hard); r.setrlimit(r.RLIMIT_NPROC, (most, most)); "
+    )
+
+
+def ulimit(letter: str, value: int) -> str:
+    """The shell command that sets a limit; it also succeeds if the hard limit of the user is lower already."""
+    return f'{{ ulimit -{letter} {value} 2>/dev/null || [ "$(ulimit -H{letter})" -le {value} ]; }}'
 
 
 def command(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
@@ -153,8 +166,8 @@ def command(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
     addresses that they never use, and do not start under a limit of addresses.
     """
     steps = [f"echo $$ > {shlex.quote(entry)}" for entry in shape.groups]
-    steps += [f"ulimit -n {OPEN_FILES}", "ulimit -c 0", f"ulimit -f {max(shape.file_bytes // 512, 1)}"]
+    steps += [ulimit("n", OPEN_FILES), ulimit("c", 0), ulimit("f", max(shape.file_bytes // 512, 1))]
     if shape.weak:
-        steps.append(f"ulimit -d {shape.memory_bytes // 1024}")
+        steps.append(ulimit("d", shape.memory_bytes // 1024))
     script = " && ".join(steps) + ' || exit 97; exec /usr/bin/env -i "$@"'
     return ["/bin/sh", "-c", script, "sandbox", *isolation(place, shape, seccomp, info)]

@@ -112,7 +112,7 @@ class Bubblewrap:
                 box = await living.start(self._settings, self._forget)
             except (OSError, frames.Breach, EOFError, TimeoutError) as exc:
                 said = await living.abandon()
-                raise diagnosis.explain(diagnosis.look(host.place.bwrap), said or str(exc) or "no answer") from None
+                raise diagnosis.explain(diagnosis.look(host.place.bwrap), _seen(said, exc)) from None
             except BaseException:
                 await living.abandon()
                 raise
@@ -328,6 +328,15 @@ class _Living:
             if breach:
                 await box.kill(breach)
                 return
+
+
+def _seen(said: str, exc: Exception) -> str:
+    """What was seen of a failed start: the words of bubblewrap before those of the error."""
+    if said:
+        return f"bubblewrap said: {said}"
+    if isinstance(exc, TimeoutError):
+        return f"bubblewrap did not start within {START_WITHIN:g} s"
+    return f"bubblewrap did not start: {exc}" if str(exc) else "bubblewrap ended without a word"
 
 
 _UNLIMITED: Final = disk.Quota(1 << 60, 1 << 60, 0)

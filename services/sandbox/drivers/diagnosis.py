@@ -72,7 +72,7 @@ def wrong_machine(host: Host) -> SandboxUnavailable | None:
 
 
 def explain(host: Host, message: str) -> SandboxUnavailable:
-    """The failure with the cause found; `message` is what bubblewrap or the system said."""
+    """The failure with the cause found; `message` is what was seen of it, as half a sentence."""
     causes: list[str] = []
     remedies: list[Remedy] = []
     if host.switches.get("max_user_namespaces") == "0":
@@ -94,10 +94,9 @@ def explain(host: Host, message: str) -> SandboxUnavailable:
             )
         )
         remedies.append(Remedy("Run Holdfast outside of the container."))
-    said = " ".join(message.split())[:400]
-    cause = f": {'; '.join(causes)}" if causes else ""
-    quoted = f" bubblewrap said: {said}" if said else ""
-    return SandboxUnavailable(f"No sandbox can be made{cause}.{quoted}", tuple(remedies))
+    seen = " ".join(message.split())[:400]
+    cause = "; ".join(causes)
+    return SandboxUnavailable(f"No sandbox can be made: {f'{cause} ({seen})' if cause else seen}.", tuple(remedies))
 
 
 def no_bubblewrap() -> SandboxUnavailable:
@@ -111,8 +110,8 @@ def no_bubblewrap() -> SandboxUnavailable:
     )
 
 
-def weak_limits(cause: str, host: Host) -> SandboxUnavailable:
-    """Memory and processor time of a whole sandbox cannot be limited, and nobody has accepted that."""
+def weak_limits(host: Host) -> SandboxUnavailable:
+    """Memory and processor time of a whole sandbox cannot be limited, and nobody has accepted that. The log has why."""
     remedies = [
         Remedy(
             "Accept limits of each process alone, on a machine of your own",
@@ -123,5 +122,5 @@ def weak_limits(cause: str, host: Host) -> SandboxUnavailable:
         scope = "systemd-run --scope" if host.root else "systemd-run --user --scope"
         remedies.insert(0, Remedy("Let systemd delegate one", f"{scope} -p Delegate=yes holdfast up"))
     return SandboxUnavailable(
-        f"No control group can be written, so a sandbox could not be limited as a whole ({cause}).", tuple(remedies)
+        "No control group can be written, so the memory of a sandbox as a whole cannot be limited.", tuple(remedies)
     )

@@ -35,7 +35,7 @@ def find_host(settings: SandboxSettings, home: Path, hierarchy: limits.Hierarchy
     if (unavailable := diagnosis.wrong_machine(diagnosis.look())) is not None:
         raise unavailable
     if hierarchy.kind == "weak" and not settings.allow_weak_limits:
-        raise diagnosis.weak_limits(hierarchy.cause, diagnosis.look())
+        raise diagnosis.weak_limits(diagnosis.look())
     python, python_home, outside = find_python()
     links = tuple((f"/{n}", str(Path(f"/{n}").readlink())) for n in _TOP if Path(f"/{n}").is_symlink())
     place = arguments.Place(

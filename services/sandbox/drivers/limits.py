@@ -5,6 +5,8 @@ Three ways, tried in this order: the unified hierarchy (v2) in a subtree that is
 not at all, and needs consent.
 """
 
+import contextlib
+import errno
 import os
 import re
 import secrets
@@ -15,6 +17,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from holdfast.sandbox.drivers import family
+
 CPU_PERIOD: Final = 100_000
 """Microseconds over which processor time is counted."""
 
@@ -24,12 +28,15 @@ PREFIX: Final = "holdfast-"
 LEAF: Final = f"{PREFIX}service"
 """Group below a delegated one into which the service itself moves, since a group with processes cannot be divided."""
 
+MOVE_ATTEMPTS: Final = 10
+"""Attempts to empty a group whose processes start others meanwhile."""
+
 NEEDED: Final = ("memory", "pids", "cpu")
 """Controllers that limit a sandbox."""
 
 OPTIONAL: Final = ("cpu",)
-"""Those without which a subtree of the unified hierarchy is used all the same: systemd before 252 delegates memory and
-pids alone to the users."""
+"""Those without which a subtree of the unified hierarchy is used all the same: systemd delegates to users what
+`user@.service` says, in older distributions memory and pids alone."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -151,17 +158,30 @@ def _unified(points: Mapping[str, tuple[Path, str]], own: Mapping[str, str]) -> 
 
 
 def _enable(here: Path, names: Sequence[str]) -> None:
-    """Hand the controllers down. A group with processes of its own cannot, so we move into a leaf of it first."""
+    """Hand the controllers down. A group with processes of its own cannot, so they move into a leaf of it first: this
+    process, and `holdfast up` with all that it has started if that was started in the group. Raises OSError."""
     if set(names) <= set((here / "cgroup.subtree_control").read_text().split()):
         return
-    if (here / "cgroup.type").exists():  # the root group has no type and may hold processes
+    if not (here / "cgroup.type").exists():  # the root group has no type and may hold processes
+        (here / "cgroup.subtree_control").write_text(_plus(names))
+        return
+    for _ in range(MOVE_ATTEMPTS):
+        members = (here / "cgroup.procs").read_text().split()
+        if not family.holds_only_ours(int(pid) for pid in members):
+            break
         leaf = here / LEAF
         leaf.mkdir(exist_ok=True)
-        members = (here / "cgroup.procs").read_text().split()
-        if set(members) - {str(os.getpid())}:
-            raise OSError(16, "other processes are in it; it is not delegated to this service alone")
-        (leaf / "cgroup.procs").write_text(str(os.getpid()))
-    (here / "cgroup.subtree_control").write_text(_plus(names))
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                (leaf / "cgroup.procs").write_text(pid)
+        try:
+            (here / "cgroup.subtree_control").write_text(_plus(names))
+        except OSError as exc:
+            if exc.errno != errno.EBUSY:  # else one of them has started another meanwhile
+                raise
+        else:
+            return
+    raise OSError(errno.EBUSY, "other processes are in it")
 
 
 def _plus(names: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ def kind_of(auth: dict[str, Any]) -> Kind:
     """The kind of an `auth` object. Raises Invalid."""
     name = auth.get("type")
     if name in LATER:
-        raise Invalid(f"auth.type: {name} is not available in this version")
+        raise Invalid(f"auth.type: {name} credentials are not available in this version")
     if not isinstance(name, str) or name not in KINDS:
         raise Invalid(f"auth.type: must be one of {', '.join((*KINDS, *LATER))}")
     return KINDS[name]

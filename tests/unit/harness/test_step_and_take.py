@@ -177,7 +177,7 @@ def test_a_failed_request_is_retried_only_when_it_is_time() -> None:
     head = after(ev.SessionStatusRescheduled(id="x", retry_at=100), head=head)
     assert (head.status, head.primary.errors) == ("rescheduling", 1)
     assert decided(head, now=10) == step.Sleep(100)
-    assert decided(head, now=100) == step.Resume()
+    assert decided(head, now=100) == step.CallModel()
 
 
 def test_the_request_of_a_dead_owner_is_closed_first() -> None:

@@ -71,11 +71,11 @@ def test_the_whole_message_of_ubuntu_24_04() -> None:
     host = Host(
         switches={"apparmor_restrict_unprivileged_userns": "1"}, os_release=ubuntu("24.04"), bwrap=SYSTEM
     )  # fmt: skip
-    lines = str(explain(host, "bwrap: setting up uid map: Permission denied")).splitlines()
+    lines = str(explain(host, "bubblewrap said: bwrap: setting up uid map: Permission denied")).splitlines()
     assert lines[0] == (
         "No sandbox can be made: AppArmor restricts user namespaces"
-        " (kernel.apparmor_restrict_unprivileged_userns = 1)."
-        " bubblewrap said: bwrap: setting up uid map: Permission denied"
+        " (kernel.apparmor_restrict_unprivileged_userns = 1)"
+        " (bubblewrap said: bwrap: setting up uid map: Permission denied)."
     )
     assert [line.partition(": ")[0].strip() for line in lines[1:]] == [
         "Allow them to /usr/bin/bwrap by a profile",

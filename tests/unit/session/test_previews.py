@@ -1,5 +1,9 @@
 """Which token deltas a connection is shown."""
 
+from random import Random
+
+import pytest
+
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Delta
 from holdfast.bus.ids import new_id
@@ -122,6 +126,127 @@ def test_a_connection_opened_in_a_response_gets_none_of_it() -> None:
     assert previews.take([piece(b, "z")]) == []
     assert previews.follow(begins(two)) == []
     assert previews.take([start(c)]) == [start(c)]
+
+
+def test_a_request_that_runs_already_is_shown_from_its_first_delta() -> None:
+    request, a = made(2)
+    previews = Previews(BOTH)
+    previews.begin({"": request})
+    deltas = [start(a, request=request), piece(a, "x"), piece(a, "y")]
+    assert previews.take(deltas) == deltas
+    assert previews.take([piece(a, "z")]) == [piece(a, "z")]
+
+
+def test_of_a_request_that_has_sent_deltas_before_nothing_is_shown() -> None:
+    request, a, b, end, two, c = made(6)
+    previews = Previews(BOTH)
+    previews.begin({"": request})
+    assert previews.take([piece(a, "x"), start(b, request=request), piece(b, "y")]) == []
+    previews.follow(message(a))
+    previews.follow(ends(end))
+    assert previews.take([piece(b, "z")]) == []
+    previews.follow(begins(two))
+    following = [start(c, request=two), piece(c, "x")]
+    assert previews.take(following) == following
+
+
+def test_late_deltas_of_the_request_before_do_not_hide_the_running_one() -> None:
+    before, a, b, request, c = made(5)
+    previews = Previews(BOTH)
+    previews.begin({"": request})
+    assert previews.take([piece(a, "late"), start(b, request=before), piece(b, "late")]) == []
+    mine = [start(c, request=request), piece(c, "x")]
+    assert previews.take(mine) == mine
+
+
+def test_what_had_begun_before_a_connection_was_opened_again_is_not_continued() -> None:
+    request, a, b = made(3)
+    previews = Previews(BOTH)
+    previews.follow(begins(request))
+    previews.take([start(a, request=request), piece(a, "x")])
+    previews.begin({"": request})
+    assert previews.take([piece(a, "y")]) == []
+    other = [start(b, request=request), piece(b, "x")]
+    assert previews.take(other) == other
+
+
+def _two_requests(random: Random) -> tuple[list[ev.Event | Delta], dict[str, str], dict[str, str]]:
+    """What happens in two requests with several messages each; text and request of each message, by its id."""
+    happened: list[ev.Event | Delta] = []
+    texts: dict[str, str] = {}
+    request_of: dict[str, str] = {}
+    for _ in range(2):
+        request = new_id("sevt")
+        happened.append(begins(request))
+        messages: list[ev.Event] = []
+        for event_id in made(random.randint(1, 3)):
+            texts[event_id], request_of[event_id] = "", request
+            happened.append(start(event_id, request=request))
+            for _ in range(random.randint(1, 4)):
+                text = random.choice(["a", "bc", "def"])
+                happened.append(Delta(event_id, "agent.message", 0, text, at=len(texts[event_id])))
+                texts[event_id] += text
+            messages.append(message(event_id))
+        happened += [*messages, ends(new_id("sevt"))]
+    return happened, texts, request_of
+
+
+def _runs(happened: list[ev.Event | Delta]) -> str:
+    """The request that runs after all that."""
+    spans = [one for one in happened if isinstance(one, ev.ModelRequestStart | ev.ModelRequestEnd)]
+    return spans[-1].id if spans and isinstance(spans[-1], ev.ModelRequestStart) else ""
+
+
+def _shown(previews: Previews, happened: list[ev.Event | Delta]) -> dict[str, str]:
+    """What a connection that hears this is shown, by event id."""
+    shown: dict[str, str] = {}
+    closed: set[str] = set()
+    for one in happened:
+        closed |= set() if isinstance(one, Delta) else {one.id}
+        for delta in previews.take([one]) if isinstance(one, Delta) else previews.follow(one):
+            assert delta.event not in closed, "nothing comes behind the event itself"
+            assert delta.start == (delta.event not in shown)
+            shown[delta.event] = shown.get(delta.event, "") + delta.text
+    return shown
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whenever_a_connection_opens_it_sees_all_that_begins_later(seed: int) -> None:
+    random = Random(seed)
+    happened, texts, request_of = _two_requests(random)
+    opened = random.randint(0, len(happened))
+    running = _runs(happened[:opened])
+    previews = Previews(BOTH)
+    previews.begin({"": running} if running else {})
+    shown = _shown(previews, happened[opened:])
+    begun = any(isinstance(one, Delta) and request_of[one.event] == running for one in happened[:opened])
+    starts = {one.event for one in happened[opened:] if isinstance(one, Delta) and one.start}
+    whole = {event_id for event_id in starts if request_of[event_id] != running or not begun}
+    assert whole <= set(shown) <= starts
+    assert all(shown[event_id] == texts[event_id] for event_id in shown)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whichever_comes_first_log_or_delta_only_prefixes_are_shown(seed: int) -> None:
+    random = Random(seed)
+    happened, texts, _ = _two_requests(random)
+    opened = random.randint(0, len(happened))
+    running = _runs(happened[:opened])
+    previews = Previews(BOTH)
+    previews.begin({"": running} if running else {})
+    log = [one for one in happened[opened:] if not isinstance(one, Delta)]
+    deltas = [one for one in happened[opened:] if isinstance(one, Delta)]
+    shown = _shown(previews, _mixed(random, log, deltas))
+    assert all(texts[event_id].startswith(text) for event_id, text in shown.items())
+
+
+def _mixed(random: Random, log: list[ev.Event], deltas: list[Delta]) -> list[ev.Event | Delta]:
+    """Both in their own order, one before the other as it comes."""
+    log, deltas, out = list(log), list(deltas), list[ev.Event | Delta]()
+    while log or deltas:
+        source = log if log and (not deltas or random.random() < 0.5) else deltas
+        out.append(source.pop(0))
+    return out
 
 
 def test_a_preview_with_a_hole_is_not_continued() -> None:

@@ -1,0 +1,44 @@
+"""`holdfast apply`: the changes of a session come into a folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def apply(
+    session: str,
+    *,
+    dir: Path | None = None,  # noqa: A002  the option is called --dir
+    exclude: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    data: Path | None = None,
+) -> int:
+    """Make your folder hold what the agent made of it: all of it, or nothing.
+
+    Nothing is changed when a file changed in your folder since it was copied, and you are told which. Never touched:
+    .git (commits of the agent stay in its copy), what was left out of the copy, and whatever lies behind a link.
+
+    For example:
+
+        holdfast apply esj2f91k
+
+        holdfast apply esj2f91k --exclude package-lock.json
+
+        holdfast apply esj2f91k --dir ../another-checkout
+
+    Exit codes: 0 applied, 1 nothing was changed, 2 no running stack.
+
+    Parameters
+    ----------
+    session
+        Id of the session or the end of it; holdfast sessions lists them.
+    dir
+        The folder. Default: the one that was copied with run --dir.
+    exclude
+        Leave out changes of files that this pattern names. Can be given several times.
+    data
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+    """
+    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+
+    return talking.apply(session, data, dir, exclude)

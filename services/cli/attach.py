@@ -1,0 +1,27 @@
+"""`holdfast attach`: watch a session that is there already."""
+
+from pathlib import Path
+
+
+def attach(session: str, *, data: Path | None = None) -> int:
+    """Watch a session from now on, until the agent rests: its last answer first, then what it does.
+
+    Questions of the agent can be answered at the prompt. Ctrl-C leaves; the agent goes on working.
+
+    For example:
+
+        holdfast attach 2nesj2f9
+
+    Exit codes: 0 the agent rests, or you left; 1 its turn failed, or the session cannot be read; 2 no running stack;
+    3 the session waits for an answer and nobody was there to give it.
+
+    Parameters
+    ----------
+    session
+        Id of the session or a part of it; holdfast sessions lists them.
+    data
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+    """
+    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+
+    return talking.attach(session, data)

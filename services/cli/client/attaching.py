@@ -1,0 +1,70 @@
+"""Watching a session that is there already: what `holdfast attach` does."""
+
+import time
+from pathlib import Path
+
+import anthropic
+from rich.text import Text
+
+from holdfast.cli.client import questions
+from holdfast.cli.client.session_ids import resolve, short
+from holdfast.cli.client.standing import Standing, standing
+from holdfast.cli.client.summary import closing
+from holdfast.cli.client.target import Target
+from holdfast.cli.client.task import EXIT_CODES
+from holdfast.cli.client.view import TerminalView, make_console
+from holdfast.cli.client.watch import Outcome, Watch
+
+
+async def attach(target: Target, text: str, data: Path | None) -> int:
+    """Show the last answer of the session and then what it does until it rests; returns the exit code.
+
+    Raises UnknownSession and the errors of the SDK.
+    """
+    own: set[str] = set()
+    console = make_console()
+    view = TerminalView(console, own)
+    began = time.monotonic()
+    async with target.client() as client:
+        session = await resolve(client, text)
+        model = (await client.beta.sessions.retrieve(session)).agent.model.id
+        now = await standing(client, session)
+        console.print(Text.assemble("session ", (short(session), "bold"), f" · {model}", style="dim"), soft_wrap=True)
+        watch = Watch(client, session, view, own, interrupts=False, asks=True)
+        with watch.keys():
+            try:
+                outcome = await _attached(view, watch, now)
+            except (anthropic.APIConnectionError, anthropic.InternalServerError):
+                outcome = Outcome("gone", f"no answer from {target.base_url}")
+        view.lines(
+            closing(
+                outcome,
+                session=session,
+                seconds=time.monotonic() - began,
+                usage=view.activity.usage,
+                model=model,
+                files=(),
+                data=questions.data_option(data),
+            )
+        )
+    return 0 if outcome.end == "left" else EXIT_CODES[outcome.end]
+
+
+async def _attached(view: TerminalView, watch: Watch, now: Standing) -> Outcome:
+    view.before(now.turn)
+    if now.ended:
+        return Outcome("done", "the session has ended")
+    if now.questions:
+        answers = await watch.ask(now.questions)
+        if answers is None:
+            return Outcome("waits", questions=now.questions)
+        await watch.send(answers)
+    elif not now.running:
+        return Outcome("done", "the session rests")
+    if not now.questions:
+        view.note("the agent is at work; Ctrl-C leaves it working")
+    view.start()
+    try:
+        return await watch.until_rest(now.after)
+    finally:
+        view.stop()

@@ -1,0 +1,99 @@
+"""What a waiting session waits for, the question to a person, and the event that answers it. Pure."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from rich.text import Text
+
+from holdfast.cli.client.sanitize import clean_line
+from holdfast.cli.client.session_ids import short
+from holdfast.cli.client.tool_calls import title
+
+CALL_CHARS: Final = 8
+"""Characters of the short form of a call's id: its end, as with sessions."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The event to send. `always`: later calls of this tool are to be allowed without a question."""
+
+    event: dict[str, Any]
+    always: bool = False
+
+
+def wants_result(call: Any) -> bool:
+    """Whether the client has to make the result of this call itself (a custom tool); else it may be allowed."""
+    return call.type == "agent.custom_tool_use"
+
+
+def allow(call: Any) -> dict[str, Any]:
+    return {"type": "user.tool_confirmation", "tool_use_id": call.id, "result": "allow"}
+
+
+def deny(call: Any, reason: str = "") -> dict[str, Any]:
+    refusal: dict[str, Any] = {"type": "user.tool_confirmation", "tool_use_id": call.id, "result": "deny"}
+    return {**refusal, "deny_message": reason} if reason else refusal
+
+
+def result(call: Any, text: str) -> dict[str, Any]:
+    content = [{"type": "text", "text": text or "(empty)"}]
+    return {"type": "user.custom_tool_result", "custom_tool_use_id": call.id, "content": content}
+
+
+def question(call: Any) -> str:
+    """What is asked at the prompt; it says what Enter does."""
+    name = clean_line(call.name)
+    if wants_result(call):
+        return f"  Result of {name} (one line; Enter: empty): "
+    return f"  Allow? [y]es, [n]o or Enter, [a]lways {name} in this session, or say why not: "
+
+
+def reply(call: Any, line: str) -> Answer:
+    """The answer that a typed line gives."""
+    if wants_result(call):
+        return Answer(result(call, line))
+    match line.strip().lower():
+        case "y" | "yes":
+            return Answer(allow(call))
+        case "a" | "always":
+            return Answer(allow(call), always=True)
+        case "" | "n" | "no":
+            return Answer(deny(call))
+        case _:
+            return Answer(deny(call, line.strip()))
+
+
+def find_call(calls: Sequence[Any], text: str) -> list[Any]:
+    """The calls whose id ends in `text`."""
+    return [call for call in calls if call.id.endswith(text)]
+
+
+def short_call(id_: str) -> str:
+    return id_[-CALL_CHARS:]
+
+
+def open_questions(session: str, calls: Sequence[Any], data: str = "") -> list[Text]:
+    """What the session waits for and the commands that answer. `data`: options that name the stack."""
+    lines: list[Text] = []
+    for call in calls:
+        which = f" --call {short_call(call.id)}" if len(calls) > 1 else ""
+        base = f"holdfast answer {short(session)}"
+        what = "the result of" if wants_result(call) else "your permission for"
+        lines.append(Text.assemble(f"waits for {what} ", title(call.name, call.input or {})))
+        if wants_result(call):
+            lines.append(Text(f"  {base} --result TEXT{which}{data}"))
+        else:
+            lines.append(Text(f"  {base} allow{which}{data}"))
+            lines.append(Text(f"  {base} deny --message WHY{which}{data}"))
+    return lines
+
+
+def go_on(session: str, data: str = "") -> str:
+    """The command that gives the session its next task."""
+    return f'holdfast run "…" --session {short(session)}{data}'
+
+
+def data_option(folder: object) -> str:
+    """` --data FOLDER` as a shell reads it, when a folder was named; commands that are shown must find the stack."""
+    return f" --data {shlex.quote(str(folder))}" if folder else ""

@@ -1,0 +1,48 @@
+"""`holdfast diff`: what the agent of a session changed."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def diff(
+    session: str,
+    *,
+    stat: Annotated[bool, Parameter(negative=())] = False,
+    name_only: Annotated[bool, Parameter(negative=())] = False,
+    patch: Path | None = None,
+    data: Path | None = None,
+) -> int:
+    """Show what the agent changed against what was copied in with --dir; without --dir every file is new.
+
+    In a pipe it is a patch that git apply takes, binary files included.
+
+    For example:
+
+        holdfast diff esj2f91k
+
+        holdfast diff esj2f91k --stat
+
+        holdfast diff esj2f91k | git apply
+
+        holdfast diff esj2f91k --patch fix.patch
+
+    Exit codes: 0, 1 the session is not known or its files cannot be read, 2 no running stack.
+
+    Parameters
+    ----------
+    session
+        Id of the session or the end of it; holdfast sessions lists them.
+    stat
+        Only the number of lines that came and went in each file.
+    name_only
+        Only the names of the files.
+    patch
+        Write the patch to this file; - is the standard output, also on a terminal.
+    data
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+    """
+    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+
+    return talking.diff(session, data, "stat" if stat else "names" if name_only else "diff", patch)

@@ -1,0 +1,116 @@
+"""The supervisor's eye on the disk under a stack: says when it gets full, and repairs NATS when there is room again.
+
+After a write that failed, nats-server (2.15) answers no publish to that stream any more, also when there is room again,
+until it is restarted. What it acknowledged is kept. It writes the failure to its log, unless the log is on the same
+full disk; so a disk that was seen empty counts as well.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from holdfast.cli.embedded.reporter import Reporter
+from holdfast.cli.embedded.sizes import human
+from holdfast.process import disk
+
+LOOK_EVERY_S: Final = 0.5
+
+START_BELOW: Final = 16_000_000
+"""Free bytes below which nothing is started: the servers could not make their files."""
+
+RESTART_PAUSE_S: Final = 5.0
+RESTART_PAUSE_MOST_S: Final = 300.0
+"""Seconds between two restarts of NATS; doubled with each that did not help, such as when a quota is reached."""
+
+_WRITE_ERROR: Final = re.compile(rb"critical write error|failed to store|no space left|quota exceeded", re.IGNORECASE)
+
+_READ_AT_ONCE: Final = 1 << 20
+
+
+class DiskFull(Exception):
+    """There is no room to start; the text says how much is needed."""
+
+
+def check_start(folder: Path) -> None:
+    """Raises DiskFull when a stack could not start in `folder`, which need not exist yet."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    room = disk.space(there)
+    needed = min(START_BELOW, room.full_below)
+    if room.free < needed:
+        raise DiskFull(
+            f"the disk of {folder} is full: {human(room.free)} free, at least {human(needed)} are needed to start.\n"
+            "Make room there, or choose a folder on another disk with --data FOLDER."
+        )
+
+
+class DiskWatch:
+    """`folder` is the data folder, `nats_log` the log of nats-server, `restart_nats` restarts it at once."""
+
+    def __init__(self, folder: Path, nats_log: Path, reporter: Reporter, restart_nats: Callable[[], None]) -> None:
+        self._folder = folder
+        self._log = nats_log
+        self._reporter = reporter
+        self._restart_nats = restart_nats
+        self._level: disk.Level = "enough"
+        self._read_to = nats_log.stat().st_size if nats_log.exists() else 0
+        self._cause = ""
+        self._restarted_at = float("-inf")
+        self._pause = RESTART_PAUSE_S
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            with contextlib.suppress(OSError):  # the next look may succeed
+                self.look(disk.space(self._folder), asyncio.get_running_loop().time())
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def look(self, room: disk.Space, now: float) -> None:
+        """Say what has changed, and restart NATS if it cannot write although there is room. `now` in seconds."""
+        before, self._level = self._level, room.level(self._level)
+        if self._level != before:
+            self._tell(before, room)
+        if self._level == "full":
+            self._pause = RESTART_PAUSE_S
+        if room.is_empty:
+            self._cause = "the disk was full"
+        if self._has_write_error():
+            self._cause = self._cause or "it could not write (holdfast logs nats)"
+        if self._cause and self._level != "full" and now - self._restarted_at >= self._pause:
+            self._reporter.warn(f"restarting nats: {self._cause}")
+            self._restart_nats()
+            self._pause = min(self._pause * 2, RESTART_PAUSE_MOST_S)
+            self._restarted_at = now
+            self._cause = ""
+
+    def _tell(self, before: disk.Level, room: disk.Space) -> None:
+        free = human(room.free)
+        match self._level:
+            case "full":
+                needed = human(room.full_below * disk.AGAIN)
+                self._reporter.warn(
+                    f"the disk of {self._folder} is full ({free} free): new work is refused until {needed} are free; "
+                    "then everything goes on by itself"
+                )
+            case "low" if before == "enough":
+                self._reporter.warn(f"the disk of {self._folder} is getting full: {free} free")
+            case _:
+                self._reporter.say(f"the disk of {self._folder} has room again: {free} free")
+
+    def _has_write_error(self) -> bool:
+        """Whether NATS has logged a failed write since the last look."""
+        try:
+            size = self._log.stat().st_size
+            if size < self._read_to:  # it was trimmed
+                self._read_to = 0
+            if size == self._read_to:
+                return False
+            with self._log.open("rb") as file:
+                file.seek(max(self._read_to, size - _READ_AT_ONCE))
+                found = _WRITE_ERROR.search(file.read())
+        except OSError:
+            return False
+        self._read_to = size
+        return found is not None

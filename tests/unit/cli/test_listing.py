@@ -1,0 +1,113 @@
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from holdfast.cli.client.event_lines import event_line
+from holdfast.cli.client.listing import Row, age, cut, fields, status_of, table
+
+NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
+
+TITLES = [
+    "Write a haiku about durable logs", "", "[bold]x[/] [/id]", "\x1b[31mred\nand a new line\tand a tab",
+    "日本語のとても長い題名がここにありますのでどこかで切られなければなりません" * 2,
+    "👨‍👩‍👧 families " * 9, "مرحبا " * 20,
+]  # fmt: skip
+
+
+def row(title: str, status: str = "idle", number: int = 1) -> Row:
+    return Row(
+        id=f"sesn_a0_01m8d9g68xetmssyp8nesj2{number:03}", status=status, title=title, agent="Holdfast",
+        created_at=NOW - timedelta(minutes=5), updated_at=NOW - timedelta(minutes=3), input_tokens=1_234_567,
+        output_tokens=50,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 99, 100, 200])
+@pytest.mark.parametrize("status", ["idle", "waits for you"])
+def test_a_session_is_one_line_that_fits(width: int, status: str) -> None:
+    lines = table([row(title, status, n) for n, title in enumerate(TITLES)], width, NOW)
+    assert len(lines) == len(TITLES) + 1
+    for number, line in enumerate(lines):
+        assert cell_len(line.plain) <= max(width, 20), line.plain
+        assert "\n" not in line.plain
+        assert "\x1b" not in line.plain
+        if number and width >= 40:
+            assert line.plain.startswith(f"8nesj2{number - 1:03}"[-8:])
+    if width >= 40:
+        assert all(status in line.plain for line in lines[1:])
+    assert ("3 min ago" in lines[1].plain) is (width >= 60)
+    assert ("1234567/50" in lines[1].plain) is (width >= 100)
+    if width == 80:
+        assert "Write a haiku about durable logs" in lines[1].plain
+        assert "[bold]x[/] [/id]" in lines[3].plain
+        assert lines[5].plain.endswith("…")
+
+
+def test_a_program_gets_full_values_on_one_line() -> None:
+    values = fields(row("a\tb\nc")).split("\t")
+    assert values[0] == "sesn_a0_01m8d9g68xetmssyp8nesj2001"
+    assert values[1:] == [
+        "idle", "2026-11-27T11:55:00+00:00", "2026-11-27T11:57:00+00:00", "1234567", "50", "Holdfast", "a␉b␊c",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "archived", "stop", "word"),
+    [
+        ("running", None, None, "running"), ("rescheduling", None, None, "retrying"), ("idle", None, None, "idle"),
+        ("idle", None, "end_turn", "idle"), ("idle", None, "requires_action", "waits for you"),
+        ("idle", None, "retries_exhausted", "failed"), ("idle", None, "refusal", "failed"),
+        ("running", None, "requires_action", "running"), ("idle", NOW, "requires_action", "archived"),
+        ("terminated", None, None, "ended"),
+    ],
+)  # fmt: skip
+def test_the_word_for_what_a_session_does(status: str, archived: Any, stop: str | None, word: str) -> None:
+    assert status_of(SimpleNamespace(status=status, archived_at=archived), stop) == word
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "0 s ago"), (59, "59 s ago"), (60, "1 min ago"), (3599, "59 min ago"), (7300, "2 h ago"),
+        (86400, "1 day ago"), (86400 * 31, "31 days ago"), (86400 * 60, "2026-09-28"),
+    ],
+)  # fmt: skip
+def test_ages(seconds: int, text: str) -> None:
+    assert age(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+def test_text_is_cut_by_columns_not_by_characters() -> None:
+    assert cut("abc", 3) == "abc"
+    assert cut("abcd", 3) == "ab…"
+    assert cut("日本語", 4) == "日…"
+    assert cell_len(cut("日本語", 5)) == 5
+
+
+def event(kind: str, **more: Any) -> Any:
+    return SimpleNamespace(type=kind, id="sevt_1", **more)
+
+
+def test_an_event_is_a_line_with_its_time_and_the_time_since_the_one_before() -> None:
+    result = event(
+        "agent.tool_result", processed_at=NOW, is_error=False,
+        content=[SimpleNamespace(type="text", text="one\ntwo\x1b[2J\n" + "x\n" * 40)],
+    )  # fmt: skip
+    text = event_line(result, 7, NOW - timedelta(seconds=2.34)).plain
+    first, second, *rest = text.split("\n")
+    assert first.split() == ["7", NOW.astimezone().strftime("%H:%M:%S"), "+2.3", "s", "agent.tool_result", "one"]
+    assert second == "       two"
+    assert rest[-1].endswith("more characters")
+    assert "\x1b" not in text
+    assert len(rest) <= 12
+    assert all(line == line.rstrip() for line in text.split("\n"))
+
+
+def test_an_event_without_content_is_its_type_alone() -> None:
+    line = event_line(event("session.status_running", processed_at=None), 1, None).plain
+    assert line.split() == ["1", "session.status_running"]
+    assert line == line.rstrip()
+    idle = event("session.status_idle", processed_at=NOW, stop_reason=SimpleNamespace(type="requires_action"))
+    assert event_line(idle, 1, None).plain.endswith("session.status_idle  (it waits for an answer)")

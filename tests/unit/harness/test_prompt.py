@@ -1,0 +1,49 @@
+"""What the system prompt tells: the agent's own text, and that its sandbox has no network."""
+
+from typing import Any
+
+import pytest
+
+from holdfast.bus import events as ev
+from holdfast.harness.prompt import HOSTS_NAMED, NO_NETWORK, system
+
+TOOLSET = {"type": "agent_toolset_20260401", "default_config": {"enabled": True}, "configs": []}
+CUSTOM = {"type": "custom", "name": "ask", "description": "d", "input_schema": {"type": "object"}}
+OFF = {"type": "agent_toolset_20260401", "default_config": {"enabled": False}, "configs": []}
+
+
+def config(networking: Any = None, **agent: Any) -> ev.SessionConfig:
+    return ev.SessionConfig(
+        id="cfg",
+        tenant="t",
+        agent={"name": "n", "model": {"id": "m"}, **agent},
+        environment_id="env_1",
+        environment={"type": "cloud", "networking": networking} if networking else {"type": "cloud"},
+        primary_thread="sthr_1",
+    )
+
+
+@pytest.mark.parametrize(
+    "networking",
+    [None, {"type": "unrestricted"}, {"type": "limited"}, {"type": "limited", "allowed_hosts": []}],
+)
+def test_an_agent_with_a_sandbox_is_told_that_it_has_no_network(networking: Any) -> None:
+    assert system(config(networking, tools=[TOOLSET])) == [NO_NETWORK]
+    assert system(config(networking, tools=[TOOLSET], system="Be kind.")) == ["Be kind.", NO_NETWORK]
+
+
+@pytest.mark.parametrize("tools", [[], [CUSTOM], [OFF]])
+def test_an_agent_without_a_sandbox_is_told_nothing_of_one(tools: Any) -> None:
+    assert system(config(tools=tools)) == []
+    assert system(config(tools=tools, system="Be kind.")) == ["Be kind."]
+
+
+def test_hosts_that_the_environment_allows_are_named() -> None:
+    limited = {"type": "limited", "allowed_hosts": ["api.example.com", "*.example.org"]}
+    (told,) = system(config(limited, tools=[TOOLSET]))
+    assert told.startswith(NO_NETWORK)
+    assert told.endswith("as well: api.example.com, *.example.org.")
+    many = {"type": "limited", "allowed_hosts": [f"h{n}.example" for n in range(1000)]}
+    (told,) = system(config(many, tools=[TOOLSET]))
+    assert f"h{HOSTS_NAMED - 1}.example and {1000 - HOSTS_NAMED} more." in told
+    assert f"h{HOSTS_NAMED}.example" not in told
