@@ -5,21 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from anthropic import AsyncAnthropic
 
-from tests.support.isolation import REQUIRED, Isolation
-from tests.support.isolation import isolation as ask_isolation
+from tests.support.isolation import Isolation, require_sandbox
 from tests.support.stack import Stack, stack
 
 
 @pytest.fixture(scope="session")
 def isolation() -> Isolation:
     """The isolation of this machine. Skips, or fails when a sandbox is required, where no sandbox can be made."""
-    found = ask_isolation()
-    if found.unavailable:
-        sentence = f"no sandbox can be made here: {found.unavailable}"
-        if REQUIRED:
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
-    return found
+    return require_sandbox()
 
 
 @pytest.fixture(scope="session")

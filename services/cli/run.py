@@ -39,7 +39,7 @@ def run(
 
         holdfast run "Now add a test for it" --session 2nesj2f9
 
-        git diff | holdfast run - --agent reviewer.yaml --model claude-opus-5-5
+        git diff | holdfast run - --agent reviewer.yaml
 
     Exit codes: 0 the turn ended well (or the task was sent, with --detach), 1 it failed (an error that was not
     overcome, or a refusal), 2 no running stack or no key for the model, 3 the session waits for an answer and nobody

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pytest
 
 from holdfast.bus.ids import new_id
 from holdfast.sandbox.drivers import SandboxUnavailable, limits, make_driver
@@ -54,6 +55,17 @@ def isolation() -> Isolation:
     thread.start()
     thread.join()
     return answer[0] if answer else Isolation(unavailable="the question itself failed; see the traceback above")
+
+
+def require_sandbox() -> Isolation:
+    """What this machine gives. Skips the test, or fails it when a sandbox is required, where no sandbox can be made."""
+    found = isolation()
+    if found.unavailable:
+        sentence = f"no sandbox can be made here: {found.unavailable}"
+        if REQUIRED:
+            pytest.fail(sentence, pytrace=False)
+        pytest.skip(sentence)
+    return found
 
 
 async def _ask() -> Isolation:

@@ -19,6 +19,7 @@ from holdfast.bus.ids import Key
 from holdfast.cli.embedded.runfile import RunFile, read
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
+from tests.support.isolation import require_sandbox
 from tests.support.model import ScriptedModel, scripted_model
 
 TENANT = "default"
@@ -186,7 +187,8 @@ def stack(
     environ: Mapping[str, str] | None = None,
     harnesses: int = 2,
 ) -> Generator[Stack]:
-    """A running stack with a scripted model of its own; everything ends with the block."""
+    """A running stack with a scripted model of its own; everything ends with the block. Needs a sandbox."""
+    require_sandbox()
     with scripted_model(log=folder / "model.log") as model:
         made = Stack(folder / "data", model, environ or {}, harnesses)
         made.start(faults)

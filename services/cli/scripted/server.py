@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from holdfast.cli.models import DEFAULT_MODEL
 from holdfast.cli.scripted.answers import Answer, Frame, frame
 from holdfast.cli.scripted.blocks import Refused
 from holdfast.cli.scripted.control import Control
@@ -34,7 +35,7 @@ _KINDS: Final = {
 _BREAKING: Final = ("cut", "end", "hang", "error")
 """Faults that stop the stream."""
 
-_MODELS: Final = ("claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5")
+_MODELS: Final = (DEFAULT_MODEL,)
 
 
 class _Plan(msgspec.Struct, frozen=True):
