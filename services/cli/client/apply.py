@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
@@ -207,7 +207,7 @@ class _Transaction:
                     os.fchmod(fd, _mode(os.stat(name, dir_fd=folder, follow_symlinks=False), step.want.executable))
 
     @contextmanager
-    def _made_parent(self, path: str) -> Iterator[int]:
+    def _made_parent(self, path: str) -> Generator[int]:
         """The folder that holds `path`, made if it is missing."""
         parts = path.split("/")
         with ExitStack() as opened:

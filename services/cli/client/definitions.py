@@ -85,7 +85,8 @@ async def _agent(client: AsyncAnthropic, params: dict[str, Any], digest: str) ->
     async for found in client.beta.agents.list(limit=100):
         if found.metadata.get(MARK) == digest:
             return found.id
-    marked: Any = {**params, "metadata": {**(params.get("metadata") or {}), MARK: digest}}
+    metadata: dict[str, str] = params.get("metadata") or {}
+    marked: Any = {**params, "metadata": {**metadata, MARK: digest}}
     try:
         return (await client.beta.agents.create(**marked)).id
     except BadRequestError as exc:

@@ -58,7 +58,7 @@ def _plain(kind: Any) -> Any:
 
 def _is_object(kind: Any) -> bool:
     """Whether it is a TypedDict, of `typing` or of `typing_extensions`, which the SDK uses."""
-    return isinstance(kind, type) and issubclass(kind, dict) and hasattr(kind, "__total__")
+    return isinstance(kind, type) and issubclass(cast("type[object]", kind), dict) and hasattr(kind, "__total__")
 
 
 def _is_scalar(value: Any, kind: Any) -> bool:

@@ -68,7 +68,8 @@ def detail(name: str, given: Mapping[str, Any]) -> list[Text]:
 def result(text: str) -> list[str]:
     """The beginning of a result, and a line that says how much is missing. The lines hold no control characters."""
     lines = clean(text).strip("\n").expandtabs(4).split("\n")
-    kept, room = [], RESULT_CHARS
+    kept: list[str] = []
+    room = RESULT_CHARS
     for line in lines[:RESULT_LINES]:
         kept.append(line[:room])
         room -= len(line)

@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -65,7 +65,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[int]:
+def opened(folder: Path) -> Generator[int]:
     """The file descriptor of a folder, closed at the end. Raises OSError. `folder` itself may be a link."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -208,7 +208,7 @@ def entry_of(node: Node) -> Entry:
 
 
 @contextmanager
-def parent_of(top: int, path: str) -> Iterator[int]:
+def parent_of(top: int, path: str) -> Generator[int]:
     """The file descriptor of the folder that holds `path`, without following any link.
 
     Raises Missing, or Unreadable when a folder on the way is a link or cannot be opened.

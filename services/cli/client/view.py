@@ -66,7 +66,7 @@ class TerminalView:
         self.activity = Activity(time.monotonic())
         self._area = LiveArea(console, self._lines)
         self._rich = self._area.possible
-        self._draft_id = ""
+        self._draft_id: str = ""
         """The message that is being written."""
         self._draft = ""
         self._printed = ""
@@ -226,7 +226,7 @@ class TerminalView:
 
     def _call(self, call: Any) -> None:
         self._shown.add(call.id)
-        given = call.input or {}
+        given: dict[str, Any] = call.input or {}
         self._step(Text.assemble(("● ", "green"), title(call.name, given)))
         for line in detail(call.name, given):
             self._indented(line, "    ")

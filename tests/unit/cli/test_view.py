@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from holdfast.cli.client.transcript import Transcript
+from holdfast.cli.client.event_lines import event_line
 from holdfast.cli.client.view import THEME, TerminalView
 from tests.support.terminal import Screen
 
@@ -135,7 +135,7 @@ def test_nothing_an_agent_writes_controls_the_terminal() -> None:
     out = printed(*events)
     tail = io.StringIO()
     for number, one in enumerate(events[1:-1]):
-        Transcript(Console(file=tail, width=80)).event(one, number=number)
+        Console(file=tail, width=80).print(event_line(one, number, None))
     for shown in (out, tail.getvalue()):
         assert not {"\x1b", "\x07", "\r", "\x9b"} & set(shown)
         assert "[bold]markup[/] [/x]" in shown
@@ -152,13 +152,3 @@ def test_failures_are_told_in_words() -> None:
         "(No (attempt 2, next in 4 s))",
         "✗ The model answered 401: bad key",
     ]
-
-
-def test_tail_numbers_every_event_and_speaks_of_stop_reasons_in_words() -> None:
-    out = io.StringIO()
-    show = Transcript(Console(file=out, width=100, highlight=False))
-    show.event(event("span.model_request_start"), number=7)
-    show.event(event("session.status_idle", stop_reason=SimpleNamespace(type="requires_action")), number=8)
-    show.event(event("span.model_request_start"))
-    lines = out.getvalue().splitlines()
-    assert lines == ["    7  span.model_request_start", "    8  session.status_idle  (waits for an answer)"]
