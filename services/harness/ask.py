@@ -93,6 +93,7 @@ class Ask:
                 signal.cancel()
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+            await self._deltas.close()
 
     def _asked(
         self, *, answer: Answer | None = None, failure: ModelFailure | None = None, handed_over: bool = False

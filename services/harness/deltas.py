@@ -12,7 +12,8 @@ from holdfast.harness.models import Begun, Text
 from holdfast.process.faults import point
 
 PACE = 0.015
-"""Seconds between two messages at the least; the first delta goes out at once."""
+"""Seconds between two messages at the least. The first delta goes out at once, the last one after PACE even if the model
+then pauses."""
 
 _KINDS = {"text": "agent.message", "thinking": "agent.thinking", "redacted_thinking": "agent.thinking"}
 
@@ -27,6 +28,11 @@ class Deltas:
         self._quiet = quiet
         self._pending: list[Delta] = []
         self._last = -PACE
+        self._timer: asyncio.TimerHandle | None = None
+        """Set while something is held back."""
+        self._late: asyncio.Task[None] | None = None
+        """The flush that the timer has started."""
+        self._sending = asyncio.Lock()
         self.ids: dict[int, str] = {}
         """Event ids announced for the blocks of the answer, by index."""
         self._texts: dict[int, list[str]] = {}
@@ -49,10 +55,15 @@ class Deltas:
             if (event := self.ids.get(piece.index)) is not None and piece.text:
                 self._pending.append(Delta(event, "agent.message", 0, piece.text, at=before))
             point("harness.in_stream")
-        now = asyncio.get_running_loop().time()
-        if now - self._last >= PACE:
-            self._last = now
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._last >= PACE:
             await self.flush()
+        elif self._timer is None:
+            self._timer = loop.call_at(self._last + PACE, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._late = asyncio.create_task(self.flush(), name="deltas-late")
 
     @property
     def texts(self) -> dict[int, str]:
@@ -60,7 +71,22 @@ class Deltas:
         return {index: "".join(parts) for index, parts in self._texts.items()}
 
     async def flush(self) -> None:
-        """Publish what is held back."""
-        pending, self._pending = self._pending, []
-        if pending and not self._quiet:
-            await self._bus.publish(self._subject, msgspec.json.encode(pending))
+        """Publish what is held back, in order."""
+        self._last = asyncio.get_running_loop().time()
+        self._stop_timer()
+        async with self._sending:
+            pending, self._pending = self._pending, []
+            if pending and not self._quiet:
+                await self._bus.publish(self._subject, msgspec.json.encode(pending))
+
+    async def close(self) -> None:
+        """Publish nothing any more; what is held back is dropped."""
+        self._stop_timer()
+        if self._late is not None:
+            self._late.cancel()
+            await asyncio.gather(self._late, return_exceptions=True)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -141,6 +141,22 @@ async def test_a_model_that_takes_its_time_to_the_first_token_is_seen_from_it_on
     assert order.index("span.model_request_start") < order.index("event_start")
 
 
+async def test_all_that_the_model_said_is_shown_while_it_pauses(shared: Stack, client: AsyncAnthropic) -> None:
+    gate = new_id("gate")
+    mark = await shared.model.play(say(LONG, gates=[{"name": gate, "after": 40}]))
+    talk = await Talk.begin(client)
+    shown = ""
+    async with await client.beta.sessions.events.stream(talk.id, event_deltas=DELTAS) as stream:
+        await talk.say(mark)
+        async for event in stream:
+            if event.type == "event_delta":
+                shown += event.delta.content.text
+                if len(shown) >= 40 * 4 - 8:  # about four characters a token
+                    break
+        await shared.model.release(gate)
+    assert LONG.startswith(shown)
+
+
 async def test_a_stream_opened_in_a_response_shows_the_message_alone(shared: Stack, client: AsyncAnthropic) -> None:
     gate = new_id("gate")
     mark = await shared.model.play(say(LONG, gates=[{"name": gate, "after": 5}]))
