@@ -12,8 +12,8 @@ from holdfast.harness.models import Begun, Text
 from holdfast.process.faults import point
 
 PACE = 0.015
-"""Seconds between two messages at the least. The first delta goes out at once, the last one after PACE even if the model
-then pauses."""
+"""Seconds between two messages at the least. The first delta goes out at once, and one that is held back goes out after
+this time even if the model then pauses."""
 
 _KINDS = {"text": "agent.message", "thinking": "agent.thinking", "redacted_thinking": "agent.thinking"}
 
