@@ -46,7 +46,7 @@ def answer(
     call
         The end of the id of the call, when several are open.
     data
-        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     refused = ""
     if message and verdict != "deny":

@@ -37,7 +37,7 @@ def apply(
     exclude
         Leave out changes of files that this pattern names. Can be given several times.
     data
-        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 

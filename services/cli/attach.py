@@ -20,7 +20,7 @@ def attach(session: str, *, data: Path | None = None) -> int:
     session
         Id of the session or a part of it; holdfast sessions lists them.
     data
-        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 

@@ -41,7 +41,7 @@ def diff(
     patch
         Write the patch to this file; - is the standard output, also on a terminal.
     data
-        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 

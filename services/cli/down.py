@@ -19,7 +19,7 @@ def down(*, data: Path | None = None) -> int:
     Parameters
     ----------
     data
-        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.embedded import stopping  # noqa: PLC0415  not for a help text: the import takes long
 

@@ -21,7 +21,7 @@ def env(*, data: Path | None = None) -> int:
     Parameters
     ----------
     data
-        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here, else the only running stack of this user.
+        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.client.target import NoStack, find  # noqa: PLC0415  not for a help text: the import takes long
 

@@ -41,7 +41,7 @@ def logs(
     json
         One JSON object a line, with the fields as they were logged.
     data
-        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.embedded import reading_logs  # noqa: PLC0415  not for a help text: the import takes long
 

@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from itertools import count
 from typing import Final
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from holdfast.cli import demo, scripted
 from holdfast.cli.answer import answer
@@ -33,6 +33,7 @@ app = App(
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
     version=version("holdfast-agents"),
     error_formatter=usage_error,
+    default_parameter=Parameter(show_default=False),  # the texts say what happens without an option
 )
 for _place, _command in enumerate((up, run, sessions, attach, answer, diff, apply, tail, status, logs, env, down)):
     app.command(_command, sort_key=_place)

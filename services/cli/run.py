@@ -41,6 +41,12 @@ def run(
 
         git diff | holdfast run - --agent reviewer.yaml
 
+    An agent file, here one that asks before every call of a tool:
+
+        name: reviewer
+        system: You review changes. You never make any.
+        tools: [{type: agent_toolset_20260401, default_config: {permission_policy: {type: always_ask}}}]
+
     Exit codes: 0 the turn ended well (or the task was sent, with --detach), 1 it failed (an error that was not
     overcome, or a refusal), 2 no running stack or no key for the model, 3 the session waits for an answer and nobody
     was there to give it (holdfast answer), 130 interrupted or left.
@@ -59,7 +65,7 @@ def run(
         that may hold secrets (.env, keys, credentials), about which you are asked at a terminal.
     include
         Copy what this pattern names although it would be left out: a path in the folder, or a name anywhere in it, with
-        * and ?. Can be given several times.
+        `*` and `?`. Can be given several times.
     exclude
         Leave out what this pattern names. Can be given several times; wins over --include.
     apply
@@ -77,7 +83,7 @@ def run(
         Print every event as the API has it, one JSON object a line, and last an object of type "result". Nobody is
         asked anything.
     data
-        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     refused = _refused(
         session,

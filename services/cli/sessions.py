@@ -8,8 +8,8 @@ from cyclopts import Parameter, validators
 
 def sessions(
     *,
-    limit: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))] = 20,
-    all_: Annotated[bool, Parameter(name="--all")] = False,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000), show_default=True)] = 20,
+    all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,
 ) -> int:
@@ -38,7 +38,7 @@ def sessions(
     json
         Print one JSON array of objects.
     data
-        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 

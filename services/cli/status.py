@@ -27,7 +27,7 @@ def status(*, json: Annotated[bool, Parameter(negative=())] = False, data: Path 
     json
         One JSON object.
     data
-        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.embedded import status as shown  # noqa: PLC0415  not for a help text: the import takes long
 

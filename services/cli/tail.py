@@ -9,7 +9,7 @@ from cyclopts import Parameter, validators
 def tail(
     session: str,
     *,
-    from_: Annotated[int, Parameter(name="--from", validator=validators.Number(gte=1))] = 1,
+    from_: Annotated[int, Parameter(name="--from", validator=validators.Number(gte=1), show_default=True)] = 1,
     follow: bool = True,
     json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,
@@ -40,7 +40,7 @@ def tail(
     json
         Print each event as one line of JSON, as the API has it and whole.
     data
-        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here.
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 

@@ -11,9 +11,9 @@ DEFAULT_PORT: Final = 8700
 def up(
     *,
     data: Path | None = None,
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = DEFAULT_PORT,
-    harnesses: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 2,
-    sync: str = "always",
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535), show_default=True)] = DEFAULT_PORT,
+    harnesses: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64), show_default=True)] = 2,
+    sync: Annotated[str, Parameter(show_default=True)] = "always",
     model_url: str = "",
     scripted: Annotated[bool, Parameter(negative="")] = False,
     detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative=())] = False,
