@@ -41,7 +41,20 @@ async def test_02_kernel_memory_and_sysrq_are_closed(inside: Inside) -> None:
 async def test_03_the_environment_is_a_few_fixed_words(inside: Inside) -> None:
     seen = await inside.sh("env | cut -d= -f1 | sort; for p in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $p; done")
     names = {line.split("=")[0] for line in seen.split()}
-    assert names <= {"HOME", "LANG", "PATH", "PWD", "OLDPWD", "SHELL", "SHLVL", "TERM", "TMPDIR", "USER", "_"}
+    assert names <= {
+        "HOME",
+        "LANG",
+        "PATH",
+        "PWD",
+        "PYTHONUNBUFFERED",
+        "OLDPWD",
+        "SHELL",
+        "SHLVL",
+        "TERM",
+        "TMPDIR",
+        "USER",
+        "_",
+    }
     assert await inside.sh("tr '\\0' '\\n' < /proc/1/environ | wc -c") == "0\n"
 
 
