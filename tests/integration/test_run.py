@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -148,7 +149,7 @@ async def test_a_failed_run_has_an_exit_code_and_says_how_to_go_on(shared: Stack
     name = await shared.model.play(say("x", faults=[{"kind": "status", "status": 400, "times": 0}]))
     done = await holdfast("run", f"[play:{name}] go", "--data", str(shared.data))
     assert done.code == 1, done
-    assert "✗ The model answered 400" in done.out
+    assert re.search(r"✗ The model at http://\S+ answered 400", done.out)
     assert "✗ failed · " in done.out
     assert f"--session {done.session[-8:]}" in done.out
     for wire in ("retries_exhausted", "(exhausted)", "terminal"):
@@ -159,7 +160,7 @@ async def test_each_retry_is_one_line_in_a_pipe(shared: Stack) -> None:
     name = await shared.model.play(say("Better.", faults=[{"kind": "status", "status": 529, "times": 2}]))
     done = await holdfast("run", f"[play:{name}] go", "--data", str(shared.data))
     assert done.code == 0, done
-    told = [line for line in done.out.splitlines() if line.startswith("(The model answered 529")]
+    told = [line for line in done.out.splitlines() if re.match(r"\(The model at http://\S+ answered 529", line)]
     assert [f"attempt {n}" in line for n, line in enumerate(told, 1)] == [True, True], done
 
 

@@ -27,13 +27,17 @@ class Standing(msgspec.Struct, frozen=True):
 async def standing(client: AsyncAnthropic, session: str) -> Standing:
     """Read it from the end of the session's events. Raises the errors of the SDK."""
     turn: list[Any] = []
-    page = client.beta.sessions.events.list(session, order="desc", limit=100)
-    async for event in page:
-        turn.append(event)
-        if event.type == "user.message" or len(turn) >= MOST:
+    status: Any = None
+    begun = False
+    async for event in client.beta.sessions.events.list(session, order="desc", limit=100):
+        if status is None and event.type.startswith("session.status_"):
+            status = event
+        if not begun:
+            turn.append(event)
+            begun = event.type == "user.message" or len(turn) >= MOST
+        if begun and status is not None:  # a turn's own start may stand before its message
             break
     turn.reverse()
-    status = next((e for e in reversed(turn) if e.type.startswith("session.status_")), None)
     kind = status.type if status else ""
     waiting: list[str] = []
     if status is not None and kind == "session.status_idle" and status.stop_reason.type == "requires_action":
