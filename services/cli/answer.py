@@ -1,9 +1,9 @@
 """`holdfast answer`: give a waiting session its answer."""
 
-import sys
 from pathlib import Path
 from typing import Literal
 
+from holdfast.cli.failure import tell
 from holdfast.cli.run import USAGE
 
 
@@ -56,7 +56,7 @@ def answer(
     elif call and not verdict and result is None:
         refused = "--call needs an answer: allow, deny or --result TEXT."
     if refused:
-        print(f"holdfast answer: {refused}", file=sys.stderr)
+        tell("answer", refused)
         return USAGE
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
 

@@ -1,8 +1,9 @@
 """`holdfast env`: what a program needs to find the running stack, as lines for a shell."""
 
 import shlex
-import sys
 from pathlib import Path
+
+from holdfast.cli.failure import tell
 
 NO_STACK = 2
 
@@ -28,7 +29,7 @@ def env(*, data: Path | None = None) -> int:
     try:
         target = find(data)
     except NoStack as exc:
-        print(f"holdfast env: {exc}", file=sys.stderr)
+        tell("env", str(exc))
         return NO_STACK
     print("\n".join(export_lines(target.base_url, target.api_key)))
     return 0

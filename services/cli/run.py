@@ -6,6 +6,8 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from holdfast.cli.failure import tell
+
 USAGE: Final = 1
 """Exit code of a command line that makes no sense, as the parser of the options has it."""
 
@@ -96,7 +98,7 @@ def run(
     if not refused:
         text, refused = _task(task, stdin=stdin)
     if refused:
-        print(f"holdfast run: {refused}", file=sys.stderr)
+        tell("run", refused)
         return USAGE
     from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
     from holdfast.cli.client.files import FileOptions  # noqa: PLC0415

@@ -44,7 +44,7 @@ async def attach(target: Target, text: str, data: Path | None) -> int:
                 session=session,
                 seconds=time.monotonic() - began,
                 usage=view.activity.usage,
-                model=model,
+                model="" if target.is_vendors_model is False else model,
                 files=(),
                 data=questions.data_option(data),
             )

@@ -1,6 +1,5 @@
 """The commands that talk to a running stack: what goes wrong becomes a line or two, and an exit code."""
 
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -20,10 +19,10 @@ from holdfast.cli.client.session_ids import UnknownSession
 from holdfast.cli.client.target import FAILED, NoStack, Target, find
 from holdfast.cli.client.task import INTERRUPTED, Options, Task
 from holdfast.cli.client.workspace import CannotCopy
+from holdfast.cli.embedded.model_endpoint import VENDOR
+from holdfast.cli.failure import tell
 
 NO_STACK: Final = 2
-
-VENDOR: Final = "anthropic.com"
 
 
 class NoModelKey(NoStack):
@@ -78,10 +77,9 @@ def _check_key(target: Target) -> None:
     stack = target.local
     if stack is None or stack.has_model_key:
         return
-    address = stack.model_base_url or f"https://api.{VENDOR}"
-    if VENDOR in address:
+    if target.is_vendors_model:
         raise NoModelKey(
-            f"the stack in {stack.data} has no key for the model at {address}.\n"
+            f"the stack in {stack.data} has no key for the model at {stack.model_base_url or VENDOR}.\n"
             "Stop it and start it with one:  HOLDFAST_MODEL_API_KEY=sk-ant-... holdfast up\n"
             "Or with a model that needs none: holdfast up --scripted"
         )
@@ -95,20 +93,20 @@ def _talk(command: str, data: Path | None, work: Callable[[Target], Coroutine[An
         address = target.base_url
         return uvloop.run(work(target))
     except NoStack as exc:
-        print(f"holdfast {command}: {exc}", file=sys.stderr)
+        tell(command, str(exc))
         return NO_STACK
     except anthropic.APIStatusError as exc:
         request = f" (request {exc.request_id})" if exc.request_id else ""
-        print(f"holdfast {command}: {clean(_message(exc))}{request}", file=sys.stderr)
+        tell(command, f"{clean(_message(exc))}{request}")
     except anthropic.APIConnectionError:
         tried = duration(time.monotonic() - began)
-        print(
-            f"holdfast {command}: no answer from {address} for {tried}. Is it running? holdfast status\n"
+        tell(
+            command,
+            f"no answer from {address} for {tried}. Is it running? holdfast status\n"
             "Sessions are stored and safe; they go on when the stack runs.",
-            file=sys.stderr,
         )
     except (BadAgentFile, CannotCopy, CannotCompare, CannotApply, UnknownSession, CannotAnswer) as exc:
-        print(f"holdfast {command}: {clean(str(exc))}", file=sys.stderr)
+        tell(command, clean(str(exc)))
     except KeyboardInterrupt:
         return INTERRUPTED
     return FAILED

@@ -5,11 +5,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from anthropic import AsyncAnthropic, Timeout
 
 from holdfast.cli.embedded import registry, runfile
+from holdfast.cli.embedded.model_endpoint import VENDOR
 from holdfast.cli.embedded.stack import data_folder
 
 FAILED: Final = 1
@@ -32,6 +34,13 @@ class Target(msgspec.Struct, frozen=True):
     base_url: str
     api_key: str
     local: runfile.RunFile | None = None
+
+    @property
+    def is_vendors_model(self) -> bool | None:
+        """Whether the model is reached at the vendor's own address; None when that is not known here."""
+        if self.local is None:
+            return None
+        return (urlsplit(self.local.model_base_url or VENDOR).hostname or "").endswith("anthropic.com")
 
     def client(self) -> AsyncAnthropic:
         """The official SDK, connected to this stack and to nothing that the environment names."""

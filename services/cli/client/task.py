@@ -195,7 +195,7 @@ class Task:
                 session=session,
                 seconds=seconds,
                 usage=usage,
-                model=self._model,
+                model="" if self._target.is_vendors_model is False else self._model,
                 files=finished.lines,
                 data=self._data,
             )

@@ -14,6 +14,7 @@ from holdfast.cli.embedded import log_files, log_lines
 from holdfast.cli.embedded.local import local_stack
 from holdfast.cli.embedded.log_lines import Entry
 from holdfast.cli.embedded.stack import data_folder
+from holdfast.cli.failure import tell
 
 NO_STACK: Final = 2
 _INTERRUPTED: Final = 130
@@ -37,11 +38,11 @@ def run(
         folder = _folder(data)
         known = log_files.services(folder)
     except (NoStack, ValueError, OSError) as exc:
-        print(f"holdfast logs: {exc}", file=sys.stderr)
+        tell("logs", str(exc))
         return NO_STACK if isinstance(exc, NoStack) else FAILED
     unknown = [name for name in services if name not in known]
     if unknown:
-        print(f"holdfast logs: no log of {', '.join(unknown)}. There are: {', '.join(known)}", file=sys.stderr)
+        tell("logs", f"no log of {', '.join(unknown)}. There are: {', '.join(known)}")
         return NO_STACK
     names = list(services) or known
     show = _as_json if as_json else _for_people(max(map(len, names)))
@@ -58,7 +59,7 @@ def run(
         # The reader, such as `head`, has seen enough; nothing more is written, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as exc:
-        print(f"holdfast logs: {exc}", file=sys.stderr)
+        tell("logs", str(exc))
         return FAILED
     return 0
 

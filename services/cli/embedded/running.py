@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 import signal
-import sys
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from holdfast.cli.embedded.programs import Missing
 from holdfast.cli.embedded.progress import StartProgress, StopProgress, UpConsole
 from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
+from holdfast.cli.failure import tell
 from holdfast.cli.supervisor import NotReady, Supervisor
 from holdfast.process import logs
 from holdfast.process.settings import BadSettings
@@ -59,7 +59,7 @@ def run(data: Path | None, *, port: int, harnesses: int, sync: str, model_url: s
 
 
 def _refuse(text: str) -> int:
-    print(f"holdfast up: {text}", file=sys.stderr, flush=True)
+    tell("up", text)
     return 1
 
 

@@ -1,7 +1,6 @@
 """Showing how a stack is: what `holdfast status` does."""
 
 import re
-import sys
 from pathlib import Path
 
 import httpx
@@ -14,6 +13,7 @@ from rich.text import Text
 from holdfast.cli.client.target import FAILED, NoStack, Target, find
 from holdfast.cli.embedded.inspection import StackStatus, inspect
 from holdfast.cli.embedded.sizes import human
+from holdfast.cli.failure import tell
 from holdfast.process import logs
 
 NO_STACK = 2
@@ -38,7 +38,7 @@ def run(data: Path | None, *, as_json: bool = False) -> int:
     try:
         target = find(data)
     except NoStack as exc:
-        print(f"holdfast status: {exc}", file=sys.stderr)
+        tell("status", str(exc))
         return NO_STACK
     if target.local is None:
         seen = remote_status(target)
@@ -108,7 +108,8 @@ def _show(seen: StackStatus, console: Console) -> None:
         console.print(f"NATS does not answer: {seen.problem}")
     else:
         console.print(_streams(seen))
-        console.print(f"\n{seen.sessions or 0} sessions stored, {seen.waiting_inputs or 0} inputs waiting")
+        stored, waiting = seen.sessions or 0, seen.waiting_inputs or 0
+        console.print(f"\n{stored} session{'s' * (stored != 1)} stored, {waiting} input{'s' * (waiting != 1)} waiting")
     console.print(", ".join(f"{name} {number}" for name, number in seen.versions.items()))
 
 

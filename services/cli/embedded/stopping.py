@@ -4,7 +4,6 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from holdfast.cli.client.target import FAILED, NoStack
 from holdfast.cli.embedded.local import local_stack
 from holdfast.cli.embedded.processes import parent, started
 from holdfast.cli.embedded.stack import data_folder
+from holdfast.cli.failure import tell
 
 NO_STACK: Final = 2
 
@@ -32,7 +32,7 @@ def run(data: Path | None) -> int:
         folder = data_folder(data).absolute()
         holder = _lock_holder(folder)
         if not holder:
-            print(f"holdfast down: {exc}", file=sys.stderr)
+            tell("down", str(exc))
             return NO_STACK
         return _stop(holder, started(holder), folder, {})
     return _stop(found.supervisor, found.supervisor_started, Path(found.data), found.processes)
@@ -46,23 +46,21 @@ def _stop(pid: int, began: int, folder: Path, processes: Mapping[str, int]) -> i
         handle = -1
     # Through the handle: the signal reaches the process that was looked at, even if its number is given out anew.
     if handle < 0 or not began or started(pid) != began:
-        print(
-            f"holdfast down: process {pid} is not the stack in {folder} any more; nothing was stopped.", file=sys.stderr
-        )
+        tell("down", f"process {pid} is not the stack in {folder} any more; nothing was stopped.")
         return NO_STACK
     try:
         signal.pidfd_send_signal(handle, signal.SIGTERM)
     except ProcessLookupError:
         pass  # it ended by itself just now
     except PermissionError:
-        print(f"holdfast down: process {pid} belongs to another user; stop the stack as that user.", file=sys.stderr)
+        tell("down", f"process {pid} belongs to another user; stop the stack as that user.")
         return FAILED
     print(f"stopping the stack in {folder} (process id {pid})", flush=True)
     if not _wait(handle, pid, processes):
-        print(
-            f"holdfast down: process {pid} has not ended within {STOP_WITHIN_S:.0f} s. End it with: kill -9 {pid}\n"
+        tell(
+            "down",
+            f"process {pid} has not ended within {STOP_WITHIN_S:.0f} s. End it with: kill -9 {pid}\n"
             "Nothing that was stored is lost; sessions continue at the next start.",
-            file=sys.stderr,
         )
         return FAILED
     print("stopped")

@@ -1,0 +1,22 @@
+"""How every command says what is wrong: `holdfast run: cause`, then the ways out, on standard error."""
+
+import shutil
+import sys
+import textwrap
+from typing import Final
+
+NARROWEST: Final = 20
+"""Columns that are used even if the terminal says that it has fewer."""
+
+
+def tell(command: str, text: str) -> None:
+    """Print the failure of `holdfast <command>`. On a terminal its first line is broken between words only.
+
+    The other lines are printed as they are: they may be commands to paste.
+    """
+    first, *rest = f"holdfast {command}: {text}".split("\n")
+    shown = [first]
+    if sys.stderr.isatty():
+        columns = max(shutil.get_terminal_size().columns - 1, NARROWEST)
+        shown = textwrap.wrap(first, columns, break_long_words=False, break_on_hyphens=False)
+    print("\n".join([*shown, *rest]), file=sys.stderr, flush=True)
