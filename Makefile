@@ -39,6 +39,7 @@ help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
 
 install: $(STAMP)  ## the local environment .venv, exactly as uv.lock says; PYTHON=python3.13 chooses the Python
+	@echo "Installed. Now: . .venv/bin/activate && holdfast up --scripted"
 
 dev: $(DEV)  ## the same with the tools of developers: pytest, ruff, pyright
 

@@ -31,7 +31,7 @@ def apply(
     Parameters
     ----------
     session
-        Id of the session or the end of it; holdfast sessions lists them.
+        Id of the session, or its beginning or end (4 characters or more); holdfast sessions lists them.
     dir
         The folder. Default: the one that was copied with run --dir.
     exclude

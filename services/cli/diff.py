@@ -33,7 +33,7 @@ def diff(
     Parameters
     ----------
     session
-        Id of the session or the end of it; holdfast sessions lists them.
+        Id of the session, or its beginning or end (4 characters or more); holdfast sessions lists them.
     stat
         Only the number of lines that came and went in each file.
     name_only

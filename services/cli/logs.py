@@ -31,7 +31,7 @@ def logs(
     Parameters
     ----------
     services
-        Show only these: up, session, harness-1, harness-2, sandbox, vault, nats, bao.
+        Show only these: up, session, harness-1, harness-2, sandbox, vault, nats, bao, model (with --scripted).
     follow
         Go on with new lines as they come, until Ctrl-C.
     lines

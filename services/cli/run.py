@@ -58,8 +58,8 @@ def run(
     task
         What to do, in your own words.
     session
-        Go on with this session instead of a new one; a part of its id will do. If it waits for an answer, you are
-        asked first.
+        Go on with this session instead of a new one: its id, or the beginning or end of it (4 characters or more). If
+        it waits for an answer, you are asked first.
     dir
         Folder whose files are copied into the workspace of the new session, with its .git. What the agent changed in
         its copy is listed at the end; yours are touched only with --apply. Only with a stack on this machine.

@@ -32,7 +32,7 @@ def tail(
     Parameters
     ----------
     session
-        Id of the session or the end of it; holdfast sessions lists them.
+        Id of the session, or its beginning or end (4 characters or more); holdfast sessions lists them.
     from_
         Number of the first event to show; the first event of a session has number 1.
     follow

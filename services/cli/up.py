@@ -1,17 +1,15 @@
 """`holdfast up`: the whole system on this machine, until Ctrl-C."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import Parameter, validators
-
-DEFAULT_PORT: Final = 8700
 
 
 def up(
     *,
     data: Path | None = None,
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535), show_default=True)] = DEFAULT_PORT,
+    port: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None,
     harnesses: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64), show_default=True)] = 2,
     sync: Annotated[str, Parameter(show_default=True)] = "always",
     model_url: str = "",
@@ -41,7 +39,7 @@ def up(
     data
         Folder of all state and logs; made when missing. Default: HOLDFAST_DATA, else .holdfast here.
     port
-        Port of the HTTP API on 127.0.0.1; 0 chooses a free one and keeps it for this folder.
+        Port of the HTTP API on 127.0.0.1; 0 chooses a free one. Default: the one that the folder had, else 8700.
     harnesses
         How many harness processes drive sessions.
     sync
@@ -59,5 +57,6 @@ def up(
     from holdfast.cli.embedded.stack import data_folder  # noqa: PLC0415  the same
 
     if detach and not background.in_background():
-        return background.start(data_folder(data).absolute())
+        wish = background.Wish(port=port, model_url=model_url, scripted=scripted)
+        return background.start(data_folder(data).absolute(), wish)
     return running.run(data, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)

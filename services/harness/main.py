@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import structlog
 from holdfast.bus.client import connect
 from holdfast.harness.claims import Claims
 from holdfast.harness.models import MODELS, Endpoint
+from holdfast.harness.models.observed import ObservedModel
 from holdfast.harness.settings import HarnessSettings
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
@@ -52,8 +54,8 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     name = settings.name or f"harness-{socket.gethostname()}-{os.getpid()}"
     if settings.model not in MODELS:
         raise BadSettings(f"HOLDFAST_MODEL: one of {', '.join(MODELS)}")
-    model = MODELS[settings.model](endpoint(settings))
     health = Health("harness")
+    model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
     bus = await connect(settings, name=name)
     claims = Claims(bus, model, settings, name=name, now=now)
     try:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.embedded.stack import DEFAULT_PORT
 from holdfast.cli.models import DEFAULT_MODEL
-from holdfast.cli.up import DEFAULT_PORT
 from tests.support.isolation import Isolation
 from tests.support.markdown import Block, blocks, commands, links
 

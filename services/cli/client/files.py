@@ -89,7 +89,9 @@ class RunFiles:
         if options.apply:
             lines.append(f"not applied, because the turn did not end well. Apply it: holdfast apply {short(session)}")
         elif found.items:
-            lines.append(f"look at it: holdfast diff {short(session)}   bring it back: holdfast apply {short(session)}")
+            lines.append(f"look at it: holdfast diff {short(session)}")
+            where = "" if found.manifest.source else " --dir FOLDER"
+            lines.append(f"bring it back: holdfast apply {short(session)}{where}")
         return Finished(lines, ok=True)
 
 

@@ -60,7 +60,7 @@ def row(session: Any, stop_reason: str | None) -> Row:
     return Row(
         id=session.id,
         status=status_of(session, stop_reason),
-        title=session.title or "",
+        title=session.title or f"({session.agent.name})",
         agent=session.agent.name,
         created_at=session.created_at,
         updated_at=session.updated_at,

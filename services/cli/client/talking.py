@@ -87,10 +87,10 @@ def _check_key(target: Target) -> None:
 
 def _talk(command: str, data: Path | None, work: Callable[[Target], Coroutine[Any, Any, int]]) -> int:
     """Run `work` against the stack of `data` and return its exit code; what goes wrong is said in a line or two."""
-    began, address = time.monotonic(), ""
+    began, address, local = time.monotonic(), "", False
     try:
         target = find(data)
-        address = target.base_url
+        address, local = target.base_url, target.local is not None
         return uvloop.run(work(target))
     except NoStack as exc:
         tell(command, str(exc))
@@ -102,8 +102,8 @@ def _talk(command: str, data: Path | None, work: Callable[[Target], Coroutine[An
         tried = duration(time.monotonic() - began)
         tell(
             command,
-            f"no answer from {address} for {tried}. Is it running? holdfast status\n"
-            "Sessions are stored and safe; they go on when the stack runs.",
+            f"no answer from {address} for {tried}. Is it running? holdfast status"
+            + ("\nSessions are stored and safe; they go on when the stack runs." if local else ""),
         )
     except (BadAgentFile, CannotCopy, CannotCompare, CannotApply, UnknownSession, CannotAnswer) as exc:
         tell(command, clean(str(exc)))

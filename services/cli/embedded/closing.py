@@ -23,7 +23,7 @@ def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, no
     The API key is printed only on a terminal, not into a journal or a file. `needs_data`: other terminals must name the
     data folder, because several stacks run. `notes` are warnings by topic.
     """
-    data = f" --data {shlex.quote(run.data)}" if needs_data else ""
+    data = data_option(run, needs_data)
     model = "scripted: no key, no cost" if scripted else run.model_base_url
     console.print()
     for label, text in (("API", run.base_url), ("Model", model), ("Data", run.data)):
@@ -49,6 +49,11 @@ def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, no
         _whole(console, f'  eval "$({program()} env{data})"')
     console.print("\nIn another terminal:\n")
     _whole(console, f'  {program()} run "{TASK}"{data}\n')
+
+
+def data_option(run: RunFile, is_needed: bool) -> str:
+    """The option with which a command names this stack, with a blank before it; empty when there is no other."""
+    return f" --data {shlex.quote(run.data)}" if is_needed else ""
 
 
 def error(console: Console, name: str, text: str) -> None:

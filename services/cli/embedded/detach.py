@@ -6,13 +6,18 @@ output to `logs/up.log` and tells the parent through a pipe, which ends.
 """
 
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from holdfast.cli.embedded import runfile
+import msgspec
+
+from holdfast.cli.embedded import model_endpoint, runfile
 from holdfast.cli.embedded.runfile import RunFile
+from holdfast.cli.failure import tell
 
 READY_FD: Final = "HOLDFAST_READY_FD"
 """Variable of the child: descriptor of the pipe on which it says that the stack is ready."""
@@ -26,13 +31,41 @@ def in_background() -> bool:
     return READY_FD in os.environ
 
 
-def start(folder: Path) -> int:
+class Wish(msgspec.Struct, frozen=True):
+    """What the command line of `holdfast up` asks for. `port` None or 0: any."""
+
+    port: int | None = None
+    model_url: str = ""
+    scripted: bool = False
+
+    def refusal(self, run: RunFile, environ: Mapping[str, str]) -> str:
+        """Why the stack that runs is not what was asked for; empty when it will do."""
+        if self.port and not run.base_url.endswith(f":{self.port}"):
+            return f"its address is {run.base_url}"
+        if self.scripted:
+            return "" if run.is_scripted else f"its model is {run.model_in_words}"
+        if not (self.model_url or environ.get(model_endpoint.URL) or environ.get(model_endpoint.KEY)):
+            return ""
+        wanted = model_endpoint.choose(environ, url=self.model_url).base_url
+        return f"its model is {run.model_in_words}" if run.is_scripted or run.model_base_url != wanted else ""
+
+
+def start(folder: Path, wish: Wish) -> int:
     """Start `holdfast` with the arguments of this process in the background; return the exit code of the parent.
 
-    0: the stack is ready, or it ran already. Otherwise the exit code of the child, which has said why.
+    0: the stack is ready, or it ran already as it was asked for. Otherwise the exit code of the child, which has said
+    why.
     """
     run = runfile.running(folder)
     if run is not None:
+        try:
+            refusal = wish.refusal(run, os.environ)
+        except model_endpoint.BadEndpoint as exc:
+            refusal = str(exc)
+        if refusal:
+            stop = f"holdfast down --data {shlex.quote(str(folder))}"
+            tell("up", f"a stack runs in {folder} already, but {refusal}.\nStop it first: {stop}")
+            return 1
         print(_already(run))
         return 0
     sys.stdout.flush()

@@ -52,6 +52,8 @@ class StackStatus(msgspec.Struct, frozen=True):
     """`problem` says why NATS could not be asked; then `streams` is empty and the two counts are None."""
 
     base_url: str
+    model: str
+    """Where the harnesses reach the model, or that it is the scripted one."""
     data: str
     logs: str
     supervisor: int
@@ -92,6 +94,7 @@ async def inspect(run: RunFile) -> StackStatus:
     room = disk.space(run.data)
     return StackStatus(
         base_url=run.base_url,
+        model=run.model_in_words,
         data=run.data,
         logs=run.logs,
         supervisor=run.supervisor,

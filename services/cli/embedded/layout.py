@@ -25,6 +25,11 @@ LOG_BYTES: Final = 32 * 1024 * 1024
 class Busy(Exception):
     """Another process holds this folder or a port; the text says which and what to do."""
 
+    def __init__(self, text: str, *, port: int = 0) -> None:
+        super().__init__(text)
+        self.port = port
+        """The port that cannot be had; 0: it is the folder."""
+
 
 class BadFolder(Exception):
     """The data folder cannot be used; the text says why and what to do."""
@@ -146,7 +151,7 @@ class Layout:
             holder = os.read(self._lock, 20).decode().strip() or "unknown"
             raise Busy(
                 f"{self.data} is in use by the stack with process id {holder}.\n"
-                f"Use it as it is (holdfast status --data {self.data}), stop it (kill {holder}), "
+                f"Use it as it is (holdfast status --data {self.data}), stop it (holdfast down --data {self.data}), "
                 "or start another one with --data OTHER_FOLDER."
             ) from None
         os.ftruncate(self._lock, 0)
@@ -163,12 +168,17 @@ class Layout:
         self.state.ports[name] = free_port()
         return self.state.ports[name]
 
-    def fixed_port(self, name: str, port: int) -> int:
-        """`port` itself, or the kept or a free one when it is 0. Raises Busy when it cannot be had."""
+    def fixed_port(self, name: str, port: int | None, default: int) -> int:
+        """`port` itself, or the kept or a free one when it is 0; None: the kept one, else `default`.
+
+        Raises Busy when it cannot be had.
+        """
+        if port is None:
+            port = self.state.ports.get(name) or default
         if not port:
             return self.port(name)
         if reason := why_not(port):
-            raise Busy(reason)
+            raise Busy(reason, port=port)
         self.state.ports[name] = port
         return port
 

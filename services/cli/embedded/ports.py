@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import shutil
 import socket
 from pathlib import Path
 from typing import Final
@@ -43,8 +44,8 @@ def why_not(port: int) -> str:
     if error == errno.EADDRINUSE:
         return (
             f"port {port} of 127.0.0.1 is in use by another process.\n"
-            "Choose another with --port N, or let holdfast choose with --port 0.\n"
-            f"Who has it: ss -ltnp 'sport = :{port}'"
+            "Choose another with --port N, or let holdfast choose with --port 0."
+            + (f"\nWho has it: ss -ltnp 'sport = :{port}'" if shutil.which("ss") else "")
         )
     return f"cannot listen on port {port} of 127.0.0.1: {os.strerror(error)}."
 

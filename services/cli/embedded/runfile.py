@@ -39,6 +39,18 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     has_model_key: bool = True
     """False when the model wants a key and the harnesses were given none: every task will fail."""
 
+    @property
+    def is_scripted(self) -> bool:
+        """Whether the stack plays a scripted model of its own."""
+        return "model" in self.processes
+
+    @property
+    def model_in_words(self) -> str:
+        """The model for people: its address, and that a key for it is missing."""
+        if self.is_scripted:
+            return "scripted: no key, no cost"
+        return self.model_base_url if self.has_model_key else f"{self.model_base_url} (no key)"
+
     def workspace(self, session: str) -> Path:
         """The folder that a session's sandbox sees as /workspace; it need not be there yet.
 

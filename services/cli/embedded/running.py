@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import re
+import shlex
+import shutil
 import signal
 import time
 from collections.abc import Coroutine, Sequence
@@ -40,22 +42,41 @@ START_TIMEOUT: Final = 60.0
 """Seconds until everything must be ready; a slow disk or a busy machine is no reason to give up early."""
 
 
-def run(data: Path | None, *, port: int, harnesses: int, sync: str, model_url: str = "", scripted: bool = False) -> int:
+def run(
+    data: Path | None, *, port: int | None, harnesses: int, sync: str, model_url: str = "", scripted: bool = False
+) -> int:
     """Run the stack until it is stopped, and return the exit code. The arguments are those of `holdfast up`."""
     if sync != "always" and not _INTERVAL.fullmatch(sync):
         return _refuse(f'--sync must be "always" or an interval such as 1s or 2m, not {sync!r}')
     if scripted and model_url:
         return _refuse("--scripted and --model-url name two models: choose one of them")
+    folder = data_folder(data)
+    is_new = not folder.exists()
     try:
-        check_start(data_folder(data))
-        layout = Layout(data_folder(data))
+        check_start(folder)
+        layout = Layout(folder)
         layout.open()
         logs.setup("up", "warning")
         with layout.explained():
             stack = Stack(layout, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)
     except EXPECTED as exc:
-        return _refuse(str(exc))
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)  # nothing is in it but what was made just now
+        return _refuse(_own_stack(exc) or str(exc))
     return uvloop.run(_Running(stack).run())
+
+
+def _own_stack(exc: Exception) -> str:
+    """The text for a port that another stack of this user has; empty for every other failure."""
+    port = exc.port if isinstance(exc, Busy) else 0
+    run = next((run for run in registry.stacks() if port and run.base_url.endswith(f":{port}")), None)
+    if run is None:
+        return ""
+    return (
+        f"your stack in {run.data} has the address {run.base_url}.\n"
+        f"Use it as it is, stop it (holdfast down --data {shlex.quote(run.data)}), "
+        "or start this one beside it with --port 0."
+    )
 
 
 def _refuse(text: str) -> int:
@@ -175,16 +196,19 @@ class _Running:
         except OSError as exc:
             self._reporter.warn(f"other terminals must name --data: the list of stacks cannot be written ({exc})")
         notes = {topic: note for found in self._supervisor.notes.values() for topic, note in found.items()}
+        several = len(registry.stacks()) > 1
         with contextlib.suppress(OSError):  # a terminal that was closed
             closing.show(
                 self._console,
                 run,
                 scripted=self._stack.scripted,
-                needs_data=len(registry.stacks()) > 1,
+                needs_data=several,
                 notes=notes,
             )
+        is_background = detach.in_background()
         self._reporter.say(f"ready after {took:.1f} s")
-        self._reporter.show("Stop it: holdfast down" if detach.in_background() else "Stop it: Ctrl-C")
+        down = f"holdfast down{closing.data_option(run, several)}"
+        self._reporter.show(f"Stop it: {down if is_background else 'Ctrl-C'}")
 
     async def _stop(self) -> None:
         if self._supervisor.is_hurried:

@@ -32,6 +32,9 @@ SCENARIO: Final = Path(__file__).parents[1] / "scenarios" / "welcome.yaml"
 SCRIPTED_KEY: Final = "scripted"
 """The scripted model takes any key but none."""
 
+DEFAULT_PORT: Final = 8700
+"""Port of the HTTP API when none is named."""
+
 GRACE: Final = 2.0
 """Seconds beyond its drain time after which a service that was asked to stop is killed."""
 
@@ -67,7 +70,7 @@ class Stack:
         self,
         layout: Layout,
         *,
-        port: int,
+        port: int | None,
         harnesses: int,
         sync: str,
         model_url: str = "",
@@ -78,7 +81,7 @@ class Stack:
         self._environ = environ
         self._common = child_environment(environ)
         self._drain = load(ProcessSettings, environ).drain_timeout
-        self.port = layout.fixed_port("edge", port)
+        self.port = layout.fixed_port("edge", port, DEFAULT_PORT)
         self.nats_port = layout.port("nats")
         self.bao_port = layout.port("bao")
         self.harnesses = [f"harness-{n}" for n in range(1, harnesses + 1)]

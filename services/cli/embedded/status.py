@@ -92,6 +92,7 @@ def _show(seen: StackStatus, console: Console) -> None:
     # A path is never broken: it is copied as a whole.
     for label, value in (
         ("API", seen.base_url),
+        ("model", seen.model),
         ("data", seen.data),
         ("logs", seen.logs),
         ("disk", _disk(seen)),
@@ -109,7 +110,10 @@ def _show(seen: StackStatus, console: Console) -> None:
     else:
         console.print(_streams(seen))
         stored, waiting = seen.sessions or 0, seen.waiting_inputs or 0
-        console.print(f"\n{stored} session{'s' * (stored != 1)} stored, {waiting} input{'s' * (waiting != 1)} waiting")
+        console.print(
+            f"\nlogs of {stored} session{'s' * (stored != 1)} (deleted ones too), "
+            f"{waiting} input{'s' * (waiting != 1)} waiting"
+        )
     console.print(", ".join(f"{name} {number}" for name, number in seen.versions.items()))
 
 
