@@ -256,7 +256,9 @@ async def test_all_is_well_with_a_scripted_model(tmp_path: Path) -> None:
     async with detached(tmp_path, "--scripted"):
         done = await holdfast("status", "--data", str(tmp_path))
     assert done.code == 0, done
-    assert next(line for line in done.out.splitlines() if line.startswith("model ")).split()[2] == "runs"
+    models = [line.split()[1:] for line in done.out.splitlines() if line.startswith("model ")]
+    assert models[0] == ["scripted:", "no", "key,", "no", "cost"]
+    assert models[1][1] == "runs"
 
 
 async def test_status_says_which_server_does_not_answer(tmp_path: Path) -> None:
