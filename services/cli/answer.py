@@ -10,6 +10,7 @@ from holdfast.cli.run import USAGE
 def answer(
     session: str,
     verdict: Literal["allow", "deny"] | None = None,
+    /,
     *,
     message: str = "",
     result: str | None = None,
@@ -30,8 +31,8 @@ def answer(
 
         holdfast answer 2nesj2f9 --result "sunny, 21 degrees" --call 8kq2m0zc
 
-    Exit codes: 0 the answer was sent, or the list was shown; 1 it does not fit what the session waits for, or nothing
-    is open; 2 no running stack.
+    Exit codes: 0 the answer was sent, or the list was shown; 1 it does not fit what the session waits for, or
+    nothing is open; 2 no running stack, or a mistake in the command line.
 
     Parameters
     ----------

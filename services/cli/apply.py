@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 def apply(
     session: str,
+    /,
     *,
     dir: Path | None = None,  # noqa: A002  the option is called --dir
     exclude: Annotated[tuple[str, ...], Parameter(negative=())] = (),
@@ -26,7 +27,7 @@ def apply(
 
         holdfast apply esj2f91k --dir ../another-checkout
 
-    Exit codes: 0 applied, 1 nothing was changed, 2 no running stack.
+    Exit codes: 0 applied, 1 nothing was changed, 2 no running stack, or a mistake in the command line.
 
     Parameters
     ----------

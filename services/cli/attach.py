@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def attach(session: str, *, data: Path | None = None) -> int:
+def attach(session: str, /, *, data: Path | None = None) -> int:
     """Watch a session from now on, until the agent rests: its last answer first, then what it does.
 
     Questions of the agent can be answered at the prompt. Ctrl-C leaves; the agent goes on working.
@@ -12,8 +12,8 @@ def attach(session: str, *, data: Path | None = None) -> int:
 
         holdfast attach 2nesj2f9
 
-    Exit codes: 0 the agent rests, or you left; 1 its turn failed, or the session cannot be read; 2 no running stack;
-    3 the session waits for an answer and nobody was there to give it.
+    Exit codes: 0 the agent rests, or you left; 1 its turn failed, or the session cannot be read; 2 no running
+    stack, or a mistake in the command line; 3 the session waits for an answer and nobody was there to give it.
 
     Parameters
     ----------

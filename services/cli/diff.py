@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 def diff(
     session: str,
+    /,
     *,
     stat: Annotated[bool, Parameter(negative=())] = False,
     name_only: Annotated[bool, Parameter(negative=())] = False,
@@ -28,7 +29,8 @@ def diff(
 
         holdfast diff esj2f91k --patch fix.patch
 
-    Exit codes: 0, 1 the session is not known or its files cannot be read, 2 no running stack.
+    Exit codes: 0, 1 the session is not known or its files cannot be read, 2 no running stack, or a mistake in the
+    command line.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ def down(*, data: Path | None = None) -> int:
 
         holdfast down --data ~/agents
 
-    Exit codes: 0 stopped, 1 it could not be stopped, 2 no running stack.
+    Exit codes: 0 stopped, 1 it could not be stopped, 2 no running stack, or a mistake in the command line.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ def env(*, data: Path | None = None) -> int:
 
         eval "$(holdfast env)"
 
-    Exit codes: 0 printed, 2 no running stack.
+    Exit codes: 0 printed, 2 no running stack, or a mistake in the command line.
 
     Parameters
     ----------

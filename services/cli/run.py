@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from holdfast.cli.failure import tell
 
-USAGE: Final = 1
+USAGE: Final = 2
 """Exit code of a command line that makes no sense, as the parser of the options has it."""
 
 
@@ -50,8 +50,8 @@ def run(
         tools: [{type: agent_toolset_20260401, default_config: {permission_policy: {type: always_ask}}}]
 
     Exit codes: 0 the turn ended well (or the task was sent, with --detach), 1 it failed (an error that was not
-    overcome, or a refusal), 2 no running stack or no key for the model, 3 the session waits for an answer and nobody
-    was there to give it (holdfast answer), 130 interrupted or left.
+    overcome, or a refusal), 2 no running stack, no key for the model, or a mistake in the command line, 3 the
+    session waits for an answer and nobody was there to give it (holdfast answer), 130 interrupted or left.
 
     Parameters
     ----------

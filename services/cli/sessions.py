@@ -27,7 +27,7 @@ def sessions(
 
         holdfast sessions --json
 
-    Exit codes: 0, 1 the API refused, 2 no running stack.
+    Exit codes: 0, 1 the API refused, 2 no running stack, or a mistake in the command line.
 
     Parameters
     ----------

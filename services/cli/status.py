@@ -20,7 +20,7 @@ def status(*, json: Annotated[bool, Parameter(negative=())] = False, data: Path 
 
         holdfast status --json | jq .is_well
 
-    Exit codes: 0 all is well, 1 something is not ready, 2 no running stack.
+    Exit codes: 0 all is well, 1 something is not ready, 2 no running stack, or a mistake in the command line.
 
     Parameters
     ----------

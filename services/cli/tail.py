@@ -8,6 +8,7 @@ from cyclopts import Parameter, validators
 
 def tail(
     session: str,
+    /,
     *,
     from_: Annotated[int, Parameter(name="--from", validator=validators.Number(gte=1), show_default=True)] = 1,
     follow: bool = True,
@@ -27,7 +28,8 @@ def tail(
 
         holdfast tail esj2f91k --no-follow --json
 
-    Exit codes: 0 the session has ended or all was shown, 1 it cannot be read, 2 no running stack, 130 Ctrl-C.
+    Exit codes: 0 the session has ended or all was shown, 1 it cannot be read, 2 no running stack, or a mistake in
+    the command line, 130 Ctrl-C.
 
     Parameters
     ----------

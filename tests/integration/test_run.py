@@ -404,7 +404,7 @@ async def test_questions_are_asked_and_always_holds(shared: Stack, asking: str) 
         say("Bye."),
     )
     async with on_screen("run", f"[play:{name}] go", "--agent", asking, "--data", str(shared.data)) as screen:
-        await screen.shows("Allow? [y]es, [n]o or Enter, [a]lways bash")
+        await screen.shows("Allow? [y]es, [n]o or Enter, [a]lways until this command ends")
         assert screen.echoes
         screen.type("a\n")
         await screen.shows("[a]lways read")

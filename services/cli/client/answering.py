@@ -11,6 +11,7 @@ from holdfast.cli.client import questions
 from holdfast.cli.client.session_ids import resolve, short
 from holdfast.cli.client.standing import standing
 from holdfast.cli.client.target import FAILED, Target
+from holdfast.cli.client.tool_calls import title
 from holdfast.cli.client.view import make_console
 
 Verdict = Literal["allow", "deny"]
@@ -48,14 +49,14 @@ async def answer(
         chosen = _chosen(session, waiting, call, option)
         event = _event(chosen, verdict, message, result)
         await client.beta.sessions.events.send(session, events=[event])
+    given = {"allow": "Allowed", "deny": "Denied"}.get(verdict or "", "Result sent for")
+    console.print(Text.assemble(f"{given}: ", title(chosen.name, chosen.input or {})), soft_wrap=True)
     rest = [one for one in waiting if one.id != chosen.id]
     if rest:
-        console.print("Sent. The session still:")
+        console.print("The session still:")
         _list(console, session, rest, option)
     else:
-        console.print(
-            Text(f"Sent; the agent goes on. Watch it: holdfast attach {short(session)}{option}"), soft_wrap=True
-        )
+        console.print(Text(f"The agent goes on. Watch it: holdfast attach {short(session)}{option}"), soft_wrap=True)
     return 0
 
 

@@ -75,7 +75,7 @@ class RunFiles:
             return Finished([str(exc)], ok=not (options.apply or options.patch))
         if not (found.items or found.manifest.source or found.unread):
             return Finished([], ok=True)
-        lines = [clean_line(f"changes in {base.workspace}:"), *changes.lines(found)]
+        lines = ["changes in the workspace of the session:", *changes.lines(found)]
         try:
             if options.patch:
                 write_patch(found, options.patch)
@@ -85,7 +85,7 @@ class RunFiles:
                 lines.append(applied_text(apply(found, folder), folder))
                 return Finished(lines, ok=True, applied=True)
         except (CannotApply, CannotCompare) as exc:
-            return Finished([*lines, f"not applied: {exc}"], ok=False)
+            return Finished([*lines, *f"not applied: {exc}".replace("SESSION", short(session)).split("\n")], ok=False)
         if options.apply:
             lines.append(f"not applied, because the turn did not end well. Apply it: holdfast apply {short(session)}")
         elif found.items:

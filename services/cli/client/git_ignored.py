@@ -62,6 +62,15 @@ def among(folder: Path, paths: Iterable[str]) -> frozenset[str]:
     return frozenset(os.fsdecode(path) for path in found.split(b"\0") if path)
 
 
+def any_in_history(folder: Path, paths: Iterable[str]) -> bool:
+    """Whether a commit of any branch holds one of `paths`, which are relative to `folder`. False if git cannot say."""
+    try:
+        found = _git(folder, "--literal-pathspecs", "log", "--all", "-1", "--format=%h", "--", *paths)
+    except NoGit:
+        return False
+    return bool(found.strip())
+
+
 def _ignored(folder: Path) -> list[bytes]:
     found = _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     return [path for path in found.split(b"\0") if path]

@@ -43,10 +43,9 @@ def result(call: Any, text: str) -> dict[str, Any]:
 
 def question(call: Any) -> str:
     """What is asked at the prompt; it says what Enter does."""
-    name = clean_line(call.name)
     if wants_result(call):
-        return f"  Result of {name} (one line; Enter: empty): "
-    return f"  Allow? [y]es, [n]o or Enter, [a]lways {name} in this session, or say why not: "
+        return f"  Result of {clean_line(call.name)} (one line; Enter: empty): "
+    return "  Allow? [y]es, [n]o or Enter, [a]lways until this command ends, or why not: "
 
 
 def reply(call: Any, line: str) -> Answer:

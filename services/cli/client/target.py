@@ -61,7 +61,7 @@ def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:
     folder = data_folder(data, environ).absolute()
     if data is not None or environ.get("HOLDFAST_DATA"):
         return _local(_named(folder, environ))
-    return _local(registry.own(folder) or _only(registry.stacks(environ), folder))
+    return _local(registry.own(folder) or _only(registry.stacks(environ), folder, registry.killed(environ)))
 
 
 def _local(run: runfile.RunFile) -> Target:
@@ -87,11 +87,20 @@ def _named(folder: Path, environ: Mapping[str, str]) -> runfile.RunFile:
                              *_listed(others)]))  # fmt: skip
 
 
-def _only(stacks: Sequence[runfile.RunFile], folder: Path) -> runfile.RunFile:
-    """The one stack that runs. Raises NoStack when there is none or a choice."""
+def _only(stacks: Sequence[runfile.RunFile], folder: Path, killed: Sequence[str]) -> runfile.RunFile:
+    """The one stack that runs. `killed` are folders of stacks that ended by themselves. Raises NoStack."""
     match stacks:
         case [run]:
             return run
+        case [] if killed:
+            raise NoStack(
+                "\n".join(
+                    [
+                        "no stack is running; one ended without being stopped. Started again, its sessions continue:",
+                        *(f"  holdfast up {_data(Path(data))}" for data in killed),
+                    ]
+                )
+            )
         case []:
             raise NoStack(
                 f"no stack is running: none of this user, and none in {folder}.\n"

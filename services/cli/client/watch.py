@@ -270,7 +270,10 @@ class Watch:
     # --- keys ---
 
     async def _pressed(self, what: str) -> Outcome | None:
+        is_asking = self._asking is not None
         await self._withdraw()
+        if is_asking and (what == "leave" or not self._interrupts):
+            return await self._waits()
         if what == "leave" or not self._interrupts or self._interrupting:
             return Outcome("left", await self._status())
         self._interrupting = True

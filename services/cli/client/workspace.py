@@ -86,6 +86,8 @@ def plan(source: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = 
     except OSError as exc:
         raise CannotCopy(f"--dir {shown} cannot be read: {exc.strerror}") from None
     looking.check(shown)
+    if made.secrets and ".git" in made.folders and git_ignored.any_in_history(made.source, made.secrets):
+        made.notes.append("of these, .git holds what was ever committed; --exclude .git leaves the history out")
     return made
 
 

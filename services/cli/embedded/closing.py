@@ -30,7 +30,8 @@ def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, no
         _whole(console, f"  {label:<7}{text}")
     console.print()
     for topic, note in notes.items():
-        warn(console, f"{topic.capitalize()}: {note}")
+        meaning = ". Fine for tasks of your own; not for those of strangers." if topic == "limits" else ""
+        warn(console, f"{topic.capitalize()}: {note}{meaning}")
         console.print()
     if not run.has_model_key:
         warn(

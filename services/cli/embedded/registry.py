@@ -1,8 +1,8 @@
 """The running stacks of one user, so that a command finds them from any folder.
 
 Each running stack has one file in a folder of that user, mode 0700. The file holds the path of the data folder and no
-secret; everything else is in the `run.json` of that data folder. A file whose stack has ended is removed by the next
-reader.
+secret; everything else is in the `run.json` of that data folder. A file whose stack has stopped is removed by the next
+reader. A stack that was killed leaves its `run.json`: its file stays until it is started again, so that it is named.
 """
 
 import contextlib
@@ -74,6 +74,10 @@ def _is_safe(folder: Path) -> bool:
 def register(run: RunFile, environ: Mapping[str, str] = os.environ) -> None:
     """Make a running stack known to this user's other terminals. Raises OSError when no folder can be written."""
     error = OSError("neither XDG_RUNTIME_DIR nor HOME names a folder of this user")
+    for path, entry in _entries(environ):
+        if entry.data == run.data:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
     for folder in folders(environ):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,13 +107,24 @@ def stacks(environ: Mapping[str, str] = os.environ) -> list[RunFile]:
     """The stacks of this user that run now, by data folder. Files of stacks that have ended are removed."""
     found: dict[str, RunFile] = {}
     for path, entry in _entries(environ):
-        pid, began = map(int, path.stem.split("-"))
-        if started(pid) != began:
+        if _has_ended(path):
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+                if not (Path(entry.data) / NAME).exists():
+                    path.unlink(missing_ok=True)
         elif run := own(Path(entry.data)):
             found[run.data] = run
     return [found[data] for data in sorted(found)]
+
+
+def killed(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Data folders of this user's stacks that ended without being stopped and were not started again."""
+    found = {entry.data for path, entry in _entries(environ) if _has_ended(path) and own(Path(entry.data)) is None}
+    return sorted(data for data in found if (Path(data) / NAME).is_file())
+
+
+def _has_ended(path: Path) -> bool:
+    pid, began = map(int, path.stem.split("-"))
+    return started(pid) != began
 
 
 def _entries(environ: Mapping[str, str]) -> Iterator[tuple[Path, Entry]]:

@@ -19,7 +19,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def running(folder: Path, environ: dict[str, str], *, pid: int = 0) -> RunFile:
     """A run file of a process that lives: this one, unless `pid` says which."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     run = RunFile(
         base_url=f"http://{folder.name}", api_key=f"hf_{folder.name}", data=str(folder), logs="", nats_url="",
         credentials={}, supervisor=pid or os.getpid(), supervisor_started=started(pid or os.getpid()), processes={},
@@ -77,15 +77,29 @@ def test_a_stack_that_was_named_is_not_replaced_by_another(tmp_path: Path, envir
 
 def test_a_stale_entry_is_ignored_and_removed(tmp_path: Path, environ: dict[str, str]) -> None:
     run = running(tmp_path / "one", environ)
-    dead = replace(run, supervisor_started=1)
+    dead = replace(run, data=str(tmp_path / "gone"), supervisor_started=1)
     registry.register(dead, environ)
     folder = registry.folders(environ)[-1]
     assert len(list(folder.iterdir())) == 2
     assert registry.stacks(environ) == [run]
+    assert registry.killed(environ) == []
     assert [path.name for path in folder.iterdir()] == [f"{run.supervisor}-{run.supervisor_started}.json"]
     # A stack that is just stopping has no run.json any more.
     (tmp_path / "one" / runfile.NAME).unlink()
     assert registry.stacks(environ) == []
+
+
+def test_a_stack_that_was_killed_is_named_until_it_is_started_again(tmp_path: Path, environ: dict[str, str]) -> None:
+    run = replace(running(tmp_path / "one", environ), supervisor_started=1)
+    runfile.write(tmp_path / "one" / runfile.NAME, run)
+    registry.register(run, environ)
+    assert registry.stacks(environ) == []
+    assert registry.killed(environ) == [run.data]
+    with pytest.raises(NoStack, match=f"holdfast up --data {run.data}"):
+        find(None, environ)
+    again = running(tmp_path / "one", environ)
+    assert registry.stacks(environ) == [again]
+    assert registry.killed(environ) == []
 
 
 def test_entries_hold_no_secret_and_are_private(tmp_path: Path, environ: dict[str, str]) -> None:
