@@ -28,6 +28,9 @@ from holdfast.cli.usage_error import usage_error
 PIPE_CLOSED: Final = 141
 """Exit code when the reader of the output is gone (`holdfast … | head`): 128 + SIGPIPE, as other programs have it."""
 
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
 app = App(
     name="holdfast",
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
@@ -69,6 +72,8 @@ def main() -> None:
     try:
         code = app(result_action="return_value")
         sys.stdout.flush()
+    except KeyboardInterrupt:  # while a command was still being loaded
+        code = INTERRUPTED
     except BrokenPipeError:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python

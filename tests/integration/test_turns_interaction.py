@@ -259,6 +259,11 @@ async def test_interrupt_and_message_in_one_request_redirect(shared: Stack, clie
     await talk.say(mark)
     await shared.model.reached("turn")
     await talk.send({"type": "user.interrupt"}, said(other))
+
+    async def redirected() -> bool:  # the session is idle for a moment between the interrupt and the new turn
+        return any(e.type == "agent.message" and text(e) == "The other way." for e in await talk.events())
+
+    await eventually(redirected)
     events = await talk.rests()
     assert text(events[-5]) == "The other way."
     assert len(await shared.model.requests(mark)) == 2

@@ -108,6 +108,8 @@ def _talk(command: str, data: Path | None, work: Callable[[Target], Coroutine[An
     except (BadAgentFile, CannotCopy, CannotCompare, CannotApply, UnknownSession, CannotAnswer) as exc:
         tell(command, clean(str(exc)))
     except KeyboardInterrupt:
+        if command == "run":
+            tell(command, "interrupted before the task was sent")
         return INTERRUPTED
     return FAILED
 
