@@ -241,7 +241,7 @@ async def test_a_task_comes_from_standard_input(shared: Stack) -> None:
 )
 async def test_a_command_line_without_sense_is_refused(arguments: list[str], told: str) -> None:
     done = await holdfast("run", *arguments)
-    assert done.code == 1, done
+    assert done.code == 2, done
     assert told in done.err
     assert done.out == ""
 
@@ -253,7 +253,7 @@ async def test_what_does_not_fit_an_answer_is_refused() -> None:
         (("--call", "x"), "needs an answer"),
     ):
         done = await holdfast("answer", "s", *arguments)
-        assert done.code == 1
+        assert done.code == 2
         assert told in done.err
 
 
@@ -404,7 +404,7 @@ async def test_questions_are_asked_and_always_holds(shared: Stack, asking: str) 
         say("Bye."),
     )
     async with on_screen("run", f"[play:{name}] go", "--agent", asking, "--data", str(shared.data)) as screen:
-        await screen.shows("Allow? [y]es, [n]o or Enter, [a]lways until this command ends")
+        await screen.shows("Allow? [y]es, [n]o or Enter, [a]lways bash until this command ends")
         assert screen.echoes
         screen.type("a\n")
         await screen.shows("[a]lways read")

@@ -45,7 +45,8 @@ def question(call: Any) -> str:
     """What is asked at the prompt; it says what Enter does."""
     if wants_result(call):
         return f"  Result of {clean_line(call.name)} (one line; Enter: empty): "
-    return "  Allow? [y]es, [n]o or Enter, [a]lways until this command ends, or why not: "
+    name = clean_line(call.name)
+    return f"  Allow? [y]es, [n]o or Enter, [a]lways {name} until this command ends, or why not: "
 
 
 def reply(call: Any, line: str) -> Answer:
