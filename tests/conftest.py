@@ -1,5 +1,6 @@
 """Fixtures: one stack that ordinary tests share, and a way to start one of its own for a test that breaks it."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -7,6 +8,15 @@ from anthropic import AsyncAnthropic
 
 from tests.support.isolation import Isolation, require_sandbox
 from tests.support.stack import Stack, stack
+
+
+def pytest_configure() -> None:
+    """Programs that tests start can be ended with Ctrl-C, also when the suite itself runs in the background.
+
+    A shell without job control starts what is put in the background (`make test &`) with SIGINT ignored, and that is
+    inherited by every program below it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
