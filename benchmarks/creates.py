@@ -18,7 +18,7 @@ from benchmarks.rig import MODEL, TOOLSET, Bench, Rig, run, said
 from benchmarks.ttft import Visitor
 from holdfast.bus import codec
 from holdfast.bus.ids import new_id
-from holdfast.bus.nats_link import Got
+from holdfast.bus.jetstream.requests import Got
 from tests.support.model import say
 
 TITLE = "sessions created and turns per second"

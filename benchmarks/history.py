@@ -9,18 +9,18 @@ and stored as a snapshot by the harness's own rule. What differs: nobody was ask
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.api import Waiting
-from holdfast.bus.client import NatsBus
 from holdfast.bus.commits import KEEP, Stored, commit
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import CallResult, ClientInput
-from holdfast.harness import rest
-from holdfast.harness.answer import to_events
-from holdfast.harness.context import Contexts
+from holdfast.bus.jetstream.client import NatsBus
+from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.main import now
 from holdfast.harness.models import Answer
+from holdfast.harness.models.to_events import to_events
 from holdfast.harness.settings import HarnessSettings
-from holdfast.harness.take import take
+from holdfast.harness.turn import idle as rest
+from holdfast.harness.turn.ingest import take
 
 TURN = 10
 """Tool calls of a turn."""

@@ -9,8 +9,8 @@ from anthropic import AsyncAnthropic
 
 from benchmarks.result import Row, at_least, at_most, spread
 from benchmarks.rig import Bench, Rig, ms, new_mark, publishes, rested, run, said, session_key
-from holdfast.bus.client import NatsBus
 from holdfast.bus.ids import Key
+from holdfast.bus.jetstream.client import NatsBus
 from tests.support.model import bash, say
 
 TITLE = "interrupt to closed model connection (ms); messages sent during a tool call"

@@ -13,7 +13,7 @@ from anthropic import AsyncAnthropic
 
 from benchmarks.result import Aim, Row, at_most, spread
 from benchmarks.rig import Bench, Rig, message, rested, run, session_key
-from holdfast.bus.client import NatsBus
+from holdfast.bus.jetstream.client import NatsBus
 from tests.support.eventually import eventually
 from tests.support.model import bash, say
 

@@ -16,12 +16,12 @@ import uvloop
 from anthropic import AsyncAnthropic
 
 from holdfast.bus import events as ev
-from holdfast.bus.client import NatsBus
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import ClientInput
-from holdfast.bus.nats_link import Link
-from holdfast.cli.scripted.journal import Record
+from holdfast.bus.jetstream.client import NatsBus
+from holdfast.bus.jetstream.requests import Link
 from holdfast.process.settings import credentials
+from holdfast.scripted_model.journal import Record
 from tests.support.model import Json, ScriptedModel, scripted_model
 from tests.support.stack import Stack, key
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from benchmarks.result import Row, at_most, spread
 from benchmarks.rig import Bench, Rig, message, ms, new_mark, rested, run, session_key
 from holdfast.bus.ids import Key, new_id, new_session_id
-from holdfast.cli.scripted.journal import Record
 from holdfast.sandbox.drivers import Box, make_driver
 from holdfast.sandbox.settings import SandboxSettings
+from holdfast.scripted_model.journal import Record
 from tests.support.model import bash, say
 
 TITLE = "one tool step: model answer ends to next model request (ms)"

@@ -17,9 +17,9 @@ from benchmarks.result import Row, at_least, at_most, spread
 from benchmarks.rig import MODEL, Bench, Rig, message, new_mark, rested, run, said, session_key
 from holdfast.bus import codec
 from holdfast.bus import events as ev
-from holdfast.bus.client import NatsBus
 from holdfast.bus.ids import Key
-from holdfast.harness.toolset import offered
+from holdfast.bus.jetstream.client import NatsBus
+from holdfast.harness.tools.catalog import offered
 from tests.support.model import Json, bash, say
 
 TITLE = "steps per second, sessions looping with a tool call each"

@@ -14,8 +14,8 @@ from typing import Any
 from benchmarks.history import TURN, History
 from benchmarks.result import Row, Spread, at_most, spread
 from benchmarks.rig import MODEL, Bench, Rig, message, ms, new_mark, rested, run, said, session_key
-from holdfast.bus.client import NatsBus
 from holdfast.bus.ids import Key
+from holdfast.bus.jetstream.client import NatsBus
 from tests.support.eventually import eventually
 from tests.support.model import say
 

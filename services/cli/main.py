@@ -10,19 +10,20 @@ from typing import Final
 
 from cyclopts import App, Parameter
 
-from holdfast.cli import demo, scripted
-from holdfast.cli.answer import answer
-from holdfast.cli.apply import apply
-from holdfast.cli.attach import attach
-from holdfast.cli.diff import diff
-from holdfast.cli.down import down
-from holdfast.cli.env import env
-from holdfast.cli.logs import logs
-from holdfast.cli.run import run
-from holdfast.cli.sessions import sessions
-from holdfast.cli.status import status
-from holdfast.cli.tail import tail
-from holdfast.cli.up import up
+from holdfast import scripted_model
+from holdfast.cli import demo
+from holdfast.cli.commands.answer import answer
+from holdfast.cli.commands.apply import apply
+from holdfast.cli.commands.attach import attach
+from holdfast.cli.commands.diff import diff
+from holdfast.cli.commands.down import down
+from holdfast.cli.commands.env import env
+from holdfast.cli.commands.logs import logs
+from holdfast.cli.commands.run import run
+from holdfast.cli.commands.sessions import sessions
+from holdfast.cli.commands.status import status
+from holdfast.cli.commands.tail import tail
+from holdfast.cli.commands.up import up
 from holdfast.cli.usage_error import usage_error
 
 PIPE_CLOSED: Final = 141
@@ -44,15 +45,15 @@ for _place, _command in enumerate((up, run, sessions, attach, answer, diff, appl
 _last = count(100)
 # Named by their place, because what they import would slow down every other command.
 app.command(
-    "holdfast.cli.demo.command:demo",
+    "holdfast.cli.commands.demo:demo",
     name="demo",
     help=demo.HELP,
     sort_key=next(_last),
 )
 app.command(
-    "holdfast.cli.scripted.command:scripted_model",
+    "holdfast.scripted_model.command:scripted_model",
     name="scripted-model",
-    help=scripted.HELP,
+    help=scripted_model.HELP,
     sort_key=next(_last),
 )
 

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from holdfast.bus.client import connect
-from holdfast.harness.claims import Claims
+from holdfast.bus.jetstream.client import connect
 from holdfast.harness.models import MODELS, Endpoint
 from holdfast.harness.models.observed import ObservedModel
 from holdfast.harness.settings import HarnessSettings
+from holdfast.harness.turn.dispatch import Claims
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from holdfast.harness.retry import RetrySettings
-from holdfast.harness.step import Limits
+from holdfast.harness.turn.decide import Limits
+from holdfast.harness.turn.retry import RetrySettings
 from holdfast.process.settings import ProcessSettings
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from holdfast.bus.client import connect
+from holdfast.bus.jetstream.client import connect
 from holdfast.process.health import Health
 from holdfast.sandbox.drivers import make_driver
 from holdfast.sandbox.settings import SandboxSettings

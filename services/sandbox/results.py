@@ -12,7 +12,7 @@ from holdfast.bus.api import Bus
 from holdfast.bus.errors import BusError, Refused, TooLarge
 from holdfast.bus.inputs import CallResult
 from holdfast.process import faults
-from holdfast.sandbox.box import Outcome
+from holdfast.sandbox.drivers.sandbox import Outcome
 from holdfast.sandbox.placement import Record, record_of
 from holdfast.sandbox.tools import error, lost
 

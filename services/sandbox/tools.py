@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.sandbox.box import Outcome
+from holdfast.sandbox.drivers.sandbox import Outcome
 
 TOOLS: Final = ("bash", "read", "write", "edit", "glob", "grep")
 """One entry per tool of the agent."""

@@ -22,13 +22,13 @@ from holdfast.bus.ids import Key, new_id
 from holdfast.process import faults
 from holdfast.sandbox import results
 from holdfast.sandbox.availability import Availability, Report
-from holdfast.sandbox.box import BoxLost, Outcome
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
-from holdfast.sandbox.held import Call, Held
+from holdfast.sandbox.drivers.sandbox import BoxLost, Outcome
 from holdfast.sandbox.lease import Lease
-from holdfast.sandbox.live import LiveOutput
+from holdfast.sandbox.live_output import LiveOutput
 from holdfast.sandbox.placement import Placement, Record, Registration, admission, placement_of
 from holdfast.sandbox.results import AGAIN, BUCKET
+from holdfast.sandbox.sandboxes import Call, Held
 from holdfast.sandbox.tools import error, lost
 
 log = structlog.get_logger()

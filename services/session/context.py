@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from holdfast.bus.api import Bus
-from holdfast.session.agent_store import AgentStore
-from holdfast.session.environment_store import EnvironmentStore
+from holdfast.session.agents.store import AgentStore
+from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.settings import SessionSettings
 
 

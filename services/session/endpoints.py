@@ -4,10 +4,17 @@ from collections.abc import Callable
 from typing import Final
 
 from holdfast.process.health import Health
-from holdfast.session import agents, credentials, environments, events, openapi, probes, sessions, stream, vaults
+from holdfast.session.agents import routes as agents
 from holdfast.session.context import Context
-from holdfast.session.ledger import Ledger
-from holdfast.session.routes import Route
+from holdfast.session.environments import routes as environments
+from holdfast.session.events import routes as events
+from holdfast.session.events import stream
+from holdfast.session.http import openapi, probes
+from holdfast.session.http.routing import Route
+from holdfast.session.log.repository import Ledger
+from holdfast.session.sessions import routes as sessions
+from holdfast.session.vaults import credentials
+from holdfast.session.vaults import routes as vaults
 
 CONFIGURATION: Final[tuple[Callable[[Context], list[Route]], ...]] = (
     agents.routes,

@@ -6,23 +6,23 @@ from typing import Any, Final
 
 import structlog
 
-from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
-from holdfast.session import keys, times
-from holdfast.session.agent_store import AgentStore
+from holdfast.session.agents.store import AgentStore
 from holdfast.session.context import Context
-from holdfast.session.edge import Edge
 from holdfast.session.endpoints import all_routes
-from holdfast.session.environment_store import EnvironmentStore
-from holdfast.session.follower import follow
-from holdfast.session.keys import Keys
-from holdfast.session.ledger import Ledger
-from holdfast.session.readmodel import ReadModel
-from holdfast.session.server import serve
+from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.http import api_keys, timestamps
+from holdfast.session.http.api_keys import Keys
+from holdfast.session.http.app import Edge
+from holdfast.session.http.server import serve
+from holdfast.session.jobs.projector import follow
+from holdfast.session.jobs.sweeper import sweep
+from holdfast.session.log.readmodel import ReadModel
+from holdfast.session.log.repository import Ledger
 from holdfast.session.settings import SessionSettings
-from holdfast.session.shelf import Shelf
-from holdfast.session.sweeper import sweep
+from holdfast.session.storage.kv_store import Shelf
 
 FIRST_TENANT: Final = "default"
 """Whose the key of HOLDFAST_API_KEY_FILE is."""
@@ -38,7 +38,12 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
     agent_store, environment_store = AgentStore(bus), EnvironmentStore(bus)
     context = Context(
-        bus=bus, settings=settings, now=times.now, stopping=stop, agents=agent_store, environments=environment_store
+        bus=bus,
+        settings=settings,
+        now=timestamps.now,
+        stopping=stop,
+        agents=agent_store,
+        environments=environment_store,
     )
     known = Keys(bus)
     ledger = Ledger(context, ReadModel(_read_model(settings)))
@@ -83,7 +88,7 @@ async def _install_first_key(context: Context) -> None:
         return
     try:
         key = Path(path).read_text().strip()  # noqa: ASYNC240  a few bytes, once, before anything is served
-        installed = await keys.install(context.bus, key, tenant=FIRST_TENANT, name="first", now=context.now())
+        installed = await api_keys.install(context.bus, key, tenant=FIRST_TENANT, name="first", now=context.now())
     except (OSError, ValueError) as exc:
         raise BadSettings(f"HOLDFAST_API_KEY_FILE: {type(exc).__name__} at {path}") from None
     _log.info("first API key", installed=installed)

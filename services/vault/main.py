@@ -7,13 +7,13 @@ from typing import Final
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process.health import Health
 from holdfast.process.lifecycle import forbid_inspection, launch
 from holdfast.vault import paths
-from holdfast.vault.box import Box, open_box
 from holdfast.vault.credentials import Credentials
 from holdfast.vault.errors import Closed
+from holdfast.vault.sealing_key import Box, open_box
 from holdfast.vault.service import Service
 from holdfast.vault.settings import VaultSettings
 from holdfast.vault.store import Store

@@ -9,9 +9,9 @@ import structlog
 
 from holdfast.bus.commands import VaultReply, VaultRequest
 from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, VaultCreate, VaultUpdate, read
-from holdfast.vault.box import Box
 from holdfast.vault.credentials import Credentials
 from holdfast.vault.errors import Closed, Invalid, VaultProblem
+from holdfast.vault.sealing_key import Box
 from holdfast.vault.vaults import Vaults
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sandbox.drivers import seccomp
+from holdfast.sandbox.drivers.bubblewrap import seccomp
 from tests.escape.conftest import Inside
 from tests.support.eventually import eventually
 

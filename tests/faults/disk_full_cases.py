@@ -12,13 +12,13 @@ import pytest
 from anthropic import APIStatusError
 
 from holdfast.process import disk
-from holdfast.session.readmodel import ReadModel
+from holdfast.session.log.readmodel import ReadModel
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk, results
 from tests.support.eventually import eventually
 from tests.support.invariants import check, noted
 from tests.support.model import bash, say
 from tests.support.stack import Stack
-from tests.support.talk import Talk, results
 
 HOLDFAST = str(Path(sys.executable).parent / "holdfast")
 SIZE = "600m"

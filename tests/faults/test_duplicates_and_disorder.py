@@ -7,15 +7,15 @@ from holdfast.bus import codec, subjects
 from holdfast.bus import events as ev
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
-from holdfast.bus.nats_link import Link
+from holdfast.bus.jetstream.requests import Link
 from holdfast.process.settings import credentials
 from tests.faults.conftest import Start
-from tests.support.forged import Forged, intruder
+from tests.support.conversation import Talk
+from tests.support.forged_deliveries import Forged, intruder
 from tests.support.invariants import check, read_log
-from tests.support.job import finished, job
 from tests.support.model import say
 from tests.support.stack import Stack, key
-from tests.support.talk import Talk
+from tests.support.workload import finished, job
 
 
 async def _store_again(stack: Stack, session: str, value: AnyInput) -> None:

@@ -1,12 +1,12 @@
 """Every process is killed at once and the stack started again on the same folder: each session goes on by itself."""
 
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk, results, text
 from tests.support.eventually import eventually
 from tests.support.invariants import check, noted, runs
-from tests.support.job import REQUESTS, finished, job
 from tests.support.model import bash, say
 from tests.support.processes import running
-from tests.support.talk import Talk, results, text
+from tests.support.workload import REQUESTS, finished, job
 
 SLEEP = "sleep 3456.7"
 

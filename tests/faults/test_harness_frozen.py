@@ -3,9 +3,9 @@
 import signal
 
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk
 from tests.support.eventually import eventually
-from tests.support.job import REQUESTS, at, finished, job
-from tests.support.talk import Talk
+from tests.support.workload import REQUESTS, at, finished, job
 
 
 async def test_it_wakes_up_and_does_nothing(start: Start) -> None:

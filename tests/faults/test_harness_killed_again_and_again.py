@@ -1,9 +1,9 @@
 """Whoever drives the session dies at the same place: after three takeovers the turn is given up, not the session."""
 
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk
 from tests.support.invariants import check
 from tests.support.model import say
-from tests.support.talk import Talk
 
 
 async def test_the_turn_is_given_up_and_the_next_one_works(start: Start) -> None:

@@ -1,7 +1,7 @@
 """A harness dies after letting the session go, before it acknowledges the input."""
 
 from tests.faults.conftest import Start
-from tests.support.job import at, through_kills
+from tests.support.workload import at, through_kills
 
 
 async def test_the_input_is_not_taken_again(start: Start) -> None:

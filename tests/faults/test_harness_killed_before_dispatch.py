@@ -1,7 +1,7 @@
 """A harness dies between writing a tool call down and sending it to a sandbox; so does the next."""
 
 from tests.faults.conftest import Start
-from tests.support.job import at, through_kills
+from tests.support.workload import at, through_kills
 
 
 async def test_the_call_is_sent_by_who_survives(start: Start) -> None:

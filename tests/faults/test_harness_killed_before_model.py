@@ -1,7 +1,7 @@
 """A harness dies between announcing a model request and sending it; so does the next."""
 
 from tests.faults.conftest import Start
-from tests.support.job import at, through_kills
+from tests.support.workload import at, through_kills
 
 
 async def test_the_request_is_made_once_by_who_survives(start: Start) -> None:

@@ -1,7 +1,7 @@
 """A harness dies when all is done, before it lets the session go; so does the next."""
 
 from tests.faults.conftest import Start
-from tests.support.job import at, through_kills
+from tests.support.workload import at, through_kills
 
 
 async def test_the_turn_ends_once(start: Start) -> None:

@@ -1,13 +1,13 @@
 """nats-server dies in the middle of a turn and comes back on the same store: the turn goes on."""
 
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk, results
 from tests.support.eventually import eventually
 from tests.support.invariants import check, noted, runs
-from tests.support.job import REQUESTS, finished, job
 from tests.support.model import say
 from tests.support.processes import running
 from tests.support.stack import Stack
-from tests.support.talk import Talk, results
+from tests.support.workload import REQUESTS, finished, job
 
 SLEEP = "sleep 6.54321"
 

@@ -1,11 +1,11 @@
 """The sandbox itself is killed in the middle of a command: one failed call, and the next gets a new sandbox."""
 
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk, results, text
 from tests.support.eventually import eventually
 from tests.support.invariants import check, noted, runs
 from tests.support.model import say
 from tests.support.processes import descendants, running
-from tests.support.talk import Talk, results, text
 
 SLEEP = "sleep 2345.6"
 

@@ -5,10 +5,10 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk
 from tests.support.invariants import check
-from tests.support.job import finished, job
 from tests.support.model import said, say
-from tests.support.talk import Talk
+from tests.support.workload import finished, job
 
 
 async def _failing_send(client: AsyncAnthropic, talk: Talk, mark: str) -> None:

@@ -5,10 +5,10 @@ import random
 from collections.abc import Sequence
 
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk
 from tests.support.invariants import check, noted
 from tests.support.model import Json, say
 from tests.support.stack import Stack
-from tests.support.talk import Talk
 
 SESSIONS = 6
 ROUNDS = 8

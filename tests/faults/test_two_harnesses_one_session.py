@@ -3,10 +3,10 @@
 import asyncio
 
 from tests.faults.conftest import Start
-from tests.support.forged import Forged, intruder
-from tests.support.job import REQUESTS, finished, job
+from tests.support.conversation import Talk
+from tests.support.forged_deliveries import Forged, intruder
 from tests.support.stack import key
-from tests.support.talk import Talk
+from tests.support.workload import REQUESTS, finished, job
 
 
 async def test_the_claim_decides_who_writes(start: Start) -> None:

@@ -1,11 +1,11 @@
 """The sandbox service dies while a command runs: an error result, no process left, files kept, and the work goes on."""
 
 from tests.faults.conftest import Start
+from tests.support.conversation import Talk, results, text
 from tests.support.eventually import eventually
 from tests.support.invariants import check, noted, runs
 from tests.support.model import say
 from tests.support.processes import running
-from tests.support.talk import Talk, results, text
 
 SLEEP = "sleep 1234.5"
 """A command that nobody else runs."""

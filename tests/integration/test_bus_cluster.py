@@ -10,12 +10,12 @@ import pytest
 
 from holdfast.bus import events as ev
 from holdfast.bus import streams
-from holdfast.bus.client import connect
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import Nudge
-from holdfast.bus.nats_link import Link
-from holdfast.bus.provision import provision
+from holdfast.bus.jetstream.client import connect
+from holdfast.bus.jetstream.provision import provision
+from holdfast.bus.jetstream.requests import Link
 from holdfast.cli.embedded.ports import free_port
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually

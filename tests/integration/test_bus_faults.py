@@ -11,13 +11,13 @@ import pytest
 from holdfast.bus import events as ev
 from holdfast.bus import streams
 from holdfast.bus.api import Delivery, Message
-from holdfast.bus.client import NatsBus, connect
 from holdfast.bus.commits import Commit, Stored, commit
 from holdfast.bus.errors import Absent, Conflict, Refused, StorageFull, Unavailable
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import ClientInput, Nudge
-from holdfast.bus.nats_link import Link
-from holdfast.bus.provision import overlaps, provision, uncovered
+from holdfast.bus.jetstream.client import NatsBus, connect
+from holdfast.bus.jetstream.provision import overlaps, provision, uncovered
+from holdfast.bus.jetstream.requests import Link
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, proxy

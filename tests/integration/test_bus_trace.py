@@ -10,9 +10,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from holdfast.bus import trace as bus_trace
 from holdfast.bus.api import Delivery, Message
-from holdfast.bus.client import NatsBus, connect
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import Nudge
+from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process.settings import ProcessSettings
 from tests.support.servers import nats_server
 

@@ -13,11 +13,11 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
 from holdfast.bus import events as ev
-from holdfast.bus.client import NatsBus
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import ClientInput
+from holdfast.bus.jetstream.client import NatsBus
 from tests.support.edge import EdgeProcess, session_service
-from tests.support.written import Log
+from tests.support.session_log import Log
 
 SAY = {"type": "user.message", "content": [{"type": "text", "text": "hi"}]}
 

@@ -15,12 +15,12 @@ from nats.aio.client import Client
 
 from holdfast.bus import subjects
 from holdfast.bus.api import Delivery
-from holdfast.bus.client import NatsBus
 from holdfast.bus.commits import commit
 from holdfast.bus.events import SessionStatusRunning
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
-from holdfast.bus.nats_link import Link
+from holdfast.bus.jetstream.client import NatsBus
+from holdfast.bus.jetstream.requests import Link
 from holdfast.bus.streams import BLOB_OVER
 from holdfast.cli.embedded.layout import USERS
 from holdfast.cli.embedded.programs import packaged
@@ -116,7 +116,7 @@ def provisioned(store: Path) -> Iterator[NatsServer]:
         login = made.store / "admin.json"
         login.write_text('{"user": "admin", "password": "admin-password"}')
         environ = {"HOLDFAST_NATS_URL": made.url, "HOLDFAST_NATS_CREDENTIALS": str(login)}
-        command = [sys.executable, "-m", "holdfast.bus.provision"]
+        command = [sys.executable, "-m", "holdfast.bus.jetstream.provision"]
         subprocess.run(command, env=environ, check=True, capture_output=True, timeout=30)
         yield made
     finally:

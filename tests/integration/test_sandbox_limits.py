@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdfast.sandbox import frames
-from holdfast.sandbox.drivers import arguments, seccomp
-from holdfast.sandbox.drivers.arguments import Shape
-from holdfast.sandbox.drivers.host import find_host
-from holdfast.sandbox.drivers.limits import Hierarchy
+from holdfast.sandbox.drivers import frames
+from holdfast.sandbox.drivers.bubblewrap import arguments, seccomp
+from holdfast.sandbox.drivers.bubblewrap.arguments import Shape
+from holdfast.sandbox.drivers.bubblewrap.host import find_host
+from holdfast.sandbox.drivers.bubblewrap.limits import Hierarchy
 from holdfast.sandbox.settings import MIB
 from tests.support.isolation import Isolation, sandbox_settings
 

@@ -11,10 +11,10 @@ import pytest
 
 from holdfast.bus import subjects
 from holdfast.bus.api import Message
-from holdfast.bus.client import NatsBus, connect
 from holdfast.bus.commands import Output
 from holdfast.bus.errors import NoResponders, Unavailable
 from holdfast.bus.ids import Key
+from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation

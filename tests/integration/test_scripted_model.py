@@ -14,7 +14,7 @@ from anthropic import AsyncAnthropic
 from holdfast.cli.models import DEFAULT_MODEL
 from tests.support.model import ScriptedModel, bash, call, said, say, scripted_model
 
-SCENARIOS = Path(__file__).parents[2] / "services" / "cli" / "scenarios"
+SCENARIOS = Path(__file__).parents[2] / "services" / "scripted_model" / "scenarios"
 BASH: Any = {"name": "bash", "input_schema": {"type": "object", "properties": {"command": {"type": "string"}}}}
 ASK: Any = {"model": "claude-opus-4-6", "max_tokens": 100, "tools": [BASH]}
 

@@ -17,23 +17,23 @@ from anthropic import Anthropic, AsyncAnthropic
 from holdfast.bus import commands, subjects
 from holdfast.bus import events as ev
 from holdfast.bus.api import Message
-from holdfast.bus.client import NatsBus
 from holdfast.bus.commits import commit
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.inputs import ClientInput
-from holdfast.session import times
-from holdfast.session.agent_store import AgentStore
+from holdfast.bus.jetstream.client import NatsBus
+from holdfast.session.agents.store import AgentStore
 from holdfast.session.context import Context
-from holdfast.session.environment_store import EnvironmentStore
-from holdfast.session.follower import follow
-from holdfast.session.ledger import Ledger
-from holdfast.session.readmodel import ReadModel
+from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.http import timestamps
+from holdfast.session.jobs.projector import follow
+from holdfast.session.jobs.sweeper import sweep_once
+from holdfast.session.log.readmodel import ReadModel
+from holdfast.session.log.repository import Ledger
 from holdfast.session.settings import SessionSettings
-from holdfast.session.sweeper import sweep_once
 from tests.support.edge import EdgeProcess, session_service
 from tests.support.eventually import eventually
-from tests.support.written import Log
+from tests.support.session_log import Log
 
 SAY = {"type": "user.message", "content": [{"type": "text", "text": "hi"}]}
 TOOL = {"type": "custom", "name": "mine", "description": "d", "input_schema": {"type": "object"}}
@@ -563,7 +563,7 @@ async def _sweep(bus: NatsBus, *, ahead: float = 5 * 60) -> int:
     context = Context(
         bus=bus,
         settings=SessionSettings(),
-        now=times.now,
+        now=timestamps.now,
         agents=AgentStore(bus),
         environments=EnvironmentStore(bus),
         stopping=asyncio.Event(),
@@ -573,7 +573,7 @@ async def _sweep(bus: NatsBus, *, ahead: float = 5 * 60) -> int:
 
     try:
         await asyncio.wait_for(ledger.model.caught_up.wait(), 20)
-        return await sweep_once(ledger, now=times.now() + int(ahead * 1_000_000))
+        return await sweep_once(ledger, now=timestamps.now() + int(ahead * 1_000_000))
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

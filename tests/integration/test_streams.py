@@ -19,12 +19,12 @@ from anthropic.lib.sessions._accumulate import accumulate_managed_agents_event
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.client import NatsBus
 from holdfast.bus.commands import Delta, Output
 from holdfast.bus.ids import new_id
+from holdfast.bus.jetstream.client import NatsBus
 from tests.support.edge import EdgeProcess, session_service
 from tests.support.eventually import eventually
-from tests.support.written import Log, piece, start
+from tests.support.session_log import Log, piece, start
 
 DELTAS = ["agent.message", "agent.thinking"]
 

@@ -13,7 +13,7 @@ import anthropic
 import httpx
 import pytest
 
-from holdfast.session import keys
+from holdfast.session.http import api_keys
 from tests.support.edge import EdgeProcess, replica, session_service
 from tests.support.eventually import eventually
 
@@ -71,13 +71,13 @@ def test_an_unknown_endpoint_is_404_and_a_wrong_method_405_even_without_a_key(ed
 
 
 async def test_a_removed_key_stops_working_within_a_second(edge: EdgeProcess) -> None:
-    key = keys.new_key()
+    key = api_keys.new_key()
     headers = {"x-api-key": key}
     async with edge.bus() as bus, httpx.AsyncClient(base_url=edge.base_url, headers=headers) as http:
         assert (await http.get("/v1/agents")).status_code == 401
-        await keys.install(bus, key, tenant="other", name="test", now=0)
+        await api_keys.install(bus, key, tenant="other", name="test", now=0)
         assert (await http.get("/v1/agents")).status_code == 200
-        await bus.kv_delete(keys.BUCKET, keys.digest(key))
+        await bus.kv_delete(api_keys.BUCKET, api_keys.digest(key))
         begin = time.monotonic()
 
         async def refused() -> bool:
@@ -89,7 +89,7 @@ async def test_a_removed_key_stops_working_within_a_second(edge: EdgeProcess) ->
 
 async def test_only_the_hash_of_a_key_is_stored(edge: EdgeProcess) -> None:
     async with edge.bus() as bus:
-        entry = await bus.kv_get(keys.BUCKET, keys.digest(edge.key))
+        entry = await bus.kv_get(api_keys.BUCKET, api_keys.digest(edge.key))
     assert entry
     assert entry.value
     assert json.loads(entry.value).keys() == {"v", "tenant", "id", "name", "created"}
@@ -100,9 +100,9 @@ async def test_only_the_hash_of_a_key_is_stored(edge: EdgeProcess) -> None:
 
 
 async def test_one_tenant_does_not_see_another(edge: EdgeProcess) -> None:
-    key = keys.new_key()
+    key = api_keys.new_key()
     async with edge.bus() as bus:
-        await keys.install(bus, key, tenant="neighbour", name="test", now=0)
+        await api_keys.install(bus, key, tenant="neighbour", name="test", now=0)
     mine, theirs = edge.client(), edge.client(api_key=key)
     agent = mine.beta.agents.create(model="m", name="mine")
     environment = mine.beta.environments.create(name="mine")
@@ -156,9 +156,9 @@ def test_a_conflict_costs_the_client_one_request(edge: EdgeProcess) -> None:
 
 
 async def test_pages_hold_every_agent_once_newest_first(edge: EdgeProcess) -> None:
-    key = keys.new_key()
+    key = api_keys.new_key()
     async with edge.bus() as bus:
-        await keys.install(bus, key, tenant="pages", name="test", now=0)
+        await api_keys.install(bus, key, tenant="pages", name="test", now=0)
     client = edge.client(api_key=key)
     made = [client.beta.agents.create(model="m", name=f"n{i}").id for i in range(25)]
     first = client.beta.agents.list(limit=10)

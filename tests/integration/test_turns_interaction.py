@@ -8,12 +8,12 @@ import anthropic
 import pytest
 from anthropic import AsyncAnthropic, beta_async_tool
 
+from tests.support.conversation import TOOLSET, Talk, results, text
 from tests.support.eventually import eventually
 from tests.support.invariants import check, noted, runs
 from tests.support.model import bash, call, said, say, texts_of
 from tests.support.processes import running
 from tests.support.stack import Stack
-from tests.support.talk import TOOLSET, Talk, results, text
 
 WEATHER = {
     "type": "custom",

@@ -5,10 +5,10 @@ import os
 
 from anthropic import AsyncAnthropic
 
+from tests.support.conversation import Talk, results, text
 from tests.support.invariants import check
 from tests.support.model import bash, call, said, say
 from tests.support.stack import Stack
-from tests.support.talk import Talk, results, text
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from anthropic import AsyncAnthropic
 
+from tests.support.conversation import Talk, text
 from tests.support.invariants import check, noted, runs
 from tests.support.model import bash, say, texts_of
 from tests.support.stack import Stack, stack
-from tests.support.talk import Talk, text
 
 LIMITS = {"HOLDFAST_CONTEXT_TOKENS": "4000", "HOLDFAST_ROUNDS": "8", "HOLDFAST_MODEL_SILENCE": "1.5"}
 

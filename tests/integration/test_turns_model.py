@@ -7,10 +7,10 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from holdfast.bus.ids import new_id
+from tests.support.conversation import Talk, results, text
 from tests.support.invariants import check, noted, runs
 from tests.support.model import bash, say
 from tests.support.stack import Stack
-from tests.support.talk import Talk, results, text
 
 LONG = "a long enough command"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from anthropic import AsyncAnthropic
 
+from tests.support.conversation import Talk
 from tests.support.invariants import check
 from tests.support.model import bash, said, say, texts_of
 from tests.support.stack import Stack
-from tests.support.talk import Talk
 
 RUNNING = ["session.status_running", "session.thread_status_running"]
 REST = ["session.thread_status_idle", "session.usage", "session.status_idle"]

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from anthropic import AsyncAnthropic
 
+from tests.support.conversation import Talk, text
 from tests.support.eventually import eventually
 from tests.support.invariants import check
 from tests.support.model import say
 from tests.support.stack import Stack, stack
-from tests.support.talk import Talk, text
 
 PATIENT = {
     "HOLDFAST_MODEL_PATIENCE": "3600",

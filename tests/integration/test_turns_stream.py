@@ -10,10 +10,10 @@ from anthropic.lib.sessions import accumulate_managed_agents_event
 
 from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
+from tests.support.conversation import Talk, text
 from tests.support.eventually import eventually
 from tests.support.model import bash, said, say
 from tests.support.stack import Stack
-from tests.support.talk import Talk, text
 
 LONG = " ".join(f"word{n}" for n in range(60))
 

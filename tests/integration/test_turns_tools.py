@@ -4,10 +4,10 @@ from typing import Any
 
 from anthropic import AsyncAnthropic
 
+from tests.support.conversation import TOOLSET, Talk, results, text
 from tests.support.invariants import check
 from tests.support.model import Json, bash, call, say, texts_of
 from tests.support.stack import Stack
-from tests.support.talk import TOOLSET, Talk, results, text
 
 
 async def _play(stack: Stack, client: AsyncAnthropic, *steps: Json, **session: Any) -> list[Any]:

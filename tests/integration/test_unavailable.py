@@ -8,7 +8,7 @@ import anthropic
 import httpx
 import pytest
 
-from holdfast.session.unavailable import PARTS
+from holdfast.session.http.unavailable import PARTS
 from tests.support.edge import EdgeProcess, session_service
 
 METHODS = {

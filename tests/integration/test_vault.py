@@ -16,8 +16,8 @@ from anthropic.types.beta.vaults import BetaManagedAgentsCredential, BetaManaged
 from nacl.public import PublicKey, SealedBox
 
 from holdfast.bus import subjects
-from holdfast.bus.client import NatsBus
 from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.bus.jetstream.client import NatsBus
 from holdfast.process.settings import BadSettings
 from holdfast.vault.errors import Closed
 from holdfast.vault.settings import VaultSettings

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.cli.embedded import openbao
 from holdfast.cli.embedded.layout import Layout
 from holdfast.cli.embedded.ports import free_port

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 from anthropic import Anthropic, AsyncAnthropic
 
-from holdfast.bus.client import NatsBus, connect
+from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.cli.embedded.ports import free_port
 from holdfast.process.settings import ProcessSettings
-from holdfast.session.keys import new_key
+from holdfast.session.http.api_keys import new_key
 from tests.support.servers import NatsServer
 
 READY_WITHIN = 30.0

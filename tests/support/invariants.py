@@ -12,10 +12,10 @@ from typing import Any
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.head import waits_for_client
+from tests.support.conversation import Talk
 from tests.support.eventually import eventually
 from tests.support.model import Json, bash
 from tests.support.stack import Stack, key
-from tests.support.talk import Talk
 
 LEDGER = "ledger"
 QUIET_WITHIN = 30.0

@@ -18,7 +18,8 @@ import msgspec
 import pytest
 
 from holdfast.bus.ids import new_id
-from holdfast.sandbox.drivers import SandboxUnavailable, limits, make_driver
+from holdfast.sandbox.drivers import SandboxUnavailable, make_driver
+from holdfast.sandbox.drivers.bubblewrap import limits
 from holdfast.sandbox.settings import MIB, SandboxSettings
 
 REQUIRED: Final = os.environ.get("HOLDFAST_TEST_SANDBOX") == "required"

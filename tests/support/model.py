@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from holdfast.bus.ids import new_id
-from holdfast.cli.scripted.journal import Record
+from holdfast.scripted_model.journal import Record
 
 Json = dict[str, Any]
 
@@ -103,7 +103,7 @@ def _texts(content: Any) -> list[str]:
 @contextlib.contextmanager
 def scripted_model(*arguments: str | Path, log: Path) -> Generator[ScriptedModel]:
     """A scripted model on a free port; what it says goes to `log`."""
-    argv = [sys.executable, "-m", "holdfast.cli.scripted", *map(str, arguments)]
+    argv = [sys.executable, "-m", "holdfast.scripted_model", *map(str, arguments)]
     with log.open("ab") as errors, subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors) as process:
         try:
             assert process.stdout

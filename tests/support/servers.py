@@ -62,7 +62,7 @@ class NatsServer:
     def provision(self) -> None:
         """Make all streams and buckets, as an administrator does. Raises CalledProcessError."""
         environ = {**os.environ, "HOLDFAST_NATS_URL": self.url}
-        command = [sys.executable, "-m", "holdfast.bus.provision"]
+        command = [sys.executable, "-m", "holdfast.bus.jetstream.provision"]
         subprocess.run(command, env=environ, check=True, capture_output=True, cwd=ROOT, timeout=60)
 
     def signal(self, number: signal.Signals) -> None:

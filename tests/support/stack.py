@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 from anthropic import AsyncAnthropic
 
-from holdfast.bus.client import NatsBus, connect
 from holdfast.bus.ids import Key
+from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.cli.embedded.runfile import RunFile, read
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually

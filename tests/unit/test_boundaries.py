@@ -11,20 +11,20 @@ SERVICES = ("session", "harness", "sandbox", "vault")
 SHARED = ("bus", "process")
 
 WRAPPED = {
-    "nats": ("bus/nats_", "bus/provision.py", "bus/client.py"),
+    "nats": ("bus/jetstream/",),
     "hvac": ("vault/store.py",),
     "anthropic": ("harness/models/anthropic", "cli/"),
     "docker": ("sandbox/drivers/docker.py",),
-    "sqlite3": ("session/readmodel.py",),
+    "sqlite3": ("session/log/readmodel.py",),
 }
 
 PURE = (
     "bus/events.py", "bus/head.py", "bus/commits.py", "bus/inputs.py", "bus/commands.py", "bus/subjects.py",
-    "bus/streams.py", "harness/step.py", "harness/take.py", "harness/rest.py", "harness/prompt.py", "harness/retry.py",
-    "harness/context.py",
-    "harness/answer.py", "harness/clean.py", "harness/toolset.py", "session/wire.py", "session/validate.py",
-    "session/agent_config.py", "session/environment_config.py", "sandbox/lease.py", "sandbox/placement.py",
-    "vault/urls.py",
+    "bus/streams.py", "harness/turn/decide.py", "harness/turn/ingest.py", "harness/turn/idle.py",
+    "harness/conversation/prompt.py", "harness/turn/retry.py", "harness/conversation/context.py",
+    "harness/models/to_events.py", "harness/models/sanitize.py", "harness/tools/catalog.py",
+    "session/log/serialize.py", "session/events/validation.py", "session/agents/schema.py",
+    "session/environments/schema.py", "sandbox/lease.py", "sandbox/placement.py", "vault/urls.py",
 )  # fmt: skip
 IMPURE = {"asyncio", "time", "random", "os", "socket", "subprocess", "threading", "nats", "pathlib", "httpx2"}
 

@@ -42,13 +42,13 @@ def title(name: str, given: Mapping[str, Any]) -> Text:
     else:
         argument = argument.removeprefix(WORKSPACE)
     match name, given.get("view_range"):
-        case "write", _:
+        case ["write", _]:
             extra = f" +{_lines(str(given.get('content') or ''))}"
-        case "read", [int(first), int(last)]:
+        case ["read", [int(first), int(last)]]:
             extra = f" lines {first} to {last if last > 0 else 'end'}"
-        case "glob" | "grep", _ if given.get("path"):
+        case ["glob" | "grep", _] if given.get("path"):
             argument += f" in {str(given['path']).removeprefix(WORKSPACE)}"
-        case "edit", _ if given.get("replace_all"):
+        case ["edit", _] if given.get("replace_all"):
             extra = " everywhere"
         case _:
             pass

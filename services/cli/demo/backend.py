@@ -12,7 +12,7 @@ from typing import Final
 
 from holdfast.cli.embedded.log_tail import last_lines
 from holdfast.cli.embedded.runfile import NAME, RunFile, read
-from holdfast.cli.supervisor import die_with_parent
+from holdfast.cli.embedded.supervisor import die_with_parent
 
 LOOK_EVERY_S: Final = 0.05
 """Seconds between two looks whether the stack is ready. How long that may take is decided by `holdfast up`."""
@@ -20,7 +20,7 @@ LOOK_EVERY_S: Final = 0.05
 STOP_WITHIN: Final = 60.0
 """Seconds after which a process that was asked to stop is killed; `holdfast up` needs less."""
 
-SCENARIO: Final = Path(__file__).parents[1] / "scenarios" / "demo.yaml"
+SCENARIO: Final = Path(__file__).parents[2] / "scripted_model" / "scenarios" / "demo.yaml"
 
 
 class CannotStart(Exception):
@@ -30,7 +30,7 @@ class CannotStart(Exception):
 @contextlib.asynccontextmanager
 async def scripted(log: Path) -> AsyncGenerator[str]:
     """A scripted model that plays the demo; its base URL."""
-    argv = [sys.executable, "-P", "-m", "holdfast.cli.scripted", "--scenario", str(SCENARIO)]
+    argv = [sys.executable, "-P", "-m", "holdfast.scripted_model", "--scenario", str(SCENARIO)]
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=errors

@@ -10,7 +10,7 @@ import msgspec
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.cli.demo import repository
-from holdfast.cli.scripted.journal import Record
+from holdfast.scripted_model.journal import Record
 
 
 class Check(msgspec.Struct, frozen=True):

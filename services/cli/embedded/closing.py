@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from holdfast.cli.commands.env import export_lines
 from holdfast.cli.embedded.runfile import RunFile
-from holdfast.cli.env import export_lines
 
 TASK = "Write a haiku to poem.txt"
 

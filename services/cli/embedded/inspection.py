@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from holdfast.bus.errors import BusError
-from holdfast.bus.nats_link import Link
+from holdfast.bus.jetstream.requests import Link
 from holdfast.bus.streams import inbox_stream, log_stream
 from holdfast.cli.embedded.probes import http_get, http_status, nats_name
 from holdfast.cli.embedded.processes import memory, parent, started

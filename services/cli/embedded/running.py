@@ -15,8 +15,8 @@ import uvloop
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import FIRST_CELL
-from holdfast.bus.nats_link import Link
-from holdfast.bus.provision import provision
+from holdfast.bus.jetstream.provision import provision
+from holdfast.bus.jetstream.requests import Link
 from holdfast.cli.embedded import closing, detach, openbao, registry, runfile
 from holdfast.cli.embedded.disk_watch import DiskFull, DiskWatch, check_start
 from holdfast.cli.embedded.layout import BadFolder, Busy, Layout
@@ -25,8 +25,8 @@ from holdfast.cli.embedded.programs import Missing
 from holdfast.cli.embedded.progress import StartProgress, StopProgress, UpConsole
 from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
+from holdfast.cli.embedded.supervisor import NotReady, Supervisor
 from holdfast.cli.failure import tell
-from holdfast.cli.supervisor import NotReady, Supervisor
 from holdfast.process import logs
 from holdfast.process.settings import BadSettings
 

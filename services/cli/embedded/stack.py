@@ -17,7 +17,7 @@ from holdfast.cli.embedded.model_endpoint import Endpoint, Own
 from holdfast.cli.embedded.probes import http_ready, nats_ready
 from holdfast.cli.embedded.processes import started
 from holdfast.cli.embedded.runfile import RunFile
-from holdfast.cli.supervisor import Program
+from holdfast.cli.embedded.supervisor import Program
 from holdfast.process.settings import ProcessSettings, load
 
 PROVISIONED: Final = "provisioned"
@@ -26,7 +26,7 @@ PROVISIONED: Final = "provisioned"
 MODEL: Final = "model"
 """Name of the scripted model's process."""
 
-SCENARIO: Final = Path(__file__).parents[1] / "scenarios" / "welcome.yaml"
+SCENARIO: Final = Path(__file__).parents[2] / "scripted_model" / "scenarios" / "welcome.yaml"
 """What the scripted model of `holdfast up --scripted` plays."""
 
 SCRIPTED_KEY: Final = "scripted"
@@ -181,7 +181,7 @@ class Stack:
         return Program(
             name=MODEL,
             argv=[
-                sys.executable, "-P", "-m", "holdfast.cli.scripted",
+                sys.executable, "-P", "-m", "holdfast.scripted_model",
                 "--scenario", str(SCENARIO), "--port", str(self.model_port),
             ],
             env={name: value for name, value in self._common.items() if name in PASSED},

@@ -18,10 +18,10 @@ import msgspec
 from aiohttp import ClientError
 from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
 
-from holdfast.harness.context import with_cache_marks
+from holdfast.harness.conversation.context import with_cache_marks
 from holdfast.harness.models import Endpoint, Piece, Request
 from holdfast.harness.models.anthropic_failures import Failures
-from holdfast.harness.models.messages import Events, Reader, StreamError
+from holdfast.harness.models.response_reader import Events, Reader, StreamError
 
 _WITHOUT_KEY: Final[Any] = {"X-Api-Key": anthropic.Omit(), "Authorization": anthropic.Omit()}
 """Headers of a client without a key: an empty one is not sent, and none is looked for in the environment."""

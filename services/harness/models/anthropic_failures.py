@@ -17,7 +17,7 @@ import httpx2
 from aiohttp import ClientError, ServerDisconnectedError
 
 from holdfast.harness.models import Endpoint, ModelFailure
-from holdfast.harness.models.messages import StreamError
+from holdfast.harness.models.response_reader import StreamError
 
 FAILED: Final = "model_request_failed_error"
 OVERLOADED: Final = "model_overloaded_error"

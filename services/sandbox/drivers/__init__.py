@@ -1,6 +1,6 @@
 """Which drivers there are. One without isolation is never among them; `tests/escape/` runs over all of them."""
 
-from holdfast.sandbox.drivers.bubblewrap import Bubblewrap
+from holdfast.sandbox.drivers.bubblewrap.driver import Bubblewrap
 from holdfast.sandbox.drivers.driver import Box, BoxLost, Driver, Outcome, SandboxUnavailable
 from holdfast.sandbox.settings import SandboxSettings
 

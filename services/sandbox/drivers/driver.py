@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 from holdfast.bus.ids import Key
-from holdfast.sandbox.box import Box, BoxLost, Outcome
+from holdfast.sandbox.drivers.sandbox import Box, BoxLost, Outcome
 
 __all__ = ["Box", "BoxLost", "Driver", "Outcome", "Remedy", "SandboxUnavailable"]
 

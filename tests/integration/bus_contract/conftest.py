@@ -6,13 +6,13 @@ import pytest
 
 from holdfast.bus import streams
 from holdfast.bus.api import Bus
-from holdfast.bus.client import connect
 from holdfast.bus.ids import Key, new_session_id
-from holdfast.bus.nats_link import Link
+from holdfast.bus.jetstream.client import connect
+from holdfast.bus.jetstream.requests import Link
 from holdfast.process.settings import ProcessSettings
+from holdfast.testing.memory_bus import MemoryBus
+from holdfast.testing.memory_server import MemoryServer
 from tests.support.contract import Connect
-from tests.support.memory_bus import MemoryBus
-from tests.support.memory_server import MemoryServer
 from tests.support.servers import NatsServer
 
 

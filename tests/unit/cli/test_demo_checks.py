@@ -8,7 +8,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
 from holdfast.cli.demo import repository
 from holdfast.cli.demo.checks import Check, check
-from holdfast.cli.scripted.journal import Record
+from holdfast.scripted_model.journal import Record
 
 CALL = ev.AgentToolUse(id="call", request="span", name="bash", input={"command": "python3 -m unittest"})
 RESULT = ev.AgentToolResult(id="result", tool_use_id="call", content=[{"type": "text", "text": "Ran 3 tests\n\nOK\n"}])

@@ -12,7 +12,7 @@ from holdfast.cli.embedded.ports import why_not
 from holdfast.cli.embedded.probes import nats_ready, readiness
 from holdfast.cli.embedded.runfile import RunFile, read, running, write
 from holdfast.cli.embedded.stack import Stack, child_environment
-from holdfast.cli.supervisor import Readiness
+from holdfast.cli.embedded.supervisor import Readiness
 from holdfast.process.health import Check, Report
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.cli.demo.backend import SCENARIO
 from holdfast.cli.demo.repository import TASK
-from holdfast.cli.scripted.scenario import BadScenario, Scenario, Script, Step, load
+from holdfast.scripted_model.scenario import BadScenario, Scenario, Script, Step, load
 
 SCENARIOS = Path(SCENARIO).parent
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from holdfast.cli.embedded.log_tail import cause, last_lines
-from holdfast.cli.supervisor import NotReady, Program, Readiness, Supervisor
+from holdfast.cli.embedded.supervisor import NotReady, Program, Readiness, Supervisor
 from tests.support.eventually import eventually
 
 SLEEP = "import time; time.sleep(600)"

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
-from holdfast.cli.scripted.blocks import sign
-from holdfast.cli.scripted.validate import Refused, check
-from holdfast.harness.answer import to_events
-from holdfast.harness.clean import clean, result_blocks
-from holdfast.harness.context import KEPT, NO_RESULT, UNFIT, Context, Contexts, with_cache_marks
+from holdfast.harness.conversation.context import KEPT, NO_RESULT, UNFIT, Context, Contexts, with_cache_marks
+from holdfast.harness.conversation.truncate import shortened
 from holdfast.harness.models import Answer
-from holdfast.harness.shorten import shortened
+from holdfast.harness.models.sanitize import clean, result_blocks
+from holdfast.harness.models.to_events import to_events
+from holdfast.scripted_model.blocks import sign
+from holdfast.scripted_model.validate import Refused, check
 
 AGENT: dict[str, Any] = {
     "name": "tester",

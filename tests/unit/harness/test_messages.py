@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.harness.models import Answer, Begun, Piece, Text
-from holdfast.harness.models.messages import Events, Reader, StreamError
+from holdfast.harness.models.response_reader import Events, Reader, StreamError
 
 STREAM: list[dict[str, Any]] = [
     {"type": "message_start", "message": {"usage": {"input_tokens": 7, "output_tokens": 1}}},

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from holdfast.bus import events as ev
-from holdfast.harness.prompt import HOSTS_NAMED, NO_NETWORK, system
+from holdfast.harness.conversation.prompt import HOSTS_NAMED, NO_NETWORK, system
 
 TOOLSET = {"type": "agent_toolset_20260401", "default_config": {"enabled": True}, "configs": []}
 CUSTOM = {"type": "custom", "name": "ask", "description": "d", "input_schema": {"type": "object"}}

@@ -6,10 +6,10 @@ import pytest
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import Head, advance
-from holdfast.harness import rest, retry
 from holdfast.harness.models import ModelFailure
-from holdfast.harness.retry import RETRY_AFTER_LIMIT_S, RetrySettings, plan, spoken
-from holdfast.harness.step import CallModel, Limits, Sleep, decide
+from holdfast.harness.turn import idle, retry
+from holdfast.harness.turn.decide import CallModel, Limits, Sleep, decide
+from holdfast.harness.turn.retry import RETRY_AFTER_LIMIT_S, RetrySettings, plan, spoken
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -53,7 +53,7 @@ class Outage:
         again = plan(self.head.primary, failure, self.settings, now=self.now, jitter=1.0)
         if again is None:
             return None
-        events = rest.rescheduled(self.head, CONFIG, again)
+        events = idle.rescheduled(self.head, CONFIG, again)
         self.events += len(events) + 1
         self.head = advance(self.head, events, self.now)
         if again.told:

@@ -8,10 +8,10 @@ from holdfast.bus import events as ev
 from holdfast.bus.api import Waiting
 from holdfast.bus.head import Head, advance
 from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
-from holdfast.harness import step
-from holdfast.harness.rest import idle
-from holdfast.harness.step import Limits, decide
-from holdfast.harness.take import LOST, may_wait, take
+from holdfast.harness.turn import decide as step
+from holdfast.harness.turn.decide import Limits, decide
+from holdfast.harness.turn.idle import idle
+from holdfast.harness.turn.ingest import LOST, may_wait, take
 
 CONFIG = ev.SessionConfig(
     id="cfg",

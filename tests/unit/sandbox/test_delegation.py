@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from holdfast.sandbox.drivers import delegation
-from holdfast.sandbox.drivers.delegation import Manager
+from holdfast.sandbox.drivers.bubblewrap import delegation
+from holdfast.sandbox.drivers.bubblewrap.delegation import Manager
 
 USER = Manager(booted=True, root=False, bus="unix:path=/run/user/1000/bus", busctl="/usr/bin/busctl")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sandbox.drivers import diagnosis, limits
-from holdfast.sandbox.drivers.diagnosis import Host
-from holdfast.sandbox.drivers.limits import Group, Limits
+from holdfast.sandbox.drivers.bubblewrap import diagnosis, limits
+from holdfast.sandbox.drivers.bubblewrap.diagnosis import Host
+from holdfast.sandbox.drivers.bubblewrap.limits import Group, Limits
 
 LIMITS = Limits(memory_bytes=1 << 28, pids=64, cpus=1.5)
 

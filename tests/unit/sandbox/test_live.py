@@ -9,11 +9,12 @@ import pytest
 from holdfast.bus.commands import Output
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key
-from holdfast.sandbox import frames, live
+from holdfast.sandbox import live_output
 from holdfast.sandbox.agent.live import PIECE, TOTAL, Pieces
 from holdfast.sandbox.agent.text import clean
-from holdfast.sandbox.frames import Breach, Printed
-from holdfast.sandbox.live import LiveOutput
+from holdfast.sandbox.drivers import frames
+from holdfast.sandbox.drivers.frames import Breach, Printed
+from holdfast.sandbox.live_output import LiveOutput
 from tests.support.eventually import eventually
 
 PRINTED = (
@@ -133,7 +134,7 @@ async def test_a_slow_bus_never_waits_and_loses_only_the_end() -> None:
     bus.free.set()
 
     async def all_sent() -> bool:
-        return sum(len(o.text) for o in bus.sent) >= live.WAITING - 10_000
+        return sum(len(o.text) for o in bus.sent) >= live_output.WAITING - 10_000
 
     await eventually(all_sent)
     at = 0
@@ -142,7 +143,7 @@ async def test_a_slow_bus_never_waits_and_loses_only_the_end() -> None:
         at += len(sent.text)
     output.add("more")
     await asyncio.sleep(0)
-    assert sum(len(o.text) for o in bus.sent) == at <= live.WAITING
+    assert sum(len(o.text) for o in bus.sent) == at <= live_output.WAITING
 
 
 async def test_no_call_publishes_without_end() -> None:
@@ -151,8 +152,8 @@ async def test_no_call_publishes_without_end() -> None:
     output = output_on(bus)
     for n in range(60):
         output.add("x" * 10_000)
-        await eventually(lambda n=n: _reached(bus, min(n + 1, live.TOTAL // 10_000) * 10_000))
-    assert sum(len(o.text) for o in bus.sent) <= live.TOTAL
+        await eventually(lambda n=n: _reached(bus, min(n + 1, live_output.TOTAL // 10_000) * 10_000))
+    assert sum(len(o.text) for o in bus.sent) <= live_output.TOTAL
 
 
 async def _reached(bus: SlowBus, count: int) -> bool:

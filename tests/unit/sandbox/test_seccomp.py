@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sandbox.drivers import seccomp
+from holdfast.sandbox.drivers.bubblewrap import seccomp
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 EPERM, ENOSYS, NO_FAMILY = (0x50000 | code for code in (errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.session import agent_config as ac
-from holdfast.session.agent_tools import BUILT_IN, TOOLSET, WEB, Tool, resolve_tools
-from holdfast.session.metadata import patched
-from holdfast.session.problems import Problem
+from holdfast.session.agents import schema as ac
+from holdfast.session.agents.tools import BUILT_IN, TOOLSET, WEB, Tool, resolve_tools
+from holdfast.session.http.errors import Problem
+from holdfast.session.storage.metadata import patched
 
 POLICIES = st.none() | st.sampled_from([{"type": "always_allow"}, {"type": "always_ask"}])
 ENABLED = st.none() | st.booleans()

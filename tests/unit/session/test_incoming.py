@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from holdfast.session.incoming import MAX_DEPTH, read_json, read_query
-from holdfast.session.problems import Problem
-from holdfast.session.times import Instant
+from holdfast.session.http.decoding import MAX_DEPTH, read_json, read_query
+from holdfast.session.http.errors import Problem
+from holdfast.session.http.timestamps import Instant
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,13 +1,13 @@
 """API keys: what is stored of them, and the bus that may be away."""
 
-from holdfast.session import keys
+from holdfast.session.http import api_keys
 
 
 def test_a_new_key_is_long_and_random_and_its_digest_says_nothing() -> None:
-    made = {keys.new_key() for _ in range(100)}
+    made = {api_keys.new_key() for _ in range(100)}
     assert len(made) == 100
     for key in made:
-        assert len(key) >= keys.MIN_KEY
-        assert keys.digest(key) not in key
-        assert key not in keys.digest(key)
-        assert len(keys.digest(key)) == 64
+        assert len(key) >= api_keys.MIN_KEY
+        assert api_keys.digest(key) not in key
+        assert key not in api_keys.digest(key)
+        assert len(api_keys.digest(key)) == 64

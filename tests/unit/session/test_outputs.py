@@ -7,8 +7,8 @@ import pytest
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Delta, Output
 from holdfast.bus.head import Call, Head
-from holdfast.session.outputs import KIND, Outputs
-from holdfast.session.previews import merged, preview_object
+from holdfast.session.events.deltas import merged, preview_object
+from holdfast.session.events.tool_output import KIND, Outputs
 
 
 def use(call: str) -> ev.AgentToolUse:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.session import pages
-from holdfast.session.problems import Problem
+from holdfast.session.http import pagination
+from holdfast.session.http.errors import Problem
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
 LISTS = st.lists(PLAIN, max_size=5)
@@ -13,21 +13,21 @@ LISTS = st.lists(PLAIN, max_size=5)
 
 @given(position=LISTS, bound=LISTS)
 def test_a_cursor_names_its_place(position: list[object], bound: list[object]) -> None:
-    text = pages.cursor(position, bound)
+    text = pagination.cursor(position, bound)
     assert text.startswith("page_")
-    assert pages.position(text, bound) == position
+    assert pagination.position(text, bound) == position
 
 
 @given(position=LISTS, bound=LISTS, other=LISTS)
 def test_a_cursor_of_another_list_is_refused(position: list[object], bound: list[object], other: list[object]) -> None:
     if repr(other) != repr(bound):
         with pytest.raises(Problem):
-            pages.position(pages.cursor(position, bound), other)
+            pagination.position(pagination.cursor(position, bound), other)
 
 
 @given(data=st.data())
 def test_a_changed_cursor_is_refused(data: st.DataObject) -> None:
-    text = pages.cursor(["agent_1"], ["agents"])
+    text = pagination.cursor(["agent_1"], ["agents"])
     at = data.draw(st.integers(0, len(text) - 1))
     letter = data.draw(st.sampled_from("ABCxyz019-_=. \n"))
     changed = data.draw(
@@ -35,20 +35,20 @@ def test_a_changed_cursor_is_refused(data: st.DataObject) -> None:
     )
     if changed != text:
         with pytest.raises(Problem):
-            pages.position(changed, ["agents"])
+            pagination.position(changed, ["agents"])
 
 
 @given(text=st.text())
 def test_any_text_is_refused_in_words(text: str) -> None:
     with pytest.raises(Problem) as wrong:
-        pages.position("page_" + text, [])
+        pagination.position("page_" + text, [])
     assert wrong.value.status == 400
 
 
 def test_a_place_of_the_wrong_kind_is_refused() -> None:
-    query = pages.PageQuery(page=pages.cursor(["text"], ["list"]))
-    assert pages.position_of(query, ["list"], str) == "text"
+    query = pagination.PageQuery(page=pagination.cursor(["text"], ["list"]))
+    assert pagination.position_of(query, ["list"], str) == "text"
     with pytest.raises(Problem):
-        pages.position_of(query, ["list"], int)
-    assert pages.position_of(pages.PageQuery(), ["list"], int) is None
-    assert pages.page([1], None, []) == {"data": [1], "next_page": None}
+        pagination.position_of(query, ["list"], int)
+    assert pagination.position_of(pagination.PageQuery(), ["list"], int) is None
+    assert pagination.page([1], None, []) == {"data": [1], "next_page": None}

@@ -7,9 +7,9 @@ import pytest
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Delta
 from holdfast.bus.ids import new_id
-from holdfast.session import previews as module
-from holdfast.session.previews import Previews, merged, preview_object
-from tests.support.written import piece, start
+from holdfast.session.events import deltas as module
+from holdfast.session.events.deltas import Previews, merged, preview_object
+from tests.support.session_log import piece, start
 
 BOTH = ("agent.message", "agent.thinking")
 

@@ -5,8 +5,8 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus.head import Call, Head
 from holdfast.bus.ids import Key
-from holdfast.session import queued
-from holdfast.session.queued import Queued
+from holdfast.session.log import pending
+from holdfast.session.log.pending import Queued
 
 KEY = Key("t", "sesn_a0_1")
 MESSAGE = ev.UserMessage(id="m", content=[{"type": "text", "text": "hi"}])
@@ -44,6 +44,6 @@ def test_what_waited_in_an_inbox_that_is_gone_is_forgotten() -> None:
 
 def test_it_remembers_a_bounded_number_of_sessions() -> None:
     found = Queued()
-    for number in range(queued.MOST + 5):
+    for number in range(pending.MOST + 5):
         found.put(Key("t", f"s{number}"), "i", number, [MESSAGE])
-    assert len(found) == queued.MOST
+    assert len(found) == pending.MOST

@@ -9,7 +9,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key, new_id, new_session_id
-from holdfast.session.readmodel import SCHEMA_VERSION, ReadModel
+from holdfast.session.log.readmodel import SCHEMA_VERSION, ReadModel
 
 
 def config(agent: str = "agent_1", first: str | None = None) -> ev.SessionConfig:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.session import times
+from holdfast.session.http import timestamps
 
 MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))  # noqa: DTZ001  naive is part of what is tried
 
@@ -14,9 +14,9 @@ MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))  # noqa: DTZ00
 @given(moment=MOMENTS, minutes=st.integers(-14 * 60, 14 * 60))
 def test_any_offset_is_the_same_moment(moment: datetime, minutes: int) -> None:
     here = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
-    at = times.parse(here.isoformat())
+    at = timestamps.parse(here.isoformat())
     assert at == (here - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    assert times.parse(times.text(at)) == at
+    assert timestamps.parse(timestamps.text(at)) == at
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def test_any_offset_is_the_same_moment(moment: datetime, minutes: int) -> None:
     ],
 )
 def test_the_spellings_that_clients_use(text: str, wire: str) -> None:
-    assert times.text(times.parse(text)) == wire
+    assert timestamps.text(timestamps.parse(text)) == wire
 
 
 @given(text=st.text())
 def test_anything_else_is_a_value_error(text: str) -> None:
     try:
-        times.parse(text)
+        timestamps.parse(text)
     except ValueError:
         return
     assert text[:4].isdecimal()
@@ -47,4 +47,4 @@ def test_anything_else_is_a_value_error(text: str) -> None:
 )
 def test_other_spellings_are_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  the words differ
-        times.parse(text)
+        timestamps.parse(text)

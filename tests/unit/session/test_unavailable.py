@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.session.unavailable import part_of
+from holdfast.session.http.unavailable import part_of
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Which inputs the client has not looked at yet."""
 
 from holdfast.bus.ids import Key
-from holdfast.session import unseen as module
-from holdfast.session.unseen import Unseen
+from holdfast.session.events import unseen as module
+from holdfast.session.events.unseen import Unseen
 
 A, B = Key("t", "sesn_a0_a"), Key("t", "sesn_a0_b")
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import Call, Head
-from holdfast.session.blocks import MAX_BLOCKS, MAX_IMAGE_BYTES
-from holdfast.session.incoming import read_json
-from holdfast.session.problems import Problem
-from holdfast.session.validate import MAX_EVENTS, MAX_INITIAL, Sent, check, events_of, unopened
+from holdfast.session.events.content import MAX_BLOCKS, MAX_IMAGE_BYTES
+from holdfast.session.events.validation import MAX_EVENTS, MAX_INITIAL, Sent, check, events_of, unopened
+from holdfast.session.http.decoding import read_json
+from holdfast.session.http.errors import Problem
 
 PNG = base64.b64encode(b"\x89PNG").decode()
 SEARCH = {

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.head import Call, Head, Thread, Usage
-from holdfast.session.wire import (
-    Position,
-    event_object,
-    owes_a_turn,
-    parse_position,
-    session_object,
-    shown,
-)
+from holdfast.session.log.serialize import Position, event_object, owes_a_turn, parse_position, session_object, shown
 
 AT = 1_790_000_000_000_001
 

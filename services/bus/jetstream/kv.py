@@ -1,0 +1,197 @@
+"""Key-value buckets over NATS: the layout of NATS KV (one message a key, `KV-Operation: DEL` for a deletion).
+
+A bucket is republished to `kv.<bucket>.>` after it is stored, expiry markers included: a watch needs no consumer. Every
+write carries an id of its own, by which a lost answer is resolved.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from holdfast.bus.api import Entry
+from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.ids import new_id
+from holdfast.bus.jetstream.connection import Got
+from holdfast.bus.jetstream.requests import Link, Moved
+from holdfast.bus.jetstream.retry import PATIENCE, Pauses, patiently
+from holdfast.bus.subjects import bucket_changes, bucket_key
+
+PAGE = 500
+"""Keys asked for at once."""
+
+SILENCE = 10.0
+"""Seconds without a change after which a watch compares with the bucket."""
+
+DELETED_FOR = "60s"
+"""How long the tombstone of a deletion lies there; then nothing is left of the key."""
+
+
+def _stream(bucket: str) -> str:
+    return f"KV_{bucket}"
+
+
+def _subject(bucket: str, key: str) -> str:
+    return f"$KV.{bucket}.{key}"
+
+
+def _entry(bucket: str, got: Got) -> Entry:
+    key = got.subject.removeprefix(f"$KV.{bucket}.")
+    gone = "KV-Operation" in got.headers or "Nats-Marker-Reason" in got.headers
+    return Entry(key, None if gone else got.data, got.seq)
+
+
+class NatsBuckets:
+    """`api.Buckets` over NATS."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    # --- read ------------------------------------------------------------------------------------------------------
+
+    async def kv_get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
+        """See `api.Buckets.kv_get`. Asks the leader, so that everyone reads what anyone has written."""
+        if leader:
+            got = await self._last(bucket, key)
+        else:
+            got = await patiently(self._link, self._link.direct, _stream(bucket), _subject(bucket, bucket_key(key)))
+        entry = _entry(bucket, got) if got else None
+        return entry if entry and entry.value is not None else None
+
+    async def _last(self, bucket: str, key: str) -> Got | None:
+        query = {"last_by_subj": _subject(bucket, bucket_key(key))}
+        return await patiently(self._link, self._link.leader, _stream(bucket), query)
+
+    async def kv_list(self, bucket: str, match: str = ">") -> list[Entry]:
+        """See `api.Buckets.kv_list`. A replica answers: confirm with kv_get before acting on what is not listed."""
+        return [entry for entry in await self._all(bucket, match) if entry.value is not None]
+
+    async def _all(self, bucket: str, match: str) -> list[Entry]:
+        found: list[Entry] = []
+        at, left = 0, 1
+        while left:
+            got, left = await patiently(
+                self._link, self._link.batch, _stream(bucket), _subject(bucket, match), seq=at + 1, limit=PAGE
+            )
+            if not got:
+                break
+            found += [_entry(bucket, one) for one in got]
+            at = got[-1].seq
+        return list({entry.key: entry for entry in found}.values())
+
+    # --- write -----------------------------------------------------------------------------------------------------
+
+    async def kv_put(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+        """See `api.Buckets.kv_put`."""
+        return await self._write(bucket, key, value, ttl=ttl)
+
+    async def kv_create(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+        """See `api.Buckets.kv_create`."""
+        expect = 0
+        while True:
+            try:
+                return await self._write(bucket, key, value, ttl=ttl, expect=expect)
+            except Conflict as exc:
+                got = await self._last(bucket, key)
+                if got and _entry(bucket, got).value is not None:
+                    raise Conflict(expected=0, actual=got.seq) from None
+                after_tombstone = got.seq if got else 0
+                if after_tombstone == expect and exc.actual == expect:
+                    raise  # cannot be, but would loop
+                expect = after_tombstone
+
+    async def kv_update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+        """See `api.Buckets.kv_update`."""
+        return await self._write(bucket, key, value, expect=revision)
+
+    async def kv_delete(self, bucket: str, key: str) -> None:
+        """See `api.Buckets.kv_delete`."""
+        await self._write(bucket, key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": DELETED_FOR})
+
+    async def _write(
+        self,
+        bucket: str,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float = 0.0,
+        expect: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> int:
+        write = new_id("kvw")
+        sent = {**(headers or {}), "Nats-Msg-Id": write}
+        if ttl:
+            sent["Nats-TTL"] = f"{max(1, round(ttl))}s"
+        if expect is not None:
+            sent["Nats-Expected-Last-Subject-Sequence"] = str(expect)
+        subject, unsure = _subject(bucket, bucket_key(key)), False
+        pauses: Pauses | None = None
+        while True:
+            try:
+                return await self._link.store(subject, value, dict(sent))
+            except Moved:
+                last = await self._last(bucket, key)
+                if unsure and last and last.headers.get("Nats-Msg-Id") == write:
+                    return last.seq  # an earlier attempt was stored, only its answer was lost
+                raise Conflict(expected=expect or 0, actual=last.seq if last else 0) from None
+            except Unavailable as why:
+                unsure = True
+                pauses = pauses or Pauses(self._link, PATIENCE)
+                await pauses.wait(why)
+
+    # --- watch -----------------------------------------------------------------------------------------------------
+
+    async def kv_watch(self, bucket: str, match: str = ">") -> AsyncIterator[Entry | None]:
+        """See `api.Buckets.kv_watch`."""
+        heard: asyncio.Queue[Entry | None] = asyncio.Queue()
+        prefix = bucket_changes(bucket, "")
+
+        async def hear(got: Got) -> None:
+            changed = Got(_subject(bucket, got.subject.removeprefix(prefix)), "", got.data, got.headers)
+            heard.put_nowait(_entry(bucket, changed))
+
+        def back() -> None:
+            heard.put_nowait(None)
+
+        subject = bucket_changes(bucket, match)
+        listening = await patiently(self._link, self._link.listen, subject, hear)
+        self._link.on_back.add(back)
+        try:
+            await patiently(self._link, self._link.flush)
+            known: dict[str, int] = {}
+            for entry in await self.kv_list(bucket, match):
+                known[entry.key] = entry.revision
+                yield entry
+            yield None
+            while True:
+                try:
+                    async with asyncio.timeout(SILENCE):
+                        entry = await heard.get()
+                except TimeoutError:
+                    entry = None
+                changes = [entry] if entry else await self._differences(bucket, match, known)
+                for change in changes:
+                    if change.revision <= known.get(change.key, 0):
+                        continue
+                    if change.value is None:
+                        if known.pop(change.key, 0):
+                            yield change
+                    else:
+                        known[change.key] = change.revision
+                        yield change
+        finally:
+            self._link.on_back.discard(back)
+            await listening.close()
+
+    async def _differences(self, bucket: str, match: str, known: dict[str, int]) -> list[Entry]:
+        """What a watch has missed; nothing when the bucket cannot be read now."""
+        try:
+            now = {entry.key: entry for entry in await self._all(bucket, match)}
+            missing = [key for key in known if key not in now]
+            gone = [await self._gone(bucket, key, known[key]) for key in missing]
+        except Unavailable:
+            return []
+        return gone + list(now.values())
+
+    async def _gone(self, bucket: str, key: str, revision: int) -> Entry:
+        """What the leader says of a key that a replica does not list: it may only lag."""
+        got = await self._last(bucket, key)
+        return _entry(bucket, got) if got else Entry(key, None, revision + 1)

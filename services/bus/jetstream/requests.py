@@ -1,0 +1,134 @@
+"""The requests of JetStream over one connection: storing, reading from any replica, reading from the leader."""
+
+import base64
+from typing import Any
+
+import msgspec
+
+from holdfast.bus.errors import NoResponders, StorageFull, TooLarge, Unavailable
+from holdfast.bus.jetstream.connection import ATTEMPT, Connection, Got
+
+MOVED = (10071, 10164)
+"""Codes of a refused expected sequence; the second when another message of the subject is in flight (R > 1)."""
+
+_TOO_LARGE = 10054
+
+_NO_ROOM = (10023, 10028, 10047, 10077)
+"""Codes of a limit of the server, of its memory, of its storage and of the stream (discard new)."""
+
+
+class Moved(Exception):
+    """The subject is not at the expected sequence."""
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+_ACK = msgspec.json.Decoder(_Ack)
+
+
+class Link(Connection):
+    """A connection that speaks to streams."""
+
+    async def api(self, name: str, body: dict[str, Any] | None = None, *, within: float = ATTEMPT) -> dict[str, Any]:
+        """A request of the JetStream API as JSON; `error` is left in the answer. Raises Unavailable, NoResponders."""
+        data = msgspec.json.encode(body) if body is not None else b""
+        got = await self.ask(f"$JS.API.{name}", data, within=within)
+        return msgspec.json.decode(got.data, type=dict[str, Any])
+
+    # --- streams ---------------------------------------------------------------------------------------------------
+
+    async def store(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
+        """Publish to a stream; return the sequence. Raises Moved, TooLarge, StorageFull, Unavailable (not known)."""
+        try:
+            got = await self.ask(subject, data, headers=headers)
+        except NoResponders:
+            raise Unavailable("the stream has no leader") from None
+        try:
+            ack = _ACK.decode(got.data)
+        except msgspec.DecodeError:
+            raise Unavailable(f"something else than a stream answers on {subject}") from None
+        if ack.error is None:
+            return ack.seq
+        if ack.error.err_code in MOVED:
+            raise Moved
+        if ack.error.err_code == _TOO_LARGE:
+            raise TooLarge(ack.error.description)
+        if ack.error.err_code in _NO_ROOM:
+            raise StorageFull(f"the stream refused: {ack.error.description}")
+        raise Unavailable(f"the stream refused: {ack.error.description} ({ack.error.err_code})")
+
+    async def direct(self, stream: str, subject: str) -> Got | None:
+        """The last message of a subject, from any replica. Raises Unavailable."""
+        try:
+            got = await self.ask(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+        except NoResponders:
+            raise Unavailable("the stream does not answer") from None
+        return None if got.status == "404" else _whole(got)
+
+    async def direct_seq(self, stream: str, seq: int) -> Got | None:
+        """The message with that sequence, from any replica. Raises Unavailable."""
+        try:
+            got = await self.ask(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode({"seq": seq}))
+        except NoResponders:
+            raise Unavailable("the stream does not answer") from None
+        return None if got.status == "404" else _whole(got)
+
+    async def leader(self, stream: str, query: dict[str, Any]) -> Got | None:
+        """A message as the leader of the stream has it: `{last_by_subj}`, `{seq}` or `{seq, next_by_subj}`."""
+        try:
+            answer = await self.api(f"STREAM.MSG.GET.{stream}", query)
+        except NoResponders:
+            raise Unavailable("the stream does not answer") from None
+        if "error" in answer:
+            if answer["error"].get("code") == 404:
+                return None
+            raise Unavailable(f"the stream refused: {answer['error'].get('description')}")
+        found = answer["message"]
+        headers = _parse_headers(base64.b64decode(found.get("hdrs", "")))
+        headers["Nats-Sequence"] = str(found["seq"])
+        return Got(found["subject"], "", base64.b64decode(found.get("data", "")), headers)
+
+    async def batch(self, stream: str, subject: str, *, seq: int, limit: int) -> tuple[list[Got], int]:
+        """Up to `limit` messages matching `subject` from `seq` on, in order; how many remain. Any replica answers."""
+        query = msgspec.json.encode({"seq": seq, "next_by_subj": subject, "batch": limit})
+        found: list[Got] = []
+        try:
+            async for got in self.stream(f"$JS.API.DIRECT.GET.{stream}", query):
+                match got.status:
+                    case "":
+                        found.append(_whole(got))
+                    case "204":
+                        return found, int(got.headers.get("Nats-Num-Pending", "0"))
+                    case "404":
+                        return found, 0
+                    case other:
+                        raise Unavailable(f"the stream refused to read: {other} {got.headers.get('Description', '')}")
+        except NoResponders:
+            raise Unavailable("the stream does not answer") from None
+        raise Unavailable("the answer ended early")
+
+
+def _whole(got: Got) -> Got:
+    """A direct get with the subject its message was stored under."""
+    if got.status:
+        raise Unavailable(f"the stream refused to read: {got.status} {got.headers.get('Description', '')}")
+    return Got(got.headers["Nats-Subject"], "", got.data, got.headers)
+
+
+def _parse_headers(raw: bytes) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in raw.decode("utf-8", "replace").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            headers[name.strip()] = value.strip()
+    return headers

@@ -1,0 +1,54 @@
+"""Trying again what is safe to repeat, until a deadline."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+from holdfast.bus.errors import StorageFull, Unavailable
+from holdfast.bus.jetstream.requests import Link
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+PATIENCE = 15.0
+"""Seconds a read or a repeatable write keeps trying: longer than the election of a new leader."""
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.5
+
+
+class Pauses:
+    """Waits between attempts: short at first, then longer. Raises Unavailable at the deadline."""
+
+    def __init__(self, link: Link, within: float) -> None:
+        self._link = link
+        self.deadline = asyncio.get_running_loop().time() + within
+        self._next = _FIRST_PAUSE
+
+    async def wait(self, why: Unavailable) -> None:
+        left = self.deadline - asyncio.get_running_loop().time()
+        if left <= self._next:
+            raise why
+        await asyncio.sleep(self._next)
+        self._next = min(self._next * 2, _LONGEST_PAUSE)
+        await self._link.up(self.deadline)
+
+
+async def patiently(link: Link, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of `attempt`, called again each time it raises Unavailable, for PATIENCE seconds."""
+    return await within(link, PATIENCE, attempt, *args, **kwargs)
+
+
+async def within(
+    link: Link, seconds: float, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """As `patiently`, for that many seconds. Raises StorageFull at once: room is not made within seconds."""
+    pauses: Pauses | None = None
+    while True:
+        try:
+            return await attempt(*args, **kwargs)
+        except StorageFull:
+            raise
+        except Unavailable as why:
+            pauses = pauses or Pauses(link, seconds)
+            await pauses.wait(why)

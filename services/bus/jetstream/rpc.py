@@ -1,0 +1,138 @@
+"""Requests, answers and plain messages over core NATS. Nothing here is stored.
+
+A refusal crosses as the header `Nats-Service-Error-Code` with a code of `errors` and one fixed sentence for it; texts
+of exceptions never leave the process.
+"""
+
+import asyncio
+
+import structlog
+
+from holdfast.bus import errors, trace
+from holdfast.bus.api import Handler, Listener, Message, Subscription
+from holdfast.bus.errors import BusError, Unavailable
+from holdfast.bus.jetstream.connection import Got, Listening
+from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.retry import patiently
+
+log = structlog.get_logger()
+
+AT_ONCE = 256
+"""Requests of one subject that are handled at the same time; more wait."""
+
+INBOXES = "_INBOX"
+"""How every subject begins on which an answer may be waited for."""
+
+CODE = "Nats-Service-Error-Code"
+TEXT = "Nats-Service-Error"
+
+_SENTENCES = {
+    "conflict": "it has moved on; read it again",
+    "refused": "this is not allowed",
+    "absent": "there is no such thing",
+    "no_responders": "a service that is needed does not run",
+    "unavailable": "a service that is needed does not answer",
+    "too_large": "it is too large",
+    "internal": "an error of the service",
+}
+_KINDS: dict[str, type[BusError]] = {
+    kind.code: kind
+    for kind in (errors.Refused, errors.Absent, errors.NoResponders, errors.Unavailable, errors.TooLarge)
+}
+
+
+def _error(code: str) -> BusError:
+    """What the peer raised. A conflict loses its numbers on the way; what we do not know is Unavailable."""
+    if code == errors.Conflict.code:
+        return errors.Conflict(expected=0, actual=0)
+    kind = _KINDS.get(code, errors.Unavailable)
+    return kind(_SENTENCES.get(code, _SENTENCES["internal"]))
+
+
+class Serving:
+    """A served subject; closing it stops asking for requests and lets those in hand finish."""
+
+    def __init__(self, listening: Listening, running: set[asyncio.Task[None]]) -> None:
+        self._listening = listening
+        self._running = running
+
+    async def close(self) -> None:
+        await self._listening.close()
+        if self._running:
+            await asyncio.wait(list(self._running))
+
+
+class NatsCore:
+    """`api.Core` over NATS."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109
+        """See `api.Core.request`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        await self._link.up(deadline)
+        got = await self._link.ask(subject, data, within=max(0.0, deadline - loop.time()))
+        code = got.headers.get(CODE, "")
+        if code:
+            raise _error(code)
+        return got.data
+
+    async def serve(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """See `api.Core.serve`."""
+        running: set[asyncio.Task[None]] = set()
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def receive(got: Got) -> None:
+            await places.acquire()
+            task = asyncio.create_task(self._answer(got, handler))
+            running.add(task)
+            task.add_done_callback(finished)
+
+        def finished(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            places.release()
+
+        listening = await patiently(self._link, self._link.listen, subject, receive, queue=queue)
+        await patiently(self._link, self._link.flush)  # from now on it is found
+        return Serving(listening, running)
+
+    async def _answer(self, got: Got, handler: Handler) -> None:
+        headers: dict[str, str] | None = None
+        body = b""
+        with trace.under(got.headers, link=False):
+            try:
+                body = await handler(got.data)
+            except BusError as exc:
+                headers = {CODE: exc.code, TEXT: _SENTENCES.get(exc.code, exc.code)}
+            except Exception:
+                log.exception("bus.request_failed", subject=got.subject)
+                headers = {CODE: "internal", TEXT: _SENTENCES["internal"]}
+        # Who serves may answer on any subject, so a request must not choose one that its sender may not write to.
+        if not got.reply.startswith(INBOXES):
+            return
+        try:
+            await self._link.send(got.reply, body, headers=headers)
+        except BusError as exc:
+            log.warning("bus.not_answered", subject=got.subject, error=str(exc))
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        """See `api.Core.publish`. While the server is away it is dropped: later it would be of no use."""
+        if not self._link.is_up:
+            return
+        try:
+            await self._link.send(subject, data, headers=trace.inject(None))
+        except Unavailable as exc:
+            log.warning("bus.not_sent", error=str(exc))
+
+    async def subscribe(self, subject: str, listener: Listener) -> Subscription:
+        """See `api.Core.subscribe`."""
+
+        async def receive(got: Got) -> None:
+            with trace.under(got.headers, link=True):
+                await listener(Message(got.subject, got.data))
+
+        listening = await patiently(self._link, self._link.listen, subject, receive)
+        await patiently(self._link, self._link.flush)
+        return listening

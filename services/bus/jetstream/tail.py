@@ -1,0 +1,176 @@
+"""Reading the log as it grows, without gap or repetition.
+
+A live message only says that there is something: it is taken when its place in the log is the next one, and otherwise
+the log is read. Republishing happens after storing, so a live message never shows what is not stored.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+
+from holdfast.bus import codec, streams, subjects
+from holdfast.bus.commits import Stored
+from holdfast.bus.errors import Refused, Unavailable
+from holdfast.bus.ids import Key
+from holdfast.bus.jetstream.connection import Got
+from holdfast.bus.jetstream.log import NatsLog
+from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.retry import patiently
+
+log = structlog.get_logger()
+
+SILENCE = 5.0
+"""Seconds without a live message after which the log is looked at."""
+
+PAGE = 500
+"""Commits asked for at once."""
+
+Live = asyncio.Queue[Got | None]
+"""Live messages; None says that some may have been missed."""
+
+
+class NatsTail:
+    """`tail` and `follow` of `api.Log` over NATS."""
+
+    def __init__(self, link: Link, reads: NatsLog) -> None:
+        self._link = link
+        self._reads = reads
+
+    @asynccontextmanager
+    async def _listening(self, subject: str) -> AsyncGenerator[Live]:
+        live: Live = asyncio.Queue()
+
+        async def hear(got: Got) -> None:
+            live.put_nowait(got)
+
+        listening = await patiently(self._link, self._link.listen, subject, hear)
+        with self._woken(live):
+            try:
+                await patiently(self._link, self._link.flush)
+                yield live
+            finally:
+                await listening.close()
+
+    @contextmanager
+    def _woken(self, live: Live) -> Generator[None]:
+        """After a reconnection something may have been missed."""
+
+        def back() -> None:
+            live.put_nowait(None)
+
+        self._link.on_back.add(back)
+        try:
+            yield
+        finally:
+            self._link.on_back.discard(back)
+
+    # --- one session -----------------------------------------------------------------------------------------------
+
+    async def tail(self, key: Key, after: int | None = None) -> AsyncIterator[Stored | None]:
+        """See `api.Log.tail`."""
+        async with self._listening(subjects.live(key)) as live:
+            at = after
+            if at is None:
+                last = await patiently(self._link, self._reads.leader_last, key)
+                at = last.seq if last else 0
+            yield None
+            if after is not None:
+                async for page in self._reads.pages(key, at):
+                    for stored in page:
+                        yield stored
+                        at = stored.seq
+            while True:
+                got, silent = await _next(live)
+                if got and got.seq <= at:
+                    continue
+                if got and int(got.headers.get("Nats-Last-Sequence", "-1")) == at:
+                    yield await self._reads.stored(got)
+                    at = got.seq
+                    continue
+                async for stored in self._unheard(key, at):
+                    yield stored
+                    at = stored.seq
+                if silent:
+                    yield None
+
+    async def _unheard(self, key: Key, at: int) -> AsyncIterator[Stored]:
+        """What the leader has above `at` though it was not heard. One request when there is nothing."""
+        try:
+            last = await self._reads.leader_last(key)
+        except Unavailable:
+            return  # the server is away: the reconnection or the next silence looks again
+        if last is not None and last.seq > at:
+            for stored in await self._reads.read(key, at, leader=True):
+                yield stored
+
+    # --- all sessions of a cell ------------------------------------------------------------------------------------
+
+    async def follow(self, cell: str, after: int = 0) -> AsyncIterator[list[tuple[Key, Stored]]]:
+        """See `api.Log.follow`. Nothing is ever removed from a log stream, so its sequence has no holes."""
+        stream, at = streams.log_stream(cell), after
+        async with self._listening(subjects.ALL_LIVE) as live:
+            while True:
+                async for got in self._stream_from(stream, at):
+                    at = got[-1].seq
+                    yield _decoded(got)
+                yield []
+                missed = False
+                while not missed:
+                    heard, at, missed = await _run_of(live, stream, at)
+                    if heard:
+                        yield _decoded(heard)
+
+    async def _stream_from(self, stream: str, at: int) -> AsyncIterator[list[Got]]:
+        left = 1
+        while left:
+            start = at + 1
+            try:
+                got, left = await self._link.batch(stream, subjects.ALL_LOGS, seq=start, limit=PAGE)
+            except Unavailable:
+                return  # the reconnection or the next silence looks again
+            if not got:
+                return
+            at = got[-1].seq
+            yield got
+
+
+async def _next(live: Live) -> tuple[Got | None, bool]:
+    """The next live message, or None when some may have been missed; and whether that is for silence."""
+    try:
+        async with asyncio.timeout(SILENCE):
+            return await live.get(), False
+    except TimeoutError:
+        return None, True
+
+
+async def _run_of(live: Live, stream: str, at: int) -> tuple[list[Got], int, bool]:
+    """The live messages that follow `at` without a hole, where they lead, and whether then something is missing."""
+    found: list[Got] = []
+    got, _ = await _next(live)
+    while got is not None:
+        ours = got.headers.get("Nats-Stream") == stream
+        if ours and got.seq > at + 1:
+            return found, at, True
+        if ours and got.seq == at + 1:
+            found.append(got)
+            at = got.seq
+        if live.empty() or len(found) >= PAGE:
+            return found, at, False
+        got = live.get_nowait()
+    return found, at, True
+
+
+def _decoded(got: list[Got]) -> list[tuple[Key, Stored]]:
+    found: list[tuple[Key, Stored]] = []
+    for one in got:
+        try:
+            found.append((subjects.key_of(one.headers.get("Nats-Subject", one.subject)), _commit(one)))
+        except (Refused, ValueError) as exc:
+            log.warning("log.unreadable", seq=one.seq, error=str(exc))
+    return found
+
+
+def _commit(got: Got) -> Stored:
+    return Stored(got.seq, codec.decode_commit(got.data))

@@ -1,0 +1,64 @@
+"""`holdfast answer`: give a waiting session its answer."""
+
+from pathlib import Path
+from typing import Literal
+
+from holdfast.cli.commands.run import USAGE
+from holdfast.cli.failure import tell
+
+
+def answer(
+    session: str,
+    verdict: Literal["allow", "deny"] | None = None,
+    /,
+    *,
+    message: str = "",
+    result: str | None = None,
+    call: str = "",
+    data: Path | None = None,
+) -> int:
+    """Answer what a session waits for: a permission, or the result of a tool of yours.
+
+    Without an answer it lists what is open. It does not wait for the agent; holdfast attach does.
+
+    For example:
+
+        holdfast answer 2nesj2f9
+
+        holdfast answer 2nesj2f9 allow
+
+        holdfast answer 2nesj2f9 deny --message "not on a Saturday"
+
+        holdfast answer 2nesj2f9 --result "sunny, 21 degrees" --call 8kq2m0zc
+
+    Exit codes: 0 the answer was sent, or the list was shown; 1 it does not fit what the session waits for, or
+    nothing is open; 2 no running stack, or a mistake in the command line.
+
+    Parameters
+    ----------
+    session
+        Id of the session or a part of it.
+    verdict
+        Whether the tool may be called.
+    message
+        Why not; the agent is told. Only with deny.
+    result
+        The result of a custom tool.
+    call
+        The end of the id of the call, when several are open.
+    data
+        Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
+    """
+    refused = ""
+    if message and verdict != "deny":
+        refused = "--message is the reason of a refusal: it needs deny."
+    elif verdict and result is not None:
+        refused = f"{verdict} and --result exclude each other: a permission has no result."
+    elif call and not verdict and result is None:
+        refused = "--call needs an answer: allow, deny or --result TEXT."
+    if refused:
+        tell("answer", refused)
+        return USAGE
+    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+
+    return talking.answer(session, verdict, data, message=message, result=result, call=call)

@@ -1,0 +1,140 @@
+"""The configuration of an environment: request shapes, and pure functions to the populated form. Raises Problem 400."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from holdfast.session.http.errors import Problem, invalid, not_available
+from holdfast.session.storage.metadata import Metadata, MetadataPatch
+
+MANAGERS: Final = ("apt", "cargo", "gem", "go", "npm", "pip")
+
+MAX_HOSTS: Final = 1000
+"""Entries of `allowed_hosts`."""
+
+_LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Description = Annotated[str, Meta(max_length=2048)]
+Scope = Literal["organization", "account"]
+
+
+class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Unrestricted(_Params, frozen=True, kw_only=True, tag_field="type", tag="unrestricted"):
+    pass
+
+
+class Limited(_Params, frozen=True, kw_only=True, tag_field="type", tag="limited"):
+    """Only what is named; on update, what is left out or null stays."""
+
+    allowed_hosts: Annotated[list[str], Meta(max_length=MAX_HOSTS)] | None = None
+    allow_mcp_servers: bool | None = None
+    allow_package_managers: bool | None = None
+
+
+class Packages(_Params, frozen=True, kw_only=True):
+    type: Literal["packages"] | None = None
+    apt: list[str] | None = None
+    cargo: list[str] | None = None
+    gem: list[str] | None = None
+    go: list[str] | None = None
+    npm: list[str] | None = None
+    pip: list[str] | None = None
+
+
+class Cloud(_Params, frozen=True, kw_only=True, tag_field="type", tag="cloud"):
+    networking: Unrestricted | Limited | None = None
+    packages: Packages | None = None
+
+
+class SelfHosted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="self_hosted"):
+    """Read only to be refused by name."""
+
+
+Config = Cloud | SelfHosted
+
+
+class EnvironmentCreate(_Params, frozen=True, kw_only=True):
+    """Body of `POST /v1/environments`."""
+
+    name: Name
+    config: Config | None = None
+    description: Description | None = None
+    metadata: Metadata | None = None
+    scope: Scope | None = None
+
+
+class EnvironmentUpdate(_Params, frozen=True, kw_only=True):
+    """Body of `POST /v1/environments/{environment_id}`: what is left out stays; null clears only the description."""
+
+    name: Name | None = None
+    config: Config | None = None
+    description: Description | UnsetType | None = UNSET
+    metadata: MetadataPatch | None = None
+    scope: Scope | None = None
+
+
+def default_config() -> dict[str, Any]:
+    """Unrestricted, no packages."""
+    return {
+        "type": "cloud",
+        "networking": {"type": "unrestricted"},
+        "packages": {"type": "packages", **{manager: list[str]() for manager in MANAGERS}},
+    }
+
+
+def resolve_config(params: Config | None, now: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The whole configuration: `params` over `now`, which is None at creation."""
+    base = now or default_config()
+    match params:
+        case None:
+            return base
+        case SelfHosted():
+            raise _wrong_type() if now else not_available("config: self-hosted environments are")
+        case Cloud(networking=networking, packages=packages):
+            after = base if networking is None else {**base, "networking": _networking(networking, base["networking"])}
+            _check_packages(packages, after["networking"])
+            return after
+
+
+def check_scope(scope: Scope | None) -> None:
+    """Everything belongs to the organisation, as with every API key of the hosted service."""
+    if scope == "account":
+        raise not_available("scope: account is")
+
+
+def _wrong_type() -> Problem:
+    return invalid("config.type: cannot be changed", code="invalid_config_type_change")
+
+
+def _networking(params: Unrestricted | Limited, now: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(params, Unrestricted):
+        return {"type": "unrestricted"}
+    _check_hosts(params.allowed_hosts or ())
+    base = {"allowed_hosts": list[str](), "allow_mcp_servers": False, "allow_package_managers": False} | now
+    given = {field: getattr(params, field) for field in params.__struct_fields__}
+    return base | {field: value for field, value in given.items() if value is not None} | {"type": "limited"}
+
+
+def _check_hosts(hosts: Sequence[str]) -> None:
+    for index, host in enumerate(hosts):
+        if len(host) > 253 or not _HOST.fullmatch(host):
+            at = f"config.networking.allowed_hosts[{index}]"
+            raise invalid(
+                f"{at}: must be a bare host name such as api.example.com or *.example.com, without URL or port"
+            )
+
+
+def _check_packages(packages: Packages | None, networking: dict[str, Any]) -> None:
+    if packages is None or not any(getattr(packages, manager) for manager in MANAGERS):
+        return
+    if networking["type"] == "limited" and not networking["allow_package_managers"]:
+        raise invalid("config.packages: limited networking needs allow_package_managers to install packages")
+    raise not_available("config.packages: packages are")

@@ -1,0 +1,161 @@
+"""Content blocks that clients send: their shapes, and what the model could not be shown later. Pure.
+
+What is accepted here goes into the log for ever and to the model with every later request, so a block that the Messages
+API would refuse must be refused now: it would brick the session.
+"""
+
+import binascii
+from collections.abc import Sequence
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from holdfast.bus.events import Block
+from holdfast.session.http.errors import NOT_AVAILABLE, Problem, invalid
+
+MAX_BLOCKS: Final = 1_000
+"""Content blocks of one event."""
+
+MAX_IMAGE_BYTES: Final = 5 * 1024 * 1024
+"""Largest image, in decoded bytes: the limit of the Messages API."""
+
+MAX_URL: Final = 2_048
+"""Longest URL, in characters."""
+
+
+class Shape(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="type"
+):
+    """A part of a request, told apart by its `type`."""
+
+
+class Base64(Shape, frozen=True, kw_only=True, tag="base64"):
+    media_type: str
+    data: str
+
+
+class Url(Shape, frozen=True, kw_only=True, tag="url"):
+    url: str
+
+
+class File(Shape, frozen=True, kw_only=True, tag="file"):
+    file_id: str
+
+
+class PlainText(Shape, frozen=True, kw_only=True, tag="text"):
+    media_type: Literal["text/plain"]
+    data: str
+
+
+class Text(Shape, frozen=True, kw_only=True, tag="text"):
+    text: str
+
+
+class Image(Shape, frozen=True, kw_only=True, tag="image"):
+    source: Base64 | Url | File
+
+
+class Document(Shape, frozen=True, kw_only=True, tag="document"):
+    source: Base64 | PlainText | Url | File
+    title: str | None = None
+    context: str | None = None
+
+
+class Redacted(Shape, frozen=True, kw_only=True, tag="redacted"):
+    pass
+
+
+class Citations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool
+
+
+class SearchResult(Shape, frozen=True, kw_only=True, tag="search_result"):
+    source: str
+    title: str
+    content: list[Text]
+    citations: Citations
+
+
+MessageBlock = Text | Image | Document | Redacted
+ResultBlock = Text | Image | Document | SearchResult
+
+_IMAGES: Final = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_DOCUMENTS: Final = ("application/pdf",)
+
+
+def stored(blocks: Sequence[MessageBlock | ResultBlock]) -> list[Block]:
+    """The blocks as events hold them."""
+    return [msgspec.to_builtins(block) for block in blocks]
+
+
+def check_blocks(blocks: Sequence[MessageBlock | ResultBlock], at: str) -> None:
+    """Raise a 400 for the first block that the model could not be shown."""
+    if len(blocks) > MAX_BLOCKS:
+        raise invalid(
+            f"{at}: {len(blocks)} content blocks; an event may hold at most {MAX_BLOCKS}. Merge or split them."
+        )
+    for index, block in enumerate(blocks):
+        problem = _check(block, f"{at}[{index}]")
+        if problem:
+            raise problem
+
+
+def _check(block: MessageBlock | ResultBlock, at: str) -> Problem | None:
+    match block:
+        case Text(text=text):
+            return None if text.strip() else invalid(f"{at}.text: a text block must not be empty; leave the block out")
+        case Image(source=source):
+            return _source(source, f"{at}.source", _IMAGES)
+        case Document(source=source):
+            return _source(source, f"{at}.source", _DOCUMENTS)
+        case SearchResult(content=content):
+            return _search_result(block, content, at)
+        case Redacted():
+            return invalid(f"{at}: `redacted` blocks are made by the server only; they cannot be sent")
+
+
+def _search_result(block: SearchResult, content: list[Text], at: str) -> Problem | None:
+    if not block.source.strip() or not block.title.strip():
+        return invalid(f"{at}: a search result needs a `source` and a `title`")
+    if not content:
+        return invalid(f"{at}.content: a search result needs at least one text block")
+    return next((p for i, text in enumerate(content) if (p := _check(text, f"{at}.content[{i}]"))), None)
+
+
+def _source(source: Base64 | PlainText | Url | File, at: str, kinds: tuple[str, ...]) -> Problem | None:
+    match source:
+        case File():
+            text = f"{at}: `file` sources are not available in this version; send the content as `base64`"
+            return invalid(text, code=NOT_AVAILABLE)
+        case Url(url=url):
+            return _url(url, f"{at}.url")
+        case PlainText(data=data):
+            return None if data.strip() else invalid(f"{at}.data: a document must not be empty")
+        case Base64():
+            return _base64(source, at, kinds)
+
+
+def _url(url: str, at: str) -> Problem | None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= MAX_URL
+    except ValueError:
+        good = False
+    return None if good else invalid(f"{at}: give a full http or https URL of at most {MAX_URL} characters")
+
+
+def _base64(source: Base64, at: str, kinds: tuple[str, ...]) -> Problem | None:
+    if source.media_type not in kinds:
+        return invalid(f"{at}.media_type: not supported here; use one of {', '.join(kinds)}")
+    try:
+        data = binascii.a2b_base64(source.data, strict_mode=True)
+    except (binascii.Error, ValueError):
+        return invalid(f"{at}.data: not valid base64")
+    if not data:
+        return invalid(f"{at}.data: must not be empty")
+    if kinds is _IMAGES and len(data) > MAX_IMAGE_BYTES:
+        return invalid(
+            f"{at}.data: the image has {len(data)} bytes, at most {MAX_IMAGE_BYTES} are allowed; scale it down."
+        )
+    return None

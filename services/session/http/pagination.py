@@ -1,0 +1,70 @@
+"""Cursor pages. A cursor is opaque, and belongs to one list with one order and one set of filters.
+
+The digest in it needs no secret: a cursor grants nothing, it only says where to go on in a list that the caller may
+read anyway. It is there so that a cursor that was cut, changed or used with other filters is refused, not misread.
+"""
+
+import base64
+import binascii
+import hashlib
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from holdfast.session.http.errors import invalid
+
+P = TypeVar("P", int, str)
+
+_PREFIX: Final = "page_"
+
+Limit = Annotated[int, Meta(ge=1, le=100)]
+"""Page size of most lists; 20 when it is not given."""
+
+DEFAULT_LIMIT: Final = 20
+
+
+class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every list takes."""
+
+    limit: Limit = DEFAULT_LIMIT
+    page: str | None = None
+
+
+def cursor(position: list[Any], bound: list[Any]) -> str:
+    """Name a place in the list that `bound` (which list, tenant, order, filters) describes. Both are plain JSON."""
+    body = msgspec.json.encode([position, _digest(position, bound)])
+    return _PREFIX + base64.urlsafe_b64encode(body).rstrip(b"=").decode()
+
+
+def position(text: str, bound: list[Any]) -> list[Any]:
+    """The place that `cursor` named. Raises Problem 400 unless the text was made for the same `bound`."""
+    encoded = text.removeprefix(_PREFIX)
+    try:
+        raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        found, digest = msgspec.json.decode(raw, type=tuple[list[Any], str])
+    except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
+        raise invalid("page: not a cursor of this API") from None
+    if digest != _digest(found, bound) or cursor(found, bound) != text:
+        raise invalid("page: this cursor belongs to another list, order or filter")
+    return found
+
+
+def _digest(position: list[Any], bound: list[Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(msgspec.to_builtins([position, bound], enc_hook=int))).hexdigest()[:16]
+
+
+def position_of(query: PageQuery, bound: list[Any], kind: type[P]) -> P | None:
+    """Where the query's cursor points, as one value of `kind`; None for the first page."""
+    if query.page is None:
+        return None
+    match position(query.page, bound):
+        case [value] if isinstance(value, kind):
+            return value
+        case _:
+            raise invalid("page: not a cursor of this list")
+
+
+def page(data: list[Any], rest: Any, bound: list[Any]) -> dict[str, Any]:
+    """The answer of a list; `rest` is the place to go on from, None after the last page."""
+    return {"data": data, "next_page": None if rest is None else cursor([rest], bound)}

@@ -1,0 +1,51 @@
+"""How a module says what it serves: a list of `Route`, from which the edge and the OpenAPI document are made.
+
+A handler gets a `Call` whose path, query and body have been read into the declared types, and returns anything that
+msgspec can write (200, JSON) or a Starlette response (event streams). It raises Problem; BusError is translated.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+from starlette.requests import Request
+
+from holdfast.bus.ids import is_token
+from holdfast.session.http.errors import not_found
+
+
+class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A query or a body in which nothing may stand."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One authenticated request."""
+
+    request: Request
+    tenant: str
+    path: dict[str, str]
+    query: Any
+    """A value of the route's `query` type."""
+    body: Any
+    """A value of the route's `body` type."""
+
+    def id(self, name: str) -> str:
+        """The id in the path under `name`, such as `agent_id`. Raises Problem 404 when it cannot be one of ours."""
+        value = self.path[name]
+        if not is_token(value):
+            raise not_found(name.removesuffix("_id").replace("_", " "))
+        return value
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """`path` has its parameters in braces: `/v1/agents/{agent_id}`. The handler's docstring is the documentation."""
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    handle: Callable[[Call], Awaitable[Any]]
+    body: Any = Empty
+    """Type of the JSON body of a POST, usually a Struct with `forbid_unknown_fields`. `Empty`: none need be sent."""
+    query: type[msgspec.Struct] = Empty
+    """A Struct of the query's names. A list takes `name[]=` and `name=`, repeated; `created_at[gte]` is a `rename`."""
+    stream: bool = False
+    """The answer is an event stream."""

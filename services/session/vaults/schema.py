@@ -1,0 +1,67 @@
+"""Request shapes of vaults and credentials. What is secret in them is sealed before it leaves the edge."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from holdfast.session.http.pagination import PageQuery
+from holdfast.session.storage.metadata import Metadata, MetadataPatch
+
+DisplayName = Annotated[str, Meta(min_length=1, max_length=255)]
+Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+Token = Annotated[str, Meta(min_length=1, max_length=8192)]
+
+
+class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ListQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    include_archived: bool = False
+
+
+class VaultCreate(_Params, frozen=True, kw_only=True):
+    display_name: DisplayName
+    metadata: Metadata | None = None
+
+
+class VaultUpdate(_Params, frozen=True, kw_only=True):
+    """What is left out or null stays."""
+
+    display_name: DisplayName | None = None
+    metadata: MetadataPatch | None = None
+
+
+class McpOauth(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="mcp_oauth"):
+    """Read only to be refused by name."""
+
+
+class EnvironmentVariable(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="environment_variable"):
+    """Read only to be refused by name."""
+
+
+class StaticBearerCreate(_Params, frozen=True, kw_only=True, tag_field="type", tag="static_bearer"):
+    mcp_server_url: Url
+    token: Token
+
+
+class StaticBearerUpdate(_Params, frozen=True, kw_only=True, tag_field="type", tag="static_bearer"):
+    """The address cannot be changed; it may be repeated."""
+
+    mcp_server_url: Url | UnsetType = UNSET
+    token: Token | UnsetType | None = UNSET
+
+
+class CredentialCreate(_Params, frozen=True, kw_only=True):
+    auth: StaticBearerCreate | McpOauth | EnvironmentVariable
+    display_name: DisplayName | None = None
+    metadata: Metadata | None = None
+
+
+class CredentialUpdate(_Params, frozen=True, kw_only=True):
+    """What is left out stays; null clears the display name."""
+
+    auth: StaticBearerUpdate | McpOauth | EnvironmentVariable | UnsetType = UNSET
+    display_name: DisplayName | UnsetType | None = UNSET
+    metadata: MetadataPatch | None = None

@@ -1,0 +1,239 @@
+"""The outside of a session in a schedule: a model that answers at random, sandboxes of no substance, a user."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+
+from holdfast.bus import events as ev
+from holdfast.bus.ids import Key, new_id
+from holdfast.harness.models import Answer, Begun, ModelFailure, Piece, Request, Text
+from holdfast.sandbox.drivers.sandbox import BoxLost, OnPrinted, Outcome
+from holdfast.scripted_model import validate
+from tests.simulation.fault_injector import Process, Storm
+
+AGENT = {
+    "id": "agent_1",
+    "type": "agent",
+    "version": 1,
+    "name": "tester",
+    "model": {"id": "simulated"},
+    "tools": [
+        {
+            "type": "agent_toolset_20260401",
+            "default_config": {"enabled": True, "permission_policy": {"type": "always_allow"}},
+            "configs": [{"name": "write", "enabled": True, "permission_policy": {"type": "always_ask"}}],
+        },
+        {"type": "custom", "name": "ask_client", "description": "d", "input_schema": {"type": "object"}},
+    ],
+}
+
+POISON = "the poison"
+"""Whoever sends this text to the model dies of it."""
+
+
+class Model:
+    """Answers at random: text, tool calls, failures; slowly or at once. It refuses what the real API refuses."""
+
+    def __init__(self, storm: Storm, process: Process, ledger: "Ledger") -> None:
+        self._storm = storm
+        self._process = process
+        self._ledger = ledger
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def stream(self, request: Request) -> AsyncIterator[Piece]:
+        rng, who = self._storm.rng, self._process.name
+        await self._storm.pause(who, "model")
+        body = {
+            "model": request.model["id"],
+            "max_tokens": request.max_tokens,
+            "stream": True,
+            "messages": request.messages,
+            "tools": request.tools,
+        }
+        try:
+            validate.check(body)
+        except validate.Refused as exc:
+            self._ledger.wrong(f"3: the model was sent an invalid request: {exc}")
+        self._ledger.requests += 1
+        if POISON in str(request.messages):
+            self._storm.crash(self._process)
+            raise asyncio.CancelledError
+        if rng.random() < 0.1 and self._ledger.failures_left:
+            self._ledger.failures_left -= 1
+            long = rng.random() < 0.2
+            may_heal = rng.random() < 0.7
+            raise ModelFailure("model_overloaded_error", "simulated", retryable=may_heal, outage=True, too_long=long)
+        yield Begun(0, "text")
+        for word in ("some", "words"):
+            await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2.0]))
+            await self._storm.pause(who, "model:chunk")
+            yield Text(0, word)
+        blocks: list[ev.Block] = [{"type": "text", "text": "some words"}]
+        often = [1, 1, 2] if self._ledger.eager else [0, 0, 1, 1, 2]
+        count = rng.choice(often) if self._ledger.calls_left > 0 and request.may_call else 0
+        for _ in range(count):
+            self._ledger.calls_left -= 1
+            name = rng.choice(["bash", "bash", "bash", "bash", "read", "write", "ask_client"])
+            name = "bash" if self._ledger.eager else name
+            given = {"bash": {"command": "true"}, "ask_client": {}}.get(name, {"file_path": "a", "content": "b"})
+            blocks.append({"type": "tool_use", "id": new_id("toolu"), "name": name, "input": given})
+        usage = ev.ModelUsage(700, 100) if self._ledger.heavy else ev.ModelUsage(10, 5)
+        stop = "refusal" if rng.random() < 0.03 else "tool_use" if count else "end_turn"
+        yield Answer(blocks, stop, usage)
+
+
+class Box:
+    """A sandbox in which calls only take time."""
+
+    def __init__(self, driver: "Driver", key: Key, generation: str) -> None:
+        self._driver = driver
+        self.key = key
+        self.generation = generation
+        self.worker = driver.worker
+        self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._running: dict[str, asyncio.Event] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+
+    async def run(
+        self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
+    ) -> Outcome:
+        storm = self._driver.storm
+        self._check_alive()
+        self._driver.ledger.ran(self.key, call, self.generation)
+        cancelled = self._running[call] = asyncio.Event()
+        self._ended[call] = asyncio.Event()
+        try:
+            if storm.rng.random() < storm.odds.box_dies:
+                self.die("out of memory")
+            waits = [asyncio.ensure_future(cancelled.wait()), asyncio.ensure_future(asyncio.shield(self._gone))]
+            takes = storm.rng.choice([0, 0.01, 0.5, 2.0, 8.0])
+            await asyncio.wait(waits, timeout=takes, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            self._check_alive()
+            return Outcome([{"type": "text", "text": f"result of {call}"}])
+        finally:
+            del self._running[call]
+            self._ended.pop(call).set()
+            self._driver.ledger.ended(call)
+
+    def _check_alive(self) -> None:
+        if self._gone.done():
+            raise BoxLost(self._gone.result())
+
+    async def cancel(self, call: str) -> None:
+        if call in self._running:
+            self._running[call].set()
+        if (ended := self._ended.get(call)) is not None:
+            await ended.wait()
+
+    @property
+    def alive(self) -> bool:
+        return not self._gone.done()
+
+    async def kill(self, reason: str) -> None:
+        self.die(reason)
+
+    async def wait(self) -> str:
+        return await asyncio.shield(self._gone)
+
+    def die(self, reason: str) -> None:
+        if not self._gone.done():
+            self._gone.set_result(reason)
+
+
+class Driver:
+    """Makes boxes that die with their worker's process, or when it did not say in time that it lives."""
+
+    name = "simulated"
+    weak_limits = ""
+
+    def __init__(self, storm: Storm, process: Process, ledger: "Ledger") -> None:
+        self.storm = storm
+        self.ledger = ledger
+        self._process = process
+        self._boxes: list[Box] = []
+        self.worker = ""
+        self._deadline = 0.0
+        process.at_death.append(self._all_die)
+
+    async def probe(self) -> None:
+        """There is always one to be had."""
+
+    async def create(self, key: Key, generation: str) -> Box:
+        await self.storm.pause(self._process.name, "create")
+        box = Box(self, key, generation)
+        self._boxes.append(box)
+        self.ledger.boxes.append(box)
+        return box
+
+    def keep_until(self, deadline: float) -> None:
+        self._deadline = deadline
+        asyncio.get_running_loop().call_at(deadline, self._overdue, deadline)
+
+    def _overdue(self, deadline: float) -> None:
+        if deadline == self._deadline:
+            self._all_die()
+
+    def _all_die(self) -> None:
+        for box in self._boxes:
+            box.die("its worker is gone")
+        self._boxes.clear()
+
+    async def remove_files(self, key: Key) -> None:
+        """There are none."""
+
+    async def collect(self) -> list[str]:
+        return []
+
+    async def open(self, worker: str) -> None:
+        self.worker = worker
+
+    async def close(self) -> None:
+        self._all_die()
+
+
+class Unheard:
+    """Health that nobody asks for."""
+
+    def set(self, check: str, ok: bool, cause: str = "") -> None:
+        """Not kept."""
+
+    def note(self, name: str, text: str) -> None:
+        """Not kept."""
+
+
+class Ledger:
+    """What has happened that no log shows, and what was found wrong."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.violations: list[str] = []
+        self.requests = 0
+        self.calls_left = rng.choice([0, 2, 4])
+        self.eager = False
+        self.heavy = False
+        """Whether every answer fills the context, so that it is summarised before the next."""
+        self.failures_left = 3
+        self.runs: dict[tuple[str, str], int] = {}
+        self.running: set[str] = set()
+        self.closed: Callable[[Key, str], bool] = lambda _key, _call: False
+        """Whether the log says that this call has its result."""
+        self.boxes: list[Box] = []
+
+    def wrong(self, text: str) -> None:
+        self.violations.append(text)
+
+    def ran(self, key: Key, call: str, generation: str) -> None:
+        self.runs[call, generation] = self.runs.get((call, generation), 0) + 1
+        if self.runs[call, generation] > 1:
+            self.wrong(f"3: call {call} ran twice in generation {generation}")
+        if len({g for c, g in self.runs if c == call}) > 1:
+            self.wrong(f"3: call {call} ran in two generations")
+        if self.closed(key, call):
+            self.wrong(f"3: call {call} starts after it was closed")
+        self.running.add(call)
+
+    def ended(self, call: str) -> None:
+        self.running.discard(call)

@@ -1,0 +1,197 @@
+"""The weather of a schedule: which process crashes, freezes, or loses an answer at which await. All from one seed."""
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from msgspec import Struct
+
+from holdfast.testing.faults import Fate, Weather
+from holdfast.testing.memory_bus import MemoryBus
+from holdfast.testing.memory_server import MemoryServer
+
+PROCESS: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
+"""The simulated process that the running task belongs to."""
+
+DEADLY = b"deadly to read"
+"""An inbox message with this text kills whoever decodes it."""
+
+
+class Odds(Struct, frozen=True):
+    """Probabilities at one await, and how long things take (seconds)."""
+
+    crash: float = 0.0
+    freeze: float = 0.0
+    lost: float = 0.0
+    unanswered: float = 0.0
+    late: float = 0.0
+    twice: float = 0.0
+    lag: float = 0.0
+    slow: float = 0.0
+    again: float = 0.0
+    """Of one second: that a held delivery is delivered a second time."""
+    box_dies: float = 0.0
+    """Of one tool call: that its sandbox dies under it."""
+
+
+CALM = Odds()
+WILD = Odds(
+    crash=0.012, freeze=0.01, lost=0.02, unanswered=0.03, late=0.03, twice=0.05, lag=0.2, slow=0.1, again=0.1,
+    box_dies=0.05,
+)  # fmt: skip
+
+
+def odds(rng: random.Random) -> Odds:
+    """One schedule in five has everything; the others have few kinds of faults, but those hard."""
+    if rng.random() < 0.2:
+        return WILD
+    chosen = {name: value * rng.choice([1, 1, 2, 4]) for name, value in _fields(WILD) if rng.random() < 0.4}
+    return Odds(**chosen)
+
+
+def _fields(value: Odds) -> list[tuple[str, float]]:
+    return [(name, getattr(value, name)) for name in value.__struct_fields__]
+
+
+class Process:
+    """A simulated process: its tasks, its bus, and how to start it again."""
+
+    def __init__(self, storm: "Storm", name: str, main: Callable[[MemoryBus], Coroutine[Any, Any, None]]) -> None:
+        self.storm = storm
+        self.name = name
+        self.main = main
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their birth
+        self.frozen_until = 0.0
+        self.bus: MemoryBus | None = None
+        self.at_death: list[Callable[[], None]] = []
+
+    @property
+    def alive(self) -> bool:
+        return self.bus is not None and not self.bus.dead
+
+    def start(self) -> None:
+        """Begin a new life."""
+        self.frozen_until = 0.0
+        self.tasks = {}
+        self.at_death = []
+        self.bus = MemoryBus(self.storm.server, self.name)
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, self)
+        asyncio.get_running_loop().create_task(self.main(self.bus), context=context).add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self.storm.ended.append((self.name, exc))
+
+    def die(self) -> None:
+        """kill -9."""
+        if self.bus is None or self.bus.dead:
+            return
+        self.bus.kill()
+        for undo in self.at_death:
+            undo()
+        for task in list(self.tasks):
+            task.cancel()
+
+
+class Storm(Weather):
+    """Asked at every await of every process."""
+
+    def __init__(self, seed: int, *, given: Odds | None = None) -> None:
+        self.rng = random.Random(seed)
+        self.odds = given or odds(self.rng)
+        self.server = MemoryServer(self)
+        self.immune: tuple[str, ...] = ()
+        """Processes whose name begins so neither crash nor freeze."""
+        self.processes: dict[str, Process] = {}
+        self.ended: list[tuple[str, BaseException]] = []
+        """Processes whose main function raised: a mistake of ours or of theirs."""
+        self.steps = 0
+        self.counts: dict[str, int] = {}
+
+    # --- processes -------------------------------------------------------------------------------------------------
+
+    def add(self, name: str, main: Callable[[MemoryBus], Coroutine[Any, Any, None]]) -> Process:
+        process = self.processes[name] = Process(self, name, main)
+        process.start()
+        return process
+
+    def born(self, task: asyncio.Task[Any], context: contextvars.Context) -> None:
+        process = context.get(PROCESS)
+        if process is not None:
+            process.tasks[task] = None
+            task.add_done_callback(lambda done: process.tasks.pop(done, None))
+
+    def crash(self, process: Process, *, back_after: float | None = None) -> None:
+        """Kill it; it is started again after a while."""
+        if not process.alive:
+            return
+        self._count("crash")
+        process.die()
+        wait = self.rng.uniform(0.1, 4.0) if back_after is None else back_after
+        asyncio.get_running_loop().call_later(wait, process.start)
+
+    def clear_up(self) -> None:
+        """No more faults from now on; what is frozen thaws."""
+        self.odds = CALM
+        for process in self.processes.values():
+            process.frozen_until = 0.0
+
+    # --- weather ---------------------------------------------------------------------------------------------------
+
+    async def pause(self, who: str, what: str) -> None:
+        self.steps += 1
+        process = self.processes.get(who)
+        now = asyncio.get_running_loop().time()
+        if process is not None and not who.startswith(self.immune):
+            if self._hits(self.odds.crash):
+                self.crash(process)
+                raise asyncio.CancelledError
+            if self._hits(self.odds.freeze):
+                self._count("freeze")
+                process.frozen_until = now + self.rng.uniform(0.2, 6.0)
+            while process.frozen_until > now:
+                await asyncio.sleep(process.frozen_until - now)
+                now = asyncio.get_running_loop().time()
+        if self._hits(self.odds.slow):
+            await asyncio.sleep(self.rng.choice([0.01, 0.1, 1.0, 2.5]))
+        else:
+            await asyncio.sleep(self.rng.choice([0, 0, 0.0001, 0.001]))
+
+    def _hits(self, chance: float) -> bool:
+        return chance > 0 and self.rng.random() < chance
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def fate(self, who: str, what: str) -> Fate:
+        if self.processes.get(who) is None:
+            return "good"
+        roll = self.rng.random()
+        for name in ("lost", "unanswered", "late"):
+            chance = getattr(self.odds, name)
+            if roll < chance:
+                self._count(name)
+                return name
+            roll -= chance
+        return "good"
+
+    def lag(self, who: str, what: str) -> float:
+        return self.rng.choice([0.001, 0.1, 1.0, 3.0]) if self._hits(self.odds.lag) else 0.0
+
+    def delay(self, who: str, what: str) -> float:
+        return self.rng.choice([0.0, 0.001, 0.5, 3.0]) if self.odds is not CALM else 0.0
+
+    def pick(self, count: int) -> int:
+        return self.rng.randrange(count)
+
+    def read(self, who: str, data: bytes) -> None:
+        process = self.processes.get(who)
+        if process is not None and DEADLY in data:
+            self.crash(process)
+            raise asyncio.CancelledError
+
+    def twice(self, who: str, what: str) -> bool:
+        return self._hits(self.odds.twice)

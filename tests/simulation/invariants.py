@@ -1,0 +1,148 @@
+"""Checks at the moment of every append and every ack: what must never happen, numbered as in PROTOCOL.md."""
+
+from msgspec.structs import replace
+
+from holdfast.bus import codec, subjects
+from holdfast.bus import events as ev
+from holdfast.bus.api import Entry
+from holdfast.bus.commits import Commit
+from holdfast.bus.head import Head, advance
+from holdfast.bus.ids import Key
+from holdfast.bus.inputs import ClientInput
+from holdfast.harness.turn.dispatch import STALE, TAKEOVERS
+from holdfast.testing.faults import Weather
+from holdfast.testing.memory_bus import DELIVERY, MemoryDelivery
+from holdfast.testing.memory_server import MemoryServer
+from tests.simulation.actors import Ledger
+
+EPOCH = 1_700_000_000_000_000
+"""Microseconds since 1970 at which every schedule begins."""
+
+
+class Watched(MemoryServer):
+    """A server that checks what it stores and what it removes."""
+
+    def __init__(self, weather: Weather, ledger: Ledger) -> None:
+        super().__init__(weather)
+        self._ledger = ledger
+        self.commits_of: dict[Key, list[Commit]] = {}
+        self._owner: MemoryDelivery | None = None
+        """The delivery whose handler made the open claim."""
+        ledger.closed = self._closed
+        self._given_up: set[str] = set()
+        """Calls closed with a turn that was given up: rule 4 does not cancel them first, so one may be starting."""
+        self.unread: set[str] = set()
+        """Inputs that were taken unread when a turn was given up (rule 4)."""
+
+    def last(self, key: Key) -> Commit | None:
+        commits = self.commits_of.get(key)
+        return commits[-1] if commits else None
+
+    def append(self, key: Key, data: bytes, commit_id: str, expect: int) -> int:
+        count = len(self.log)
+        seq = super().append(key, data, commit_id, expect)
+        if len(self.log) > count:
+            before = self.last(key)
+            commit = codec.decode_commit(data)
+            self.commits_of.setdefault(key, []).append(commit)
+            if before is not None:
+                self._check(key, before, commit, DELIVERY.get(), EPOCH + int(self.now() * 1e6))
+        return seq
+
+    def ack(self, seq: int) -> None:
+        record = self.inbox.get(seq)
+        last = self.last(record.key) if record else None
+        if record and last:
+            head = last.head
+            if seq > head.taken_in(self.incarnation):
+                self._ledger.wrong(f"1: input {seq} was removed before it was taken (taken {head.taken})")
+            elif head.claim and head.claim.trigger == seq:
+                self._ledger.wrong(f"4: the trigger {seq} of the open claim was removed")
+        super().ack(seq)
+
+    def _expire(self, bucket: str, entry: Entry) -> None:
+        if self.buckets[bucket].get(entry.key) is entry:
+            for box in self._ledger.boxes:
+                if box.alive and entry.key == subjects.worker_key(box.worker):
+                    self._ledger.wrong(f"3: generation {box.generation} outlives the registration of its worker")
+        super()._expire(bucket, entry)
+
+    def _closed(self, key: Key, call: str) -> bool:
+        if call in self._given_up:
+            return False
+        results = (e for c in self.commits_of[key] for e in c.events if isinstance(e, ev.AgentToolResult))
+        return any(e.tool_use_id == call for e in results)
+
+    # --- an append -------------------------------------------------------------------------------------------------
+
+    def _check(self, key: Key, before: Commit, after: Commit, writer: MemoryDelivery | None, now: int) -> None:
+        self._check_fold(before, after)
+        closing = self._check_claim(before, after, writer, now)
+        self._check_taken(key, before, after, closing=closing)
+        self._check_calls(key, after)
+        if closing:
+            self._given_up |= {e.tool_use_id for e in after.events if isinstance(e, ev.AgentToolResult)}
+
+    def _check_fold(self, before: Commit, after: Commit) -> None:
+        head = before.head if before.head.config else replace(before.head, config=after.head.config)
+        folded = advance(head, after.events, after.at)
+        beside = {name: getattr(after.head, name) for name in ("claim", "taken", "inbox", "recent", "config")}
+        if replace(folded, **beside) != after.head:
+            self._ledger.wrong(f"2: the head of {after.id} by {after.by} is not the fold of the log")
+
+    def _check_claim(self, before: Commit, after: Commit, writer: MemoryDelivery | None, now: int) -> bool:
+        """Whether the append closes a turn that nobody could finish."""
+        old, new = before.head.claim, after.head.claim
+        if new and (old is None or new.id != old.id):  # a claim
+            entitled = old is None or old.trigger == new.trigger or now - before.head.updated > STALE
+            if not entitled:
+                self._ledger.wrong(f"2: claim {new} was taken from {old}")
+            if writer is None or writer.seq != new.trigger:
+                self._ledger.wrong(f"2: claim {new} by a delivery of another input")
+            self._owner = writer
+            return False
+        if writer is None:  # the session service
+            if old != new:
+                self._ledger.wrong(f"2: the session service changed the claim {old} to {new}")
+            return False
+        if writer is not self._owner or old is None:
+            given_up = new is None and old and old.trigger == writer.seq and old.failures + 1 >= TAKEOVERS
+            if given_up:
+                self._owner = None
+                return True
+            self._ledger.wrong(f"2: append {after.id} by a handler without the claim ({old})")
+        if new is None:
+            self._owner = None
+        return False
+
+    def _check_taken(self, key: Key, before: Commit, after: Commit, *, closing: bool) -> None:
+        old, new = before.head.taken_in(self.incarnation), after.head.taken_in(self.incarnation)
+        if new < old:
+            self._ledger.wrong(f"1: taken went back from {old} to {new}")
+        given = {e.id for e in after.events if isinstance(e, ev.ClientEvent)}
+        earlier = {e.id for c in self.commits_of[key][:-1] for e in c.events if isinstance(e, ev.ClientEvent)}
+        if given & earlier:
+            self._ledger.wrong(f"1: {given & earlier} was taken twice")
+        for seq in range(old + 1, new + 1):
+            record = self.inbox.get(seq)
+            value = codec.decode_input(record.data) if record and record.key == key else None
+            if not isinstance(value, ClientInput):
+                continue
+            ids = {e.id for e in value.events}
+            if ids <= given or ids <= earlier:
+                continue
+            if closing:
+                self.unread |= ids
+            else:
+                self._ledger.wrong(f"1: input {seq} was skipped by {after.id}")
+
+    def _check_calls(self, key: Key, after: Commit) -> None:
+        commits = self.commits_of[key]
+        results = [e.tool_use_id for c in commits for e in c.events if isinstance(e, ev.AgentToolResult)]
+        for event in after.events:
+            if isinstance(event, ev.AgentToolResult) and results.count(event.tool_use_id) > 1:
+                self._ledger.wrong(f"3: a second result of call {event.tool_use_id}")
+
+
+def head_of(commit: Commit | None) -> Head:
+    return commit.head if commit else Head()

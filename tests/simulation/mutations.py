@@ -1,0 +1,370 @@
+"""The rules, each taken away from the real code: the search must notice every one.
+
+Names are those of the models in which the rules were found: "final minus" of the claims, C1 to C10 of the calls.
+Nothing of this is a switch in the product; each mutation replaces one function for as long as it lasts.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from holdfast.bus import events as ev
+from holdfast.bus import head as heads
+from holdfast.bus import subjects
+from holdfast.bus.api import Delivery, Waiting
+from holdfast.bus.commands import Answer
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import BusError, Unavailable
+from holdfast.bus.head import Claim, Head
+from holdfast.bus.ids import new_id
+from holdfast.harness.tools import tool_calls
+from holdfast.harness.turn import dispatch, ingest, runner
+from holdfast.sandbox import lease, results, sandboxes, worker
+from holdfast.sandbox.placement import Record
+from holdfast.testing.memory_bus import DELIVERY, MemoryBus, MemoryDelivery
+from holdfast.testing.memory_server import MemoryServer
+from tests.simulation.actors import Driver
+from tests.simulation.fault_injector import CALM, Odds
+from tests.simulation.scenario import Plan
+
+Applied = contextlib.AbstractContextManager[None]
+
+
+class Mutation(Struct, frozen=True):
+    """One rule less. `odds` and `plan` say which schedules to search; `finds` how the violation's text begins."""
+
+    name: str
+    apply: Callable[[], Applied]
+    finds: tuple[str, ...]
+    odds: Odds
+    plan: Plan
+
+
+@contextlib.contextmanager
+def swapped(*changes: tuple[Any, str, Any]) -> Generator[None]:
+    """Replace attributes for a while."""
+    before = [(place, name, getattr(place, name)) for place, name, _ in changes]
+    for place, name, value in changes:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+
+
+# --- claims ------------------------------------------------------------------------------------------------------
+
+
+def reclaim_with_the_old_trigger() -> Applied:
+    """After the release something waits: claim again with the trigger that is in hand, instead of a nudge."""
+    drive = dispatch.Claims._drive
+
+    async def again(self: dispatch.Claims, own: runner.Owner, delivery: Delivery) -> None:
+        async def claim_again() -> None:
+            if await self._bus.waiting(delivery.key, own._taken()):
+                last = await self._bus.head(delivery.key, leader=True)
+                assert last is not None
+                claim = Claim(id=new_id("clm"), by=self._name, trigger=delivery.seq)
+                made = commit(last, [], by=self._name, now=self._now(), claim=claim)
+                seq = await self._bus.append(delivery.key, made, last.seq)
+                own._claim, own._last = claim, Stored(seq, made)
+                own._contexts.fold(own._last)
+                await own.run()
+
+        own.look_once_more = claim_again
+        await drive(self, own, delivery)
+
+    return swapped((dispatch.Claims, "_drive", again))
+
+
+def take_only_the_trigger() -> Applied:
+    """A claim takes nothing but its trigger, though more waits before it."""
+    whole = dispatch.take
+
+    def one(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Took:
+        return whole(head, config, inputs[-1:])
+
+    return swapped((dispatch, "take", one))
+
+
+def no_look_for_the_own_commit() -> Applied:
+    """After an unanswered append only foreign claims are looked for: none is taken as one's own."""
+    append, catch_up = runner.Owner._append, runner.Owner._catch_up
+
+    async def naive(self: runner.Owner, *args: Any, **kwargs: Any) -> None:
+        try:
+            await append(self, *args, **kwargs)
+        except Unavailable:
+            await self._catch_up()
+            raise runner._Moved from None
+
+    async def look(self: runner.Owner) -> None:
+        try:
+            await catch_up(self)
+        except runner.Fenced:
+            if self._head.claim is not None:
+                raise
+
+    return swapped((runner.Owner, "_append", naive), (runner.Owner, "_catch_up", look))
+
+
+def claims_known_by_name() -> Applied:
+    """A claim is mine if it carries the name of my replica."""
+    catch_up = runner.Owner._catch_up
+
+    async def by_name(self: runner.Owner) -> None:
+        try:
+            await catch_up(self)
+        except runner.Fenced:
+            claim = self._head.claim
+            if claim is None or claim.by != self._name:
+                raise
+
+    return swapped((runner.Owner, "_catch_up", by_name))
+
+
+def three_deliveries_at_most() -> Applied:
+    redeliver = MemoryServer.redeliver
+
+    def limited(self: MemoryServer, seq: int) -> None:
+        if (found := self._held.get(seq)) and found.count >= 3:
+            del self._held[seq]
+            return
+        redeliver(self, seq)
+
+    return swapped((MemoryServer, "redeliver", limited))
+
+
+def ack_under_a_foreign_claim() -> Applied:
+    """Whoever sees the open claim of another trigger acks, instead of asking again until it is taken."""
+    nak = MemoryDelivery.nak
+
+    async def early(self: MemoryDelivery, delay: float = 0.0) -> None:
+        await (self.ack() if delay == dispatch.LATER else nak(self, delay))
+
+    return swapped((MemoryDelivery, "nak", early))
+
+
+def never_take_over_a_standing_claim() -> Applied:
+    return swapped((dispatch, "STALE", 10**18))
+
+
+def never_count_takeovers() -> Applied:
+    return swapped((dispatch, "TAKEOVERS", 10**9))
+
+
+def read_before_the_claim() -> Applied:
+    """Bodies are read before the claim also on later deliveries, so a body that kills is never counted."""
+    see = dispatch.Claims._see
+
+    class First:
+        def __init__(self, inner: Delivery) -> None:
+            self.key, self.seq, self.count = inner.key, inner.seq, 1
+
+    async def reading(self: dispatch.Claims, delivery: Delivery, arrivals: Any, *, leader: bool) -> Any:
+        return await see(self, First(delivery), arrivals, leader=leader)  # type: ignore[arg-type]
+
+    return swapped((dispatch.Claims, "_see", reading))
+
+
+def arrivals_believed_whole() -> Applied:
+    """Rule 5 by ear: what was heard counts as all that waits, though one before it was not heard."""
+
+    def believed(heard: list[Waiting], taken: int) -> list[Waiting]:
+        return sorted({w.seq: w for w in heard if w.seq > taken}.values(), key=lambda w: w.seq)
+
+    return swapped((runner, "unbroken", believed))
+
+
+def head_without_the_trigger_check() -> Applied:
+    """Rule 2 without its second half: what is taken is acked, though it is the trigger of the open claim."""
+    head = MemoryBus.head
+
+    async def looking(self: MemoryBus, key: Any, *, leader: bool = False) -> Stored | None:
+        stored, delivery = await head(self, key, leader=leader), DELIVERY.get()
+        claim = stored.commit.head.claim if stored else None
+        if stored and claim and delivery and claim.trigger == delivery.seq <= stored.commit.head.taken:
+            hidden = replace(stored.commit.head, claim=None)
+            return replace(stored, commit=replace(stored.commit, head=hidden))
+        return stored
+
+    return swapped((MemoryBus, "head", looking))
+
+
+def inbox_not_read_up_to_the_trigger() -> Applied:
+    """Rule 4 without "at least up to m": a lagging replica of the inbox is believed, and m counted as taken."""
+    waiting, whole = MemoryBus.waiting, dispatch.take
+
+    async def lagging(self: MemoryBus, key: Any, above: int, *, upto: int = 0) -> Any:
+        return await waiting(self, key, above)
+
+    def as_taken(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Took:
+        took = whole(head, config, inputs)
+        return replace(took, seq=max(took.seq, head.taken + 1))
+
+    return swapped((MemoryBus, "waiting", lagging), (dispatch, "take", as_taken))
+
+
+# --- calls -------------------------------------------------------------------------------------------------------
+
+
+def c1_not_bound_to_a_generation() -> Applied:
+    """When the sandbox is lost its calls go to the next one."""
+    apply = heads._apply
+
+    def loose(head: Head, event: ev.Event, at: int) -> Head:
+        after = apply(head, event, at)
+        if isinstance(event, ev.SandboxLost):
+            unbound = [replace(c, generation="") if c.generation == event.generation else c for c in after.calls]
+            return replace(after, calls=tuple(unbound))
+        return after
+
+    def only_the_sandbox(generation: str, reason: str, _calls: Any) -> list[ev.Event]:
+        return [ev.SandboxLost(id=new_id("sevt"), generation=generation, reason=reason)]
+
+    return swapped((heads, "_apply", loose), (tool_calls, "lost", only_the_sandbox))
+
+
+def c2_accepted_before_the_record() -> Applied:
+    """The call runs and is accepted; its record follows."""
+
+    async def hasty(self: worker.Worker, box: sandboxes.Held, entry: sandboxes.Call, ask: Any) -> Answer:
+        record = Record(
+            tenant=ask.tenant, session=ask.session, call=ask.call, generation=ask.generation, worker=self.id
+        )
+        if not await self._wanted(box.key, ask):
+            box.forget(ask.call)
+            return Answer(answer="refused")
+        box.run(entry)
+
+        async def run() -> None:
+            await asyncio.sleep(1.0)
+            value = results.encode(record)
+            await results.persistently(lambda: self._bus.kv_put("sbx", subjects.record_key(ask.call), value))
+            await self._run(box, entry, record, ask)
+
+        task = self._tasks.create_task(run())
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return Answer(answer="accepted")
+
+    return swapped((worker.Worker, "_admit", hasty))
+
+
+def c3_records_expire() -> Applied:
+    """Records live no longer than the registration beside which they were stored."""
+    put = MemoryBus.kv_put
+
+    async def mortal(self: MemoryBus, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+        return await put(self, bucket, key, value, ttl=3.0 if key.startswith("c.") else ttl)
+
+    return swapped((MemoryBus, "kv_put", mortal))
+
+
+def c4_record_deleted_first() -> Applied:
+    deliver, forget = results.deliver, results.forget
+
+    async def early(bus: Any, record: Record, outcome: Any, *, is_lost: bool) -> None:
+        await forget(bus, record.call)
+        await deliver(bus, record, outcome, is_lost=is_lost)
+
+    return swapped((results, "deliver", early))
+
+
+def c5_results_taken_blindly() -> Applied:
+    def blind(_head: Head, result: Any) -> list[ev.Event]:
+        return [ev.AgentToolResult(id=new_id("sevt"), tool_use_id=result.id, content=result.content)]
+
+    return swapped((ingest, "_result", blind))
+
+
+def c6_finished_calls_forgotten() -> Applied:
+    close = sandboxes.Held.close
+
+    def forgetful(self: sandboxes.Held, call: str, now: float) -> None:
+        close(self, call, now)
+        del self._calls[call]
+
+    return swapped((sandboxes.Held, "close", forgetful))
+
+
+def c7_released_before_it_was_accepted() -> Applied:
+    return swapped((tool_calls.Calls, "all_accepted", lambda _self, _ready: True))
+
+
+def c8_no_cancel_on_interrupt() -> Applied:
+    async def nothing(_self: tool_calls.Calls, _head: Head) -> None:
+        return
+
+    return swapped((tool_calls.Calls, "cancel_all", nothing))
+
+
+def c9_a_lease_nobody_watches() -> Applied:
+    """The worker goes on when its registration has expired."""
+    register = worker.Worker._register
+
+    async def careless(self: worker.Worker) -> None:
+        with contextlib.suppress(BusError):
+            await register(self)
+
+    return swapped(
+        (lease, "END", 1e6), (lease, "START", 1e6), (Driver, "keep_until", lambda _self, _deadline: None),
+        (worker.Worker, "_register", careless),
+    )  # fmt: skip
+
+
+def c10_nobody_posts_lost_results() -> Applied:
+    async def nobody(_bus: Any, _myself: str) -> int:
+        return 0
+
+    return swapped((results, "settle", nobody))
+
+
+_DEAF = Odds(lost=0.4, slow=0.2)
+_BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
+_RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
+_HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, box_dies=0.2, freeze=0.01)
+_DYING = Odds(crash=0.04, slow=0.1)
+_TOO_LATE = Odds(late=0.3, lag=0.9)
+_REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
+
+_MANY = Plan(replicas=2, workers=1, messages=3, updates=1)
+_ALONE = Plan(replicas=1, workers=1, messages=3, updates=1)
+_CHATTY = Plan(replicas=1, workers=1, messages=8, calls=8)
+_POISON = Plan(messages=2, poison=True)
+_DEADLY = Plan(messages=1, deadly=True)
+_VANISH = Plan(messages=3, vanish=True)
+_TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
+_GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0)
+_LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
+_STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
+
+MUTATIONS = [
+    Mutation("re-claim with the old trigger", reclaim_with_the_old_trigger, ("2:", "4:"), _RACES, _MANY),
+    Mutation("take only the trigger", take_only_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("look for the own commit id", no_look_for_the_own_commit, ("2:",), _BUSY, _MANY),
+    Mutation("claim by commit, not by name", claims_known_by_name, ("2:",), _RACES, _ALONE),
+    Mutation("unlimited deliveries", three_deliveries_at_most, ("4:",), _BUSY, _MANY),
+    Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
+    Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
+    Mutation("counting takeovers", never_count_takeovers, ("4:",), CALM, _POISON),
+    Mutation("claim before reading", read_before_the_claim, ("4:",), CALM, _DEADLY),
+    Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
+    Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
+    Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("C1 call bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
+    Mutation("C2 record stored before it is accepted", c2_accepted_before_the_record, ("4:",), _DYING, _LEFT),
+    Mutation("C3 records outlive the registration", c3_records_expire, ("4:",), _DYING, _LEFT),
+    Mutation("C4 result posted before the record is deleted", c4_record_deleted_first, ("4:",), _DYING, _LEFT),
+    Mutation("C5 results only of open calls", c5_results_taken_blindly, ("3:",), _HANDS, _TOOLS),
+    Mutation("C6 worker remembers finished calls", c6_finished_calls_forgotten, ("3:",), _REPEATED, _TOOLS),
+    Mutation("C7 released when the worker has accepted", c7_released_before_it_was_accepted, ("4:",), _HANDS, _GONE),
+    Mutation("C8 cancel before an interrupt closes the call", c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED),
+    Mutation("C9 the worker watches its lease", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
+    Mutation("C10 somebody posts lost results", c10_nobody_posts_lost_results, ("4:",), _DYING, _LEFT),
+]

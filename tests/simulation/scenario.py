@@ -1,0 +1,410 @@
+"""One schedule: the real drive loop and the real sandbox workers over the memory bus, through a storm, to a good rest.
+
+`schedule(seed)` is deterministic. It returns what was found wrong, which must be nothing.
+"""
+
+import asyncio
+import random
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from holdfast.bus import codec, subjects
+from holdfast.bus import events as ev
+from holdfast.bus.api import Bus
+from holdfast.bus.commands import Release
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import BusError, Conflict, Unavailable
+from holdfast.bus.head import Head, waits_for_client
+from holdfast.bus.ids import FIRST_CELL, Key, new_id
+from holdfast.bus.inputs import ClientInput, Nudge
+from holdfast.harness.settings import HarnessSettings
+from holdfast.harness.turn.dispatch import STALE, Claims
+from holdfast.sandbox.worker import Terms, work
+from holdfast.testing.memory_bus import MemoryBus
+from tests.simulation import virtual_time
+from tests.simulation.actors import AGENT, POISON, Driver, Ledger, Model, Unheard
+from tests.simulation.fault_injector import DEADLY, Odds, Process, Storm
+from tests.simulation.invariants import EPOCH, Watched
+
+STORM = 12.0
+"""Seconds of bad weather."""
+REST = 120.0
+"""Seconds in which the session must have come to rest when the weather is calm."""
+REST_AFTER_LOSS = 45 * 60.0
+"""The same when the message of an open claim was lost for good: then only the sweeper helps (rules 3 and 20)."""
+
+
+class Plan(Struct, frozen=True):
+    """What a schedule is made of; drawn from its seed unless given."""
+
+    replicas: int = 2
+    workers: int = 1
+    messages: int = 2
+    interrupts: int = 0
+    impatient: int = 0
+    """Interrupts of a user who sends one when a tool call is open."""
+    updates: int = 0
+    archive: bool = False
+    poison: bool = False
+    """The first message kills whoever sends it to the model."""
+    deadly: bool = False
+    """The first message kills whoever reads it."""
+    vanish: bool = False
+    drains: int = 0
+    calls: int | None = None
+    """Tool calls that the model makes at the most; then it is eager to make them, and all are of `bash`."""
+    hold: float | None = None
+    """Seconds that a harness stays with a session while its tools run."""
+    steady: tuple[str, ...] = ()
+    """Processes whose name begins so neither crash nor freeze."""
+
+
+def plan(rng: random.Random) -> Plan:
+    return Plan(
+        replicas=rng.choice([1, 2, 2, 3]),
+        workers=rng.choice([1, 1, 2]),
+        messages=rng.choice([1, 2, 2, 3]),
+        interrupts=rng.choice([0, 0, 1, 2]),
+        impatient=rng.choice([0, 0, 0, 2]),
+        updates=rng.choice([0, 0, 1, 3]),
+        archive=rng.random() < 0.1,
+        poison=rng.random() < 0.1,
+        deadly=rng.random() < 0.05,
+        vanish=rng.random() < 0.1,
+        drains=rng.choice([0, 0, 1]),
+    )
+
+
+class Result(Struct):
+    """What came out of a schedule."""
+
+    seed: int
+    violations: list[str]
+    seconds: float
+    steps: int
+    commits: int
+    counts: dict[str, int]
+
+
+class World:
+    """The processes and the people of one schedule."""
+
+    def __init__(self, seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> None:
+        self.storm = Storm(seed, given=odds)
+        self.rng = self.storm.rng
+        self.plan = given or plan(self.rng)
+        self.ledger = Ledger(self.rng)
+        self.server = self.storm.server = Watched(self.storm, self.ledger)
+        self.key = Key("acme", f"sesn_{FIRST_CELL}_{seed:026d}")
+        hold = self.rng.choice([0.0, 0.5, 30.0]) if self.plan.hold is None else self.plan.hold
+        self.ledger.heavy = self.rng.random() < 0.1
+        self.settings = HarnessSettings(
+            hold=hold, snapshot_every=self.rng.choice([2, 200]), context_tokens=1000 if self.ledger.heavy else 160_000
+        )
+        if self.plan.calls is not None:
+            self.ledger.calls_left, self.ledger.eager = self.plan.calls, True
+        self.acknowledged: set[str] = set()
+        self.answered: set[str] = set()
+        self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
+        """What SIGTERM sets, by process."""
+
+    @staticmethod
+    def now() -> int:
+        return EPOCH + int(asyncio.get_running_loop().time() * 1e6)
+
+    @property
+    def head(self) -> Head:
+        last = self.server.last(self.key)
+        return last.head if last else Head()
+
+    # --- processes -------------------------------------------------------------------------------------------------
+
+    def harness(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
+        async def main(bus: MemoryBus) -> None:
+            process, stop = self.storm.processes[name], asyncio.Event()
+            claims = Claims(bus, Model(self.storm, process, self.ledger), self.settings, name=name, now=self.now)
+            self.stops[name] = (claims.draining, stop)
+            await bus.consume(FIRST_CELL, claims.handle, stop, limit=8)
+
+        return main
+
+    def worker(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
+        async def main(bus: MemoryBus) -> None:
+            process, stop = self.storm.processes[name], asyncio.Event()
+            driver = Driver(self.storm, process, self.ledger)
+            self.stops[name] = (stop,)
+            await work(bus, driver, Terms(lease=3.0, idle_after=20.0, drain=2.0), stop, Unheard())
+
+        return main
+
+    async def edge(self, bus: MemoryBus) -> None:
+        """The session service: it never crashes here, its requests do get lost."""
+        await asyncio.Event().wait()
+
+    # --- the user --------------------------------------------------------------------------------------------------
+
+    async def create(self, bus: Bus) -> None:
+        config = ev.SessionConfig(
+            id="sevt_config", tenant="acme", agent=AGENT, environment_id="env_1", environment={"type": "cloud"},
+            primary_thread="sthr_1",
+        )  # fmt: skip
+        first = commit(None, [config], by="edge", now=self.now())
+        await self._insist(lambda: bus.append(self.key, first, 0))
+
+    async def _insist(self, act: Callable[[], Coroutine[Any, Any, int]]) -> int:
+        """As a publisher does, for at most 20 s (rule 19); 0 when it gave up."""
+        deadline = asyncio.get_running_loop().time() + 20
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                return await act()
+            except Unavailable:
+                await asyncio.sleep(0.2)
+        return 0
+
+    async def send(self, bus: Bus, *events: ev.ClientEvent) -> None:
+        value = ClientInput(id=new_id("in"), events=list(events))
+        if await self._insist(lambda: bus.put_input(self.key, value)):
+            self.acknowledged |= {e.id for e in events}
+
+    async def say(self, bus: Bus, text: str) -> None:
+        await self.send(bus, ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}]))
+
+    async def append(self, bus: Bus, event: ev.Event, *, archive: bool = False) -> None:
+        """An update of the session service, under the same check as every append (rule 19)."""
+        for _ in range(20):
+            try:
+                last = await bus.head(self.key, leader=True)
+                assert last is not None
+                if archive and (last.commit.head.claim or last.commit.head.status != "idle"):
+                    await asyncio.sleep(0.3)
+                    continue
+                await bus.append(self.key, commit(last, [event], by="edge", now=self.now()), last.seq)
+            except Conflict:
+                continue
+            except Unavailable:
+                return
+            if archive:
+                ask = Release(tenant=self.key.tenant, session=self.key.session, files=self.rng.random() < 0.5)
+                await bus.publish(subjects.RELEASE, msgspec.json.encode(ask))
+            return
+
+    async def user(self, bus: Bus) -> None:
+        """Everything the plan says, at random times, one task each."""
+        acts: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        for number in range(self.plan.messages):
+            text = f"message {number}"
+            if number == 0 and (self.plan.poison or self.plan.deadly):
+                text = DEADLY.decode() if self.plan.deadly else POISON
+            acts.append(lambda text=text: self.say(bus, text))
+        acts += [lambda: self.send(bus, ev.UserInterrupt(id=new_id("sevt")))] * self.plan.interrupts
+        acts += [lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new"))] * self.plan.updates
+        if self.plan.archive:
+            acts.append(lambda: self.append(bus, ev.SessionStatusTerminated(id=new_id("sevt")), archive=True))
+
+        async def at(seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+            await asyncio.sleep(seconds)
+            await act()
+
+        times = [0.0, *(self.rng.choice([0.0, 0.01, 0.5, self.rng.uniform(0, STORM)]) for _ in acts[1:])]
+        await asyncio.gather(*(at(t, a) for t, a in zip(times, acts, strict=True)))
+
+    async def client(self, bus: Bus) -> None:
+        """Answers what waits for the client, some time after the session came to rest."""
+        while True:
+            await asyncio.sleep(0.5)
+            head = self.head
+            open_ = [c for c in head.calls if c.id in waits_for_client(head) and c.id not in self.answered]
+            if head.status != "idle" or not open_ or self.rng.random() < 0.3:
+                continue
+            some = open_ if self.rng.random() < 0.6 else open_[:1]
+            self.answered |= {c.id for c in some}
+            await self.send(bus, *(self._answer(c.id, c.state) for c in some))
+
+    def _answer(self, call: str, state: str) -> ev.ClientEvent:
+        if state == "client":
+            done: list[ev.Block] = [{"type": "text", "text": "done"}]
+            return ev.UserCustomToolResult(id=new_id("sevt"), custom_tool_use_id=call, content=done)
+        result = self.rng.choice(["allow", "deny"])
+        return ev.UserToolConfirmation(id=new_id("sevt"), tool_use_id=call, result=result)
+
+    async def impatient(self, bus: Bus) -> None:
+        """Interrupts open calls, some before their worker has heard of them."""
+        left = self.plan.impatient
+        while left and asyncio.get_running_loop().time() < STORM:
+            await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.0]))
+            if any(c.state == "ready" for c in self.head.calls):
+                left -= 1
+                await self.send(bus, ev.UserInterrupt(id=new_id("sevt")))
+
+    async def sweeper(self, bus: Bus) -> None:
+        """Rule 20."""
+        while True:
+            await asyncio.sleep(60)
+            head = self.head
+            if head.claim and self.now() - head.updated > STALE and not self._inbox():
+                await self._insist(lambda: bus.put_input(self.key, Nudge(id=new_id("ndg"))))
+
+    # --- more faults -----------------------------------------------------------------------------------------------
+
+    async def trouble(self) -> None:
+        """What happens by the second rather than at an await."""
+        drains = [self.rng.uniform(0.5, STORM) for _ in range(self.plan.drains)]
+        vanish = self.rng.uniform(0.5, STORM) if self.plan.vanish else 1e9
+        loop = asyncio.get_running_loop()
+        while loop.time() < STORM:
+            await asyncio.sleep(0.25)
+            for seq in self.server.held():
+                if self.rng.random() < self.storm.odds.again / 4:
+                    self.server.redeliver(seq)
+            for at in [at for at in drains if at < loop.time()]:
+                drains.remove(at)
+                self._drain(self.rng.choice(list(self.stops)))
+            if vanish < loop.time() and self._vanish():
+                vanish = 1e9
+
+    def _drain(self, name: str) -> None:
+        """SIGTERM: hand over, stop, and start again."""
+        process = self.storm.processes[name]
+        if not process.alive or name not in self.stops:
+            return
+        for event in self.stops[name]:
+            event.set()
+        asyncio.get_running_loop().call_later(3.0, self._replace, process, process.bus)
+
+    def _replace(self, process: Process, bus: MemoryBus | None) -> None:
+        if process.bus is bus:
+            self.storm.crash(process, back_after=0.1)
+
+    def _vanish(self) -> bool:
+        """The message of the open claim's trigger is lost with its owner: an operator's purge, lost data."""
+        claim = self.head.claim
+        if claim is None or claim.trigger not in self.server.inbox or claim.trigger > self.head.taken:
+            return False  # untaken it would just be lost
+        for process in self.storm.processes.values():
+            if process.name.startswith("harness"):
+                self.storm.crash(process)
+        self.server.vanish(claim.trigger)
+        return True
+
+    # --- the schedule ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        storm = self.storm
+        storm.immune = ("edge", *self.plan.steady)
+        edge = storm.add("edge", self.edge).bus
+        assert edge
+        for number in range(self.plan.replicas):
+            storm.add(f"harness-{number}", self.harness(f"harness-{number}"))
+        for number in range(self.plan.workers):
+            storm.add(f"worker-{number}", self.worker(f"worker-{number}"))
+        await self.create(edge)
+        others = [asyncio.create_task(self.client(edge)), asyncio.create_task(self.sweeper(edge))]
+        await asyncio.gather(self.user(edge), self.impatient(edge), self.trouble())
+        storm.clear_up()
+        await self._rest(REST_AFTER_LOSS if self.server.vanished else REST)
+        self._check_end()
+        for task in others:
+            task.cancel()
+        for name, exc in storm.ended:
+            self.ledger.wrong(f"{name} ended with {type(exc).__name__}: {exc}")
+        for process in storm.processes.values():
+            process.die()
+
+    async def _rest(self, within: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline, calm = loop.time() + within, 0
+        while calm < 3:
+            if loop.time() > deadline:
+                self.ledger.wrong(f"4: no good rest within {within} s: {self._unrest()}")
+                return
+            if self.ledger.violations or self.storm.steps > 200_000:
+                break
+            await asyncio.sleep(1.0)
+            calm = 0 if self._unrest() else calm + 1
+        if self.storm.steps > 200_000:
+            self.ledger.wrong(f"4: it goes on and on: {self._unrest()}")
+
+    def _inbox(self) -> list[int]:
+        return [r.seq for r in self.server.inbox.values() if r.key == self.key]
+
+    def _unrest(self) -> str:
+        """What still keeps the session from a good rest; empty when nothing does."""
+        head = self.head
+        # A record whose answer was lost may stay behind, of a call that never ran: it ends with its worker (rule 17).
+        kept = self.server.buckets["sbx"]
+        records = [c.id for c in head.calls if (e := kept.get(subjects.record_key(c.id))) and e.value is not None]
+        found = {
+            "claim": head.claim,
+            "inbox": self._inbox(),
+            "calls": [] if head.archived else head.calls,
+            "todo": head.primary.todo and not head.archived,
+            "status": head.status not in ("idle", "terminated"),
+            "records": records,
+            "running": self.ledger.running,
+        }
+        return ", ".join(f"{name} {value}" for name, value in found.items() if value)
+
+    def _check_end(self) -> None:
+        events = [e for c in self.server.commits_of.get(self.key, []) for e in c.events]
+        taken = [e.id for e in events if isinstance(e, ev.ClientEvent)]
+        for lost in self.acknowledged - set(taken) - self.server.unread:
+            self.ledger.wrong(f"1: the acknowledged input {lost} is lost")
+        if len(taken) != len(set(taken)):
+            self.ledger.wrong("1: an input is in the log twice")
+        if self.head.archived:
+            return
+        calls = [e.id for e in events if isinstance(e, ev.AgentToolUse | ev.AgentCustomToolUse)]
+        done = {e.tool_use_id for e in events if isinstance(e, ev.AgentToolResult)}
+        done |= {e.custom_tool_use_id for e in events if isinstance(e, ev.UserCustomToolResult)}
+        for open_ in set(calls) - done:
+            self.ledger.wrong(f"3: call {open_} has no result")
+
+
+def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> Result:
+    """Run one schedule in a loop of its own."""
+    random.seed(seed)
+    world = World(seed, odds=odds, given=given)
+
+    def hear(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+        exc = event.get("exc_info")
+        if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
+            found = sys.exc_info()[1] if exc is True else exc
+            if not isinstance(found, BusError):
+                world.ledger.wrong(f"{event['event']}: {type(found).__name__}: {found}")
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[hear], cache_logger_on_first_use=False)
+    try:
+        seconds = virtual_time.run(lambda: _timed(world), world.storm.born)
+    finally:
+        structlog.configure(**before)
+    commits = len(world.server.log)
+    return Result(seed, world.ledger.violations, seconds, world.storm.steps, commits, world.storm.counts)
+
+
+async def _timed(world: World) -> float:
+    await world.run()
+    return asyncio.get_running_loop().time()
+
+
+def story(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> str:
+    """The log of a schedule, for whoever looks at a failure."""
+    random.seed(seed)
+    world = World(seed, odds=odds, given=given)
+    virtual_time.run(lambda: _timed(world), world.storm.born)
+    lines = [f"plan {world.plan}", f"odds {world.storm.odds}"]
+    for record in world.server.log:
+        made = codec.decode_commit(record.data)
+        claim = made.head.claim
+        kinds = " ".join(ev.type_of(e).partition(".")[2] for e in made.events)
+        lines.append(f"{record.at:8.3f} {record.seq:3} {made.by:10} claim {claim and claim.trigger} {kinds}")
+    return "\n".join([*lines, *world.ledger.violations])
+
+
+__all__ = ["Plan", "Result", "Stored", "schedule", "story"]

@@ -1,0 +1,45 @@
+"""Deliveries that no server made, handled by a harness inside the test, against the real bus."""
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+
+from holdfast.bus.api import Bus, Waiting
+from holdfast.bus.ids import Key
+from holdfast.harness.models import Endpoint
+from holdfast.harness.models.anthropic import AnthropicModel
+from holdfast.harness.settings import HarnessSettings
+from holdfast.harness.turn.dispatch import Claims
+from tests.support.stack import Stack
+
+
+class Forged:
+    """A delivery of the inbox message `seq`, for the `count`-th time. Its ack removes nothing."""
+
+    def __init__(self, key: Key, seq: int, count: int = 1) -> None:
+        self.key, self.seq, self.count = key, seq, count
+        self.acked = False
+        self.refused = False
+
+    def waiting(self) -> Waiting:
+        return Waiting(self.seq, b"", None)
+
+    async def ack(self, *, sure: bool = True) -> None:
+        self.acked = True
+
+    async def nak(self, delay: float = 0.0) -> None:
+        self.refused = True
+
+    async def beat(self) -> None:
+        """Nobody listens."""
+
+
+@contextlib.asynccontextmanager
+async def intruder(stack: Stack, bus: Bus) -> AsyncGenerator[Claims]:
+    """Another harness, named `intruder`, that handles what the test hands to it."""
+    model = AnthropicModel(Endpoint(base_url=stack.model.base_url, key="any", silence=30))
+    settings = HarnessSettings()
+    try:
+        yield Claims(bus, model, settings, name="intruder", now=lambda: time.time_ns() // 1000)
+    finally:
+        await model.close()
