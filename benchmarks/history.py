@@ -8,7 +8,7 @@ and stored as a snapshot by the harness's own rule. What differs: nobody was ask
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.api import Waiting
+from holdfast.bus.api import PendingInput
 from holdfast.bus.commits import KEEP, Stored, commit
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id
@@ -16,11 +16,11 @@ from holdfast.bus.inputs import CallResult, ClientInput
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.main import now
-from holdfast.harness.models import Answer
+from holdfast.harness.models import Response
 from holdfast.harness.models.to_events import to_events
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn import idle as rest
-from holdfast.harness.turn.ingest import take
+from holdfast.harness.turn.ingest import ingest
 
 TURN = 10
 """Tool calls of a turn."""
@@ -73,10 +73,10 @@ class History:
             await self._bus.kv_put("snap", subjects.snapshot_key(self._key), self._contexts.snapshot())
             self._contexts.snapshot_count = self._contexts.count
 
-    def _answer(self, text: str, *calls: dict[str, object], stop: str = "end_turn") -> Answer:
+    def _answer(self, text: str, *calls: dict[str, object], stop: str = "end_turn") -> Response:
         self._characters += len(text) + 200
         usage = ev.ModelUsage(input_tokens=self._characters // 4, output_tokens=len(text) // 4)
-        return Answer([{"type": "text", "text": text}, *calls], stop, usage)
+        return Response([{"type": "text", "text": text}, *calls], stop, usage)
 
     async def _ask(self, events: list[ev.Event], *, claim: Claim | object = KEEP) -> str:
         """Append with the start of a model request, whose id is returned; summarise first when the context is full."""
@@ -106,7 +106,7 @@ class History:
         said = ClientInput(
             id=new_id("inp"), events=[ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": SAID}])]
         )
-        events = take(self._last.commit.head, self._config, [Waiting(1, b"", said)]).events
+        events = ingest(self._last.commit.head, self._config, [PendingInput(1, b"", said)]).events
         if compacted:
             await self._append(events, claim=claim)
             await self.compact()
@@ -119,7 +119,7 @@ class History:
         await self._append(rest.idle(self._last.commit.head, self._config, stop, now=now()), claim=None)
         await self._snapshot(self._settings.snapshot_every)
 
-    def _events(self, answer: Answer, request: str) -> list[ev.Event]:
+    def _events(self, answer: Response, request: str) -> list[ev.Event]:
         return to_events(answer, agent=self._config.agent, request=request, ids={})
 
     async def _step(self, request: str) -> str:
@@ -132,7 +132,7 @@ class History:
             id=open_call.id, generation=open_call.generation, content=[{"type": "text", "text": PRINTED}]
         )
         self._characters += len(PRINTED)
-        return await self._ask(take(self._last.commit.head, self._config, [Waiting(1, b"", result)]).events)
+        return await self._ask(ingest(self._last.commit.head, self._config, [PendingInput(1, b"", result)]).events)
 
     async def grow(self, events: int, *, context: int) -> None:
         """Append turns until the log has about `events`, the last `context` of them since a summary."""

@@ -19,7 +19,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import credentials
 from holdfast.scripted_model.journal import Record
 from tests.support.model import Json, ScriptedModel, scripted_model
@@ -76,9 +76,9 @@ class Rig:
         return self.stack.bus(user)
 
     @contextlib.asynccontextmanager
-    async def link(self, user: str) -> AsyncGenerator[Link]:
+    async def link(self, user: str) -> AsyncGenerator[JetStreamClient]:
         """A bare connection with the rights of that user."""
-        link = Link()
+        link = JetStreamClient()
         run = self.stack.run
         await link.open([run.nats_url], name="bench", login=credentials(run.credentials[user]))
         try:

@@ -34,7 +34,7 @@ class Entry(msgspec.Struct, frozen=True):
     revision: int
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class PendingInput(msgspec.Struct, frozen=True):
     """An inbox message that has not been removed. `decode` raises Refused when its body is not an input of ours."""
 
     seq: int
@@ -60,7 +60,7 @@ class Delivery(Protocol):
         """1 for the first delivery."""
         ...
 
-    def waiting(self) -> Waiting:
+    def waiting(self) -> PendingInput:
         """The message itself, decoded now."""
         ...
 
@@ -137,7 +137,7 @@ class Inbox(Protocol):
         """Names the present inbox stream of the cell; another one counts its sequences anew."""
         ...
 
-    async def waiting(self, key: Key, above: int, *, upto: int = 0) -> list[Waiting]:
+    async def waiting(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
         """What waits above that sequence, in order, at least up to `upto` if that is still there."""
         ...
 
@@ -151,7 +151,7 @@ class Inbox(Protocol):
         """
         ...
 
-    async def on_arrival(self, key: Key, listener: Callable[[Waiting], None]) -> Subscription:
+    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
         """Call `listener` for each input stored for that session from now on; best effort, for speed."""
         ...
 

@@ -29,7 +29,7 @@ class Stored(msgspec.Struct, frozen=True):
     commit: Commit
 
 
-class Taken(msgspec.Struct, frozen=True):
+class InboxPosition(msgspec.Struct, frozen=True):
     """What a commit takes from the inbox: everything up to `seq` of that incarnation, with the ids of those inputs."""
 
     inbox: str
@@ -52,7 +52,7 @@ def commit(
     by: str,
     now: int,
     claim: Claim | _Keep | None = KEEP,
-    taken: Taken | None = None,
+    taken: InboxPosition | None = None,
 ) -> Commit:
     """The commit that follows `before` (None: the first of its session), stamped no earlier. Pure but for its id.
 

@@ -14,7 +14,7 @@ from holdfast.bus.jetstream.client import connect
 from holdfast.harness.models import MODELS, Endpoint
 from holdfast.harness.models.observed import ObservedModel
 from holdfast.harness.settings import HarnessSettings
-from holdfast.harness.turn.dispatch import Claims
+from holdfast.harness.turn.dispatch import Dispatcher
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
 
@@ -57,7 +57,7 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     health = Health("harness")
     model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
     bus = await connect(settings, name=name)
-    claims = Claims(bus, model, settings, name=name, now=now)
+    claims = Dispatcher(bus, model, settings, name=name, now=now)
     try:
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, claims))
@@ -70,6 +70,6 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
         await bus.close()
 
 
-async def _drain(stop: asyncio.Event, claims: Claims) -> None:
+async def _drain(stop: asyncio.Event, claims: Dispatcher) -> None:
     await stop.wait()
     claims.draining.set()

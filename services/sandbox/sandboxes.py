@@ -7,7 +7,7 @@ import asyncio
 from typing import Literal
 
 from holdfast.bus.ids import Key
-from holdfast.sandbox.drivers.sandbox import Box
+from holdfast.sandbox.drivers.sandbox import Sandbox
 
 Phase = Literal["checking", "running", "delivering", "done"]
 
@@ -21,10 +21,10 @@ class Call:
         self.over = asyncio.Event()
 
 
-class Held:
+class SandboxHandle:
     """The sandbox of a session: `alive` ends once and for all."""
 
-    def __init__(self, key: Key, generation: str, box: Box, now: float) -> None:
+    def __init__(self, key: Key, generation: str, box: Sandbox, now: float) -> None:
         self.key = key
         self.generation = generation
         self.box = box

@@ -25,7 +25,7 @@ def error(text: str) -> Outcome:
     return Outcome([{"type": "text", "text": text}], is_error=True)
 
 
-class Allowance(msgspec.Struct, frozen=True):
+class CallTimeouts(msgspec.Struct, frozen=True):
     """Seconds a call may take."""
 
     usual: float

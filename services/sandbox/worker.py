@@ -23,12 +23,12 @@ from holdfast.process import faults
 from holdfast.sandbox import results
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
-from holdfast.sandbox.drivers.sandbox import BoxLost, Outcome
+from holdfast.sandbox.drivers.sandbox import Outcome, SandboxLost
 from holdfast.sandbox.lease import Lease
 from holdfast.sandbox.live_output import LiveOutput
 from holdfast.sandbox.placement import Placement, Record, Registration, admission, placement_of
 from holdfast.sandbox.results import AGAIN, BUCKET
-from holdfast.sandbox.sandboxes import Call, Held
+from holdfast.sandbox.sandboxes import Call, SandboxHandle
 from holdfast.sandbox.tools import error, lost
 
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ class LeaseOver(Exception):
     """The registration could not be refreshed in time."""
 
 
-class Terms(msgspec.Struct, frozen=True):
+class WorkerConfig(msgspec.Struct, frozen=True):
     """What of the settings the worker itself needs: seconds."""
 
     lease: float = 3.0
@@ -58,7 +58,7 @@ class Terms(msgspec.Struct, frozen=True):
     drain: float = 5.0
 
 
-async def work(bus: Bus, driver: Driver, terms: Terms, stop: asyncio.Event, report: Report) -> None:
+async def work(bus: Bus, driver: Driver, terms: WorkerConfig, stop: asyncio.Event, report: Report) -> None:
     """Serve until `stop`, one tenure after another."""
     former = ""
     availability = Availability(report)
@@ -79,7 +79,14 @@ class Worker:
     """One tenure."""
 
     def __init__(
-        self, bus: Bus, driver: Driver, terms: Terms, report: Report, availability: Availability, *, former: str = ""
+        self,
+        bus: Bus,
+        driver: Driver,
+        terms: WorkerConfig,
+        report: Report,
+        availability: Availability,
+        *,
+        former: str = "",
     ) -> None:
         """`former` is this process's identity before; its registration is taken back."""
         self.id = new_id("wrk")
@@ -90,8 +97,8 @@ class Worker:
         self._report = report
         self._availability = availability
         self._lease = Lease(terms.lease, float("-inf"))
-        self._held: dict[str, Held] = {}
-        self._places: dict[Key, Held] = {}
+        self._held: dict[str, SandboxHandle] = {}
+        self._places: dict[Key, SandboxHandle] = {}
         self._making: dict[Key, asyncio.Task[Provisioned | BusError]] = {}
         self._doubt = asyncio.Event()
         self._expired = asyncio.Event()
@@ -247,7 +254,7 @@ class Worker:
             generation = new_id("sbx")
             box = await self._driver.create(key, generation)
             faults.point("worker.created")
-            held = Held(key, generation, box, _now())
+            held = SandboxHandle(key, generation, box, _now())
             self._held[generation] = self._places[key] = held
             self._tasks.create_task(self._mourn(held))
             value = results.encode(Placement(generation=generation, worker=self.id))
@@ -299,7 +306,7 @@ class Worker:
         lives = held is not None and held.key == Key(ask.tenant, ask.session) and held.alive and self._fresh
         return Answer(answer="accepted" if lives else "gone")
 
-    async def _admit(self, held: Held, entry: Call, ask: Execute) -> Answer:
+    async def _admit(self, held: SandboxHandle, entry: Call, ask: Execute) -> Answer:
         record = Record(
             tenant=ask.tenant, session=ask.session, call=ask.call, generation=ask.generation, worker=self.id
         )  # fmt: skip
@@ -334,7 +341,7 @@ class Worker:
                 return True
         return False
 
-    async def _run(self, held: Held, entry: Call, record: Record, ask: Execute) -> None:
+    async def _run(self, held: SandboxHandle, entry: Call, record: Record, ask: Execute) -> None:
         try:
             outcome, is_lost = await self._outcome(held, ask)
             faults.point("worker.ran")
@@ -346,12 +353,12 @@ class Worker:
         finally:
             held.close(ask.call, _now())
 
-    async def _outcome(self, held: Held, ask: Execute) -> tuple[Outcome, bool]:
+    async def _outcome(self, held: SandboxHandle, ask: Execute) -> tuple[Outcome, bool]:
         """What the call gave, and whether it was lost with its sandbox."""
         live = LiveOutput(self._bus, held.key, ask.call)
         try:
             return await held.box.run(ask.call, ask.name, ask.input, live.add), False
-        except BoxLost as exc:
+        except SandboxLost as exc:
             return error(lost(exc.reason)), True
         except Exception:  # whatever our own mistake, the call must have a result and the others go on
             log.exception("a call failed in the service", call=ask.call, tool=ask.name)
@@ -392,7 +399,7 @@ class Worker:
 
     # --- the end of a sandbox --------------------------------------------------------------------------------------
 
-    async def _mourn(self, held: Held) -> None:
+    async def _mourn(self, held: SandboxHandle) -> None:
         """When a sandbox ends for whatever cause, its generation is over. Its calls tell themselves."""
         reason = await held.box.wait()
         log.info("sandbox ended", generation=held.generation, reason=reason)
@@ -401,11 +408,11 @@ class Worker:
         with contextlib.suppress(BusError):  # whoever is sent here by it hears that it is gone, and it is tried again
             await self._vacate(held.key, held.generation)
 
-    async def _end(self, held: Held, reason: str) -> None:
+    async def _end(self, held: SandboxHandle, reason: str) -> None:
         self._let_go(held)
         await held.box.kill(reason)
 
-    def _let_go(self, held: Held) -> None:
+    def _let_go(self, held: SandboxHandle) -> None:
         """From here on the generation is gone for everyone who asks."""
         held.alive = False
         self._held.pop(held.generation, None)

@@ -11,7 +11,7 @@ from holdfast.session.events import routes as events
 from holdfast.session.events import stream
 from holdfast.session.http import openapi, probes
 from holdfast.session.http.routing import Route
-from holdfast.session.log.repository import Ledger
+from holdfast.session.log.repository import SessionRepository
 from holdfast.session.sessions import routes as sessions
 from holdfast.session.vaults import credentials
 from holdfast.session.vaults import routes as vaults
@@ -23,14 +23,14 @@ CONFIGURATION: Final[tuple[Callable[[Context], list[Route]], ...]] = (
     credentials.routes,
 )
 
-SESSIONS: Final[tuple[Callable[[Ledger], list[Route]], ...]] = (
+SESSIONS: Final[tuple[Callable[[SessionRepository], list[Route]], ...]] = (
     sessions.routes,
     events.routes,
     stream.routes,
 )
 
 
-def all_routes(context: Context, ledger: Ledger, health: Health) -> list[Route]:
+def all_routes(context: Context, ledger: SessionRepository, health: Health) -> list[Route]:
     described = [
         *probes.routes(health),
         *(route for routes in CONFIGURATION for route in routes(context)),

@@ -20,9 +20,9 @@ from holdfast.session.http.server import serve
 from holdfast.session.jobs.projector import follow
 from holdfast.session.jobs.sweeper import sweep
 from holdfast.session.log.readmodel import ReadModel
-from holdfast.session.log.repository import Ledger
+from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
-from holdfast.session.storage.kv_store import Shelf
+from holdfast.session.storage.kv_store import KvStore
 
 FIRST_TENANT: Final = "default"
 """Whose the key of HOLDFAST_API_KEY_FILE is."""
@@ -46,12 +46,12 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         environments=environment_store,
     )
     known = Keys(bus)
-    ledger = Ledger(context, ReadModel(_read_model(settings)))
+    ledger = SessionRepository(context, ReadModel(_read_model(settings)))
     try:
         await _install_first_key(context)
         edge = Edge(all_routes(context, ledger, health), known, settings)
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
-            followed: dict[str, Keys | Shelf[Any]] = {
+            followed: dict[str, Keys | KvStore[Any]] = {
                 "keys": known,
                 "agents": agent_store.shelf,
                 "environments": environment_store.shelf,

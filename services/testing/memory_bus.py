@@ -15,7 +15,7 @@ import structlog
 from msgspec.structs import replace
 
 from holdfast.bus import codec, streams, subjects
-from holdfast.bus.api import Delivery, Entry, Handler, Listener, Message, Subscription, Waiting
+from holdfast.bus.api import Delivery, Entry, Handler, Listener, Message, PendingInput, Subscription
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.errors import Absent, BusError, Conflict, NoResponders, Refused, TooLarge, Unavailable
@@ -68,7 +68,7 @@ class MemoryDelivery:
     def seq(self) -> int:
         return self._record.seq
 
-    def waiting(self) -> Waiting:
+    def waiting(self) -> PendingInput:
         return self._bus.decoded(self._record)
 
     async def ack(self, *, sure: bool = True) -> None:
@@ -309,7 +309,7 @@ class MemoryBus:
         await self.pause("incarnation")
         return self.server.incarnation
 
-    async def waiting(self, key: Key, above: int, *, upto: int = 0) -> list[Waiting]:
+    async def waiting(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
         await self.pause("waiting")
         until = self._until("waiting")
         now = [r for r in self.server.inbox.values() if r.at <= until]
@@ -324,7 +324,7 @@ class MemoryBus:
         await self.pause("waiting:answer")
         return found
 
-    def decoded(self, record: Record) -> Waiting:
+    def decoded(self, record: Record) -> PendingInput:
         """An inbox message with its body put back."""
         self.server.weather.read(self.name, record.data)
         data = record.data
@@ -335,15 +335,15 @@ class MemoryBus:
                 value = codec.decode_input(data)
         except (Refused, Absent) as exc:
             log.warning("inbox.unreadable", seq=record.seq, error=str(exc))
-            return Waiting(record.seq, data, None)
-        return Waiting(record.seq, data, None if isinstance(value, BlobInput) else value)
+            return PendingInput(record.seq, data, None)
+        return PendingInput(record.seq, data, None if isinstance(value, BlobInput) else value)
 
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
     ) -> None:
         await _Consuming(self, handle, limit).run(stop)
 
-    async def on_arrival(self, key: Key, listener: Callable[[Waiting], None]) -> Subscription:
+    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
         await self.pause("on_arrival")
         weather, loop = self.server.weather, asyncio.get_running_loop()
 

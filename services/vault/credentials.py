@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from holdfast.bus.ids import new_id
 from holdfast.vault import kinds, paths
 from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, patched
-from holdfast.vault.errors import Closed, Invalid, Missing, Moved, Taken
+from holdfast.vault.errors import Conflict, Invalid, Missing, StoreUnavailable, VersionMismatch
 from holdfast.vault.records import Credential, Vault
 from holdfast.vault.store import Store
 from holdfast.vault.vaults import CAS_TRIES, Vaults, page, pause, read_as, text
@@ -64,11 +64,11 @@ class Credentials:
             await self._store.put(paths.secret(tenant, vault_id, made.id), _plain(split.secret), 0)
             await self._store.put(paths.record(tenant, vault_id, made.id), text(made), 0)
             await self._vaults.change(tenant, vault_id, lambda v: _with(v, made.id, split.unique))
-        except (Taken, Invalid, Missing):
+        except (Conflict, Invalid, Missing):
             await self._forget(tenant, vault_id, made.id)
             raise
-        except Moved:
-            raise Closed from None  # a fresh id cannot be there
+        except VersionMismatch:
+            raise StoreUnavailable from None  # a fresh id cannot be there
         return made.wire()
 
     async def retrieve(self, tenant: str, vault_id: str, credential_id: str) -> dict[str, Any]:
@@ -101,16 +101,16 @@ class Credentials:
                 if secret is not None:
                     await self._replace_secret(paths.secret(tenant, vault_id, credential_id), secret)
                 await self._store.put(paths.record(tenant, vault_id, credential_id), text(changed), version)
-            except Moved:
+            except VersionMismatch:
                 await pause()
                 continue
             return changed.wire()
-        raise Closed("the credential is being changed by too many at once")
+        raise StoreUnavailable("the credential is being changed by too many at once")
 
     async def _replace_secret(self, path: str, secret: dict[str, str]) -> None:
         version = await self._store.version(path)
         if not version:
-            raise Moved  # purged by an archive at the same time; it must not come back
+            raise VersionMismatch  # purged by an archive at the same time; it must not come back
         await self._store.put(path, _plain(secret), version)
 
     async def list(self, tenant: str, vault_id: str, query: ListQuery) -> dict[str, Any]:
@@ -132,13 +132,13 @@ class Credentials:
                 found = replace(found, archived=now, updated=now)
                 try:
                     await self._store.put(paths.record(tenant, vault_id, credential_id), text(found), version)
-                except Moved:
+                except VersionMismatch:
                     await pause()
                     continue
             await self._store.purge(paths.secret(tenant, vault_id, credential_id))
             await self._vaults.change(tenant, vault_id, lambda v: _without(v, credential_id))
             return found.wire()
-        raise Closed("the credential is being changed by too many at once")
+        raise StoreUnavailable("the credential is being changed by too many at once")
 
     async def delete(self, tenant: str, vault_id: str, credential_id: str) -> dict[str, Any]:
         await self._read(tenant, vault_id, credential_id)
@@ -181,7 +181,9 @@ def _with(vault: Vault, credential_id: str, unique: str) -> Vault:
         raise Invalid("vault: is archived")
     holder = next((id_ for id_, key in vault.active.items() if key == unique), None)
     if holder:
-        raise Taken(f"auth: the active credential {holder} of this vault is for the same server; archive or update it")
+        raise Conflict(
+            f"auth: the active credential {holder} of this vault is for the same server; archive or update it"
+        )
     if len(vault.active) >= MOST:
         raise Invalid(f"vault: has {MOST} active credentials, which is the limit")
     return replace(vault, active={**vault.active, credential_id: unique})

@@ -25,14 +25,14 @@ class Missing(VaultProblem):
         super().__init__(f"{what} not found")
 
 
-class Taken(VaultProblem):
+class Conflict(VaultProblem):
     """Something that must be unique is in use, or the object is archived or was changed at the same time."""
 
     status = 409
     kind = "invalid_request_error"
 
 
-class Closed(VaultProblem):
+class StoreUnavailable(VaultProblem):
     """The secret store is sealed, away, refuses us or is too slow. Trying again is right."""
 
     status = 503
@@ -42,5 +42,5 @@ class Closed(VaultProblem):
         super().__init__(why)
 
 
-class Moved(Exception):
+class VersionMismatch(Exception):
     """A check-and-set write found another version; nothing was written. Never leaves the service."""

@@ -12,8 +12,8 @@ from holdfast.process.health import Health
 from holdfast.process.lifecycle import forbid_inspection, launch
 from holdfast.vault import paths
 from holdfast.vault.credentials import Credentials
-from holdfast.vault.errors import Closed
-from holdfast.vault.sealing_key import Box, open_box
+from holdfast.vault.errors import StoreUnavailable
+from holdfast.vault.sealing_key import SealingKey, open_sealing_key
 from holdfast.vault.service import Service
 from holdfast.vault.settings import VaultSettings
 from holdfast.vault.store import Store
@@ -40,13 +40,13 @@ class Opened:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._box: Box | None = None
+        self._box: SealingKey | None = None
         self._read_due = 0.0
 
-    async def box(self) -> Box:
+    async def box(self) -> SealingKey:
         """Raises Closed."""
         if self._box is None:
-            self._box = await open_box(self._store)
+            self._box = await open_sealing_key(self._store)
         return self._box
 
     async def check(self) -> None:
@@ -97,7 +97,7 @@ async def _watch(health: Health, bus: NatsBus, opened: Opened) -> None:
         health.set("bus", bus.connected)
         try:
             await opened.check()
-        except Closed:
+        except StoreUnavailable:
             opened.doubt()
             ok = False
         else:

@@ -10,11 +10,11 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
 from holdfast.vault import paths
-from holdfast.vault.errors import Closed, Invalid, Moved
+from holdfast.vault.errors import Invalid, StoreUnavailable, VersionMismatch
 from holdfast.vault.store import Store
 
 
-class Box:
+class SealingKey:
     """The opened key. Its repr shows nothing."""
 
     def __init__(self, key: PrivateKey) -> None:
@@ -22,7 +22,7 @@ class Box:
         self.public_key = bytes(key.public_key)
 
     def __repr__(self) -> str:
-        return "<Box>"
+        return "<SealingKey>"
 
     def open(self, sealed: bytes) -> bytes:
         """What was sealed to the public key. Raises Invalid."""
@@ -32,7 +32,7 @@ class Box:
             raise Invalid("auth: was not sealed to the key of this vault service") from None
 
 
-async def open_box(store: Store) -> Box:
+async def open_sealing_key(store: Store) -> SealingKey:
     """Read the key, or make it if this is the first start; of two replicas one wins. Raises Closed."""
     await store.prepare()
     found = await store.get(paths.BOX)
@@ -40,15 +40,15 @@ async def open_box(store: Store) -> Box:
         key = PrivateKey.generate()
         try:
             await store.put(paths.BOX, base64.b64encode(bytes(key)).decode(), 0)
-        except Moved:
+        except VersionMismatch:
             found = await store.get(paths.BOX)
         else:
-            return Box(key)
+            return SealingKey(key)
     try:
-        return Box(PrivateKey(base64.b64decode(found.text, validate=True))) if found else _lost()
+        return SealingKey(PrivateKey(base64.b64decode(found.text, validate=True))) if found else _lost()
     except (binascii.Error, ValueError):
-        raise Closed("the key of the vault service cannot be read") from None
+        raise StoreUnavailable("the key of the vault service cannot be read") from None
 
 
-def _lost() -> Box:
-    raise Closed("the key of the vault service was removed")
+def _lost() -> SealingKey:
+    raise StoreUnavailable("the key of the vault service was removed")

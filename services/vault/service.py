@@ -10,8 +10,8 @@ import structlog
 from holdfast.bus.commands import VaultReply, VaultRequest
 from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, VaultCreate, VaultUpdate, read
 from holdfast.vault.credentials import Credentials
-from holdfast.vault.errors import Closed, Invalid, VaultProblem
-from holdfast.vault.sealing_key import Box
+from holdfast.vault.errors import Invalid, StoreUnavailable, VaultProblem
+from holdfast.vault.sealing_key import SealingKey
 from holdfast.vault.vaults import Vaults
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ Verb = Callable[[VaultRequest], Awaitable[Any]]
 class Service:
     """Answers VAULT_ADMIN and VAULT_KEY. `box` gives the opened key, or raises Closed while it cannot be had."""
 
-    def __init__(self, vaults: Vaults, credentials: Credentials, box: Callable[[], Awaitable[Box]]) -> None:
+    def __init__(self, vaults: Vaults, credentials: Credentials, box: Callable[[], Awaitable[SealingKey]]) -> None:
         self._box = box
         self._vaults = vaults
         self._credentials = credentials
@@ -54,7 +54,7 @@ class Service:
         """Handler of VAULT_KEY: the reply's body is `{"public_key": base64}`."""
         try:
             return msgspec.json.encode(VaultReply(body={"public_key": (await self._box()).public_key}))
-        except Closed as exc:
+        except StoreUnavailable as exc:
             return msgspec.json.encode(_refusal(exc))
 
     async def _answer(self, data: bytes) -> VaultReply:
@@ -68,7 +68,7 @@ class Service:
         except msgspec.MsgspecError:
             return _refusal(Invalid("the request cannot be read"))
         except TimeoutError:
-            return _refusal(Closed("the secret store is too slow"))
+            return _refusal(StoreUnavailable("the secret store is too slow"))
         except VaultProblem as exc:
             return _refusal(exc)
         log.info("vault.admin", verb=request.verb, tenant=request.tenant, vault=request.vault or None)

@@ -23,7 +23,7 @@ import requests
 import structlog
 
 from holdfast.process.settings import BadSettings
-from holdfast.vault.errors import Closed, Moved
+from holdfast.vault.errors import StoreUnavailable, VersionMismatch
 from holdfast.vault.settings import VaultSettings
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ class Store:
                 answer = work()
         except (failed.VaultError, requests.RequestException) as exc:
             self._note(type(exc).__name__)
-            raise Closed from None  # the original holds the text of the answer
+            raise StoreUnavailable from None  # the original holds the text of the answer
         self._note("")
         return answer
 
@@ -182,7 +182,7 @@ class Store:
         client = getattr(self._local, "client", None) or self._new_client()
         self._local.client = client
         if _dict(client.sys.read_health_status(method="GET")).get("sealed") is not False:
-            raise Closed
+            raise StoreUnavailable
 
     def _prepare(self) -> None:
         mount = self._settings.vault_mount
@@ -217,7 +217,7 @@ class Store:
             found = self._version(path)
             if found == version:
                 raise
-            raise Moved from None
+            raise VersionMismatch from None
         except (failed.InternalServerError, failed.BadGateway, failed.UnexpectedError, requests.RequestException):
             # It may have been stored all the same (a full audit disk answers 500 to a write that took place).
             found = self._get(path)
@@ -229,7 +229,7 @@ class Store:
     def _purge(self, path: str) -> None:
         answer = self._kv.delete_metadata_and_all_versions(path, mount_point=self._settings.vault_mount)
         if answer.status_code != requests.codes.no_content:
-            raise Closed("the secret store gave an unexpected answer")
+            raise StoreUnavailable("the secret store gave an unexpected answer")
 
     def _names(self, path: str) -> list[str]:
         try:
@@ -243,7 +243,7 @@ class Store:
 def _dict(answer: Any) -> dict[str, Any]:
     """An object of the answer. A redirect or another page is not one. Raises Closed."""
     if not isinstance(answer, dict):
-        raise Closed("the secret store gave an unexpected answer")
+        raise StoreUnavailable("the secret store gave an unexpected answer")
     return cast("dict[str, Any]", answer)
 
 

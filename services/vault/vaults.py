@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from holdfast.bus.ids import new_id
 from holdfast.vault import paths
 from holdfast.vault.bodies import ListQuery, VaultCreate, VaultUpdate, patched
-from holdfast.vault.errors import Closed, Missing, Moved
+from holdfast.vault.errors import Missing, StoreUnavailable, VersionMismatch
 from holdfast.vault.records import Credential, Vault
 from holdfast.vault.store import Store
 
@@ -57,8 +57,8 @@ class Vaults:
         made = Vault(id=new_id("vlt"), display_name=body.display_name, metadata=body.metadata, created=now, updated=now)
         try:
             await self._store.put(paths.vault(tenant, made.id), text(made), 0)
-        except Moved:
-            raise Closed from None  # a fresh id cannot be there
+        except VersionMismatch:
+            raise StoreUnavailable from None  # a fresh id cannot be there
         return made.wire()
 
     async def retrieve(self, tenant: str, vault_id: str) -> dict[str, Any]:
@@ -80,11 +80,11 @@ class Vaults:
                 return vault
             try:
                 await self._store.put(paths.vault(tenant, vault_id), text(changed), version)
-            except Moved:
+            except VersionMismatch:
                 await pause()
                 continue
             return changed
-        raise Closed("the vault is being changed by too many at once")
+        raise StoreUnavailable("the vault is being changed by too many at once")
 
     async def update(self, tenant: str, vault_id: str, body: VaultUpdate) -> dict[str, Any]:
         def decide(vault: Vault) -> Vault:

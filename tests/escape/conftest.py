@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.bus.ids import Key, new_id, new_session_id
-from holdfast.sandbox.drivers import DRIVERS, Box, Driver, Outcome
+from holdfast.sandbox.drivers import DRIVERS, Driver, Outcome, Sandbox
 from holdfast.sandbox.settings import MIB, SandboxSettings
 from tests.support.isolation import Isolation, sandbox_settings
 
@@ -19,7 +19,7 @@ CANARY = "canary-7f3a91c2-do-not-find-me"
 class Inside:
     """One sandbox seen from inside: what the model's code sees."""
 
-    def __init__(self, driver: Driver, box: Box, key: Key, data: Path) -> None:
+    def __init__(self, driver: Driver, box: Sandbox, key: Key, data: Path) -> None:
         self.driver = driver
         self.box = box
         self.key = key

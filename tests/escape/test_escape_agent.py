@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from holdfast.sandbox.drivers import BoxLost
+from holdfast.sandbox.drivers import SandboxLost
 from tests.escape.conftest import Inside, text_of
 
 AGENT = (
@@ -70,7 +70,7 @@ async def test_21_escapes_and_odd_characters_do_not_come_through(inside: Inside)
 @pytest.mark.parametrize("body", FORGERIES.values(), ids=FORGERIES)
 async def test_36_a_forged_answer_ends_the_sandbox(inside: Inside, body: str) -> None:
     await inside.call("write", file_path="forge.py", content=FORGERY.format(body=body))
-    with pytest.raises(BoxLost):
+    with pytest.raises(SandboxLost):
         await inside.sh("python3 forge.py; sleep 20")
     assert await inside.box.wait()
 
@@ -80,14 +80,14 @@ async def test_36_a_half_frame_is_bounded_silence(inside: Inside) -> None:
     body = 'out.write(struct.pack(">I", 1_000_000)); out.write(b"{")'
     await inside.call("write", file_path="forge.py", content=FORGERY.format(body=body))
     began = time.monotonic()
-    with pytest.raises(BoxLost) as lost:
+    with pytest.raises(SandboxLost) as lost:
         await inside.sh("python3 forge.py", timeout_ms=1000)
     assert "did not answer" in lost.value.reason
     assert time.monotonic() - began < 10
 
 
 async def test_36_a_stopped_agent_is_bounded_silence(inside: Inside) -> None:
-    with pytest.raises(BoxLost) as lost:
+    with pytest.raises(SandboxLost) as lost:
         await inside.sh(f"kill -STOP {AGENT}; sleep 0.1", timeout_ms=1000)
     assert "did not answer" in lost.value.reason
 
@@ -96,7 +96,7 @@ async def test_36_a_stopped_agent_is_bounded_silence(inside: Inside) -> None:
 async def test_38_killing_the_agent_is_one_failed_call_and_files_are_kept(inside: Inside, command: str) -> None:
     await inside.sh("echo kept > file")
     began = time.monotonic()
-    with pytest.raises(BoxLost):
+    with pytest.raises(SandboxLost):
         await inside.sh(f"{command}; sleep 20")
     assert time.monotonic() - began < 2
     again = await inside.driver.create(inside.key, "sbx_again")

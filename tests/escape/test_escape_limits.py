@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.sandbox.drivers import BoxLost
+from holdfast.sandbox.drivers import SandboxLost
 from tests.escape.conftest import Inside, text_of
 from tests.support.isolation import Isolation
 
@@ -67,7 +67,7 @@ async def test_12_one_file_cannot_grow_without_end(inside: Inside) -> None:
 
 
 async def test_12_a_disk_fill_by_many_files_ends_the_sandbox_and_says_why(inside: Inside) -> None:
-    with pytest.raises(BoxLost) as lost:
+    with pytest.raises(SandboxLost) as lost:
         await inside.sh("i=0; while true; do i=$((i+1)); head -c 4M /dev/urandom > f$i; done", timeout_ms=60_000)
     assert "limit of" in lost.value.reason
     assert "MiB" in lost.value.reason
@@ -80,7 +80,7 @@ async def test_12_a_disk_fill_by_many_files_ends_the_sandbox_and_says_why(inside
 
 
 async def test_13_many_small_files_end_the_sandbox(inside: Inside) -> None:
-    with pytest.raises(BoxLost) as lost:
+    with pytest.raises(SandboxLost) as lost:
         await inside.python(
             "import os\ni = 0\nwhile True:\n    os.mkdir(f'd{i}')\n"
             "    for k in range(100): open(f'd{i}/{k}', 'w').close()\n    i += 1\n"
@@ -89,7 +89,7 @@ async def test_13_many_small_files_end_the_sandbox(inside: Inside) -> None:
 
 
 async def test_13_folders_without_end_are_noticed(inside: Inside) -> None:
-    with pytest.raises(BoxLost) as lost:
+    with pytest.raises(SandboxLost) as lost:
         await inside.sh("for i in $(seq 300); do mkdir d; cd d; done; sleep 25", timeout_ms=29_000)
     assert "nested" in lost.value.reason
     await inside.driver.remove_files(inside.key)

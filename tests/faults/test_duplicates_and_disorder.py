@@ -7,7 +7,7 @@ from holdfast.bus import codec, subjects
 from holdfast.bus import events as ev
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import credentials
 from tests.faults.conftest import Start
 from tests.support.conversation import Talk
@@ -20,7 +20,7 @@ from tests.support.workload import finished, job
 
 async def _store_again(stack: Stack, session: str, value: AnyInput) -> None:
     """As a publisher would whose dedupe window has passed: the stream does not notice that it is a repetition."""
-    link = Link()
+    link = JetStreamClient()
     run = stack.run
     await link.open([run.nats_url], name="test", login=credentials(run.credentials["session"]))
     data, _ = codec.encode_input(value)

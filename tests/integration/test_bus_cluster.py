@@ -15,7 +15,7 @@ from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import Nudge
 from holdfast.bus.jetstream.client import connect
 from holdfast.bus.jetstream.provision import provision
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.cli.embedded.ports import free_port
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
@@ -43,8 +43,8 @@ async def cluster(tmp_path: Path) -> AsyncIterator[dict[str, NatsServer]]:
             server.kill()
 
 
-async def provisioned(servers: dict[str, NatsServer]) -> Link:
-    link = Link()
+async def provisioned(servers: dict[str, NatsServer]) -> JetStreamClient:
+    link = JetStreamClient()
     await link.open([server.url for server in servers.values()], name="admin", login=None)
 
     async def done() -> bool:

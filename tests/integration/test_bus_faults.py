@@ -17,7 +17,7 @@ from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.provision import overlaps, provision, uncovered
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, proxy
@@ -52,8 +52,8 @@ async def far(between: Proxy) -> AsyncIterator[NatsBus]:
 
 
 @pytest.fixture
-async def admin(server: NatsServer) -> AsyncIterator[Link]:
-    link = Link()
+async def admin(server: NatsServer) -> AsyncIterator[JetStreamClient]:
+    link = JetStreamClient()
     await link.open([server.url], name="admin", login=None)
     yield link
     await link.close()
@@ -306,7 +306,7 @@ async def test_connecting_waits_for_a_server_that_is_not_there_yet(tmp_path: Pat
 
 
 async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
-    bus: NatsBus, admin: Link, key: Key
+    bus: NatsBus, admin: JetStreamClient, key: Key
 ) -> None:
     stop = asyncio.Event()
     got: asyncio.Queue[int] = asyncio.Queue()
@@ -326,7 +326,7 @@ async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
     await asyncio.wait_for(task, 10)
 
 
-async def test_another_inbox_stream_has_another_incarnation(bus: NatsBus, admin: Link) -> None:
+async def test_another_inbox_stream_has_another_incarnation(bus: NatsBus, admin: JetStreamClient) -> None:
     stop, acked = asyncio.Event(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
@@ -348,7 +348,7 @@ async def test_another_inbox_stream_has_another_incarnation(bus: NatsBus, admin:
     await asyncio.wait_for(task, 10)
 
 
-async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: Link, key: Key) -> None:
+async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     made = said("x" * 300_000)
     await bus.append(key, made, 0)
     await admin.api(f"STREAM.PURGE.OBJ_{streams.BLOBS}")
@@ -357,7 +357,9 @@ async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: Link, key: K
     assert await bus.head(key) is not None
 
 
-async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(bus: NatsBus, admin: Link, key: Key) -> None:
+async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
     for body in (
         b"not json",
         b"[1]",
@@ -370,7 +372,7 @@ async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(bus: NatsBus, a
     assert [w.input for w in waiting] == [None] * 5
 
 
-async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: Link, key: Key) -> None:
+async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     for subject in ("in.a", "in.a.b.c", "in.a.b*c"):
         await admin.ask(subject, b"{}")
     stop, got = asyncio.Event(), list[Key]()
@@ -387,7 +389,7 @@ async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: L
     assert info["state"]["messages"] == 0
 
 
-async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: Link, key: Key) -> None:
+async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     await admin.ask(f"ev.{key.tenant}.{key.session}", b"not a commit")
     with pytest.raises(Refused):
         await bus.read(key)
@@ -410,7 +412,7 @@ async def test_provisioning_again_changes_nothing_and_loses_nothing(server: Nats
     assert await bus.incarnation(FIRST_CELL) == before
 
 
-async def test_provisioning_brings_a_stream_up_to_date(server: NatsServer, admin: Link) -> None:
+async def test_provisioning_brings_a_stream_up_to_date(server: NatsServer, admin: JetStreamClient) -> None:
     config = next(c for c in streams.stream_configs() if c["name"] == "KV_sbx")
     old = {k: v for k, v in config.items() if k != "republish"} | {"duplicate_window": streams.SECOND}
     answer = await admin.api("STREAM.UPDATE.KV_sbx", old)
@@ -422,7 +424,7 @@ async def test_provisioning_brings_a_stream_up_to_date(server: NatsServer, admin
     assert now["duplicate_window"] == config["duplicate_window"]
 
 
-async def test_provisioning_refuses_while_any_stream_covers_a_secret(admin: Link) -> None:
+async def test_provisioning_refuses_while_any_stream_covers_a_secret(admin: JetStreamClient) -> None:
     answer = await admin.api("STREAM.CREATE.SPY", {"name": "SPY", "subjects": ["vault.req.*"], "storage": "file"})
     assert "error" not in answer
     with pytest.raises(Refused, match="SPY"):
@@ -446,7 +448,7 @@ def test_patterns_overlap() -> None:
     assert not overlaps("a.>", "b.>")
 
 
-async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: Link) -> None:
+async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: JetStreamClient) -> None:
     heard: list[bytes] = []
     served: list[bytes] = []
 
@@ -467,7 +469,7 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: 
     assert heard == []
 
 
-async def test_a_cancelled_flush_leaves_the_connection_alone(bus: NatsBus, admin: Link) -> None:
+async def test_a_cancelled_flush_leaves_the_connection_alone(bus: NatsBus, admin: JetStreamClient) -> None:
     lost: list[bool] = []
     admin.on_back.add(lambda: lost.append(True))
     for _ in range(5):
@@ -483,7 +485,7 @@ async def test_a_cancelled_flush_leaves_the_connection_alone(bus: NatsBus, admin
     assert lost == []
 
 
-async def test_a_message_sent_before_a_flush_is_there_after_it(bus: NatsBus, admin: Link) -> None:
+async def test_a_message_sent_before_a_flush_is_there_after_it(bus: NatsBus, admin: JetStreamClient) -> None:
     heard: list[bytes] = []
 
     async def listener(message: Message) -> None:

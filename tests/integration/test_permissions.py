@@ -20,7 +20,7 @@ from holdfast.bus.events import SessionStatusRunning
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.streams import BLOB_OVER
 from holdfast.cli.embedded.layout import USERS
 from holdfast.cli.embedded.programs import packaged
@@ -136,8 +136,8 @@ def clean(tmp_path: Path) -> Iterator[NatsServer]:
         yield made
 
 
-async def open_link(server: NatsServer, user: str) -> Link:
-    link = Link()
+async def open_link(server: NatsServer, user: str) -> JetStreamClient:
+    link = JetStreamClient()
     await link.open([server.url], name=user, login=(user, f"{user}-password"))
     return link
 

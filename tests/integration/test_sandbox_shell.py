@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from holdfast.bus.ids import Key, new_id, new_session_id
-from holdfast.sandbox.drivers import Box, Outcome, make_driver
+from holdfast.sandbox.drivers import Outcome, Sandbox, make_driver
 from holdfast.sandbox.settings import MIB
 from tests.support.isolation import Isolation, sandbox_settings
 
 
 class Hands:
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Sandbox) -> None:
         self.box = box
         self._count = 0
 

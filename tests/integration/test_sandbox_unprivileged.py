@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.sandbox.drivers import frames
 from holdfast.sandbox.drivers.bubblewrap import arguments, seccomp
-from holdfast.sandbox.drivers.bubblewrap.arguments import Shape
+from holdfast.sandbox.drivers.bubblewrap.arguments import SandboxSpec
 from holdfast.sandbox.drivers.bubblewrap.host import find_host
 from holdfast.sandbox.drivers.bubblewrap.limits import Hierarchy
 from holdfast.sandbox.settings import MIB
@@ -50,7 +50,7 @@ class Started:
         (data / "workspace").mkdir()
         os.chown(data / "workspace", USER, USER)
         host = find_host(sandbox_settings(data_dir=str(data)), data / "run", Hierarchy("weak", {}))
-        shape = Shape(
+        shape = SandboxSpec(
             workspace=data / "workspace", tmp_bytes=16 * MIB, file_bytes=8 * MIB, memory_bytes=300 * MIB, pids=PIDS,
             weak=True, groups=(),
         )  # fmt: skip

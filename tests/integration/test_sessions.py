@@ -29,7 +29,7 @@ from holdfast.session.http import timestamps
 from holdfast.session.jobs.projector import follow
 from holdfast.session.jobs.sweeper import sweep_once
 from holdfast.session.log.readmodel import ReadModel
-from holdfast.session.log.repository import Ledger
+from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from tests.support.edge import EdgeProcess, session_service
 from tests.support.eventually import eventually
@@ -568,7 +568,7 @@ async def _sweep(bus: NatsBus, *, ahead: float = 5 * 60) -> int:
         environments=EnvironmentStore(bus),
         stopping=asyncio.Event(),
     )
-    ledger = Ledger(context, ReadModel(None))
+    ledger = SessionRepository(context, ReadModel(None))
     following = asyncio.create_task(follow(ledger))
 
     try:

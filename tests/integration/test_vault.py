@@ -19,7 +19,7 @@ from holdfast.bus import subjects
 from holdfast.bus.commands import VaultReply, VaultRequest
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.process.settings import BadSettings
-from holdfast.vault.errors import Closed
+from holdfast.vault.errors import StoreUnavailable
 from holdfast.vault.settings import VaultSettings
 from holdfast.vault.store import Store
 from tests.support.bao import BaoServer, VaultStack, vault_stack
@@ -313,9 +313,9 @@ async def test_a_redirect_is_not_followed_and_the_token_stays(tmp_path: Path) ->
             )
         )
         for work in (store.get("service/box"), store.put("service/box", "x", 0), store.purge("service/box")):
-            with pytest.raises(Closed):
+            with pytest.raises(StoreUnavailable):
                 await work
-        with pytest.raises(Closed):
+        with pytest.raises(StoreUnavailable):
             await store.names("service")
         await store.close()
         for server, thread in zip((elsewhere, false), threads, strict=True):
@@ -344,7 +344,7 @@ async def test_a_server_with_another_certificate_is_refused(tmp_path: Path) -> N
                 vault_secret_id_file=one.environ()["HOLDFAST_VAULT_SECRET_ID_FILE"],
             )
         )
-        with pytest.raises(Closed):
+        with pytest.raises(StoreUnavailable):
             await store.get("service/box")
         await store.close()
     finally:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
-from holdfast.harness.models import Answer, Begun, ModelFailure, Piece, Request, Text
-from holdfast.sandbox.drivers.sandbox import BoxLost, OnPrinted, Outcome
+from holdfast.harness.models import BlockStart, ModelFailure, Piece, Request, Response, TextDelta
+from holdfast.sandbox.drivers.sandbox import OnPrinted, Outcome, SandboxLost
 from holdfast.scripted_model import validate
 from tests.simulation.fault_injector import Process, Storm
 
@@ -65,11 +65,11 @@ class Model:
             long = rng.random() < 0.2
             may_heal = rng.random() < 0.7
             raise ModelFailure("model_overloaded_error", "simulated", retryable=may_heal, outage=True, too_long=long)
-        yield Begun(0, "text")
+        yield BlockStart(0, "text")
         for word in ("some", "words"):
             await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2.0]))
             await self._storm.pause(who, "model:chunk")
-            yield Text(0, word)
+            yield TextDelta(0, word)
         blocks: list[ev.Block] = [{"type": "text", "text": "some words"}]
         often = [1, 1, 2] if self._ledger.eager else [0, 0, 1, 1, 2]
         count = rng.choice(often) if self._ledger.calls_left > 0 and request.may_call else 0
@@ -81,7 +81,7 @@ class Model:
             blocks.append({"type": "tool_use", "id": new_id("toolu"), "name": name, "input": given})
         usage = ev.ModelUsage(700, 100) if self._ledger.heavy else ev.ModelUsage(10, 5)
         stop = "refusal" if rng.random() < 0.03 else "tool_use" if count else "end_turn"
-        yield Answer(blocks, stop, usage)
+        yield Response(blocks, stop, usage)
 
 
 class Box:
@@ -121,7 +121,7 @@ class Box:
 
     def _check_alive(self) -> None:
         if self._gone.done():
-            raise BoxLost(self._gone.result())
+            raise SandboxLost(self._gone.result())
 
     async def cancel(self, call: str) -> None:
         if call in self._running:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus import head as heads
 from holdfast.bus import subjects
-from holdfast.bus.api import Delivery, Waiting
+from holdfast.bus.api import Delivery, PendingInput
 from holdfast.bus.commands import Answer
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import BusError, Unavailable
@@ -62,9 +62,9 @@ def swapped(*changes: tuple[Any, str, Any]) -> Generator[None]:
 
 def reclaim_with_the_old_trigger() -> Applied:
     """After the release something waits: claim again with the trigger that is in hand, instead of a nudge."""
-    drive = dispatch.Claims._drive
+    drive = dispatch.Dispatcher._drive
 
-    async def again(self: dispatch.Claims, own: runner.Owner, delivery: Delivery) -> None:
+    async def again(self: dispatch.Dispatcher, own: runner.TurnRunner, delivery: Delivery) -> None:
         async def claim_again() -> None:
             if await self._bus.waiting(delivery.key, own._taken()):
                 last = await self._bus.head(delivery.key, leader=True)
@@ -79,14 +79,14 @@ def reclaim_with_the_old_trigger() -> Applied:
         own.look_once_more = claim_again
         await drive(self, own, delivery)
 
-    return swapped((dispatch.Claims, "_drive", again))
+    return swapped((dispatch.Dispatcher, "_drive", again))
 
 
 def take_only_the_trigger() -> Applied:
     """A claim takes nothing but its trigger, though more waits before it."""
     whole = dispatch.take
 
-    def one(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Took:
+    def one(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Ingested:
         return whole(head, config, inputs[-1:])
 
     return swapped((dispatch, "take", one))
@@ -94,30 +94,30 @@ def take_only_the_trigger() -> Applied:
 
 def no_look_for_the_own_commit() -> Applied:
     """After an unanswered append only foreign claims are looked for: none is taken as one's own."""
-    append, catch_up = runner.Owner._append, runner.Owner._catch_up
+    append, catch_up = runner.TurnRunner._append, runner.TurnRunner._catch_up
 
-    async def naive(self: runner.Owner, *args: Any, **kwargs: Any) -> None:
+    async def naive(self: runner.TurnRunner, *args: Any, **kwargs: Any) -> None:
         try:
             await append(self, *args, **kwargs)
         except Unavailable:
             await self._catch_up()
             raise runner._Moved from None
 
-    async def look(self: runner.Owner) -> None:
+    async def look(self: runner.TurnRunner) -> None:
         try:
             await catch_up(self)
         except runner.Fenced:
             if self._head.claim is not None:
                 raise
 
-    return swapped((runner.Owner, "_append", naive), (runner.Owner, "_catch_up", look))
+    return swapped((runner.TurnRunner, "_append", naive), (runner.TurnRunner, "_catch_up", look))
 
 
 def claims_known_by_name() -> Applied:
     """A claim is mine if it carries the name of my replica."""
-    catch_up = runner.Owner._catch_up
+    catch_up = runner.TurnRunner._catch_up
 
-    async def by_name(self: runner.Owner) -> None:
+    async def by_name(self: runner.TurnRunner) -> None:
         try:
             await catch_up(self)
         except runner.Fenced:
@@ -125,7 +125,7 @@ def claims_known_by_name() -> Applied:
             if claim is None or claim.by != self._name:
                 raise
 
-    return swapped((runner.Owner, "_catch_up", by_name))
+    return swapped((runner.TurnRunner, "_catch_up", by_name))
 
 
 def three_deliveries_at_most() -> Applied:
@@ -160,22 +160,22 @@ def never_count_takeovers() -> Applied:
 
 def read_before_the_claim() -> Applied:
     """Bodies are read before the claim also on later deliveries, so a body that kills is never counted."""
-    see = dispatch.Claims._see
+    see = dispatch.Dispatcher._see
 
     class First:
         def __init__(self, inner: Delivery) -> None:
             self.key, self.seq, self.count = inner.key, inner.seq, 1
 
-    async def reading(self: dispatch.Claims, delivery: Delivery, arrivals: Any, *, leader: bool) -> Any:
+    async def reading(self: dispatch.Dispatcher, delivery: Delivery, arrivals: Any, *, leader: bool) -> Any:
         return await see(self, First(delivery), arrivals, leader=leader)  # type: ignore[arg-type]
 
-    return swapped((dispatch.Claims, "_see", reading))
+    return swapped((dispatch.Dispatcher, "_see", reading))
 
 
 def arrivals_believed_whole() -> Applied:
     """Rule 5 by ear: what was heard counts as all that waits, though one before it was not heard."""
 
-    def believed(heard: list[Waiting], taken: int) -> list[Waiting]:
+    def believed(heard: list[PendingInput], taken: int) -> list[PendingInput]:
         return sorted({w.seq: w for w in heard if w.seq > taken}.values(), key=lambda w: w.seq)
 
     return swapped((runner, "unbroken", believed))
@@ -203,7 +203,7 @@ def inbox_not_read_up_to_the_trigger() -> Applied:
     async def lagging(self: MemoryBus, key: Any, above: int, *, upto: int = 0) -> Any:
         return await waiting(self, key, above)
 
-    def as_taken(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Took:
+    def as_taken(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Ingested:
         took = whole(head, config, inputs)
         return replace(took, seq=max(took.seq, head.taken + 1))
 
@@ -233,7 +233,7 @@ def c1_not_bound_to_a_generation() -> Applied:
 def c2_accepted_before_the_record() -> Applied:
     """The call runs and is accepted; its record follows."""
 
-    async def hasty(self: worker.Worker, box: sandboxes.Held, entry: sandboxes.Call, ask: Any) -> Answer:
+    async def hasty(self: worker.Worker, box: sandboxes.SandboxHandle, entry: sandboxes.Call, ask: Any) -> Answer:
         record = Record(
             tenant=ask.tenant, session=ask.session, call=ask.call, generation=ask.generation, worker=self.id
         )
@@ -284,24 +284,24 @@ def c5_results_taken_blindly() -> Applied:
 
 
 def c6_finished_calls_forgotten() -> Applied:
-    close = sandboxes.Held.close
+    close = sandboxes.SandboxHandle.close
 
-    def forgetful(self: sandboxes.Held, call: str, now: float) -> None:
+    def forgetful(self: sandboxes.SandboxHandle, call: str, now: float) -> None:
         close(self, call, now)
         del self._calls[call]
 
-    return swapped((sandboxes.Held, "close", forgetful))
+    return swapped((sandboxes.SandboxHandle, "close", forgetful))
 
 
 def c7_released_before_it_was_accepted() -> Applied:
-    return swapped((tool_calls.Calls, "all_accepted", lambda _self, _ready: True))
+    return swapped((tool_calls.ToolCalls, "all_accepted", lambda _self, _ready: True))
 
 
 def c8_no_cancel_on_interrupt() -> Applied:
-    async def nothing(_self: tool_calls.Calls, _head: Head) -> None:
+    async def nothing(_self: tool_calls.ToolCalls, _head: Head) -> None:
         return
 
-    return swapped((tool_calls.Calls, "cancel_all", nothing))
+    return swapped((tool_calls.ToolCalls, "cancel_all", nothing))
 
 
 def c9_a_lease_nobody_watches() -> Applied:

@@ -23,8 +23,8 @@ from holdfast.bus.head import Head, waits_for_client
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.harness.settings import HarnessSettings
-from holdfast.harness.turn.dispatch import STALE, Claims
-from holdfast.sandbox.worker import Terms, work
+from holdfast.harness.turn.dispatch import STALE, Dispatcher
+from holdfast.sandbox.worker import WorkerConfig, work
 from holdfast.testing.memory_bus import MemoryBus
 from tests.simulation import virtual_time
 from tests.simulation.actors import AGENT, POISON, Driver, Ledger, Model, Unheard
@@ -127,7 +127,7 @@ class World:
     def harness(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.storm.processes[name], asyncio.Event()
-            claims = Claims(bus, Model(self.storm, process, self.ledger), self.settings, name=name, now=self.now)
+            claims = Dispatcher(bus, Model(self.storm, process, self.ledger), self.settings, name=name, now=self.now)
             self.stops[name] = (claims.draining, stop)
             await bus.consume(FIRST_CELL, claims.handle, stop, limit=8)
 
@@ -138,7 +138,7 @@ class World:
             process, stop = self.storm.processes[name], asyncio.Event()
             driver = Driver(self.storm, process, self.ledger)
             self.stops[name] = (stop,)
-            await work(bus, driver, Terms(lease=3.0, idle_after=20.0, drain=2.0), stop, Unheard())
+            await work(bus, driver, WorkerConfig(lease=3.0, idle_after=20.0, drain=2.0), stop, Unheard())
 
         return main
 

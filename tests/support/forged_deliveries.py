@@ -4,12 +4,12 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from holdfast.bus.api import Bus, Waiting
+from holdfast.bus.api import Bus, PendingInput
 from holdfast.bus.ids import Key
 from holdfast.harness.models import Endpoint
 from holdfast.harness.models.anthropic import AnthropicModel
 from holdfast.harness.settings import HarnessSettings
-from holdfast.harness.turn.dispatch import Claims
+from holdfast.harness.turn.dispatch import Dispatcher
 from tests.support.stack import Stack
 
 
@@ -21,8 +21,8 @@ class Forged:
         self.acked = False
         self.refused = False
 
-    def waiting(self) -> Waiting:
-        return Waiting(self.seq, b"", None)
+    def waiting(self) -> PendingInput:
+        return PendingInput(self.seq, b"", None)
 
     async def ack(self, *, sure: bool = True) -> None:
         self.acked = True
@@ -35,11 +35,11 @@ class Forged:
 
 
 @contextlib.asynccontextmanager
-async def intruder(stack: Stack, bus: Bus) -> AsyncGenerator[Claims]:
+async def intruder(stack: Stack, bus: Bus) -> AsyncGenerator[Dispatcher]:
     """Another harness, named `intruder`, that handles what the test hands to it."""
     model = AnthropicModel(Endpoint(base_url=stack.model.base_url, key="any", silence=30))
     settings = HarnessSettings()
     try:
-        yield Claims(bus, model, settings, name="intruder", now=lambda: time.time_ns() // 1000)
+        yield Dispatcher(bus, model, settings, name="intruder", now=lambda: time.time_ns() // 1000)
     finally:
         await model.close()

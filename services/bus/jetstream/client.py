@@ -9,7 +9,7 @@ from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsBuckets
 from holdfast.bus.jetstream.log import NatsLog
 from holdfast.bus.jetstream.object_store import Blobs
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
 from holdfast.bus.jetstream.tail import NatsTail
 from holdfast.process.settings import ProcessSettings, credentials
@@ -18,7 +18,7 @@ from holdfast.process.settings import ProcessSettings, credentials
 class NatsBus(NatsLog, NatsTail, NatsInbox, NatsBuckets, NatsCore):
     """`api.Bus` over one connection."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: JetStreamClient) -> None:
         blobs = Blobs(link)
         NatsLog.__init__(self, link, blobs)
         NatsTail.__init__(self, link, self)
@@ -44,6 +44,6 @@ class NatsBus(NatsLog, NatsTail, NatsInbox, NatsBuckets, NatsCore):
 
 async def connect(settings: ProcessSettings, *, name: str) -> NatsBus:
     """Connect as the user of the credentials file, under `name`. Raises Unavailable after 30 s, BadSettings."""
-    link = Link()
+    link = JetStreamClient()
     await link.open(settings.nats_url.split(","), name=name, login=credentials(settings.nats_credentials))
     return NatsBus(link)

@@ -35,7 +35,7 @@ FAILURES = (nats.errors.Error, OSError, TimeoutError)
 """What nats-py raises; an OSError when it writes to a connection that has just broken."""
 
 
-class Got(msgspec.Struct, frozen=True):
+class RawMessage(msgspec.Struct, frozen=True):
     """A message as it came. `status` is that of the server's own answers (404, 408, 503 …), else empty."""
 
     subject: str
@@ -53,7 +53,7 @@ class Got(msgspec.Struct, frozen=True):
         return int(self.headers["Nats-Sequence"])
 
 
-Receive = Callable[[Got], Awaitable[None]]
+Receive = Callable[[RawMessage], Awaitable[None]]
 
 
 class _Reconnecting(Client):
@@ -99,8 +99,8 @@ class _Reconnecting(Client):
                 await asyncio.sleep(_RECONNECT_PAUSE)
 
 
-def _got(msg: Msg) -> Got:
-    return Got(msg.subject, msg.reply, msg.data, msg.headers or {})
+def _got(msg: Msg) -> RawMessage:
+    return RawMessage(msg.subject, msg.reply, msg.data, msg.headers or {})
 
 
 class Listening:
@@ -130,7 +130,7 @@ class Connection:
     def __init__(self) -> None:
         self._nc = _Reconnecting()
         self._numbers = itertools.count(1)
-        self._waiting: dict[str, Callable[[Got | None], None]] = {}
+        self._waiting: dict[str, Callable[[RawMessage | None], None]] = {}
         self._inbox = ""
         self._up = asyncio.Event()
         self.on_back: set[Callable[[], None]] = set()
@@ -256,19 +256,19 @@ class Connection:
 
     # --- requests --------------------------------------------------------------------------------------------------
 
-    async def _answered(self, got: Got) -> None:
+    async def _answered(self, got: RawMessage) -> None:
         answer = self._waiting.get(got.subject.rpartition(".")[2])
         if answer:
             answer(got)
 
     async def ask(
         self, subject: str, data: bytes = b"", *, headers: dict[str, str] | None = None, within: float = ATTEMPT
-    ) -> Got:
+    ) -> RawMessage:
         """One request, one answer. Raises NoResponders, Unavailable, TooLarge."""
         token = str(next(self._numbers))
-        future: asyncio.Future[Got | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[RawMessage | None] = asyncio.get_running_loop().create_future()
 
-        def answer(got: Got | None) -> None:
+        def answer(got: RawMessage | None) -> None:
             if not future.done():
                 future.set_result(got)
 
@@ -287,13 +287,13 @@ class Connection:
             raise NoResponders(f"nobody listens on {subject}")
         return got
 
-    async def stream(self, subject: str, data: bytes) -> AsyncIterator[Got]:
+    async def stream(self, subject: str, data: bytes) -> AsyncIterator[RawMessage]:
         """One request, many answers, the last of which has a status; it is yielded too.
 
         Raises NoResponders, Unavailable when nothing comes for ATTEMPT seconds.
         """
         token = str(next(self._numbers))
-        queue: asyncio.Queue[Got | None] = asyncio.Queue()
+        queue: asyncio.Queue[RawMessage | None] = asyncio.Queue()
         self._waiting[token] = queue.put_nowait
         try:
             await self.send(subject, data, reply=f"{self._inbox}.{token}")

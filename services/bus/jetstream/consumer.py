@@ -12,12 +12,12 @@ import msgspec
 import structlog
 
 from holdfast.bus import streams, subjects, trace
-from holdfast.bus.api import Delivery, Waiting
+from holdfast.bus.api import Delivery, PendingInput
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.jetstream.connection import ATTEMPT, Got, Listening
+from holdfast.bus.jetstream.connection import ATTEMPT, Listening, RawMessage
 from holdfast.bus.jetstream.inbox import NatsInbox
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import within
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ ACK_WITHIN = 8.0
 class NatsDelivery:
     """`api.Delivery` over NATS. The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`."""
 
-    def __init__(self, link: Link, got: Got, message: Waiting) -> None:
+    def __init__(self, link: JetStreamClient, got: RawMessage, message: PendingInput) -> None:
         tokens = got.reply.split(".")
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._link = link
@@ -64,7 +64,7 @@ class NatsDelivery:
     def count(self) -> int:
         return self._count
 
-    def waiting(self) -> Waiting:
+    def waiting(self) -> PendingInput:
         """See `api.Delivery.waiting`."""
         return self._message
 
@@ -90,17 +90,17 @@ class NatsDelivery:
         await _beat(self._link, self._reply)
 
 
-async def _beat(link: Link, reply: str) -> None:
+async def _beat(link: JetStreamClient, reply: str) -> None:
     if link.is_up:  # a late one would be of no use
         await _best_effort(link, reply, b"+WPI")
 
 
-async def _nak(link: Link, reply: str, delay: float = 0.0) -> None:
+async def _nak(link: JetStreamClient, reply: str, delay: float = 0.0) -> None:
     body = b"-NAK " + msgspec.json.encode({"delay": int(delay * streams.SECOND)}) if delay else b"-NAK"
     await _best_effort(link, reply, body)
 
 
-async def _best_effort(link: Link, subject: str, data: bytes) -> None:
+async def _best_effort(link: JetStreamClient, subject: str, data: bytes) -> None:
     try:
         await link.send(subject, data)
     except BusError as exc:
@@ -122,7 +122,7 @@ def _stream_seq(reply: str) -> int:
 class Consumer:
     """One consumer loop of one process."""
 
-    def __init__(self, link: Link, inbox: NatsInbox, cell: str, handle: Handle, limit: int) -> None:
+    def __init__(self, link: JetStreamClient, inbox: NatsInbox, cell: str, handle: Handle, limit: int) -> None:
         self._link = link
         self._inbox = inbox
         self._stream = streams.inbox_stream(cell)
@@ -233,7 +233,7 @@ class Consumer:
         self._broken = True
         self._word.set()
 
-    async def _receive(self, got: Got) -> None:
+    async def _receive(self, got: RawMessage) -> None:
         self._heard = asyncio.get_running_loop().time()
         match got.status:
             case "":
@@ -253,7 +253,7 @@ class Consumer:
 
     # --- deliveries ------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, got: Got) -> None:
+    async def _deliver(self, got: RawMessage) -> None:
         if self._stopping:
             await _nak(self._link, got.reply)
             return
@@ -269,7 +269,7 @@ class Consumer:
         del self._running[task]
         self._word.set()
 
-    async def _run(self, got: Got) -> None:
+    async def _run(self, got: RawMessage) -> None:
         try:
             message = await self._inbox.decoded(_stream_seq(got.reply), got.data)
         except Unavailable:

@@ -7,14 +7,14 @@ import structlog
 from msgspec.structs import replace
 
 from holdfast.bus import codec, streams, subjects
-from holdfast.bus.api import Subscription, Waiting
+from holdfast.bus.api import PendingInput, Subscription
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.errors import Absent, NoResponders, Refused, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput
-from holdfast.bus.jetstream.connection import Got
+from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import patiently, within
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ PAGE = 500
 class NatsInbox:
     """`api.Inbox` over NATS, without `consume`."""
 
-    def __init__(self, link: Link, blobs: Blobs) -> None:
+    def __init__(self, link: JetStreamClient, blobs: Blobs) -> None:
         self._link = link
         self._blobs = blobs
         self._incarnations: dict[str, str] = {}
@@ -62,10 +62,10 @@ class NatsInbox:
             raise Unavailable(f"no inbox stream: {answer['error'].get('description')}")
         return hashlib.sha256(str(answer["created"]).encode()).hexdigest()[:12]
 
-    async def waiting(self, key: Key, above: int, *, upto: int = 0) -> list[Waiting]:
+    async def waiting(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
         """See `api.Inbox.waiting`."""
         stream, subject = streams.inbox_stream(key.cell), subjects.inbox(key)
-        found: list[Got] = []
+        found: list[RawMessage] = []
         at, left = above, 1
         while left:
             got, left = await patiently(self._link, self._link.batch, stream, subject, seq=at + 1, limit=PAGE)
@@ -82,7 +82,7 @@ class NatsInbox:
             at = one.seq
         return [await self.decoded(one.seq, one.data) for one in found]
 
-    async def decoded(self, seq: int, data: bytes) -> Waiting:
+    async def decoded(self, seq: int, data: bytes) -> PendingInput:
         """Decode an inbox message and fetch its body if that lies elsewhere. Raises Unavailable when it cannot tell."""
         try:
             value = codec.decode_input(data)
@@ -91,13 +91,13 @@ class NatsInbox:
                 value = codec.decode_input(data)
         except (Refused, Absent) as exc:
             log.warning("inbox.unreadable", seq=seq, error=str(exc))
-            return Waiting(seq, data, None)
-        return Waiting(seq, data, None if isinstance(value, BlobInput) else value)
+            return PendingInput(seq, data, None)
+        return PendingInput(seq, data, None if isinstance(value, BlobInput) else value)
 
-    async def on_arrival(self, key: Key, listener: Callable[[Waiting], None]) -> Subscription:
+    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
         """See `api.Inbox.on_arrival`."""
 
-        async def arrived(got: Got) -> None:
+        async def arrived(got: RawMessage) -> None:
             heard = await self.decoded(got.seq, got.data)
             listener(replace(heard, previous=int(got.headers.get("Nats-Last-Sequence", "-1"))))
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from holdfast.bus.api import Entry
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import new_id
-from holdfast.bus.jetstream.connection import Got
-from holdfast.bus.jetstream.requests import Link, Moved
+from holdfast.bus.jetstream.connection import RawMessage
+from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import PATIENCE, Pauses, patiently
 from holdfast.bus.subjects import bucket_changes, bucket_key
 
@@ -33,7 +33,7 @@ def _subject(bucket: str, key: str) -> str:
     return f"$KV.{bucket}.{key}"
 
 
-def _entry(bucket: str, got: Got) -> Entry:
+def _entry(bucket: str, got: RawMessage) -> Entry:
     key = got.subject.removeprefix(f"$KV.{bucket}.")
     gone = "KV-Operation" in got.headers or "Nats-Marker-Reason" in got.headers
     return Entry(key, None if gone else got.data, got.seq)
@@ -42,7 +42,7 @@ def _entry(bucket: str, got: Got) -> Entry:
 class NatsBuckets:
     """`api.Buckets` over NATS."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: JetStreamClient) -> None:
         self._link = link
 
     # --- read ------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ class NatsBuckets:
         entry = _entry(bucket, got) if got else None
         return entry if entry and entry.value is not None else None
 
-    async def _last(self, bucket: str, key: str) -> Got | None:
+    async def _last(self, bucket: str, key: str) -> RawMessage | None:
         query = {"last_by_subj": _subject(bucket, bucket_key(key))}
         return await patiently(self._link, self._link.leader, _stream(bucket), query)
 
@@ -127,7 +127,7 @@ class NatsBuckets:
         while True:
             try:
                 return await self._link.store(subject, value, dict(sent))
-            except Moved:
+            except WrongLastSequence:
                 last = await self._last(bucket, key)
                 if unsure and last and last.headers.get("Nats-Msg-Id") == write:
                     return last.seq  # an earlier attempt was stored, only its answer was lost
@@ -144,8 +144,8 @@ class NatsBuckets:
         heard: asyncio.Queue[Entry | None] = asyncio.Queue()
         prefix = bucket_changes(bucket, "")
 
-        async def hear(got: Got) -> None:
-            changed = Got(_subject(bucket, got.subject.removeprefix(prefix)), "", got.data, got.headers)
+        async def hear(got: RawMessage) -> None:
+            changed = RawMessage(_subject(bucket, got.subject.removeprefix(prefix)), "", got.data, got.headers)
             heard.put_nowait(_entry(bucket, changed))
 
         def back() -> None:

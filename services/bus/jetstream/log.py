@@ -6,9 +6,9 @@ from holdfast.bus import codec, streams, subjects
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.jetstream.connection import Got
+from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
-from holdfast.bus.jetstream.requests import Link, Moved
+from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import Pauses, patiently
 
 APPEND_WITHIN = 30.0
@@ -21,7 +21,7 @@ PAGE = 500
 class NatsLog:
     """`api.Log` over NATS."""
 
-    def __init__(self, link: Link, blobs: Blobs) -> None:
+    def __init__(self, link: JetStreamClient, blobs: Blobs) -> None:
         self._link = link
         self._blobs = blobs
 
@@ -38,7 +38,7 @@ class NatsLog:
         while True:
             try:
                 return await self._link.store(subject, data, dict(headers))
-            except Moved:
+            except WrongLastSequence:
                 why = Unavailable("the log refused the append, yet stands where it was expected")
             except Unavailable as exc:
                 why = exc
@@ -70,7 +70,7 @@ class NatsLog:
             seq = got.seq + 1
         raise Conflict(expected=expect, actual=at)
 
-    async def leader_last(self, key: Key) -> Got | None:
+    async def leader_last(self, key: Key) -> RawMessage | None:
         """The last message of the log as the leader has it, undecoded."""
         return await self._link.leader(streams.log_stream(key.cell), {"last_by_subj": subjects.log(key)})
 
@@ -79,7 +79,7 @@ class NatsLog:
     async def head(self, key: Key, *, leader: bool = False) -> Stored | None:
         """See `api.Log.head`."""
 
-        async def look() -> Got | None:
+        async def look() -> RawMessage | None:
             if leader:
                 return await self.leader_last(key)
             return await self._link.direct(streams.log_stream(key.cell), subjects.log(key))
@@ -131,7 +131,7 @@ class NatsLog:
             return None
         return await self.stored(got)
 
-    async def stored(self, got: Got) -> Stored:
+    async def stored(self, got: RawMessage) -> Stored:
         """A message of the log, decoded, blobs put back. Raises Absent, Refused, Unavailable."""
         commit = codec.decode_commit(got.data)
         blobs = codec.blob_refs(commit)

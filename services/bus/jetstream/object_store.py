@@ -10,7 +10,7 @@ import hashlib
 from holdfast.bus import streams
 from holdfast.bus.codec import Body
 from holdfast.bus.errors import Absent
-from holdfast.bus.jetstream.requests import Link, Moved
+from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import patiently
 
 CHUNK = 1024 * 1024
@@ -22,7 +22,7 @@ def _subject(ref: str, index: int) -> str:
 
 
 class Blobs:
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: JetStreamClient) -> None:
         self._link = link
 
     async def put(self, body: Body) -> None:
@@ -34,7 +34,7 @@ class Blobs:
     async def _put_chunk(self, subject: str, chunk: bytes) -> None:
         try:
             await self._link.store(subject, chunk, {"Nats-Expected-Last-Subject-Sequence": "0"})
-        except Moved:
+        except WrongLastSequence:
             return  # it is there, and the subject names its content
 
     async def get(self, ref: str, size: int) -> bytes:

@@ -13,7 +13,7 @@ import structlog
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, NoResponders, Refused, Unavailable
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials, load
 
 log = structlog.get_logger()
@@ -58,7 +58,7 @@ def _republished(config: dict[str, Any]) -> Iterator[str]:
         yield config["republish"]["dest"]
 
 
-async def provision(link: Link, cell: str, *, replicas: int = 1) -> None:
+async def provision(link: JetStreamClient, cell: str, *, replicas: int = 1) -> None:
     """Create or update everything of one cell. Raises Refused, Unavailable."""
     configs = streams.stream_configs(cell, replicas=replicas)
     uncovered(configs)
@@ -72,7 +72,7 @@ async def provision(link: Link, cell: str, *, replicas: int = 1) -> None:
     await _call(link, f"CONSUMER.CREATE.{inbox}.{name}", body)  # creates or updates; the state of a durable is kept
 
 
-async def _ready(link: Link) -> None:
+async def _ready(link: JetStreamClient) -> None:
     deadline = asyncio.get_running_loop().time() + JETSTREAM_WITHIN
     while True:
         try:
@@ -88,7 +88,7 @@ async def _ready(link: Link) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _check_existing(link: Link) -> None:
+async def _check_existing(link: JetStreamClient) -> None:
     """No stream of whatever origin may cover a secret subject."""
     offset, total = 0, 1
     while offset < total:
@@ -98,7 +98,7 @@ async def _check_existing(link: Link) -> None:
         total, offset = int(answer.get("total", 0)), offset + max(1, len(found))
 
 
-async def _apply(link: Link, info: str, change: str, config: dict[str, Any], missing: int) -> None:
+async def _apply(link: JetStreamClient, info: str, change: str, config: dict[str, Any], missing: int) -> None:
     answer = await link.api(info, within=_ANSWER_WITHIN)
     error = answer.get("error")
     if error and error.get("err_code") == missing:
@@ -120,7 +120,7 @@ def _differs(wanted: Any, actual: Any) -> bool:
     return any(_differs(value, theirs.get(key)) for key, value in ours.items())
 
 
-async def _call(link: Link, name: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _call(link: JetStreamClient, name: str, body: dict[str, Any]) -> dict[str, Any]:
     answer = await link.api(name, body, within=_ANSWER_WITHIN)
     if "error" in answer:
         raise Refused(f"{name}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
@@ -130,7 +130,7 @@ async def _call(link: Link, name: str, body: dict[str, Any]) -> dict[str, Any]:
 async def main() -> int:
     try:
         settings = load(ProvisionSettings)
-        link = Link()
+        link = JetStreamClient()
         await link.open(settings.nats_url.split(","), name="provision", login=credentials(settings.nats_credentials))
         try:
             await provision(link, settings.cell, replicas=settings.replicas)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from holdfast.bus.errors import NoResponders, StorageFull, TooLarge, Unavailable
-from holdfast.bus.jetstream.connection import ATTEMPT, Connection, Got
+from holdfast.bus.jetstream.connection import ATTEMPT, Connection, RawMessage
 
 MOVED = (10071, 10164)
 """Codes of a refused expected sequence; the second when another message of the subject is in flight (R > 1)."""
@@ -17,7 +17,7 @@ _NO_ROOM = (10023, 10028, 10047, 10077)
 """Codes of a limit of the server, of its memory, of its storage and of the stream (discard new)."""
 
 
-class Moved(Exception):
+class WrongLastSequence(Exception):
     """The subject is not at the expected sequence."""
 
 
@@ -36,7 +36,7 @@ class _Ack(msgspec.Struct):
 _ACK = msgspec.json.Decoder(_Ack)
 
 
-class Link(Connection):
+class JetStreamClient(Connection):
     """A connection that speaks to streams."""
 
     async def api(self, name: str, body: dict[str, Any] | None = None, *, within: float = ATTEMPT) -> dict[str, Any]:
@@ -60,14 +60,14 @@ class Link(Connection):
         if ack.error is None:
             return ack.seq
         if ack.error.err_code in MOVED:
-            raise Moved
+            raise WrongLastSequence
         if ack.error.err_code == _TOO_LARGE:
             raise TooLarge(ack.error.description)
         if ack.error.err_code in _NO_ROOM:
             raise StorageFull(f"the stream refused: {ack.error.description}")
         raise Unavailable(f"the stream refused: {ack.error.description} ({ack.error.err_code})")
 
-    async def direct(self, stream: str, subject: str) -> Got | None:
+    async def direct(self, stream: str, subject: str) -> RawMessage | None:
         """The last message of a subject, from any replica. Raises Unavailable."""
         try:
             got = await self.ask(f"$JS.API.DIRECT.GET.{stream}.{subject}")
@@ -75,7 +75,7 @@ class Link(Connection):
             raise Unavailable("the stream does not answer") from None
         return None if got.status == "404" else _whole(got)
 
-    async def direct_seq(self, stream: str, seq: int) -> Got | None:
+    async def direct_seq(self, stream: str, seq: int) -> RawMessage | None:
         """The message with that sequence, from any replica. Raises Unavailable."""
         try:
             got = await self.ask(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode({"seq": seq}))
@@ -83,7 +83,7 @@ class Link(Connection):
             raise Unavailable("the stream does not answer") from None
         return None if got.status == "404" else _whole(got)
 
-    async def leader(self, stream: str, query: dict[str, Any]) -> Got | None:
+    async def leader(self, stream: str, query: dict[str, Any]) -> RawMessage | None:
         """A message as the leader of the stream has it: `{last_by_subj}`, `{seq}` or `{seq, next_by_subj}`."""
         try:
             answer = await self.api(f"STREAM.MSG.GET.{stream}", query)
@@ -96,12 +96,12 @@ class Link(Connection):
         found = answer["message"]
         headers = _parse_headers(base64.b64decode(found.get("hdrs", "")))
         headers["Nats-Sequence"] = str(found["seq"])
-        return Got(found["subject"], "", base64.b64decode(found.get("data", "")), headers)
+        return RawMessage(found["subject"], "", base64.b64decode(found.get("data", "")), headers)
 
-    async def batch(self, stream: str, subject: str, *, seq: int, limit: int) -> tuple[list[Got], int]:
+    async def batch(self, stream: str, subject: str, *, seq: int, limit: int) -> tuple[list[RawMessage], int]:
         """Up to `limit` messages matching `subject` from `seq` on, in order; how many remain. Any replica answers."""
         query = msgspec.json.encode({"seq": seq, "next_by_subj": subject, "batch": limit})
-        found: list[Got] = []
+        found: list[RawMessage] = []
         try:
             async for got in self.stream(f"$JS.API.DIRECT.GET.{stream}", query):
                 match got.status:
@@ -118,11 +118,11 @@ class Link(Connection):
         raise Unavailable("the answer ended early")
 
 
-def _whole(got: Got) -> Got:
+def _whole(got: RawMessage) -> RawMessage:
     """A direct get with the subject its message was stored under."""
     if got.status:
         raise Unavailable(f"the stream refused to read: {got.status} {got.headers.get('Description', '')}")
-    return Got(got.headers["Nats-Subject"], "", got.data, got.headers)
+    return RawMessage(got.headers["Nats-Subject"], "", got.data, got.headers)
 
 
 def _parse_headers(raw: bytes) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 from holdfast.bus.errors import StorageFull, Unavailable
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -20,7 +20,7 @@ _LONGEST_PAUSE = 0.5
 class Pauses:
     """Waits between attempts: short at first, then longer. Raises Unavailable at the deadline."""
 
-    def __init__(self, link: Link, within: float) -> None:
+    def __init__(self, link: JetStreamClient, within: float) -> None:
         self._link = link
         self.deadline = asyncio.get_running_loop().time() + within
         self._next = _FIRST_PAUSE
@@ -34,13 +34,13 @@ class Pauses:
         await self._link.up(self.deadline)
 
 
-async def patiently(link: Link, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+async def patiently(link: JetStreamClient, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     """The result of `attempt`, called again each time it raises Unavailable, for PATIENCE seconds."""
     return await within(link, PATIENCE, attempt, *args, **kwargs)
 
 
 async def within(
-    link: Link, seconds: float, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    link: JetStreamClient, seconds: float, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """As `patiently`, for that many seconds. Raises StorageFull at once: room is not made within seconds."""
     pauses: Pauses | None = None

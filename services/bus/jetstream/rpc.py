@@ -11,8 +11,8 @@ import structlog
 from holdfast.bus import errors, trace
 from holdfast.bus.api import Handler, Listener, Message, Subscription
 from holdfast.bus.errors import BusError, Unavailable
-from holdfast.bus.jetstream.connection import Got, Listening
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.connection import Listening, RawMessage
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import patiently
 
 log = structlog.get_logger()
@@ -65,7 +65,7 @@ class Serving:
 class NatsCore:
     """`api.Core` over NATS."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: JetStreamClient) -> None:
         self._link = link
 
     async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109
@@ -84,7 +84,7 @@ class NatsCore:
         running: set[asyncio.Task[None]] = set()
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def receive(got: Got) -> None:
+        async def receive(got: RawMessage) -> None:
             await places.acquire()
             task = asyncio.create_task(self._answer(got, handler))
             running.add(task)
@@ -98,7 +98,7 @@ class NatsCore:
         await patiently(self._link, self._link.flush)  # from now on it is found
         return Serving(listening, running)
 
-    async def _answer(self, got: Got, handler: Handler) -> None:
+    async def _answer(self, got: RawMessage, handler: Handler) -> None:
         headers: dict[str, str] | None = None
         body = b""
         with trace.under(got.headers, link=False):
@@ -129,7 +129,7 @@ class NatsCore:
     async def subscribe(self, subject: str, listener: Listener) -> Subscription:
         """See `api.Core.subscribe`."""
 
-        async def receive(got: Got) -> None:
+        async def receive(got: RawMessage) -> None:
             with trace.under(got.headers, link=True):
                 await listener(Message(got.subject, got.data))
 

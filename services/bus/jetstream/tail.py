@@ -14,9 +14,9 @@ from holdfast.bus import codec, streams, subjects
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import Refused, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.jetstream.connection import Got
+from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.log import NatsLog
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import patiently
 
 log = structlog.get_logger()
@@ -27,14 +27,14 @@ SILENCE = 5.0
 PAGE = 500
 """Commits asked for at once."""
 
-Live = asyncio.Queue[Got | None]
+Live = asyncio.Queue[RawMessage | None]
 """Live messages; None says that some may have been missed."""
 
 
 class NatsTail:
     """`tail` and `follow` of `api.Log` over NATS."""
 
-    def __init__(self, link: Link, reads: NatsLog) -> None:
+    def __init__(self, link: JetStreamClient, reads: NatsLog) -> None:
         self._link = link
         self._reads = reads
 
@@ -42,7 +42,7 @@ class NatsTail:
     async def _listening(self, subject: str) -> AsyncGenerator[Live]:
         live: Live = asyncio.Queue()
 
-        async def hear(got: Got) -> None:
+        async def hear(got: RawMessage) -> None:
             live.put_nowait(got)
 
         listening = await patiently(self._link, self._link.listen, subject, hear)
@@ -122,7 +122,7 @@ class NatsTail:
                     if heard:
                         yield _decoded(heard)
 
-    async def _stream_from(self, stream: str, at: int) -> AsyncIterator[list[Got]]:
+    async def _stream_from(self, stream: str, at: int) -> AsyncIterator[list[RawMessage]]:
         left = 1
         while left:
             start = at + 1
@@ -136,7 +136,7 @@ class NatsTail:
             yield got
 
 
-async def _next(live: Live) -> tuple[Got | None, bool]:
+async def _next(live: Live) -> tuple[RawMessage | None, bool]:
     """The next live message, or None when some may have been missed; and whether that is for silence."""
     try:
         async with asyncio.timeout(SILENCE):
@@ -145,9 +145,9 @@ async def _next(live: Live) -> tuple[Got | None, bool]:
         return None, True
 
 
-async def _run_of(live: Live, stream: str, at: int) -> tuple[list[Got], int, bool]:
+async def _run_of(live: Live, stream: str, at: int) -> tuple[list[RawMessage], int, bool]:
     """The live messages that follow `at` without a hole, where they lead, and whether then something is missing."""
-    found: list[Got] = []
+    found: list[RawMessage] = []
     got, _ = await _next(live)
     while got is not None:
         ours = got.headers.get("Nats-Stream") == stream
@@ -162,7 +162,7 @@ async def _run_of(live: Live, stream: str, at: int) -> tuple[list[Got], int, boo
     return found, at, True
 
 
-def _decoded(got: list[Got]) -> list[tuple[Key, Stored]]:
+def _decoded(got: list[RawMessage]) -> list[tuple[Key, Stored]]:
     found: list[tuple[Key, Stored]] = []
     for one in got:
         try:
@@ -172,5 +172,5 @@ def _decoded(got: list[Got]) -> list[tuple[Key, Stored]]:
     return found
 
 
-def _commit(got: Got) -> Stored:
+def _commit(got: RawMessage) -> Stored:
     return Stored(got.seq, codec.decode_commit(got.data))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from holdfast.bus.errors import BusError
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.streams import inbox_stream, log_stream
 from holdfast.cli.embedded.probes import http_get, http_status, nats_name
 from holdfast.cli.embedded.processes import memory, parent, started
@@ -164,7 +164,7 @@ def _state(report: _Report) -> str:
 
 async def _streams(run: RunFile) -> list[Stream]:
     """Messages, subjects and bytes of each stream, asked with the identity of the administrator."""
-    link = Link()
+    link = JetStreamClient()
     async with asyncio.timeout(_STREAMS_WITHIN_S):
         try:
             await link.open([run.nats_url], name="status", login=credentials(run.credentials["admin"]))

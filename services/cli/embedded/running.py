@@ -16,7 +16,7 @@ import uvloop
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import FIRST_CELL
 from holdfast.bus.jetstream.provision import provision
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.cli.embedded import closing, detach, openbao, registry, runfile
 from holdfast.cli.embedded.disk_watch import DiskFull, DiskWatch, check_start
 from holdfast.cli.embedded.layout import BadFolder, Busy, Layout
@@ -250,7 +250,7 @@ async def _start(supervisor: Supervisor, stack: Stack) -> None:
 
 async def _provision(supervisor: Supervisor, stack: Stack) -> None:
     await supervisor.wait_for("nats")
-    link = Link()
+    link = JetStreamClient()
     login = ("admin", stack.layout.nats_password("admin"))
     await link.open([stack.nats_url], name="provision", login=login)
     try:

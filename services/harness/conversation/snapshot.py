@@ -17,7 +17,7 @@ ATTEMPTS: Final = 20
 """Reads before a log that ends too early counts as unavailable: a replica of the stream may lag."""
 
 
-async def load(bus: Bus, key: Key, last: Stored) -> Contexts:
+async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
     """The contexts after the commit `last`, or later. Raises BusError."""
     contexts = Contexts()
     if last.commit.head.count > SHORT:

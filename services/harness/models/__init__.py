@@ -24,27 +24,27 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """False: the answer must not call tools."""
 
 
-class Begun(msgspec.Struct, frozen=True):
+class BlockStart(msgspec.Struct, frozen=True):
     """A block of that type began at that index of the answer."""
 
     index: int
     type: str
 
 
-class Text(msgspec.Struct, frozen=True):
+class TextDelta(msgspec.Struct, frozen=True):
     """More text of the block at `index`."""
 
     index: int
     text: str
 
 
-class Used(msgspec.Struct, frozen=True):
+class UsageUpdate(msgspec.Struct, frozen=True):
     """Tokens used so far, so that a request that is cut short is counted too."""
 
     usage: ModelUsage
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """The whole answer. A tool call whose input was no JSON object, or was cut off, has `input` None."""
 
     blocks: list[Block]
@@ -53,7 +53,7 @@ class Answer(msgspec.Struct, frozen=True):
     details: dict[str, Any] | None = None
 
 
-Piece = Begun | Text | Used | Answer
+Piece = BlockStart | TextDelta | UsageUpdate | Response
 
 
 class ModelFailure(Exception):

@@ -8,17 +8,17 @@ import msgspec
 from holdfast.bus.api import Bus
 from holdfast.bus.events import ModelUsage
 from holdfast.bus.ids import Key
-from holdfast.harness.models import Answer, Begun, Model, ModelFailure, Request, Used
+from holdfast.harness.models import BlockStart, Model, ModelFailure, Request, Response, UsageUpdate
 from holdfast.harness.models.deltas import Deltas
 
 LOOK = 1.0
 """Seconds between looks into the inbox for an interrupt whose arrival was not heard."""
 
 
-class Asked(msgspec.Struct):
+class CallOutcome(msgspec.Struct):
     """How it ended: an answer, a failure, or neither (interrupted). `texts` is what was shown, by block."""
 
-    answer: Answer | None
+    answer: Response | None
     failure: ModelFailure | None
     ids: dict[int, str]
     texts: dict[int, str]
@@ -26,7 +26,7 @@ class Asked(msgspec.Struct):
     handed_over: bool = False
 
 
-class Ask:
+class ModelCall:
     """A request to the model; `span` is the id of its start in the log.
 
     `quiet` keeps its text from watchers, `on_call` hears that the answer has a tool call.
@@ -57,7 +57,7 @@ class Ask:
         draining: asyncio.Event,
         drain_timeout: float,
         on_begin: Callable[[], Awaitable[None]] | None = None,
-    ) -> Asked:
+    ) -> CallOutcome:
         """Wait for the answer; `on_begin` is awaited once when it begins, unless it is complete by then.
 
         When it is cut short, the connection to the model is closed before this returns.
@@ -96,20 +96,20 @@ class Ask:
             await self._deltas.close()
 
     def _asked(
-        self, *, answer: Answer | None = None, failure: ModelFailure | None = None, handed_over: bool = False
-    ) -> Asked:
-        return Asked(answer, failure, self._deltas.ids, self._deltas.texts, self._usage, handed_over)
+        self, *, answer: Response | None = None, failure: ModelFailure | None = None, handed_over: bool = False
+    ) -> CallOutcome:
+        return CallOutcome(answer, failure, self._deltas.ids, self._deltas.texts, self._usage, handed_over)
 
-    async def _read(self) -> Answer:
+    async def _read(self) -> Response:
         async for piece in self._model.stream(self._request):
             self._begun.set()
-            if isinstance(piece, Answer):
+            if isinstance(piece, Response):
                 await self._deltas.flush()
                 return piece
-            if isinstance(piece, Used):
+            if isinstance(piece, UsageUpdate):
                 self._usage = piece.usage
             else:
-                if isinstance(piece, Begun) and piece.type == "tool_use":
+                if isinstance(piece, BlockStart) and piece.type == "tool_use":
                     self._on_call()
                 await self._deltas.add(piece)
         raise ModelFailure("model_request_failed_error", "The model's answer did not end.", retryable=True)

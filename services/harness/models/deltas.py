@@ -8,7 +8,7 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Delta
 from holdfast.bus.ids import Key, new_id
-from holdfast.harness.models import Begun, Text
+from holdfast.harness.models import BlockStart, TextDelta
 from holdfast.process.faults import point
 
 PACE = 0.015
@@ -38,9 +38,9 @@ class Deltas:
         self._texts: dict[int, list[str]] = {}
         self._lengths: dict[int, int] = {}
 
-    async def add(self, piece: Begun | Text) -> None:
+    async def add(self, piece: BlockStart | TextDelta) -> None:
         """Take the next piece; publishes now, or with one of the next pieces."""
-        if isinstance(piece, Begun):
+        if isinstance(piece, BlockStart):
             kind = _KINDS.get(piece.type)
             if kind is None:
                 return

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import cast
 
-from holdfast.harness.models import Answer, Model, ModelFailure, Piece, Request
+from holdfast.harness.models import Model, ModelFailure, Piece, Request, Response
 
 
 class ObservedModel:
@@ -23,7 +23,7 @@ class ObservedModel:
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
-                    if isinstance(piece, Answer):
+                    if isinstance(piece, Response):
                         self._note("")
                     yield piece
         except ModelFailure as exc:

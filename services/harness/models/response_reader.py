@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from holdfast.bus.events import Block, ModelUsage
-from holdfast.harness.models import Answer, Begun, Piece, Text, Used
+from holdfast.harness.models import BlockStart, Piece, Response, TextDelta, UsageUpdate
 
 Json = dict[str, Any]
 
@@ -69,7 +69,7 @@ class Reader:
         match event.get("type"):
             case "message_start":
                 self._count(_object(_object(event, "message"), "usage"))
-                return [Used(msgspec.convert(self._usage, ModelUsage))]
+                return [UsageUpdate(msgspec.convert(self._usage, ModelUsage))]
             case "content_block_start":
                 return self._begin(_index(event), _object(event, "content_block"))
             case "content_block_delta":
@@ -91,11 +91,11 @@ class Reader:
     def _begin(self, index: int, block: Block) -> list[Piece]:
         self._blocks[index] = block
         self._open.add(index)
-        out: list[Piece] = [Begun(index, str(block.get("type")))]
+        out: list[Piece] = [BlockStart(index, str(block.get("type")))]
         if block.get("type") == "text":
             block["text"] = _text(block, "text")
             if block["text"]:
-                out.append(Text(index, block["text"]))
+                out.append(TextDelta(index, block["text"]))
         return out
 
     def _delta(self, index: int, delta: Json) -> list[Piece]:
@@ -106,7 +106,7 @@ class Reader:
             case "text_delta":
                 text = _text(delta, "text")
                 self._more(index, "text", text)
-                return [Text(index, text)]
+                return [TextDelta(index, text)]
             case "input_json_delta":
                 self._more(index, "json", _text(delta, "partial_json"))
             case "thinking_delta":
@@ -135,7 +135,7 @@ class Reader:
             if isinstance(value, int) and 0 <= value < 1 << 53:
                 self._usage[name] = value
 
-    def answer(self) -> Answer:
+    def answer(self) -> Response:
         """The whole answer. Raises ValueError when the stream ended before it did."""
         if not self.ended:
             raise ValueError("the stream ended before the answer did")
@@ -147,7 +147,7 @@ class Reader:
                 block["input"] = self._input(index, block)
         blocks = [self._blocks[i] for i in sorted(self._blocks)]
         usage = msgspec.convert(self._usage, ModelUsage)
-        return Answer(blocks, self._stop or "end_turn", usage, self._details)
+        return Response(blocks, self._stop or "end_turn", usage, self._details)
 
     def _input(self, index: int, block: Block) -> Json | None:
         """The input of a tool call; None when it is cut off or no object."""

@@ -7,7 +7,7 @@ from holdfast.bus.events import Block
 _RESULT_BLOCKS = ("text", "image", "document", "search_result")
 
 
-def clean(value: Any) -> Any:
+def sanitize(value: Any) -> Any:
     """The same JSON value without NUL characters and lone surrogates, keys included."""
     match value:
         case str():
@@ -15,9 +15,9 @@ def clean(value: Any) -> Any:
                 value = value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
             return value
         case list():
-            return [clean(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+            return [sanitize(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
         case dict():
-            return {clean(k): clean(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            return {sanitize(k): sanitize(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
         case _:
             return value
 
@@ -40,4 +40,4 @@ def deeper(value: Any, levels: int) -> bool:
 
 def result_blocks(content: list[Block] | None) -> list[Block]:
     """The content of a tool result: only blocks that the model may be shown, cleaned."""
-    return [clean(b) for b in content or [] if b.get("type") in _RESULT_BLOCKS]
+    return [sanitize(b) for b in content or [] if b.get("type") in _RESULT_BLOCKS]

@@ -12,8 +12,8 @@ import msgspec
 
 from holdfast.bus import events as ev
 from holdfast.bus.ids import new_id
-from holdfast.harness.models import Answer
-from holdfast.harness.models.sanitize import clean, deeper
+from holdfast.harness.models import Response
+from holdfast.harness.models.sanitize import deeper, sanitize
 from holdfast.harness.tools.catalog import permission
 from holdfast.harness.turn.ingest import failed
 
@@ -29,7 +29,7 @@ _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 """The API refuses a replayed call whose name has anything else."""
 
 
-def to_events(answer: Answer, *, agent: dict[str, Any], request: str, ids: dict[int, str]) -> list[ev.Event]:
+def to_events(answer: Response, *, agent: dict[str, Any], request: str, ids: dict[int, str]) -> list[ev.Event]:
     """The events of a whole answer in order, then the errors of calls that cannot run.
 
     `request` is the id of its span start; `ids` are the event ids already announced for text blocks, by index.
@@ -46,7 +46,7 @@ def to_events(answer: Answer, *, agent: dict[str, Any], request: str, ids: dict[
             case "thinking" | "redacted_thinking":
                 if block.get("signature") or block.get("data"):
                     said.append(
-                        ev.AgentThinking(id=ids.get(index) or new_id("sevt"), request=request, block=clean(block))
+                        ev.AgentThinking(id=ids.get(index) or new_id("sevt"), request=request, block=sanitize(block))
                     )
             case "tool_use" if not refused:
                 call, why = _call(block, agent, request)
@@ -58,14 +58,14 @@ def to_events(answer: Answer, *, agent: dict[str, Any], request: str, ids: dict[
     return [*said, _end(answer, request), *errors]
 
 
-def _end(answer: Answer, request: str) -> ev.Event:
+def _end(answer: Response, request: str) -> ev.Event:
     return ev.ModelRequestEnd(
         id=new_id("sevt"), model_request_start_id=request, model_usage=answer.usage, stop=answer.stop
     )
 
 
 def _text(block: ev.Block, request: str, event_id: str | None) -> ev.AgentMessage | None:
-    text = clean(block.get("text") or "")
+    text = sanitize(block.get("text") or "")
     if not text.strip():
         return None
     return ev.AgentMessage(id=event_id or new_id("sevt"), request=request, content=[{"type": "text", "text": text}])
@@ -77,7 +77,7 @@ def _call(block: ev.Block, agent: dict[str, Any], request: str) -> tuple[ev.Even
     given: Any = block.get("input")
     why = ""
     too_deep = deeper(given, MAX_DEPTH)
-    arguments: dict[str, Any] = clean(given) if isinstance(given, dict) and not too_deep else {}
+    arguments: dict[str, Any] = sanitize(given) if isinstance(given, dict) and not too_deep else {}
     if too_deep:
         why = f"The input of this call is nested more than {MAX_DEPTH} levels deep. Send it flat, or as text."
     elif not isinstance(given, dict):

@@ -26,7 +26,7 @@ PROVISION = 3.0
 Said = Literal["accepted", "refused", "cancelled", "gone", "done", "silent"]
 
 
-class Hands:
+class HandClient:
     """Requests to sandbox workers on behalf of one session."""
 
     def __init__(self, bus: Bus, key: Key) -> None:

@@ -9,7 +9,7 @@ from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.head import Call, Head, Sandbox
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation.context import Context
-from holdfast.harness.tools.hand_client import Hands, Said
+from holdfast.harness.tools.hand_client import HandClient, Said
 from holdfast.harness.turn.ingest import failed, lost
 
 AGAIN = 1.0
@@ -40,10 +40,10 @@ REFUSALS = 10
 """Times an open call may be refused before it is closed."""
 
 
-class Calls:
+class ToolCalls:
     """Sends calls to their sandbox and remembers the answers; holds nothing that the log does not."""
 
-    def __init__(self, hands: Hands, *, hold: float) -> None:
+    def __init__(self, hands: HandClient, *, hold: float) -> None:
         self._hands = hands
         self._hold = hold
         self._accepted: dict[str, float] = {}

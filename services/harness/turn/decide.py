@@ -51,14 +51,14 @@ class CallModel(msgspec.Struct, frozen=True):
     """Ask the model."""
 
 
-class Rest(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True):
     """Let go. `stop` None: the status is already right. `error` is told first."""
 
     stop: StopReason | None = None
     error: dict[str, Any] | None = None
 
 
-Step = Interrupt | Abandon | RunTools | Resume | Sleep | Compact | CallModel | Rest
+Step = Interrupt | Abandon | RunTools | Resume | Sleep | Compact | CallModel | Release
 
 
 def error(kind: str, message: str, retry: Literal["retrying", "exhausted", "terminal"]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def decide(  # noqa: PLR0911  the list of cases is the protocol
 ) -> Step:
     """The next step of that thread. `fresh_tokens` is an estimate of what its next request adds to the last one."""
     if head.archived or head.deleted:
-        return Rest()
+        return Release()
     state = head.threads.get(thread, Thread())
     if state.interrupted:
         return Interrupt()
@@ -81,16 +81,16 @@ def decide(  # noqa: PLR0911  the list of cases is the protocol
         return RunTools()
     if waiting := waits_for_client(head, thread):
         shown = state.stop.event_ids if state.stop and state.stop.type == "requires_action" else None
-        return Rest() if shown == waiting else Rest(StopReason("requires_action", waiting))
+        return Release() if shown == waiting else Release(StopReason("requires_action", waiting))
     if state.todo:
         return _answer(state, now, fresh_tokens, limits)
-    return Rest() if state.status == "idle" else Rest(StopReason("end_turn"))
+    return Release() if state.status == "idle" else Release(StopReason("end_turn"))
 
 
 def _answer(state: Thread, now: int, fresh_tokens: int, limits: Limits) -> Step:
     if state.rounds >= limits.rounds:
         text = f"The turn used its {limits.rounds} rounds of tool calls. Send a message to go on."
-        return Rest(StopReason("retries_exhausted"), error("tool_use_limit_reached_error", text, "exhausted"))
+        return Release(StopReason("retries_exhausted"), error("tool_use_limit_reached_error", text, "exhausted"))
     if state.retry_at > now:
         return Sleep(state.retry_at)
     if state.status == "idle":
@@ -98,7 +98,7 @@ def _answer(state: Thread, now: int, fresh_tokens: int, limits: Limits) -> Step:
     if state.context_tokens + fresh_tokens > limits.context_tokens:
         if state.compactions >= limits.compactions:
             text = "What the model must see does not fit its context even after summarising. Send less at once."
-            return Rest(StopReason("retries_exhausted"), error("compaction_limit_reached_error", text, "exhausted"))
+            return Release(StopReason("retries_exhausted"), error("compaction_limit_reached_error", text, "exhausted"))
         if state.context_tokens:
             return Compact()
     return CallModel()

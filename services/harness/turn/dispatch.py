@@ -6,21 +6,21 @@ from collections.abc import Callable
 import structlog
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import Bus, Delivery, Waiting
-from holdfast.bus.commits import Commit, Stored, Taken, commit
+from holdfast.bus.api import Bus, Delivery, PendingInput
+from holdfast.bus.commits import Commit, InboxPosition, Stored, commit
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Claim, Head, advance
 from holdfast.bus.ids import Key, new_id
-from holdfast.harness.conversation.snapshot import load
+from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.models import Model
 from holdfast.harness.settings import HarnessSettings
-from holdfast.harness.tools.hand_client import Hands
-from holdfast.harness.tools.tool_calls import Calls
+from holdfast.harness.tools.hand_client import HandClient
+from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.decide import error
 from holdfast.harness.turn.idle import idle
-from holdfast.harness.turn.inbox_watch import Arrivals
-from holdfast.harness.turn.ingest import take
-from holdfast.harness.turn.runner import Fenced, HandOver, Owner, begin
+from holdfast.harness.turn.inbox_watch import InboxWatch
+from holdfast.harness.turn.ingest import ingest
+from holdfast.harness.turn.runner import Fenced, HandOver, TurnRunner, begin
 from holdfast.process.faults import point
 
 TAKEOVERS = 3
@@ -47,7 +47,7 @@ LATER = 10.0
 log = structlog.get_logger()
 
 
-class Claims:
+class Dispatcher:
     """Handles deliveries of one cell's inbox; holds the owners that run in this process."""
 
     def __init__(self, bus: Bus, model: Model, settings: HarnessSettings, *, name: str, now: Callable[[], int]) -> None:
@@ -56,7 +56,7 @@ class Claims:
         self._settings = settings
         self._name = name
         self._now = now
-        self._owners: dict[Key, Owner] = {}
+        self._owners: dict[Key, TurnRunner] = {}
         self._configs: dict[tuple[Key, int], ev.SessionConfig] = {}
         self._foreign: dict[Key, None] = {}
         """Sessions that another replica was last seen to drive: most of their inputs are not for us."""
@@ -72,7 +72,7 @@ class Claims:
             await asyncio.sleep(UNHURRIED)
             await delivery.ack(sure=False)
             return
-        arrivals, owner = Arrivals(), None
+        arrivals, owner = InboxWatch(), None
         try:
             owner = await self._decide(delivery, arrivals)
         finally:
@@ -81,7 +81,7 @@ class Claims:
         if owner is not None:
             await self._drive(owner, delivery)
 
-    async def _decide(self, delivery: Delivery, arrivals: Arrivals) -> Owner | None:
+    async def _decide(self, delivery: Delivery, arrivals: InboxWatch) -> TurnRunner | None:
         """Rules 1 to 4 in their order; None: the delivery is answered, or left."""
         key, seq = delivery.key, delivery.seq
         leader = delivery.count > 1
@@ -107,8 +107,8 @@ class Claims:
                 return None
 
     async def _see(
-        self, delivery: Delivery, arrivals: Arrivals, *, leader: bool
-    ) -> tuple[Stored | None, list[Waiting]]:
+        self, delivery: Delivery, arrivals: InboxWatch, *, leader: bool
+    ) -> tuple[Stored | None, list[PendingInput]]:
         """The last commit, and at the same time what waits: a claim takes it at once.
 
         Nothing is read that was delivered before: it may kill its reader. Heard first, then looked at, on one
@@ -145,8 +145,8 @@ class Claims:
         return fresh is not None and fresh.seq == last.seq
 
     async def _claim(
-        self, delivery: Delivery, last: Stored, inbox: str, arrivals: Arrivals, waiting: list[Waiting]
-    ) -> Owner | None:
+        self, delivery: Delivery, last: Stored, inbox: str, arrivals: InboxWatch, waiting: list[PendingInput]
+    ) -> TurnRunner | None:
         """Append the claim and return its owner; None when the turn was closed instead, and acknowledged.
 
         Raises Conflict, Unavailable.
@@ -156,7 +156,7 @@ class Claims:
         failures = head.claim.failures + 1 if head.claim and mine else 0
         if failures >= TAKEOVERS:
             config = await self._config(key, last)
-            await Calls(Hands(self._bus, key), hold=0).cancel_all(head)
+            await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(head)
             await self._bus.append(key, self._closing(last, config, inbox, seq), last.seq)
             log.warning("turn closed after repeated takeovers", session=key.session, trigger=seq)
             await delivery.ack()
@@ -164,11 +164,11 @@ class Claims:
         await arrivals.open(self._bus, key)  # it is not yet when a foreign claim is taken over
         claim = Claim(id=new_id("clm"), by=self._name, trigger=seq, failures=failures)
         waiting = [w for w in waiting if w.seq > head.taken_in(inbox)]
-        loading = asyncio.create_task(load(self._bus, key, last))
+        loading = asyncio.create_task(load_contexts(self._bus, key, last))
         try:
             config = await self._config(key, last)
-            took = take(head, config, waiting)
-            taken = Taken(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
+            took = ingest(head, config, waiting)
+            taken = InboxPosition(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
             span = self._begin(advance(head, took.events, self._now()), waiting)
             events = [*took.events, span] if span else took.events
             own = commit(last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
@@ -180,7 +180,7 @@ class Claims:
             await asyncio.gather(loading, return_exceptions=True)
             raise
         contexts.fold(stored)
-        return Owner(
+        return TurnRunner(
             self._bus,
             self._model,
             self._settings,
@@ -198,13 +198,13 @@ class Claims:
             draining=self.draining,
         )
 
-    def _begin(self, after: Head, waiting: list[Waiting]) -> ev.ModelRequestStart | None:
+    def _begin(self, after: Head, waiting: list[PendingInput]) -> ev.ModelRequestStart | None:
         if not waiting:
             return None
         size = sum(len(w.data) for w in waiting)
         return begin(after, now=self._now(), fresh=size, limits=self._settings.limits())
 
-    async def _drive(self, owner: Owner, delivery: Delivery) -> None:
+    async def _drive(self, owner: TurnRunner, delivery: Delivery) -> None:
         self._owners[delivery.key] = owner
         try:
             try:
@@ -251,5 +251,5 @@ class Claims:
         text = "The turn was given up: every harness that worked on it stopped before it got anywhere."
         stop = ev.StopReason("retries_exhausted")
         events = idle(head, config, stop, now=self._now(), error=error("unknown_error", text, "exhausted"), close=True)
-        taken = Taken(inbox, max(seq, head.taken_in(inbox)))
+        taken = InboxPosition(inbox, max(seq, head.taken_in(inbox)))
         return commit(last, events, by=self._name, now=self._now(), claim=None, taken=taken)

@@ -3,12 +3,12 @@
 import asyncio
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import Bus, Subscription, Waiting
+from holdfast.bus.api import Bus, PendingInput, Subscription
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import ClientInput
 
 
-class Arrivals:
+class InboxWatch:
     """Hears each input stored for one session from `open` until `close`."""
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Arrivals:
         """Something was stored since the last look at the inbox."""
         self.interrupt = asyncio.Event()
         """An interrupt is among it."""
-        self._heard: list[Waiting] = []
+        self._heard: list[PendingInput] = []
         self._subscription: Subscription | None = None
 
     async def open(self, bus: Bus, key: Key) -> None:
@@ -29,23 +29,23 @@ class Arrivals:
         if subscription is not None:
             await subscription.close()
 
-    def clear(self) -> list[Waiting]:
+    def clear(self) -> list[PendingInput]:
         """What was heard since the last time. To be called before a look, so that nothing falls between the two."""
         self.any.clear()
         self.interrupt.clear()
         heard, self._heard = self._heard, []
         return heard
 
-    def _hear(self, waiting: Waiting) -> None:
+    def _hear(self, waiting: PendingInput) -> None:
         self.any.set()
         self._heard.append(waiting)
         if interrupts(waiting):
             self.interrupt.set()
 
 
-def unbroken(heard: list[Waiting], taken: int) -> list[Waiting] | None:
+def contiguous_from(heard: list[PendingInput], taken: int) -> list[PendingInput] | None:
     """What of it waits above `taken`, if that is all that waits: each names what came before it. None: look."""
-    found: list[Waiting] = []
+    found: list[PendingInput] = []
     for waiting in heard:
         if waiting.seq <= taken:
             continue
@@ -56,7 +56,7 @@ def unbroken(heard: list[Waiting], taken: int) -> list[Waiting] | None:
     return found
 
 
-def interrupts(waiting: Waiting) -> bool:
+def interrupts(waiting: PendingInput) -> bool:
     """Whether that input holds an interrupt."""
     given = waiting.input
     return isinstance(given, ClientInput) and any(isinstance(e, ev.UserInterrupt) for e in given.events)

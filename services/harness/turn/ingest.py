@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import Waiting
+from holdfast.bus.api import PendingInput
 from holdfast.bus.head import Call, Head, advance, waits_for_client
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, ClientInput
@@ -16,7 +16,7 @@ LOST = "The sandbox was lost, so this call did not finish. Its processes are gon
 DENIED = "The user rejected the use of this tool."
 
 
-class Took(msgspec.Struct, frozen=True):
+class Ingested(msgspec.Struct, frozen=True):
     """Events to append, and the last sequence and the client input ids that they cover."""
 
     events: list[ev.Event]
@@ -41,7 +41,7 @@ def text(message: str) -> list[ev.Block]:
     return [{"type": "text", "text": message}]
 
 
-def take(head: Head, config: ev.SessionConfig, inputs: Sequence[Waiting]) -> Took:
+def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput]) -> Ingested:
     """The events of those inputs, ids kept. Total: what cannot be used only moves `taken`.
 
     In order, but for results of tools: they go first, so that what was said while a tool ran follows its result.
@@ -62,10 +62,10 @@ def take(head: Head, config: ev.SessionConfig, inputs: Sequence[Waiting]) -> Too
                 pass
         head = advance(head, new, head.at + 1)
         events += new
-    return Took(events, inputs[-1].seq if inputs else 0, tuple(ids), progress)
+    return Ingested(events, inputs[-1].seq if inputs else 0, tuple(ids), progress)
 
 
-def may_wait(head: Head, inputs: Sequence[Waiting]) -> bool:
+def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:
     """Whether those inputs are best left where they are for now: only messages, while tools still run."""
     if not inputs or not any(c.state == "ready" for c in head.calls):
         return False

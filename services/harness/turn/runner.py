@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.api import Bus, Waiting
-from holdfast.bus.commits import KEEP, Stored, Taken, commit
+from holdfast.bus.api import Bus, PendingInput
+from holdfast.bus.commits import KEEP, InboxPosition, Stored, commit
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.head import Claim, Head, advance
 from holdfast.bus.ids import Key, new_id
@@ -24,18 +24,18 @@ from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import ASK_SUMMARY, UNFIT, Contexts
 from holdfast.harness.conversation.truncate import shortened
-from holdfast.harness.models import Answer, Model, ModelFailure, Request
-from holdfast.harness.models.call import Ask, Asked
-from holdfast.harness.models.sanitize import clean
+from holdfast.harness.models import Model, ModelFailure, Request, Response
+from holdfast.harness.models.call import CallOutcome, ModelCall
+from holdfast.harness.models.sanitize import sanitize
 from holdfast.harness.models.to_events import to_events
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.tools.catalog import offered
-from holdfast.harness.tools.hand_client import Hands
-from holdfast.harness.tools.tool_calls import Calls
+from holdfast.harness.tools.hand_client import HandClient
+from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn import decide as step
 from holdfast.harness.turn import idle as rest
 from holdfast.harness.turn import ingest, retry
-from holdfast.harness.turn.inbox_watch import Arrivals, interrupts, unbroken
+from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
 from holdfast.process.faults import point
 
 log = structlog.get_logger()
@@ -68,7 +68,7 @@ class _Moved(Exception):
     """Something else was appended, the claim is still mine: decide again (rule 7)."""
 
 
-class Owner:
+class TurnRunner:
     """Drives one session under one claim."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Owner:
         config: ev.SessionConfig,
         last: Stored,
         contexts: Contexts,
-        arrivals: Arrivals,
+        arrivals: InboxWatch,
         span: ev.ModelRequestStart | None,
         looked: bool,
         name: str,
@@ -106,7 +106,7 @@ class Owner:
         self._arrivals = arrivals
         self._looked = looked
         """The inbox was looked at, and what came since was heard as an arrival."""
-        self._calls = Calls(Hands(bus, key), hold=settings.hold)
+        self._calls = ToolCalls(HandClient(bus, key), hold=settings.hold)
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -174,7 +174,7 @@ class Owner:
         events: Sequence[ev.Event],
         *,
         release: bool = False,
-        taken: Taken | None = None,
+        taken: InboxPosition | None = None,
         progress: bool = False,
         span: str = "",
     ) -> None:
@@ -184,7 +184,7 @@ class Owner:
         appended meanwhile (a new title, say), they are committed anew instead of asking the model again.
         """
         if release and self._taken() < self._claim.trigger:
-            taken = Taken(self._inbox, self._claim.trigger)
+            taken = InboxPosition(self._inbox, self._claim.trigger)
         if progress and self._claim.failures:
             self._claim = replace(self._claim, failures=0)
         while True:
@@ -231,7 +231,7 @@ class Owner:
         if self._looked and not behind and not self._arrivals.any.is_set():
             return
         heard = self._arrivals.clear()
-        waiting = unbroken(heard, self._taken()) if self._looked and not behind else None
+        waiting = contiguous_from(heard, self._taken()) if self._looked and not behind else None
         if waiting is None:
             upto = self._claim.trigger if behind else 0
             waiting = await self._bus.waiting(self._key, self._taken(), upto=upto)
@@ -239,15 +239,15 @@ class Owner:
         self._looked = not left
         if not waiting or left:
             return
-        took = ingest.take(self._head, self._config, waiting)
+        took = ingest.ingest(self._head, self._config, waiting)
         span = self._begin(advance(self._head, took.events, self._now()), waiting)
         events = [*took.events, span] if span else took.events
-        await self._append(events, taken=Taken(self._inbox, took.seq, took.ids), progress=took.progress)
+        await self._append(events, taken=InboxPosition(self._inbox, took.seq, took.ids), progress=took.progress)
         self._begun = span or self._begun
         if took.progress:
             point("harness.result_taken")
 
-    def _begin(self, after: Head, waiting: list[Waiting]) -> ev.ModelRequestStart | None:
+    def _begin(self, after: Head, waiting: list[PendingInput]) -> ev.ModelRequestStart | None:
         """The start of the model request that follows at once: it goes into the commit that leads to it."""
         if self._begun or self._draining.is_set():
             return None
@@ -261,10 +261,10 @@ class Owner:
             return await self._call_model(span)
         fresh = self._contexts.threads[""].fresh // 4
         what = step.decide(self._head, now=self._now(), fresh_tokens=fresh, limits=self._settings.limits())
-        if self._draining.is_set() and not isinstance(what, step.Rest | step.RunTools):
+        if self._draining.is_set() and not isinstance(what, step.Release | step.RunTools):
             raise HandOver
         match what:
-            case step.Rest():
+            case step.Release():
                 return await self._rest(what)
             case step.Interrupt():
                 return await self._interrupted()
@@ -282,7 +282,7 @@ class Owner:
                 return await self._call_model()
         return False
 
-    async def _rest(self, what: step.Rest) -> bool:
+    async def _rest(self, what: step.Release) -> bool:
         events = rest.idle(self._head, self._config, what.stop, now=self._now(), error=what.error) if what.stop else []
         point("harness.before_release")
         await self._append(events, release=True)
@@ -359,9 +359,9 @@ class Owner:
             may_call=not summary,
         )
 
-    async def _ask(self, request: Request, span: str, *, quiet: bool = False) -> Asked:
+    async def _ask(self, request: Request, span: str, *, quiet: bool = False) -> CallOutcome:
         foresee = partial(self._calls.foresee, self._head)
-        ask = Ask(self._bus, self._key, self._model, request, span=span, quiet=quiet, on_call=foresee)
+        ask = ModelCall(self._bus, self._key, self._model, request, span=span, quiet=quiet, on_call=foresee)
         due = self._snapshot(self._settings.snapshot_every * 5)
         patience = self._settings.drain_timeout * PATIENCE
         waited = self._head.primary.status == "rescheduling"
@@ -410,11 +410,11 @@ class Owner:
         point("harness.answered")
         return False
 
-    def _partial(self, asked: Asked, span: str) -> list[ev.Event]:
+    def _partial(self, asked: CallOutcome, span: str) -> list[ev.Event]:
         """What was shown before an interrupt stays said."""
         events: list[ev.Event] = []
         for index, text in sorted(asked.texts.items()):
-            if (shown := clean(text)).strip():
+            if (shown := sanitize(text)).strip():
                 block = {"type": "text", "text": shown}
                 events.append(ev.AgentMessage(id=asked.ids[index], request=span, content=[block]))
         end = ev.ModelRequestEnd(
@@ -422,7 +422,7 @@ class Owner:
         )
         return [*events, end]
 
-    async def _refused(self, events: list[ev.Event], answer: Answer) -> bool:
+    async def _refused(self, events: list[ev.Event], answer: Response) -> bool:
         known: dict[str, Any] = answer.details or {}
         details = {"type": "refusal", "category": known.get("category"), "explanation": known.get("explanation")}
         after = advance(self._head, events, self._now())
@@ -444,7 +444,7 @@ class Owner:
         if asked.answer is None:
             await self._append([self._partial(asked, span.id)[-1]], span=span.id)
             return False
-        summary = clean("\n".join(b["text"] for b in asked.answer.blocks if b.get("type") == "text")).strip()
+        summary = sanitize("\n".join(b["text"] for b in asked.answer.blocks if b.get("type") == "text")).strip()
         if not summary:
             failure = ModelFailure("model_request_failed_error", "The summary came back empty.", retryable=True)
             return await self._model_failed(failure, span.id)

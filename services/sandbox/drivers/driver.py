@@ -5,9 +5,9 @@ from typing import Protocol
 import msgspec
 
 from holdfast.bus.ids import Key
-from holdfast.sandbox.drivers.sandbox import Box, BoxLost, Outcome
+from holdfast.sandbox.drivers.sandbox import Outcome, Sandbox
 
-__all__ = ["Box", "BoxLost", "Driver", "Outcome", "Remedy", "SandboxUnavailable"]
+__all__ = ["Driver", "Outcome", "Remedy", "Sandbox", "SandboxLost", "SandboxUnavailable"]
 
 
 class Remedy(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class Driver(Protocol):
         """Make one real sandbox and end it. Raises SandboxUnavailable with the cause."""
         ...
 
-    async def create(self, key: Key, generation: str) -> Box:
+    async def create(self, key: Key, generation: str) -> Sandbox:
         """A new sandbox on the session's workspace, whose files it keeps. Raises SandboxUnavailable."""
         ...
 

@@ -33,7 +33,7 @@ _HEADER: Final = struct.Struct(">I")
 Base64 = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/=]*$")]
 
 
-class Breach(Exception):
+class ProtocolViolation(Exception):
     """The sandbox said something that it cannot have said in good faith."""
 
 
@@ -107,7 +107,7 @@ def size_of(header: bytes) -> int:
     """Length of the frame that follows. Raises Breach when it is too large."""
     size = int(_HEADER.unpack(header)[0])
     if size > FRAME_LIMIT:
-        raise Breach(f"a frame of {size} bytes")
+        raise ProtocolViolation(f"a frame of {size} bytes")
     return size
 
 
@@ -119,7 +119,7 @@ def decode_hello(data: bytes) -> Hello:
     try:
         return _hello.decode(data)
     except (msgspec.MsgspecError, UnicodeError) as exc:
-        raise Breach("no greeting") from exc
+        raise ProtocolViolation("no greeting") from exc
 
 
 def decode_reply(data: bytes) -> Reply | Printed:
@@ -130,4 +130,4 @@ def decode_reply(data: bytes) -> Reply | Printed:
         if len(data) <= PRINTED_BYTES:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
                 return _printed.decode(data)
-        raise Breach("a reply that is not one") from exc
+        raise ProtocolViolation("a reply that is not one") from exc

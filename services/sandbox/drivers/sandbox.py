@@ -11,7 +11,7 @@ OnPrinted = Callable[[str], None]
 """Told what a running command has printed since the last time: text without control characters. It must not wait."""
 
 
-class BoxLost(Exception):
+class SandboxLost(Exception):
     """The sandbox is gone, and with it the call; `reason` names what happened to it."""
 
     def __init__(self, reason: str) -> None:
@@ -26,13 +26,13 @@ class Outcome(msgspec.Struct, frozen=True):
     is_error: bool = False
 
 
-class Box(Protocol):
+class Sandbox(Protocol):
     """A living sandbox of one session. Everything that comes out of it is untrusted and has been checked."""
 
     async def run(
         self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
     ) -> Outcome:
-        """Run one tool and return its result; several may run at once. Raises BoxLost when the sandbox dies under it.
+        """Run one tool and return its result; several may run at once. Raises SandboxLost when the sandbox dies under it.
 
         What `bash` prints is told to `on_printed` while the command runs: a prefix of the result, best effort.
 

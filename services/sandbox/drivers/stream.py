@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from holdfast.sandbox.drivers import frames
-from holdfast.sandbox.drivers.sandbox import BoxLost, OnPrinted, Outcome
-from holdfast.sandbox.tools import Allowance, error, known, unknown_tool
+from holdfast.sandbox.drivers.sandbox import OnPrinted, Outcome, SandboxLost
+from holdfast.sandbox.tools import CallTimeouts, error, known, unknown_tool
 
 log = structlog.get_logger()
 
@@ -46,12 +46,12 @@ class _Asked:
         self._frames += 1
         elapsed = asyncio.get_running_loop().time() - self._began
         if self._frames > PRINTED_SLACK + elapsed / PRINTED_EACH:
-            raise frames.Breach("too many frames of output")
+            raise frames.ProtocolViolation("too many frames of output")
         if self._on_printed:
             self._on_printed(text)
 
 
-class StreamBox:
+class StreamSandbox:
     """A sandbox whose agent has greeted. `kill` ends everything in it and returns when that is so; called once."""
 
     def __init__(
@@ -59,7 +59,7 @@ class StreamBox:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         kill: Callable[[], Awaitable[str]],
-        allowance: Allowance,
+        allowance: CallTimeouts,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -78,7 +78,7 @@ class StreamBox:
     async def run(
         self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
     ) -> Outcome:
-        """See Box."""
+        """See Sandbox."""
         if not known(name):
             return unknown_tool(name)
         limit = self._allowance.limit(name, arguments)
@@ -98,7 +98,7 @@ class StreamBox:
         self, call: str, name: str, arguments: dict[str, object], limit: float, on_printed: OnPrinted | None
     ) -> Outcome:
         if self._reason:
-            raise BoxLost(self._reason)
+            raise SandboxLost(self._reason)
         self._number += 1
         number = self._number
         asked = self._asked[number] = _Asked(on_printed)
@@ -110,14 +110,14 @@ class StreamBox:
         except TimeoutError:
             reason = f"it did not answer within {limit + SLACK:g} s"
             await self.kill(reason)
-            raise BoxLost(reason) from None
+            raise SandboxLost(reason) from None
         finally:
             self._asked.pop(number, None)
             self._numbers.pop(call, None)
             asked.answer.cancel()
 
     async def cancel(self, call: str) -> None:
-        """See Box. A command that waits for its turn will not start."""
+        """See Sandbox. A command that waits for its turn will not start."""
         self._queued.discard(call)
         number = self._numbers.get(call)
         asked = self._asked.get(number) if number else None
@@ -136,12 +136,12 @@ class StreamBox:
         return self._reason == ENDED
 
     async def kill(self, reason: str) -> None:
-        """See Box."""
+        """See Sandbox."""
         self._end(reason)
         await asyncio.shield(self._gone)
 
     async def wait(self) -> str:
-        """See Box."""
+        """See Sandbox."""
         return await asyncio.shield(self._gone)
 
     def _send(self, frame: dict[str, object]) -> None:
@@ -161,7 +161,7 @@ class StreamBox:
         self._writer.close()
         for asked in self._asked.values():
             if not asked.answer.done():
-                asked.answer.set_exception(BoxLost(self._reason))
+                asked.answer.set_exception(SandboxLost(self._reason))
         self._gone.set_result(self._reason)
 
     async def _listen(self) -> None:
@@ -171,14 +171,14 @@ class StreamBox:
                 reply = frames.decode_reply(await self._reader.readexactly(frames.size_of(header)))
                 asked = self._asked.get(reply.id)
                 if asked is None or asked.answer.done():
-                    raise frames.Breach("an answer to nothing")  # noqa: TRY301
+                    raise frames.ProtocolViolation("an answer to nothing")  # noqa: TRY301
                 if isinstance(reply, frames.Printed):
                     asked.printed(reply.text())
                 else:
                     asked.answer.set_result(reply.outcome())
         except asyncio.IncompleteReadError:
             self._end(ENDED)
-        except frames.Breach as exc:
+        except frames.ProtocolViolation as exc:
             log.warning("sandbox breached its protocol", what=str(exc))
             self._end(f"it sent {exc}")
         except OSError as exc:
@@ -190,5 +190,5 @@ async def greeted(reader: asyncio.StreamReader) -> None:
     header = await reader.readexactly(frames.HEADER_BYTES)
     size = frames.size_of(header)
     if size > 64:
-        raise frames.Breach("no greeting")
+        raise frames.ProtocolViolation("no greeting")
     frames.decode_hello(await reader.readexactly(size))

@@ -10,7 +10,7 @@ from holdfast.session.context import Context
 from holdfast.session.http import pagination
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.http.timestamps import Instant
-from holdfast.session.storage.kv_store import Card
+from holdfast.session.storage.kv_store import ListEntry
 
 
 class RetrieveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,7 +22,7 @@ class ListQuery(pagination.PageQuery, frozen=True, kw_only=True, forbid_unknown_
     since: Instant | None = msgspec.field(name="created_at[gte]", default=None)
     until: Instant | None = msgspec.field(name="created_at[lte]", default=None)
 
-    def keeps(self, card: Card) -> bool:
+    def keeps(self, card: ListEntry) -> bool:
         return (
             (self.include_archived or card.archived_at is None)
             and (self.since is None or card.created_at >= self.since)

@@ -26,7 +26,7 @@ from holdfast.session.agents.schema import (
 )
 from holdfast.session.http import timestamps
 from holdfast.session.http.errors import conflict, invalid, not_found
-from holdfast.session.storage.kv_store import Shelf
+from holdfast.session.storage.kv_store import KvStore
 
 BUCKET: Final = "agents"
 
@@ -64,7 +64,7 @@ class AgentStore:
     def __init__(self, bus: Buckets) -> None:
         self._bus = bus
         self._decoder = msgspec.json.Decoder(Agent)
-        self.shelf: Final = Shelf(bus, BUCKET, Agent)
+        self.shelf: Final = KvStore(bus, BUCKET, Agent)
 
     async def create(self, tenant: str, params: AgentCreate, now: int) -> Agent:
         config = create_config(params)

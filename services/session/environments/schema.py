@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from holdfast.session.http.errors import Problem, invalid, not_available
+from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 MANAGERS: Final = ("apt", "cargo", "gem", "go", "npm", "pip")
@@ -110,7 +110,7 @@ def check_scope(scope: Scope | None) -> None:
         raise not_available("scope: account is")
 
 
-def _wrong_type() -> Problem:
+def _wrong_type() -> ApiError:
     return invalid("config.type: cannot be changed", code="invalid_config_type_change")
 
 

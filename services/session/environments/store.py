@@ -15,8 +15,8 @@ from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
 from holdfast.session.environments.schema import EnvironmentCreate, EnvironmentUpdate, check_scope, resolve_config
 from holdfast.session.http import timestamps
-from holdfast.session.http.errors import Problem, conflict, invalid, not_found
-from holdfast.session.storage.kv_store import Shelf
+from holdfast.session.http.errors import ApiError, conflict, invalid, not_found
+from holdfast.session.storage.kv_store import KvStore
 from holdfast.session.storage.metadata import patched
 
 BUCKET: Final = "envs"
@@ -65,7 +65,7 @@ class EnvironmentStore:
 
     def __init__(self, bus: Buckets) -> None:
         self._bus = bus
-        self.shelf: Final = Shelf(bus, BUCKET, Environment)
+        self.shelf: Final = KvStore(bus, BUCKET, Environment)
 
     async def create(self, tenant: str, params: EnvironmentCreate, now: int) -> Environment:
         check_scope(params.scope)
@@ -194,7 +194,7 @@ def _updated(environment: Environment, params: EnvironmentUpdate) -> Environment
     )
 
 
-def _taken(holder: str) -> Problem:
+def _taken(holder: str) -> ApiError:
     """`holder`: id of the environment that has the name; empty when it has just been given back."""
     if not holder:
         return conflict("name: another request took or gave back that name at the same time; try again")
@@ -202,5 +202,5 @@ def _taken(holder: str) -> Problem:
     return conflict(text, {"error_code": "name_taken", "environment_id": holder})
 
 
-def _archived(consequence: str) -> Problem:
+def _archived(consequence: str) -> ApiError:
     return invalid(f"the environment is archived, {consequence}", code="environment_archived")

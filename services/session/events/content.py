@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdfast.bus.events import Block
-from holdfast.session.http.errors import NOT_AVAILABLE, Problem, invalid
+from holdfast.session.http.errors import NOT_AVAILABLE, ApiError, invalid
 
 MAX_BLOCKS: Final = 1_000
 """Content blocks of one event."""
@@ -101,7 +101,7 @@ def check_blocks(blocks: Sequence[MessageBlock | ResultBlock], at: str) -> None:
             raise problem
 
 
-def _check(block: MessageBlock | ResultBlock, at: str) -> Problem | None:
+def _check(block: MessageBlock | ResultBlock, at: str) -> ApiError | None:
     match block:
         case Text(text=text):
             return None if text.strip() else invalid(f"{at}.text: a text block must not be empty; leave the block out")
@@ -115,7 +115,7 @@ def _check(block: MessageBlock | ResultBlock, at: str) -> Problem | None:
             return invalid(f"{at}: `redacted` blocks are made by the server only; they cannot be sent")
 
 
-def _search_result(block: SearchResult, content: list[Text], at: str) -> Problem | None:
+def _search_result(block: SearchResult, content: list[Text], at: str) -> ApiError | None:
     if not block.source.strip() or not block.title.strip():
         return invalid(f"{at}: a search result needs a `source` and a `title`")
     if not content:
@@ -123,7 +123,7 @@ def _search_result(block: SearchResult, content: list[Text], at: str) -> Problem
     return next((p for i, text in enumerate(content) if (p := _check(text, f"{at}.content[{i}]"))), None)
 
 
-def _source(source: Base64 | PlainText | Url | File, at: str, kinds: tuple[str, ...]) -> Problem | None:
+def _source(source: Base64 | PlainText | Url | File, at: str, kinds: tuple[str, ...]) -> ApiError | None:
     match source:
         case File():
             text = f"{at}: `file` sources are not available in this version; send the content as `base64`"
@@ -136,7 +136,7 @@ def _source(source: Base64 | PlainText | Url | File, at: str, kinds: tuple[str, 
             return _base64(source, at, kinds)
 
 
-def _url(url: str, at: str) -> Problem | None:
+def _url(url: str, at: str) -> ApiError | None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= MAX_URL
@@ -145,7 +145,7 @@ def _url(url: str, at: str) -> Problem | None:
     return None if good else invalid(f"{at}: give a full http or https URL of at most {MAX_URL} characters")
 
 
-def _base64(source: Base64, at: str, kinds: tuple[str, ...]) -> Problem | None:
+def _base64(source: Base64, at: str, kinds: tuple[str, ...]) -> ApiError | None:
     if source.media_type not in kinds:
         return invalid(f"{at}.media_type: not supported here; use one of {', '.join(kinds)}")
     try:

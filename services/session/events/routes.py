@@ -18,7 +18,7 @@ from holdfast.session.http.errors import invalid
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.http.timestamps import Instant
 from holdfast.session.log.history import backwards, forwards
-from holdfast.session.log.repository import Ledger
+from holdfast.session.log.repository import SessionRepository
 from holdfast.session.log.serialize import SHOWN_TYPES, START, Position, Shown, event_object, parse_position
 
 MOST: Final = 1_000
@@ -75,7 +75,7 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return min(found, default=None)
 
 
-def routes(ledger: Ledger) -> list[Route]:
+def routes(ledger: SessionRepository) -> list[Route]:
     async def send(call: Call) -> Any:
         """Send events to a session. They are stored before the answer, and taken by the agent in order."""
         key = ledger.key(call.tenant, call.id("session_id"))
@@ -97,7 +97,7 @@ def routes(ledger: Ledger) -> list[Route]:
 # --- send ----------------------------------------------------------------------------------------------------------
 
 
-async def _send(ledger: Ledger, key: Key, events: list[ev.ClientEvent]) -> list[dict[str, Any]]:
+async def _send(ledger: SessionRepository, key: Key, events: list[ev.ClientEvent]) -> list[dict[str, Any]]:
     last = await ledger.last(key)
     inbox = await ledger.bus.incarnation(key.cell)
     waiting: list[ev.ClientEvent] = []
@@ -127,7 +127,7 @@ def _names_thread(events: list[ev.ClientEvent]) -> bool:
     return any(isinstance(e, ev.UserInterrupt) and e.session_thread_id is not None for e in events)
 
 
-async def _answered(ledger: Ledger, key: Key, last: Stored, ids: list[str]) -> set[str]:
+async def _answered(ledger: SessionRepository, key: Key, last: Stored, ids: list[str]) -> set[str]:
     """Which of the ids were custom tool calls of this session once."""
     if not ids:
         return set()
@@ -142,7 +142,7 @@ async def _answered(ledger: Ledger, key: Key, last: Stored, ids: list[str]) -> s
 # --- list ----------------------------------------------------------------------------------------------------------
 
 
-async def _list(ledger: Ledger, key: Key, query: EventsQuery) -> dict[str, Any]:
+async def _list(ledger: SessionRepository, key: Key, query: EventsQuery) -> dict[str, Any]:
     for kind in query.types:
         if kind not in SHOWN_TYPES and kind not in _LATER_TYPES:
             raise invalid(f"types: {kind[:80]!r} is no type of event")
@@ -171,7 +171,7 @@ async def _list(ledger: Ledger, key: Key, query: EventsQuery) -> dict[str, Any]:
 
 
 async def _found(
-    ledger: Ledger, key: Key, query: EventsQuery, end: int, place: Position | None
+    ledger: SessionRepository, key: Key, query: EventsQuery, end: int, place: Position | None
 ) -> AsyncGenerator[Shown]:
     """Events in the wanted order and time."""
     first, last = query.first, query.last

@@ -14,7 +14,7 @@ from holdfast.session.events.viewer import Viewer, behind
 from holdfast.session.http.errors import invalid
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.history import position_of
-from holdfast.session.log.repository import Ledger
+from holdfast.session.log.repository import SessionRepository
 from holdfast.session.log.serialize import Position, parse_position
 
 
@@ -29,7 +29,7 @@ class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Id or position of the last event that is known already. The header Last-Event-ID goes before it."""
 
 
-async def _start(ledger: Ledger, key: Key, call: Call) -> Position | None:
+async def _start(ledger: SessionRepository, key: Key, call: Call) -> Position | None:
     """The position behind which the stream begins; None: behind what is stored when it opens.
 
     Raises Problem 400 for a position that this session does not have.
@@ -48,7 +48,7 @@ async def _start(ledger: Ledger, key: Key, call: Call) -> Position | None:
     return position
 
 
-async def _unseen(ledger: Ledger, key: Key) -> Position | None:
+async def _unseen(ledger: SessionRepository, key: Key) -> Position | None:
     """The position before the input that the client has sent and whose outcome it has not looked at, if any."""
     found = ledger.unseen.take(key)
     if found is None:
@@ -60,7 +60,7 @@ async def _unseen(ledger: Ledger, key: Key) -> Position | None:
     return behind(commits[-1].seq if commits else found.seq)
 
 
-def routes(ledger: Ledger) -> list[Route]:
+def routes(ledger: SessionRepository) -> list[Route]:
     async def stream(call: Call) -> Response:
         """Events as they are stored, from the moment the answer begins or from the position that is given.
 

@@ -14,7 +14,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import new_id
 from holdfast.session.events.content import MessageBlock, ResultBlock, Shape, check_blocks, stored
-from holdfast.session.http.errors import Problem, invalid, not_available
+from holdfast.session.http.errors import ApiError, invalid, not_available
 
 MAX_EVENTS: Final = 100
 """Events of one request."""
@@ -153,7 +153,7 @@ def check(
 
 def _refusal(  # noqa: PLR0911  one answer a rule
     head: Head, event: ev.ClientEvent, at: str, primary_thread: str, known: Collection[str]
-) -> Problem | None:
+) -> ApiError | None:
     match event:
         case ev.UserInterrupt(session_thread_id=thread) if thread is not None and thread != primary_thread:
             return invalid(f"{at}.session_thread_id: the session has no such thread; leave the field out")

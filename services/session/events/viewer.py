@@ -24,8 +24,8 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 from holdfast.session.events.deltas import Previews, merged, preview_object
 from holdfast.session.events.tool_output import KIND, Outputs
-from holdfast.session.http.errors import Problem
-from holdfast.session.log.repository import Ledger
+from holdfast.session.http.errors import ApiError
+from holdfast.session.log.repository import SessionRepository
 from holdfast.session.log.serialize import START, Position, Shown, event_object, shown
 
 PING: Final = 10.0
@@ -65,7 +65,7 @@ class Viewer(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, ledger: Ledger, key: Key, kinds: Sequence[str], after: Position | None) -> None:
+    def __init__(self, ledger: SessionRepository, key: Key, kinds: Sequence[str], after: Position | None) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._ledger = ledger
@@ -256,7 +256,7 @@ class Viewer(Response):
                 if not pump.cancelled():
                     pump.result()
                 await self.open()
-            except (BusError, Problem) as exc:
+            except (BusError, ApiError) as exc:
                 _log.warning("an event stream ends early", session=self._key.session, cause=str(exc))
                 return
 

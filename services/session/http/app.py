@@ -30,7 +30,7 @@ from holdfast.session.http import unavailable
 from holdfast.session.http.api_keys import Keys
 from holdfast.session.http.auth import authenticate
 from holdfast.session.http.decoding import read_json, read_query
-from holdfast.session.http.errors import Problem
+from holdfast.session.http.errors import ApiError
 from holdfast.session.http.openapi import OPEN
 from holdfast.session.http.routing import Call, Empty, Route
 from holdfast.session.settings import SessionSettings
@@ -153,7 +153,7 @@ class _Site:
                 if route is None or (method == "HEAD" and route.stream):
                     raise problems.method_not_allowed(sorted(methods))
                 return route, match.groupdict()
-        raise unavailable.refusal(path) or Problem(404, "not_found_error", "no such endpoint")
+        raise unavailable.refusal(path) or ApiError(404, "not_found_error", "no such endpoint")
 
 
 def _literal_first(item: tuple[str, Any]) -> tuple[str, ...]:
@@ -249,9 +249,9 @@ class Edge:
             return result
         return Response(msgspec.json.encode(result), media_type="application/json")
 
-    def _problem(self, exc: Exception, request_id: str) -> Problem:
+    def _problem(self, exc: Exception, request_id: str) -> ApiError:
         match exc:
-            case Problem():
+            case ApiError():
                 return exc
             case BusError():
                 problem = problems.of_bus(exc)
@@ -266,6 +266,6 @@ class Edge:
                 return problems.internal()
 
 
-def _refusal(problem: Problem, request_id: str) -> Response:
+def _refusal(problem: ApiError, request_id: str) -> Response:
     content = problems.envelope(problem, request_id)
     return Response(content, problem.status, problem.headers, media_type="application/json")

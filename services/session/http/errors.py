@@ -23,7 +23,7 @@ RETRY_AFTER: Final = 1
 """Seconds after which an unavailable service is worth another try."""
 
 
-class Problem(Exception):
+class ApiError(Exception):
     """`message` is shown to the caller: it names the field and the rule, and never repeats a secret."""
 
     def __init__(self, status: int, kind: str, message: str, details: dict[str, Any] | None = None) -> None:
@@ -39,12 +39,12 @@ class Problem(Exception):
             self.headers["retry-after"] = str(RETRY_AFTER)
 
 
-def invalid(message: str, *, code: str = "") -> Problem:
+def invalid(message: str, *, code: str = "") -> ApiError:
     """400: the request is wrong and stays wrong; `code` is a documented `details.error_code`."""
-    return Problem(400, "invalid_request_error", message, {"error_code": code} if code else None)
+    return ApiError(400, "invalid_request_error", message, {"error_code": code} if code else None)
 
 
-def not_available(what: str) -> Problem:
+def not_available(what: str) -> ApiError:
     """400: part of the API, but not of this version. `what` is a place and a clause, such as `skills: skills are`.
 
     Said plainly: to accept and drop it would be worse.
@@ -52,67 +52,67 @@ def not_available(what: str) -> Problem:
     return invalid(f"{what} not available in this version", code=NOT_AVAILABLE)
 
 
-def path_not_available(things: str) -> Problem:
+def path_not_available(things: str) -> ApiError:
     """404: the path belongs to a part of the API that this version lacks. `things`: its name in the plural."""
     text = f"{things} are not available in this version"
-    return Problem(404, "not_found_error", text, {"error_code": NOT_AVAILABLE})
+    return ApiError(404, "not_found_error", text, {"error_code": NOT_AVAILABLE})
 
 
-def unauthenticated() -> Problem:
+def unauthenticated() -> ApiError:
     """401: one answer for a missing and for a wrong key, so that neither can be told from the other."""
-    return Problem(401, "authentication_error", "invalid or missing API key")
+    return ApiError(401, "authentication_error", "invalid or missing API key")
 
 
-def not_found(what: str, *, code: str = "") -> Problem:
+def not_found(what: str, *, code: str = "") -> ApiError:
     """404: `what` says which kind of object, such as `agent`; `code` as in `invalid`."""
-    return Problem(404, "not_found_error", f"{what} not found", {"error_code": code} if code else None)
+    return ApiError(404, "not_found_error", f"{what} not found", {"error_code": code} if code else None)
 
 
-def method_not_allowed(allowed: list[str]) -> Problem:
-    problem = Problem(405, "invalid_request_error", f"method not allowed; allowed: {', '.join(allowed)}")
+def method_not_allowed(allowed: list[str]) -> ApiError:
+    problem = ApiError(405, "invalid_request_error", f"method not allowed; allowed: {', '.join(allowed)}")
     problem.headers["allow"] = ", ".join(allowed)
     return problem
 
 
-def too_slow() -> Problem:
+def too_slow() -> ApiError:
     """408: the body did not come in time."""
-    return Problem(408, "timeout_error", "the request body took too long", {"error_code": "request_body_timeout"})
+    return ApiError(408, "timeout_error", "the request body took too long", {"error_code": "request_body_timeout"})
 
 
-def conflict(message: str, details: dict[str, Any] | None = None) -> Problem:
+def conflict(message: str, details: dict[str, Any] | None = None) -> ApiError:
     """409: stale version, or a name or key that is taken. The message names the object that has it."""
-    return Problem(409, "invalid_request_error", message, details)
+    return ApiError(409, "invalid_request_error", message, details)
 
 
-def too_large(limit: int) -> Problem:
+def too_large(limit: int) -> ApiError:
     """413: `limit` in bytes."""
     text = f"the request body is larger than {limit} bytes"
-    return Problem(413, "request_too_large", text, {"error_code": "request_body_too_large"})
+    return ApiError(413, "request_too_large", text, {"error_code": "request_body_too_large"})
 
 
-def busy() -> Problem:
+def busy() -> ApiError:
     """429: the bodies of other requests fill the room that there is; the SDK tries again by itself."""
-    return Problem(429, "rate_limit_error", "too many large requests at once; send it again in a moment")
+    return ApiError(429, "rate_limit_error", "too many large requests at once; send it again in a moment")
 
 
-def internal() -> Problem:
+def internal() -> ApiError:
     """500 without any detail: the cause is in the log, under the same request id."""
-    return Problem(500, "api_error", "internal error")
+    return ApiError(500, "api_error", "internal error")
 
 
-def unavailable(message: str = "the service is not available at the moment") -> Problem:
+def unavailable(message: str = "the service is not available at the moment") -> ApiError:
     """503: something behind the edge did not answer; the SDK tries again by itself."""
-    return Problem(503, "api_error", message)
+    return ApiError(503, "api_error", message)
 
 
-def storage_full(what: str) -> Problem:
+def storage_full(what: str) -> ApiError:
     """507: nothing can be stored until somebody makes room. Not worth a repetition within seconds."""
-    problem = Problem(507, "api_error", f"{what}; nothing was stored. Make room, then send it again")
+    problem = ApiError(507, "api_error", f"{what}; nothing was stored. Make room, then send it again")
     problem.headers["x-should-retry"] = "false"
     return problem
 
 
-def of_bus(error: BusError) -> Problem:
+def of_bus(error: BusError) -> ApiError:
     """What a failure of the bus, which no handler has dealt with, means to the caller."""
     match error:
         case Conflict():
@@ -122,14 +122,14 @@ def of_bus(error: BusError) -> Problem:
         case Absent():
             return not_found("object")
         case TooLarge():
-            return Problem(413, "request_too_large", "the object is too large to be stored")
+            return ApiError(413, "request_too_large", "the object is too large to be stored")
         case StorageFull():
             return storage_full("the event log has no room left")
         case _:
             return unavailable()
 
 
-def envelope(problem: Problem, request_id: str) -> bytes:
+def envelope(problem: ApiError, request_id: str) -> bytes:
     """The body of the error answer."""
     error: dict[str, Any] = {"type": problem.kind, "message": problem.message}
     if problem.details:

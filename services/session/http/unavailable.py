@@ -5,7 +5,7 @@ A new part of the SDK is one line here; `tests/integration/test_unavailable.py` 
 
 from typing import Final
 
-from holdfast.session.http.errors import Problem, path_not_available
+from holdfast.session.http.errors import ApiError, path_not_available
 
 PARTS: Final[dict[str, str]] = {
     "/v1/compliance": "compliance reviews",
@@ -41,7 +41,7 @@ def part_of(path: str) -> str | None:
     return None
 
 
-def refusal(path: str) -> Problem | None:
+def refusal(path: str) -> ApiError | None:
     """The answer to a request for a missing part of the API; None for a path that the API does not know."""
     name = part_of(path)
     return path_not_available(name) if name else None

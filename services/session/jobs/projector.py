@@ -9,7 +9,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
-from holdfast.session.log.repository import Ledger, config_in
+from holdfast.session.log.repository import SessionRepository, config_in
 
 RETRY: Final = 0.5
 """Seconds between two attempts."""
@@ -19,7 +19,7 @@ _CONFIG: Final = str(ev.SessionConfig.__struct_config__.tag)
 _log = structlog.get_logger()
 
 
-async def follow(ledger: Ledger) -> None:
+async def follow(ledger: SessionRepository) -> None:
     """Keep the read model current until cancelled; start over when it was made anew."""
     while True:
         try:
@@ -29,7 +29,7 @@ async def follow(ledger: Ledger) -> None:
         await asyncio.sleep(RETRY)
 
 
-async def _once(ledger: Ledger) -> None:
+async def _once(ledger: SessionRepository) -> None:
     """Follow from where the tables are until they are made anew."""
     model, cell = ledger.model, ledger.context.settings.cell
     model.belongs_to(await ledger.bus.incarnation(cell))
@@ -45,7 +45,7 @@ async def _once(ledger: Ledger) -> None:
             return
 
 
-async def _config(ledger: Ledger, key: Key, stored: Stored) -> ev.SessionConfig | None:
+async def _config(ledger: SessionRepository, key: Key, stored: Stored) -> ev.SessionConfig | None:
     """The configuration that the commit brings; a large one lies apart from it."""
     if any(isinstance(event, ev.Blob) and event.of == _CONFIG for event in stored.commit.events):
         return await ledger.config(key, stored)

@@ -9,7 +9,7 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.inputs import Nudge
 from holdfast.bus.streams import DEDUPE
 from holdfast.session.log.readmodel import Row
-from holdfast.session.log.repository import Ledger, Opened
+from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.sessions.create import undo
 
 EVERY: Final = 60.0
@@ -24,7 +24,7 @@ HALF_MADE: Final = 2 * DEDUPE * 1_000_000
 _log = structlog.get_logger()
 
 
-async def sweep(ledger: Ledger) -> None:
+async def sweep(ledger: SessionRepository) -> None:
     """Make a round each minute until cancelled."""
     while True:
         await asyncio.sleep(EVERY)
@@ -34,7 +34,7 @@ async def sweep(ledger: Ledger) -> None:
             _log.warning("the sweeper was cut short", cause=str(exc))
 
 
-async def sweep_once(ledger: Ledger, *, now: int | None = None) -> int:
+async def sweep_once(ledger: SessionRepository, *, now: int | None = None) -> int:
     """One round; returns how many sessions it did something about. `now` in microseconds."""
     now = ledger.now() if now is None else now
     done = 0
@@ -46,7 +46,7 @@ async def sweep_once(ledger: Ledger, *, now: int | None = None) -> int:
     return done
 
 
-async def _nudge(ledger: Ledger, row: Row, now: int) -> bool:
+async def _nudge(ledger: SessionRepository, row: Row, now: int) -> bool:
     """Whoever held the claim is gone with its delivery if nothing waits: only a new input leads to another delivery."""
     last = await ledger.bus.head(row.key, leader=True)
     claim = last.commit.head.claim if last else None
@@ -60,7 +60,7 @@ async def _nudge(ledger: Ledger, row: Row, now: int) -> bool:
     return True
 
 
-async def _finish(ledger: Ledger, row: Row) -> bool:
+async def _finish(ledger: SessionRepository, row: Row) -> bool:
     last = await ledger.bus.head(row.key, leader=True)
     if last is None or last.commit.head.count > 1:
         return False  # the follower will say so
@@ -68,4 +68,4 @@ async def _finish(ledger: Ledger, row: Row) -> bool:
         ledger.model.put(row.key, last, None, whole=True)  # it is made, and only waits for a harness
         return True
     _log.warning("undoing a session whose creation died half-way", session=row.id)
-    return await undo(ledger, Opened(row.key, last, row.config))
+    return await undo(ledger, SessionView(row.key, last, row.config))

@@ -10,7 +10,7 @@ from typing import Final
 
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key, time_of
-from holdfast.session.log.repository import Ledger
+from holdfast.session.log.repository import SessionRepository
 from holdfast.session.log.serialize import START, Position, Shown, shown
 
 FIRST: Final = 64
@@ -23,7 +23,7 @@ CLOCKS: Final = 60 * 1_000_000
 """Microseconds by which the clocks of two processes may differ: no event is stored earlier before its id was made."""
 
 
-async def forwards(ledger: Ledger, key: Key, after: Position = START) -> AsyncGenerator[Shown]:
+async def forwards(ledger: SessionRepository, key: Key, after: Position = START) -> AsyncGenerator[Shown]:
     """The shown events behind `after`, oldest first."""
     async for page in ledger.bus.pages(key, max(after.seq - 1, 0)):
         for stored in page:
@@ -31,7 +31,9 @@ async def forwards(ledger: Ledger, key: Key, after: Position = START) -> AsyncGe
                 yield one
 
 
-async def backwards(ledger: Ledger, key: Key, end: int, before: Position | None = None) -> AsyncGenerator[Shown]:
+async def backwards(
+    ledger: SessionRepository, key: Key, end: int, before: Position | None = None
+) -> AsyncGenerator[Shown]:
     """The shown events in front of `before` (None: all up to the commit `end`), newest first. Raises Unavailable."""
     upto = before.seq if before else end
     builds = ledger.model.builds
@@ -57,7 +59,7 @@ async def backwards(ledger: Ledger, key: Key, end: int, before: Position | None 
         upto, size = window[0] - 1, WINDOW
 
 
-async def _unlisted(ledger: Ledger, key: Key, upto: int) -> list[int]:
+async def _unlisted(ledger: SessionRepository, key: Key, upto: int) -> list[int]:
     """Sequences up to `upto` that the read model does not have yet."""
     known = ledger.model.position
     if known >= upto:
@@ -70,7 +72,7 @@ async def _unlisted(ledger: Ledger, key: Key, upto: int) -> list[int]:
     return found
 
 
-async def position_of(ledger: Ledger, key: Key, event_id: str) -> Position | None:
+async def position_of(ledger: SessionRepository, key: Key, event_id: str) -> Position | None:
     """Where the event with that id stands, None when it is not in the log."""
     made = time_of(event_id)
     if made is None:

@@ -29,7 +29,7 @@ class Input(msgspec.Struct, frozen=True):
     events: tuple[ev.ClientEvent, ...]
 
 
-class Queued:
+class PendingInputs:
     """By session, what was put into its inbox and is not known to be taken."""
 
     def __init__(self) -> None:

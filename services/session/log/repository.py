@@ -22,7 +22,7 @@ from holdfast.bus.ids import Key, cell_of, is_token
 from holdfast.session.context import Context
 from holdfast.session.events.unseen import Unseen
 from holdfast.session.http.errors import not_found
-from holdfast.session.log.pending import Queued
+from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
 
 WRITER: Final = "session"
@@ -37,7 +37,7 @@ ATTEMPTS: Final = 25
 _log = structlog.get_logger()
 
 
-class Opened(msgspec.Struct, frozen=True):
+class SessionView(msgspec.Struct, frozen=True):
     """A session at one moment: its last commit and the configuration that is valid there."""
 
     key: Key
@@ -49,7 +49,7 @@ class Opened(msgspec.Struct, frozen=True):
         return self.last.commit.head
 
 
-class Ledger:
+class SessionRepository:
     """`model` lists the sessions, `queued` knows what they have been sent."""
 
     def __init__(self, context: Context, model: ReadModel) -> None:
@@ -57,7 +57,7 @@ class Ledger:
         self.bus = context.bus
         self.now = context.now
         self.model = model
-        self.queued = Queued()
+        self.queued = PendingInputs()
         self.unseen = Unseen(self.now)
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
@@ -74,10 +74,10 @@ class Ledger:
             raise not_found("session")
         return found
 
-    async def open(self, key: Key, *, leader: bool = False) -> Opened:
+    async def open(self, key: Key, *, leader: bool = False) -> SessionView:
         """The last commit with its configuration. Raises Problem 404."""
         last = await self.last(key, leader=leader)
-        return Opened(key, last, await self.config(key, last))
+        return SessionView(key, last, await self.config(key, last))
 
     async def config(self, key: Key, last: Stored) -> ev.SessionConfig:
         """The configuration that is valid at that commit."""
@@ -100,7 +100,7 @@ class Ledger:
         if len(self._configs) > KEPT:
             self._configs.popitem(last=False)
 
-    def status(self, opened: Opened) -> Status:
+    def status(self, opened: SessionView) -> Status:
         """What a client is shown: a session runs from the moment its input was accepted."""
         return self.queued.status(opened.key, opened.head)
 
@@ -119,7 +119,7 @@ class Ledger:
             _log.warning("not written through; the follower will", session=key.session)
         return stored
 
-    async def change(self, key: Key, decide: Callable[[Opened], Sequence[ev.Event]]) -> Opened:
+    async def change(self, key: Key, decide: Callable[[SessionView], Sequence[ev.Event]]) -> SessionView:
         """Append what `decide` says about the session as it is, again when a harness was faster (rule 19).
 
         Nothing is appended when it says nothing. Raises Problem 404, whatever `decide` raises, Unavailable.
@@ -134,7 +134,7 @@ class Ledger:
             except Conflict:
                 opened = await self.open(key, leader=True)
             else:
-                return Opened(key, stored, config_in(stored) or opened.config)
+                return SessionView(key, stored, config_in(stored) or opened.config)
         raise Unavailable(f"{key.session} changes too fast")
 
     async def unclaimed(self, key: Key, *, within: float) -> None:

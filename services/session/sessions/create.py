@@ -19,7 +19,7 @@ from holdfast.process.faults import point
 from holdfast.session.agents.schema import SessionAgent
 from holdfast.session.events.validation import Sent, events_of
 from holdfast.session.http.errors import not_available
-from holdfast.session.log.repository import Ledger, Opened
+from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.storage.metadata import Metadata
 
 MAX_TITLE: Final = 500
@@ -43,7 +43,7 @@ class SessionCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     vault_ids: list[str] | None = None
 
 
-async def create(ledger: Ledger, tenant: str, params: SessionCreate) -> Opened:
+async def create(ledger: SessionRepository, tenant: str, params: SessionCreate) -> SessionView:
     """A new session, its initial events stored. Raises Problem 400 and 404, BusError; then there is no session."""
     _refuse_later(params)
     events = events_of(params.initial_events or (), name="initial_events", initial=True)
@@ -62,14 +62,14 @@ async def create(ledger: Ledger, tenant: str, params: SessionCreate) -> Opened:
         first_input=first.id if first else None,
     )
     key = Key(tenant, new_session_id(ledger.context.settings.cell))
-    opened = Opened(key, await ledger.append(key, None, [config], whole=first is None), config)
+    opened = SessionView(key, await ledger.append(key, None, [config], whole=first is None), config)
     point("session.created")
     if first:
         await _put_first(ledger, opened, first)
     return opened
 
 
-async def _put_first(ledger: Ledger, opened: Opened, first: ClientInput) -> None:
+async def _put_first(ledger: SessionRepository, opened: SessionView, first: ClientInput) -> None:
     key = opened.key
     ledger.unseen.put(key, first.events[0].id, opened.last.seq)
     try:
@@ -82,7 +82,7 @@ async def _put_first(ledger: Ledger, opened: Opened, first: ClientInput) -> None
     ledger.model.put(key, opened.last, None, whole=True)
 
 
-async def undo(ledger: Ledger, opened: Opened) -> bool:
+async def undo(ledger: SessionRepository, opened: SessionView) -> bool:
     """Take a half made session back. False when that is not possible any more, because its first input was taken."""
     try:
         await ledger.append(opened.key, opened.last, [ev.SessionDeleted(id=new_id("sevt"))])

@@ -9,7 +9,7 @@ from holdfast.session.http.errors import invalid, not_available
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.http.timestamps import Instant
 from holdfast.session.log.readmodel import Row
-from holdfast.session.log.repository import Ledger, Opened
+from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.log.serialize import session_object
 from holdfast.session.sessions import create as creation
 from holdfast.session.sessions import update as changes
@@ -55,7 +55,7 @@ class SessionsQuery(pagination.PageQuery, frozen=True, kw_only=True, forbid_unkn
         return found
 
 
-def routes(ledger: Ledger) -> list[Route]:
+def routes(ledger: SessionRepository) -> list[Route]:
     async def create(call: Call) -> Any:
         """Create a session of an agent in an environment. With `initial_events` it runs at once."""
         opened = await creation.create(ledger, call.tenant, call.body)
@@ -98,17 +98,17 @@ def routes(ledger: Ledger) -> list[Route]:
     ]
 
 
-def _key(ledger: Ledger, call: Call) -> Any:
+def _key(ledger: SessionRepository, call: Call) -> Any:
     return ledger.key(call.tenant, call.id("session_id"))
 
 
-def _shown(ledger: Ledger, opened: Opened) -> dict[str, Any]:
+def _shown(ledger: SessionRepository, opened: SessionView) -> dict[str, Any]:
     return session_object(
         opened.key.session, opened.head, opened.config, now=ledger.now(), status=ledger.status(opened)
     )
 
 
-def _page(ledger: Ledger, tenant: str, query: SessionsQuery) -> dict[str, Any]:
+def _page(ledger: SessionRepository, tenant: str, query: SessionsQuery) -> dict[str, Any]:
     """A page and the cursors to both sides of it: `[1, created, id]` goes on behind a place, `[-1, …]` before it."""
     if query.deployment_id is not None:
         raise not_available("deployment_id: deployments are")

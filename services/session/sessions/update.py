@@ -10,8 +10,8 @@ from holdfast.bus import events as ev
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, new_id
 from holdfast.session.agents.tools import Tool, resolve_tools
-from holdfast.session.http.errors import Problem, invalid, not_available
-from holdfast.session.log.repository import Ledger, Opened
+from holdfast.session.http.errors import ApiError, invalid, not_available
+from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.sessions.create import Title
 from holdfast.session.storage.metadata import MetadataPatch, patched
 
@@ -38,7 +38,7 @@ class SessionUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     vault_ids: list[str] | UnsetType | None = UNSET
 
 
-async def update(ledger: Ledger, key: Key, params: SessionUpdate) -> Opened:
+async def update(ledger: SessionRepository, key: Key, params: SessionUpdate) -> SessionView:
     """The session after the update. Raises Problem 400 and 404."""
     if params.vault_ids is not UNSET:
         raise invalid("vault_ids: the vaults of a session cannot be changed")
@@ -47,7 +47,7 @@ async def update(ledger: Ledger, key: Key, params: SessionUpdate) -> Opened:
     return await ledger.change(key, lambda opened: updated(opened, params, ledger.status(opened)))
 
 
-def updated(opened: Opened, params: SessionUpdate, status: Status) -> list[ev.Event]:
+def updated(opened: SessionView, params: SessionUpdate, status: Status) -> list[ev.Event]:
     """The events of an update: what changed for the clients, and the whole new configuration. None if nothing did."""
     if opened.head.archived:
         raise invalid("the session is archived and cannot be changed")
@@ -71,7 +71,7 @@ def updated(opened: Opened, params: SessionUpdate, status: Status) -> list[ev.Ev
     return [told, replace(after, id=new_id("sevt"))]
 
 
-def _agent(opened: Opened, patch: AgentPatch, status: Status) -> dict[str, Any]:
+def _agent(opened: SessionView, patch: AgentPatch, status: Status) -> dict[str, Any]:
     if status != "idle" or opened.head.claim:
         raise invalid("agent: cannot be changed while the session is running; interrupt it and wait until it is idle")
     if patch.mcp_servers:
@@ -81,7 +81,7 @@ def _agent(opened: Opened, patch: AgentPatch, status: Status) -> dict[str, Any]:
     return {**opened.config.agent, "tools": resolve_tools(patch.tools, "agent.tools")}
 
 
-async def archive(ledger: Ledger, key: Key) -> Opened:
+async def archive(ledger: SessionRepository, key: Key) -> SessionView:
     """The session after it was archived; archived once, nothing changes. Raises Problem 400 while it runs, and 404."""
     await _at_rest(ledger, key)
     opened = await ledger.change(key, lambda opened: archived(opened, ledger.status(opened)))
@@ -89,7 +89,7 @@ async def archive(ledger: Ledger, key: Key) -> Opened:
     return opened
 
 
-def archived(opened: Opened, status: Status) -> list[ev.Event]:
+def archived(opened: SessionView, status: Status) -> list[ev.Event]:
     """The events that end a session: an error result for each call that the client never answered, then the end."""
     head = opened.head
     if head.archived:
@@ -113,7 +113,7 @@ def archived(opened: Opened, status: Status) -> list[ev.Event]:
     return [*closed, thread, ev.SessionStatusTerminated(id=new_id("sevt"))]
 
 
-async def delete(ledger: Ledger, key: Key) -> None:
+async def delete(ledger: SessionRepository, key: Key) -> None:
     """Leave a tombstone: from then on the session is not found. Raises Problem 400 while it runs, and 404."""
     await _at_rest(ledger, key)
     await ledger.change(key, lambda opened: _deleted(opened.head, ledger.status(opened)))
@@ -126,7 +126,7 @@ def _deleted(head: Head, status: Status) -> list[ev.Event]:
     return [ev.SessionDeleted(id=new_id("sevt"))]
 
 
-async def _at_rest(ledger: Ledger, key: Key) -> None:
+async def _at_rest(ledger: SessionRepository, key: Key) -> None:
     """A harness may hold a resting session for a moment, to take an input that starts nothing: wait for that."""
     opened = await ledger.open(key)
     if opened.head.claim and opened.head.status == "idle" and ledger.status(opened) == "idle":
@@ -134,7 +134,7 @@ async def _at_rest(ledger: Ledger, key: Key) -> None:
 
 
 def _refuse_running(head: Head, status: Status, what: str) -> None:
-    problem: Problem | None = None
+    problem: ApiError | None = None
     if status == "rescheduling":
         problem = invalid(
             f"the session waits to try again and cannot be {what}; interrupt it and wait until it is idle"

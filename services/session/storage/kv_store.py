@@ -26,7 +26,7 @@ _RETRY = 0.5
 _log = structlog.get_logger()
 
 
-class Card(msgspec.Struct, frozen=True):
+class ListEntry(msgspec.Struct, frozen=True):
     """What a list filters by. Times in microseconds; a `created_at` of 0 marks what is no object of this kind."""
 
     created_at: int = 0
@@ -36,16 +36,16 @@ class Card(msgspec.Struct, frozen=True):
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Shelf(Generic[T]):
+class KvStore(Generic[T]):
     """`kind` must have the fields of `Card`. The key of an object is `<tenant>.<id>`."""
 
     def __init__(self, bus: Buckets, bucket: str, kind: type[T]) -> None:
         self._bus = bus
         self._bucket = bucket
         self._decoder = msgspec.json.Decoder(kind)
-        self._card = msgspec.json.Decoder(Card)
+        self._card = msgspec.json.Decoder(ListEntry)
         self._ids: dict[str, list[str]] = {}
-        self._cards: dict[str, tuple[int, Card | None]] = {}
+        self._cards: dict[str, tuple[int, ListEntry | None]] = {}
         self._kept: dict[str, tuple[T, int]] = {}
         self._current = asyncio.Event()
 
@@ -97,7 +97,7 @@ class Shelf(Generic[T]):
     # --- lists -----------------------------------------------------------------------------------------------------
 
     async def newest(
-        self, tenant: str, *, below: str | None, limit: int, keep: Callable[[Card], bool]
+        self, tenant: str, *, below: str | None, limit: int, keep: Callable[[ListEntry], bool]
     ) -> tuple[list[T], str | None]:
         """Up to `limit` objects, newest first, older than the id `below`; and the id to go on below, if any."""
         names: list[str] = []

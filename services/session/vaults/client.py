@@ -10,7 +10,7 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Core
 from holdfast.bus.commands import VaultReply, VaultRequest
 from holdfast.session.http import pagination
-from holdfast.session.http.errors import Problem, not_available, unavailable
+from holdfast.session.http.errors import ApiError, not_available, unavailable
 from holdfast.session.http.routing import Call
 from holdfast.session.vaults.schema import (
     EnvironmentVariable,
@@ -81,4 +81,4 @@ def _body(raw: bytes) -> Any:
         return reply.body
     if reply.status >= 500:
         raise unavailable("the vault is not available at the moment")
-    raise Problem(reply.status, reply.error, reply.message)
+    raise ApiError(reply.status, reply.error, reply.message)

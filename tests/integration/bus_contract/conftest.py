@@ -8,7 +8,7 @@ from holdfast.bus import streams
 from holdfast.bus.api import Bus
 from holdfast.bus.ids import Key, new_session_id
 from holdfast.bus.jetstream.client import connect
-from holdfast.bus.jetstream.requests import Link
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import ProcessSettings
 from holdfast.testing.memory_bus import MemoryBus
 from holdfast.testing.memory_server import MemoryServer
@@ -29,7 +29,7 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 
 
 async def _purged(server: NatsServer) -> None:
-    link = Link()
+    link = JetStreamClient()
     await link.open([server.url], name="purge", login=None)
     await link.api(f"STREAM.PURGE.{streams.inbox_stream()}")
     await link.close()

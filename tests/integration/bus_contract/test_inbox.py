@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from holdfast.bus import streams
-from holdfast.bus.api import Bus, Delivery, Waiting
+from holdfast.bus.api import Bus, Delivery, PendingInput
 from holdfast.bus.codec import encode_input
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
@@ -32,7 +32,7 @@ async def test_the_incarnation_stays(joined: Connect) -> None:
 
 async def test_the_ack_removes(joined: Connect, key: Key) -> None:
     one, two = await joined("one"), await joined("two")
-    got: asyncio.Queue[tuple[Key, int, int, Waiting]] = asyncio.Queue()
+    got: asyncio.Queue[tuple[Key, int, int, PendingInput]] = asyncio.Queue()
 
     async def handle(delivery: Delivery) -> None:
         await delivery.ack()
@@ -42,7 +42,7 @@ async def test_the_ack_removes(joined: Connect, key: Key) -> None:
     async with consuming(one, handle):
         value = asked()
         seq = await two.put_input(key, value)
-        assert await asyncio.wait_for(got.get(), 5) == (key, seq, 1, Waiting(seq, encode_input(value)[0], value))
+        assert await asyncio.wait_for(got.get(), 5) == (key, seq, 1, PendingInput(seq, encode_input(value)[0], value))
         assert await two.waiting(key, 0) == []
 
 
@@ -168,7 +168,7 @@ async def test_stopping_waits_for_what_is_in_hand_and_takes_nothing_more(joined:
 
 async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
     one, two = await joined("one"), await joined("two")
-    heard: asyncio.Queue[Waiting] = asyncio.Queue()
+    heard: asyncio.Queue[PendingInput] = asyncio.Queue()
     listening = await one.on_arrival(key, heard.put_nowait)
     assert await one.waiting(key, 0) == []  # the server has seen the subscription
     before = 0
@@ -186,7 +186,7 @@ async def test_a_large_input_travels_by_the_object_store(bus: Bus, key: Key, siz
     value = CallResult(id=new_id("sevt"), generation="g", content=[{"type": "text", "text": "r" * size}])
     seq = await bus.put_input(key, value)
     assert [(w.seq, w.input) for w in await bus.waiting(key, 0)] == [(seq, value)]
-    got: asyncio.Queue[Waiting] = asyncio.Queue()
+    got: asyncio.Queue[PendingInput] = asyncio.Queue()
 
     async def handle(delivery: Delivery) -> None:
         got.put_nowait(delivery.waiting())

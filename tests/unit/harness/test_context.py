@@ -11,8 +11,8 @@ from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
 from holdfast.harness.conversation.context import KEPT, NO_RESULT, UNFIT, Context, Contexts, with_cache_marks
 from holdfast.harness.conversation.truncate import shortened
-from holdfast.harness.models import Answer
-from holdfast.harness.models.sanitize import clean, result_blocks
+from holdfast.harness.models import Response
+from holdfast.harness.models.sanitize import result_blocks, sanitize
 from holdfast.harness.models.to_events import to_events
 from holdfast.scripted_model.blocks import sign
 from holdfast.scripted_model.validate import Refused, check
@@ -29,7 +29,7 @@ AGENT: dict[str, Any] = {
 texts = st.text(max_size=20) | st.sampled_from(["", " ", "\n", "a\0b", "\ud800x", "plain"])
 blocks = st.one_of(
     st.builds(lambda t: {"type": "text", "text": t}, texts),
-    st.builds(lambda t: {"type": "thinking", "thinking": clean(t), "signature": sign(clean(t))}, texts),
+    st.builds(lambda t: {"type": "thinking", "thinking": sanitize(t), "signature": sign(sanitize(t))}, texts),
     st.builds(
         lambda i, n, v: {"type": "tool_use", "id": f"toolu_{i}", "name": n, "input": v},
         st.integers(0, 3),
@@ -38,7 +38,7 @@ blocks = st.one_of(
     ),
 )
 answers = st.builds(
-    lambda b, s: Answer(b, s, ev.ModelUsage(1, 1)),
+    lambda b, s: Response(b, s, ev.ModelUsage(1, 1)),
     st.lists(blocks, max_size=4),
     st.sampled_from(["end_turn", "tool_use", "max_tokens", "refusal"]),
 )
@@ -62,12 +62,12 @@ def log_of(plan: list[Any]) -> list[ev.Event]:
     events: list[ev.Event] = [ev.UserMessage(id="u", content=[{"type": "text", "text": "begin"}])]
     calls: list[ev.Event] = []
     for step in plan:
-        if isinstance(step, Answer):
+        if isinstance(step, Response):
             made = to_events(step, agent=AGENT, request=f"r{next(number)}", ids={})
             calls += [e for e in made if isinstance(e, ev.AgentToolUse | ev.AgentCustomToolUse)]
             events += made
         elif step[0] == "user":
-            events.append(ev.UserMessage(id=f"u{next(number)}", content=clean(step[1])))
+            events.append(ev.UserMessage(id=f"u{next(number)}", content=sanitize(step[1])))
         elif step[0] == "result" and calls:
             call = calls.pop()
             kind = ev.AgentToolResult if isinstance(call, ev.AgentToolUse) else None
@@ -75,9 +75,9 @@ def log_of(plan: list[Any]) -> list[ev.Event]:
             if kind:
                 events.append(kind(id=name, tool_use_id=call.id, content=result_blocks(step[1]), is_error=step[2]))
             else:
-                events.append(ev.UserCustomToolResult(id=name, custom_tool_use_id=call.id, content=clean(step[1])))
+                events.append(ev.UserCustomToolResult(id=name, custom_tool_use_id=call.id, content=sanitize(step[1])))
         elif step[0] == "compact":
-            events.append(ev.AgentContextCompacted(id=f"c{next(number)}", summary=clean(step[1])))
+            events.append(ev.AgentContextCompacted(id=f"c{next(number)}", summary=sanitize(step[1])))
         else:
             events.append(ev.UserInterrupt(id=f"i{next(number)}"))
     return events
@@ -153,7 +153,7 @@ def test_compaction_keeps_what_was_not_answered_yet() -> None:
 
 
 def test_a_cut_or_unknown_call_is_logged_with_its_error() -> None:
-    answer = Answer(
+    answer = Response(
         [
             {"type": "tool_use", "id": "a", "name": "bash", "input": None},
             {"type": "tool_use", "id": "b", "name": "rm_rf", "input": {}},
@@ -171,7 +171,7 @@ def test_a_cut_or_unknown_call_is_logged_with_its_error() -> None:
 
 
 def test_a_refusal_keeps_no_tool_call() -> None:
-    answer = Answer([{"type": "tool_use", "id": "a", "name": "bash", "input": {}}], "refusal", ev.ModelUsage())
+    answer = Response([{"type": "tool_use", "id": "a", "name": "bash", "input": {}}], "refusal", ev.ModelUsage())
     kinds = [ev.type_of(e) for e in to_events(answer, agent=AGENT, request="r", ids={})]
     assert kinds == ["span.model_request_end"]
 
@@ -250,7 +250,7 @@ def test_a_call_that_nothing_could_read_again_is_logged_with_its_error(depth: in
     for _ in range(depth):
         deep = [deep]
     block: Any = {"type": "tool_use", "id": "toolu_1", "name": "bash", "input": {"command": deep}}
-    call, _, error = to_events(Answer([block], "tool_use", ev.ModelUsage()), agent=AGENT, request="r", ids={})
+    call, _, error = to_events(Response([block], "tool_use", ev.ModelUsage()), agent=AGENT, request="r", ids={})
     assert isinstance(call, ev.AgentToolUse)
     assert call.input == {}
     assert isinstance(error, ev.AgentToolResult)

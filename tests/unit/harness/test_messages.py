@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.harness.models import Answer, Begun, Piece, Text
+from holdfast.harness.models import BlockStart, Piece, Response, TextDelta
 from holdfast.harness.models.response_reader import Events, Reader, StreamError
 
 STREAM: list[dict[str, Any]] = [
@@ -49,10 +49,10 @@ def test_however_the_bytes_are_cut_the_answer_is_the_same(cuts: list[int], newli
     raw = wire(STREAM, newline)
     places = [0, *sorted(min(c, len(raw)) for c in cuts), len(raw)]
     pieces, reader = read([raw[a:b] for a, b in itertools.pairwise(places)])
-    assert [p for p in pieces if isinstance(p, Text)] == [Text(1, "Grüße"), Text(1, " all\n\n")]
-    assert [p.type for p in pieces if isinstance(p, Begun)] == ["thinking", "text", "tool_use"]
+    assert [p for p in pieces if isinstance(p, TextDelta)] == [TextDelta(1, "Grüße"), TextDelta(1, " all\n\n")]
+    assert [p.type for p in pieces if isinstance(p, BlockStart)] == ["thinking", "text", "tool_use"]
     answer = reader.answer()
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, Response)
     assert answer.blocks[0]["signature"] == "sig"
     assert answer.blocks[1]["text"] == "Grüße all\n\n"
     assert answer.blocks[2]["input"] == {"command": "ls"}

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import Waiting
+from holdfast.bus.api import PendingInput
 from holdfast.bus.head import Head, advance
 from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
 from holdfast.harness.turn import decide as step
 from holdfast.harness.turn.decide import Limits, decide
 from holdfast.harness.turn.idle import idle
-from holdfast.harness.turn.ingest import LOST, may_wait, take
+from holdfast.harness.turn.ingest import LOST, ingest, may_wait
 
 CONFIG = ev.SessionConfig(
     id="cfg",
@@ -36,8 +36,8 @@ def client(*events: Any, name: str = "in1") -> AnyInput:
     return ClientInput(id=name, events=list(events))
 
 
-def waiting(*inputs: AnyInput | None, start: int = 1) -> list[Waiting]:
-    return [Waiting(start + i, b"", value) for i, value in enumerate(inputs)]
+def waiting(*inputs: AnyInput | None, start: int = 1) -> list[PendingInput]:
+    return [PendingInput(start + i, b"", value) for i, value in enumerate(inputs)]
 
 
 def after(*events: ev.Event, head: Head | None = None) -> Head:
@@ -45,7 +45,7 @@ def after(*events: ev.Event, head: Head | None = None) -> Head:
 
 
 def took(head: Head, *inputs: AnyInput | None) -> tuple[list[str], Head]:
-    events = take(head, CONFIG, waiting(*inputs)).events
+    events = ingest(head, CONFIG, waiting(*inputs)).events
     return [ev.type_of(e) for e in events], advance(head, events, 1)
 
 
@@ -71,12 +71,12 @@ def test_a_second_message_in_the_same_turn_has_no_status() -> None:
 
 def test_an_input_taken_before_is_not_taken_again() -> None:
     given = client(said())
-    once = take(after(), CONFIG, waiting(given, given))
+    once = ingest(after(), CONFIG, waiting(given, given))
     assert [e.id for e in once.events if isinstance(e, ev.UserMessage)] == ["u1"]
     assert once.seq == 2
     head = after()
     head = Head(**{f: getattr(head, f) for f in head.__struct_fields__} | {"recent": ("in1",)})
-    assert take(head, CONFIG, waiting(given)).events == []
+    assert ingest(head, CONFIG, waiting(given)).events == []
 
 
 def test_calls_run_before_the_model_is_asked_again() -> None:
@@ -104,13 +104,13 @@ def test_calls_run_before_the_model_is_asked_again() -> None:
 )
 def test_what_cannot_be_used_only_moves_taken(result: AnyInput | None) -> None:
     head = after(said(), use("c1"), END, ev.SandboxBound(id="s", generation="g1", worker="w"))
-    what = take(head, CONFIG, waiting(result, start=7))
+    what = ingest(head, CONFIG, waiting(result, start=7))
     assert (what.events, what.seq, what.progress) == ([], 7, False)
 
 
 def test_a_lost_call_ends_its_generation_and_its_siblings() -> None:
     head = after(said(), use("c1"), use("c2"), END, ev.SandboxBound(id="s", generation="g1", worker="w"))
-    what = take(head, CONFIG, waiting(CallResult(id="c1", generation="g1", content=[], is_error=True, lost=True)))
+    what = ingest(head, CONFIG, waiting(CallResult(id="c1", generation="g1", content=[], is_error=True, lost=True)))
     results = [e for e in what.events if isinstance(e, ev.AgentToolResult)]
     assert [r.tool_use_id for r in results] == ["c1", "c2"]
     assert results[1].content == [{"type": "text", "text": LOST}]
@@ -121,10 +121,10 @@ def test_two_asked_calls_wait_until_both_are_answered() -> None:
     _, head = took(after(), client(said()))
     head = after(use("c1", "ask"), use("c2", "ask"), END, head=head)
     rest = decided(head)
-    assert rest == step.Rest(ev.StopReason("requires_action", ["c1", "c2"]))
-    assert isinstance(rest, step.Rest)
+    assert rest == step.Release(ev.StopReason("requires_action", ["c1", "c2"]))
+    assert isinstance(rest, step.Release)
     head = after(*idle(head, CONFIG, rest.stop, now=5), head=head)  # pyright: ignore[reportArgumentType]
-    assert (head.status, decided(head)) == ("idle", step.Rest())
+    assert (head.status, decided(head)) == ("idle", step.Release())
 
     yes = ev.UserToolConfirmation(id="y1", tool_use_id="c1", result="allow")
     kinds, head = took(head, client(yes))
@@ -133,7 +133,7 @@ def test_two_asked_calls_wait_until_both_are_answered() -> None:
     assert head.primary.stop == ev.StopReason("requires_action", ["c2"])
 
     no = ev.UserToolConfirmation(id="y2", tool_use_id="c2", result="deny", deny_message="too risky")
-    events = take(head, CONFIG, waiting(client(no, name="in2"))).events
+    events = ingest(head, CONFIG, waiting(client(no, name="in2"))).events
     assert [ev.type_of(e) for e in events] == ["user.tool_confirmation", *RUNNING, "agent.tool_result"]
     denied = events[-1]
     assert isinstance(denied, ev.AgentToolResult)
@@ -156,7 +156,7 @@ def test_an_interrupt_in_mid_turn_closes_everything() -> None:
     _, head = took(head, client(ev.UserInterrupt(id="i"), name="in2"))
     assert decided(head) == step.Interrupt()
     head = after(*idle(head, CONFIG, ev.StopReason("end_turn"), now=5, close=True), head=head)
-    assert (head.calls, head.status, decided(head)) == ((), "idle", step.Rest())
+    assert (head.calls, head.status, decided(head)) == ((), "idle", step.Release())
 
 
 def test_an_interrupt_and_a_message_in_one_request_redirect() -> None:
@@ -169,7 +169,7 @@ def test_an_interrupt_and_a_message_in_one_request_redirect() -> None:
 
 def test_an_interrupt_at_rest_is_no_more_than_an_event() -> None:
     kinds, head = took(after(), client(ev.UserInterrupt(id="i")))
-    assert (kinds, decided(head)) == (["user.interrupt"], step.Rest())
+    assert (kinds, decided(head)) == (["user.interrupt"], step.Release())
 
 
 def test_a_failed_request_is_retried_only_when_it_is_time() -> None:
@@ -192,7 +192,7 @@ def test_limits_end_the_turn_with_their_error() -> None:
         done = ev.AgentToolResult(id=f"t{n}", tool_use_id=f"c{n}")
         head = after(use(f"c{n}"), END, done, head=head)
     rest = decided(head, limits=Limits(rounds=3))
-    assert isinstance(rest, step.Rest)
+    assert isinstance(rest, step.Release)
     assert rest.stop == ev.StopReason("retries_exhausted")
     assert rest.error is not None
     assert rest.error["type"] == "tool_use_limit_reached_error"
@@ -210,7 +210,7 @@ def test_a_full_context_is_compacted_before_the_next_request() -> None:
 def test_an_archived_session_takes_inputs_without_a_turn() -> None:
     head = after(ev.SessionStatusTerminated(id="x"))
     kinds, head = took(head, client(said()))
-    assert (kinds, decided(head)) == (["user.message"], step.Rest())
+    assert (kinds, decided(head)) == (["user.message"], step.Release())
 
 
 def test_what_was_said_while_a_tool_ran_follows_its_result() -> None:
@@ -221,4 +221,4 @@ def test_what_was_said_while_a_tool_ran_follows_its_result() -> None:
     assert not may_wait(head, waiting(client(said("also", "u2"), ev.UserInterrupt(id="i"), name="in2")))
     kinds, _ = took(head, message, result)
     assert kinds == ["agent.tool_result", "user.message"]
-    assert take(head, CONFIG, waiting(message, result)).seq == 2
+    assert ingest(head, CONFIG, waiting(message, result)).seq == 2

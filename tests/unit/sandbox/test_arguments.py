@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from holdfast.sandbox.drivers.bubblewrap import arguments
-from holdfast.sandbox.drivers.bubblewrap.arguments import Place, Shape
+from holdfast.sandbox.drivers.bubblewrap.arguments import HostLayout, SandboxSpec
 
-PLACE = Place(
+PLACE = HostLayout(
     bwrap="/usr/bin/bwrap",
     etc=Path("/data/run/w/etc"),
     agent=Path("/data/run/w/box"),
@@ -16,7 +16,7 @@ PLACE = Place(
     masked=("kcore", "fs/"),
     library_cache=("ld.so.cache",),
 )
-SHAPE = Shape(
+SHAPE = SandboxSpec(
     workspace=Path("/data/workspaces/t/s"),
     tmp_bytes=1 << 20,
     file_bytes=1 << 30,
@@ -57,7 +57,7 @@ def test_nothing_but_the_workspace_is_bound_writable() -> None:
 
 def test_an_interpreter_of_a_home_is_bound_under_a_name_that_tells_nothing() -> None:
     home = Path("/home/somebody/.pyenv/versions/3.12")
-    place = Place(
+    place = HostLayout(
         **{name: getattr(PLACE, name) for name in PLACE.__struct_fields__ if name not in ("python", "python_home")},
         python="/opt/python/bin/python3.12",
         python_home=home,
@@ -77,7 +77,7 @@ def test_the_limits_come_before_bubblewrap() -> None:
     assert "ulimit -n 512" in line[2]
     assert "ulimit -d" not in line[2]
     assert "RLIMIT_NPROC" not in line[-1]
-    weak = Shape(**{name: getattr(SHAPE, name) for name in SHAPE.__struct_fields__ if name != "weak"}, weak=True)
+    weak = SandboxSpec(**{name: getattr(SHAPE, name) for name in SHAPE.__struct_fields__ if name != "weak"}, weak=True)
     line = arguments.command(PLACE, weak, 7, 8)
     assert "ulimit -d 1048576" in line[2]
     assert "min(64, hard)" in line[-1]

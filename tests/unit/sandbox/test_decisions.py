@@ -12,10 +12,10 @@ from holdfast.sandbox import tools
 from holdfast.sandbox.drivers import frames
 from holdfast.sandbox.drivers.bubblewrap import disk
 from holdfast.sandbox.drivers.bubblewrap.disk import Quota, Use
-from holdfast.sandbox.drivers.frames import Breach
+from holdfast.sandbox.drivers.frames import ProtocolViolation
 from holdfast.sandbox.lease import Lease
 from holdfast.sandbox.placement import Placement, admission, placement_of
-from holdfast.sandbox.sandboxes import Held
+from holdfast.sandbox.sandboxes import SandboxHandle
 
 
 def test_a_lease_starts_nothing_after_two_thirds_and_ends_before_its_registration() -> None:
@@ -58,8 +58,8 @@ class NoBox:
     """Bookkeeping never touches the sandbox itself."""
 
 
-def held() -> Held:
-    return Held(Key("t", "s"), "g", NoBox(), 10.0)  # type: ignore[arg-type]
+def held() -> SandboxHandle:
+    return SandboxHandle(Key("t", "s"), "g", NoBox(), 10.0)  # type: ignore[arg-type]
 
 
 def test_a_call_is_known_as_long_as_the_generation_lives() -> None:
@@ -111,7 +111,7 @@ def test_a_frame_goes_out_with_its_length() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_reply_is_a_breach(data: bytes) -> None:
-    with pytest.raises(Breach):
+    with pytest.raises(ProtocolViolation):
         frames.decode_reply(data)
 
 
@@ -121,7 +121,7 @@ def test_control_characters_do_not_pass_even_from_a_forged_agent() -> None:
 
 
 def test_a_frame_that_is_too_large_is_a_breach() -> None:
-    with pytest.raises(Breach):
+    with pytest.raises(ProtocolViolation):
         frames.size_of(struct.pack(">I", frames.FRAME_LIMIT + 1))
 
 
@@ -134,7 +134,7 @@ def test_a_frame_that_is_too_large_is_a_breach() -> None:
     ],
 )  # fmt: skip
 def test_the_time_a_call_may_take(name: str, arguments: dict[str, object], seconds: float) -> None:
-    assert tools.Allowance(usual=120, most=600).limit(name, arguments) == seconds
+    assert tools.CallTimeouts(usual=120, most=600).limit(name, arguments) == seconds
 
 
 def test_a_workspace_that_begins_over_its_limit_may_still_be_tidied() -> None:

@@ -13,7 +13,7 @@ from holdfast.sandbox import live_output
 from holdfast.sandbox.agent.live import PIECE, TOTAL, Pieces
 from holdfast.sandbox.agent.text import clean
 from holdfast.sandbox.drivers import frames
-from holdfast.sandbox.drivers.frames import Breach, Printed
+from holdfast.sandbox.drivers.frames import Printed, ProtocolViolation
 from holdfast.sandbox.live_output import LiveOutput
 from tests.support.eventually import eventually
 
@@ -85,7 +85,7 @@ def test_output_is_no_result_and_its_control_characters_do_not_pass() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_output_is_a_breach(data: bytes) -> None:
-    with pytest.raises(Breach):
+    with pytest.raises(ProtocolViolation):
         frames.decode_reply(data)
 
 

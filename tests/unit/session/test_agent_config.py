@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.session.agents import schema as ac
 from holdfast.session.agents.tools import BUILT_IN, TOOLSET, WEB, Tool, resolve_tools
-from holdfast.session.http.errors import Problem
+from holdfast.session.http.errors import ApiError
 from holdfast.session.storage.metadata import patched
 
 POLICIES = st.none() | st.sampled_from([{"type": "always_allow"}, {"type": "always_ask"}])
@@ -68,7 +68,7 @@ def test_the_effort_of_an_overriding_model_is_not_applied() -> None:
 
 
 def test_a_session_needs_a_model() -> None:
-    with pytest.raises(Problem) as wrong:
+    with pytest.raises(ApiError) as wrong:
         override(agent(), model=None)
     assert wrong.value.status == 400
     assert wrong.value.details == {"error_code": "agent_model_required"}
@@ -76,7 +76,7 @@ def test_a_session_needs_a_model() -> None:
 
 @pytest.mark.parametrize("field", ["mcp_servers", "skills"])
 def test_overrides_with_what_is_not_there_yet_are_refused(field: str) -> None:
-    with pytest.raises(Problem, match="not available in this version"):
+    with pytest.raises(ApiError, match="not available in this version"):
         override(agent(), **{field: [{}]})
 
 

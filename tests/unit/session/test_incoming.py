@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from holdfast.session.http.decoding import MAX_DEPTH, read_json, read_query
-from holdfast.session.http.errors import Problem
+from holdfast.session.http.errors import ApiError
 from holdfast.session.http.timestamps import Instant
 
 
@@ -28,7 +28,7 @@ class Query(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def refused(read: Any, *args: Any) -> str:
-    with pytest.raises(Problem) as wrong:
+    with pytest.raises(ApiError) as wrong:
         read(*args)
     assert wrong.value.status == 400
     return wrong.value.message
@@ -59,7 +59,7 @@ def test_nesting_is_bounded() -> None:
 
 @given(raw=st.binary())
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    with suppress(Problem):
+    with suppress(ApiError):
         read_json(raw, Body)
 
 
@@ -92,5 +92,5 @@ def test_a_wrong_query_is_refused(pairs: list[tuple[str, str]]) -> None:
     pairs=st.lists(st.tuples(st.sampled_from(["limit", "archived", "statuses[]", "created_at[gte]", "x"]), st.text()))
 )
 def test_any_query_is_read_or_refused(pairs: list[tuple[str, str]]) -> None:
-    with suppress(Problem):
+    with suppress(ApiError):
         read_query(pairs, Query)

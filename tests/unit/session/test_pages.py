@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.session.http import pagination
-from holdfast.session.http.errors import Problem
+from holdfast.session.http.errors import ApiError
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
 LISTS = st.lists(PLAIN, max_size=5)
@@ -21,7 +21,7 @@ def test_a_cursor_names_its_place(position: list[object], bound: list[object]) -
 @given(position=LISTS, bound=LISTS, other=LISTS)
 def test_a_cursor_of_another_list_is_refused(position: list[object], bound: list[object], other: list[object]) -> None:
     if repr(other) != repr(bound):
-        with pytest.raises(Problem):
+        with pytest.raises(ApiError):
             pagination.position(pagination.cursor(position, bound), other)
 
 
@@ -34,13 +34,13 @@ def test_a_changed_cursor_is_refused(data: st.DataObject) -> None:
         st.sampled_from([text[:at], text[:at] + letter + text[at + 1 :], text[:at] + letter + text[at:]])
     )
     if changed != text:
-        with pytest.raises(Problem):
+        with pytest.raises(ApiError):
             pagination.position(changed, ["agents"])
 
 
 @given(text=st.text())
 def test_any_text_is_refused_in_words(text: str) -> None:
-    with pytest.raises(Problem) as wrong:
+    with pytest.raises(ApiError) as wrong:
         pagination.position("page_" + text, [])
     assert wrong.value.status == 400
 
@@ -48,7 +48,7 @@ def test_any_text_is_refused_in_words(text: str) -> None:
 def test_a_place_of_the_wrong_kind_is_refused() -> None:
     query = pagination.PageQuery(page=pagination.cursor(["text"], ["list"]))
     assert pagination.position_of(query, ["list"], str) == "text"
-    with pytest.raises(Problem):
+    with pytest.raises(ApiError):
         pagination.position_of(query, ["list"], int)
     assert pagination.position_of(pagination.PageQuery(), ["list"], int) is None
     assert pagination.page([1], None, []) == {"data": [1], "next_page": None}

@@ -6,7 +6,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.head import Call, Head
 from holdfast.bus.ids import Key
 from holdfast.session.log import pending
-from holdfast.session.log.pending import Queued
+from holdfast.session.log.pending import PendingInputs
 
 KEY = Key("t", "sesn_a0_1")
 MESSAGE = ev.UserMessage(id="m", content=[{"type": "text", "text": "hi"}])
@@ -14,7 +14,7 @@ REST = Head(inbox="i", taken=4)
 
 
 def test_it_runs_from_the_answer_until_the_input_is_taken() -> None:
-    found = Queued()
+    found = PendingInputs()
     assert found.status(KEY, REST) == "idle"
     found.put(KEY, "i", 5, [MESSAGE])
     assert found.status(KEY, REST) == "running"
@@ -24,26 +24,26 @@ def test_it_runs_from_the_answer_until_the_input_is_taken() -> None:
 
 
 def test_a_later_interrupt_takes_it_back() -> None:
-    found = Queued()
+    found = PendingInputs()
     found.put(KEY, "i", 5, [MESSAGE])
     found.put(KEY, "i", 6, [ev.UserInterrupt(id="x")])
     assert found.status(KEY, REST) == "idle"
 
 
 def test_a_message_behind_open_questions_starts_nothing() -> None:
-    found = Queued()
+    found = PendingInputs()
     found.put(KEY, "i", 5, [MESSAGE])
     assert found.status(KEY, replace(REST, calls=(Call("c", "bash", "ask"),))) == "idle"
 
 
 def test_what_waited_in_an_inbox_that_is_gone_is_forgotten() -> None:
-    found = Queued()
+    found = PendingInputs()
     found.put(KEY, "old", 5, [MESSAGE])
     assert found.status(KEY, replace(REST, taken=0)) == "idle"
 
 
 def test_it_remembers_a_bounded_number_of_sessions() -> None:
-    found = Queued()
+    found = PendingInputs()
     for number in range(pending.MOST + 5):
         found.put(Key("t", f"s{number}"), "i", number, [MESSAGE])
     assert len(found) == pending.MOST

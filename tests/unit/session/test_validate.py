@@ -14,7 +14,7 @@ from holdfast.bus.head import Call, Head
 from holdfast.session.events.content import MAX_BLOCKS, MAX_IMAGE_BYTES
 from holdfast.session.events.validation import MAX_EVENTS, MAX_INITIAL, Sent, check, events_of, unopened
 from holdfast.session.http.decoding import read_json
-from holdfast.session.http.errors import Problem
+from holdfast.session.http.errors import ApiError
 
 PNG = base64.b64encode(b"\x89PNG").decode()
 SEARCH = {
@@ -39,7 +39,7 @@ def read(*events: Any, initial: bool = False) -> list[ev.ClientEvent]:
 
 
 def refused(*events: Any, initial: bool = False) -> str:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiError) as caught:
         read(*events, initial=initial)
     assert caught.value.status == 400
     return caught.value.message
@@ -149,7 +149,7 @@ def test_a_search_result_is_kept_as_sent() -> None:
 def verdict(*events: Any, head: Head = HEAD, waiting: tuple[Any, ...] = (), answered: tuple[str, ...] = ()) -> str:
     try:
         check(head, read(*waiting) if waiting else [], read(*events), primary_thread="sthr_1", answered=answered)
-    except Problem as problem:
+    except ApiError as problem:
         return f"{problem.status} {problem.message}"
     return ""
 
@@ -206,11 +206,11 @@ EVENT = st.fixed_dictionaries(
 
 @given(st.lists(EVENT | JSON, max_size=4))
 def test_nothing_but_a_problem_is_raised_whatever_is_sent(events: list[Any]) -> None:
-    with contextlib.suppress(Problem):
+    with contextlib.suppress(ApiError):
         check(HEAD, (), read(*events), answered=())
 
 
 @given(st.binary(max_size=200))
 def test_nothing_but_a_problem_is_raised_whatever_bytes_come(raw: bytes) -> None:
-    with contextlib.suppress(Problem):
+    with contextlib.suppress(ApiError):
         read_json(raw, Body)

@@ -50,7 +50,7 @@ LIBRARY_CACHE: Final = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternativ
 """What the dynamic linker and Debian's command names need of the host's /etc: paths below /usr, no settings."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class HostLayout(msgspec.Struct, frozen=True):
     """What of this host a sandbox is made from: the same for every sandbox."""
 
     bwrap: str
@@ -71,7 +71,7 @@ class Place(msgspec.Struct, frozen=True):
     library_cache: tuple[str, ...]
 
 
-class Shape(msgspec.Struct, frozen=True):
+class SandboxSpec(msgspec.Struct, frozen=True):
     """What differs from sandbox to sandbox."""
 
     workspace: Path
@@ -85,7 +85,7 @@ class Shape(msgspec.Struct, frozen=True):
     """Files of control groups into which the process enters its id."""
 
 
-def environment(place: Place) -> dict[str, str]:
+def environment(place: HostLayout) -> dict[str, str]:
     """All of the environment inside."""
     first = f"{PYTHON}/bin:" if place.python_home else ""
     return {
@@ -100,7 +100,7 @@ def environment(place: Place) -> dict[str, str]:
     }
 
 
-def isolation(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
+def isolation(place: HostLayout, shape: SandboxSpec, seccomp: int, info: int) -> list[str]:
     """The bubblewrap command line up to and with the agent.
 
     `seccomp` is the descriptor that holds the filter, `info` the one on which bubblewrap tells the process id.
@@ -155,7 +155,7 @@ def ulimit(letter: str, value: int) -> str:
     return f'{{ ulimit -{letter} {value} 2>/dev/null || [ "$(ulimit -H{letter})" -le {value} ]; }}'
 
 
-def command(place: Place, shape: Shape, seccomp: int, info: int) -> list[str]:
+def command(place: HostLayout, shape: SandboxSpec, seccomp: int, info: int) -> list[str]:
     """The whole command line: a shell that limits itself, then becomes bubblewrap.
 
     Set in the process itself, before it becomes bubblewrap, so that nothing ever runs without the limits. `ulimit -f`

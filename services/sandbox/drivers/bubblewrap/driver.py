@@ -21,7 +21,7 @@ from holdfast.sandbox.drivers import frames, stream
 from holdfast.sandbox.drivers.bubblewrap import arguments, delegation, diagnosis, disk, limits, seccomp
 from holdfast.sandbox.drivers.bubblewrap.host import Host, find_host
 from holdfast.sandbox.settings import SandboxSettings
-from holdfast.sandbox.tools import Allowance
+from holdfast.sandbox.tools import CallTimeouts
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ class Bubblewrap:
         self._data = Path(settings.data_dir).absolute()
         self._slots = asyncio.Semaphore(settings.creates_at_once)
         self._quota = disk.Quota(settings.disk_bytes, settings.disk_files, settings.disk_reserve_bytes)
-        self._living: set[_Living] = set()
+        self._living: set[_Process] = set()
         self._hierarchy: limits.Hierarchy | None = None
         self._host: Host | None = None
         self._worker = ""
@@ -95,7 +95,7 @@ class Bubblewrap:
         box = await self._start("probe", folder)
         await box.kill("probed")
 
-    async def create(self, key: Key, generation: str) -> stream.StreamBox:
+    async def create(self, key: Key, generation: str) -> stream.StreamSandbox:
         """See Driver."""
         folder = self._workspace(key)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,15 +106,15 @@ class Bubblewrap:
             raise ValueError("not a session")
         return self._data / "workspaces" / key.tenant / key.session
 
-    async def _start(self, name: str, folder: Path) -> stream.StreamBox:
+    async def _start(self, name: str, folder: Path) -> stream.StreamSandbox:
         async with self._slots:
             host = self._host = self._host or await asyncio.to_thread(
                 find_host, self._settings, self._home(self._worker), self._groups
             )
-            living = _Living(host, self._worker, name, folder, self._quota)
+            living = _Process(host, self._worker, name, folder, self._quota)
             try:
                 box = await living.start(self._settings, self._forget)
-            except (OSError, frames.Breach, EOFError, TimeoutError) as exc:
+            except (OSError, frames.ProtocolViolation, EOFError, TimeoutError) as exc:
                 said = await living.abandon()
                 raise diagnosis.explain(diagnosis.look(host.place.bwrap), _seen(said, exc)) from None
             except BaseException:
@@ -124,7 +124,7 @@ class Bubblewrap:
         self._tell(f"add {living.pid}")
         return box
 
-    def _forget(self, living: "_Living") -> None:
+    def _forget(self, living: "_Process") -> None:
         self._living.discard(living)
         self._tell(f"drop {living.pid}")
 
@@ -195,12 +195,12 @@ class Bubblewrap:
             self._lock = -1
 
 
-class _Living:
+class _Process:
     """One sandbox from the outside: its processes, its control group, its disk."""
 
     def __init__(self, host: Host, worker: str, name: str, folder: Path, quota: disk.Quota) -> None:
         self.pid = 0
-        self.box: stream.StreamBox | None = None
+        self.box: stream.StreamSandbox | None = None
         self._host = host
         self._group = limits.Group(host.hierarchy, worker, name)
         self._folder = folder
@@ -209,16 +209,16 @@ class _Living:
         self._pidfd = -1
         self._said = b""
         self._tasks: list[asyncio.Task[None]] = []
-        self._gone: Callable[[_Living], None] = lambda _: None
+        self._gone: Callable[[_Process], None] = lambda _: None
 
-    async def start(self, settings: SandboxSettings, gone: Callable[["_Living"], None]) -> stream.StreamBox:
+    async def start(self, settings: SandboxSettings, gone: Callable[["_Process"], None]) -> stream.StreamSandbox:
         """Make it and wait for its greeting. Raises OSError, EOFError, TimeoutError, Breach; then `abandon` is due."""
         self._group.make(limits.Limits(settings.memory_bytes, settings.pids, settings.cpus))
         weak = self._host.hierarchy.kind == "weak"
         pids = settings.pids
         if weak and not limits.counts_alone(os.uname().release):
             pids += await asyncio.to_thread(limits.threads_of_user)
-        shape = arguments.Shape(
+        shape = arguments.SandboxSpec(
             workspace=self._folder, tmp_bytes=settings.tmp_bytes, file_bytes=settings.disk_bytes,
             memory_bytes=settings.memory_bytes, pids=pids, weak=weak, groups=self._group.entries,
         )  # fmt: skip
@@ -249,8 +249,8 @@ class _Living:
             self._pidfd = os.pidfd_open(self.pid)
             await stream.greeted(reader)
         self._gone = gone
-        allowance = Allowance(settings.call_timeout, settings.call_timeout_max)
-        self.box = stream.StreamBox(reader, writer, self._kill, allowance)
+        allowance = CallTimeouts(settings.call_timeout, settings.call_timeout_max)
+        self.box = stream.StreamSandbox(reader, writer, self._kill, allowance)
         self._tasks.append(asyncio.create_task(self._watch_disk(self.box)))
         return self.box
 
@@ -303,7 +303,7 @@ class _Living:
         while data := await errors.read(4096):
             self._said = (self._said + data)[:4096]
 
-    async def _watch_disk(self, box: stream.StreamBox) -> None:
+    async def _watch_disk(self, box: stream.StreamSandbox) -> None:
         loop = asyncio.get_running_loop()
         quota = self._quota.with_room(await asyncio.to_thread(disk.measure, self._folder, _UNLIMITED))
         left = disk.free(self._folder)

@@ -26,7 +26,7 @@ _PYTHONS: Final = ("/usr/bin/python3", "/usr/local/bin/python3")
 class Host(msgspec.Struct, frozen=True):
     """What every sandbox of this worker is made from."""
 
-    place: arguments.Place
+    place: arguments.HostLayout
     hierarchy: limits.Hierarchy
 
 
@@ -38,7 +38,7 @@ def find_host(settings: SandboxSettings, home: Path, hierarchy: limits.Hierarchy
         raise diagnosis.weak_limits(diagnosis.look())
     python, python_home, outside = find_python()
     links = tuple((f"/{n}", str(Path(f"/{n}").readlink())) for n in _TOP if Path(f"/{n}").is_symlink())
-    place = arguments.Place(
+    place = arguments.HostLayout(
         bwrap=find_bwrap(),
         etc=_etc(home / "etc"),
         agent=_agent(home / "box", outside),
