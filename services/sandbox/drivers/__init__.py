@@ -1,7 +1,8 @@
 """Which drivers there are. One without isolation is never among them; `tests/escape/` runs over all of them."""
 
 from holdfast.sandbox.drivers.bubblewrap.driver import Bubblewrap
-from holdfast.sandbox.drivers.driver import Driver, Outcome, Sandbox, SandboxLost, SandboxUnavailable
+from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
+from holdfast.sandbox.drivers.sandbox import Outcome, Sandbox, SandboxLost
 from holdfast.sandbox.settings import SandboxSettings
 
 DRIVERS = {"bubblewrap": Bubblewrap}

@@ -7,7 +7,7 @@ import msgspec
 from holdfast.bus.ids import Key
 from holdfast.sandbox.drivers.sandbox import Outcome, Sandbox
 
-__all__ = ["Driver", "Outcome", "Remedy", "Sandbox", "SandboxLost", "SandboxUnavailable"]
+__all__ = ["Driver", "Outcome", "Remedy", "Sandbox", "SandboxUnavailable"]
 
 
 class Remedy(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ class Sandbox(Protocol):
     async def run(
         self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
     ) -> Outcome:
-        """Run one tool and return its result; several may run at once. Raises SandboxLost when the sandbox dies under it.
+        """Run one tool and return its result; several may run at once. Raises SandboxLost when the sandbox dies.
 
         What `bash` prints is told to `on_printed` while the command runs: a prefix of the result, best effort.
 
