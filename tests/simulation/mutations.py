@@ -84,12 +84,12 @@ def reclaim_with_the_old_trigger() -> Applied:
 
 def take_only_the_trigger() -> Applied:
     """A claim takes nothing but its trigger, though more waits before it."""
-    whole = dispatch.take
+    whole = dispatch.ingest
 
     def one(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Ingested:
         return whole(head, config, inputs[-1:])
 
-    return swapped((dispatch, "take", one))
+    return swapped((dispatch, "ingest", one))
 
 
 def no_look_for_the_own_commit() -> Applied:
@@ -178,7 +178,7 @@ def arrivals_believed_whole() -> Applied:
     def believed(heard: list[PendingInput], taken: int) -> list[PendingInput]:
         return sorted({w.seq: w for w in heard if w.seq > taken}.values(), key=lambda w: w.seq)
 
-    return swapped((runner, "unbroken", believed))
+    return swapped((runner, "contiguous_from", believed))
 
 
 def head_without_the_trigger_check() -> Applied:
@@ -198,7 +198,7 @@ def head_without_the_trigger_check() -> Applied:
 
 def inbox_not_read_up_to_the_trigger() -> Applied:
     """Rule 4 without "at least up to m": a lagging replica of the inbox is believed, and m counted as taken."""
-    waiting, whole = MemoryBus.waiting, dispatch.take
+    waiting, whole = MemoryBus.waiting, dispatch.ingest
 
     async def lagging(self: MemoryBus, key: Any, above: int, *, upto: int = 0) -> Any:
         return await waiting(self, key, above)
@@ -207,7 +207,7 @@ def inbox_not_read_up_to_the_trigger() -> Applied:
         took = whole(head, config, inputs)
         return replace(took, seq=max(took.seq, head.taken + 1))
 
-    return swapped((MemoryBus, "waiting", lagging), (dispatch, "take", as_taken))
+    return swapped((MemoryBus, "waiting", lagging), (dispatch, "ingest", as_taken))
 
 
 # --- calls -------------------------------------------------------------------------------------------------------
