@@ -87,12 +87,12 @@ def reclaim_with_the_old_trigger() -> Applied:
 
 def take_only_the_trigger() -> Applied:
     """A claim takes nothing but its trigger, though more waits before it."""
-    whole = dispatch.take
+    whole = dispatch.ingest
 
     def one(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Ingested:
         return whole(head, config, inputs[-1:])
 
-    return swapped((dispatch, "take", one))
+    return swapped((dispatch, "ingest", one))
 
 
 def no_look_for_the_own_commit() -> Applied:
@@ -181,7 +181,7 @@ def arrivals_believed_whole() -> Applied:
     def believed(heard: list[PendingInput], taken: int) -> list[PendingInput]:
         return sorted({w.seq: w for w in heard if w.seq > taken}.values(), key=lambda w: w.seq)
 
-    return swapped((runner, "unbroken", believed))
+    return swapped((runner, "contiguous_from", believed))
 
 
 def head_without_the_trigger_check() -> Applied:
@@ -201,7 +201,7 @@ def head_without_the_trigger_check() -> Applied:
 
 def inbox_not_read_up_to_the_trigger() -> Applied:
     """Rule 4 without "at least up to m": a lagging replica of the inbox is believed, and m counted as taken."""
-    waiting, whole = MemoryInbox.pending, dispatch.take
+    waiting, whole = MemoryInbox.pending, dispatch.ingest
 
     async def lagging(self: MemoryInbox, key: Any, above: int, *, upto: int = 0) -> Any:
         return await waiting(self, key, above)
@@ -210,7 +210,7 @@ def inbox_not_read_up_to_the_trigger() -> Applied:
         took = whole(head, config, inputs)
         return replace(took, seq=max(took.seq, head.taken + 1))
 
-    return swapped((MemoryInbox, "pending", lagging), (dispatch, "take", as_taken))
+    return swapped((MemoryInbox, "pending", lagging), (dispatch, "ingest", as_taken))
 
 
 # --- calls -------------------------------------------------------------------------------------------------------
