@@ -10,7 +10,7 @@ from holdfast.bus.commands import Output
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key
 from holdfast.sandbox import live_output
-from holdfast.sandbox.agent.live import PIECE, TOTAL, Pieces
+from holdfast.sandbox.agent.live_output import LIVE_OUTPUT_BYTES, PIECE_CHARS, Pieces
 from holdfast.sandbox.agent.text import clean
 from holdfast.sandbox.drivers import frames
 from holdfast.sandbox.drivers.frames import OutputFrame, ProtocolViolation
@@ -51,8 +51,8 @@ def test_much_is_cut_into_pieces_and_ends() -> None:
     found: list[str] = []
     while piece := pieces.take():
         found.append(piece)
-    assert max(map(len, found)) == PIECE
-    assert len("".join(found)) == TOTAL
+    assert max(map(len, found)) == PIECE_CHARS
+    assert len("".join(found)) == LIVE_OUTPUT_BYTES
 
 
 def test_an_escape_sequence_without_an_end_does_not_hold_the_output_for_ever() -> None:

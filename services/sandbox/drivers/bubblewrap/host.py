@@ -67,7 +67,7 @@ _TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
 def find_bwrap() -> str:
-    """The path of bubblewrap: that of the system if it is new enough, else that of the wheel. Raises SandboxUnavailable.
+    """The path of bubblewrap: the system's if it is new enough, else the wheel's. Raises SandboxUnavailable.
 
     The system's comes first because some distributions allow user namespaces to that path only.
     """
