@@ -1,4 +1,4 @@
-"""Settings: one frozen struct per service, read once from the environment and then passed, never looked up again."""
+"""Settings: one frozen struct per service, read once from the environment at start and passed on as an argument."""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-PREFIX = "HOLDFAST_"
+from holdfast.process.known_settings import PREFIX, unknown_setting
 
 T = TypeVar("T", bound="ProcessSettings")
 
@@ -34,8 +34,13 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def load(kind: type[T], environ: Mapping[str, str] | None = None) -> T:
-    """Read `kind` from HOLDFAST_<FIELD> variables. Raises BadSettings naming the variable and the rule, no value."""
+    """Read `kind` from HOLDFAST_<FIELD> variables. Raises BadSettings with the variable and the rule, never the value.
+
+    A HOLDFAST_* variable that no part of Holdfast reads is refused: it is a misspelt setting that would do nothing.
+    """
     environ = os.environ if environ is None else environ
+    if unknown := unknown_setting(environ):
+        raise BadSettings(unknown)
     raw: dict[str, Any] = {}
     for f in msgspec.structs.fields(kind):
         name = PREFIX + f.name.upper()
