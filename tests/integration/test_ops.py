@@ -15,9 +15,9 @@ import msgspec
 import psutil
 import pytest
 
-from holdfast.cli.embedded.inspection import inspect
-from holdfast.cli.embedded.processes import started as began
+from holdfast.cli.embedded.procfs import started as began
 from holdfast.cli.embedded.runfile import RunFile, read, write
+from holdfast.cli.embedded.stack_status import inspect
 from tests.support.eventually import eventually
 from tests.support.stack import Stack
 

@@ -23,7 +23,7 @@ from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.streams import BLOB_OVER
 from holdfast.cli.embedded.layout import USERS
-from holdfast.cli.embedded.programs import packaged
+from holdfast.cli.embedded.packaged_files import packaged
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 

@@ -5,8 +5,8 @@ import stat
 import subprocess
 from pathlib import Path
 
-from holdfast.cli.client.bases import Base
-from holdfast.cli.client.workspace import plan, seed
+from holdfast.cli.client.files.base import Base
+from holdfast.cli.client.files.copy_in import plan, seed
 from holdfast.cli.embedded.runfile import RunFile
 
 ODD = [

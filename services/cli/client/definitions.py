@@ -8,9 +8,9 @@ import msgspec
 from anthropic import AsyncAnthropic, BadRequestError, ConflictError, NotFoundError
 
 from holdfast.cli.client.params_check import problem
-from holdfast.cli.client.sanitize import clean_line
 from holdfast.cli.embedded.layout import write_private
 from holdfast.cli.models import DEFAULT_MODEL
+from holdfast.cli.sanitize import clean_line
 
 ENVIRONMENT: Final = "holdfast-run"
 MARK: Final = "holdfast_run"

@@ -59,6 +59,6 @@ def answer(
     if refused:
         tell("answer", refused)
         return USAGE
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client import api_command  # noqa: PLC0415  not for a help text: the import takes long
 
-    return talking.answer(session, verdict, data, message=message, result=result, call=call)
+    return api_command.answer(session, verdict, data, message=message, result=result, call=call)

@@ -22,6 +22,6 @@ def attach(session: str, /, *, data: Path | None = None) -> int:
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client import api_command  # noqa: PLC0415  not for a help text: the import takes long
 
-    return talking.attach(session, data)
+    return api_command.attach(session, data)

@@ -26,7 +26,16 @@ from holdfast.bus.jetstream.client import connect
 from holdfast.cli.demo import backend, checks, report, repository
 from holdfast.cli.demo.timeline import Timeline
 from holdfast.cli.embedded import registry
-from holdfast.cli.embedded.model_endpoint import KEY, KEY_FILE, URL, BadEndpoint, Endpoint, Own, OwnEndpoint, choose
+from holdfast.cli.embedded.model_endpoint import (
+    KEY,
+    KEY_FILE,
+    URL,
+    BadEndpoint,
+    Endpoint,
+    OwnEndpoint,
+    OwnStack,
+    choose,
+)
 from holdfast.cli.models import DEFAULT_MODEL
 from holdfast.process.settings import ProcessSettings
 
@@ -80,7 +89,7 @@ def demo(*, data: Path | None = None, model: str = DEFAULT_MODEL) -> int:
 
 def _endpoint() -> Endpoint | None:
     """The real model that the variables name; None for the scripted one. Raises BadEndpoint."""
-    own = [Own(urlsplit(run.base_url).port or 0, run.api_key) for run in registry.stacks()]
+    own = [OwnStack(urlsplit(run.base_url).port or 0, run.api_key) for run in registry.stacks()]
     try:
         found = choose(os.environ, own=own)
     except OwnEndpoint:

@@ -45,6 +45,6 @@ def diff(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client import api_command  # noqa: PLC0415  not for a help text: the import takes long
 
-    return talking.diff(session, data, "stat" if stat else "names" if name_only else "diff", patch)
+    return api_command.diff(session, data, "stat" if stat else "names" if name_only else "diff", patch)

@@ -100,13 +100,22 @@ def run(
     if refused:
         tell("run", refused)
         return USAGE
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
-    from holdfast.cli.client.files import FileOptions  # noqa: PLC0415
-    from holdfast.cli.client.task import Options  # noqa: PLC0415
+    from holdfast.cli.client import api_command  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.files.run_files import FileOptions  # noqa: PLC0415
+    from holdfast.cli.client.run import RunOptions  # noqa: PLC0415
 
-    files = FileOptions(dir=dir, include=include, exclude=exclude, apply=apply, patch=patch)
-    return talking.run(
-        Options(task=text, agent=agent, model=model, files=files, session=session, detach=detach, json=json, data=data)
+    file_options = FileOptions(dir=dir, include=include, exclude=exclude, apply=apply, patch=patch)
+    return api_command.run(
+        RunOptions(
+            task=text,
+            agent=agent,
+            model=model,
+            files=file_options,
+            session=session,
+            detach=detach,
+            json=json,
+            data=data,
+        )
     )
 
 

@@ -40,6 +40,6 @@ def sessions(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client import api_command  # noqa: PLC0415  not for a help text: the import takes long
 
-    return talking.sessions(limit, data, archived=all_, as_json=json)
+    return api_command.sessions(limit, data, archived=all_, as_json=json)

@@ -44,6 +44,6 @@ def tail(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client import api_command  # noqa: PLC0415  not for a help text: the import takes long
 
-    return talking.tail(session, from_, data, live=follow, as_json=json)
+    return api_command.tail(session, from_, data, live=follow, as_json=json)

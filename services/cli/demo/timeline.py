@@ -9,8 +9,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from holdfast.cli.client.sanitize import clean
 from holdfast.cli.demo.calls import call_lines, result_lines
+from holdfast.cli.sanitize import clean
 
 NARROW: Final = 60
 """Columns below which times and labels take less room."""

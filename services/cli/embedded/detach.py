@@ -31,7 +31,7 @@ def in_background() -> bool:
     return READY_FD in os.environ
 
 
-class Wish(msgspec.Struct, frozen=True):
+class UpRequest(msgspec.Struct, frozen=True):
     """What the command line of `holdfast up` asks for. `port` None or 0: any."""
 
     port: int | None = None
@@ -50,7 +50,7 @@ class Wish(msgspec.Struct, frozen=True):
         return f"its model is {run.model_in_words}" if run.is_scripted or run.model_base_url != wanted else ""
 
 
-def start(folder: Path, wish: Wish) -> int:
+def start(folder: Path, wish: UpRequest) -> int:
     """Start `holdfast` with the arguments of this process in the background; return the exit code of the parent.
 
     0: the stack is ready, or it ran already as it was asked for. Otherwise the exit code of the child, which has said

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.sizes import human
+from holdfast.cli.embedded.up_log import UpLog
 from holdfast.process import disk
 
 LOOK_EVERY_S: Final = 0.5
@@ -49,7 +49,7 @@ def check_start(folder: Path) -> None:
 class DiskWatch:
     """`folder` is the data folder, `nats_log` the log of nats-server, `restart_nats` restarts it at once."""
 
-    def __init__(self, folder: Path, nats_log: Path, reporter: Reporter, restart_nats: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, nats_log: Path, reporter: UpLog, restart_nats: Callable[[], None]) -> None:
         self._folder = folder
         self._log = nats_log
         self._reporter = reporter

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.cli.client.sanitize import clean, clean_line
+from holdfast.cli.sanitize import clean, clean_line
 
 _NATS: Final = re.compile(r"\[\d+\] (\d{4})/(\d\d)/(\d\d) (\d\d:\d\d:\d\d\.\d+) \[(\w{3})\] (.*)")
 _NATS_LEVELS: Final = {

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from holdfast.cli.client.sanitize import clean_line
 from holdfast.cli.embedded.log_lines import parse
+from holdfast.cli.sanitize import clean_line
 
 _CALM: Final = ("debug", "info", "trace")
 _REFUSED: Final = re.compile(r"^(cannot start): \w+: ")

@@ -39,7 +39,7 @@ class OwnEndpoint(BadEndpoint):
     """The address or the key is one of Holdfast itself."""
 
 
-class Own(msgspec.Struct, frozen=True):
+class OwnStack(msgspec.Struct, frozen=True):
     """A running or starting stack of this user: the port of its HTTP API on 127.0.0.1, and its API key."""
 
     port: int
@@ -59,7 +59,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.key or self.key_file) and self.base_url.rstrip("/") == VENDOR
 
 
-def choose(environ: Mapping[str, str], *, url: str = "", own: Sequence[Own] = ()) -> Endpoint:
+def choose(environ: Mapping[str, str], *, url: str = "", own: Sequence[OwnStack] = ()) -> Endpoint:
     """The endpoint that options and variables name; without any, the vendor's address without a key.
 
     `url` is --model-url; its key is HOLDFAST_MODEL_API_KEY. Raises BadEndpoint, and OwnEndpoint for a stack in `own`.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.bus.streams import MAX_MESSAGE
 from holdfast.cli.embedded.layout import USERS, Layout, write_private
-from holdfast.cli.embedded.programs import Missing, packaged
+from holdfast.cli.embedded.packaged_files import Missing, packaged
 from holdfast.process import disk
 
 

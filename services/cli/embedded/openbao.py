@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from holdfast.cli.embedded.layout import Layout, write_private
-from holdfast.cli.embedded.programs import Missing, packaged
+from holdfast.cli.embedded.packaged_files import Missing, packaged
 
 MOUNT: Final = "holdfast-kv"
 AUTH: Final = "holdfast"

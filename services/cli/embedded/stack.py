@@ -13,9 +13,9 @@ import msgspec
 from holdfast.cli.embedded import model_endpoint, nats, openbao, registry
 from holdfast.cli.embedded.detach import READY_FD
 from holdfast.cli.embedded.layout import USERS, Layout, write_private
-from holdfast.cli.embedded.model_endpoint import Endpoint, Own
+from holdfast.cli.embedded.model_endpoint import Endpoint, OwnStack
 from holdfast.cli.embedded.probes import http_ready, nats_ready
-from holdfast.cli.embedded.processes import started
+from holdfast.cli.embedded.procfs import started
 from holdfast.cli.embedded.runfile import RunFile
 from holdfast.cli.embedded.supervisor import Program
 from holdfast.process.settings import ProcessSettings, load
@@ -161,9 +161,9 @@ class Stack:
         """Where the harnesses reach the model. Raises BadEndpoint."""
         if self.scripted:
             return Endpoint(base_url=f"http://127.0.0.1:{self.model_port}", key=SCRIPTED_KEY)
-        own = [Own(self.port, self.layout.api_key())]
+        own = [OwnStack(self.port, self.layout.api_key())]
         others = registry.stacks(self._environ)
-        own += [Own(urlsplit(run.base_url).port or 0, run.api_key) for run in others]
+        own += [OwnStack(urlsplit(run.base_url).port or 0, run.api_key) for run in others]
         return model_endpoint.choose(self._environ, url=url, own=own)
 
     def _harness(self, name: str) -> Program:

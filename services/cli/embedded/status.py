@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.cli.client.target import FAILED, NoStack, Target, find
-from holdfast.cli.embedded.inspection import StackStatus, inspect
 from holdfast.cli.embedded.sizes import human
+from holdfast.cli.embedded.stack_status import StackStatus, inspect
 from holdfast.cli.failure import tell
 from holdfast.process import logs
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.embedded.disk_watch import RESTART_PAUSE_S, DiskWatch
-from holdfast.cli.embedded.reporter import Reporter
+from holdfast.cli.embedded.up_log import UpLog
 from holdfast.process.disk import Space
 
 GB = 1_000_000_000
@@ -21,9 +21,7 @@ class Watched:
         self.nats_log.write_text(ERROR)
         self.restarts: list[float] = []
         self.now = 0.0
-        self._watch = DiskWatch(
-            folder, self.nats_log, Reporter(folder / "up.log"), lambda: self.restarts.append(self.now)
-        )
+        self._watch = DiskWatch(folder, self.nats_log, UpLog(folder / "up.log"), lambda: self.restarts.append(self.now))
 
     def look(self, *rooms: Space) -> None:
         for room in rooms:

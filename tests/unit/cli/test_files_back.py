@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli.client import changes
-from holdfast.cli.client.apply import Applied, CannotApply, apply
-from holdfast.cli.client.changes import CannotCompare
-from holdfast.cli.client.patch import patch, quoted, write_patch
+from holdfast.cli.client.files import changes
+from holdfast.cli.client.files.apply_files import Applied, CannotApply, apply
+from holdfast.cli.client.files.changes import CannotCompare
+from holdfast.cli.client.files.patch import patch, quoted, write_patch
 from tests.support.folders import ODD, copied, git, state, write
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli.client import changes, workspace
-from holdfast.cli.client.selection import is_secret, matches
-from holdfast.cli.client.workspace import CannotCopy, leaves, plan, seed, summary
+from holdfast.cli.client.files import changes, copy_in
+from holdfast.cli.client.files.copy_in import CannotCopy, leaves, plan, seed, summary
+from holdfast.cli.client.files.selection import is_secret, matches
 from tests.support.folders import ODD, base_of, copied, git, state, write
 
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_copied_is_refused_in_a_sentence(source: Path, tmp_path: 
     with pytest.raises(CannotCopy, match="data folder of the stack"):
         plan(source / "data" / "logs", data=source / "data")
     with (source / "big").open("wb") as file:
-        file.truncate(workspace.MOST_BYTES + 1)
+        file.truncate(copy_in.MOST_BYTES + 1)
     with pytest.raises(CannotCopy, match="at most"):
         plan(source)
     write(source, {"my-data/api.key": "x", "b": "x"})

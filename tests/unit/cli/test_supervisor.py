@@ -153,7 +153,7 @@ async def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
 PARENT = """
 import asyncio, os, sys
 from pathlib import Path
-from holdfast.cli.supervisor import Program, Readiness, Supervisor
+from holdfast.cli.embedded.supervisor import Program, Readiness, Supervisor
 async def ready(): return Readiness(True)
 async def main():
     folder = Path(sys.argv[1])

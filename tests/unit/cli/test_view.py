@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from holdfast.cli.client.event_lines import event_line
-from holdfast.cli.client.view import THEME, TerminalView
+from holdfast.cli.client.terminal.event_lines import event_line
+from holdfast.cli.client.terminal.view import THEME, TerminalView
 from tests.support.terminal import Screen
 
 

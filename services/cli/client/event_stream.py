@@ -21,13 +21,13 @@ PAUSE_FIRST: Final = 0.1
 PAUSE_MOST: Final = 2.0
 
 
-async def last_event(client: AsyncAnthropic, session: str) -> str:
+async def newest_event_id(client: AsyncAnthropic, session: str) -> str:
     """Id of the newest event, or the place before the first one."""
     page = await client.beta.sessions.events.list(session, order="desc", limit=1)
     return page.data[0].id if page.data else BEGINNING
 
 
-async def follow(
+async def event_stream(
     client: AsyncAnthropic,
     session: str,
     after: str,

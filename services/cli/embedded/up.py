@@ -17,15 +17,15 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.ids import FIRST_CELL
 from holdfast.bus.jetstream.provision import provision
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.cli.embedded import closing, detach, openbao, registry, runfile
+from holdfast.cli.embedded import detach, openbao, ready_message, registry, runfile
 from holdfast.cli.embedded.disk_watch import DiskFull, DiskWatch, check_start
 from holdfast.cli.embedded.layout import BadFolder, Busy, Layout
 from holdfast.cli.embedded.model_endpoint import BadEndpoint
-from holdfast.cli.embedded.programs import Missing
+from holdfast.cli.embedded.packaged_files import Missing
 from holdfast.cli.embedded.progress import StartProgress, StopProgress, UpConsole
-from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.stack import PROVISIONED, Stack, data_folder
 from holdfast.cli.embedded.supervisor import NotReady, Supervisor
+from holdfast.cli.embedded.up_log import UpLog
 from holdfast.cli.failure import tell
 from holdfast.process import logs
 from holdfast.process.settings import BadSettings
@@ -99,7 +99,7 @@ class _Running:
         self._stack = stack
         self._layout = stack.layout
         self._console = UpConsole(highlight=False)
-        self._reporter = Reporter(self._layout.log("up"))
+        self._reporter = UpLog(self._layout.log("up"))
         self._supervisor = Supervisor(stack.programs, say=self._reporter.warn, changed=self._changed)
         self._progress = StartProgress(self._console, [program.name for program in stack.programs])
         self._is_ready = False
@@ -137,7 +137,7 @@ class _Running:
         else:
             name, text = "holdfast up", str(cause)
         with contextlib.suppress(OSError):
-            closing.error(UpConsole(stderr=True, highlight=False), name, text)
+            ready_message.error(UpConsole(stderr=True, highlight=False), name, text)
         self._reporter.log(f"{name}: {text}", "error")
         if not self._is_ready:
             self._supervisor.hurry()
@@ -198,7 +198,7 @@ class _Running:
         notes = {topic: note for found in self._supervisor.notes.values() for topic, note in found.items()}
         several = len(registry.stacks()) > 1
         with contextlib.suppress(OSError):  # a terminal that was closed
-            closing.show(
+            ready_message.show(
                 self._console,
                 run,
                 scripted=self._stack.scripted,
@@ -207,7 +207,7 @@ class _Running:
             )
         is_background = detach.in_background()
         self._reporter.say(f"ready after {took:.1f} s")
-        down = f"holdfast down{closing.data_option(run, several)}"
+        down = f"holdfast down{ready_message.data_option(run, several)}"
         self._reporter.show(f"Stop it: {down if is_background else 'Ctrl-C'}")
 
     async def _stop(self) -> None:

@@ -8,11 +8,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from holdfast.cli.client import git_ignored, trees
-from holdfast.cli.client.bases import Base, Manifest
-from holdfast.cli.client.sanitize import clean_line
-from holdfast.cli.client.selection import MADE_ANEW
-from holdfast.cli.client.trees import Entry
+from holdfast.cli.client.files import git_ignored, trees
+from holdfast.cli.client.files.base import Base, Manifest
+from holdfast.cli.client.files.selection import MADE_ANEW
+from holdfast.cli.client.files.trees import Entry
+from holdfast.cli.sanitize import clean_line
 
 MOST_FILES: Final = 200_000
 """Files of a workspace that are looked at."""

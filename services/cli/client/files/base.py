@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.cli.client.trees import Entry
+from holdfast.cli.client.files.trees import Entry
 from holdfast.cli.embedded.layout import write_private
 from holdfast.cli.embedded.runfile import RunFile
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.cli.client import changes, workspace
-from holdfast.cli.client.apply import Applied, CannotApply, apply
-from holdfast.cli.client.bases import Base
-from holdfast.cli.client.changes import CannotCompare
-from holdfast.cli.client.patch import write_patch
-from holdfast.cli.client.prompt import NobodyThere, ask
-from holdfast.cli.client.sanitize import clean_line
+from holdfast.cli.client.files import changes, copy_in
+from holdfast.cli.client.files.apply_files import Applied, CannotApply, apply
+from holdfast.cli.client.files.base import Base
+from holdfast.cli.client.files.changes import CannotCompare
+from holdfast.cli.client.files.copy_in import CannotCopy, CopyPlan
+from holdfast.cli.client.files.patch import write_patch
 from holdfast.cli.client.session_ids import short
 from holdfast.cli.client.target import Target
-from holdfast.cli.client.workspace import CannotCopy, Plan
+from holdfast.cli.client.terminal.prompt import NobodyThere, ask
+from holdfast.cli.sanitize import clean_line
 
 Say = Callable[[str], None]
 """Shows the user one line, which is safe to print."""
@@ -46,14 +46,14 @@ class Finished(msgspec.Struct, frozen=True):
 class RunFiles:
     """`prepare`, then `begin` with the session's id, then `finish`."""
 
-    def __init__(self, target: Target, options: FileOptions, plan: Plan | None) -> None:
+    def __init__(self, target: Target, options: FileOptions, plan: CopyPlan | None) -> None:
         self._target = target
         self._options = options
         self._plan = plan
         self._base: Base | None = None
 
     @property
-    def workspace(self) -> Path | None:
+    def copy_in(self) -> Path | None:
         """The folder on this machine that the sandbox sees as /workspace; None with a stack elsewhere."""
         return self._base.workspace if self._base else None
 
@@ -62,7 +62,7 @@ class RunFiles:
         if self._target.local:
             self._base = Base(self._target.local, session)
             if self._plan:
-                workspace.seed(self._plan, self._base)
+                copy_in.seed(self._plan, self._base)
 
     def finish(self, session: str, *, well: bool) -> Finished:
         """List what changed, write the patch, apply. Changes are applied only if the turn ended `well`."""
@@ -145,18 +145,18 @@ def _check_patch(path: Path) -> None:
         raise CannotCopy(f"cannot write the patch to {shown}: no permission in {clean_line(str(parent))}")
 
 
-async def _plan(options: FileOptions, data: Path, say: Say) -> Plan:
+async def _plan(options: FileOptions, data: Path, say: Say) -> CopyPlan:
     assert options.dir is not None
-    plan = workspace.plan(options.dir, include=options.include, exclude=options.exclude, data=data)
+    plan = copy_in.plan(options.dir, include=options.include, exclude=options.exclude, data=data)
     if plan.secrets and sys.stdin.isatty() and sys.stdout.isatty():
-        say(f"these may hold secrets: {workspace.named(plan.secrets)}")
+        say(f"these may hold secrets: {copy_in.named(plan.secrets)}")
         try:
             answer = await ask("copy them to the agent too? [y/N] ")
         except NobodyThere:
             answer = ""
         if answer.lower() in ("y", "yes"):
-            include = (*options.include, *map(workspace.literal, plan.secrets))
-            plan = workspace.plan(options.dir, include=include, exclude=options.exclude, data=data)
-    for line in workspace.summary(plan):
+            include = (*options.include, *map(copy_in.literal, plan.secrets))
+            plan = copy_in.plan(options.dir, include=include, exclude=options.exclude, data=data)
+    for line in copy_in.summary(plan):
         say(line)
     return plan

@@ -12,10 +12,10 @@ import anthropic
 import msgspec
 from anthropic import AsyncAnthropic
 
-from holdfast.cli.client import questions, standing
-from holdfast.cli.client.follow import follow
-from holdfast.cli.client.prompt import NobodyThere, ask
-from holdfast.cli.client.view import View
+from holdfast.cli.client import questions, session_state
+from holdfast.cli.client.event_stream import event_stream
+from holdfast.cli.client.terminal.prompt import NobodyThere, ask
+from holdfast.cli.client.terminal.view import View
 
 FAILURES: Final = {
     "retries_exhausted": "failed",
@@ -53,7 +53,7 @@ class _Answered(msgspec.Struct, frozen=True):
     """None when there is nobody to answer."""
 
 
-class Watch:
+class SessionWatch:
     """`until_rest` is called once. With `interrupts` Ctrl-C interrupts the agent first, else it only leaves.
 
     `asks`: a person may be asked. `own` gets the ids of all events that are sent.
@@ -156,7 +156,7 @@ class Watch:
             await asyncio.gather(pump, *self._tasks, return_exceptions=True)
 
     async def _pump(self, after: str, opened: asyncio.Event) -> None:
-        events: AsyncGenerator[Any] = follow(
+        events: AsyncGenerator[Any] = event_stream(
             self._client, self._session, after, deltas=True, note=self._view.connection, opened=opened.set
         )
         try:
@@ -197,7 +197,7 @@ class Watch:
         if stop == "requires_action":
             if self._interrupting:
                 return None  # the interrupt closes these calls
-            found = await standing.calls(
+            found = await session_state.tool_calls_by_id(
                 self._client, self._session, event.stop_reason.event_ids, [*self._calls.values()]
             )
             self._ask(found)

@@ -12,11 +12,11 @@ import msgspec
 from anthropic import AsyncAnthropic, NotFoundError
 from rich.console import Console
 
-from holdfast.cli.client.event_lines import event_line
-from holdfast.cli.client.follow import BEGINNING, follow, last_event
-from holdfast.cli.client.listing import Row, fields, row, table
+from holdfast.cli.client.event_stream import BEGINNING, event_stream, newest_event_id
 from holdfast.cli.client.session_ids import resolve
 from holdfast.cli.client.target import Target
+from holdfast.cli.client.terminal.event_lines import event_line
+from holdfast.cli.client.terminal.session_table import Row, fields, row, table
 
 AT_ONCE: Final = 8
 """Sessions whose last event is asked for at the same time."""
@@ -96,8 +96,8 @@ async def show_live(target: Target, session: str, first: int, *, as_json: bool) 
     show = _Tail(first, as_json=as_json)
     async with target.client() as client:
         session = await resolve(client, session)
-        newest = await last_event(client, session)
-        async for event, waits in _with_rest(follow(client, session, BEGINNING, deltas=False, note=note), newest):
+        newest = await newest_event_id(client, session)
+        async for event, waits in _with_rest(event_stream(client, session, BEGINNING, deltas=False, note=note), newest):
             if event is not None:
                 show.show(event)
                 if event.type in ("session.status_terminated", "session.deleted"):

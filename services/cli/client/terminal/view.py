@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.text import Text
 from rich.theme import Theme
 
-from holdfast.cli.client.activity import Activity
-from holdfast.cli.client.figures import Usage
-from holdfast.cli.client.live_area import LiveArea
-from holdfast.cli.client.sanitize import clean, clean_line
-from holdfast.cli.client.tool_calls import QUIET, detail, result, title
+from holdfast.cli.client.terminal.activity import Activity
+from holdfast.cli.client.terminal.figures import Usage
+from holdfast.cli.client.terminal.live_area import LiveArea
+from holdfast.cli.client.terminal.tool_calls import QUIET, detail, result, title
+from holdfast.cli.sanitize import clean, clean_line
 
 DRAFT_LINES: Final = 8
 """Lines of the unfinished part of an answer that are shown while it is written."""
@@ -179,7 +179,7 @@ class TerminalView:
     def _flush(self) -> None:
         """Print what is complete of the draft: Markdown by blocks, plain text by lines."""
         if self._rich:
-            from holdfast.cli.client.markdown import first_block  # noqa: PLC0415  slow to import, and not for a pipe
+            from holdfast.cli.client.terminal.markdown import first_block  # noqa: PLC0415  slow to import, and not for a pipe
 
             while size := first_block(self._draft[len(self._printed) :]):
                 self._part(size)
@@ -194,7 +194,7 @@ class TerminalView:
         if not self._printed:
             self._console.print()
         if self._rich:
-            from holdfast.cli.client.markdown import draw  # noqa: PLC0415  slow to import, and not for a pipe
+            from holdfast.cli.client.terminal.markdown import draw  # noqa: PLC0415  slow to import, and not for a pipe
 
             if self._printed and part.strip():
                 self._console.print()

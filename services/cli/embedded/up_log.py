@@ -9,7 +9,7 @@ import msgspec
 from holdfast.cli.embedded import detach
 
 
-class Reporter:
+class UpLog:
     """One line for each thing a person should know. A full disk or a closed terminal never ends the supervisor."""
 
     def __init__(self, log: Path) -> None:

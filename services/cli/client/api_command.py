@@ -8,19 +8,22 @@ from typing import Any, Final
 import anthropic
 import uvloop
 
-from holdfast.cli.client import answering, attaching, reading, results
-from holdfast.cli.client.answering import CannotAnswer, Verdict
-from holdfast.cli.client.apply import CannotApply
-from holdfast.cli.client.changes import CannotCompare
+from holdfast.cli.client import answer as answering
+from holdfast.cli.client import attach as attaching
+from holdfast.cli.client import diff as results
+from holdfast.cli.client import tail as reading
+from holdfast.cli.client.answer import CannotAnswer, Verdict
 from holdfast.cli.client.definitions import BadAgentFile
-from holdfast.cli.client.figures import duration
-from holdfast.cli.client.sanitize import clean
+from holdfast.cli.client.files.apply_files import CannotApply
+from holdfast.cli.client.files.changes import CannotCompare
+from holdfast.cli.client.files.copy_in import CannotCopy
+from holdfast.cli.client.run import INTERRUPTED, RunOptions, TaskRun
 from holdfast.cli.client.session_ids import UnknownSession
 from holdfast.cli.client.target import FAILED, NoStack, Target, find
-from holdfast.cli.client.task import INTERRUPTED, Options, Task
-from holdfast.cli.client.workspace import CannotCopy
+from holdfast.cli.client.terminal.figures import duration
 from holdfast.cli.embedded.model_endpoint import VENDOR
 from holdfast.cli.failure import tell
+from holdfast.cli.sanitize import clean
 
 NO_STACK: Final = 2
 
@@ -29,10 +32,10 @@ class NoModelKey(NoStack):
     """The stack has no key for its model."""
 
 
-def run(options: Options) -> int:
+def run(options: RunOptions) -> int:
     def work(target: Target) -> Coroutine[Any, Any, int]:
         _check_key(target)
-        return Task(target, options).work()
+        return TaskRun(target, options).work()
 
     return _talk("run", options.data, work)
 

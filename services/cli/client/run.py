@@ -12,16 +12,17 @@ import msgspec
 from anthropic import AsyncAnthropic
 from rich.text import Text
 
-from holdfast.cli.client import definitions, files, questions
-from holdfast.cli.client.files import FileOptions, Finished, RunFiles
-from holdfast.cli.client.follow import BEGINNING
-from holdfast.cli.client.sanitize import clean_line
+from holdfast.cli.client import definitions, questions
+from holdfast.cli.client.event_stream import BEGINNING
+from holdfast.cli.client.files import run_files
+from holdfast.cli.client.files.run_files import FileOptions, Finished, RunFiles
 from holdfast.cli.client.session_ids import resolve, short
-from holdfast.cli.client.standing import standing
-from holdfast.cli.client.summary import closing
+from holdfast.cli.client.session_state import session_state
+from holdfast.cli.client.session_watch import Outcome, SessionWatch
 from holdfast.cli.client.target import FAILED, Target
-from holdfast.cli.client.view import JsonView, TerminalView, make_console, write_json
-from holdfast.cli.client.watch import Outcome, Watch
+from holdfast.cli.client.terminal.summary import closing_lines
+from holdfast.cli.client.terminal.view import JsonView, TerminalView, make_console, write_json
+from holdfast.cli.sanitize import clean_line
 
 WAITS: Final = 3
 INTERRUPTED: Final = 130
@@ -30,7 +31,7 @@ EXIT_CODES: Final = {"done": 0, "failed": FAILED, "gone": FAILED, "waits": WAITS
 """Exit code by the end of a watch; `left` is INTERRUPTED for `run` and 0 for `attach`."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `holdfast run` was asked for."""
 
     task: str
@@ -44,10 +45,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the stack, when it was named: commands that are shown name it too."""
 
 
-class Task:
+class TaskRun:
     """`work` is called once."""
 
-    def __init__(self, target: Target, options: Options) -> None:
+    def __init__(self, target: Target, options: RunOptions) -> None:
         self._target = target
         self._options = options
         self._data = questions.data_option(options.data)
@@ -69,10 +70,10 @@ class Task:
                 with self._showing():
                     session = await resolve(client, self._options.session)
                     self._model = (await client.beta.sessions.retrieve(session)).agent.model.id
-            self._files = await files.prepare(self._target, self._options.files, session or None, self._view.note)
+            self._files = await run_files.prepare(self._target, self._options.files, session or None, self._view.note)
             with self._showing():
                 session = await self._begin(client, session, self._files)
-            watch = Watch(client, session, self._view, self._own, interrupts=True, asks=not self._options.json)
+            watch = SessionWatch(client, session, self._view, self._own, interrupts=True, asks=not self._options.json)
             try:
                 with watch.keys():
                     return await self._watched(client, session, watch)
@@ -82,11 +83,11 @@ class Task:
                     why = f"{self._target.base_url} answers {exc.status_code}"
                 return await self._end(session, Outcome("gone", why))
 
-    async def _watched(self, client: AsyncAnthropic, session: str, watch: Watch) -> int:
+    async def _watched(self, client: AsyncAnthropic, session: str, watch: SessionWatch) -> int:
         options = self._options
         after, answers = BEGINNING, list[dict[str, Any]]()
         if options.session:
-            now = await standing(client, session)
+            now = await session_state(client, session)
             if now.ended:
                 return await self._end(session, Outcome("failed", "the session has ended and takes no more tasks"))
             after = now.after
@@ -190,7 +191,7 @@ class Task:
                 }
             )
         self._view.lines(
-            closing(
+            closing_lines(
                 outcome,
                 session=session,
                 seconds=seconds,

@@ -9,15 +9,15 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from holdfast.cli.client import patch as patches
-from holdfast.cli.client.apply import CannotApply, apply
-from holdfast.cli.client.bases import Base
-from holdfast.cli.client.changes import CannotCompare, Change, Changes, changes, notes
-from holdfast.cli.client.files import applied_text
-from holdfast.cli.client.sanitize import clean_line
-from holdfast.cli.client.selection import matches
+from holdfast.cli.client.files import patch as patches
+from holdfast.cli.client.files.apply_files import CannotApply, apply
+from holdfast.cli.client.files.base import Base
+from holdfast.cli.client.files.changes import CannotCompare, Change, Changes, changes, notes
+from holdfast.cli.client.files.run_files import applied_text
+from holdfast.cli.client.files.selection import matches
 from holdfast.cli.client.session_ids import resolve
 from holdfast.cli.client.target import Target
+from holdfast.cli.sanitize import clean_line
 
 Show = Literal["diff", "stat", "names"]
 

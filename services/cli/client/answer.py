@@ -9,10 +9,10 @@ from rich.text import Text
 
 from holdfast.cli.client import questions
 from holdfast.cli.client.session_ids import resolve, short
-from holdfast.cli.client.standing import standing
+from holdfast.cli.client.session_state import session_state
 from holdfast.cli.client.target import FAILED, Target
-from holdfast.cli.client.tool_calls import title
-from holdfast.cli.client.view import make_console
+from holdfast.cli.client.terminal.tool_calls import title
+from holdfast.cli.client.terminal.view import make_console
 
 Verdict = Literal["allow", "deny"]
 
@@ -39,7 +39,7 @@ async def answer(
     option = questions.data_option(data)
     async with target.client() as client:
         session = await resolve(client, text)
-        waiting = (await standing(client, session)).questions
+        waiting = (await session_state(client, session)).questions
         if not waiting:
             console.print(f"Session {short(session)} waits for nothing.", soft_wrap=True)
             return 0 if verdict is None and result is None else FAILED

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from holdfast.cli.client import git_ignored
-from holdfast.cli.client.changes import CannotCompare, Change, Changes
-from holdfast.cli.client.line_diff import Block, Hunk, blocks, hunks
-from holdfast.cli.client.sanitize import clean_line
-from holdfast.cli.client.trees import Entry
+from holdfast.cli.client.files import git_ignored
+from holdfast.cli.client.files.changes import CannotCompare, Change, Changes
+from holdfast.cli.client.files.line_diff import Block, Hunk, blocks, hunks
+from holdfast.cli.client.files.trees import Entry
 from holdfast.cli.embedded.layout import write_private
+from holdfast.cli.sanitize import clean_line
 
 BINARY_AFTER: Final = 32 * 1024 * 1024
 """Bytes above which a file is treated as binary."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from holdfast.cli.client.sanitize import clean, clean_line
+from holdfast.cli.sanitize import clean, clean_line
 
 WORKSPACE: Final = "/workspace/"
 TITLE_CHARS: Final = 160

@@ -6,13 +6,13 @@ from typing import Any, Final
 import msgspec
 from anthropic import AsyncAnthropic
 
-from holdfast.cli.client.follow import BEGINNING
+from holdfast.cli.client.event_stream import BEGINNING
 
 MOST: Final = 1000
 """Events that are looked at, the newest first, for the last answer and the turn that runs."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class SessionState(msgspec.Struct, frozen=True):
     """`turn` are the events of the last turn, oldest first."""
 
     after: str
@@ -24,7 +24,7 @@ class Standing(msgspec.Struct, frozen=True):
     ended: bool
 
 
-async def standing(client: AsyncAnthropic, session: str) -> Standing:
+async def session_state(client: AsyncAnthropic, session: str) -> SessionState:
     """Read it from the end of the session's events. Raises the errors of the SDK."""
     turn: list[Any] = []
     status: Any = None
@@ -43,16 +43,18 @@ async def standing(client: AsyncAnthropic, session: str) -> Standing:
     if status is not None and kind == "session.status_idle" and status.stop_reason.type == "requires_action":
         answered = {_answered(event) for event in turn}
         waiting = [id_ for id_ in status.stop_reason.event_ids or () if id_ not in answered]
-    return Standing(
+    return SessionState(
         after=turn[-1].id if turn else BEGINNING,
         turn=turn,
-        questions=await calls(client, session, waiting, turn),
+        questions=await tool_calls_by_id(client, session, waiting, turn),
         running=kind in ("session.status_running", "session.status_rescheduled"),
         ended=kind == "session.status_terminated",
     )
 
 
-async def calls(client: AsyncAnthropic, session: str, ids: Sequence[str], known: Sequence[Any] = ()) -> list[Any]:
+async def tool_calls_by_id(
+    client: AsyncAnthropic, session: str, ids: Sequence[str], known: Sequence[Any] = ()
+) -> list[Any]:
     """The tool calls with these ids, in their order, from `known` events or the session's own."""
     found: dict[str, Any] = {event.id: event for event in known if event.id in ids}
     if len(found) < len(ids):

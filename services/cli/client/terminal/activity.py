@@ -3,9 +3,9 @@
 import re
 from typing import Any, Final
 
-from holdfast.cli.client.figures import Usage, duration, short_count
-from holdfast.cli.client.sanitize import clean
-from holdfast.cli.client.tool_calls import title
+from holdfast.cli.client.terminal.figures import Usage, duration, short_count
+from holdfast.cli.client.terminal.tool_calls import title
+from holdfast.cli.sanitize import clean
 
 OUTPUT_CHARS: Final = 4000
 """How much of the output of a running tool is kept; only its last lines are shown."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from holdfast.cli.client.sanitize import clean, clean_line
+from holdfast.cli.sanitize import clean, clean_line
 
 MOST_LINES: Final = 12
 MOST_CHARS: Final = 1200

@@ -8,8 +8,8 @@ import msgspec
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from holdfast.cli.client.sanitize import clean_line
 from holdfast.cli.client.session_ids import short
+from holdfast.cli.sanitize import clean_line
 
 FAILURES: Final = frozenset({"retries_exhausted", "refusal", "budget_reached"})
 """Reasons for which an agent stopped without having done its task."""
@@ -82,7 +82,7 @@ def age(then: datetime, now: datetime) -> str:
     return (f"{days} day{'s' if days > 1 else ''} ago") if days <= 31 else then.astimezone().strftime("%Y-%m-%d")
 
 
-def cut(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """`text` in at most `width` columns of a terminal, with `…` where something is missing."""
     if cell_len(text) <= width:
         return text
@@ -96,7 +96,7 @@ def table(rows: Sequence[Row], width: int, now: datetime) -> list[Text]:
         columns.append(["active", *(age(row.updated_at, now) for row in rows)])
     if width >= WITH_TOKENS:
         columns.append(["tokens in/out", *(f"{row.input_tokens}/{row.output_tokens}" for row in rows)])
-        columns.append(["agent", *(cut(clean_line(row.agent), 20) for row in rows)])
+        columns.append(["agent", *(truncate(clean_line(row.agent), 20) for row in rows)])
     widths = [max(map(cell_len, column)) for column in columns]
     room = width - sum(widths) - 2 * len(widths)
     if room < TITLE_LEAST:
@@ -108,9 +108,9 @@ def table(rows: Sequence[Row], width: int, now: datetime) -> list[Text]:
         line = Text(style="dim" if number == 0 else "")
         for place, (cell, space) in enumerate(zip(cells, widths, strict=True)):
             style = _STYLES.get(cell, "") if place == 1 else ""
-            line.append(set_cell_size(cut(cell, space), space), style)
+            line.append(set_cell_size(truncate(cell, space), space), style)
             line.append("  ")
-        line.append(cut(titles[number], room))
+        line.append(truncate(titles[number], room))
         line.rstrip()
         lines.append(line)
     return lines

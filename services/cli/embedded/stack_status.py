@@ -12,7 +12,7 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.streams import inbox_stream, log_stream
 from holdfast.cli.embedded.probes import http_get, http_status, nats_name
-from holdfast.cli.embedded.processes import memory, parent, started
+from holdfast.cli.embedded.procfs import memory, parent, started
 from holdfast.cli.embedded.runfile import RunFile
 from holdfast.process import disk
 from holdfast.process.health import Check

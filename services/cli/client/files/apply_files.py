@@ -16,11 +16,11 @@ from typing import Final, Self
 
 import msgspec
 
-from holdfast.cli.client import trees
-from holdfast.cli.client.changes import CannotCompare, Change, Changes
-from holdfast.cli.client.sanitize import clean_line
-from holdfast.cli.client.trees import Entry, Unreadable
-from holdfast.cli.client.workspace import leaves
+from holdfast.cli.client.files import trees
+from holdfast.cli.client.files.changes import CannotCompare, Change, Changes
+from holdfast.cli.client.files.copy_in import leaves
+from holdfast.cli.client.files.trees import Entry, Unreadable
+from holdfast.cli.sanitize import clean_line
 
 NAMED: Final = 20
 """Files that a refusal names."""

@@ -14,11 +14,11 @@ from typing import Final
 
 import msgspec
 
-from holdfast.cli.client import git_ignored, trees
-from holdfast.cli.client.bases import Base, Manifest
-from holdfast.cli.client.sanitize import clean_line
-from holdfast.cli.client.selection import Reason, Selection, holds_password, matches
-from holdfast.cli.client.trees import Entry, Node
+from holdfast.cli.client.files import git_ignored, trees
+from holdfast.cli.client.files.base import Base, Manifest
+from holdfast.cli.client.files.selection import Reason, Selection, holds_password, matches
+from holdfast.cli.client.files.trees import Entry, Node
+from holdfast.cli.sanitize import clean_line
 
 MOST_FILES: Final = 20_000
 MOST_BYTES: Final = 512 * 1024 * 1024
@@ -34,7 +34,7 @@ class CannotCopy(Exception):
     """The folder cannot be given to a session; the text says why."""
 
 
-class Plan(msgspec.Struct, kw_only=True):
+class CopyPlan(msgspec.Struct, kw_only=True):
     """What will be copied. Made by `plan`, which has checked that every file can be read."""
 
     source: Path
@@ -58,7 +58,9 @@ class Plan(msgspec.Struct, kw_only=True):
         return self.left_out.get("may hold secrets", [])
 
 
-def plan(source: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = (), data: Path | None = None) -> Plan:
+def plan(
+    source: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = (), data: Path | None = None
+) -> CopyPlan:
     """Look at `source` and decide what is copied. Changes nothing.
 
     `include` and `exclude` are patterns as of `fnmatch`, compared with a path relative to `source`, or with each name
@@ -66,7 +68,7 @@ def plan(source: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = 
 
     Raises CannotCopy: not a folder, a file that cannot be read, too much, or a pattern that names nothing.
     """
-    made = Plan(source=Path(os.path.abspath(source)))  # noqa: PTH100  links stay in the name
+    made = CopyPlan(source=Path(os.path.abspath(source)))  # noqa: PTH100  links stay in the name
     shown = clean_line(str(source))
     inside = _inside(made.source, data)
     try:
@@ -104,7 +106,7 @@ def _inside(source: Path, data: Path | None) -> str:
 class _Looking:
     """One walk over the folder of the user."""
 
-    def __init__(self, made: Plan, selection: Selection, inside: str) -> None:
+    def __init__(self, made: CopyPlan, selection: Selection, inside: str) -> None:
         self._plan = made
         self._selection = selection
         self._inside = inside
@@ -182,7 +184,7 @@ def leaves(path: str, target: str) -> bool:
     return target.startswith("/") or ".." in parts[up:] or up > path.count("/")
 
 
-def summary(made: Plan) -> list[str]:
+def summary(made: CopyPlan) -> list[str]:
     """What is copied and what is not, as lines for the user."""
     count = len(made.files)
     lines = [f"copying {count} {'file' if count == 1 else 'files'} ({size_text(made.size)}) from {made.source}"]
@@ -214,7 +216,7 @@ def size_text(size: int) -> str:
     return f"{size} B"
 
 
-def seed(made: Plan, base: Base) -> None:
+def seed(made: CopyPlan, base: Base) -> None:
     """Copy what was planned into the workspace, which is still empty, and keep the same contents as its base.
 
     Raises CannotCopy when a file changed or vanished since it was planned, or when the disk is full.

@@ -9,13 +9,13 @@ import anthropic
 from rich.text import Text
 
 from holdfast.cli.client import questions
+from holdfast.cli.client.run import EXIT_CODES
 from holdfast.cli.client.session_ids import resolve, short
-from holdfast.cli.client.standing import Standing, standing
-from holdfast.cli.client.summary import closing
+from holdfast.cli.client.session_state import SessionState, session_state
+from holdfast.cli.client.session_watch import Outcome, SessionWatch
 from holdfast.cli.client.target import Target
-from holdfast.cli.client.task import EXIT_CODES
-from holdfast.cli.client.view import TerminalView, make_console
-from holdfast.cli.client.watch import Outcome, Watch
+from holdfast.cli.client.terminal.summary import closing_lines
+from holdfast.cli.client.terminal.view import TerminalView, make_console
 
 
 async def attach(target: Target, text: str, data: Path | None) -> int:
@@ -30,16 +30,16 @@ async def attach(target: Target, text: str, data: Path | None) -> int:
     async with target.client() as client:
         session = await resolve(client, text)
         model = (await client.beta.sessions.retrieve(session)).agent.model.id
-        now = await standing(client, session)
+        now = await session_state(client, session)
         console.print(Text.assemble("session ", (short(session), "bold"), f" · {model}", style="dim"), soft_wrap=True)
-        watch = Watch(client, session, view, own, interrupts=False, asks=True)
+        watch = SessionWatch(client, session, view, own, interrupts=False, asks=True)
         with watch.keys():
             try:
                 outcome = await _attached(view, watch, now)
             except (anthropic.APIConnectionError, anthropic.InternalServerError):
                 outcome = Outcome("gone", f"no answer from {target.base_url}")
         view.lines(
-            closing(
+            closing_lines(
                 outcome,
                 session=session,
                 seconds=time.monotonic() - began,
@@ -52,7 +52,7 @@ async def attach(target: Target, text: str, data: Path | None) -> int:
     return 0 if outcome.end == "left" else EXIT_CODES[outcome.end]
 
 
-async def _attached(view: TerminalView, watch: Watch, now: Standing) -> Outcome:
+async def _attached(view: TerminalView, watch: SessionWatch, now: SessionState) -> Outcome:
     view.before(now.turn)
     if now.ended:
         return Outcome("done", "the session has ended")

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment, Segments
 from rich.syntax import Syntax
 
-from holdfast.cli.client.sanitize import clean
+from holdfast.cli.sanitize import clean
 
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 

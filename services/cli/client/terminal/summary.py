@@ -6,10 +6,10 @@ from typing import Final
 from rich.text import Text
 
 from holdfast.cli.client import questions
-from holdfast.cli.client.figures import Usage, duration
-from holdfast.cli.client.sanitize import clean, clean_line
 from holdfast.cli.client.session_ids import short
-from holdfast.cli.client.watch import Outcome
+from holdfast.cli.client.session_watch import Outcome
+from holdfast.cli.client.terminal.figures import Usage, duration
+from holdfast.cli.sanitize import clean, clean_line
 
 _SIGNS: Final = {
     "done": ("✓", "bold green", "done"),
@@ -21,7 +21,7 @@ _SIGNS: Final = {
 }
 
 
-def closing(
+def closing_lines(
     outcome: Outcome, *, session: str, seconds: float, usage: Usage, model: str, files: Sequence[str], data: str
 ) -> list[Text]:
     """The block of lines. `files` are lines about changed files, `data` the options that name the stack."""
