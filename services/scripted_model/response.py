@@ -1,4 +1,4 @@
-"""An answer of the model as the Messages API sends it: a message, or the events of a stream. Pure."""
+"""A response of the model as the Messages API sends it: a message, or the events of a stream. Pure."""
 
 import re
 from typing import Any, Final
@@ -11,10 +11,10 @@ from holdfast.scripted_model.usage import tokens_of
 
 Json = dict[str, Any]
 
-_PIECE: Final = re.compile(r"\s*\S{1,8}\s*|\s+")
-"""How text is cut into tokens: by words, long ones in parts."""
+_TOKEN: Final = re.compile(r"\s*\S{1,8}\s*|\s+")
+"""A token of text: a word of up to 8 characters with the blanks around it, or a part of a longer word."""
 
-_JSON_PIECE: Final = 12
+_JSON_DELTA_CHARS: Final = 12
 """Characters of tool input in one `input_json_delta`."""
 
 _NO_DETAIL: Final = {"type": "refusal", "category": None, "explanation": None}
@@ -23,14 +23,14 @@ _encode = msgspec.json.encode
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One event of a stream, ready to be sent. `is_token`: it is a delta of the answer and counts as a token."""
+    """One encoded event of a stream. `is_token`: a delta of content, which counts as one token."""
 
     data: bytes
     is_token: bool = False
 
 
 def frame(name: str, body: Json, *, is_token: bool = False) -> Frame:
-    """An event with its name; the data is JSON in one line."""
+    """The event `name` with `body` as its data, JSON on one line."""
     return Frame(b"event: " + name.encode() + b"\ndata: " + _encode(body) + b"\n\n", is_token)
 
 
@@ -38,8 +38,8 @@ _STOP: Final = frame("message_stop", {"type": "message_stop"})
 _PING: Final = frame("ping", {"type": "ping"})
 
 
-class Answer:
-    """One answer: its message with all blocks complete, and its frames. `fault` spoils what it names."""
+class Response:
+    """One response, whole or as frames. `fault` damages the part that it names."""
 
     def __init__(self, step: Step, *, seed: str, model: str, usage: dict[str, int], fault: Fault | None) -> None:
         self._fault = fault.kind if fault else ""
@@ -52,7 +52,7 @@ class Answer:
         calls = any(b["type"] == "tool_use" for b in self._blocks)
         self._stop = "max_tokens" if cut else step.stop or ("tool_use" if calls else "end_turn")
         self._details = step.stop_details or (_NO_DETAIL if self._stop == "refusal" else None)
-        out = sum(tokens_of(_said(b)) for b in self._blocks) or 1
+        out = sum(tokens_of(_text(b)) for b in self._blocks) or 1
         self.usage: dict[str, int] = {**usage, "output_tokens": out, **step.usage}
         self._message: Json = {
             "id": f"msg_{seed}",
@@ -74,7 +74,7 @@ class Answer:
         return {**self.usage, "cache_creation": split, "service_tier": "standard", **more}
 
     def message(self) -> bytes:
-        """The answer to a request that does not stream."""
+        """The body of a response that is not streamed."""
         done = {"content": self._blocks, "stop_reason": self._stop, "stop_details": self._details}
         return _encode({**self._message, **done, "usage": self._usage()})
 
@@ -110,9 +110,9 @@ class Answer:
     def _deltas(self, block: Json, *, is_last: bool) -> list[Json]:
         match block["type"]:
             case "text":
-                return [{"type": "text_delta", "text": t} for t in _PIECE.findall(block["text"])]
+                return [{"type": "text_delta", "text": t} for t in _TOKEN.findall(block["text"])]
             case "thinking":
-                thoughts = [{"type": "thinking_delta", "thinking": t} for t in _PIECE.findall(block["thinking"])]
+                thoughts = [{"type": "thinking_delta", "thinking": t} for t in _TOKEN.findall(block["thinking"])]
                 return [*thoughts, {"type": "signature_delta", "signature": block["signature"]}]
             case "tool_use":
                 text = _encode(block["input"]).decode()
@@ -120,7 +120,7 @@ class Answer:
                     text = text[: max(1, len(text) // 2)]
                 if is_last and self._fault == "bad_input":
                     text = text[:-1] + ", this is no JSON"
-                parts = [text[i : i + _JSON_PIECE] for i in range(0, len(text), _JSON_PIECE)]
+                parts = [text[i : i + _JSON_DELTA_CHARS] for i in range(0, len(text), _JSON_DELTA_CHARS)]
                 return [{"type": "input_json_delta", "partial_json": p} for p in ["", *parts]]
             case _:
                 return []
@@ -131,7 +131,7 @@ def _event(what: str, index: int, **more: Any) -> Json:
 
 
 def _complete(block: Json, seed: str) -> Json:
-    """A block of a scenario with what the model adds: the id of a call, the signature of a thought."""
+    """A block of a scenario with the parts that the model adds: the id of a call, the signature of a thought."""
     match block["type"]:
         case "tool_use":
             return {"type": "tool_use", "id": f"toolu_{seed}", "name": block["name"], "input": block.get("input", {})}
@@ -153,7 +153,7 @@ def _opening(block: Json) -> Json:
             return block
 
 
-def _said(block: Json) -> str:
+def _text(block: Json) -> str:
     match block["type"]:
         case "text":
             return block["text"]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from holdfast.cli.demo.backend import SCENARIO
 from holdfast.cli.demo.repository import TASK
-from holdfast.scripted_model.scenario import BadScenario, Scenario, Script, Step, load
+from holdfast.scripted_model.scenario import BadScenario, Scenario, Script, Step
+from holdfast.scripted_model.scenario_files import load
 
 SCENARIOS = Path(SCENARIO).parent
 
