@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from holdfast.cli.models import DEFAULT_MODEL
 
-
-def demo(*, data: Path | None = None, model: str = DEFAULT_MODEL) -> int:
+def demo(*, data: Path | None = None, model: str | None = None) -> int:
     """Watch an agent repair a small program while the process that drives it is killed.
 
     Starts the whole system on this machine. With HOLDFAST_MODEL_API_KEY (and HOLDFAST_MODEL_BASE_URL), or else with
@@ -24,7 +22,7 @@ def demo(*, data: Path | None = None, model: str = DEFAULT_MODEL) -> int:
     data
         Folder for the state of the demo; it is kept. Default: a temporary one, removed when the demo has passed.
     model
-        The model to use; a scripted one plays any.
+        The model to use, when it is a real one.
     """
     from holdfast.cli.demo import demonstration  # noqa: PLC0415  not for a help text: the import takes long
 

@@ -36,6 +36,7 @@ from holdfast.cli.embedded.model_endpoint import (
     OwnStack,
     choose,
 )
+from holdfast.cli.models import DEFAULT_MODEL
 from holdfast.process.settings import ProcessSettings
 
 TENANT: Final = "default"
@@ -48,7 +49,7 @@ LONGEST: Final = 600.0
 """Seconds the whole demo may take, with a real model too."""
 
 
-def run(data: Path | None, model: str) -> int:
+def run(data: Path | None, model: str | None) -> int:
     """Run the demo and return the exit code. The arguments are those of `holdfast demo`."""
     console = Console(highlight=False)
     try:
@@ -58,7 +59,7 @@ def run(data: Path | None, model: str) -> int:
         return _fail(str(exc))
     is_done = False
     try:
-        code = uvloop.run(_demo(console, folder, model, endpoint))
+        code = uvloop.run(_demo(console, folder, model or DEFAULT_MODEL, endpoint))
         is_done = code == 0
     except backend.CannotStart as exc:
         return _fail(str(exc), folder)
