@@ -71,7 +71,7 @@ class PromptCache:
         }
 
     def _prefixes(self, request: Json) -> list[tuple[int, bytes]]:
-        """Length and hash of each prefix that ends at a mark, in the order tools, system, messages, without the marks."""
+        """Length and hash of each prefix that ends at a mark, in the order tools, system, messages."""
         model: str = request["model"]
         hasher = hashlib.blake2b(model.encode(), digest_size=16)
         length = 0

@@ -11,8 +11,8 @@ import msgspec
 from anthropic import AsyncAnthropic, Timeout
 
 from holdfast.cli.embedded import registry, runfile
+from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.model_endpoint import VENDOR
-from holdfast.cli.embedded.stack import data_folder
 
 FAILED: Final = 1
 """Exit code of a command that could not do what it was asked."""

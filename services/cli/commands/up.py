@@ -54,7 +54,7 @@ def up(
     """
     from holdfast.cli.embedded import detach as background  # noqa: PLC0415  not for a help text: it takes long
     from holdfast.cli.embedded import up as running  # noqa: PLC0415  the same
-    from holdfast.cli.embedded.stack import data_folder  # noqa: PLC0415  the same
+    from holdfast.cli.embedded.layout import data_folder  # noqa: PLC0415  the same
 
     if detach and not background.in_background():
         wish = background.UpRequest(port=port, model_url=model_url, scripted=scripted)

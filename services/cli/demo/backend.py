@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Final
 
+from holdfast.cli.embedded.child import die_with_parent
 from holdfast.cli.embedded.log_tail import last_lines
 from holdfast.cli.embedded.runfile import NAME, RunFile, read
-from holdfast.cli.embedded.supervisor import die_with_parent
 
 LOOK_EVERY_S: Final = 0.05
 """Seconds between two looks whether the stack is ready. How long that may take is decided by `holdfast up`."""

@@ -1,4 +1,4 @@
-"""The demo itself. Everything a user of the SDK could do is done through the SDK."""
+"""The demo itself. It uses the SDK for everything that a user of the SDK could do."""
 
 import asyncio
 import contextlib
@@ -26,27 +26,20 @@ from holdfast.bus.jetstream.client import connect
 from holdfast.cli.demo import backend, checks, report, repository
 from holdfast.cli.demo.timeline import Timeline
 from holdfast.cli.embedded import registry
-from holdfast.cli.embedded.model_endpoint import (
-    KEY,
-    KEY_FILE,
-    URL,
-    BadEndpoint,
-    Endpoint,
-    OwnEndpoint,
-    OwnStack,
-    choose,
-)
+from holdfast.cli.embedded.model_endpoint import BadEndpoint, Endpoint, OwnEndpoint, OwnStack, choose
+from holdfast.cli.embedded.model_variables import KEY, KEY_FILE, URL
 from holdfast.cli.models import DEFAULT_MODEL
 from holdfast.process.settings import ProcessSettings
 
 TENANT: Final = "default"
-KILL_AFTER: Final = 12
-"""Deltas of a message, after the first tool result, after which the harness is killed."""
+KILL_AFTER_DELTAS: Final = 12
+"""The harness is killed at this delta of a message, once two tool results are there."""
 
 INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C."""
 
-LONGEST: Final = 600.0
-"""Seconds the whole demo may take, with a real model too."""
+DEMO_TIMEOUT_S: Final = 600.0
+"""Upper bound of the whole demo, also with a real model."""
 
 
 def run(data: Path | None, model: str | None) -> int:
@@ -64,7 +57,7 @@ def run(data: Path | None, model: str | None) -> int:
     except backend.CannotStart as exc:
         return _fail(str(exc), folder)
     except TimeoutError:
-        return _fail(f"it did not end within {LONGEST:g} s", folder)
+        return _fail(f"it did not end within {DEMO_TIMEOUT_S:g} s", folder)
     except (anthropic.APIError, BusError, OSError) as exc:
         return _fail(f"it broke off: {' '.join(str(exc).split())}", folder)
     except KeyboardInterrupt:
@@ -85,7 +78,7 @@ def _endpoint() -> Endpoint | None:
     try:
         found = choose(os.environ, own=own)
     except OwnEndpoint:
-        return None  # the lines for the SDK are in this shell; they name no model
+        return None  # this shell has the variables of `holdfast env`, which name no model
     return None if found.lacks_key else found
 
 
@@ -103,7 +96,7 @@ def _folder(data: Path | None) -> Path:
 
 
 def _fail(text: str, folder: Path | None = None) -> int:
-    """What went wrong, once. A sentence of `holdfast up` is passed on as it is."""
+    """Print the failure; returns the exit code. A message of `holdfast up` is printed as it is."""
     said = text if text.startswith(("✗", "holdfast")) else f"holdfast demo: {text}"
     print(said, file=sys.stderr)
     if folder:
@@ -114,7 +107,7 @@ def _fail(text: str, folder: Path | None = None) -> int:
 async def _demo(console: Console, data: Path, model: str, endpoint: Endpoint | None) -> int:
     console.print("An agent repairs a small program, and the process that drives it is killed in mid-sentence.")
     console.print("[dim]Starting Holdfast on this machine (3 to 10 s) …[/]")
-    async with contextlib.AsyncExitStack() as running, asyncio.timeout(LONGEST):
+    async with contextlib.AsyncExitStack() as running, asyncio.timeout(DEMO_TIMEOUT_S):
         environ: dict[str, str] = {}
         scripted = ""
         if endpoint is None:
@@ -145,7 +138,7 @@ async def _demo(console: Console, data: Path, model: str, endpoint: Endpoint | N
 
 
 class _Show:
-    """One session, watched while its driver is killed."""
+    """One session, watched while the harness that drives it is killed."""
 
     def __init__(self, client: AsyncAnthropic, run_file: Path, timeline: Timeline) -> None:
         self._client = client
@@ -177,7 +170,7 @@ class _Show:
         return session
 
     async def work(self, session: BetaManagedAgentsSession) -> None:
-        """Send the task, show everything, kill the driver in the middle; returns when the session rests."""
+        """Send the task, show all events, kill the harness in mid-sentence; returns when the session is idle."""
         events = self._client.beta.sessions.events
         async with await events.stream(session.id, event_deltas=["agent.message"]) as stream:
             self._timeline.start_clock()
@@ -190,7 +183,7 @@ class _Show:
                     case "event_delta":
                         self._timeline.delta(event.event_id, event.delta.content.text)
                         deltas += 1
-                        if results >= 2 and deltas >= KILL_AFTER and not self._victim:
+                        if results >= 2 and deltas >= KILL_AFTER_DELTAS and not self._victim:
                             await self._kill_driver()
                     case "event_start":
                         deltas = 0
@@ -226,7 +219,7 @@ class _Show:
         return claim.by if claim else None
 
     async def log(self, *, head_only: bool = False) -> Sequence[Stored]:
-        """The session's log as it is stored."""
+        """The commits of the session's log; with `head_only` the last one."""
         run = backend.running(self._run_file)
         assert run
         settings = ProcessSettings(nats_url=run.nats_url, nats_credentials=run.credentials["admin"])
@@ -241,8 +234,8 @@ class _Show:
             await bus.close()
 
     def takeover(self) -> checks.Check:
-        """Whether another harness continued, and how long that took."""
+        """The check that another harness continued, and after how long."""
         if not self._victim:
-            return checks.Check("a harness was killed", False, "the agent was done before it came to that")
+            return checks.Check("a harness was killed", False, "the agent was done before the kill")
         other = bool(self._successor) and f"process {self._victim_pid}," not in self._successor
         return checks.Check("another process continued", other, f"{self._successor} after {self._gap:.2f} s")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.cli.client.target import FAILED, NoStack
+from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.local_stack import local_stack
 from holdfast.cli.embedded.procfs import parent, started
-from holdfast.cli.embedded.stack import data_folder
 from holdfast.cli.failure import tell
 
 NO_STACK: Final = 2

@@ -11,9 +11,9 @@ from typing import Final
 
 from holdfast.cli.client.target import FAILED, NoStack
 from holdfast.cli.embedded import log_files, log_lines
+from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.local_stack import local_stack
 from holdfast.cli.embedded.log_lines import Entry
-from holdfast.cli.embedded.stack import data_folder
 from holdfast.cli.failure import tell
 
 NO_STACK: Final = 2

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.cli.embedded.supervisor import Readiness
+from holdfast.cli.embedded.program import Readiness
 from holdfast.process.health import Report
 
 TIMEOUT: Final = 1.0
