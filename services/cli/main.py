@@ -22,6 +22,7 @@ from holdfast.cli.commands.sessions import sessions
 from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
 from holdfast.cli.commands.up import up
+from holdfast.cli.exit_codes import INTERRUPTED, PIPE_CLOSED
 from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
@@ -29,12 +30,6 @@ COMMANDS: Final = (
     up, run, sessions, attach, answer, diff, apply, tail, status, logs, env, down, demo, scripted_model,
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
-
-PIPE_CLOSED: Final = 141
-"""Exit code when the reader of the output is gone (`holdfast … | head`): 128 + SIGPIPE, as other programs have it."""
-
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 app = App(
     name="holdfast",

@@ -8,16 +8,18 @@ from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli.client import questions
+from holdfast.cli.client.errors import CannotDo
 from holdfast.cli.client.session_ids import resolve, short
 from holdfast.cli.client.session_state import session_state
-from holdfast.cli.client.target import FAILED, Target
+from holdfast.cli.client.target import Target
 from holdfast.cli.client.terminal.tool_calls import title
 from holdfast.cli.client.terminal.view import make_console
+from holdfast.cli.exit_codes import FAILED
 
 Verdict = Literal["allow", "deny"]
 
 
-class CannotAnswer(Exception):
+class CannotAnswer(CannotDo):
     """The answer does not fit what the session waits for; the text says why and what to do."""
 
 

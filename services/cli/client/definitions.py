@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 import msgspec
 from anthropic import AsyncAnthropic, BadRequestError, ConflictError, NotFoundError
 
+from holdfast.cli.client.errors import CannotDo
 from holdfast.cli.client.params_check import problem
 from holdfast.cli.embedded.layout import write_private
 from holdfast.cli.models import DEFAULT_MODEL
@@ -25,7 +26,7 @@ SYSTEM: Final = (
 _FIELDS: Final = "It must hold the parameters of agents.create: name, model, system, tools and others"
 
 
-class BadAgentFile(Exception):
+class BadAgentFile(CannotDo):
     """The file cannot be used; the text says why."""
 
 

@@ -1,43 +1,38 @@
-"""`holdfast diff` and `holdfast apply`: what a session changed, shown or brought back."""
+"""`holdfast diff`: what a session changed, as text, statistic, names or a patch."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli.client.files import patch as patches
-from holdfast.cli.client.files.apply_files import CannotApply, apply
-from holdfast.cli.client.files.base import Base
-from holdfast.cli.client.files.changes import CannotCompare, Change, Changes, changes, notes
-from holdfast.cli.client.files.run_files import applied_text
-from holdfast.cli.client.files.selection import matches
-from holdfast.cli.client.session_ids import resolve
+from holdfast.cli.client.files.changes import CannotCompare, Changes, changes, notes
+from holdfast.cli.client.session_files import session_base
 from holdfast.cli.client.target import Target
 from holdfast.cli.sanitize import clean_line
 
-Show = Literal["diff", "stat", "names"]
+Form = Literal["diff", "stat", "names"]
 
 _STYLES: Final = {"+": "green", "-": "red", "@": "cyan", "d": "bold", "\\": "dim"}
 _HEADS: Final = ("--- ", "+++ ")
 
 
-async def show_diff(target: Target, session: str, show: Show, patch: Path | None) -> int:
+async def show_diff(target: Target, session: str, form: Form, patch: Path | None) -> int:
     """Print what changed, or write it as a patch. Raises UnknownSession, CannotCompare."""
-    if patch is not None and show != "diff":
+    if patch is not None and form != "diff":
         raise CannotCompare("--patch writes the whole patch; leave --stat or --name-only out")
-    _, base = await _base(target, session)
+    _, base = await session_base(target, session)
     found = changes(base)
     if patch is not None and str(patch) != "-":
         patches.write_patch(found, patch)
         print(clean_line(f"{len(found.items)} changes written to {patch}"))
-    elif show == "names":
+    elif form == "names":
         for change in found.items:
             print(patches.quoted(change.path))
-    elif show == "stat":
+    elif form == "stat":
         _show_stat(found)
     elif patch is None and sys.stdout.isatty():
         _show_coloured(found)
@@ -50,45 +45,6 @@ async def show_diff(target: Target, session: str, show: Show, patch: Path | None
     if not found.items:
         print("nothing changed", file=sys.stderr)
     return 0
-
-
-async def apply_session(target: Target, session: str, folder: Path | None, exclude: tuple[str, ...]) -> int:
-    """Bring the changes into `folder`, or where they came from. Raises UnknownSession, CannotCompare, CannotApply."""
-    status, base = await _base(target, session)
-    if status in ("running", "rescheduling"):
-        raise CannotApply("the agent is at work in this session; wait until it is idle, or interrupt it")
-    found = changes(base)
-    into = folder or Path(found.manifest.source)
-    if not (folder or found.manifest.source):
-        raise CannotApply("nothing was copied into this session with --dir; name the folder with --dir")
-    print(applied_text(apply(without(found, exclude), into), into))
-    for note in notes(found):
-        print(note.strip(), file=sys.stderr)
-    return 0
-
-
-async def _base(target: Target, session: str) -> tuple[str, Base]:
-    """The status of a session and its base. Raises UnknownSession, CannotCompare."""
-    if target.local is None:
-        raise CannotCompare("the files of a session can be reached only with a stack on this machine (--data)")
-    async with target.client() as client:
-        found = await client.beta.sessions.retrieve(await resolve(client, session))
-    return found.status, Base(target.local, found.id)
-
-
-def without(found: Changes, exclude: tuple[str, ...]) -> Changes:
-    """The changes without files that one of these patterns names. Raises CannotApply for one that names nothing."""
-    for glob in exclude:
-        if not any(matches(glob, change.path) or matches(glob, change.old_path) for change in found.items):
-            raise CannotApply(f"'{clean_line(glob)}' of --exclude names no changed file")
-    kept: list[Change] = []
-    dropped: dict[str, str] = {}
-    for change in found.items:
-        if any(matches(glob, change.path) or matches(glob, change.old_path) for glob in exclude):
-            dropped |= {change.path: "excluded", change.old_path: "excluded"}
-        else:
-            kept.append(change)
-    return msgspec.structs.replace(found, items=kept, unread={**found.unread, **dropped})
 
 
 def _show_coloured(found: Changes) -> None:

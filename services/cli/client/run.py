@@ -19,16 +19,19 @@ from holdfast.cli.client.files.run_files import FileOptions, Finished, RunFiles
 from holdfast.cli.client.session_ids import resolve, short
 from holdfast.cli.client.session_state import session_state
 from holdfast.cli.client.session_watch import Outcome, SessionWatch
-from holdfast.cli.client.target import FAILED, Target
+from holdfast.cli.client.target import NoStack, Target
 from holdfast.cli.client.terminal.summary import closing_lines
 from holdfast.cli.client.terminal.view import JsonView, TerminalView, make_console, write_json
+from holdfast.cli.embedded.model_endpoint import VENDOR
+from holdfast.cli.exit_codes import FAILED, INTERRUPTED, WAITS
 from holdfast.cli.sanitize import clean_line
-
-WAITS: Final = 3
-INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = {"done": 0, "failed": FAILED, "gone": FAILED, "waits": WAITS, "interrupted": INTERRUPTED}
 """Exit code by the end of a watch; `left` is INTERRUPTED for `run` and 0 for `attach`."""
+
+
+class NoModelKey(NoStack):
+    """The stack has no key for its model."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +65,10 @@ class TaskRun:
     async def work(self) -> int:
         """Do the task and return the exit code.
 
-        Raises BadAgentFile, CannotCopy, UnknownSession, and the errors of the SDK while there is no session yet.
+        Raises NoModelKey, BadAgentFile, CannotCopy, UnknownSession, and the errors of the SDK while there is no session
+        yet.
         """
+        check_model_key(self._target)
         async with self._target.client() as client:
             session = ""
             if self._options.session:
@@ -202,3 +207,16 @@ class TaskRun:
             )
         )
         return code
+
+
+def check_model_key(target: Target) -> None:
+    """Raises NoModelKey if the vendor would refuse every request of the stack. Models of others may need no key."""
+    stack = target.local
+    if stack is None or stack.has_model_key:
+        return
+    if target.is_vendors_model:
+        raise NoModelKey(
+            f"the stack in {stack.data} has no key for the model at {stack.model_base_url or VENDOR}.\n"
+            "Stop it and start it with one:  HOLDFAST_MODEL_API_KEY=sk-ant-... holdfast up\n"
+            "Or with a model that needs none: holdfast up --scripted"
+        )

@@ -5,6 +5,8 @@ from typing import Final
 
 from anthropic import AsyncAnthropic, NotFoundError
 
+from holdfast.cli.client.errors import CannotDo
+
 SHORT_CHARS: Final = 8
 """Characters of the short form: 40 bits of the random part. The chance that any two of ten thousand sessions share a
 form is 1 in 20,000."""
@@ -18,7 +20,7 @@ NAMED: Final = 10
 _FULL: Final = re.compile(r"sesn_[a-z0-9]+_[0-9a-z]{26}")
 
 
-class UnknownSession(Exception):
+class UnknownSession(CannotDo):
     """The text names no session, or more than one; the message is a sentence for people."""
 
 

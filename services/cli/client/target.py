@@ -14,9 +14,6 @@ from holdfast.cli.embedded import registry, runfile
 from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.model_endpoint import VENDOR
 
-FAILED: Final = 1
-"""Exit code of a command that could not do what it was asked."""
-
 TIMEOUT: Final = Timeout(60.0, connect=5.0, read=30.0)
 """Seconds; a stream sends a sign of life every ten."""
 

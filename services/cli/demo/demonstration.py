@@ -28,15 +28,13 @@ from holdfast.cli.demo.timeline import Timeline
 from holdfast.cli.embedded import registry
 from holdfast.cli.embedded.model_endpoint import BadEndpoint, Endpoint, OwnEndpoint, OwnStack, choose
 from holdfast.cli.embedded.model_variables import KEY, KEY_FILE, URL
+from holdfast.cli.exit_codes import INTERRUPTED
 from holdfast.cli.models import DEFAULT_MODEL
 from holdfast.process.settings import ProcessSettings
 
 TENANT: Final = "default"
 KILL_AFTER_DELTAS: Final = 12
 """The harness is killed at this delta of a message, once two tool results are there."""
-
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C."""
 
 DEMO_TIMEOUT_S: Final = 600.0
 """Upper bound of the whole demo, also with a real model."""

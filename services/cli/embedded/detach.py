@@ -19,10 +19,10 @@ from holdfast.cli.embedded import model_endpoint, runfile
 from holdfast.cli.embedded.environment import READY_FD
 from holdfast.cli.embedded.model_variables import KEY, URL
 from holdfast.cli.embedded.runfile import RunFile
+from holdfast.cli.exit_codes import INTERRUPTED
 from holdfast.cli.failure import tell
 
 _READY_BYTE: Final = b"1"
-_INTERRUPTED: Final = 130
 
 
 def in_background() -> bool:
@@ -83,7 +83,7 @@ def start(folder: Path, request: UpRequest) -> int:
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def release(log: Path) -> None:

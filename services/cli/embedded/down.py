@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from holdfast.cli.client.target import FAILED, NoStack
+from holdfast.cli.client.target import NoStack
 from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.local_stack import local_stack
 from holdfast.cli.embedded.procfs import parent, started
+from holdfast.cli.exit_codes import FAILED, NO_STACK
 from holdfast.cli.failure import tell
-
-NO_STACK: Final = 2
 
 STOP_WITHIN_S: Final = 60.0
 """Seconds to wait for the supervisor: longer than all its groups of processes may take one after the other."""

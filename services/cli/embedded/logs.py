@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from holdfast.cli.client.target import FAILED, NoStack
+from holdfast.cli.client.target import NoStack
 from holdfast.cli.embedded import log_files, log_lines
 from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.local_stack import local_stack
 from holdfast.cli.embedded.log_lines import Entry
+from holdfast.cli.exit_codes import FAILED, INTERRUPTED, NO_STACK
 from holdfast.cli.failure import tell
-
-NO_STACK: Final = 2
-_INTERRUPTED: Final = 130
 
 _LOOK_EVERY_S: Final = 0.25
 """Seconds between two looks for new lines."""
@@ -54,7 +52,7 @@ def run(
             _print(map(show, follower.new()))
             time.sleep(_LOOK_EVERY_S)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; nothing more is written, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from holdfast.cli.client.target import FAILED, NoStack, Target, find
+from holdfast.cli.client.target import NoStack, Target, find
 from holdfast.cli.embedded.sizes import human
 from holdfast.cli.embedded.stack_status import StackStatus, inspect
+from holdfast.cli.exit_codes import FAILED, NO_STACK
 from holdfast.cli.failure import tell
 from holdfast.process import logs
-
-NO_STACK = 2
 
 _OK = 200
 _REMOTE_WITHIN_S = 5.0

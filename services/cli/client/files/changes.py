@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from holdfast.cli.client.errors import CannotDo
 from holdfast.cli.client.files import git_ignored, trees
 from holdfast.cli.client.files.base import Base, Manifest
 from holdfast.cli.client.files.selection import MADE_ANEW
@@ -29,7 +30,7 @@ Kind = Literal["changed", "new", "removed", "renamed", "mode"]
 """`mode`: only whether the file may be executed."""
 
 
-class CannotCompare(Exception):
+class CannotCompare(CannotDo):
     """The workspace cannot be read; the text says why."""
 
 

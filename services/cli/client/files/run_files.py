@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.cli.client.files import changes, copy_in
-from holdfast.cli.client.files.apply_files import Applied, CannotApply, apply
+from holdfast.cli.client.files import changes, copy_plan
+from holdfast.cli.client.files.apply_files import Applied, CannotApply, apply_changes
 from holdfast.cli.client.files.base import Base
 from holdfast.cli.client.files.changes import CannotCompare
-from holdfast.cli.client.files.copy_in import CannotCopy, CopyPlan
+from holdfast.cli.client.files.copy_in import copy_in
+from holdfast.cli.client.files.copy_plan import CannotCopy, CopyPlan
 from holdfast.cli.client.files.patch import write_patch
 from holdfast.cli.client.session_ids import short
 from holdfast.cli.client.target import Target
@@ -62,7 +63,7 @@ class RunFiles:
         if self._target.local:
             self._base = Base(self._target.local, session)
             if self._plan:
-                copy_in.seed(self._plan, self._base)
+                copy_in(self._plan, self._base)
 
     def finish(self, session: str, *, well: bool) -> Finished:
         """List what changed, write the patch, apply. Changes are applied only if the turn ended `well`."""
@@ -82,7 +83,7 @@ class RunFiles:
                 lines.append(clean_line(f"patch: {options.patch} (git apply takes it)"))
             if options.apply and well:
                 folder = Path(found.manifest.source)
-                lines.append(applied_text(apply(found, folder), folder))
+                lines.append(applied_text(apply_changes(found, folder), folder))
                 return Finished(lines, ok=True, applied=True)
         except (CannotApply, CannotCompare) as exc:
             return Finished([*lines, *f"not applied: {exc}".replace("SESSION", short(session)).split("\n")], ok=False)
@@ -147,16 +148,16 @@ def _check_patch(path: Path) -> None:
 
 async def _plan(options: FileOptions, data: Path, say: Say) -> CopyPlan:
     assert options.dir is not None
-    plan = copy_in.plan(options.dir, include=options.include, exclude=options.exclude, data=data)
+    plan = copy_plan.plan(options.dir, include=options.include, exclude=options.exclude, data=data)
     if plan.secrets and sys.stdin.isatty() and sys.stdout.isatty():
-        say(f"these may hold secrets: {copy_in.named(plan.secrets)}")
+        say(f"these may hold secrets: {copy_plan.named(plan.secrets)}")
         try:
             answer = await ask("copy them to the agent too? [y/N] ")
         except NobodyThere:
             answer = ""
         if answer.lower() in ("y", "yes"):
-            include = (*options.include, *map(copy_in.literal, plan.secrets))
-            plan = copy_in.plan(options.dir, include=include, exclude=options.exclude, data=data)
-    for line in copy_in.summary(plan):
+            include = (*options.include, *map(copy_plan.literal, plan.secrets))
+            plan = copy_plan.plan(options.dir, include=include, exclude=options.exclude, data=data)
+    for line in copy_plan.summary(plan):
         say(line)
     return plan
