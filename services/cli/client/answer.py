@@ -12,8 +12,8 @@ from holdfast.cli.client.errors import CannotDo
 from holdfast.cli.client.session_ids import resolve, short
 from holdfast.cli.client.session_state import session_state
 from holdfast.cli.client.target import Target
+from holdfast.cli.client.terminal.console import make_console
 from holdfast.cli.client.terminal.tool_calls import title
-from holdfast.cli.client.terminal.view import make_console
 from holdfast.cli.exit_codes import FAILED
 
 Verdict = Literal["allow", "deny"]

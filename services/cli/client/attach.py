@@ -9,13 +9,15 @@ import anthropic
 from rich.text import Text
 
 from holdfast.cli.client import questions
+from holdfast.cli.client.outcome import Outcome
 from holdfast.cli.client.run import EXIT_CODES
 from holdfast.cli.client.session_ids import resolve, short
 from holdfast.cli.client.session_state import SessionState, session_state
-from holdfast.cli.client.session_watch import Outcome, SessionWatch
+from holdfast.cli.client.session_watch import SessionWatch
 from holdfast.cli.client.target import Target
+from holdfast.cli.client.terminal.console import make_console
 from holdfast.cli.client.terminal.summary import closing_lines
-from holdfast.cli.client.terminal.view import TerminalView, make_console
+from holdfast.cli.client.terminal.terminal_view import TerminalView
 
 
 async def attach(target: Target, text: str, data: Path | None) -> int:
@@ -67,6 +69,6 @@ async def _attached(view: TerminalView, watch: SessionWatch, now: SessionState) 
         view.note("the agent is at work; Ctrl-C leaves it working")
     view.start()
     try:
-        return await watch.until_rest(now.after, answers)
+        return await watch.until_idle(now.after, answers)
     finally:
         view.stop()

@@ -16,12 +16,15 @@ from holdfast.cli.client import definitions, questions
 from holdfast.cli.client.event_stream import BEGINNING
 from holdfast.cli.client.files import run_files
 from holdfast.cli.client.files.run_files import FileOptions, Finished, RunFiles
+from holdfast.cli.client.outcome import Outcome
 from holdfast.cli.client.session_ids import resolve, short
 from holdfast.cli.client.session_state import session_state
-from holdfast.cli.client.session_watch import Outcome, SessionWatch
+from holdfast.cli.client.session_watch import SessionWatch
 from holdfast.cli.client.target import NoStack, Target
+from holdfast.cli.client.terminal.console import make_console, write_json
+from holdfast.cli.client.terminal.json_view import JsonView
 from holdfast.cli.client.terminal.summary import closing_lines
-from holdfast.cli.client.terminal.view import JsonView, TerminalView, make_console, write_json
+from holdfast.cli.client.terminal.terminal_view import TerminalView
 from holdfast.cli.embedded.model_endpoint import VENDOR
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, WAITS
 from holdfast.cli.sanitize import clean_line
@@ -114,7 +117,7 @@ class TaskRun:
             await watch.send([message])
             return self._detached(session)
         with self._showing():
-            outcome = await watch.until_rest(after, [*answers, message])
+            outcome = await watch.until_idle(after, [*answers, message])
         return await self._end(session, outcome)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Following one session until it rests: events, questions to the person, Ctrl-C, all in one loop."""
+"""Watches one session until it is idle: its events, questions to the person, and Ctrl-C, in one loop."""
 
 import asyncio
 import contextlib
@@ -12,34 +12,14 @@ import anthropic
 import msgspec
 from anthropic import AsyncAnthropic
 
-from holdfast.cli.client import questions, session_state
+from holdfast.cli.client import session_state
 from holdfast.cli.client.event_stream import event_stream
-from holdfast.cli.client.terminal.prompt import NobodyThere, ask
+from holdfast.cli.client.outcome import FAILURES, Outcome
+from holdfast.cli.client.questioner import Answered, Questioner
 from holdfast.cli.client.terminal.view import View
 
-FAILURES: Final = {
-    "retries_exhausted": "failed",
-    "refusal": "the model refused to go on",
-    "budget_reached": "the budget of the session is used up",
-}
-"""Stop reasons that are failures, in words."""
-
-STATUS_WITHIN: Final = 5.0
-"""Seconds to ask the API for the status of a session that is left."""
-
-End = Literal["done", "failed", "waits", "interrupted", "left", "gone"]
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How a watch ended."""
-
-    end: End
-    why: str = ""
-    """In words, for people."""
-    stop_reason: str | None = None
-    """As the API has it."""
-    questions: Sequence[Any] = ()
-    """The calls that wait for a client."""
+STATUS_TIMEOUT_S: Final = 5.0
+"""Seconds to wait for the status of a session that the person leaves."""
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -48,15 +28,11 @@ class _Key(msgspec.Struct, frozen=True):
     what: Literal["interrupt", "leave"]
 
 
-class _Answered(msgspec.Struct, frozen=True):
-    answers: list[dict[str, Any]] | None
-    """None when there is nobody to answer."""
-
-
 class SessionWatch:
-    """`until_rest` is called once. With `interrupts` Ctrl-C interrupts the agent first, else it only leaves.
+    """Watches one session; `until_idle` is called once.
 
-    `asks`: a person may be asked. `own` gets the ids of all events that are sent.
+    With `interrupts` the first Ctrl-C interrupts the agent, else it ends the watch. Without `asks` nobody is asked for
+    answers. The ids of all events that are sent are added to `own`.
     """
 
     def __init__(
@@ -67,27 +43,24 @@ class SessionWatch:
         self._view = view
         self._own = own
         self._interrupts = interrupts
-        self._asks = asks
-        self._heard: asyncio.Queue[Any] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Any] = asyncio.Queue()
+        """Events, keys, answers of the person, and an exception when the event stream fails."""
+        self._questioner = Questioner(view, self._inbox, asks=asks)
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[str, Any] = {}
-        self._always: set[str] = set()
-        """Tools that may be called without a question from now on."""
-        self._asking: asyncio.Task[None] | None = None
-        self._asked: set[str] = set()
         self._interrupting = False
         self._interrupted = False
         self._awaited: set[str] = set()
-        """Messages that were sent and have not been taken in: no rest before them counts."""
+        """Messages that were sent and are not in the log yet. The watch does not end before they are."""
         self._failed = False
 
     @contextlib.contextmanager
     def keys(self) -> Generator[None]:
-        """Ctrl-C and Ctrl-\\ are heard within, and no longer end the program."""
+        """Within the block Ctrl-C, Ctrl-\\ and SIGTERM go to the watch and do not end the program."""
         loop = asyncio.get_running_loop()
         keys = {signal.SIGINT: _Key("interrupt"), signal.SIGQUIT: _Key("leave"), signal.SIGTERM: _Key("leave")}
         for number, key in keys.items():
-            loop.add_signal_handler(number, self._heard.put_nowait, key)
+            loop.add_signal_handler(number, self._inbox.put_nowait, key)
         try:
             yield
         finally:
@@ -95,7 +68,7 @@ class SessionWatch:
                 loop.remove_signal_handler(number)
 
     async def send(self, events: Sequence[Any]) -> None:
-        """Send events; the watch does not end before the messages among them were taken in."""
+        """Send events. The watch does not end before the messages among them are in the log."""
         sent = await self._client.beta.sessions.events.send(self._session, events=[*events])
         for event in sent.data or ():
             self._own.add(event.id)
@@ -103,54 +76,54 @@ class SessionWatch:
                 self._awaited.add(event.id)
 
     async def ask(self, calls: Sequence[Any]) -> list[dict[str, Any]] | None:
-        """The answers of the person to the open questions; None when there is nobody, or Ctrl-C was pressed."""
+        """The answers of the person to the open questions; None if nobody is there or Ctrl-C was pressed."""
         self._ask(calls)
         while True:
-            match await self._heard.get():
-                case _Answered(answers):
-                    self._asking = None
+            match await self._inbox.get():
+                case Answered(answers):
+                    self._questioner.close()
                     return answers
                 case _Key():
-                    await self._withdraw()
+                    await self._questioner.withdraw()
                     return None
                 case _:
                     pass
 
-    async def until_rest(self, after: str, events: Sequence[Any] = ()) -> Outcome:  # noqa: C901, PLR0912  one case an item
-        """Show every event behind `after` until the session rests or the person leaves. First `events` are sent.
+    async def until_idle(self, after: str, events: Sequence[Any] = ()) -> Outcome:  # noqa: C901, PLR0912  one case an item
+        """Send `events`, then show every event after `after` until the session is idle or the person leaves.
 
-        Raises the errors of the SDK when the session is gone or the API stays away.
+        Raises the errors of the SDK if the session was deleted or the API stays away.
         """
         opened = asyncio.Event()
         pump = asyncio.create_task(self._pump(after, opened))
         deferred: deque[Any] = deque()
         try:
             if events:
-                await opened.wait()  # what answers them is then shown from its first word
+                await opened.wait()  # so that the answer is shown from its first word
                 await self.send(events)
             while True:
-                item = deferred.popleft() if deferred and self._asking is None else await self._heard.get()
+                item = deferred.popleft() if deferred and not self._questioner.is_open else await self._inbox.get()
                 match item:
                     case _Key(what):
                         if outcome := await self._pressed(what):
                             return outcome
-                    case _Answered(answers):
-                        self._asking = None
+                    case Answered(answers):
+                        self._questioner.close()
                         if answers is None:
-                            return await self._waits()
-                        await self._answer(answers)
+                            return self._waits()
+                        await self._send_answers(answers)
                     case BaseException():
                         raise item
-                    case event if self._asking is not None:
+                    case event if self._questioner.is_open:
                         deferred.append(event)
-                        if self._settles(event):
-                            await self._withdraw()
+                        if self._questioner.settles(event):
+                            await self._questioner.withdraw()
                             self._view.note("that was answered elsewhere")
                     case event:
                         if outcome := await self._event(event):
                             return outcome
         finally:
-            await self._withdraw()
+            await self._questioner.withdraw()
             for task in (pump, *self._tasks):
                 task.cancel()
             await asyncio.gather(pump, *self._tasks, return_exceptions=True)
@@ -162,9 +135,9 @@ class SessionWatch:
         try:
             async with aclosing(events):
                 async for event in events:
-                    self._heard.put_nowait(event)
-        except Exception as exc:  # noqa: BLE001  raised again by the one who waits
-            self._heard.put_nowait(exc)
+                    self._inbox.put_nowait(event)
+        except Exception as exc:  # noqa: BLE001  raised again by until_idle
+            self._inbox.put_nowait(exc)
             opened.set()
 
     # --- events ---
@@ -205,75 +178,33 @@ class SessionWatch:
         if self._interrupting and self._interrupted:
             return Outcome("interrupted", stop_reason=stop)
         if self._awaited:
-            return None  # the end of what ran before our message
+            return None  # the end of the turn before our message
         late = "it had ended before the interrupt arrived" if self._interrupting else ""
         if stop in FAILURES or self._failed:
             explained = getattr(getattr(event, "stop_details", None), "explanation", None)
             return Outcome("failed", explained or FAILURES.get(stop, "failed"), stop)
         return Outcome("done", late, stop)
 
-    # --- questions ---
-
     def _ask(self, calls: Sequence[Any]) -> None:
-        self._asked = {call.id for call in calls}
         self._calls.update({call.id: call for call in calls})
-        self._asking = asyncio.create_task(self._ask_all(calls))
+        self._questioner.ask(calls)
 
-    async def _ask_all(self, calls: Sequence[Any]) -> None:
-        answers: list[dict[str, Any]] = []
-        try:
-            for call in calls:
-                if call.name in self._always and not questions.wants_result(call):
-                    answers.append(questions.allow(call))
-                    continue
-                if not self._asks:
-                    raise NobodyThere  # noqa: TRY301
-                with self._view.hidden():
-                    self._view.ask_about(call)
-                    given = questions.reply(call, await ask(questions.question(call)))
-                if given.always:
-                    self._always.add(call.name)
-                    self._view.note(f"{call.name} is allowed without a question until this command ends")
-                answers.append(given.event)
-        except NobodyThere:
-            self._heard.put_nowait(_Answered(None))
-        else:
-            self._heard.put_nowait(_Answered(answers))
-
-    async def _answer(self, answers: list[dict[str, Any]]) -> None:
+    async def _send_answers(self, answers: list[dict[str, Any]]) -> None:
         try:
             await self.send(answers)
         except anthropic.BadRequestError:
             self._view.note("the answer came too late: the question was answered elsewhere")
 
-    async def _withdraw(self) -> None:
-        asking, self._asking = self._asking, None
-        if asking is not None:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-
-    def _settles(self, event: Any) -> bool:
-        """Whether the event shows that the open question needs no answer any more."""
-        match event.type:
-            case "user.tool_confirmation" | "agent.tool_result":
-                return event.tool_use_id in self._asked
-            case "user.custom_tool_result":
-                return event.custom_tool_use_id in self._asked
-            case "session.status_terminated" | "session.deleted" | "session.status_running":
-                return True
-            case _:
-                return False
-
-    async def _waits(self) -> Outcome:
-        return Outcome("waits", stop_reason="requires_action", questions=[self._calls[id_] for id_ in self._asked])
+    def _waits(self) -> Outcome:
+        return Outcome("waits", stop_reason="requires_action", questions=self._questioner.calls)
 
     # --- keys ---
 
     async def _pressed(self, what: str) -> Outcome | None:
-        is_asking = self._asking is not None
-        await self._withdraw()
+        is_asking = self._questioner.is_open
+        await self._questioner.withdraw()
         if is_asking and (what == "leave" or not self._interrupts):
-            return await self._waits()
+            return self._waits()
         if what == "leave" or not self._interrupts or self._interrupting:
             return Outcome("left", await self._status())
         self._interrupting = True
@@ -290,8 +221,8 @@ class SessionWatch:
             self._view.note(f"the interrupt could not be sent: {exc.message}")
 
     async def _status(self) -> str:
-        """What the session does now, in words."""
-        asking = self._client.with_options(max_retries=0, timeout=STATUS_WITHIN)
+        """What the session does now, for a person."""
+        asking = self._client.with_options(max_retries=0, timeout=STATUS_TIMEOUT_S)
         try:
             status = (await asking.beta.sessions.retrieve(self._session)).status
         except anthropic.APIError:

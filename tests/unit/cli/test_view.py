@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from holdfast.cli.client.terminal.console import THEME
 from holdfast.cli.client.terminal.event_lines import event_line
-from holdfast.cli.client.terminal.view import THEME, TerminalView
+from holdfast.cli.client.terminal.terminal_view import TerminalView
 from tests.support.terminal import Screen
 
 

@@ -6,8 +6,8 @@ from typing import Final
 from rich.text import Text
 
 from holdfast.cli.client import questions
+from holdfast.cli.client.outcome import Outcome
 from holdfast.cli.client.session_ids import short
-from holdfast.cli.client.session_watch import Outcome
 from holdfast.cli.client.terminal.figures import Usage, duration
 from holdfast.cli.sanitize import clean, clean_line
 
