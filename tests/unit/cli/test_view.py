@@ -53,8 +53,8 @@ def printed(*events: Any, width: int = 80, terminal: bool = False) -> str:
     if not terminal:
         return out.getvalue()
     screen = Screen()
-    screen.feed(out.getvalue().replace("\n", "\r\n"))  # as a terminal driver does
-    return "\n".join(line.rstrip() for line in screen.lines).rstrip("\n") + "\n"
+    screen.feed(out.getvalue().replace("\n", "\r\n").encode())  # as a terminal driver does
+    return screen.text.rstrip("\n") + "\n"
 
 
 @pytest.mark.parametrize("terminal", [False, True])
