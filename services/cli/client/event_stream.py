@@ -11,14 +11,14 @@ from anthropic import AsyncAnthropic
 BEGINNING: Final = "0-0"
 """The position before the first event."""
 
-GIVE_UP: Final = 60.0
+RECONNECT_TIMEOUT_S: Final = 60.0
 """Seconds without a connection after which the stack is taken for gone."""
 
-DELTAS: Final = ("agent.message", "agent.tool_result")
+DELTA_TYPES: Final = ("agent.message", "agent.tool_result")
 """Kinds of events that are asked for while they are generated: answers, and the output of running tools."""
 
-PAUSE_FIRST: Final = 0.1
-PAUSE_MOST: Final = 2.0
+FIRST_RECONNECT_PAUSE_S: Final = 0.1
+MAX_RECONNECT_PAUSE_S: Final = 2.0
 
 
 async def newest_event_id(client: AsyncAnthropic, session: str) -> str:
@@ -42,9 +42,9 @@ async def event_stream(
 
     Raises APIError when the session is gone or the stack stays away.
     """
-    pause, lost_at = PAUSE_FIRST, 0.0
+    pause, lost_at = FIRST_RECONNECT_PAUSE_S, 0.0
     clock = asyncio.get_running_loop().time
-    kinds: list[Any] = [*DELTAS] if deltas else []  # the SDK knows fewer kinds than our API
+    kinds: list[Any] = [*DELTA_TYPES] if deltas else []  # the SDK knows fewer kinds than our API
     while True:
         try:
             try:
@@ -52,24 +52,24 @@ async def event_stream(
                     session, event_deltas=kinds, extra_query={"after": after}
                 )
             except anthropic.BadRequestError:
-                if kinds != [*DELTAS]:
+                if kinds != [*DELTA_TYPES]:
                     raise
                 kinds = ["agent.message"]  # a server that does not stream the output of tools
                 continue
             opened()
             if lost_at:
                 note("connected again")
-            pause, lost_at = PAUSE_FIRST, 0.0
+            pause, lost_at = FIRST_RECONNECT_PAUSE_S, 0.0
             async with stream:
                 async for event in stream:
                     if event.type != "event_start" and event.type != "event_delta":  # noqa: PLR1714  narrows the type
                         after = event.id or after
                     yield event
         except (anthropic.APIConnectionError, anthropic.InternalServerError, httpx2.TransportError):
-            if lost_at and clock() - lost_at > GIVE_UP:
+            if lost_at and clock() - lost_at > RECONNECT_TIMEOUT_S:
                 raise
         if not lost_at:
             note("the connection was lost, connecting again")
             lost_at = clock()
         await asyncio.sleep(pause)
-        pause = min(pause * 2, PAUSE_MOST)
+        pause = min(pause * 2, MAX_RECONNECT_PAUSE_S)

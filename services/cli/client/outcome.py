@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-FAILURES: Final = {
+FAILED_STOP_REASONS: Final = {
     "retries_exhausted": "failed",
     "refusal": "the model refused to go on",
     "budget_reached": "the budget of the session is used up",

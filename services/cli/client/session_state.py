@@ -8,7 +8,7 @@ from anthropic import AsyncAnthropic
 
 from holdfast.cli.client.event_stream import BEGINNING
 
-MOST: Final = 1000
+MAX_EVENTS: Final = 1000
 """Events that are looked at, the newest first, for the last answer and the turn that runs."""
 
 
@@ -34,7 +34,7 @@ async def session_state(client: AsyncAnthropic, session: str) -> SessionState:
             status = event
         if not begun:
             turn.append(event)
-            begun = event.type == "user.message" or len(turn) >= MOST
+            begun = event.type == "user.message" or len(turn) >= MAX_EVENTS
         if begun and status is not None:  # a turn's own start may stand before its message
             break
     turn.reverse()

@@ -14,7 +14,7 @@ from anthropic import AsyncAnthropic
 
 from holdfast.cli.client import session_state
 from holdfast.cli.client.event_stream import event_stream
-from holdfast.cli.client.outcome import FAILURES, Outcome
+from holdfast.cli.client.outcome import FAILED_STOP_REASONS, Outcome
 from holdfast.cli.client.questioner import Answered, Questioner
 from holdfast.cli.client.terminal.view import View
 
@@ -180,9 +180,9 @@ class SessionWatch:
         if self._awaited:
             return None  # the end of the turn before our message
         late = "it had ended before the interrupt arrived" if self._interrupting else ""
-        if stop in FAILURES or self._failed:
+        if stop in FAILED_STOP_REASONS or self._failed:
             explained = getattr(getattr(event, "stop_details", None), "explanation", None)
-            return Outcome("failed", explained or FAILURES.get(stop, "failed"), stop)
+            return Outcome("failed", explained or FAILED_STOP_REASONS.get(stop, "failed"), stop)
         return Outcome("done", late, stop)
 
     def _ask(self, calls: Sequence[Any]) -> None:

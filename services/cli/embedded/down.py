@@ -16,10 +16,10 @@ from holdfast.cli.embedded.procfs import parent, started
 from holdfast.cli.exit_codes import FAILED, NO_STACK
 from holdfast.cli.failure import tell
 
-STOP_WITHIN_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 60.0
 """Seconds to wait for the supervisor: longer than all its groups of processes may take one after the other."""
 
-_TELL_EVERY_S: Final = 1.0
+_PROGRESS_INTERVAL_S: Final = 1.0
 """Seconds between two looks at what is still running."""
 
 
@@ -58,7 +58,7 @@ def _stop(pid: int, began: int, folder: Path, processes: Mapping[str, int]) -> i
     if not _wait(handle, pid, processes):
         tell(
             "down",
-            f"process {pid} has not ended within {STOP_WITHIN_S:.0f} s. End it with: kill -9 {pid}\n"
+            f"process {pid} has not ended within {STOP_TIMEOUT_S:.0f} s. End it with: kill -9 {pid}\n"
             "Nothing that was stored is lost; sessions continue at the next start.",
         )
         return FAILED
@@ -68,11 +68,11 @@ def _stop(pid: int, began: int, folder: Path, processes: Mapping[str, int]) -> i
 
 def _wait(handle: int, pid: int, processes: Mapping[str, int]) -> bool:
     """Wait until the supervisor has ended and say what it waits for; False when it takes too long."""
-    deadline = time.monotonic() + STOP_WITHIN_S
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     ends = select.poll()
     ends.register(handle, select.POLLIN)
     told: list[str] = []
-    while not ends.poll(_TELL_EVERY_S * 1000):
+    while not ends.poll(_PROGRESS_INTERVAL_S * 1000):
         left = [name for name, child in processes.items() if parent(child) == pid and started(child)]
         if left != told and left:
             print(f"  waiting for {', '.join(left)}", flush=True)

@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.cli.embedded.ports import free_port, is_free, why_not
 
-USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
+NATS_USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
 """NATS users: one for each kind of service, and `admin`, which provisions."""
 
 
@@ -35,10 +35,10 @@ class BadFolder(Exception):
     """The data folder cannot be used; the text says why and what to do."""
 
 
-_UNFIT: Final = ('"', "\\", "\n", "\r", "\t")
+_FORBIDDEN_CHARS: Final = ('"', "\\", "\n", "\r", "\t")
 """Characters that the configuration files of NATS and OpenBao cannot hold in a path."""
 
-_REASONS: Final = {
+_ERROR_TEXTS: Final = {
     errno.EACCES: "this user may not write there",
     errno.EPERM: "this user may not write there",
     errno.EROFS: "the disk is read-only",
@@ -100,7 +100,7 @@ class Layout:
         try:
             yield
         except OSError as exc:
-            reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
+            reason = _ERROR_TEXTS.get(exc.errno or 0, exc.strerror or str(exc))
             where = Path(str(exc.filename)) if exc.filename else self.data
             named = "" if where == self.data else f" ({where})"
             raise BadFolder(
@@ -109,7 +109,7 @@ class Layout:
 
     def open(self) -> None:
         """Make the folders and take the lock. Raises BadFolder, and Busy with the process id of the lock's holder."""
-        if any(char in str(self.data) for char in _UNFIT):
+        if any(char in str(self.data) for char in _FORBIDDEN_CHARS):
             raise BadFolder(
                 f"cannot use the data folder {str(self.data)!r}: its path holds a quote, a backslash, a tab or a line "
                 "end.\n"

@@ -17,7 +17,7 @@ from holdfast.cli.embedded.log_lines import Entry
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, NO_STACK
 from holdfast.cli.failure import tell
 
-_LOOK_EVERY_S: Final = 0.25
+_FOLLOW_INTERVAL_S: Final = 0.25
 """Seconds between two looks for new lines."""
 
 
@@ -45,12 +45,12 @@ def run(
     names = list(services) or known
     show = _as_json if as_json else _for_people(max(map(len, names)))
     try:
-        follower = log_files.Follower(folder, services) if follow else None
+        follower = log_files.LogFollower(folder, services) if follow else None
         stored = (e for e in log_files.entries(folder, names) if first is None or e.at >= first)
         _print(map(show, stored if lines is None else deque(stored, maxlen=lines)))
         while follower is not None:
             _print(map(show, follower.new()))
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_FOLLOW_INTERVAL_S)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -14,7 +14,7 @@ from rich.text import Text
 from holdfast.cli.commands.env import export_lines
 from holdfast.cli.embedded.runfile import RunFile
 
-TASK = "Write a haiku to poem.txt"
+EXAMPLE_TASK = "Write a haiku to poem.txt"
 
 
 def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, notes: Mapping[str, str]) -> None:
@@ -49,7 +49,7 @@ def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, no
         console.print("For programs: Anthropic() reads what this line sets.\n")
         _whole(console, f'  eval "$({program()} env{data})"')
     console.print("\nIn another terminal:\n")
-    _whole(console, f'  {program()} run "{TASK}"{data}\n')
+    _whole(console, f'  {program()} run "{EXAMPLE_TASK}"{data}\n')
 
 
 def data_option(run: RunFile, is_needed: bool) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from holdfast.cli.embedded import bao_config, model_endpoint, nats, openbao, registry
 from holdfast.cli.embedded.environment import ALLOW_WEAK_LIMITS, INHERITED, SANDBOX_INHERITED, child_environment
-from holdfast.cli.embedded.layout import USERS, Layout, write_private
+from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private
 from holdfast.cli.embedded.model_endpoint import Endpoint, OwnStack
 from holdfast.cli.embedded.probes import http_ready, nats_ready
 from holdfast.cli.embedded.procfs import started
@@ -106,7 +106,7 @@ class Stack:
             logs=str(self.layout.logs),
             nats_url=self.nats_url,
             bao_url=f"https://127.0.0.1:{self.bao_port}",
-            credentials={user: str(self.layout.nats_credentials(user)) for user in USERS},
+            credentials={user: str(self.layout.nats_credentials(user)) for user in NATS_USERS},
             supervisor=os.getpid(),
             supervisor_started=started(os.getpid()),
             processes=dict(pids),

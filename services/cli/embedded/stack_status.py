@@ -18,9 +18,9 @@ from holdfast.process import disk
 from holdfast.process.health import Check
 from holdfast.process.settings import BadSettings, credentials
 
-_STREAMS_WITHIN_S = 5.0
+_STREAMS_TIMEOUT_S = 5.0
 
-_HEALTHY = ("ready", "runs")
+_HEALTHY_STATES = ("ready", "runs")
 
 _BAO_STATES = {200: "runs", 429: "runs", 501: "is not initialised", 503: "is sealed"}
 """Status of /v1/sys/health, and what it says."""
@@ -38,7 +38,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def is_well(self) -> bool:
-        return self.state in _HEALTHY
+        return self.state in _HEALTHY_STATES
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ async def inspect(run: RunFile) -> StackStatus:
     try:
         streams = await _streams(run)
     except TimeoutError:
-        problem = f"no answer on {run.nats_url} within {_STREAMS_WITHIN_S:.0f} s"
+        problem = f"no answer on {run.nats_url} within {_STREAMS_TIMEOUT_S:.0f} s"
     except (BusError, BadSettings) as exc:
         problem = str(exc) or type(exc).__name__
     by_name = {stream.name: stream for stream in streams}
@@ -165,7 +165,7 @@ def _state(report: _Report) -> str:
 async def _streams(run: RunFile) -> list[Stream]:
     """Messages, subjects and bytes of each stream, asked with the identity of the administrator."""
     link = JetStreamClient()
-    async with asyncio.timeout(_STREAMS_WITHIN_S):
+    async with asyncio.timeout(_STREAMS_TIMEOUT_S):
         try:
             await link.open([run.nats_url], name="status", login=credentials(run.credentials["admin"]))
             answer = await link.api("STREAM.LIST", {})

@@ -18,7 +18,7 @@ from holdfast.cli.failure import tell
 from holdfast.process import logs
 
 _OK = 200
-_REMOTE_WITHIN_S = 5.0
+_REMOTE_TIMEOUT_S = 5.0
 
 _ERRNO = re.compile(r"\[Errno \d+\] ")
 
@@ -58,7 +58,7 @@ def remote_status(target: Target) -> RemoteStatus:
     """Whether the API answers, is ready, and takes the key."""
     url = target.base_url.rstrip("/")
     try:
-        with httpx.Client(base_url=url, timeout=_REMOTE_WITHIN_S) as client:
+        with httpx.Client(base_url=url, timeout=_REMOTE_TIMEOUT_S) as client:
             ready = client.get("/readyz")
             listed = client.get("/v1/sessions", params={"limit": 1}, headers={"x-api-key": target.api_key})
     except (httpx.HTTPError, httpx.InvalidURL) as exc:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli.embedded.disk_watch import RESTART_PAUSE_S, DiskWatch
+from holdfast.cli.embedded.disk_watch import FIRST_RESTART_PAUSE_S, DiskWatch
 from holdfast.cli.embedded.up_log import UpLog
 from holdfast.process.disk import Space
 
@@ -63,7 +63,7 @@ def test_a_failed_write_restarts_nats_ever_more_rarely(tmp_path: Path) -> None:
         watched.look(FINE)
     pauses = [later - before for before, later in zip(watched.restarts, watched.restarts[1:], strict=False)]
     assert watched.restarts[0] == 0
-    assert pauses == [2 * RESTART_PAUSE_S, 4 * RESTART_PAUSE_S]
+    assert pauses == [2 * FIRST_RESTART_PAUSE_S, 4 * FIRST_RESTART_PAUSE_S]
 
 
 def test_a_trimmed_log_is_read_from_its_beginning(tmp_path: Path) -> None:

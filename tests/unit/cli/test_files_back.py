@@ -288,7 +288,7 @@ def test_the_list_of_changes_is_short_and_safe(source: Path, tmp_path: Path) -> 
     (base.workspace / "moved").rename(base.workspace / "[id]\x1b[31m")
     write(base.workspace, {f"n{n:02}": "x" for n in range(20)})
     lines = changes.lines(changes.changes(base))
-    assert len(lines) == changes.LINES + 1
+    assert len(lines) == changes.SUMMARY_CHANGES + 1
     assert lines[0] == "  renamed  moved → [id]"
     assert lines[-1] == "  … and 9 more"
     assert not any("\x1b" in line for line in lines)

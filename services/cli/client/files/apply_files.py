@@ -20,7 +20,7 @@ from holdfast.cli.client.files.transaction import Step, Transaction, same
 from holdfast.cli.client.files.trees import Entry, Unreadable
 from holdfast.cli.sanitize import clean_line
 
-NAMED: Final = 20
+NAMED_FILES: Final = 20
 """Files that a refusal names."""
 
 
@@ -103,12 +103,12 @@ def _check(todo: list[Step], top: int) -> list[Step]:
             against.append(f"  {clean_line(step.path)}: {why}")
         left.append(step)
     if against:
-        more = [f"  … and {len(against) - NAMED} more"] if len(against) > NAMED else []
+        more = [f"  … and {len(against) - NAMED_FILES} more"] if len(against) > NAMED_FILES else []
         raise CannotApply(
             "\n".join(
                 [
                     "nothing was changed in your folder, because of:",
-                    *against[:NAMED],
+                    *against[:NAMED_FILES],
                     *more,
                     "Leave them out with --exclude, or write a patch and merge it: holdfast diff SESSION --patch FILE",
                 ]

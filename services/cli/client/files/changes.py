@@ -15,13 +15,13 @@ from holdfast.cli.client.files.selection import MADE_ANEW
 from holdfast.cli.client.files.trees import Entry
 from holdfast.cli.sanitize import clean_line
 
-MOST_FILES: Final = 200_000
+MAX_FILES: Final = 200_000
 """Files of a workspace that are looked at."""
 
-LINES: Final = 12
+SUMMARY_CHANGES: Final = 12
 """Changes that a summary names."""
 
-LOG_BYTES: Final = 16 * 1024 * 1024
+MAX_REFLOG_BYTES: Final = 16 * 1024 * 1024
 """Largest reflog that is looked at."""
 
 GIT: Final = ".git"
@@ -163,8 +163,8 @@ def _now(base: Base, manifest: Manifest) -> tuple[dict[str, Entry], dict[str, st
                     unread[node.path] = entry.why
                 else:
                     found[node.path] = entry
-                if len(found) > MOST_FILES:
-                    raise CannotCompare(f"the session has more than {MOST_FILES} files: look at {base.workspace}")
+                if len(found) > MAX_FILES:
+                    raise CannotCompare(f"the session has more than {MAX_FILES} files: look at {base.workspace}")
     except FileNotFoundError:
         if manifest.entries:
             raise CannotCompare(f"the files of the session are gone: there is no {base.workspace}") from None
@@ -188,7 +188,7 @@ def _commits(base: Base, manifest: Manifest) -> int:
     before = manifest.entries.get(path)
     try:
         with trees.opened(base.workspace) as top, trees.parent_of(top, path) as folder:
-            now = trees.read("HEAD", folder, LOG_BYTES)
+            now = trees.read("HEAD", folder, MAX_REFLOG_BYTES)
         old = base.content(before.digest) if before else b""
     except (OSError, trees.Unreadable):
         return 0
@@ -196,7 +196,7 @@ def _commits(base: Base, manifest: Manifest) -> int:
     return sum(b"\tcommit" in line for line in lines)
 
 
-def lines(found: Changes, limit: int = LINES) -> list[str]:
+def lines(found: Changes, limit: int = SUMMARY_CHANGES) -> list[str]:
     """One line for each change, at most `limit`, then what else a user should know; safe to print."""
     made = [line(change) for change in found.items[:limit]]
     if len(found.items) > limit:

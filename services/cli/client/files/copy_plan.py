@@ -18,9 +18,9 @@ MAX_FILES: Final = 20_000
 MAX_BYTES: Final = 512 * 1024 * 1024
 """What may be copied in; above that a repository is better cloned in the sandbox."""
 
-_REASONS: Final = {"made anew": "tools make them anew"}
+_REASON_TEXTS: Final = {"made anew": "tools make them anew"}
 
-NAMED: Final = 5
+NAMED_PATHS: Final = 5
 """Paths that one line names."""
 
 
@@ -184,7 +184,7 @@ def summary(made: CopyPlan) -> list[str]:
     lines = [f"copying {count} {'file' if count == 1 else 'files'} ({size_text(made.size)}) from {made.source}"]
     for reason, paths in made.left_out.items():
         hint = "; --include GLOB copies them" if reason == "may hold secrets" else ""
-        lines.append(f"left out ({_REASONS.get(reason, reason)}): {named(paths)}{hint}")
+        lines.append(f"left out ({_REASON_TEXTS.get(reason, reason)}): {named(paths)}{hint}")
     if made.outside:
         lines.append(f"links to the outside are copied as links only: {named(made.outside)}")
     return [clean_line(line) for line in [*lines, *made.notes]]
@@ -198,8 +198,8 @@ def literal(path: str) -> str:
 
 def named(paths: Sequence[str]) -> str:
     """Some paths on one line: the first few, and how many more."""
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return ", ".join(clean_line(path) for path in paths[:NAMED]) + more
+    more = f" and {len(paths) - NAMED_PATHS} more" if len(paths) > NAMED_PATHS else ""
+    return ", ".join(clean_line(path) for path in paths[:NAMED_PATHS]) + more
 
 
 def size_text(size: int) -> str:

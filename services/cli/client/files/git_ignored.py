@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-TIMEOUT_S: Final = 60.0
+GIT_TIMEOUT_S: Final = 60.0
 
-_SAFE: Final = ("-c", "core.fsmonitor=false")
+_SAFE_OPTIONS: Final = ("-c", "core.fsmonitor=false")
 """No program of the repository's configuration runs."""
 
 
-_ALL: Final = b"./"
+_WHOLE_FOLDER: Final = b"./"
 """What git says when the folder itself is ignored."""
 
 
@@ -42,7 +42,7 @@ def ignored(folder: Path) -> frozenset[str]:
     if not is_repository(folder):
         return frozenset()
     found = _ignored(folder)
-    return frozenset() if found == [_ALL] else frozenset(map(os.fsdecode, found))
+    return frozenset() if found == [_WHOLE_FOLDER] else frozenset(map(os.fsdecode, found))
 
 
 def among(folder: Path, paths: Iterable[str]) -> frozenset[str]:
@@ -54,7 +54,7 @@ def among(folder: Path, paths: Iterable[str]) -> frozenset[str]:
     if not given or not is_repository(folder):
         return frozenset()
     try:
-        if _ignored(folder) == [_ALL]:
+        if _ignored(folder) == [_WHOLE_FOLDER]:
             return frozenset()
         found = _git(folder, "check-ignore", "-z", "--stdin", given=given, fine=(0, 1))
     except NoGit:
@@ -83,8 +83,8 @@ def _git(folder: Path, *arguments: str, given: bytes = b"", fine: tuple[int, ...
     environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(  # noqa: S603  a fixed program, no shell
-            [program, "-C", str(folder), *_SAFE, *arguments],
-            input=given, capture_output=True, timeout=TIMEOUT_S, env=environ, check=False,
+            [program, "-C", str(folder), *_SAFE_OPTIONS, *arguments],
+            input=given, capture_output=True, timeout=GIT_TIMEOUT_S, env=environ, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise NoGit(f"git did not answer: {exc}") from None

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Final, NamedTuple
 
-PRODUCT: Final = 1_000_000
+MAX_LINE_PRODUCT: Final = 1_000_000
 """Product of the numbers of lines up to which difflib compares."""
 
-CONTEXT: Final = 3
+CONTEXT_LINES: Final = 3
 """Equal lines around a change."""
 
 
@@ -55,7 +55,7 @@ def _compare(a: Sequence[bytes], b: Sequence[bytes], at: Block) -> Iterator[Bloc
     a1, a2, b1, b2 = at
     if a1 == a2 and b1 == b2:
         return
-    if (a2 - a1) * (b2 - b1) > PRODUCT:
+    if (a2 - a1) * (b2 - b1) > MAX_LINE_PRODUCT:
         yield at
         return
     for tag, i1, i2, j1, j2 in SequenceMatcher(None, a[a1:a2], b[b1:b2]).get_opcodes():
@@ -65,7 +65,7 @@ def _compare(a: Sequence[bytes], b: Sequence[bytes], at: Block) -> Iterator[Bloc
 
 def _anchors(a: Sequence[bytes], b: Sequence[bytes]) -> list[tuple[int, int]]:
     """Places of lines that occur once in each text, as the longest series that rises in both."""
-    if len(a) * len(b) <= PRODUCT:
+    if len(a) * len(b) <= MAX_LINE_PRODUCT:
         return []
     once_a, once_b = Counter(a), Counter(b)
     place = {line: n for n, line in enumerate(b) if once_b[line] == 1}
@@ -100,15 +100,15 @@ def hunks(found: Sequence[Block], old: int, new: int) -> list[Hunk]:
     """Group differences with their context. `old` and `new` are the numbers of lines of the texts."""
     groups: list[list[Block]] = []
     for block in found:
-        if groups and block.a1 - groups[-1][-1].a2 <= 2 * CONTEXT:
+        if groups and block.a1 - groups[-1][-1].a2 <= 2 * CONTEXT_LINES:
             groups[-1].append(block)
         else:
             groups.append([block])
     made: list[Hunk] = []
     for group in groups:
         first, last = group[0], group[-1]
-        before = min(CONTEXT, first.a1)
-        after = min(CONTEXT, old - last.a2)
+        before = min(CONTEXT_LINES, first.a1)
+        after = min(CONTEXT_LINES, old - last.a2)
         assert after <= new - last.b2
         made.append(Hunk(group, Block(first.a1 - before, last.a2 + after, first.b1 - before, last.b2 + after)))
     return made

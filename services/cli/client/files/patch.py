@@ -14,13 +14,13 @@ from holdfast.cli.client.files.trees import Entry
 from holdfast.cli.embedded.layout import write_private
 from holdfast.cli.sanitize import clean_line
 
-BINARY_AFTER: Final = 32 * 1024 * 1024
+MAX_TEXT_BYTES: Final = 32 * 1024 * 1024
 """Bytes above which a file is treated as binary."""
 
-NUL_WITHIN: Final = 8000
+NUL_SEARCH_BYTES: Final = 8000
 """A file with a zero byte among its first bytes is binary, as for git."""
 
-ID_CHARS: Final = 10
+SHORT_ID_CHARS: Final = 10
 """Characters of an object id where it only informs; a binary patch needs it whole."""
 
 _ESCAPES: Final = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
@@ -37,7 +37,7 @@ def quoted(name: str) -> str:
 
 def is_binary(content: bytes) -> bool:
     """Whether git would call it binary."""
-    return len(content) > BINARY_AFTER or b"\0" in content[:NUL_WITHIN]
+    return len(content) > MAX_TEXT_BYTES or b"\0" in content[:NUL_SEARCH_BYTES]
 
 
 def patch(found: Changes) -> Iterator[bytes]:
@@ -78,7 +78,7 @@ def file_patch(change: Change, old: bytes, new: bytes, prefix: str = "") -> byte
     ids = _object_id(before, old), _object_id(after, new)
     if is_binary(old) or is_binary(new):
         return _lines([*head, f"index {ids[0]}..{ids[1]}{mode}", "GIT binary patch"]) + _literal(new) + _literal(old)
-    head.append(f"index {ids[0][:ID_CHARS]}..{ids[1][:ID_CHARS]}{mode}")
+    head.append(f"index {ids[0][:SHORT_ID_CHARS]}..{ids[1][:SHORT_ID_CHARS]}{mode}")
     body = text_hunks(old, new)
     if body:
         head += [f"--- {_named(left) if before else '/dev/null'}", f"+++ {_named(right) if after else '/dev/null'}"]

@@ -15,10 +15,10 @@ from typing import Final, Literal
 
 import msgspec
 
-MOST_DEPTH: Final = 100
+MAX_DEPTH: Final = 100
 """Levels of folders that are read."""
 
-FILE_BYTES: Final = 512 * 1024 * 1024
+MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 """Largest file that is read."""
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -93,8 +93,8 @@ def walk(top: int, enter: Callable[[str], bool]) -> Iterator[Node]:
             if node.kind != "folder" or not enter(path):
                 yield node
                 continue
-            if len(waiting) >= MOST_DEPTH:
-                yield Node(path, "unread", fd, node.stat, f"it is more than {MOST_DEPTH} folders deep")
+            if len(waiting) >= MAX_DEPTH:
+                yield Node(path, "unread", fd, node.stat, f"it is more than {MAX_DEPTH} folders deep")
                 continue
             try:
                 inner = _open(node.name, _FOLDER, fd)
@@ -146,7 +146,7 @@ def _is_link(name: str, folder: int) -> bool:
         return False
 
 
-def chunks(name: str, folder: int, most: int = FILE_BYTES) -> Iterator[bytes]:
+def chunks(name: str, folder: int, most: int = MAX_FILE_BYTES) -> Iterator[bytes]:
     """The content of the regular file `name` in the folder of that descriptor. Raises Unreadable."""
     fd = _open(name, _FILE, folder)
     try:
@@ -177,7 +177,7 @@ def check_readable(name: str, folder: int) -> None:
         os.close(fd)
 
 
-def read(name: str, folder: int, most: int = FILE_BYTES) -> bytes:
+def read(name: str, folder: int, most: int = MAX_FILE_BYTES) -> bytes:
     """The whole content of a regular file. Raises Unreadable."""
     return b"".join(chunks(name, folder, most))
 

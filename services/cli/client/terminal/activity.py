@@ -7,7 +7,7 @@ from holdfast.cli.client.terminal.figures import Usage, duration, short_count
 from holdfast.cli.client.terminal.tool_calls import title
 from holdfast.cli.sanitize import clean
 
-OUTPUT_CHARS: Final = 4000
+MAX_OUTPUT_CHARS: Final = 4000
 """How much of the output of a running tool is kept; only its last lines are shown."""
 
 _WAIT: Final = re.compile(r"next in (?=\d)(?:(\d+) h ?)?(?:(\d+) min ?)?(?:(\d+(?:\.\d+)?) s)?")
@@ -15,7 +15,7 @@ _WAIT: Final = re.compile(r"next in (?=\d)(?:(\d+) h ?)?(?:(\d+) min ?)?(?:(\d+(
 
 _ATTEMPT: Final = re.compile(r" \(attempt [^)]*\)$")
 
-WAITING: Final = "waiting for the model"
+WAITING_FOR_MODEL: Final = "waiting for the model"
 
 
 class Activity:
@@ -49,7 +49,7 @@ class Activity:
                 self.say("writing", now)
             case "event_delta" if event.event_id in self._calls:
                 text = getattr(event.delta.content, "text", "")
-                self._output[event.event_id] = (self._output.get(event.event_id, "") + text)[-OUTPUT_CHARS:]
+                self._output[event.event_id] = (self._output.get(event.event_id, "") + text)[-MAX_OUTPUT_CHARS:]
             case "event_delta":
                 self.say("writing", now)
             case "span.model_request_end":
@@ -66,7 +66,7 @@ class Activity:
                 wait = _WAIT.search(self._retry)
                 self._retry_at = now + _seconds_of(wait) if wait else 0.0
             case "session.status_rescheduled":
-                self.say(WAITING, now)
+                self.say(WAITING_FOR_MODEL, now)
             case "session.status_idle":
                 self._calls.clear()
                 self._output.clear()
@@ -79,7 +79,7 @@ class Activity:
         if event.is_error:
             self.errors += 1
             self._retry, self._retry_at = _ATTEMPT.sub("", self._retry), 0.0
-            self.say(WAITING if self._retry else "working", now)
+            self.say(WAITING_FOR_MODEL if self._retry else "working", now)
             return
         self.errors, self._retry = 0, ""
         self.say("working", now)
@@ -105,7 +105,7 @@ class Activity:
 
         What runs is cut so that the line has at most `width` characters; an error is not.
         """
-        if self._retry and self._what == WAITING:
+        if self._retry and self._what == WAITING_FOR_MODEL:
             if self._retry_at:
                 return _WAIT.sub(f"next in {_seconds(max(self._retry_at - now, 0))}", self._retry)
             return f"{self._retry} · attempt {self.errors} failed · {_seconds(now - self._since)}"

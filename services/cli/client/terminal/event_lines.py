@@ -8,8 +8,8 @@ from rich.text import Text
 
 from holdfast.cli.sanitize import clean, clean_line
 
-MOST_LINES: Final = 12
-MOST_CHARS: Final = 1200
+MAX_LINES: Final = 12
+MAX_CHARS: Final = 1200
 """What is shown of the content of one event; `--json` has it all."""
 
 INDENT: Final = " " * 7
@@ -49,7 +49,7 @@ def _seconds(seconds: float) -> str:
 def shortened(text: str) -> str:
     """The beginning of a long text, with a line that says how much is missing."""
     text = text.strip("\n")
-    kept = "\n".join(text.split("\n")[:MOST_LINES])[:MOST_CHARS]
+    kept = "\n".join(text.split("\n")[:MAX_LINES])[:MAX_CHARS]
     missing = len(text) - len(kept)
     return f"{kept}\n… {missing} more characters" if missing else kept
 

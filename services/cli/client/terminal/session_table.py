@@ -11,14 +11,14 @@ from rich.text import Text
 from holdfast.cli.client.session_ids import short
 from holdfast.cli.sanitize import clean_line
 
-FAILURES: Final = frozenset({"retries_exhausted", "refusal", "budget_reached"})
+FAILED_STOP_REASONS: Final = frozenset({"retries_exhausted", "refusal", "budget_reached"})
 """Reasons for which an agent stopped without having done its task."""
 
-WITH_AGE: Final = 60
-WITH_TOKENS: Final = 100
+MIN_COLUMNS_WITH_AGE: Final = 60
+MIN_COLUMNS_WITH_TOKENS: Final = 100
 """Columns of a terminal from which on these are shown."""
 
-TITLE_LEAST: Final = 8
+MIN_TITLE_COLUMNS: Final = 8
 """Columns that the title has at least; below that the status is cut."""
 
 _STYLES: Final = {"running": "green", "waits for you": "bold yellow", "failed": "red", "retrying": "yellow"}
@@ -49,7 +49,7 @@ def status_of(session: Any, stop_reason: str | None) -> str:
             return "ended"
         case "idle" if stop_reason == "requires_action":
             return "waits for you"
-        case "idle" if stop_reason in FAILURES:
+        case "idle" if stop_reason in FAILED_STOP_REASONS:
             return "failed"
         case status:
             return str(status)
@@ -92,15 +92,15 @@ def truncate(text: str, width: int) -> str:
 def table(rows: Sequence[Row], width: int, now: datetime) -> list[Text]:
     """A heading and one line for each session, none wider than `width` columns; the title comes last."""
     columns = [["session", *(short(row.id) for row in rows)], ["status", *(row.status for row in rows)]]
-    if width >= WITH_AGE:
+    if width >= MIN_COLUMNS_WITH_AGE:
         columns.append(["active", *(age(row.updated_at, now) for row in rows)])
-    if width >= WITH_TOKENS:
+    if width >= MIN_COLUMNS_WITH_TOKENS:
         columns.append(["tokens in/out", *(f"{row.input_tokens}/{row.output_tokens}" for row in rows)])
         columns.append(["agent", *(truncate(clean_line(row.agent), 20) for row in rows)])
     widths = [max(map(cell_len, column)) for column in columns]
     room = width - sum(widths) - 2 * len(widths)
-    if room < TITLE_LEAST:
-        widths[1] = max(4, widths[1] - (TITLE_LEAST - room))
+    if room < MIN_TITLE_COLUMNS:
+        widths[1] = max(4, widths[1] - (MIN_TITLE_COLUMNS - room))
         room = max(1, width - sum(widths) - 2 * len(widths))
     titles = ["title", *(clean_line(row.title) for row in rows)]
     lines: list[Text] = []

@@ -12,7 +12,7 @@ from holdfast.cli.client.terminal.activity import Activity
 from holdfast.cli.client.terminal.draft import Draft
 from holdfast.cli.client.terminal.figures import Usage
 from holdfast.cli.client.terminal.live_area import LiveArea
-from holdfast.cli.client.terminal.tool_calls import QUIET, detail, result, title
+from holdfast.cli.client.terminal.tool_calls import TOOLS_WITHOUT_RESULT, detail, result, title
 from holdfast.cli.sanitize import clean, clean_line
 
 DRAFT_LINES: Final = 8
@@ -150,7 +150,7 @@ class TerminalView:
             self._call(call)
         elif call is not None and self._last_call != call_id:
             self._step(Text.assemble(("↳ ", "green"), title(call.name, call.input or {}), style="dim"))
-        if call is not None and call.name in QUIET and not is_error:
+        if call is not None and call.name in TOOLS_WITHOUT_RESULT and not is_error:
             return
         self._below(result(text) if text.strip() else ["(no output)"], is_error=is_error)
 

@@ -15,10 +15,10 @@ VALUE_CHARS: Final = 60
 DIFF_LINES: Final = 16
 RESULT_LINES: Final = 6
 RESULT_CHARS: Final = 900
-QUIET: Final = ("write", "edit")
+TOOLS_WITHOUT_RESULT: Final = ("write", "edit")
 """Tools whose result only repeats the call, when it went well."""
 
-_SHOWN: Final = {
+_MAIN_ARGUMENT: Final = {
     "bash": "command", "read": "file_path", "write": "file_path", "edit": "file_path", "glob": "pattern",
     "grep": "pattern",
 }  # fmt: skip
@@ -27,7 +27,7 @@ _SHOWN: Final = {
 
 def title(name: str, given: Mapping[str, Any]) -> Text:
     """The call on one line, such as `Write(poem.txt) +3 lines`. It holds no control characters."""
-    shown = _SHOWN.get(name)
+    shown = _MAIN_ARGUMENT.get(name)
     argument = given.get(shown) if shown else None
     if shown is None or not isinstance(argument, str):
         if name == "bash" and given.get("restart"):
@@ -61,7 +61,7 @@ def detail(name: str, given: Mapping[str, Any]) -> list[Text]:
         return list(_diff(given["old_string"], given["new_string"]))
     if name == "bash" and isinstance(given.get("command"), str):
         lines = clean(given["command"].strip()).split("\n")
-        return _cut([Text(line, "dim") for line in lines], DIFF_LINES) if len(lines) > 1 else []
+        return _shorten([Text(line, "dim") for line in lines], DIFF_LINES) if len(lines) > 1 else []
     return []
 
 
@@ -89,10 +89,10 @@ def _diff(old: str, new: str) -> Iterator[Text]:
     lines = [
         Text(f"{line[0]} {line[2:].expandtabs(4)}", {"+": "green", "-": "red"}.get(line[0], "dim")) for line in changed
     ]
-    yield from _cut(lines, DIFF_LINES)
+    yield from _shorten(lines, DIFF_LINES)
 
 
-def _cut(lines: list[Text], most: int) -> list[Text]:
+def _shorten(lines: list[Text], most: int) -> list[Text]:
     if len(lines) <= most:
         return lines
     return [*lines[: most - 1], Text(f"… {_plural(len(lines) - most + 1, 'more line')}", "dim")]
