@@ -28,12 +28,12 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
     """The contexts after the commit `last`, or after a later one. Raises BusError."""
     contexts = Contexts()
     if last.commit.head.count > SHORT_LOG_EVENTS:
-        entry = await bus.kv_get("snap", subjects.snapshot_key(key), leader=False)  # an old one only costs reading
+        entry = await bus.kv.get("snap", subjects.snapshot_key(key), leader=False)  # an old one only costs reading
         contexts = Contexts.restore(entry.value if entry else None)
         if contexts.seq > last.seq:
             contexts = Contexts()
     for attempt in range(READ_ATTEMPTS):
-        async for page in bus.pages(key, contexts.seq):
+        async for page in bus.log.pages(key, contexts.seq):
             for stored in page:
                 contexts.fold(stored)
         if contexts.seq >= last.seq:
@@ -47,7 +47,7 @@ async def save_contexts(bus: Bus, key: Key, contexts: Contexts, *, every: int) -
     if contexts.count - contexts.snapshot_count < every:
         return
     try:
-        await bus.kv_put("snap", subjects.snapshot_key(key), contexts.snapshot())
+        await bus.kv.put("snap", subjects.snapshot_key(key), contexts.snapshot())
     except BusError as exc:
         log.info("snapshot.failed", session=key.session, code=exc.code)
     contexts.snapshot_count = contexts.count

@@ -78,7 +78,7 @@ class Deltas:
         async with self._sending:
             buffer, self._buffer = self._buffer, []
             if buffer and not self._quiet:
-                await self._bus.publish(self._subject, msgspec.json.encode(buffer))
+                await self._bus.core.publish(self._subject, msgspec.json.encode(buffer))
 
     async def close(self) -> None:
         """Stop publishing; drop the buffer."""

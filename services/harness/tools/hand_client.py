@@ -39,7 +39,7 @@ class HandClient:
     async def provision(self, environment: dict[str, Any]) -> Provisioned:
         """The session's sandbox; it is made if there is none. Raises NoResponders, Unavailable, Refused."""
         message = Provision(tenant=self._key.tenant, session=self._key.session, environment=environment)
-        raw = await self._bus.request(subjects.PROVISION, msgspec.json.encode(message), timeout=PROVISION_TIMEOUT_S)
+        raw = await self._bus.core.request(subjects.PROVISION, msgspec.json.encode(message), timeout=PROVISION_TIMEOUT_S)
         return _decoded(raw, Provisioned)
 
     async def execute(self, sandbox: Sandbox, call_id: str, name: str, arguments: dict[str, Any]) -> WorkerReply:
@@ -70,7 +70,7 @@ class HandClient:
 
     async def _request(self, subject: str, data: bytes, *, timeout_s: float = WORKER_TIMEOUT_S) -> WorkerReply:
         try:
-            return _decoded(await self._bus.request(subject, data, timeout=timeout_s), Answer).answer
+            return _decoded(await self._bus.core.request(subject, data, timeout=timeout_s), Answer).answer
         except NoResponders:
             return "gone"
         except BusError:

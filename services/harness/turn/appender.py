@@ -104,7 +104,7 @@ class Appender:
             claim = None if release else (self.claim if self.claim != self.head.claim else KEEP)
             made = commit(self.last, events, by=self.by, now=self._now(), claim=claim, taken=taken)
             try:
-                seq = await self._bus.append(self.key, made, self.last.seq)
+                seq = await self._bus.log.append(self.key, made, self.last.seq)
             except Conflict:
                 await self.catch_up()
                 if request is None or self.head.thread(request.thread).request != request.id:
@@ -125,7 +125,7 @@ class Appender:
         """Read to the leader's end and fold (rule 7). Raises Fenced if the claim is not ours any more."""
         before = self.last.seq
         for attempt in range(CATCH_UP_ATTEMPTS):
-            for stored in await self._bus.read(self.key, before, leader=True):
+            for stored in await self._bus.log.read(self.key, before, leader=True):
                 self.fold(stored)
             if self.last.seq > before:
                 break

@@ -81,7 +81,7 @@ class Dispatcher:
         key, seq = delivery.key, delivery.seq
         leader = delivery.count > 1
         while True:
-            inbox = await self._bus.incarnation(key.cell)
+            inbox = await self._bus.inbox.stream_epoch(key.cell)
             last, pending = await self.read_session(delivery, watch, leader=leader)
             if last is None:
                 await delivery.nak(NO_LOG_NAK_DELAY_S)
@@ -114,14 +114,14 @@ class Dispatcher:
         """
         key = delivery.key
         if key in self._foreign and not leader:
-            last = await self._bus.head(key)
+            last = await self._bus.log.head(key)
             if last is None or self._is_foreign(key, last.commit.head.claim, delivery.seq):
                 return last, []
         await watch.open(self._bus, key)
         if delivery.count > 1:
-            return await self._bus.head(key, leader=leader), []
+            return await self._bus.log.head(key, leader=leader), []
         last, pending = await asyncio.gather(
-            self._bus.head(key, leader=leader), self._bus.waiting(key, 0, upto=delivery.seq)
+            self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, 0, upto=delivery.seq)
         )
         return last, pending
 
@@ -139,7 +139,7 @@ class Dispatcher:
         """Rule 3: nothing was appended for so long that the replica with the claim must be gone."""
         if self._now() - last.commit.head.updated <= CLAIM_STALE_US:
             return False
-        fresh = last if leader else await self._bus.head(key, leader=True)
+        fresh = last if leader else await self._bus.log.head(key, leader=True)
         return fresh is not None and fresh.seq == last.seq
 
     async def _close_turn(self, delivery: Delivery, last: Stored, inbox: str) -> None:
@@ -148,7 +148,7 @@ class Dispatcher:
         config = await self._configs.get(key, last)
         await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
         closing = closing_commit(last, config, inbox=inbox, trigger=delivery.seq, writer=self.replica.writer())
-        await self._bus.append(key, closing, last.seq)
+        await self._bus.log.append(key, closing, last.seq)
         log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq)
         await delivery.ack()
 
@@ -170,7 +170,7 @@ class Dispatcher:
                 limits=self.replica.settings.limits(),
                 writer=self.replica.writer(),
             )
-            stored = Stored(await self._bus.append(key, made.commit, last.seq), made.commit)
+            stored = Stored(await self._bus.log.append(key, made.commit, last.seq), made.commit)
             point("harness.claimed")
             contexts = await loading
         except BaseException:

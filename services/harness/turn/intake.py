@@ -54,7 +54,7 @@ class Intake:
 
     async def pending(self, *, upto: int = 0) -> list[PendingInput]:
         """Read what waits above `taken`, at least up to inbox sequence `upto`."""
-        return await self._bus.waiting(self._appender.key, self._appender.taken, upto=upto)
+        return await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
 
     async def take(self, request: ev.ModelRequestStart | None) -> ev.ModelRequestStart | None:
         """Rule 5: append what waits above `taken`.
@@ -138,9 +138,9 @@ class Intake:
             return
         key = self._appender.key
         try:
-            last = await self._bus.head(key)
+            last = await self._bus.log.head(key)
             if last and last.seq == self._appender.last.seq and await self.pending():
-                await self._bus.put_input(key, Nudge(id=new_id("ndg")))
+                await self._bus.inbox.put(key, Nudge(id=new_id("ndg")))
         except BusError as exc:
             log.info("renudge.failed", session=key.session, code=exc.code)
 

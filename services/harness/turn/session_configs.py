@@ -27,7 +27,7 @@ class SessionConfigs:
             return kept
         config = _config_in(last) if seq == last.seq else None
         if config is None:  # in another commit, or so large that it travels as a blob, which `head` does not fetch
-            config = _config_in(await self._bus.get(key, seq))
+            config = _config_in(await self._bus.log.get(key, seq))
         if config is None:
             raise Unavailable(f"the configuration of {key.session} cannot be read")
         self._kept[key, seq] = config
