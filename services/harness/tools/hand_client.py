@@ -39,7 +39,9 @@ class HandClient:
     async def provision(self, environment: dict[str, Any]) -> Provisioned:
         """The session's sandbox; it is made if there is none. Raises NoResponders, Unavailable, Refused."""
         message = Provision(tenant=self._key.tenant, session=self._key.session, environment=environment)
-        raw = await self._bus.core.request(subjects.PROVISION, msgspec.json.encode(message), timeout=PROVISION_TIMEOUT_S)
+        raw = await self._bus.core.request(
+            subjects.PROVISION, msgspec.json.encode(message), timeout=PROVISION_TIMEOUT_S
+        )
         return _decoded(raw, Provisioned)
 
     async def execute(self, sandbox: Sandbox, call_id: str, name: str, arguments: dict[str, Any]) -> WorkerReply:
