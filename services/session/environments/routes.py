@@ -59,9 +59,7 @@ class EnvironmentHandlers:
         query: ListQuery = call.query
         bound = ["environments", call.tenant, query.include_archived]
         below = pagination.position_of(query, bound, str)
-        found, rest = await self._store.environments.newest(
-            call.tenant, below=below, limit=query.limit, keep=query.includes
-        )
+        found, rest = await self._store.objects.newest(call.tenant, below=below, limit=query.limit, keep=query.includes)
         return pagination.page([environment.to_api() for environment in found], rest, bound)
 
 
