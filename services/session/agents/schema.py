@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.metadata import Metadata, MetadataPatch
 from holdfast.session.agents.tools import Tool, ToolObject
 from holdfast.session.http.timestamps import TimeText
-from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 ModelId = Annotated[str, Meta(min_length=1, max_length=256)]

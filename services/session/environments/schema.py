@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.metadata import Metadata, MetadataPatch
 from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.http.timestamps import TimeText
-from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 MANAGERS: Final = ("apt", "cargo", "gem", "go", "npm", "pip")
 

@@ -15,6 +15,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.inputs import ClientInput
+from holdfast.bus.metadata import Metadata
 from holdfast.process.faults import point
 from holdfast.session.agents.schema import SessionAgent
 from holdfast.session.agents.store import AgentStore
@@ -22,7 +23,6 @@ from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.validation import Sent, events_of
 from holdfast.session.http.errors import not_available
 from holdfast.session.log.repository import SessionRepository, SessionView
-from holdfast.session.storage.metadata import Metadata
 
 MAX_TITLE: Final = 500
 """Characters of a title."""

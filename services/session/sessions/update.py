@@ -9,11 +9,12 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, new_id
+from holdfast.bus.metadata import MetadataPatch
 from holdfast.session.agents.tools import Tool, resolve_tools
 from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.sessions.create import Title
-from holdfast.session.storage.metadata import MetadataPatch, patched
+from holdfast.session.storage.metadata import patched
 
 RELEASED_WITHIN: Final = 3.0
 """Seconds that a request waits for a harness to let go of a session that rests already."""
