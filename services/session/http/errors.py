@@ -45,12 +45,12 @@ def invalid(message: str, *, code: str = "") -> ApiError:
     return ApiError(400, "invalid_request_error", message, {"error_code": code} if code else None)
 
 
-def not_available(what: str) -> ApiError:
-    """400: a field for a part of the API that this version lacks. `what` is such as `skills: skills are`.
+def not_available(clause: str) -> ApiError:
+    """400: a field for a part of the API that this version lacks. `clause` begins the text: `skills: skills are`.
 
     The alternative, to accept the field and ignore it, would mislead the caller.
     """
-    return invalid(f"{what} not available in this version", code=NOT_AVAILABLE)
+    return invalid(f"{clause} not available in this version", code=NOT_AVAILABLE)
 
 
 def path_not_available(things: str) -> ApiError:
@@ -64,9 +64,9 @@ def unauthenticated() -> ApiError:
     return ApiError(401, "authentication_error", "invalid or missing API key")
 
 
-def not_found(what: str, *, code: str = "") -> ApiError:
-    """404: `what` says which kind of object, such as `agent`; `code` as in `invalid`."""
-    return ApiError(404, "not_found_error", f"{what} not found", {"error_code": code} if code else None)
+def not_found(kind: str, *, code: str = "") -> ApiError:
+    """404: `kind` of object, such as `agent`; `code` as in `invalid`."""
+    return ApiError(404, "not_found_error", f"{kind} not found", {"error_code": code} if code else None)
 
 
 def method_not_allowed(allowed: list[str]) -> ApiError:
@@ -106,9 +106,9 @@ def unavailable(message: str = "the service is not available at the moment") -> 
     return ApiError(503, "api_error", message)
 
 
-def storage_full(what: str) -> ApiError:
+def storage_full(cause: str) -> ApiError:
     """507: nothing can be stored until an operator makes room, so the SDK is told not to try again."""
-    error = ApiError(507, "api_error", f"{what}; nothing was stored. Make room, then send it again")
+    error = ApiError(507, "api_error", f"{cause}; nothing was stored. Make room, then send it again")
     error.headers["x-should-retry"] = "false"
     return error
 
