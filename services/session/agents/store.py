@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.bus.api import Buckets
+from holdfast.bus.api import KeyValue
 from holdfast.bus.ids import new_id
 from holdfast.session.agents.resolve import create_config, override, session_agent, update_config
 from holdfast.session.agents.schema import (
@@ -57,10 +57,10 @@ class AgentStore:
     `now` is always in microseconds since 1970.
     """
 
-    def __init__(self, bus: Buckets) -> None:
-        self._bus = bus
+    def __init__(self, kv: KeyValue) -> None:
+        self._kv = kv
         self._decoder = msgspec.json.Decoder(Agent)
-        self.objects: Final = KvStore(bus, BUCKET, Agent, label="agent")
+        self.objects: Final = KvStore(kv, BUCKET, Agent, label="agent")
         """The newest version of each agent."""
 
     async def create(self, tenant: str, params: AgentCreate, now: int) -> Agent:
@@ -76,7 +76,7 @@ class AgentStore:
             return newest
         entry = None
         if 0 < version < newest.version:
-            entry = await self._bus.kv_get(BUCKET, f"{tenant}.{agent_id}.{version}")
+            entry = await self._kv.get(BUCKET, f"{tenant}.{agent_id}.{version}")
         if entry is None or entry.value is None:
             raise not_found("agent version")
         return msgspec.structs.replace(self._decoder.decode(entry.value), archived_at=newest.archived_at)
@@ -102,7 +102,7 @@ class AgentStore:
             config = update_config(before.config, params)
             if config == before.config:
                 return before
-            await self._bus.kv_put(BUCKET, f"{tenant}.{agent_id}.{before.version}", msgspec.json.encode(before))
+            await self._kv.put(BUCKET, f"{tenant}.{agent_id}.{before.version}", msgspec.json.encode(before))
             return msgspec.structs.replace(before, version=before.version + 1, config=config, updated_at=now)
 
         return await self.objects.update(tenant, agent_id, decide)

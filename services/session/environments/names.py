@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.bus.api import Buckets, Entry
+from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import Conflict
 from holdfast.session.http.errors import ApiError, conflict
 
@@ -29,8 +29,8 @@ class _Reservation(msgspec.Struct, frozen=True):
 class NameReservations:
     """`name_of(tenant, environment_id)` is the present name of an environment, None if there is no such environment."""
 
-    def __init__(self, bus: Buckets, bucket: str, name_of: Callable[[str, str], Awaitable[str | None]]) -> None:
-        self._bus = bus
+    def __init__(self, kv: KeyValue, bucket: str, name_of: Callable[[str, str], Awaitable[str | None]]) -> None:
+        self._kv = kv
         self._bucket = bucket
         self._name_of = name_of
 
@@ -38,24 +38,24 @@ class NameReservations:
         """Raises ApiError 409, which names the environment that has the name, and BusError."""
         key, raw = _key(tenant, name), msgspec.json.encode(_Reservation(environment_id, now))
         try:
-            await self._bus.kv_create(self._bucket, key, raw)
+            await self._kv.create(self._bucket, key, raw)
         except Conflict:
-            entry = await self._bus.kv_get(self._bucket, key)
+            entry = await self._kv.get(self._bucket, key)
             if holder := await self._holder(tenant, name, entry, environment_id, now):
                 raise _taken(holder) from None
             try:
-                await self._bus.kv_update(self._bucket, key, raw, entry.revision if entry else 0)
+                await self._kv.update(self._bucket, key, raw, entry.revision if entry else 0)
             except Conflict:
-                entry = await self._bus.kv_get(self._bucket, key)
+                entry = await self._kv.get(self._bucket, key)
                 raise _taken(await self._holder(tenant, name, entry, environment_id, now)) from None
 
     async def release(self, tenant: str, name: str, environment_id: str) -> None:
         """Make the name free again if that environment has it. Raises BusError."""
         key = _key(tenant, name)
-        entry = await self._bus.kv_get(self._bucket, key)
+        entry = await self._kv.get(self._bucket, key)
         if entry and entry.value and _decode(entry.value).id == environment_id:
             try:
-                await self._bus.kv_update(self._bucket, key, msgspec.json.encode(_Reservation("")), entry.revision)
+                await self._kv.update(self._bucket, key, msgspec.json.encode(_Reservation("")), entry.revision)
             except Conflict:
                 return  # another environment has reserved it meanwhile, which is possible only if it was free
 

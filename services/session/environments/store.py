@@ -4,7 +4,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from holdfast.bus.api import Buckets
+from holdfast.bus.api import KeyValue
 from holdfast.bus.ids import new_id
 from holdfast.session.environments.names import NameReservations
 from holdfast.session.environments.schema import (
@@ -58,11 +58,11 @@ class EnvironmentStore:
     `now` is always in microseconds since 1970.
     """
 
-    def __init__(self, bus: Buckets) -> None:
+    def __init__(self, kv: KeyValue) -> None:
         self.objects: Final = KvStore(
-            bus, BUCKET, Environment, label="environment", missing_code="environment_not_found"
+            kv, BUCKET, Environment, label="environment", missing_code="environment_not_found"
         )
-        self._names = NameReservations(bus, BUCKET, self._name_of)
+        self._names = NameReservations(kv, BUCKET, self._name_of)
 
     async def create(self, tenant: str, params: EnvironmentCreate, now: int) -> Environment:
         """Raises ApiError 409 when the name is taken."""

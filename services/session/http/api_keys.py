@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from holdfast.bus.api import Buckets
+from holdfast.bus.api import KeyValue
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import new_id
 
@@ -43,7 +43,7 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-async def install(bucket: Buckets, key: str, *, tenant: str, name: str, now: int) -> bool:
+async def install(kv: KeyValue, key: str, *, tenant: str, name: str, now: int) -> bool:
     """Store the hash of `key`; False if it is stored already, for any tenant. Raises ValueError for a short key.
 
     `now` is in microseconds since 1970.
@@ -52,7 +52,7 @@ async def install(bucket: Buckets, key: str, *, tenant: str, name: str, now: int
         raise ValueError(f"an API key needs at least {MIN_KEY_CHARACTERS} characters")
     record = KeyRecord(tenant=tenant, id=new_id("apikey"), name=name, created=now)
     try:
-        await bucket.kv_create(BUCKET, digest(key), msgspec.json.encode(record))
+        await kv.create(BUCKET, digest(key), msgspec.json.encode(record))
     except Conflict:
         return False
     return True
@@ -64,8 +64,8 @@ class ApiKeys:
     A removed key therefore stops working as soon as its deletion arrives, and a lost connection never keeps it alive.
     """
 
-    def __init__(self, bucket: Buckets) -> None:
-        self._bucket = bucket
+    def __init__(self, kv: KeyValue) -> None:
+        self._kv = kv
         self._records: dict[str, KeyRecord] = {}
         self._watching = asyncio.Event()
 
@@ -81,7 +81,7 @@ class ApiKeys:
         hashed = digest(key)
         if self._watching.is_set() and (record := self._records.get(hashed)):
             return record
-        entry = await self._bucket.kv_get(BUCKET, hashed)
+        entry = await self._kv.get(BUCKET, hashed)
         return msgspec.json.decode(entry.value, type=KeyRecord) if entry and entry.value else None
 
     async def follow(self) -> None:
@@ -100,7 +100,7 @@ class ApiKeys:
             await asyncio.sleep(WATCH_RETRY_DELAY_S)
 
     async def _watch(self) -> None:
-        async for entry in self._bucket.kv_watch(BUCKET):
+        async for entry in self._kv.watch(BUCKET):
             if entry is None:
                 self._watching.set()
             elif entry.value is None:

@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 import structlog
 
-from holdfast.bus.api import Buckets, Entry
+from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import is_token
 from holdfast.session.http.errors import ApiError, conflict, not_found
@@ -46,8 +46,8 @@ class KvStore(Generic[T]):
     `label` names an object in error texts, such as `agent`; `missing_code` is the `error_code` of a 404, if any.
     """
 
-    def __init__(self, bus: Buckets, bucket: str, kind: type[T], *, label: str, missing_code: str = "") -> None:
-        self._bus = bus
+    def __init__(self, kv: KeyValue, bucket: str, kind: type[T], *, label: str, missing_code: str = "") -> None:
+        self._kv = kv
         self._bucket = bucket
         self._label = label
         self._missing_code = missing_code
@@ -70,7 +70,7 @@ class KvStore(Generic[T]):
         """The object and its revision; None also for a text that is no id. Raises BusError."""
         if not is_token(object_id):
             return None
-        entry = await self._bus.kv_get(self._bucket, f"{tenant}.{object_id}")
+        entry = await self._kv.get(self._bucket, f"{tenant}.{object_id}")
         if entry is None or entry.value is None:
             return None
         return self._decoder.decode(entry.value), entry.revision
@@ -101,9 +101,9 @@ class KvStore(Generic[T]):
         """Store over `revision`, or as new with 0, and return the new revision. Raises Conflict, BusError."""
         key, raw = f"{tenant}.{object_id}", msgspec.json.encode(value)
         if revision:
-            revision = await self._bus.kv_update(self._bucket, key, raw, revision)
+            revision = await self._kv.update(self._bucket, key, raw, revision)
         else:
-            revision = await self._bus.kv_create(self._bucket, key, raw)
+            revision = await self._kv.create(self._bucket, key, raw)
         self._observe(Entry(key, raw, revision))
         return revision
 
@@ -127,7 +127,7 @@ class KvStore(Generic[T]):
 
     async def remove(self, tenant: str, object_id: str) -> None:
         """Delete the object; there need not be one. Raises BusError."""
-        await self._bus.kv_delete(self._bucket, f"{tenant}.{object_id}")
+        await self._kv.delete(self._bucket, f"{tenant}.{object_id}")
         self._forget(f"{tenant}.{object_id}")
 
     def _missing(self) -> ApiError:
@@ -160,7 +160,7 @@ class KvStore(Generic[T]):
         """Keep the order current until cancelled."""
         while True:
             try:
-                async for entry in self._bus.kv_watch(self._bucket, "*.*"):
+                async for entry in self._kv.watch(self._bucket, "*.*"):
                     if entry is None:
                         self._listed.set()
                     else:

@@ -28,8 +28,8 @@ class _PublicKey(msgspec.Struct, frozen=True):
 class VaultClient:
     """Raises ApiError with the answer of the service; NoResponders and Unavailable when there is none."""
 
-    def __init__(self, bus: Core) -> None:
-        self._bus = bus
+    def __init__(self, core: Core) -> None:
+        self._core = core
 
     async def request(self, call: Call, verb: str, body: dict[str, Any] | None = None, sealed: bytes = b"") -> Any:
         """Do `verb` on the vault or credential in the path of the call; the answer is the body of the HTTP answer."""
@@ -67,7 +67,7 @@ class VaultClient:
         return SealedBox(PublicKey(key)).encrypt(msgspec.json.encode(auth))
 
     async def _ask(self, subject: str, data: bytes) -> Any:
-        raw = await self._bus.request(subject, data, timeout=REQUEST_TIMEOUT_S)
+        raw = await self._core.request(subject, data, timeout=REQUEST_TIMEOUT_S)
         reply = msgspec.json.decode(raw, type=VaultReply)
         if reply.status < 400:
             return reply.body

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
 
 from holdfast.process.health import Health
 from holdfast.session.agents.store import AgentStore
@@ -15,8 +17,6 @@ from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.vaults.client import VaultClient
-from holdfast.testing.memory_bus import MemoryBus
-from holdfast.testing.memory_server import MemoryServer
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
     return all_routes(
         sessions=SessionRepository(bus, ReadModel(None), cell="a0", now=lambda: 1),
-        agents=AgentStore(bus),
-        environments=EnvironmentStore(bus),
-        vaults=VaultClient(bus),
+        agents=AgentStore(bus.kv),
+        environments=EnvironmentStore(bus.kv),
+        vaults=VaultClient(bus.core),
         health=Health("session"),
         now=lambda: 1,
         stopping=asyncio.Event(),

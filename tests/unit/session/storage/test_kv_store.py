@@ -2,11 +2,11 @@
 
 import msgspec
 import pytest
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
 
 from holdfast.session.http.errors import ApiError
 from holdfast.session.storage.kv_store import UPDATE_ATTEMPTS, KvStore
-from holdfast.testing.memory_bus import MemoryBus
-from holdfast.testing.memory_server import MemoryServer
 
 
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
