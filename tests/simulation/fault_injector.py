@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from holdfast.testing.memory.bus import MemoryBus
-from holdfast.testing.memory.server import MemoryServer
 from msgspec import Struct
 
 from holdfast.testing.faults import Fate, Faults
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
 
 PROCESS: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
 """The simulated process that the running task belongs to."""

@@ -1,7 +1,5 @@
 """Checks at the moment of every append and every ack: what must never happen, numbered as in PROTOCOL.md."""
 
-from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
-from holdfast.testing.memory.server import MemoryServer
 from msgspec.structs import replace
 
 from holdfast.bus import codec, subjects
@@ -13,6 +11,8 @@ from holdfast.bus.ids import Key
 from holdfast.bus.inputs import ClientInput
 from holdfast.harness.turn.dispatch import STALE, TAKEOVERS
 from holdfast.testing.faults import Faults
+from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
+from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Ledger
 
 EPOCH = 1_700_000_000_000_000

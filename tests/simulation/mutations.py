@@ -9,11 +9,6 @@ import contextlib
 from collections.abc import Callable, Generator
 from typing import Any
 
-from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
-from holdfast.testing.memory.inbox import MemoryInbox
-from holdfast.testing.memory.kv import MemoryKeyValue
-from holdfast.testing.memory.log import MemoryLog
-from holdfast.testing.memory.server import MemoryServer
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -30,6 +25,11 @@ from holdfast.harness.tools import tool_calls
 from holdfast.harness.turn import dispatch, ingest, runner
 from holdfast.sandbox import lease, results, sandboxes, worker
 from holdfast.sandbox.placement import Record
+from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
+from holdfast.testing.memory.inbox import MemoryInbox
+from holdfast.testing.memory.kv import MemoryKeyValue
+from holdfast.testing.memory.log import MemoryLog
+from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Driver
 from tests.simulation.fault_injector import CALM, Odds
 from tests.simulation.scenario import Plan

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import structlog
-from holdfast.testing.memory.bus import MemoryBus
 from msgspec import Struct
 
 from holdfast.bus import codec, subjects
@@ -26,6 +25,7 @@ from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import STALE, Dispatcher
 from holdfast.sandbox.worker import WorkerConfig, work
+from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
 from tests.simulation.actors import AGENT, POISON, Driver, Ledger, Model, Unheard
 from tests.simulation.fault_injector import DEADLY, Odds, Process, Storm

@@ -5,8 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from holdfast.testing.memory.bus import MemoryBus
-from holdfast.testing.memory.server import MemoryServer
 
 from holdfast.process.health import Health
 from holdfast.session.agents.store import AgentStore
@@ -17,6 +15,8 @@ from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.vaults.client import VaultClient
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@
 
 import msgspec
 import pytest
-from holdfast.testing.memory.bus import MemoryBus
-from holdfast.testing.memory.server import MemoryServer
 
 from holdfast.session.http.errors import ApiError
 from holdfast.session.storage.kv_store import UPDATE_ATTEMPTS, KvStore
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
 
 
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +17,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
 
 @pytest.fixture
 def store() -> KvStore[Thing]:
-    return KvStore(MemoryBus(MemoryServer(), "test"), "agents", Thing, label="thing", missing_code="thing_not_found")
+    return KvStore(MemoryBus(MemoryServer(), "test").kv, "agents", Thing, label="thing", missing_code="thing_not_found")
 
 
 async def add(store: KvStore[Thing], by: int) -> Thing:
