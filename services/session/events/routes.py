@@ -19,7 +19,8 @@ from holdfast.session.http.routing import Call, Route
 from holdfast.session.http.timestamps import Instant
 from holdfast.session.log.history import backwards, forwards
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.log.serialize import SHOWN_TYPES, START, Position, Shown, event_object, parse_position
+from holdfast.session.log.schema import VISIBLE_TYPES
+from holdfast.session.log.serialize import START, Position, VisibleEvent, event_to_api, parse_position
 
 MOST: Final = 1_000
 """Events of a page, and as many without `limit`."""
@@ -84,7 +85,7 @@ def routes(ledger: SessionRepository) -> list[Route]:
     async def list_events(call: Call) -> Any:
         """List the events of a session by time, oldest first unless `order` says otherwise."""
         key = ledger.key(call.tenant, call.id("session_id"))
-        ledger.unseen.seen(key)
+        ledger.unseen.mark_seen(key)
         return await _list(ledger, key, call.query)
 
     path = "/v1/sessions/{session_id}/events"
@@ -114,13 +115,13 @@ async def _send(ledger: SessionRepository, key: Key, events: list[ev.ClientEvent
         answered = await _answered(ledger, key, last, unopened(last.commit.head, events))
     primary = (await ledger.config(key, last)).primary_thread if _names_thread(events) else ""
     check(last.commit.head, waiting, events, primary_thread=primary, answered=answered)
-    ledger.unseen.put(key, events[0].id, last.seq)
+    ledger.unseen.put(key, events[0].id, last.seq, now=ledger.now())
     point("session.before_input")
     seq = await ledger.bus.put_input(key, ClientInput(id=new_id("inp"), events=events))
     point("session.input")
     ledger.queued.put(key, inbox, seq, events)
     now = ledger.now()
-    return [event_object(e, now if isinstance(e, ev.UserCustomToolResult) else None) for e in events]
+    return [event_to_api(e, now if isinstance(e, ev.UserCustomToolResult) else None) for e in events]
 
 
 def _names_thread(events: list[ev.ClientEvent]) -> bool:
@@ -144,7 +145,7 @@ async def _answered(ledger: SessionRepository, key: Key, last: Stored, ids: list
 
 async def _list(ledger: SessionRepository, key: Key, query: EventsQuery) -> dict[str, Any]:
     for kind in query.types:
-        if kind not in SHOWN_TYPES and kind not in _LATER_TYPES:
+        if kind not in VISIBLE_TYPES and kind not in _LATER_TYPES:
             raise invalid(f"types: {kind[:80]!r} is no type of event")
     bound = query.bound(key)
     place = None
@@ -164,7 +165,7 @@ async def _list(ledger: SessionRepository, key: Key, query: EventsQuery) -> dict
                 continue
             if len(data) == query.limit or size > PAGE_BYTES:
                 return {"data": data, "next_page": pagination.cursor([str(place)], bound)}
-            data.append(msgspec.Raw(msgspec.json.encode(event_object(one.event, one.at))))
+            data.append(msgspec.Raw(msgspec.json.encode(event_to_api(one.event, one.processed_at))))
             size += len(data[-1])
             place = one.position
     return {"data": data, "next_page": None}
@@ -172,7 +173,7 @@ async def _list(ledger: SessionRepository, key: Key, query: EventsQuery) -> dict
 
 async def _found(
     ledger: SessionRepository, key: Key, query: EventsQuery, end: int, place: Position | None
-) -> AsyncGenerator[Shown]:
+) -> AsyncGenerator[VisibleEvent]:
     """Events in the wanted order and time."""
     first, last = query.first, query.last
     ascending = query.order == "asc"
@@ -184,7 +185,7 @@ async def _found(
         source = backwards(ledger, key, end, place)
     async with aclosing(source) as events:
         async for one in events:
-            early, late = first is not None and one.at < first, last is not None and one.at > last
+            early, late = first is not None and one.processed_at < first, last is not None and one.processed_at > last
             if late if ascending else early:
                 return
             if not early and not late:

@@ -10,7 +10,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from holdfast.bus.ids import Key
-from holdfast.session.events.viewer import Viewer, behind
+from holdfast.session.events.viewer import Viewer, after_commit
 from holdfast.session.http.errors import invalid
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.history import position_of
@@ -30,7 +30,7 @@ class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 async def _start(ledger: SessionRepository, key: Key, call: Call) -> Position | None:
-    """The position behind which the stream begins; None: behind what is stored when it opens.
+    """The position after_commit which the stream begins; None: after_commit what is stored when it opens.
 
     Raises Problem 400 for a position that this session does not have.
     """
@@ -50,14 +50,14 @@ async def _start(ledger: SessionRepository, key: Key, call: Call) -> Position | 
 
 async def _unseen(ledger: SessionRepository, key: Key) -> Position | None:
     """The position before the input that the client has sent and whose outcome it has not looked at, if any."""
-    found = ledger.unseen.take(key)
+    found = ledger.unseen.take(key, now=ledger.now())
     if found is None:
         return None
     commits = await ledger.bus.read(key, found.seq, leader=True)
     for stored in commits:
-        if any(event.id == found.event for event in stored.commit.events):
+        if any(event.id == found.first_event_id for event in stored.commit.events):
             return Position(stored.seq, -1)
-    return behind(commits[-1].seq if commits else found.seq)
+    return after_commit(commits[-1].seq if commits else found.seq)
 
 
 def routes(ledger: SessionRepository) -> list[Route]:

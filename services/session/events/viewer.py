@@ -26,7 +26,7 @@ from holdfast.session.events.deltas import Previews, merged, preview_object
 from holdfast.session.events.tool_output import KIND, Outputs
 from holdfast.session.http.errors import ApiError
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.log.serialize import START, Position, Shown, event_object, shown
+from holdfast.session.log.serialize import START, Position, VisibleEvent, event_to_api, visible_events
 
 PING: Final = 10.0
 """Seconds of silence after which a sign of life is sent."""
@@ -47,7 +47,7 @@ _output = msgspec.json.Decoder(Output)
 _log = structlog.get_logger()
 
 
-def behind(seq: int) -> Position:
+def after_commit(seq: int) -> Position:
     """The position behind all events of that commit."""
     return Position(seq + 1, -1)
 
@@ -74,7 +74,7 @@ class Viewer(Response):
         previewed = [kind for kind in kinds if kind != KIND]
         self._previews = Previews(previewed) if previewed else None
         self._outputs = Outputs() if KIND in kinds else None
-        self._queue: deque[Shown | Delta] = deque()
+        self._queue: deque[VisibleEvent | Delta] = deque()
         self._queued = 0
         """Characters of the deltas in the queue."""
         self._wake = asyncio.Event()
@@ -103,7 +103,7 @@ class Viewer(Response):
                 await self._subscribe()
             if self._at is None:
                 last = await ledger.last(key, leader=True)
-                self._at = behind(last.seq)
+                self._at = after_commit(last.seq)
             else:
                 last = None
             after = max(self._at.seq - 1, 0)
@@ -121,7 +121,7 @@ class Viewer(Response):
             self._outputs.begin(head)
         self._opening = False
         self._caught_up()
-        known = self._at.seq > last.seq or (self._at.seq == last.seq and not any(shown(last, self._at)))
+        known = self._at.seq > last.seq or (self._at.seq == last.seq and not any(visible_events(last, self._at)))
         self._over = bool(head.archived) and known  # nothing will ever come
 
     async def _subscribe(self) -> None:
@@ -168,7 +168,7 @@ class Viewer(Response):
 
     def _show_live(self, found: Sequence[Delta | Output]) -> None:
         if len(self._queue) > BEHIND or self._queued > LIVE_BEHIND:
-            self._queue = deque(item for item in self._queue if isinstance(item, Shown))
+            self._queue = deque(item for item in self._queue if isinstance(item, VisibleEvent))
             self._queued = 0
             for shows in (self._previews, self._outputs):
                 if shows is not None:
@@ -195,7 +195,7 @@ class Viewer(Response):
         async with aclosing(self._tail) as tail:
             async for stored in tail:
                 if stored is not None:
-                    for one in shown(stored, self._at or START):
+                    for one in visible_events(stored, self._at or START):
                         self._take(one)
                     self._seen = stored.seq
                     self._wake.set()
@@ -203,7 +203,7 @@ class Viewer(Response):
                 if self._over or self._late:
                     return
 
-    def _take(self, one: Shown) -> None:
+    def _take(self, one: VisibleEvent) -> None:
         if self._over or self._late:
             return
         self._queue.append(one)
@@ -274,8 +274,8 @@ class Viewer(Response):
                     await send({"type": "http.response.body", "body": _PING, "more_body": True})
                 continue
             items, self._queue, self._queued = self._queue, deque(), 0
-            if any(isinstance(item, Shown) for item in items):
-                self._ledger.unseen.seen(self._key)
+            if any(isinstance(item, VisibleEvent) for item in items):
+                self._ledger.unseen.mark_seen(self._key)
             await send({"type": "http.response.body", "body": _frames(items), "more_body": True})
 
 
@@ -288,7 +288,7 @@ def _characters(found: Iterable[Delta | Output]) -> int:
     return sum(len(one.text) for one in found)
 
 
-def _frames(items: Iterable[Shown | Delta]) -> bytes:
+def _frames(items: Iterable[VisibleEvent | Delta]) -> bytes:
     parts: list[bytes] = []
     held: list[Delta] = []
 
@@ -303,6 +303,6 @@ def _frames(items: Iterable[Shown | Delta]) -> bytes:
             held.append(item)
         else:
             tell_held()
-            parts.append(frame(item.type, event_object(item.event, item.at), item.position))
+            parts.append(frame(item.type, event_to_api(item.event, item.processed_at), item.position))
     tell_held()
     return b"".join(parts)

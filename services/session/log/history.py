@@ -11,7 +11,7 @@ from typing import Final
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key, time_of
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.log.serialize import START, Position, Shown, shown
+from holdfast.session.log.serialize import START, Position, VisibleEvent, visible_events
 
 FIRST: Final = 64
 """Commits read for the first part of a page, backwards."""
@@ -23,17 +23,17 @@ CLOCKS: Final = 60 * 1_000_000
 """Microseconds by which the clocks of two processes may differ: no event is stored earlier before its id was made."""
 
 
-async def forwards(ledger: SessionRepository, key: Key, after: Position = START) -> AsyncGenerator[Shown]:
+async def forwards(ledger: SessionRepository, key: Key, after: Position = START) -> AsyncGenerator[VisibleEvent]:
     """The shown events behind `after`, oldest first."""
     async for page in ledger.bus.pages(key, max(after.seq - 1, 0)):
         for stored in page:
-            for one in shown(stored, after):
+            for one in visible_events(stored, after):
                 yield one
 
 
 async def backwards(
     ledger: SessionRepository, key: Key, end: int, before: Position | None = None
-) -> AsyncGenerator[Shown]:
+) -> AsyncGenerator[VisibleEvent]:
     """The shown events in front of `before` (None: all up to the commit `end`), newest first. Raises Unavailable."""
     upto = before.seq if before else end
     builds = ledger.model.builds
@@ -48,9 +48,9 @@ async def backwards(
                 raise Unavailable("the read model is being rebuilt")
         if not window:
             return
-        found: list[Shown] = []
+        found: list[VisibleEvent] = []
         async for page in ledger.bus.pages(key, window[0] - 1):
-            found += [one for stored in page if stored.seq <= upto for one in shown(stored)]
+            found += [one for stored in page if stored.seq <= upto for one in visible_events(stored)]
             if page[-1].seq >= upto:
                 break
         for one in reversed(found):

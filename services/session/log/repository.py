@@ -20,10 +20,10 @@ from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, cell_of, is_token
 from holdfast.session.context import Context
-from holdfast.session.events.unseen import Unseen
 from holdfast.session.http.errors import not_found
 from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
+from holdfast.session.log.unseen import UnseenInputs
 
 WRITER: Final = "session"
 """`by` of the commits of this service."""
@@ -58,7 +58,7 @@ class SessionRepository:
         self.now = context.now
         self.model = model
         self.queued = PendingInputs()
-        self.unseen = Unseen(self.now)
+        self.unseen = UnseenInputs()
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
     def key(self, tenant: str, session_id: str) -> Key:

@@ -71,7 +71,7 @@ async def create(ledger: SessionRepository, tenant: str, params: SessionCreate) 
 
 async def _put_first(ledger: SessionRepository, opened: SessionView, first: ClientInput) -> None:
     key = opened.key
-    ledger.unseen.put(key, first.events[0].id, opened.last.seq)
+    ledger.unseen.put(key, first.events[0].id, opened.last.seq, now=ledger.now())
     try:
         seq = await ledger.bus.put_input(key, first)
     except BusError:

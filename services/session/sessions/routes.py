@@ -10,7 +10,8 @@ from holdfast.session.http.routing import Call, Route
 from holdfast.session.http.timestamps import Instant
 from holdfast.session.log.readmodel import Row
 from holdfast.session.log.repository import SessionRepository, SessionView
-from holdfast.session.log.serialize import session_object
+from holdfast.session.log.schema import Session, SessionDeleted, SessionPage
+from holdfast.session.log.serialize import session_to_api
 from holdfast.session.sessions import create as creation
 from holdfast.session.sessions import update as changes
 from holdfast.session.sessions.create import SessionCreate
@@ -65,7 +66,7 @@ def routes(ledger: SessionRepository) -> list[Route]:
         """Retrieve a session as it is now."""
         opened = await ledger.open(_key(ledger, call))
         if ledger.status(opened) != "running":
-            ledger.unseen.seen(opened.key)
+            ledger.unseen.mark_seen(opened.key)
         return _shown(ledger, opened)
 
     async def list_sessions(call: Call) -> Any:
@@ -85,7 +86,7 @@ def routes(ledger: SessionRepository) -> list[Route]:
         """Delete a session with its files. Not while it runs."""
         key = _key(ledger, call)
         await changes.delete(ledger, key)
-        return {"id": key.session, "type": "session_deleted"}
+        return SessionDeleted(id=key.session)
 
     one = "/v1/sessions/{session_id}"
     return [
@@ -102,13 +103,13 @@ def _key(ledger: SessionRepository, call: Call) -> Any:
     return ledger.key(call.tenant, call.id("session_id"))
 
 
-def _shown(ledger: SessionRepository, opened: SessionView) -> dict[str, Any]:
-    return session_object(
+def _shown(ledger: SessionRepository, opened: SessionView) -> Session:
+    return session_to_api(
         opened.key.session, opened.head, opened.config, now=ledger.now(), status=ledger.status(opened)
     )
 
 
-def _page(ledger: SessionRepository, tenant: str, query: SessionsQuery) -> dict[str, Any]:
+def _page(ledger: SessionRepository, tenant: str, query: SessionsQuery) -> SessionPage:
     """A page and the cursors to both sides of it: `[1, created, id]` goes on behind a place, `[-1, …]` before it."""
     if query.deployment_id is not None:
         raise not_available("deployment_id: deployments are")
@@ -134,13 +135,13 @@ def _page(ledger: SessionRepository, tenant: str, query: SessionsQuery) -> dict[
     behind = more if way == 1 else bool(rows)
     in_front = query.page is not None and bool(rows) if way == 1 else more
     now = ledger.now()
-    return {
-        "data": [
-            session_object(r.id, r.head, r.config, now=now, status=ledger.queued.status(r.key, r.head)) for r in rows
+    return SessionPage(
+        data=[
+            session_to_api(r.id, r.head, r.config, now=now, status=ledger.queued.status(r.key, r.head)) for r in rows
         ],
-        "next_page": _cursor(1, rows[-1], bound) if behind else None,
-        "prev_page": _cursor(-1, rows[0], bound) if in_front else None,
-    }
+        next_page=_cursor(1, rows[-1], bound) if behind else None,
+        prev_page=_cursor(-1, rows[0], bound) if in_front else None,
+    )
 
 
 def _cursor(way: int, row: Row, bound: list[Any]) -> str:
