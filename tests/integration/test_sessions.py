@@ -572,7 +572,7 @@ async def _sweep(bus: NatsBus, *, ahead: float = 5 * 60) -> int:
     following = asyncio.create_task(follow(ledger))
 
     try:
-        await asyncio.wait_for(ledger.model.caught_up.wait(), 20)
+        await asyncio.wait_for(ledger.model.tables.caught_up.wait(), 20)
         return await sweep_once(ledger, now=timestamps.now() + int(ahead * 1_000_000))
     finally:
         following.cancel()

@@ -132,8 +132,8 @@ async def _answered(ledger: SessionRepository, key: Key, last: Stored, ids: list
     """Which of the ids were custom tool calls of this session once."""
     if not ids:
         return set()
-    known = ledger.model.position
-    found = ledger.model.custom_calls(key, ids)
+    known = ledger.model.tables.position
+    found = ledger.model.queries.custom_calls(key, ids)
     if known < last.seq and not found.issuperset(ids):
         async with aclosing(forwards(ledger, key, Position(known + 1, -1))) as rest:
             found |= {one.event.id async for one in rest if isinstance(one.event, ev.AgentCustomToolUse)}
@@ -179,7 +179,7 @@ async def _found(
     ascending = query.order == "asc"
     if ascending:
         if place is None and first is not None:
-            place = Position(ledger.model.last_before(key, first) + 1, -1)
+            place = Position(ledger.model.queries.last_before(key, first) + 1, -1)
         source = forwards(ledger, key, place or START)
     else:
         source = backwards(ledger, key, end, place)

@@ -32,16 +32,16 @@ async def follow(ledger: SessionRepository) -> None:
 async def _once(ledger: SessionRepository) -> None:
     """Follow from where the tables are until they are made anew."""
     model, cell = ledger.model, ledger.context.settings.cell
-    model.belongs_to(await ledger.bus.incarnation(cell))
-    builds = model.builds
-    async for batch in ledger.bus.follow(cell, model.position):
-        model.apply([(key, stored, await _config(ledger, key, stored)) for key, stored in batch])
+    model.tables.bind_to_streams(await ledger.bus.incarnation(cell))
+    builds = model.tables.builds
+    async for batch in ledger.bus.follow(cell, model.tables.position):
+        model.projection.apply([(key, stored, await _config(ledger, key, stored)) for key, stored in batch])
         for key, stored in batch:
             ledger.queued.settle(key, stored.commit.head)
         if not batch:
-            model.caught_up.set()
-            model.belongs_to(await ledger.bus.incarnation(cell))
-        if model.builds != builds:
+            model.tables.caught_up.set()
+            model.tables.bind_to_streams(await ledger.bus.incarnation(cell))
+        if model.tables.builds != builds:
             return
 
 

@@ -8,7 +8,7 @@ import structlog
 from holdfast.bus.errors import BusError
 from holdfast.bus.inputs import Nudge
 from holdfast.bus.streams import DEDUPE
-from holdfast.session.log.readmodel import Row
+from holdfast.session.log.readmodel.queries import ListedSession
 from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.sessions.create import undo
 
@@ -38,15 +38,15 @@ async def sweep_once(ledger: SessionRepository, *, now: int | None = None) -> in
     """One round; returns how many sessions it did something about. `now` in microseconds."""
     now = ledger.now() if now is None else now
     done = 0
-    for row in ledger.model.claimed():
+    for row in ledger.model.queries.claimed():
         if now - row.head.updated > STALE:
             done += await _nudge(ledger, row, now)
-    for row in ledger.model.half_made(now - HALF_MADE):
+    for row in ledger.model.queries.incomplete(now - HALF_MADE):
         done += await _finish(ledger, row)
     return done
 
 
-async def _nudge(ledger: SessionRepository, row: Row, now: int) -> bool:
+async def _nudge(ledger: SessionRepository, row: ListedSession, now: int) -> bool:
     """Whoever held the claim is gone with its delivery if nothing waits: only a new input leads to another delivery."""
     last = await ledger.bus.head(row.key, leader=True)
     claim = last.commit.head.claim if last else None
@@ -60,12 +60,12 @@ async def _nudge(ledger: SessionRepository, row: Row, now: int) -> bool:
     return True
 
 
-async def _finish(ledger: SessionRepository, row: Row) -> bool:
+async def _finish(ledger: SessionRepository, row: ListedSession) -> bool:
     last = await ledger.bus.head(row.key, leader=True)
     if last is None or last.commit.head.count > 1:
         return False  # the follower will say so
     if await ledger.bus.waiting(row.key, 0):
-        ledger.model.put(row.key, last, None, whole=True)  # it is made, and only waits for a harness
+        ledger.model.projection.put(row.key, last, None, complete=True)  # it is made, and only waits for a harness
         return True
     _log.warning("undoing a session whose creation died half-way", session=row.id)
     return await undo(ledger, SessionView(row.key, last, row.config))

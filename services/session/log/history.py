@@ -36,15 +36,15 @@ async def backwards(
 ) -> AsyncGenerator[VisibleEvent]:
     """The shown events in front of `before` (None: all up to the commit `end`), newest first. Raises Unavailable."""
     upto = before.seq if before else end
-    builds = ledger.model.builds
+    builds = ledger.model.tables.builds
     newest = await _unlisted(ledger, key, upto)
     size = FIRST
     while True:
         window = newest[-size:]
         del newest[-size:]
         if not window:
-            window = list(reversed(ledger.model.commits_below(key, upto + 1, size)))
-            if ledger.model.builds != builds:
+            window = list(reversed(ledger.model.queries.commits_below(key, upto + 1, size)))
+            if ledger.model.tables.builds != builds:
                 raise Unavailable("the read model is being rebuilt")
         if not window:
             return
@@ -61,7 +61,7 @@ async def backwards(
 
 async def _unlisted(ledger: SessionRepository, key: Key, upto: int) -> list[int]:
     """Sequences up to `upto` that the read model does not have yet."""
-    known = ledger.model.position
+    known = ledger.model.tables.position
     if known >= upto:
         return []
     found: list[int] = []
@@ -77,7 +77,7 @@ async def position_of(ledger: SessionRepository, key: Key, event_id: str) -> Pos
     made = time_of(event_id)
     if made is None:
         return None
-    known = ledger.model.last_before(key, made - CLOCKS)
+    known = ledger.model.queries.last_before(key, made - CLOCKS)
     async with aclosing(forwards(ledger, key, Position(known + 1, -1))) as events:
         async for one in events:
             if one.event.id == event_id:

@@ -114,7 +114,7 @@ class SessionRepository:
         if config:
             self._keep(key, stored.seq, config)
         try:
-            self.model.put(key, stored, config, whole=whole)
+            self.model.projection.put(key, stored, config, complete=whole)
         except Unavailable:
             _log.warning("not written through; the follower will", session=key.session)
         return stored

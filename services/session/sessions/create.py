@@ -79,7 +79,7 @@ async def _put_first(ledger: SessionRepository, opened: SessionView, first: Clie
             raise
         return  # it is in the log, although the bus did not say so
     ledger.queued.put(key, await ledger.bus.incarnation(key.cell), seq, first.events)
-    ledger.model.put(key, opened.last, None, whole=True)
+    ledger.model.projection.put(key, opened.last, None, complete=True)
 
 
 async def undo(ledger: SessionRepository, opened: SessionView) -> bool:

@@ -8,7 +8,7 @@ from holdfast.session.http import pagination
 from holdfast.session.http.errors import invalid, not_available
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.http.timestamps import Instant
-from holdfast.session.log.readmodel import Row
+from holdfast.session.log.readmodel.queries import ListedSession
 from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.log.schema import Session, SessionDeleted, SessionPage
 from holdfast.session.log.serialize import session_to_api
@@ -71,7 +71,7 @@ def routes(ledger: SessionRepository) -> list[Route]:
 
     async def list_sessions(call: Call) -> Any:
         """List sessions by time of creation, newest first unless `order` says otherwise; pages lead both ways."""
-        await ledger.model.ready()
+        await ledger.model.queries.wait_until_caught_up()
         return _page(ledger, call.tenant, call.query)
 
     async def update(call: Call) -> Any:
@@ -127,7 +127,7 @@ def _page(ledger: SessionRepository, tenant: str, query: SessionsQuery) -> Sessi
     ascending = (query.order == "asc") == (way == 1)
     if query.page is not None:
         where.append((f"(created, id) {'>' if ascending else '<'} (?, ?)", [created, name]))
-    rows = ledger.model.find(where, ascending=ascending, limit=query.limit + 1)
+    rows = ledger.model.queries.sessions(where, ascending=ascending, limit=query.limit + 1)
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     if way == -1:
@@ -144,5 +144,5 @@ def _page(ledger: SessionRepository, tenant: str, query: SessionsQuery) -> Sessi
     )
 
 
-def _cursor(way: int, row: Row, bound: list[Any]) -> str:
+def _cursor(way: int, row: ListedSession, bound: list[Any]) -> str:
     return pagination.cursor([way, row.head.created, row.id], bound)
