@@ -31,7 +31,7 @@ async def follow(ledger: SessionRepository) -> None:
 
 async def _once(ledger: SessionRepository) -> None:
     """Follow from where the tables are until they are made anew."""
-    model, cell = ledger.model, ledger.context.settings.cell
+    model, cell = ledger.model, ledger.cell
     model.tables.bind_to_streams(await ledger.bus.incarnation(cell))
     builds = model.tables.builds
     async for batch in ledger.bus.follow(cell, model.tables.position):
