@@ -7,8 +7,7 @@ told why.
 from typing import Any
 
 from holdfast.process import disk
-from holdfast.session.events.routes import EventsSend
-from holdfast.session.events.validation import SentInterrupt
+from holdfast.session.events.schema import EventsSend, SentInterrupt
 from holdfast.session.http.errors import storage_full
 from holdfast.session.http.routing import Route
 
