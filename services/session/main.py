@@ -37,7 +37,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
     bus = await connect(settings, name="session")
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
-    keys, agents, environments = Keys(bus), AgentStore(bus), EnvironmentStore(bus)
+    keys, agents, environments = Keys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     sessions = SessionRepository(bus, ReadModel(_read_model(settings)), cell=settings.cell, now=clock.now)
     try:
         await _install_first_key(bus, settings)
@@ -45,7 +45,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             sessions=sessions,
             agents=agents,
             environments=environments,
-            vaults=VaultClient(bus),
+            vaults=VaultClient(bus.core),
             health=health,
             now=clock.now,
             stopping=stop,
@@ -89,7 +89,7 @@ async def _install_first_key(bus: NatsBus, settings: SessionSettings) -> None:
         return
     try:
         key = Path(path).read_text().strip()  # noqa: ASYNC240  a few bytes, once, before anything is served
-        installed = await api_keys.install(bus, key, tenant=FIRST_TENANT, name="first", now=clock.now())
+        installed = await api_keys.install(bus.kv, key, tenant=FIRST_TENANT, name="first", now=clock.now())
     except (OSError, ValueError) as exc:
         raise BadSettings(f"HOLDFAST_API_KEY_FILE: {type(exc).__name__} at {path}") from None
     _log.info("first API key", installed=installed)
