@@ -5,6 +5,7 @@ cell, so every process knows the streams of a session without a lookup: `sesn_<c
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -31,6 +32,10 @@ class Key(msgspec.Struct, frozen=True):
     def cell(self) -> str:
         """The cell whose streams hold this session."""
         return cell_of(self.session)
+
+
+NewId = Callable[[str], str]
+"""Makes a fresh id from its prefix. Pure functions take one as an argument; in a process it is `new_id`."""
 
 
 def new_id(prefix: str) -> str:

@@ -17,7 +17,7 @@ from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import Keys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.server import serve
-from holdfast.session.jobs.projector import follow
+from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.sweeper import sweep
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
@@ -62,13 +62,13 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
                 await watch.ready()
                 health.set(name, ok=True)
             background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
-            background.append(tasks.create_task(follow(sessions), name="read-model"))
+            background.append(tasks.create_task(project(sessions), name="projector"))
             background.append(tasks.create_task(sweep(sessions), name="sweeper"))
             await serve(edge, settings, health, stop)
             for task in background:
                 task.cancel()
     finally:
-        sessions.model.close()
+        sessions.read_model.close()
         await bus.close()
 
 

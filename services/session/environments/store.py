@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from holdfast.bus.api import KeyValue, Entry
+from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
 from holdfast.session.environments.schema import (

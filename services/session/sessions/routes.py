@@ -109,9 +109,7 @@ def routes(sessions: SessionRepository, agents: AgentStore, environments: Enviro
     all_sessions, one = "/v1/sessions", "/v1/sessions/{session_id}"
     return [
         Route(method="POST", path=all_sessions, handle=handlers.create, body=SessionCreate, answer=Session),
-        Route(
-            method="GET", path=all_sessions, handle=handlers.list_sessions, query=SessionsQuery, answer=SessionPage
-        ),
+        Route(method="GET", path=all_sessions, handle=handlers.list_sessions, query=SessionsQuery, answer=SessionPage),
         Route(method="GET", path=one, handle=handlers.retrieve, answer=Session),
         Route(method="POST", path=one, handle=handlers.update, body=SessionUpdate, answer=Session),
         Route(method="DELETE", path=one, handle=handlers.delete, answer=SessionDeleted),
