@@ -21,6 +21,9 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 FIRST_CELL: Final = "a0"
 
+NewId = Callable[[str], str]
+"""Makes a fresh id from a prefix, as `new_id` does. Pure functions take one as their argument `new_id: NewId`."""
+
 
 class Key(msgspec.Struct, frozen=True):
     """Which session: the tenant it belongs to and its id. Both are single subject tokens."""
@@ -32,10 +35,6 @@ class Key(msgspec.Struct, frozen=True):
     def cell(self) -> str:
         """The cell whose streams hold this session."""
         return cell_of(self.session)
-
-
-NewId = Callable[[str], str]
-"""Makes a fresh id from its prefix. Pure functions take one as an argument; in a process it is `new_id`."""
 
 
 def new_id(prefix: str) -> str:
