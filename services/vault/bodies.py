@@ -5,15 +5,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.metadata import Metadata, MetadataPatch, apply_patch
 from holdfast.vault.errors import Invalid
 
-MAX_PAIRS = 16
-
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Key = Annotated[str, Meta(min_length=1, max_length=64)]
-Value = Annotated[str, Meta(max_length=512)]
-Metadata = Annotated[dict[Key, Value], Meta(max_length=MAX_PAIRS)]
-Patch = dict[Key, Value | None]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -25,7 +20,7 @@ class VaultCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class VaultUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     display_name: Name | UnsetType | None = UNSET
-    metadata: Patch | None = None
+    metadata: MetadataPatch | None = None
 
 
 class CredentialCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +32,7 @@ class CredentialCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class CredentialUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     display_name: Name | UnsetType | None = UNSET
-    metadata: Patch | None = None
+    metadata: MetadataPatch | None = None
 
 
 class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,8 +55,7 @@ def read(kind: type[T], raw: dict[str, Any]) -> T:
 
 def patched(metadata: dict[str, str], patch: dict[str, str | None] | None) -> dict[str, str]:
     """`metadata` with the patch applied: null deletes, the rest is set. Raises Invalid when it grows too large."""
-    merged = {**metadata, **(patch or {})}
-    kept = {key: value for key, value in merged.items() if value is not None}
-    if len(kept) > MAX_PAIRS:
-        raise Invalid(f"metadata: at most {MAX_PAIRS} pairs")
-    return kept
+    try:
+        return apply_patch(metadata, patch or {})
+    except ValueError as exc:
+        raise Invalid(str(exc)) from None

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from holdfast.process import api_keys
+
 URL: Final = "HOLDFAST_MODEL_BASE_URL"
 KEY: Final = "HOLDFAST_MODEL_API_KEY"
 KEY_FILE: Final = "HOLDFAST_MODEL_KEY_FILE"
@@ -21,9 +23,6 @@ VENDOR_KEY: Final = "ANTHROPIC_API_KEY"
 
 VENDOR: Final = "https://api.anthropic.com"
 """The address of a pair that has only a key."""
-
-API_KEY_PREFIX: Final = "hf_"
-"""How every API key of Holdfast begins; those of other services do too, but none of the vendor."""
 
 WAYS_OUT: Final = (
     f"Name the model:        {KEY}=sk-ant-... holdfast up   (and {URL}, when it is not {VENDOR})\n"
@@ -77,7 +76,7 @@ def choose(environ: Mapping[str, str], *, url: str = "", own: Sequence[Own] = ()
     if any(is_loopback_port(address, stack.port) for stack in own):
         raise OwnEndpoint(_own(f"{source} is the address of Holdfast itself ({address}), not of a model", source))
     ours = {stack.api_key for stack in own}
-    if endpoint.key and (endpoint.key in ours or (address == VENDOR and endpoint.key.startswith(API_KEY_PREFIX))):
+    if endpoint.key and (endpoint.key in ours or (address == VENDOR and endpoint.key.startswith(api_keys.PREFIX))):
         raise OwnEndpoint(_own(f"{key_name} is an API key of Holdfast, not of a model", key_name))
     return endpoint
 

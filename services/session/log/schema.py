@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import Status
+from holdfast.session.http.timestamps import TimeText
 
 # --- sessions ------------------------------------------------------------------------------------------------------
 
@@ -55,9 +56,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     stats: SessionStats
     budget: None = None
     outcome_evaluations: list[dict[str, Any]] = []
-    created_at: str
-    updated_at: str
-    archived_at: str | None
+    created_at: TimeText
+    updated_at: TimeText
+    archived_at: TimeText | None
 
 
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +111,7 @@ def _event_type(kind: type[ev.Event]) -> type[msgspec.Struct]:
             fields.append((json_name, types[name]))
     return msgspec.defstruct(
         f"{kind.__name__}Event",
-        [*fields, ("processed_at", str | None)],
+        [*fields, ("processed_at", TimeText | None)],
         module=__name__,
         namespace={"__doc__": f"`{tag}`"},
         frozen=True,

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.metadata import Metadata, MetadataPatch
 from holdfast.session.agents.schema import SessionAgent
 from holdfast.session.agents.tools import Tool
 from holdfast.session.events.validation import Sent
 from holdfast.session.http.errors import invalid, not_available
-from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 MAX_TITLE_CHARS: Final = 500
 """Characters of a title."""
