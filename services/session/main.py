@@ -13,12 +13,12 @@ from holdfast.process.settings import BadSettings
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
-from holdfast.session.events.disk_space import RoomOnDisk
+from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.server import serve
-from holdfast.session.jobs.projector import follow
+from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.sweeper import sweep
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
@@ -56,7 +56,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             keys,
             body_limit=settings.body_limit,
             body_timeout=settings.body_timeout,
-            admit=RoomOnDisk(settings.disk_folder).check,
+            admit=DiskSpaceCheck(settings.disk_folder).check,
         )
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
@@ -69,7 +69,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
                 await watch.ready()
                 health.set(name, ok=True)
             background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
-            background.append(tasks.create_task(follow(sessions), name="read-model"))
+            background.append(tasks.create_task(project(sessions), name="projector"))
             background.append(tasks.create_task(sweep(sessions), name="sweeper"))
             await serve(
                 edge,
@@ -82,7 +82,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             for task in background:
                 task.cancel()
     finally:
-        sessions.model.close()
+        sessions.read_model.close()
         await bus.close()
 
 
