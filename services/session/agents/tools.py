@@ -1,7 +1,7 @@
-"""The tools of an agent: from what a client writes to the fully resolved form that is stored, shown and run. Pure.
+"""The tools of an agent: from the body of a request to the resolved form that is stored, shown and run. Pure.
 
-What is accepted here goes to the model with every request of a session, so a tool that the Messages API would refuse
-must be refused now: it would brick the session.
+The tools go to the model with every request of a session. A tool that the Messages API would refuse must be refused
+here: every turn of the session would fail.
 """
 
 import re
@@ -18,7 +18,7 @@ TOOLSET: Final = "agent_toolset_20260401"
 BuiltIn = Literal["bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search"]
 
 WEB: Final[tuple[BuiltIn, ...]] = ("web_fetch", "web_search")
-"""Not there yet: a default may cover them, then they are shown as disabled; asked for by name they are refused."""
+"""Tools that this version lacks: a default that covers them leaves them disabled, an entry for one is refused."""
 
 BUILT_IN: Final[frozenset[str]] = frozenset(("bash", "read", "write", "edit", "glob", "grep", *WEB))
 
@@ -48,7 +48,7 @@ class DefaultConfig(_Part, frozen=True, kw_only=True):
 
 
 class ToolConfig(_Part, frozen=True, kw_only=True):
-    """One built-in tool. The options below the line belong to the web tools."""
+    """One built-in tool. The fields after `permission_policy` are options of the web tools."""
 
     name: BuiltIn
     type: BuiltIn | None = None
@@ -74,7 +74,7 @@ class Toolset(_Part, frozen=True, kw_only=True, tag_field="type", tag=TOOLSET):
 
 
 class McpToolset(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="mcp_toolset"):
-    """Tools of an MCP server; read only to be refused by name."""
+    """Tools of an MCP server; decoded only to be refused by name."""
 
     mcp_server_name: str = ""
 
@@ -136,7 +136,7 @@ ToolObject = ToolsetObject | CustomToolObject
 
 
 def resolve_tools(tools: Sequence[Tool], at: str = "tools") -> list[dict[str, Any]]:
-    """The tools as stored and shown. Raises Problem 400, naming the entry after `at`."""
+    """The tools as stored and shown. Raises ApiError 400, naming the entry after `at`."""
     resolved: list[dict[str, Any]] = []
     seen: set[str] = set()
     for index, tool in enumerate(tools):
@@ -277,7 +277,7 @@ def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _custom(tool: CustomTool) -> dict[str, Any]:
-    # The SDK may send null for what is left out; the Messages API takes no null there.
+    # The SDK may send null for these two; the Messages API refuses null there.
     optional = ("properties", "required")
     schema = {k: v for k, v in tool.input_schema.items() if not (k in optional and v is None)}
     return {"type": "custom", "name": tool.name, "description": tool.description, "input_schema": schema}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from holdfast.session.http.decoding import MAX_DEPTH, read_json, read_query
+from holdfast.session.http.decoding import MAX_NESTING_LEVELS, read_json, read_query
 from holdfast.session.http.errors import ApiError
 from holdfast.session.http.timestamps import Instant
 
@@ -51,8 +51,8 @@ def test_nesting_is_bounded() -> None:
     def nested(depth: int) -> bytes:
         return b'{"name":"n","free":' + b"[" * depth + b"]" * depth + b"}"
 
-    assert read_json(nested(MAX_DEPTH - 2), Body)
-    for depth in (MAX_DEPTH + 1, 900, 5_000, 100_000):
+    assert read_json(nested(MAX_NESTING_LEVELS - 2), Body)
+    for depth in (MAX_NESTING_LEVELS + 1, 900, 5_000, 100_000):
         assert "levels deep" in refused(read_json, nested(depth), Body)
     assert read_json(b'{"name":"n","free":[' + b"{},".join([b""] * 500) + b"{}]}", Body)
 

@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import Call, Head
+from holdfast.bus.ids import new_id
 from holdfast.session.events.content import MAX_BLOCKS, MAX_IMAGE_BYTES
-from holdfast.session.events.validation import MAX_EVENTS, MAX_INITIAL, Sent, check, events_of, unopened
+from holdfast.session.events.schema import Sent
+from holdfast.session.events.validation import (
+    INITIAL_EVENTS,
+    MAX_EVENTS,
+    MAX_INITIAL_EVENTS,
+    SENT_EVENTS,
+    check_against_head,
+    closed_custom_calls,
+    to_events,
+)
 from holdfast.session.http.decoding import read_json
 from holdfast.session.http.errors import ApiError
 
@@ -35,7 +45,7 @@ class Body(msgspec.Struct):
 
 def read(*events: Any, initial: bool = False) -> list[ev.ClientEvent]:
     body: Body = read_json(msgspec.json.encode({"events": events}), Body)
-    return events_of(body.events, initial=initial)
+    return to_events(body.events, INITIAL_EVENTS if initial else SENT_EVENTS, new_id)
 
 
 def refused(*events: Any, initial: bool = False) -> str:
@@ -134,7 +144,7 @@ def test_initial_events_are_messages_only() -> None:
     assert "user.define_outcome events are not available in this version" in refused(
         {"type": "user.define_outcome"}, initial=True
     )
-    assert "at most 50" in refused(*[message()] * (MAX_INITIAL + 1), initial=True)
+    assert "at most 50" in refused(*[message()] * (MAX_INITIAL_EVENTS + 1), initial=True)
 
 
 def test_a_search_result_is_kept_as_sent() -> None:
@@ -148,7 +158,9 @@ def test_a_search_result_is_kept_as_sent() -> None:
 
 def verdict(*events: Any, head: Head = HEAD, waiting: tuple[Any, ...] = (), answered: tuple[str, ...] = ()) -> str:
     try:
-        check(head, read(*waiting) if waiting else [], read(*events), primary_thread="sthr_1", answered=answered)
+        check_against_head(
+            head, read(*waiting) if waiting else [], read(*events), primary_thread="sthr_1", answered=answered
+        )
     except ApiError as problem:
         return f"{problem.status} {problem.message}"
     return ""
@@ -173,7 +185,7 @@ def test_a_custom_result_needs_a_custom_call_but_may_come_again() -> None:
     assert verdict(result("old"), answered=("old",)) == ""
     assert "no custom tool call" in verdict(result("never"))
     assert "not answered by the client" in verdict(result("ask1"))
-    assert unopened(HEAD, read(result("mine1"), result("old"))) == ["old"]
+    assert closed_custom_calls(HEAD, read(result("mine1"), result("old"))) == ["old"]
 
 
 def test_an_interrupt_may_name_the_primary_thread_only() -> None:
@@ -207,7 +219,7 @@ EVENT = st.fixed_dictionaries(
 @given(st.lists(EVENT | JSON, max_size=4))
 def test_nothing_but_a_problem_is_raised_whatever_is_sent(events: list[Any]) -> None:
     with contextlib.suppress(ApiError):
-        check(HEAD, (), read(*events), answered=())
+        check_against_head(HEAD, (), read(*events), answered=())
 
 
 @given(st.binary(max_size=200))

@@ -5,7 +5,6 @@ No harness runs here: the test writes the log that one would.
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import anthropic
@@ -16,58 +15,9 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import EdgeProcess
 from tests.support.session_log import Log
-
-SAY = {"type": "user.message", "content": [{"type": "text", "text": "hi"}]}
-
-
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
-    folder = tmp_path_factory.mktemp("edge")
-    with session_service(folder, {"HOLDFAST_SESSION_DATA": str(folder / "data")}) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def made(edge: EdgeProcess) -> Iterator[dict[str, Any]]:
-    with edge.client() as client:
-        yield {
-            "agent": client.beta.agents.create(model="m-1", name="a").id,
-            "environment_id": client.beta.environments.create(name="e").id,
-        }
-
-
-@pytest.fixture
-async def client(edge: EdgeProcess) -> AsyncIterator[AsyncAnthropic]:
-    async with edge.async_client(max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def sync(edge: EdgeProcess) -> Iterator[Anthropic]:
-    with edge.client(max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-async def bus(edge: EdgeProcess) -> AsyncIterator[NatsBus]:
-    async with edge.bus() as bus:
-        yield bus
-
-
-@pytest.fixture
-async def session(client: AsyncAnthropic, made: dict[str, Any]) -> str:
-    return (await client.beta.sessions.create(**made)).id
-
-
-@pytest.fixture
-async def log(bus: NatsBus, session: str) -> Log:
-    return Log(bus, session)
-
-
-async def listed(client: AsyncAnthropic, session: str, **more: Any) -> list[Any]:
-    return [e async for e in client.beta.sessions.events.list(session, **more)]
+from tests.support.session_requests import SAY, list_events
 
 
 async def send(client: AsyncAnthropic, session: str, *events: Any) -> list[Any]:
@@ -113,11 +63,11 @@ async def test_what_was_sent_shows_under_its_id_when_it_is_taken(
     client: AsyncAnthropic, log: Log, session: str
 ) -> None:
     (sent,) = await send(client, session, SAY)
-    assert await listed(client, session) == []
+    assert await list_events(client, session) == []
     (waiting,) = await log.bus.inbox.pending(log.key, 0)
     assert isinstance(waiting.input, ClientInput)
     await log.write(*waiting.input.events)
-    (found,) = await listed(client, session)
+    (found,) = await list_events(client, session)
     assert found.id == sent.id
     assert found.processed_at is not None
     assert found.content == sent.content
@@ -203,7 +153,7 @@ async def test_large_events_go_through(client: AsyncAnthropic, log: Log, session
     (waiting,) = await log.bus.inbox.pending(log.key, 0)
     assert isinstance(waiting.input, ClientInput)
     await log.write(*waiting.input.events)
-    (found,) = await listed(client, session)
+    (found,) = await list_events(client, session)
     assert found.content[0].text == text
 
 
@@ -219,7 +169,7 @@ async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, lo
             ev.AgentMessage(id=new_id("sevt"), content=[{"type": "text", "text": str(n)}]),
         )
     await log.idle()
-    whole = await listed(client, session)
+    whole = await list_events(client, session)
     assert [e.type for e in whole][:3] == [
         "session.status_running",
         "session.thread_status_running",
@@ -228,23 +178,23 @@ async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, lo
     assert len(whole) == 13
     assert all(a.processed_at < b.processed_at for a, b in itertools.pairwise(whole))
     for limit in (1, 2, 5, 1000):
-        assert await listed(client, session, limit=limit) == whole
-        assert await listed(client, session, limit=limit, order="desc") == whole[::-1]
-        messages = await listed(client, session, limit=limit, types=["agent.message"], order="desc")
+        assert await list_events(client, session, limit=limit) == whole
+        assert await list_events(client, session, limit=limit, order="desc") == whole[::-1]
+        messages = await list_events(client, session, limit=limit, types=["agent.message"], order="desc")
         assert [e.content[0].text for e in messages] == ["4", "3", "2", "1", "0"]
-    assert len(await listed(client, session, types=["agent.message", "session.status_idle"])) == 6
-    assert await listed(client, session, types=["workflow_run.created"]) == []
+    assert len(await list_events(client, session, types=["agent.message", "session.status_idle"])) == 6
+    assert await list_events(client, session, types=["workflow_run.created"]) == []
     at = whole[5].processed_at
     for order in ("asc", "desc"):
         way = slice(None) if order == "asc" else slice(None, None, -1)
         for limit in (2, 1000):
             more: dict[str, Any] = {"order": order, "limit": limit}
-            assert await listed(client, session, created_at_gt=at, **more) == whole[6:][way]
-            assert await listed(client, session, created_at_gte=at, **more) == whole[5:][way]
-            assert await listed(client, session, created_at_lt=at, **more) == whole[:5][way]
-            assert await listed(client, session, created_at_lte=at, **more) == whole[:6][way]
+            assert await list_events(client, session, created_at_gt=at, **more) == whole[6:][way]
+            assert await list_events(client, session, created_at_gte=at, **more) == whole[5:][way]
+            assert await list_events(client, session, created_at_lt=at, **more) == whole[:5][way]
+            assert await list_events(client, session, created_at_lte=at, **more) == whole[:6][way]
             between = {"created_at_gte": whole[3].processed_at, "created_at_lt": whole[9].processed_at}
-            assert await listed(client, session, **between, **more) == whole[3:9][way]
+            assert await list_events(client, session, **between, **more) == whole[3:9][way]
 
 
 async def test_a_cursor_belongs_to_one_list(client: AsyncAnthropic, log: Log, session: str) -> None:
@@ -269,8 +219,8 @@ def test_a_wrong_filter_is_refused(edge: EdgeProcess, session: str, query: str) 
         assert http.get(f"/v1/sessions/{session}/events?{query}").status_code == 400
 
 
-def test_the_synchronous_client_reads_the_same(sync: Anthropic, made: dict[str, Any]) -> None:
-    session = sync.beta.sessions.create(**made).id
+def test_the_synchronous_client_reads_the_same(sync: Anthropic, agent: str, environment: str) -> None:
+    session = sync.beta.sessions.create(agent=agent, environment_id=environment).id
     sync.beta.sessions.update(session, title="one")
     sync.beta.sessions.update(session, title="two")
     assert [e.type for e in sync.beta.sessions.events.list(session, limit=1)] == ["session.updated"] * 2
@@ -295,12 +245,12 @@ async def test_the_newest_events_of_a_long_log_are_found_without_reading_it(
         await client.beta.sessions.events.list(session, order="desc", limit=20)
     few = (time.perf_counter() - begin) / 5
     begin = time.perf_counter()
-    backwards = await listed(client, session, order="desc")
+    backwards = await list_events(client, session, order="desc")
     whole = time.perf_counter() - begin
     assert [e.content[0].text.split("x")[0] for e in backwards] == [
         f"{n}.{m}" for n in range(1199, -1, -1) for m in range(4, -1, -1)
     ]
-    assert backwards == (await listed(client, session))[::-1]
+    assert backwards == (await list_events(client, session))[::-1]
     assert few < whole / 5, (few, whole)
     at = backwards[100].processed_at
-    assert [e.id for e in await listed(client, session, created_at_gt=at)] == [e.id for e in backwards[:100]][::-1]
+    assert [e.id for e in await list_events(client, session, created_at_gt=at)] == [e.id for e in backwards[:100]][::-1]
