@@ -104,7 +104,7 @@ USER = pwd.getpwnam("nobody").pw_uid
 ASK = f"""
 import os
 from pathlib import Path
-from holdfast.sandbox.drivers import delegation
+from holdfast.sandbox.drivers.bubblewrap import delegation
 os.setgroups([])
 os.setresgid({USER}, {USER}, {USER})
 os.setresuid({USER}, {USER}, {USER})
