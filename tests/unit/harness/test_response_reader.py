@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.harness.models import BlockStart, Piece, Response, TextDelta
-from holdfast.harness.models.response_reader import Events, Reader, StreamError
+from holdfast.harness.models.interface import BlockStart, Piece, Response, TextDelta
+from holdfast.harness.models.response_reader import ResponseReader, StreamError
+from holdfast.harness.models.sse import SseReader
 
 STREAM: list[dict[str, Any]] = [
     {"type": "message_start", "message": {"usage": {"input_tokens": 7, "output_tokens": 1}}},
@@ -37,9 +38,9 @@ def wire(events: list[dict[str, Any]], newline: str = "\n") -> bytes:
     return f": hello{newline}{newline}{''.join(frames)}".encode()
 
 
-def read(chunks: list[bytes]) -> tuple[list[Piece], Reader]:
-    events, reader = Events(), Reader()
-    pieces = [piece for chunk in chunks for event in events.feed(chunk) for piece in reader.read(event)]
+def read(chunks: list[bytes]) -> tuple[list[Piece], ResponseReader]:
+    sse, reader = SseReader(), ResponseReader()
+    pieces = [piece for chunk in chunks for event in sse.feed(chunk) for piece in reader.read(event)]
     return pieces, reader
 
 
@@ -51,7 +52,7 @@ def test_however_the_bytes_are_cut_the_answer_is_the_same(cuts: list[int], newli
     pieces, reader = read([raw[a:b] for a, b in itertools.pairwise(places)])
     assert [p for p in pieces if isinstance(p, TextDelta)] == [TextDelta(1, "Grüße"), TextDelta(1, " all\n\n")]
     assert [p.type for p in pieces if isinstance(p, BlockStart)] == ["thinking", "text", "tool_use"]
-    answer = reader.answer()
+    answer = reader.response()
     assert isinstance(answer, Response)
     assert answer.blocks[0]["signature"] == "sig"
     assert answer.blocks[1]["text"] == "Grüße all\n\n"
@@ -63,7 +64,7 @@ def test_however_the_bytes_are_cut_the_answer_is_the_same(cuts: list[int], newli
 def test_an_answer_that_breaks_off_is_none(kept: int) -> None:
     _, reader = read([wire(STREAM[:kept])])
     with pytest.raises(ValueError, match="ended before"):
-        reader.answer()
+        reader.response()
 
 
 def test_an_error_event_is_an_error() -> None:
@@ -83,7 +84,7 @@ JSON = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_a_stream_of_the_wrong_form_ends_in_a_known_error(plan: list[tuple[dict[str, Any], str, Any]]) -> None:
     try:
-        read([wire([{**event, field: value} for event, field, value in plan])])[1].answer()
+        read([wire([{**event, field: value} for event, field, value in plan])])[1].response()
     except (ValueError, StreamError):
         return
 
@@ -92,4 +93,4 @@ def test_a_long_answer_takes_time_in_proportion_to_its_length() -> None:
     delta = {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "x" * 20}}
     start = STREAM[6]
     _, reader = read([wire([STREAM[0], start, *([delta] * 100_000), *STREAM[-2:]])])
-    assert len(reader.answer().blocks[0]["text"]) == 2_000_000
+    assert len(reader.response().blocks[0]["text"]) == 2_000_000
