@@ -37,12 +37,12 @@ async def deliver(bus: Bus, record: Record, outcome: Outcome, *, is_lost: bool) 
         lost=is_lost,
     )
     try:
-        await persistently(lambda: bus.put_input(record.key, result), (TooLarge, Refused))
+        await persistently(lambda: bus.inbox.put(record.key, result), (TooLarge, Refused))
     except (TooLarge, Refused) as exc:
         log.warning("a result could not be stored", call=record.call, code=exc.code)
         said = error("the result of this call was too large to be stored")
         smaller = CallResult(id=record.call, generation=record.generation, content=said.content, is_error=True)
-        await persistently(lambda: bus.put_input(record.key, smaller))
+        await persistently(lambda: bus.inbox.put(record.key, smaller))
     faults.point("worker.published")
     await asyncio.sleep(UNHURRIED)
     await forget(bus, record.call)
@@ -51,7 +51,7 @@ async def deliver(bus: Bus, record: Record, outcome: Outcome, *, is_lost: bool) 
 
 async def forget(bus: Bus, call: str) -> None:
     """Delete the record of a call. Goes on until it is done."""
-    await persistently(lambda: bus.kv_delete(BUCKET, subjects.record_key(call)))
+    await persistently(lambda: bus.kv.delete(BUCKET, subjects.record_key(call)))
 
 
 async def persistently(action: Callable[[], Awaitable[object]], final: tuple[type[BusError], ...] = ()) -> None:
@@ -77,22 +77,22 @@ async def settle(bus: Bus, myself: str) -> int:
     Raises BusError; may be repeated, also by several workers at once.
     """
     count = 0
-    for entry in await bus.kv_list(BUCKET, subjects.RECORDS):
+    for entry in await bus.kv.list(BUCKET, subjects.RECORDS):
         try:
             record = record_of(entry)
         except Refused:
             log.warning("a record cannot be read", key=entry.key)
             continue
-        if record.worker == myself or await bus.kv_get(BUCKET, subjects.worker_key(record.worker)):
+        if record.worker == myself or await bus.kv.get(BUCKET, subjects.worker_key(record.worker)):
             continue
         faults.point("worker.lost_found")
         content = [{"type": "text", "text": lost("the worker that ran it died")}]
         result = CallResult(
             id=record.call, generation=record.generation, content=content, is_error=True, lost=True
         )  # fmt: skip
-        await bus.put_input(record.key, result)
+        await bus.inbox.put(record.key, result)
         faults.point("worker.lost_published")
-        await bus.kv_delete(BUCKET, entry.key)
+        await bus.kv.delete(BUCKET, entry.key)
         count += 1
     return count
 

@@ -135,7 +135,7 @@ class Worker:
                     background.append(self._tasks.create_task(self._probe()))
                 if self._former:
                     # A refresh that was on its way when the lease ended may have been stored since.
-                    await self._bus.kv_delete(BUCKET, subjects.worker_key(self._former))
+                    await self._bus.kv.delete(BUCKET, subjects.worker_key(self._former))
                 await self._register()
                 faults.point("worker.registered")
                 duties = [self._stay(), self._hear_expiries(), self._sweep(), self._reap()]
@@ -155,7 +155,7 @@ class Worker:
                 await self._quiet()
 
     async def _listen(self) -> None:
-        serve = self._bus.serve
+        serve = self._bus.core.serve
         self._serving = [
             await serve(subjects.execute(self.id), _answering(Execute, self.execute)),
             await serve(subjects.cancel(self.id), _answering(Cancel, self.cancel)),
@@ -181,14 +181,14 @@ class Worker:
             await asyncio.wait(self._calls, timeout=self._terms.drain * (1 - DRAIN_SHARE))
         await self._quiet()
         with contextlib.suppress(BusError):  # it expires by itself
-            await self._bus.kv_delete(BUCKET, subjects.worker_key(self.id))
+            await self._bus.kv.delete(BUCKET, subjects.worker_key(self.id))
 
     # --- the lease (rule 16) ---------------------------------------------------------------------------------------
 
     async def _register(self) -> None:
         value = results.encode(Registration(host=socket.gethostname(), driver=self._driver.name))
         sent = _now()
-        await self._bus.kv_put(BUCKET, subjects.worker_key(self.id), value, ttl=self._terms.lease)
+        await self._bus.kv.put(BUCKET, subjects.worker_key(self.id), value, ttl=self._terms.lease)
         self._lease = Lease(self._terms.lease, sent)
         self._driver.keep_until(self._lease.end)
 
@@ -244,7 +244,7 @@ class Worker:
 
     async def _adopt_or_make(self, key: Key) -> Provisioned:
         while True:
-            entry = await self._bus.kv_get(BUCKET, subjects.placement_key(key))
+            entry = await self._bus.kv.get(BUCKET, subjects.placement_key(key))
             placed = placement_of(entry)
             if placed.generation and await self._lives(placed):
                 return Provisioned(generation=placed.generation, worker=placed.worker)
@@ -260,9 +260,9 @@ class Worker:
             value = results.encode(Placement(generation=generation, worker=self.id))
             try:
                 if entry is None:
-                    await self._bus.kv_create(BUCKET, subjects.placement_key(key), value)
+                    await self._bus.kv.create(BUCKET, subjects.placement_key(key), value)
                 else:
-                    await self._bus.kv_update(BUCKET, subjects.placement_key(key), value, entry.revision)
+                    await self._bus.kv.update(BUCKET, subjects.placement_key(key), value, entry.revision)
             except Conflict:
                 await self._end(held, "another worker was faster")
                 continue
@@ -277,7 +277,7 @@ class Worker:
         if placed.worker == self.id:
             held = self._held.get(placed.generation)
             return held is not None and held.alive
-        return await self._bus.kv_get(BUCKET, subjects.worker_key(placed.worker)) is not None
+        return await self._bus.kv.get(BUCKET, subjects.worker_key(placed.worker)) is not None
 
     # --- execute (rule 13) -----------------------------------------------------------------------------------------
 
@@ -314,12 +314,12 @@ class Worker:
             # At the same time: a record of a call that does not run is harmless, its lost result is no open call's.
             wanted, _ = await asyncio.gather(
                 self._wanted(held.key, ask),
-                self._bus.kv_put(BUCKET, subjects.record_key(ask.call), results.encode(record)),
+                self._bus.kv.put(BUCKET, subjects.record_key(ask.call), results.encode(record)),
             )
             faults.point("worker.recorded")
             refused = not wanted or held.refused(ask.call)
             if refused or not held.alive or not self._fresh:
-                await self._bus.kv_delete(BUCKET, subjects.record_key(ask.call))
+                await self._bus.kv.delete(BUCKET, subjects.record_key(ask.call))
                 held.forget(ask.call)
                 return Answer(answer="refused" if refused else "gone")
         except BaseException:
@@ -335,7 +335,7 @@ class Worker:
     async def _wanted(self, key: Key, ask: Execute) -> bool:
         """Whether the log wants it: any server may say yes, only the leader no."""
         for leader in (False, True):
-            stored = await self._bus.head(key, leader=leader)
+            stored = await self._bus.log.head(key, leader=leader)
             said = admission(stored.commit.head if stored else None, ask.call, ask.name, ask.generation)
             if said == "run":
                 return True
@@ -394,7 +394,7 @@ class Worker:
         if ask.files:
             await self._driver.remove_files(key)
             if held is not None:
-                await self._bus.kv_delete(BUCKET, subjects.placement_key(key))
+                await self._bus.kv.delete(BUCKET, subjects.placement_key(key))
         return Answer(answer="done")
 
     # --- the end of a sandbox --------------------------------------------------------------------------------------
@@ -421,11 +421,11 @@ class Worker:
 
     async def _vacate(self, key: Key, generation: str) -> None:
         """Take the generation out of the placement, if it is there and ours."""
-        entry = await self._bus.kv_get(BUCKET, subjects.placement_key(key))
+        entry = await self._bus.kv.get(BUCKET, subjects.placement_key(key))
         if entry is None or placement_of(entry) != Placement(generation=generation, worker=self.id):
             return
         with contextlib.suppress(Conflict):  # someone has placed it anew
-            await self._bus.kv_update(
+            await self._bus.kv.update(
                 BUCKET, subjects.placement_key(key), results.encode(Placement()), entry.revision
             )  # fmt: skip
 
@@ -435,7 +435,7 @@ class Worker:
         """Rule 17: at the start, and whenever a registration ends."""
         while True:
             try:
-                async for entry in self._bus.kv_watch(BUCKET, subjects.REGISTERED):
+                async for entry in self._bus.kv.watch(BUCKET, subjects.REGISTERED):
                     if entry is None or entry.value is None:
                         self._expired.set()
             except BusError as exc:
@@ -448,7 +448,7 @@ class Worker:
             self._expired.clear()
             try:
                 for dead in await self._driver.collect():
-                    await self._bus.kv_delete(BUCKET, subjects.worker_key(dead))
+                    await self._bus.kv.delete(BUCKET, subjects.worker_key(dead))
                 found = await results.settle(self._bus, self.id)
             except BusError as exc:
                 log.info("the search for lost calls will be repeated", code=exc.code)

@@ -61,7 +61,7 @@ async def test_deliveries_in_any_order_and_several_times(start: Start) -> None:
         talk = await Talk.begin(client)
         for number in range(4):
             await talk.say(await stack.model.play(say(f"Answer {number}.")))
-        waiting = [w.seq for w in await bus.waiting(key(talk.id), 0)]
+        waiting = [w.seq for w in await bus.inbox.pending(key(talk.id), 0)]
         assert len(waiting) == 4
         order = [3, 0, 3, 2, 1, 1, 0, 2]
         forged = [Forged(key(talk.id), waiting[n], count=1 + n % 2) for n in order]

@@ -16,7 +16,7 @@ async def test_the_claim_decides_who_writes(start: Start) -> None:
         talk = await Talk.begin(client)
         await talk.say(mark)
         await stack.model.reached("duel")
-        stored = await bus.head(key(talk.id), leader=True)
+        stored = await bus.log.head(key(talk.id), leader=True)
         assert stored
         assert stored.commit.head.claim
         forged = Forged(key(talk.id), stored.commit.head.claim.trigger, count=2)

@@ -14,12 +14,12 @@ import structlog
 
 from holdfast.bus import commands, subjects
 from holdfast.bus import events as ev
+from holdfast.bus.api import Bus
 from holdfast.bus.codec import encode
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, cell_of, is_token
-from holdfast.session.context import Context
 from holdfast.session.events.unseen import Unseen
 from holdfast.session.http.errors import not_found
 from holdfast.session.log.pending import PendingInputs
@@ -50,26 +50,26 @@ class SessionView(msgspec.Struct, frozen=True):
 
 
 class SessionRepository:
-    """`model` lists the sessions, `queued` knows what they have been sent."""
+    """The sessions of `cell`. `model` lists them, `queued` knows what they have been sent; `now` is in microseconds."""
 
-    def __init__(self, context: Context, model: ReadModel) -> None:
-        self.context = context
-        self.bus = context.bus
-        self.now = context.now
+    def __init__(self, bus: Bus, model: ReadModel, *, cell: str, now: Callable[[], int]) -> None:
+        self.bus = bus
         self.model = model
+        self.cell = cell
+        self.now = now
         self.queued = PendingInputs()
         self.unseen = Unseen(self.now)
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
     def key(self, tenant: str, session_id: str) -> Key:
         """Names a session of the tenant. Raises Problem 404 when the id cannot be one."""
-        if not is_token(session_id) or cell_of(session_id) != self.context.settings.cell:
+        if not is_token(session_id) or cell_of(session_id) != self.cell:
             raise not_found("session")
         return Key(tenant, session_id)
 
     async def last(self, key: Key, *, leader: bool = False) -> Stored:
         """The last commit. Raises Problem 404 when there is none or the session was deleted."""
-        found = await self.bus.head(key, leader=leader)
+        found = await self.bus.log.head(key, leader=leader)
         if found is None or found.commit.head.deleted:
             raise not_found("session")
         return found
@@ -88,7 +88,7 @@ class SessionRepository:
             return config
         config = config_in(last) if at == last.seq else None
         if config is None:  # in an earlier commit, or too large to travel in this one
-            stored = await self.bus.get(key, at)
+            stored = await self.bus.log.get(key, at)
             config = config_in(stored) if stored else None
         if config is None:
             raise Unavailable(f"the configuration of {key.session} cannot be read")
@@ -109,7 +109,7 @@ class SessionRepository:
     ) -> Stored:
         """Append behind `before` and tell the read model. Raises Conflict when the session has moved on."""
         new = commit(before, events, by=WRITER, now=self.now())
-        stored = Stored(await self.bus.append(key, new, before.seq if before else 0), new)
+        stored = Stored(await self.bus.log.append(key, new, before.seq if before else 0), new)
         config = config_in(stored)
         if config:
             self._keep(key, stored.seq, config)
@@ -144,7 +144,7 @@ class SessionRepository:
                 last = await self.last(key, leader=True)
                 if last.commit.head.claim is None:
                     return
-                async for stored in self.bus.tail(key, last.seq):
+                async for stored in self.bus.log.tail(key, last.seq):
                     if stored and stored.commit.head.claim is None:
                         return
         except TimeoutError:
@@ -152,7 +152,7 @@ class SessionRepository:
 
     async def release(self, key: Key, *, files: bool) -> None:
         """Tell the workers that the session needs no sandbox any more; best effort."""
-        await self.bus.publish(
+        await self.bus.core.publish(
             subjects.RELEASE, encode(commands.Release(tenant=key.tenant, session=key.session, files=files))
         )
 
