@@ -1,4 +1,4 @@
-"""The bodies of administrative requests, checked. Pure. No message repeats a value."""
+"""Bodies of administrative requests, and their checks. No error text repeats a value. Pure."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -24,7 +24,7 @@ class VaultUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CredentialCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`auth` is not here: it comes sealed."""
+    """`auth` is no field: it comes in `VaultRequest.sealed`."""
 
     display_name: Name | None = None
     metadata: Metadata = {}
@@ -36,7 +36,7 @@ class CredentialUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Newest first; `after` is the last id of the page before."""
+    """Query of a list, newest first. `after` is the last id of the page before."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     after: str | None = None
@@ -44,7 +44,7 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read(kind: type[T], raw: dict[str, Any]) -> T:
-    """`raw` as `kind`. Raises Invalid naming the field and the rule."""
+    """`raw` as a struct of `kind`. Raises Invalid with the field and the rule."""
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as exc:

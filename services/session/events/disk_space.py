@@ -31,7 +31,7 @@ class DiskSpaceCheck:
         room = disk.space(self._folder)
         self._level = room.level(self._level)
         if self._level == "full" and (room.is_empty or not _ends_work(route, content)):
-            free_mb, needed_mb = room.free // BYTES_PER_MB, room.full_below * disk.AGAIN / BYTES_PER_MB
+            free_mb, needed_mb = room.free // BYTES_PER_MB, room.full_below * disk.RECOVERY_FACTOR / BYTES_PER_MB
             raise storage_full(f"the disk of this stack is full ({free_mb} MB free, {needed_mb:.0f} MB needed)")
 
 
