@@ -54,7 +54,7 @@ def read(kind: type[T], raw: dict[str, Any]) -> T:
 
 
 def patched(metadata: dict[str, str], patch: dict[str, str | None] | None) -> dict[str, str]:
-    """`metadata` with the patch applied: null deletes, the rest is set. Raises Invalid when it grows too large."""
+    """`metadata` with the patch: null removes a key, a text sets it. Raises Invalid above 16 pairs."""
     try:
         return apply_patch(metadata, patch or {})
     except ValueError as exc:

@@ -34,7 +34,7 @@ def refused(read: Any, *args: Any) -> str:
     return wrong.value.message
 
 
-def test_a_refusal_begins_with_the_place() -> None:
+def test_a_refusal_begins_with_the_field() -> None:
     assert refused(read_json, b'{"name":"long"}', Body).startswith("name: ")
     assert refused(read_json, b'{"name":"n","inner":[{"a":"b"}]}', Body).startswith("inner[0][...]: ")
     assert "`x`" in refused(read_json, b'{"name":"n","x":1}', Body)

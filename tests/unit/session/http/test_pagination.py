@@ -13,7 +13,7 @@ LISTS = st.lists(PLAIN, max_size=5)
 
 
 @given(position=LISTS, bound=LISTS)
-def test_a_cursor_names_its_place(position: list[object], bound: list[object]) -> None:
+def test_a_cursor_has_its_position(position: list[object], bound: list[object]) -> None:
     text = pagination.cursor(position, bound)
     assert text.startswith("page_")
     assert pagination.position(text, bound) == position
@@ -46,7 +46,7 @@ def test_any_text_is_refused_in_words(text: str) -> None:
     assert wrong.value.status == 400
 
 
-def test_a_place_of_the_wrong_kind_is_refused() -> None:
+def test_a_position_of_the_wrong_type_is_refused() -> None:
     query = pagination.PageQuery(page=pagination.cursor(["text"], ["list"]))
     assert pagination.position_of(query, ["list"], str) == "text"
     with pytest.raises(ApiError):

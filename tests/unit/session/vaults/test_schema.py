@@ -15,9 +15,9 @@ def tags(struct: type[msgspec.Struct], unwanted: tuple[str, ...] = ()) -> set[st
     return found - set(unwanted)
 
 
-def test_each_kind_of_the_vault_service_is_accepted_and_each_later_one_is_read_to_be_refused() -> None:
+def test_each_kind_of_the_vault_service_is_accepted_and_each_unavailable_one_is_decoded_to_be_refused() -> None:
     for body in (schema.CredentialCreate, schema.CredentialUpdate):
-        assert tags(body) == {*kinds.KINDS, *kinds.LATER}
+        assert tags(body) == {*kinds.KINDS, *kinds.UNAVAILABLE_KINDS}
     refused = {str(kind.__struct_config__.tag) for kind in typing.get_args(schema.UnavailableAuth)}
-    assert refused == set(kinds.LATER)
-    assert tags(schema.CredentialCreate, kinds.LATER) == {schema.StaticBearerObject.__struct_config__.tag}
+    assert refused == set(kinds.UNAVAILABLE_KINDS)
+    assert tags(schema.CredentialCreate, kinds.UNAVAILABLE_KINDS) == {schema.StaticBearerObject.__struct_config__.tag}
