@@ -1,5 +1,7 @@
 """The session service dies in mid-request. What it acknowledged is kept; what it did not is whole or absent."""
 
+from typing import Any
+
 import anthropic
 import pytest
 from anthropic import AsyncAnthropic
@@ -48,7 +50,7 @@ async def test_an_incomplete_session_does_not_stay(start: Start) -> None:
     async with stack.client(retries=0) as client:
         agent = await client.beta.agents.create(model="m", name="a")
         environment = await client.beta.environments.create(name="e")
-        first = [said(mark)]
+        first: Any = [said(mark)]
         with pytest.raises(anthropic.APIConnectionError):
             await client.beta.sessions.create(agent=agent.id, environment_id=environment.id, initial_events=first)
         await stack.replaced("session", old)
@@ -66,12 +68,15 @@ async def test_a_watcher_that_connects_again_sees_everything(start: Start) -> No
     async with stack.client() as client:
         talk = await Talk.begin(client)
         seen: dict[str, str] = {}
+        old = stack.pid("session")
         with pytest.raises(Exception):  # noqa: B017, PT011, PT012  whatever a broken connection raises
             async with await client.beta.sessions.events.stream(talk.id) as stream:
                 await talk.say(mark)
                 await stack.model.reached("middle")
-                old = stack.kill("session")
+                stack.kill("session")
                 async for event in stream:
+                    assert event.type != "event_start"
+                    assert event.type != "event_delta"
                     seen[event.id] = event.type
                 raise ConnectionError("the stream ended")
         await stack.replaced("session", old)
@@ -80,6 +85,8 @@ async def test_a_watcher_that_connects_again_sees_everything(start: Start) -> No
                 seen.setdefault(event.id, event.type)
             await stack.model.release("middle")
             async for event in stream:
+                assert event.type != "event_start"
+                assert event.type != "event_delta"
                 seen.setdefault(event.id, event.type)
                 if event.type == "session.status_idle":
                     break

@@ -22,6 +22,7 @@ from schemathesis.generation import GenerationMode
 from tests.support.edge import EdgeProcess, session_service
 from tests.support.stack import stack
 
+EVERY_CHECK: Final = [*HealthCheck.__members__.values()]
 REQUESTS: Final = int(os.environ.get("HOLDFAST_FUZZ", "0"))
 LONG: Final = REQUESTS > 0
 
@@ -102,7 +103,7 @@ def fuzz(target: Target, prefix: str) -> dict[str, int]:
     schema = schemathesis.openapi.from_url(f"{target.base_url}/openapi.json")
     sent: dict[str, int] = {}
     for result in schema.get_all_operations():
-        operation = result.ok()
+        operation = result.ok()  # pyright: ignore[reportAttributeAccessIssue]  an Err raises here
         if operation.path.startswith(prefix):
             sent[operation.label] = _fuzz_operation(target, operation)
     assert sent
@@ -126,7 +127,7 @@ def _fuzz_operation(target: Target, operation: Any) -> int:
         database=None,
         derandomize=not LONG,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=EVERY_CHECK,
     )
     @given(case=st.one_of(strategies), use_real=st.integers(0, 9))
     def one(case: Case, use_real: int) -> None:
@@ -210,7 +211,12 @@ def test_no_request_breaks_the_vault_endpoints(tmp_path_factory: pytest.TempPath
 def test_bytes_that_are_no_json_are_refused(edge: EdgeProcess) -> None:
     target = Target(edge.base_url, edge.key, edge.written)
 
-    @settings(max_examples=REQUESTS or 200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=REQUESTS or 200,
+        deadline=None,
+        database=None,
+        suppress_health_check=EVERY_CHECK,
+    )
     @given(
         body=st.one_of(st.binary(max_size=200), st.text(max_size=100).map(lambda t: t.encode("utf-8", "surrogatepass")))
     )

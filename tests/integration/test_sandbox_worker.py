@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Message
+from holdfast.bus.api import Bus, Message
 from holdfast.bus.commands import Output
 from holdfast.bus.errors import NoResponders, Unavailable
 from holdfast.bus.ids import Key
@@ -48,7 +48,7 @@ async def hands(bus: NatsBus) -> Hands:
     return session
 
 
-async def records(bus: NatsBus) -> list[str]:
+async def records(bus: Bus) -> list[str]:
     return [entry.key for entry in await bus.kv.list("sbx", subjects.RECORDS)]
 
 

@@ -58,7 +58,7 @@ def test_a_missing_and_a_wrong_key_get_the_same_answer(edge: EdgeProcess) -> Non
 
 def test_an_odd_authorization_header_is_a_wrong_key(edge: EdgeProcess) -> None:
     for value in ("Bearer", "Basic abc", "bearer " + "x" * 3000, "Bearer \xff"):
-        answer = httpx.get(f"{edge.base_url}/v1/agents", headers={"authorization": value.encode("latin-1")})
+        answer = httpx.get(f"{edge.base_url}/v1/agents", headers=[(b"authorization", value.encode("latin-1"))])
         envelope(answer, 401, "authentication_error")
 
 

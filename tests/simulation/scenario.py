@@ -6,8 +6,8 @@
 import asyncio
 import random
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -229,7 +229,7 @@ class World:
         if state == "client":
             done: list[ev.Block] = [{"type": "text", "text": "done"}]
             return ev.UserCustomToolResult(id=new_id("sevt"), custom_tool_use_id=call, content=done)
-        result = self.rng.choice(["allow", "deny"])
+        result: Literal["allow", "deny"] = self.rng.choice(("allow", "deny"))
         return ev.UserToolConfirmation(id=new_id("sevt"), tool_use_id=call, result=result)
 
     async def impatient(self, bus: Bus) -> None:
@@ -370,7 +370,7 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
     random.seed(seed)
     world = World(seed, odds=odds, given=given)
 
-    def hear(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    def hear(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         exc = event.get("exc_info")
         if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
             found = sys.exc_info()[1] if exc is True else exc
@@ -403,7 +403,7 @@ def story(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> 
         made = codec.decode_commit(record.data)
         claim = made.head.claim
         kinds = " ".join(ev.type_of(e).partition(".")[2] for e in made.events)
-        lines.append(f"{record.at:8.3f} {record.seq:3} {made.by:10} claim {claim and claim.trigger} {kinds}")
+        lines.append(f"{record.stored_at:8.3f} {record.seq:3} {made.by:10} claim {claim and claim.trigger} {kinds}")
     return "\n".join([*lines, *world.ledger.violations])
 
 

@@ -117,6 +117,7 @@ def test_what_is_no_reply_is_a_breach(data: bytes) -> None:
 
 def test_control_characters_do_not_pass_even_from_a_forged_agent() -> None:
     reply = frames.decode_reply(b'{"id":1,"content":[{"type":"text","text":"a\\u0000\\u001b[31m\\n\\u009b"}]}')
+    assert isinstance(reply, frames.Reply)
     assert reply.outcome().content == [{"type": "text", "text": "a\\x00\\x1b[31m\n\\x9b"}]
 
 
