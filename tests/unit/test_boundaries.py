@@ -15,7 +15,7 @@ WRAPPED = {
     "hvac": ("vault/store.py",),
     "anthropic": ("harness/models/anthropic", "cli/"),
     "docker": ("sandbox/drivers/docker.py",),
-    "sqlite3": ("session/log/readmodel.py",),
+    "sqlite3": ("session/log/readmodel/",),
 }
 
 PURE = (

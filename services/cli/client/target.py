@@ -1,4 +1,4 @@
-"""Which running stack a command talks to."""
+"""Which running stack a command uses."""
 
 import os
 import shlex
@@ -11,17 +11,14 @@ import msgspec
 from anthropic import AsyncAnthropic, Timeout
 
 from holdfast.cli.embedded import registry, runfile
+from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.model_endpoint import VENDOR
-from holdfast.cli.embedded.stack import data_folder
 
-FAILED: Final = 1
-"""Exit code of a command that could not do what it was asked."""
+API_TIMEOUT: Final = Timeout(60.0, connect=5.0, read=30.0)
+"""In seconds. A stream sends a heartbeat every 10 s."""
 
-TIMEOUT: Final = Timeout(60.0, connect=5.0, read=30.0)
-"""Seconds; a stream sends a sign of life every ten."""
-
-RETRIES: Final = 4
-"""Times the SDK tries a request again, over 5 to 8 s: a service that died is back within a second or two."""
+MAX_RETRIES: Final = 4
+"""Retries of the SDK, over 5 to 8 s; a service that died is restarted within 2 s."""
 
 
 class NoStack(Exception):
@@ -29,7 +26,7 @@ class NoStack(Exception):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where the API is. `local` is the stack of this machine, None when only an address was given."""
+    """The address and key of an API. `local` is the stack on this machine, None if only an address was given."""
 
     base_url: str
     api_key: str
@@ -37,14 +34,16 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def is_vendors_model(self) -> bool | None:
-        """Whether the model is reached at the vendor's own address; None when that is not known here."""
+        """Whether the stack calls the model at the vendor's address; None if it is not on this machine."""
         if self.local is None:
             return None
         return (urlsplit(self.local.model_base_url or VENDOR).hostname or "").endswith("anthropic.com")
 
     def client(self) -> AsyncAnthropic:
         """The official SDK, connected to this stack and to nothing that the environment names."""
-        return AsyncAnthropic(base_url=self.base_url, api_key=self.api_key, max_retries=RETRIES, timeout=TIMEOUT)
+        return AsyncAnthropic(
+            base_url=self.base_url, api_key=self.api_key, max_retries=MAX_RETRIES, timeout=API_TIMEOUT
+        )
 
 
 def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:
