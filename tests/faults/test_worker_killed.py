@@ -44,7 +44,7 @@ async def test_a_worker_that_dies_with_the_result_in_its_hand(start: Start) -> N
 
 
 async def test_a_worker_that_dies_after_it_stored_the_result(start: Start) -> None:
-    stack = start(faults={"sandbox": "worker.published:kill"})
+    stack = start(faults={"sandbox": "worker.result_stored:kill"})
     await _goes_on(stack, ran=(1, 1), good=True)
 
 
