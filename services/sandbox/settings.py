@@ -40,6 +40,6 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     idle_after: Annotated[float, Meta(ge=1, le=604800)] = 900.0
     """Seconds without a call after which a sandbox is ended; its files are kept."""
     lease: Annotated[int, Meta(ge=2, le=60)] = 3
-    """Seconds after which a worker's registration expires unless refreshed, and a dead worker is noticed. An integer."""
+    """Seconds after which a worker's registration expires unless refreshed; then a dead worker is noticed."""
     creates_at_once: Annotated[int, Meta(ge=1, le=256)] = 4
     """Sandboxes made at the same time; about twice the number of processors."""
