@@ -14,9 +14,9 @@ from anthropic import APIStatusError
 from holdfast.process import disk
 from holdfast.session.log.readmodel import ReadModel
 from tests.faults.conftest import Start
-from tests.support.conversation import Talk, results
+from tests.support.conversation import Conversation, results
 from tests.support.eventually import eventually
-from tests.support.invariants import check, noted
+from tests.support.invariants import check_invariants, journaled
 from tests.support.model import bash, say
 from tests.support.stack import Stack
 
@@ -77,11 +77,11 @@ async def said(stack: Stack, text: str, *, count: int = 1, within: float = 20) -
         raise AssertionError(f"{exc} in:\n{stack.log.read_text()[-2000:]}") from None
 
 
-async def refused(talk: Talk, mark: str) -> APIStatusError:
+async def refused(conversation: Conversation, mark: str) -> APIStatusError:
     """Send a message that must be refused at once."""
     began = time.monotonic()
     with pytest.raises(APIStatusError) as caught:
-        await talk.say(mark)
+        await conversation.say(mark)
     assert time.monotonic() - began < 5, "it was not refused at once"
     return caught.value
 
@@ -90,22 +90,24 @@ async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, sta
     stack = start(environ=RESERVE)
     supervisor = stack.run.supervisor
     mark = await stack.model.play(
-        noted("one"), {"text": "I think.", **noted("two"), "gates": [{"name": "middle", "after": 1}]}, say("Over.")
+        journaled("one"),
+        {"text": "I think.", **journaled("two"), "gates": [{"name": "middle", "after": 1}]},
+        say("Over."),
     )
     async with stack.client() as client:
-        talk = await Talk.begin(client)
-        await talk.say(mark)
+        conversation = await Conversation.begin(client)
+        await conversation.say(mark)
         await stack.model.reached("middle")
         filling = fill(small_disk)
         await said(stack, "is full (")
 
-        error = await refused(talk, mark)
+        error = await refused(conversation, mark)
         assert error.status_code == 507
         assert error.type == "api_error"
         assert "the disk of this stack is full" in error.message
         with pytest.raises(APIStatusError, match="disk of this stack is full"):
             await client.beta.environments.create(name="never")
-        assert (await talk.events("user.message"))[0].id == talk.sent[0], "reading must go on"
+        assert (await conversation.events("user.message"))[0].id == conversation.sent[0], "reading must go on"
         code, out = await holdfast("status", "--data", str(small_disk))
         assert code == 1
         assert "FULL, new work is refused until" in out
@@ -116,11 +118,11 @@ async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, sta
         filling.unlink()
         await said(stack, "has room again")
         await said(stack, "restarting nats: ")
-        events = await talk.rests(within=60)
+        events = await conversation.until_idle(within=60)
         assert not [r for r in results(events).values() if r.is_error]
-        await talk.say(await stack.model.play(noted("three"), say("After.")))
-        await talk.rests()
-        await check(stack, talk)
+        await conversation.say(await stack.model.play(journaled("three"), say("After.")))
+        await conversation.until_idle()
+        await check_invariants(stack, conversation)
         assert (await client.beta.vaults.create(display_name="after")).id
         code, out = await holdfast("status", "--data", str(small_disk))
         assert code == 0, out
@@ -133,27 +135,27 @@ async def test_the_reserve_is_for_what_runs_and_for_its_end(small_disk: Path, st
     stack = start(environ=RESERVE)
     mark = await stack.model.play(say("On the reserve.", gates=[{"name": "held"}]))
     async with stack.client() as client:
-        runs, stuck, idle = [await Talk.begin(client) for _ in range(3)]
+        runs, stuck, idle = [await Conversation.begin(client) for _ in range(3)]
         await runs.say(mark)
         await stuck.say(await stack.model.play(bash("sleep 1000"), say("unreached")))
-        await stuck.has("agent.tool_use")
+        await stuck.until_events("agent.tool_use")
         await stack.model.reached("held")
         filling = fill(small_disk, leave=disk.space(small_disk).full_below - 1_000_000)
         await said(stack, "is full (")
 
         assert (await refused(idle, mark)).status_code == 507
         await stack.model.release("held")
-        await runs.rests()
+        await runs.until_idle()
         await stuck.interrupt()
-        await stuck.rests()
+        await stuck.until_idle()
         await client.beta.sessions.archive(runs.id)
         await client.beta.sessions.delete(idle.id)
 
         filling.unlink()
         await said(stack, "has room again")
         await stuck.say(await stack.model.play(say("Again.")))
-        await stuck.rests()
-        await check(stack, stuck)
+        await stuck.until_idle()
+        await check_invariants(stack, stuck)
     assert "restarting nats" not in stack.log.read_text(), "nothing had failed"
 
 

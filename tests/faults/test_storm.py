@@ -5,8 +5,8 @@ import random
 from collections.abc import Sequence
 
 from tests.faults.conftest import Start
-from tests.support.conversation import Talk
-from tests.support.invariants import check, noted
+from tests.support.conversation import Conversation
+from tests.support.invariants import check_invariants, journaled
 from tests.support.model import Json, say
 from tests.support.stack import Stack
 
@@ -22,7 +22,7 @@ def steps() -> list[Json]:
     out: list[Json] = []
     for n in range(ROUNDS):
         slow = "sleep 0.2" if n % 3 == 0 else ""
-        tools = noted(f"t{n}", slow)["tools"] + (noted(f"u{n}")["tools"] if n % 2 else [])
+        tools = journaled(f"t{n}", slow)["tools"] + (journaled(f"u{n}")["tools"] if n % 2 else [])
         out.append({"thinking": f"Round {n}.", "text": f"I do number {n}.", "delay": 0.01, "tools": tools})
     return [*out, say("All rounds are done.")]
 
@@ -31,16 +31,16 @@ async def test_nothing_is_lost_and_nothing_done_twice(start: Start) -> None:
     stack = start()
     dice = random.Random(SEED)
     async with stack.client(retries=8) as client:
-        talks = [await Talk.begin(client) for _ in range(SESSIONS)]
-        for talk in talks:
-            await talk.say(await stack.model.play(*steps()))
+        conversations = [await Conversation.begin(client) for _ in range(SESSIONS)]
+        for conversation in conversations:
+            await conversation.say(await stack.model.play(*steps()))
         await _kill(stack, dice)
-        for talk in talks:
-            events = await talk.rests(within=120)
+        for conversation in conversations:
+            events = await conversation.until_idle(within=120)
             assert [b.text for e in events if e.type == "agent.message" for b in e.content][
                 -1
             ] == "All rounds are done."
-            await check(stack, talk)
+            await check_invariants(stack, conversation)
 
 
 async def _kill(stack: Stack, dice: random.Random, victims: Sequence[str] = VICTIMS) -> None:

@@ -1,9 +1,9 @@
 """The sandbox service dies while a command runs: an error result, no process left, files kept, and the work goes on."""
 
 from tests.faults.conftest import Start
-from tests.support.conversation import Talk, results, text
+from tests.support.conversation import Conversation, results, text
 from tests.support.eventually import eventually
-from tests.support.invariants import check, noted, runs
+from tests.support.invariants import check_invariants, journaled, tool_runs
 from tests.support.model import say
 from tests.support.processes import running
 
@@ -13,23 +13,23 @@ SLEEP = "sleep 1234.5"
 
 async def test_the_call_fails_and_the_next_one_works(start: Start) -> None:
     stack = start()
-    steps = [noted("one", SLEEP), noted("two", "cat ledger"), say("Over.")]
+    steps = [journaled("one", SLEEP), journaled("two", "cat run-journal"), say("Over.")]
     mark = await stack.model.play(*steps)
     async with stack.client() as client:
-        talk = await Talk.begin(client)
-        await talk.say(mark)
+        conversation = await Conversation.begin(client)
+        await conversation.say(mark)
         await eventually(lambda: running(SLEEP), what="the command")
         old = stack.kill("sandbox")
-        events = await talk.rests()
+        events = await conversation.until_idle()
         first, second = results(events).values()
         assert first.is_error
         assert "sandbox was lost" in text(first)
         assert not second.is_error
         assert text(second).startswith("one ")
-        assert runs(stack, talk.id) == {"one": 1, "two": 1}
+        assert tool_runs(stack, conversation.id) == {"one": 1, "two": 1}
         assert not await running(SLEEP), "a command outlived its worker"
         await stack.replaced("sandbox", old)
-        await check(stack, talk)
+        await check_invariants(stack, conversation)
     assert len(await stack.model.requests(mark)) == 3
 
 
@@ -56,17 +56,17 @@ async def test_a_worker_that_dies_while_it_makes_the_sandbox(start: Start) -> No
 async def _goes_on(stack, *, ran: tuple[int, int], good: bool = False, any_result: bool = False) -> None:
     """One call that is hit, one that is not; `ran` are the least and most runs of the first."""
     old = stack.pid("sandbox")
-    mark = await stack.model.play(noted("one"), noted("two"), say("Over."))
+    mark = await stack.model.play(journaled("one"), journaled("two"), say("Over."))
     async with stack.client() as client:
-        talk = await Talk.begin(client)
-        await talk.say(mark)
+        conversation = await Conversation.begin(client)
+        await conversation.say(mark)
         await stack.replaced("sandbox", old)
-        events = await talk.rests()
+        events = await conversation.until_idle()
         first, second = results(events).values()
         assert any_result or bool(first.is_error) != good
         assert not second.is_error
-        counted = runs(stack, talk.id)
+        counted = tool_runs(stack, conversation.id)
         assert ran[0] <= counted["one"] <= ran[1]
         assert counted["two"] == 1
-        await check(stack, talk)
+        await check_invariants(stack, conversation)
     assert len(await stack.model.requests(mark)) == 3

@@ -16,21 +16,21 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
-from tests.support.edge import EdgeProcess, session_service
-from tests.support.session_log import Log
+from tests.support.edge import SessionService, session_service
+from tests.support.session_log import SessionLog
 
 SAY = {"type": "user.message", "content": [{"type": "text", "text": "hi"}]}
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     folder = tmp_path_factory.mktemp("edge")
     with session_service(folder, {"HOLDFAST_SESSION_DATA": str(folder / "data")}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def made(edge: EdgeProcess) -> Iterator[dict[str, Any]]:
+def made(edge: SessionService) -> Iterator[dict[str, Any]]:
     with edge.client() as client:
         yield {
             "agent": client.beta.agents.create(model="m-1", name="a").id,
@@ -39,19 +39,19 @@ def made(edge: EdgeProcess) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-async def client(edge: EdgeProcess) -> AsyncIterator[AsyncAnthropic]:
+async def client(edge: SessionService) -> AsyncIterator[AsyncAnthropic]:
     async with edge.async_client(max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-def sync(edge: EdgeProcess) -> Iterator[Anthropic]:
+def sync(edge: SessionService) -> Iterator[Anthropic]:
     with edge.client(max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def bus(edge: EdgeProcess) -> AsyncIterator[NatsBus]:
+async def bus(edge: SessionService) -> AsyncIterator[NatsBus]:
     async with edge.bus() as bus:
         yield bus
 
@@ -62,8 +62,8 @@ async def session(client: AsyncAnthropic, made: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-async def log(bus: NatsBus, session: str) -> Log:
-    return Log(bus, session)
+async def log(bus: NatsBus, session: str) -> SessionLog:
+    return SessionLog(bus, session)
 
 
 async def listed(client: AsyncAnthropic, session: str, **more: Any) -> list[Any]:
@@ -110,7 +110,7 @@ async def test_what_is_sent_is_stored_whole_in_one_input_with_its_final_ids(
 
 
 async def test_what_was_sent_shows_under_its_id_when_it_is_taken(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     (sent,) = await send(client, session, SAY)
     assert await listed(client, session) == []
@@ -139,7 +139,7 @@ async def test_a_refused_event_refuses_the_whole_request(client: AsyncAnthropic,
     assert (await client.beta.sessions.retrieve(session)).status == "idle"
 
 
-def test_text_that_no_log_can_hold_is_refused(edge: EdgeProcess, session: str) -> None:
+def test_text_that_no_log_can_hold_is_refused(edge: SessionService, session: str) -> None:
     texts = [b'"a\\u0000b"', b'"\\ud800"', b'"\xed\xa0\x80"', b'"\xff"', b'"\\udc00\\ud800"']
     with edge.http() as http:
         for text in texts:
@@ -150,7 +150,7 @@ def test_text_that_no_log_can_hold_is_refused(edge: EdgeProcess, session: str) -
             assert http.post(f"/v1/sessions/{session}/events", content=body).status_code == 400, body[:20]
 
 
-async def test_a_call_is_confirmed_once(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_a_call_is_confirmed_once(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     mine, first, second = await log.asks(custom=1, ask=2)
     assert "not waiting" in await refused(client, session, allow(mine))
     assert "deny_message" in await refused(client, session, allow(first, deny_message="no"))
@@ -169,7 +169,7 @@ async def test_a_call_is_confirmed_once(client: AsyncAnthropic, log: Log, sessio
 
 
 async def test_a_custom_result_may_come_again_but_not_for_a_call_that_never_was(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     mine, asked = await log.asks(custom=1, ask=1)
     assert "not answered by the client" in await refused(client, session, result(asked))
@@ -185,7 +185,9 @@ async def test_a_custom_result_may_come_again_but_not_for_a_call_that_never_was(
     assert "no custom tool call" in await refused(client, session, result(asked.replace("sevt", "sevt_x")))
 
 
-async def test_an_interrupt_names_the_primary_thread_or_none(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_an_interrupt_names_the_primary_thread_or_none(
+    client: AsyncAnthropic, log: SessionLog, session: str
+) -> None:
     last = await log.bus.head(log.key)
     assert last
     config = last.commit.events[0]
@@ -197,7 +199,7 @@ async def test_an_interrupt_names_the_primary_thread_or_none(client: AsyncAnthro
     )
 
 
-async def test_large_events_go_through(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_large_events_go_through(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     text = "x" * 3_000_000
     await send(client, session, {"type": "user.message", "content": [{"type": "text", "text": text}]})
     (waiting,) = await log.bus.waiting(log.key, 0)
@@ -210,7 +212,7 @@ async def test_large_events_go_through(client: AsyncAnthropic, log: Log, session
 # --- list ---------------------------------------------------------------------------------------------------------
 
 
-async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     await log.running()
     for n in range(5):
         await log.write(
@@ -247,7 +249,7 @@ async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, lo
             assert await listed(client, session, **between, **more) == whole[3:9][way]
 
 
-async def test_a_cursor_belongs_to_one_list(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_a_cursor_belongs_to_one_list(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     for n in range(3):
         await log.says(str(n))
     page = await client.beta.sessions.events.list(session, limit=1)
@@ -264,7 +266,7 @@ async def test_a_cursor_belongs_to_one_list(client: AsyncAnthropic, log: Log, se
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=1001", "order=up", "types[]=agent.mesage", "created_at[gt]=x", "what=1"]
 )
-def test_a_wrong_filter_is_refused(edge: EdgeProcess, session: str, query: str) -> None:
+def test_a_wrong_filter_is_refused(edge: SessionService, session: str, query: str) -> None:
     with edge.http() as http:
         assert http.get(f"/v1/sessions/{session}/events?{query}").status_code == 400
 
@@ -277,7 +279,7 @@ def test_the_synchronous_client_reads_the_same(sync: Anthropic, made: dict[str, 
 
 
 async def test_the_newest_events_of_a_long_log_are_found_without_reading_it(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     last = None
     for n in range(1200):

@@ -18,7 +18,7 @@ from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
-from tests.support.sandbox import Hands, WorkerProcess, sandbox_worker, text_of
+from tests.support.sandbox import DrivenSession, WorkerProcess, sandbox_worker, text_of
 from tests.support.servers import NatsServer, nats_server
 
 
@@ -42,8 +42,8 @@ async def worker(nats: NatsServer, tmp_path: Path, isolation: Isolation) -> Asyn
 
 
 @pytest.fixture
-async def hands(bus: NatsBus) -> Hands:
-    session = Hands(bus)
+async def hands(bus: NatsBus) -> DrivenSession:
+    session = DrivenSession(bus)
     await session.begin()
     return session
 
@@ -52,7 +52,7 @@ async def records(bus: NatsBus) -> list[str]:
     return [entry.key for entry in await bus.kv_list("sbx", subjects.RECORDS)]
 
 
-async def test_a_call_runs_and_its_result_comes_to_the_inbox(worker: WorkerProcess, hands: Hands) -> None:
+async def test_a_call_runs_and_its_result_comes_to_the_inbox(worker: WorkerProcess, hands: DrivenSession) -> None:
     await hands.bind()
     result = await hands.run("bash", {"command": "echo hello; pwd; id -u"})
     assert text_of(result) == "hello\n/workspace\n1000\n"
@@ -65,7 +65,7 @@ async def test_a_call_runs_and_its_result_comes_to_the_inbox(worker: WorkerProce
     await eventually(clean, what="the record is deleted")
 
 
-async def test_a_call_runs_once_however_often_it_is_sent(worker: WorkerProcess, hands: Hands) -> None:
+async def test_a_call_runs_once_however_often_it_is_sent(worker: WorkerProcess, hands: DrivenSession) -> None:
     await hands.bind()
     arguments = {"command": "echo x >> /workspace/count; sleep 0.2; wc -l < /workspace/count"}
     call = await hands.open("bash", arguments)
@@ -77,7 +77,7 @@ async def test_a_call_runs_once_however_often_it_is_sent(worker: WorkerProcess, 
     assert [found.id for found in await hands.results()].count(call) == 1
 
 
-async def test_only_what_the_log_wants_is_run(worker: WorkerProcess, hands: Hands) -> None:
+async def test_only_what_the_log_wants_is_run(worker: WorkerProcess, hands: DrivenSession) -> None:
     await hands.bind()
     arguments = {"command": "touch /workspace/ran"}
     call = await hands.open("bash", arguments)
@@ -89,7 +89,7 @@ async def test_only_what_the_log_wants_is_run(worker: WorkerProcess, hands: Hand
     assert list((worker.data / "workspaces" / "default" / hands.key.session).glob("ran")) == []
 
 
-async def test_concurrent_requests_make_one_sandbox(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
+async def test_concurrent_requests_make_one_sandbox(nats: NatsServer, tmp_path: Path, hands: DrivenSession) -> None:
     async with sandbox_worker(nats.url, tmp_path, name="a"), sandbox_worker(nats.url, tmp_path, name="b"):
         answers = await asyncio.gather(*[hands.provision() for _ in range(12)])
         assert len({(answer.generation, answer.worker) for answer in answers}) == 1
@@ -97,7 +97,7 @@ async def test_concurrent_requests_make_one_sandbox(nats: NatsServer, tmp_path: 
 
 
 async def test_a_cancelled_call_stops_within_a_second_and_is_refused_for_ever(
-    worker: WorkerProcess, hands: Hands
+    worker: WorkerProcess, hands: DrivenSession
 ) -> None:
     await hands.bind()
     arguments = {"command": "(trap '' TERM; sleep 300) & sleep 300; wait"}
@@ -116,7 +116,7 @@ async def test_a_cancelled_call_stops_within_a_second_and_is_refused_for_ever(
     assert await hands.execute(later, "bash", {"command": "echo no"}) == "refused"
 
 
-async def test_calls_of_one_session_run_side_by_side(worker: WorkerProcess, hands: Hands) -> None:
+async def test_calls_of_one_session_run_side_by_side(worker: WorkerProcess, hands: DrivenSession) -> None:
     await hands.bind()
     slow = await hands.open("bash", {"command": "sleep 1; echo slow"})
     quick = await hands.open("write", {"file_path": "a", "content": "b"})
@@ -133,7 +133,7 @@ async def test_calls_of_one_session_run_side_by_side(worker: WorkerProcess, hand
     assert [found.id for found in await hands.results()] == [quick, slow, second]
 
 
-async def test_a_sandbox_killed_in_mid_command_is_one_failed_call(worker: WorkerProcess, hands: Hands) -> None:
+async def test_a_sandbox_killed_in_mid_command_is_one_failed_call(worker: WorkerProcess, hands: DrivenSession) -> None:
     await hands.bind()
     await hands.bash("echo kept > /workspace/file")
     arguments = {"command": "kill -9 -1; sleep 10"}
@@ -152,7 +152,9 @@ async def test_a_sandbox_killed_in_mid_command_is_one_failed_call(worker: Worker
     assert await hands.bash("cat /workspace/file") == "kept\n"
 
 
-async def test_a_killed_worker_s_call_is_closed_by_another(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
+async def test_a_killed_worker_s_call_is_closed_by_another(
+    nats: NatsServer, tmp_path: Path, hands: DrivenSession
+) -> None:
     async with sandbox_worker(nats.url, tmp_path / "..", name="a", data_dir=tmp_path / "a") as first:
         await hands.bind()
         arguments = {"command": "sleep 300"}
@@ -172,7 +174,7 @@ async def test_a_killed_worker_s_call_is_closed_by_another(nats: NatsServer, tmp
 
 
 async def test_a_worker_started_again_on_the_same_data_closes_lost_calls_at_once(
-    nats: NatsServer, tmp_path: Path, hands: Hands
+    nats: NatsServer, tmp_path: Path, hands: DrivenSession
 ) -> None:
     async with sandbox_worker(nats.url, tmp_path, lease=30) as first:
         await hands.bind()
@@ -188,7 +190,7 @@ async def test_a_worker_started_again_on_the_same_data_closes_lost_calls_at_once
 
 
 async def test_a_frozen_worker_s_sandboxes_die_before_its_registration_expires(
-    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: DrivenSession
 ) -> None:
     async with sandbox_worker(nats.url, tmp_path) as frozen:
         await hands.bind()
@@ -228,7 +230,7 @@ async def test_a_frozen_worker_s_sandboxes_die_before_its_registration_expires(
 
 
 async def test_a_worker_goes_on_under_a_new_identity_when_the_bus_was_away(
-    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands, isolation: Isolation
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: DrivenSession, isolation: Isolation
 ) -> None:
     async with sandbox_worker(nats.url, tmp_path) as worker:
         before = (await hands.provision()).worker
@@ -242,7 +244,7 @@ async def test_a_worker_goes_on_under_a_new_identity_when_the_bus_was_away(
         assert not (await worker.probe())[1]["checks"]["bus"]["ok"]
         await nats.start()
         await eventually(worker.ready, within=30, what=f"readiness; {worker.log()[-1000:]}")
-        session = Hands(bus)
+        session = DrivenSession(bus)
         await session.begin()
         await session.bind()
         assert session.sandbox.worker != before
@@ -251,7 +253,9 @@ async def test_a_worker_goes_on_under_a_new_identity_when_the_bus_was_away(
         assert "crashed" not in worker.log()
 
 
-async def test_an_idle_sandbox_is_ended_and_its_files_stay(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
+async def test_an_idle_sandbox_is_ended_and_its_files_stay(
+    nats: NatsServer, tmp_path: Path, hands: DrivenSession
+) -> None:
     async with sandbox_worker(nats.url, tmp_path, idle_after=1):
         await hands.bind()
         await hands.bash("echo kept > /workspace/file")
@@ -267,7 +271,7 @@ async def test_an_idle_sandbox_is_ended_and_its_files_stay(nats: NatsServer, tmp
         assert await hands.bash("cat /workspace/file") == "kept\n"
 
 
-async def test_a_release_removes_the_files(worker: WorkerProcess, hands: Hands) -> None:
+async def test_a_release_removes_the_files(worker: WorkerProcess, hands: DrivenSession) -> None:
     await hands.bind()
     await hands.bash("mkdir -p a/b/c && touch a/b/c/d && chmod 000 a/b")
     folder = worker.data / "workspaces" / "default" / hands.key.session
@@ -278,7 +282,7 @@ async def test_a_release_removes_the_files(worker: WorkerProcess, hands: Hands) 
 
 
 async def test_a_stopped_worker_says_what_it_lost_and_leaves_nothing(
-    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: DrivenSession
 ) -> None:
     async with sandbox_worker(nats.url, tmp_path, drain_timeout=2) as worker:
         await hands.bind()
@@ -292,7 +296,7 @@ async def test_a_stopped_worker_says_what_it_lost_and_leaves_nothing(
 
 
 async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
-    nats: NatsServer, tmp_path: Path, hands: Hands
+    nats: NatsServer, tmp_path: Path, hands: DrivenSession
 ) -> None:
     """A worker in a user namespace that may have no others: what a locked-down host looks like."""
     lock = ["unshare", "--user", "--map-root-user", "sh", "-c"]
@@ -333,9 +337,9 @@ async def heard_of(bus: NatsBus, key: Key) -> list[Output]:
 
 
 async def test_the_output_of_a_running_call_is_published_for_its_session_alone(
-    worker: WorkerProcess, bus: NatsBus, hands: Hands
+    worker: WorkerProcess, bus: NatsBus, hands: DrivenSession
 ) -> None:
-    other = Hands(bus)
+    other = DrivenSession(bus)
     await other.begin()
     heard, heard_there = await heard_of(bus, hands.key), await heard_of(bus, other.key)
     await hands.bind()
@@ -359,7 +363,7 @@ async def test_the_output_of_a_running_call_is_published_for_its_session_alone(
     assert not heard_there
 
 
-async def test_a_call_that_is_refused_prints_nothing(worker: WorkerProcess, bus: NatsBus, hands: Hands) -> None:
+async def test_a_call_that_is_refused_prints_nothing(worker: WorkerProcess, bus: NatsBus, hands: DrivenSession) -> None:
     heard = await heard_of(bus, hands.key)
     await hands.bind()
     slow = {"command": "echo never; sleep 0.5"}

@@ -31,35 +31,35 @@ from holdfast.session.jobs.sweeper import sweep_once
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import SessionService, session_service
 from tests.support.eventually import eventually
-from tests.support.session_log import Log
+from tests.support.session_log import SessionLog
 
 SAY = {"type": "user.message", "content": [{"type": "text", "text": "hi"}]}
 TOOL = {"type": "custom", "name": "mine", "description": "d", "input_schema": {"type": "object"}}
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     folder = tmp_path_factory.mktemp("edge")
     with session_service(folder, {"HOLDFAST_SESSION_DATA": str(folder / "data")}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def sync(edge: EdgeProcess) -> Iterator[Anthropic]:
+def sync(edge: SessionService) -> Iterator[Anthropic]:
     with edge.client() as client:
         yield client
 
 
 @pytest.fixture
-async def client(edge: EdgeProcess) -> AsyncIterator[AsyncAnthropic]:
+async def client(edge: SessionService) -> AsyncIterator[AsyncAnthropic]:
     async with edge.async_client(max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def bus(edge: EdgeProcess) -> AsyncIterator[NatsBus]:
+async def bus(edge: SessionService) -> AsyncIterator[NatsBus]:
     async with edge.bus() as bus:
         yield bus
 
@@ -259,7 +259,7 @@ async def test_lists_filter_order_and_lead_both_ways(client: AsyncAnthropic, bus
         (await client.beta.sessions.create(agent=agent.id, environment_id=environment, title=str(n))) for n in range(7)
     ]
     ids = [s.id for s in made]
-    await Log(bus, ids[2]).running()
+    await SessionLog(bus, ids[2]).running()
     await client.beta.sessions.archive(ids[5])
 
     async def found(**filters: Any) -> list[str]:
@@ -317,14 +317,14 @@ async def test_lists_filter_order_and_lead_both_ways(client: AsyncAnthropic, bus
         "deployment_id=depl_1", "memory_store_id=memstore_1", "include_archived=maybe",
     ],
 )  # fmt: skip
-def test_a_wrong_filter_is_refused(edge: EdgeProcess, query: str) -> None:
+def test_a_wrong_filter_is_refused(edge: SessionService, query: str) -> None:
     with edge.http() as http:
         answer = http.get(f"/v1/sessions?{query}")
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_filters_are_taken_with_and_without_brackets(edge: EdgeProcess) -> None:
+def test_filters_are_taken_with_and_without_brackets(edge: SessionService) -> None:
     with edge.http() as http:
         for query in ("statuses=idle&statuses=running", "statuses[]=idle&statuses[]=running", "beta=true"):
             assert http.get(f"/v1/sessions?{query}").status_code == 200
@@ -355,7 +355,7 @@ async def test_an_update_is_told_with_only_what_changed(client: AsyncAnthropic, 
 
 
 async def test_tools_change_only_while_the_session_rests(client: AsyncAnthropic, bus: NatsBus, session: str) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await log.running()
     with pytest.raises(anthropic.BadRequestError, match="running"):
         await client.beta.sessions.update(session, agent={"tools": [TOOL]})  # type: ignore[typeddict-item]
@@ -377,7 +377,7 @@ async def test_tools_change_only_while_the_session_rests(client: AsyncAnthropic,
 async def test_updates_hold_beside_a_harness_that_appends_all_the_time(
     client: AsyncAnthropic, bus: NatsBus, session: str
 ) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await log.running()
     stop = asyncio.Event()
 
@@ -407,7 +407,7 @@ async def test_updates_hold_beside_a_harness_that_appends_all_the_time(
 async def test_a_running_session_can_neither_be_archived_nor_deleted(
     client: AsyncAnthropic, bus: NatsBus, session: str
 ) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await client.beta.sessions.events.send(session, events=[SAY])  # type: ignore[list-item]
     for refused in (client.beta.sessions.archive, client.beta.sessions.delete):
         with pytest.raises(anthropic.BadRequestError, match="running"):
@@ -430,7 +430,7 @@ async def test_archiving_ends_a_session_for_good(client: AsyncAnthropic, bus: Na
         heard.put_nowait(msgspec.json.decode(message.data, type=commands.Release))
 
     listening = await bus.subscribe(subjects.RELEASE, hear)
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     mine, asked = await log.asks(custom=1, ask=1)
     assert (await client.beta.sessions.retrieve(session)).status == "idle"
     found = await client.beta.sessions.archive(session)
@@ -481,7 +481,7 @@ async def test_a_deleted_session_is_gone_and_its_streams_end(
 async def test_a_session_that_is_held_for_a_moment_is_archived_when_it_is_let_go(
     client: AsyncAnthropic, bus: NatsBus, session: str
 ) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await log.write(ev.UserInterrupt(id=new_id("sevt")), claim=Claim(id="clm_1", by="test", trigger=1))
     archiving = asyncio.create_task(client.beta.sessions.archive(session))
     await asyncio.sleep(0)
@@ -541,7 +541,7 @@ async def test_a_creation_that_died_half_way_is_never_listed_and_is_undone(tmp_p
 
 
 async def test_a_claim_that_stands_still_with_nothing_waiting_is_nudged(bus: NatsBus, session: str) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await log.running()
     await _sweep(bus, ahead=16 * 60)
     await _sweep(bus, ahead=16 * 60)

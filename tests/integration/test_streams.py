@@ -22,22 +22,22 @@ from holdfast.bus import subjects
 from holdfast.bus.commands import Delta, Output
 from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.client import NatsBus
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import SessionService, session_service
 from tests.support.eventually import eventually
-from tests.support.session_log import Log, piece, start
+from tests.support.session_log import SessionLog, delta_piece, delta_start
 
 DELTAS = ["agent.message", "agent.thinking"]
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     folder = tmp_path_factory.mktemp("edge")
     with session_service(folder, {"HOLDFAST_SESSION_DATA": str(folder / "data")}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def made(edge: EdgeProcess) -> Iterator[dict[str, Any]]:
+def made(edge: SessionService) -> Iterator[dict[str, Any]]:
     with edge.client() as client:
         yield {
             "agent": client.beta.agents.create(model="m-1", name="a").id,
@@ -46,13 +46,13 @@ def made(edge: EdgeProcess) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-async def client(edge: EdgeProcess) -> AsyncIterator[AsyncAnthropic]:
+async def client(edge: SessionService) -> AsyncIterator[AsyncAnthropic]:
     async with edge.async_client(max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def bus(edge: EdgeProcess) -> AsyncIterator[NatsBus]:
+async def bus(edge: SessionService) -> AsyncIterator[NatsBus]:
     async with edge.bus() as bus:
         yield bus
 
@@ -63,8 +63,8 @@ async def session(client: AsyncAnthropic, made: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-async def log(bus: NatsBus, session: str) -> Log:
-    return Log(bus, session)
+async def log(bus: NatsBus, session: str) -> SessionLog:
+    return SessionLog(bus, session)
 
 
 class Frame(msgspec.Struct):
@@ -76,7 +76,7 @@ class Frame(msgspec.Struct):
 
 
 @contextlib.asynccontextmanager
-async def raw(edge: EdgeProcess, session: str, query: str = "", **headers: str) -> AsyncGenerator[httpx.Response]:
+async def raw(edge: SessionService, session: str, query: str = "", **headers: str) -> AsyncGenerator[httpx.Response]:
     headers = {"authorization": f"Bearer {edge.key}", **{k.replace("_", "-"): v for k, v in headers.items()}}
     async with (
         httpx.AsyncClient(base_url=edge.base_url, headers=headers, timeout=30, trust_env=False) as http,
@@ -101,7 +101,7 @@ async def take(found: AsyncIterator[Any], count: int) -> list[Any]:
         return [await anext(found) for _ in range(count)]
 
 
-async def tell(log: Log, *deltas: Delta) -> None:
+async def tell(log: SessionLog, *deltas: Delta) -> None:
     await log.bus.publish(subjects.delta(log.key), msgspec.json.encode(list(deltas)))
 
 
@@ -113,7 +113,7 @@ def text_of(event: Any) -> str:
 
 
 async def test_a_stream_carries_what_is_stored_after_it_was_opened(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     await log.says("before")
     async with await client.beta.sessions.events.stream(session) as stream:
@@ -122,7 +122,7 @@ async def test_a_stream_carries_what_is_stored_after_it_was_opened(
         assert [text_of(e) for e in await take(stream.__aiter__(), 30)] == [str(n) for n in range(30)]
 
 
-async def test_nothing_that_follows_the_answer_is_missed(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_nothing_that_follows_the_answer_is_missed(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     for n in range(25):
         async with await client.beta.sessions.events.stream(session) as stream:
             said = await log.says(str(n))
@@ -130,7 +130,7 @@ async def test_nothing_that_follows_the_answer_is_missed(client: AsyncAnthropic,
             assert first.id == said
 
 
-async def test_each_frame_has_its_name_and_its_position(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_each_frame_has_its_name_and_its_position(edge: SessionService, log: SessionLog, session: str) -> None:
     async with raw(edge, session) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -147,7 +147,7 @@ async def test_each_frame_has_its_name_and_its_position(edge: EdgeProcess, log: 
     assert set(found[1].data) == {"id", "type", "processed_at"}
 
 
-async def test_the_stream_and_the_list_agree(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_the_stream_and_the_list_agree(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     async with await client.beta.sessions.events.stream(session) as stream:
         await log.asks(custom=1, ask=1)
         await log.running()
@@ -158,7 +158,7 @@ async def test_the_stream_and_the_list_agree(client: AsyncAnthropic, log: Log, s
 
 
 async def test_a_client_resumes_behind_any_position_without_a_gap(
-    edge: EdgeProcess, client: AsyncAnthropic, log: Log, session: str
+    edge: SessionService, client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     for n in range(4):
         await log.write(
@@ -195,7 +195,7 @@ async def test_a_position_that_the_session_does_not_have_is_refused(
         await client.beta.sessions.events.stream(session, extra_headers={"Last-Event-ID": after})
 
 
-async def test_a_stream_ends_with_its_session(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_a_stream_ends_with_its_session(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     await log.says("x")
     async with await client.beta.sessions.events.stream(session) as stream:
         await client.beta.sessions.archive(session)
@@ -213,12 +213,12 @@ async def test_a_stream_ends_with_its_session(client: AsyncAnthropic, log: Log, 
             assert [e.type async for e in stream] == []
 
 
-async def test_a_silent_stream_shows_signs_of_life(edge: EdgeProcess, session: str) -> None:
+async def test_a_silent_stream_shows_signs_of_life(edge: SessionService, session: str) -> None:
     async with raw(edge, session) as answer, asyncio.timeout(15):
         assert (await anext(frames(answer))).event == "ping"
 
 
-async def test_many_viewers_see_the_same(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_many_viewers_see_the_same(edge: SessionService, log: SessionLog, session: str) -> None:
     async with contextlib.AsyncExitStack() as opened:
         answers = [await opened.enter_async_context(raw(edge, session)) for _ in range(20)]
         said = [await log.says(str(n)) for n in range(10)]
@@ -233,25 +233,27 @@ def request_ends(request: str) -> ev.ModelRequestEnd:
     return ev.ModelRequestEnd(id=new_id("sevt"), model_request_start_id=request, model_usage=ev.ModelUsage())
 
 
-async def test_deltas_come_before_their_event_and_add_up_to_it(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_deltas_come_before_their_event_and_add_up_to_it(
+    client: AsyncAnthropic, log: SessionLog, session: str
+) -> None:
     request, thought, said = new_id("sevt"), new_id("sevt"), new_id("sevt")
     async with await client.beta.sessions.events.stream(session, event_deltas=DELTAS) as stream:  # type: ignore[arg-type]
         found = stream.__aiter__()
         await log.write(ev.ModelRequestStart(id=request))
-        await tell(log, start(thought, "agent.thinking", request=request))
-        await tell(log, start(said, request=request), piece(said, "Hello"))
-        await tell(log, piece(said, ", "), piece(said, "world"))
+        await tell(log, delta_start(thought, "agent.thinking", request=request))
+        await tell(log, delta_start(said, request=request), delta_piece(said, "Hello"))
+        await tell(log, delta_piece(said, ", "), delta_piece(said, "world"))
         await log.write(
             ev.AgentThinking(id=thought, request=request, block={"signature": "s"}),
             ev.AgentMessage(id=said, request=request, content=[{"type": "text", "text": "Hello, world."}]),
             request_ends(request),
         )
         following, other = new_id("sevt"), new_id("sevt")
-        await tell(log, start(other, request=following), piece(other, "next"))
+        await tell(log, delta_start(other, request=following), delta_piece(other, "next"))
         shown: list[Any] = []
         while not shown or shown[-1].type != "span.model_request_end":
             shown += await take(found, 1)
-        await tell(log, piece(said, "late"))
+        await tell(log, delta_piece(said, "late"))
         await log.write(ev.ModelRequestStart(id=following))
         assert [e.type for e in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
     kinds = [e.type for e in shown]
@@ -272,12 +274,14 @@ async def test_deltas_come_before_their_event_and_add_up_to_it(client: AsyncAnth
     assert not [e async for e in client.beta.sessions.events.list(session) if e.type.startswith("event_")]
 
 
-async def test_deltas_never_overtake_the_start_of_their_request(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_deltas_never_overtake_the_start_of_their_request(
+    client: AsyncAnthropic, log: SessionLog, session: str
+) -> None:
     async with await client.beta.sessions.events.stream(session, event_deltas=DELTAS) as stream:  # type: ignore[arg-type]
         found = stream.__aiter__()
         for _ in range(30):
             request, said = new_id("sevt"), new_id("sevt")
-            await tell(log, start(said), piece(said, "x"))
+            await tell(log, delta_start(said), delta_piece(said, "x"))
             await log.write(ev.ModelRequestStart(id=request))
             await log.write(
                 ev.AgentMessage(id=said, request=request, content=[{"type": "text", "text": "x"}]),
@@ -293,7 +297,7 @@ async def test_deltas_never_overtake_the_start_of_their_request(client: AsyncAnt
 
 
 async def test_without_asking_there_are_no_deltas_and_each_kind_is_asked_for(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     request, thought, said = new_id("sevt"), new_id("sevt"), new_id("sevt")
     async with (
@@ -301,7 +305,7 @@ async def test_without_asking_there_are_no_deltas_and_each_kind_is_asked_for(
         await client.beta.sessions.events.stream(session, event_deltas=["agent.thinking"]) as thinking,
     ):
         await log.write(ev.ModelRequestStart(id=request))
-        await tell(log, start(thought, "agent.thinking"), start(said), piece(said, "x"))
+        await tell(log, delta_start(thought, "agent.thinking"), delta_start(said), delta_piece(said, "x"))
         await log.says("x", event_id=said)
         assert [e.type for e in await take(plain.__aiter__(), 2)] == ["span.model_request_start", "agent.message"]
         found = await take(thinking.__aiter__(), 3)
@@ -310,17 +314,17 @@ async def test_without_asking_there_are_no_deltas_and_each_kind_is_asked_for(
 
 
 async def test_a_stream_opened_in_a_response_gets_no_deltas_of_it(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     request, a, b = new_id("sevt"), new_id("sevt"), new_id("sevt")
     await log.write(ev.ModelRequestStart(id=request))
     async with await client.beta.sessions.events.stream(session, event_deltas=DELTAS) as stream:  # type: ignore[arg-type]
         found = stream.__aiter__()
-        await tell(log, piece(a, "x"), start(b), piece(b, "y"))
+        await tell(log, delta_piece(a, "x"), delta_start(b), delta_piece(b, "y"))
         await log.write(request_ends(request))
         following, c = new_id("sevt"), new_id("sevt")
         await log.write(ev.ModelRequestStart(id=following))
-        await tell(log, piece(b, "z"), start(c))
+        await tell(log, delta_piece(b, "z"), delta_start(c))
         assert [e.type for e in await take(found, 3)] == [
             "span.model_request_end",
             "span.model_request_start",
@@ -328,7 +332,9 @@ async def test_a_stream_opened_in_a_response_gets_no_deltas_of_it(
         ]
 
 
-async def test_a_resumed_stream_shows_history_before_any_delta(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_a_resumed_stream_shows_history_before_any_delta(
+    edge: SessionService, log: SessionLog, session: str
+) -> None:
     for n in range(50):
         await log.says(str(n))
     async with raw(edge, session, "?after=0-0&event_deltas[]=agent.message") as answer:
@@ -336,13 +342,13 @@ async def test_a_resumed_stream_shows_history_before_any_delta(edge: EdgeProcess
         assert [f.data["content"][0]["text"] for f in await take(found, 50)] == [str(n) for n in range(50)]
         request, said = new_id("sevt"), new_id("sevt")
         await log.write(ev.ModelRequestStart(id=request))
-        await tell(log, start(said), piece(said, "now"))
+        await tell(log, delta_start(said), delta_piece(said, "now"))
         assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
 
 
 @pytest.mark.parametrize("query", ["", "after=0-0", "after=tip"])
 async def test_a_stream_opened_before_the_first_delta_of_a_request_shows_them_all(
-    edge: EdgeProcess, log: Log, session: str, query: str
+    edge: SessionService, log: SessionLog, session: str, query: str
 ) -> None:
     """However it is opened: from now on, from the beginning, behind the last event."""
     request, said = new_id("sevt"), new_id("sevt")
@@ -351,7 +357,7 @@ async def test_a_stream_opened_before_the_first_delta_of_a_request_shows_them_al
     query = query.replace("tip", f"{tip.seq}-0")
     async with raw(edge, session, f"?{query}&event_deltas[]=agent.message") as answer:
         found = frames(answer)
-        await tell(log, start(said, request=request), piece(said, "x"), piece(said, "y"))
+        await tell(log, delta_start(said, request=request), delta_piece(said, "x"), delta_piece(said, "y"))
         kinds = [f.event for f in await take(found, 4 if query == "after=0-0" else 2)]
         assert kinds[-2:] == ["event_start", "event_delta"]
 
@@ -365,7 +371,7 @@ async def test_a_stream_opened_before_the_first_delta_of_a_request_shows_them_al
         "?" + "event_deltas[]=agent.message&" * 101,
     ],
 )
-async def test_a_wrong_query_is_refused(edge: EdgeProcess, session: str, query: str) -> None:
+async def test_a_wrong_query_is_refused(edge: SessionService, session: str, query: str) -> None:
     async with raw(edge, session, query.rstrip("&")) as answer:
         assert answer.status_code == 400
         assert json.loads(await answer.aread())["error"]["type"] == "invalid_request_error"
@@ -374,13 +380,15 @@ async def test_a_wrong_query_is_refused(edge: EdgeProcess, session: str, query: 
 # --- slow readers and lost connections ------------------------------------------------------------------------------
 
 
-async def test_a_reader_that_falls_far_behind_misses_no_event(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_a_reader_that_falls_far_behind_misses_no_event(
+    edge: SessionService, log: SessionLog, session: str
+) -> None:
     async with raw(edge, session, "?event_deltas[]=agent.message") as answer:
         said: list[str] = []
         await log.write(ev.ModelRequestStart(id=new_id("sevt")))
         for n in range(300):
             ids = [new_id("sevt") for _ in range(20)]
-            await tell(log, *(start(i) for i in ids), *(piece(i, "x" * 500) for i in ids))
+            await tell(log, *(delta_start(i) for i in ids), *(delta_piece(i, "x" * 500) for i in ids))
             await log.write(
                 *(ev.AgentMessage(id=i, content=[{"type": "text", "text": str(n) + "y" * 5000}]) for i in ids)
             )
@@ -401,11 +409,13 @@ async def test_a_reader_that_falls_far_behind_misses_no_event(edge: EdgeProcess,
         assert 0 < pieces < len(said), "deltas are dropped first"
         request, fresh = new_id("sevt"), new_id("sevt")
         await log.write(ev.ModelRequestStart(id=request))
-        await tell(log, start(fresh), piece(fresh, "x"))
+        await tell(log, delta_start(fresh), delta_piece(fresh, "x"))
         assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
 
 
-async def test_the_output_of_tools_is_shown_and_dropped_first(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_the_output_of_tools_is_shown_and_dropped_first(
+    edge: SessionService, log: SessionLog, session: str
+) -> None:
     """A reader that does not read while calls print 40 MB misses output, but no event, and what it sees is a prefix."""
     async with raw(edge, session, "?event_deltas[]=agent.tool_result") as answer:
         calls: list[str] = []
@@ -436,7 +446,7 @@ async def test_the_output_of_tools_is_shown_and_dropped_first(edge: EdgeProcess,
     assert 0 < sum(map(len, shown.values())) < 100 * len(whole)
 
 
-async def test_a_viewer_that_leaves_is_forgotten(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_a_viewer_that_leaves_is_forgotten(edge: SessionService, log: SessionLog, session: str) -> None:
     async def viewers() -> int:
         """Connections that the service holds."""
         service = psutil.Process(edge.pid)
@@ -455,7 +465,7 @@ async def test_a_viewer_that_leaves_is_forgotten(edge: EdgeProcess, log: Log, se
     await eventually(gone)
 
 
-async def test_streams_survive_a_restart_of_the_bus(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_streams_survive_a_restart_of_the_bus(edge: SessionService, log: SessionLog, session: str) -> None:
     async with raw(edge, session) as answer:
         found = frames(answer)
         first = await log.says("before")

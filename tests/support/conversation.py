@@ -10,11 +10,11 @@ from tests.support.eventually import eventually
 from tests.support.model import Json, said
 
 TOOLSET: Json = {"type": "agent_toolset_20260401"}
-WITHIN = 40.0
+TURN_TIMEOUT_S = 40.0
 """Seconds for a turn to end; takeovers of a busy machine included."""
 
 
-class Talk:
+class Conversation:
     """A session; remembers the ids of what was sent and accepted."""
 
     def __init__(self, client: AsyncAnthropic, session: str) -> None:
@@ -23,7 +23,9 @@ class Talk:
         self.sent: list[str] = []
 
     @classmethod
-    async def begin(cls, client: AsyncAnthropic, *, tools: Sequence[Json] = (TOOLSET,), **session: Any) -> "Talk":
+    async def begin(
+        cls, client: AsyncAnthropic, *, tools: Sequence[Json] = (TOOLSET,), **session: Any
+    ) -> "Conversation":
         """A new agent, environment and session."""
         name = new_id("test")
         agent = await client.beta.agents.create(model="claude-opus-4-6", name=name, tools=cast("Any", list(tools)))
@@ -50,7 +52,7 @@ class Talk:
     async def types(self) -> list[str]:
         return [e.type for e in await self.events()]
 
-    async def has(self, *types: str, count: int = 1, within: float = WITHIN) -> list[Any]:
+    async def until_events(self, *types: str, count: int = 1, within: float = TURN_TIMEOUT_S) -> list[Any]:
         """Wait until there are that many events of these types, and return them."""
 
         async def look() -> list[Any]:
@@ -59,7 +61,7 @@ class Talk:
 
         return await eventually(look, within=within, what=f"{count} of {types}")
 
-    async def rests(self, stop: str = "end_turn", *, within: float = WITHIN) -> list[Any]:
+    async def until_idle(self, stop: str = "end_turn", *, within: float = TURN_TIMEOUT_S) -> list[Any]:
         """Wait until everything that was sent is taken and the session rests for that reason; returns the history."""
         seen: list[Any] = []
 

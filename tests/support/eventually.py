@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-EVERY = 0.02
+POLL_INTERVAL_S = 0.02
 """Seconds between two looks."""
 
 
@@ -20,4 +20,4 @@ async def eventually(look: Callable[[], Awaitable[T]], *, within: float = 20.0, 
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"{what or 'it'} did not become true within {within} s; last: {value!r}")
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(POLL_INTERVAL_S)

@@ -12,32 +12,32 @@ from typing import Any
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.head import waits_for_client
-from tests.support.conversation import Talk
+from tests.support.conversation import Conversation
 from tests.support.eventually import eventually
 from tests.support.model import Json, bash
 from tests.support.stack import Stack, key
 
-LEDGER = "ledger"
-QUIET_WITHIN = 30.0
+RUN_JOURNAL = "run-journal"
+IDLE_TIMEOUT_S = 30.0
 """Seconds for acks that are still on their way, and for a nudge to be taken."""
 
 
-def noted(tag: str, then: str = "", **more: Any) -> Json:
+def journaled(tag: str, then: str = "", **more: Any) -> Json:
     """A step that runs a command which writes `tag` into the ledger first, and then does `then`."""
     spaces = "$(readlink /proc/self/ns/net) $(readlink /proc/self/ns/user)"
-    return bash(f'echo "{tag} {spaces}" >> /workspace/{LEDGER}; {then or f"echo {tag}"}', **more)
+    return bash(f'echo "{tag} {spaces}" >> /workspace/{RUN_JOURNAL}; {then or f"echo {tag}"}', **more)
 
 
-def ledger(stack: Stack, session: str) -> list[str]:
+def run_journal(stack: Stack, session: str) -> list[str]:
     """The lines that the tools of a session wrote, whatever became of their results."""
-    found = [p for p in (stack.data / "sandbox").rglob(LEDGER) if session in str(p)]
+    found = [p for p in (stack.data / "sandbox").rglob(RUN_JOURNAL) if session in str(p)]
     assert len(found) <= 1, found
     return found[0].read_text().splitlines() if found else []
 
 
-def runs(stack: Stack, session: str) -> Counter[str]:
+def tool_runs(stack: Stack, session: str) -> Counter[str]:
     """How often each tagged command has run."""
-    return Counter(line.split()[0] for line in ledger(stack, session))
+    return Counter(line.split()[0] for line in run_journal(stack, session))
 
 
 async def read_log(stack: Stack, session: str) -> list[Stored]:
@@ -45,17 +45,19 @@ async def read_log(stack: Stack, session: str) -> list[Stored]:
         return await bus.read(key(session), leader=True)
 
 
-async def check(stack: Stack, *talks: Talk, canaries: Iterable[str] = (), allow: str = "") -> None:
+async def check_invariants(
+    stack: Stack, *conversations: Conversation, canaries: Iterable[str] = (), allow: str = ""
+) -> None:
     """All six, for these sessions, which must be at rest. `allow`: a reason for which requests may be refused."""
-    for talk in talks:
-        await rests_with_nothing_owed(stack, talk.id)
-        log = await read_log(stack, talk.id)
-        nothing_lost_nothing_twice(log, talk.sent)
+    for conversation in conversations:
+        await idle_with_nothing_pending(stack, conversation.id)
+        log = await read_log(stack, conversation.id)
+        nothing_lost_nothing_twice(log, conversation.sent)
         one_driver_at_a_time(log)
         every_call_has_one_result(log)
-        no_call_ran_twice(log, runs(stack, talk.id))
-        ran_in_isolation(ledger(stack, talk.id))
-        await the_model_was_never_shown_nonsense(stack, log, allow)
+        no_call_ran_twice(log, tool_runs(stack, conversation.id))
+        ran_in_isolation(run_journal(stack, conversation.id))
+        await no_model_request_was_invalid(stack, log, allow)
     no_secret_leaked(stack, canaries)
 
 
@@ -136,10 +138,10 @@ def no_call_ran_twice(log: Sequence[Stored], ran: Counter[str]) -> None:
 
 def _tag(event: ev.AgentToolUse) -> str:
     found = re.match(r'echo "([\w-]+) ', str(event.input.get("command", "")))
-    return found[1] if found and LEDGER in str(event.input.get("command")) else ""
+    return found[1] if found and RUN_JOURNAL in str(event.input.get("command")) else ""
 
 
-async def rests_with_nothing_owed(stack: Stack, session: str) -> None:
+async def idle_with_nothing_pending(stack: Stack, session: str) -> None:
     """4. The session is idle, unclaimed, nothing waits that is not taken, and the model owes nothing.
 
     Inputs that are taken may wait for their ack: whoever got them while another drove asks again after ten seconds.
@@ -156,10 +158,10 @@ async def rests_with_nothing_owed(stack: Stack, session: str) -> None:
         return not waiting and head.claim is None and head.status == "idle" and not head.primary.todo
 
     state: dict[str, Any] = {}
-    await eventually(look, within=QUIET_WITHIN, what=f"rest of {session}: {state}")
+    await eventually(look, within=IDLE_TIMEOUT_S, what=f"rest of {session}: {state}")
 
 
-async def the_model_was_never_shown_nonsense(stack: Stack, log: Sequence[Stored], allow: str) -> None:
+async def no_model_request_was_invalid(stack: Stack, log: Sequence[Stored], allow: str) -> None:
     """No request of the session was refused as invalid: its log can be replayed."""
     said = str([e.content for s in log for e in s.commit.events if isinstance(e, ev.UserMessage)])
     refused = [r for r in await stack.model.requests() if r.status == 400 and not r.fault]

@@ -26,7 +26,7 @@ from tests.support.eventually import eventually
 from tests.support.isolation import sandbox_environment
 
 
-class Hands:
+class DrivenSession:
     """One session as its owner sees it: opens calls in the log, sends them, reads results from the inbox."""
 
     def __init__(self, bus: Bus) -> None:

@@ -12,7 +12,7 @@ from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id
 
 
-class Log:
+class SessionLog:
     """The log of one session."""
 
     def __init__(self, bus: Bus, session_id: str, *, tenant: str = "default") -> None:
@@ -61,13 +61,13 @@ class Log:
         return event_id
 
 
-def start(event_id: str, kind: str = "agent.message", *, request: str = "") -> Delta:
+def delta_start(event_id: str, kind: str = "agent.message", *, request: str = "") -> Delta:
     return Delta(event_id, kind, start=True, request=request)
 
 
-def piece(event_id: str, text: str) -> Delta:
+def delta_piece(event_id: str, text: str) -> Delta:
     return Delta(event_id, "agent.message", 0, text)
 
 
-def texts(deltas: Sequence[Delta]) -> str:
+def delta_text(deltas: Sequence[Delta]) -> str:
     return "".join(delta.text for delta in deltas)

@@ -9,7 +9,7 @@ from holdfast.bus.commands import Delta
 from holdfast.bus.ids import new_id
 from holdfast.session.events import deltas as module
 from holdfast.session.events.deltas import Previews, merged, preview_object
-from tests.support.session_log import piece, start
+from tests.support.session_log import delta_piece, delta_start
 
 BOTH = ("agent.message", "agent.thinking")
 
@@ -34,7 +34,7 @@ def test_a_preview_is_shown_from_its_start() -> None:
     request, a = made(2)
     previews = Previews(BOTH)
     previews.follow(begins(request))
-    deltas = [start(a), piece(a, "x"), piece(a, "y")]
+    deltas = [delta_start(a), delta_piece(a, "x"), delta_piece(a, "y")]
     assert previews.take(deltas) == deltas
 
 
@@ -42,67 +42,70 @@ def test_without_its_start_nothing_of_a_preview_is_shown() -> None:
     request, a, b = made(3)
     previews = Previews(BOTH)
     previews.follow(begins(request))
-    assert previews.take([piece(a, "x"), start(b), piece(b, "y")]) == [start(b), piece(b, "y")]
+    assert previews.take([delta_piece(a, "x"), delta_start(b), delta_piece(b, "y")]) == [
+        delta_start(b),
+        delta_piece(b, "y"),
+    ]
 
 
 def test_only_the_kinds_that_were_asked_for() -> None:
     request, a, t = made(3)
     previews = Previews(["agent.thinking"])
     previews.follow(begins(request))
-    thinking = start(t, "agent.thinking")
-    assert previews.take([thinking, start(a), piece(a, "x")]) == [thinking]
+    thinking = delta_start(t, "agent.thinking")
+    assert previews.take([thinking, delta_start(a), delta_piece(a, "x")]) == [thinking]
 
 
 def test_thinking_is_only_announced() -> None:
     request, t = made(2)
     previews = Previews(BOTH)
     previews.follow(begins(request))
-    thinking = start(t, "agent.thinking")
+    thinking = delta_start(t, "agent.thinking")
     assert previews.take([thinking, Delta(t, "agent.thinking", 0, "secret thought")]) == [thinking]
 
 
 def test_deltas_that_are_faster_than_the_start_of_their_request_wait_for_it() -> None:
     request, a = made(2)
     previews = Previews(BOTH)
-    assert previews.take([start(a), piece(a, "x")]) == []
-    assert previews.follow(begins(request)) == [start(a), piece(a, "x")]
-    assert previews.take([piece(a, "y")]) == [piece(a, "y")]
+    assert previews.take([delta_start(a), delta_piece(a, "x")]) == []
+    assert previews.follow(begins(request)) == [delta_start(a), delta_piece(a, "x")]
+    assert previews.take([delta_piece(a, "y")]) == [delta_piece(a, "y")]
 
 
 def test_nothing_comes_behind_the_event_itself_or_the_end_of_its_request() -> None:
     one, a, b, end, two, c = made(6)
     previews = Previews(BOTH)
     previews.follow(begins(one))
-    previews.take([start(a), start(b)])
+    previews.take([delta_start(a), delta_start(b)])
     previews.follow(message(a))
-    assert previews.take([piece(a, "late"), start(a), piece(b, "x")]) == [piece(b, "x")]
+    assert previews.take([delta_piece(a, "late"), delta_start(a), delta_piece(b, "x")]) == [delta_piece(b, "x")]
     previews.follow(ends(end))
-    assert previews.take([piece(b, "late"), start(c), piece(c, "x")]) == []
-    assert previews.follow(begins(two)) == [start(c), piece(c, "x")]
+    assert previews.take([delta_piece(b, "late"), delta_start(c), delta_piece(c, "x")]) == []
+    assert previews.follow(begins(two)) == [delta_start(c), delta_piece(c, "x")]
 
 
 def test_the_next_request_may_begin_before_the_end_of_the_last_was_shown() -> None:
     one, a, end, two, b = made(5)
     previews = Previews(BOTH)
     previews.follow(begins(one))
-    assert previews.take([start(a), start(b)]) == [start(a), start(b)]
+    assert previews.take([delta_start(a), delta_start(b)]) == [delta_start(a), delta_start(b)]
     previews.follow(ends(end))
-    assert previews.take([piece(b, "x"), piece(a, "late")]) == []
-    assert previews.follow(begins(two)) == [piece(b, "x")]
+    assert previews.take([delta_piece(b, "x"), delta_piece(a, "late")]) == []
+    assert previews.follow(begins(two)) == [delta_piece(b, "x")]
 
 
 def test_a_preview_that_names_its_request_waits_for_it_though_the_last_one_still_runs() -> None:
     one, a, two, b, end = made(5)
     previews = Previews(BOTH)
     previews.follow(begins(one))
-    begun = start(a, request=one)
+    begun = delta_start(a, request=one)
     assert previews.take([begun]) == [begun]
-    following = [start(b, request=two), piece(b, "x")]
+    following = [delta_start(b, request=two), delta_piece(b, "x")]
     assert previews.take(following) == []
     previews.follow(ends(end))
     assert previews.follow(begins(two)) == following
-    assert previews.take([start(new_id("sevt"), request=one)]) == []
-    assert previews.take([piece(b, "y")]) == [piece(b, "y")]
+    assert previews.take([delta_start(new_id("sevt"), request=one)]) == []
+    assert previews.take([delta_piece(b, "y")]) == [delta_piece(b, "y")]
 
 
 def test_the_end_of_one_thread_leaves_the_others() -> None:
@@ -120,33 +123,33 @@ def test_the_end_of_one_thread_leaves_the_others() -> None:
 def test_a_connection_opened_in_a_response_gets_none_of_it() -> None:
     _, a, b, end, two, c = made(6)
     previews = Previews(BOTH)
-    assert previews.take([piece(a, "x"), start(b), piece(b, "y")]) == []
+    assert previews.take([delta_piece(a, "x"), delta_start(b), delta_piece(b, "y")]) == []
     previews.follow(message(b))
     previews.follow(ends(end))
-    assert previews.take([piece(b, "z")]) == []
+    assert previews.take([delta_piece(b, "z")]) == []
     assert previews.follow(begins(two)) == []
-    assert previews.take([start(c)]) == [start(c)]
+    assert previews.take([delta_start(c)]) == [delta_start(c)]
 
 
 def test_a_request_that_runs_already_is_shown_from_its_first_delta() -> None:
     request, a = made(2)
     previews = Previews(BOTH)
     previews.begin({"": request})
-    deltas = [start(a, request=request), piece(a, "x"), piece(a, "y")]
+    deltas = [delta_start(a, request=request), delta_piece(a, "x"), delta_piece(a, "y")]
     assert previews.take(deltas) == deltas
-    assert previews.take([piece(a, "z")]) == [piece(a, "z")]
+    assert previews.take([delta_piece(a, "z")]) == [delta_piece(a, "z")]
 
 
 def test_of_a_request_that_has_sent_deltas_before_nothing_is_shown() -> None:
     request, a, b, end, two, c = made(6)
     previews = Previews(BOTH)
     previews.begin({"": request})
-    assert previews.take([piece(a, "x"), start(b, request=request), piece(b, "y")]) == []
+    assert previews.take([delta_piece(a, "x"), delta_start(b, request=request), delta_piece(b, "y")]) == []
     previews.follow(message(a))
     previews.follow(ends(end))
-    assert previews.take([piece(b, "z")]) == []
+    assert previews.take([delta_piece(b, "z")]) == []
     previews.follow(begins(two))
-    following = [start(c, request=two), piece(c, "x")]
+    following = [delta_start(c, request=two), delta_piece(c, "x")]
     assert previews.take(following) == following
 
 
@@ -154,8 +157,8 @@ def test_late_deltas_of_the_request_before_do_not_hide_the_running_one() -> None
     before, a, b, request, c = made(5)
     previews = Previews(BOTH)
     previews.begin({"": request})
-    assert previews.take([piece(a, "late"), start(b, request=before), piece(b, "late")]) == []
-    mine = [start(c, request=request), piece(c, "x")]
+    assert previews.take([delta_piece(a, "late"), delta_start(b, request=before), delta_piece(b, "late")]) == []
+    mine = [delta_start(c, request=request), delta_piece(c, "x")]
     assert previews.take(mine) == mine
 
 
@@ -163,10 +166,10 @@ def test_what_had_begun_before_a_connection_was_opened_again_is_not_continued() 
     request, a, b = made(3)
     previews = Previews(BOTH)
     previews.follow(begins(request))
-    previews.take([start(a, request=request), piece(a, "x")])
+    previews.take([delta_start(a, request=request), delta_piece(a, "x")])
     previews.begin({"": request})
-    assert previews.take([piece(a, "y")]) == []
-    other = [start(b, request=request), piece(b, "x")]
+    assert previews.take([delta_piece(a, "y")]) == []
+    other = [delta_start(b, request=request), delta_piece(b, "x")]
     assert previews.take(other) == other
 
 
@@ -181,7 +184,7 @@ def _two_requests(random: Random) -> tuple[list[ev.Event | Delta], dict[str, str
         messages: list[ev.Event] = []
         for event_id in made(random.randint(1, 3)):
             texts[event_id], request_of[event_id] = "", request
-            happened.append(start(event_id, request=request))
+            happened.append(delta_start(event_id, request=request))
             for _ in range(random.randint(1, 4)):
                 text = random.choice(["a", "bc", "def"])
                 happened.append(Delta(event_id, "agent.message", 0, text, at=len(texts[event_id])))
@@ -253,9 +256,9 @@ def test_a_preview_with_a_hole_is_not_continued() -> None:
     request, a, b = made(3)
     previews = Previews(BOTH)
     previews.follow(begins(request))
-    previews.take([start(a)])
+    previews.take([delta_start(a)])
     previews.cut()
-    assert previews.take([piece(a, "x"), start(a), start(b)]) == [start(b)]
+    assert previews.take([delta_piece(a, "x"), delta_start(a), delta_start(b)]) == [delta_start(b)]
 
 
 def test_a_lost_piece_ends_the_preview() -> None:
@@ -263,27 +266,29 @@ def test_a_lost_piece_ends_the_preview() -> None:
     previews = Previews(BOTH)
     previews.follow(begins(request))
     first, second, third = (Delta(a, "agent.message", 0, text, at=at) for text, at in (("ab", 0), ("cd", 2), ("e", 4)))
-    assert previews.take([start(a), first, third, second]) == [start(a), first]
-    assert previews.take([start(b), piece(b, "x")]) == [start(b), piece(b, "x")]
+    assert previews.take([delta_start(a), first, third, second]) == [delta_start(a), first]
+    assert previews.take([delta_start(b), delta_piece(b, "x")]) == [delta_start(b), delta_piece(b, "x")]
 
 
 def test_deltas_of_a_response_that_nobody_follows_are_not_kept_for_ever() -> None:
     _, a, two, b = made(4)
     previews = Previews(BOTH)
     for _ in range(3 * module.HELD):
-        previews.take([piece(a, "x")])
-    assert previews.take([start(b)]) == []
-    assert previews.follow(begins(two)) == [start(b)]
+        previews.take([delta_piece(a, "x")])
+    assert previews.take([delta_start(b)]) == []
+    assert previews.follow(begins(two)) == [delta_start(b)]
 
 
 def test_neighbouring_pieces_become_one() -> None:
-    found = merged([start("a"), piece("a", "x"), piece("a", "y"), start("b"), piece("b", "z")])
-    assert found == [start("a"), piece("a", "xy"), start("b"), piece("b", "z")]
+    found = merged(
+        [delta_start("a"), delta_piece("a", "x"), delta_piece("a", "y"), delta_start("b"), delta_piece("b", "z")]
+    )
+    assert found == [delta_start("a"), delta_piece("a", "xy"), delta_start("b"), delta_piece("b", "z")]
 
 
 def test_deltas_are_spelled_as_the_sdk_reads_them() -> None:
-    assert preview_object(start("a")) == {"type": "event_start", "event": {"type": "agent.message", "id": "a"}}
-    assert preview_object(piece("a", "x")) == {
+    assert preview_object(delta_start("a")) == {"type": "event_start", "event": {"type": "agent.message", "id": "a"}}
+    assert preview_object(delta_piece("a", "x")) == {
         "type": "event_delta",
         "event_id": "a",
         "delta": {"type": "content_delta", "index": 0, "content": {"type": "text", "text": "x"}},
