@@ -1,4 +1,4 @@
-"""Run by `test_disk_full.py` in a mount namespace of its own."""
+"""A full disk under a stack. `test_disk_full.py` runs these tests in a mount namespace of their own."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from tests.support.stack import Stack
 HOLDFAST = str(Path(sys.executable).parent / "holdfast")
 SIZE = "600m"
 RESERVE = {"HOLDFAST_DISK_RESERVE_BYTES": "0"}
-"""Sandboxes run until the last byte; by default they end while more is free than this disk has."""
+"""No reserve: by default sandboxes are killed below a free space that is larger than this disk."""
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     data = tmp_path / "data"
     data.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "holdfast-test", str(data)], check=True)
-    # What `holdfast up` says is read by the test; it must not be lost with the disk.
+    # The tests read the output of `holdfast up`, so it must not be written to the full disk.
     (data / "up.log").symlink_to(tmp_path / "up.log")
     yield data
     subprocess.run(["umount", "--lazy", str(data)], check=True)
 
 
 def fill(data: Path, *, leave: int = 0) -> Path:
-    """Write a file until only `leave` bytes are free, or nothing."""
+    """Fill the disk with one file until `leave` bytes are free. Returns the file."""
     path = data / "filling"
     if leave:
         with path.open("wb", buffering=0) as file:
@@ -66,7 +66,7 @@ async def holdfast(*arguments: str) -> tuple[int, str]:
 
 
 async def said(stack: Stack, text: str, *, count: int = 1, within: float = 20) -> None:
-    """Wait until `holdfast up` has said that."""
+    """Wait until `holdfast up` has printed `text` `count` times."""
 
     async def look() -> bool:
         return stack.log.read_text().count(text) >= count
@@ -78,7 +78,7 @@ async def said(stack: Stack, text: str, *, count: int = 1, within: float = 20) -
 
 
 async def refused(conversation: Conversation, mark: str) -> APIStatusError:
-    """Send a message that must be refused at once."""
+    """Send a message and check that it is refused within 5 s."""
     began = time.monotonic()
     with pytest.raises(APIStatusError) as caught:
         await conversation.say(mark)
@@ -86,7 +86,7 @@ async def refused(conversation: Conversation, mark: str) -> APIStatusError:
     return caught.value
 
 
-async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, start: Start) -> None:
+async def test_a_turn_on_a_full_disk_goes_on_when_there_is_room_again(small_disk: Path, start: Start) -> None:
     stack = start(environ=RESERVE)
     supervisor = stack.run.supervisor
     mark = await stack.model.play(
@@ -112,7 +112,7 @@ async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, sta
         assert code == 1
         assert "FULL, new work is refused until" in out
 
-        # The turn cannot write its next step now, and must not give up.
+        # The turn cannot log its next step now, and must keep trying.
         await stack.model.release("middle")
         await stack.model.requests(mark, ended=2)
         filling.unlink()
@@ -131,7 +131,9 @@ async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, sta
     assert not died, died
 
 
-async def test_the_reserve_is_for_what_runs_and_for_its_end(small_disk: Path, start: Start) -> None:
+async def test_running_turns_can_end_and_be_interrupted_on_the_reserve_of_a_full_disk(
+    small_disk: Path, start: Start
+) -> None:
     stack = start(environ=RESERVE)
     mark = await stack.model.play(say("On the reserve.", gates=[{"name": "held"}]))
     async with stack.client() as client:
@@ -159,7 +161,7 @@ async def test_the_reserve_is_for_what_runs_and_for_its_end(small_disk: Path, st
     assert "restarting nats" not in stack.log.read_text(), "nothing had failed"
 
 
-async def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
+async def test_a_start_on_a_full_disk_fails_and_says_why(small_disk: Path) -> None:
     fill(small_disk)
     code, out = await holdfast("up", "--data", str(small_disk / "stack"), "--port", "0")
     assert code == 1
@@ -168,7 +170,7 @@ async def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
     assert "Traceback" not in out
 
 
-async def test_the_read_model_moves_to_memory(small_disk: Path) -> None:
+async def test_the_read_model_moves_to_memory_on_a_full_disk(small_disk: Path) -> None:
     filling = fill(small_disk)
     model = ReadModel(small_disk / "read-model" / "sessions.sqlite")
     model.belongs_to("one")

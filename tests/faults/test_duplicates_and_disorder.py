@@ -1,4 +1,4 @@
-"""Inputs stored twice, results that come again or from nowhere, deliveries out of order: the log takes each once."""
+"""Inputs stored twice, repeated and unknown results, deliveries out of order: each input is logged once."""
 
 import asyncio
 import signal
@@ -19,7 +19,7 @@ from tests.support.workload import workload, workload_finished
 
 
 async def _store_again(stack: Stack, session: str, value: AnyInput) -> None:
-    """As a publisher would whose dedupe window has passed: the stream does not notice that it is a repetition."""
+    """Store the input under another message id, so that the stream does not recognise it as a duplicate."""
     link = JetStreamClient()
     run = stack.run
     await link.open([run.nats_url], name="test", login=credentials(run.credentials["session"]))
@@ -28,7 +28,7 @@ async def _store_again(stack: Stack, session: str, value: AnyInput) -> None:
     await link.close()
 
 
-async def test_what_is_known_is_not_taken_again(start: Start) -> None:
+async def test_known_inputs_and_results_are_not_logged_again(start: Start) -> None:
     stack = start()
     mark = await stack.model.play(*workload())
     async with stack.client() as client:
@@ -53,7 +53,7 @@ async def test_what_is_known_is_not_taken_again(start: Start) -> None:
         assert "too late" not in str([e.to_dict(mode="json") for e in after])
 
 
-async def test_deliveries_in_any_order_and_several_times(start: Start) -> None:
+async def test_deliveries_may_come_in_any_order_and_several_times(start: Start) -> None:
     stack = start()
     pids = [stack.signal(name, signal.SIGSTOP) for name in ("harness-1", "harness-2")]
     assert len(set(pids)) == 2

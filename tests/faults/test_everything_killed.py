@@ -1,4 +1,4 @@
-"""Every process is killed at once and the stack started again on the same folder: each session goes on by itself."""
+"""All processes are killed at once and the stack is started again on the same folder: sessions go on by themselves."""
 
 from tests.faults.conftest import Start
 from tests.support.conversation import Conversation, results, text
@@ -11,7 +11,7 @@ from tests.support.workload import REQUESTS, workload, workload_finished
 SLEEP = "sleep 3456.7"
 
 
-async def test_in_the_middle_of_an_answer(start: Start) -> None:
+async def test_all_killed_while_the_model_responds(start: Start) -> None:
     stack = start()
     mark = await stack.model.play(*workload(gates=[{"name": "middle", "after": 3}]))
     async with stack.client() as client:
@@ -24,7 +24,7 @@ async def test_in_the_middle_of_an_answer(start: Start) -> None:
         await workload_finished(stack, conversation, mark, requests=REQUESTS + 1)
 
 
-async def test_while_a_command_runs(start: Start) -> None:
+async def test_all_killed_while_a_command_runs(start: Start) -> None:
     stack = start()
     mark = await stack.model.play(journaled("one", SLEEP), journaled("two", "cat run-journal"), say("Over."))
     async with stack.client() as client:
@@ -43,7 +43,7 @@ async def test_while_a_command_runs(start: Start) -> None:
     assert len(await stack.model.requests(mark)) == 3
 
 
-async def test_while_sessions_rest(start: Start) -> None:
+async def test_a_stack_stopped_while_the_session_is_idle(start: Start) -> None:
     stack = start()
     write = bash("echo kept > note && export WORD=lost")
     mark = await stack.model.play(write, say("Written."), bash('cat note; echo "[$WORD]"'), say("Read."))

@@ -1,4 +1,4 @@
-"""A harness is frozen past its ack_wait, another takes over and finishes, and the first wakes up with an old answer."""
+"""A harness is frozen for longer than ack_wait: another one takes over, and the first one wakes up without its claim."""
 
 import signal
 
@@ -8,7 +8,7 @@ from tests.support.eventually import eventually
 from tests.support.workload import REQUESTS, fault_at, workload, workload_finished
 
 
-async def test_it_wakes_up_and_does_nothing(start: Start) -> None:
+async def test_a_thawed_harness_writes_nothing_without_its_claim(start: Start) -> None:
     stack = start()
     mark = await stack.model.play(*workload(gates=[{"name": "middle", "after": 3}]))
     async with stack.client() as client:
@@ -28,7 +28,7 @@ async def test_it_wakes_up_and_does_nothing(start: Start) -> None:
         await workload_finished(stack, conversation, mark, requests=REQUESTS + 1)
 
 
-async def test_all_are_frozen_in_the_middle_of_an_answer(start: Start) -> None:
+async def test_both_harnesses_frozen_while_the_model_responds(start: Start) -> None:
     stack = start(faults=fault_at("in_stream", "stop"))
     mark = await stack.model.play(*workload())
     async with stack.client() as client:

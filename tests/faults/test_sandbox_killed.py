@@ -1,4 +1,4 @@
-"""The sandbox itself is killed in the middle of a command: one failed call, and the next gets a new sandbox."""
+"""The sandbox is killed while a command runs: that call fails, and the next call gets a new sandbox."""
 
 from tests.faults.conftest import Start
 from tests.support.conversation import Conversation, results, text
@@ -10,7 +10,7 @@ from tests.support.processes import descendants, running
 SLEEP = "sleep 2345.6"
 
 
-async def test_one_failed_call(start: Start) -> None:
+async def test_a_killed_sandbox_is_one_failed_call(start: Start) -> None:
     stack = start()
     mark = await stack.model.play(journaled("one", SLEEP), journaled("two", "cat run-journal"), say("Over."))
     async with stack.client() as client:
@@ -18,9 +18,9 @@ async def test_one_failed_call(start: Start) -> None:
         await conversation.say(mark)
         await eventually(lambda: running(SLEEP), what="the command")
         worker = stack.pid("sandbox")
-        box = descendants(worker, "bwrap")
-        assert box
-        box[0].kill()
+        processes = descendants(worker, "bwrap")
+        assert processes
+        processes[0].kill()
         events = await conversation.until_idle()
         first, second = results(events).values()
         assert first.is_error

@@ -1,4 +1,4 @@
-"""The session service dies in mid-request. What it acknowledged is kept; what it did not is whole or absent."""
+"""The session service dies during a request: acknowledged events are kept, others are stored completely or not at all."""
 
 import anthropic
 import pytest
@@ -16,7 +16,7 @@ async def _failing_send(client: AsyncAnthropic, conversation: Conversation, mark
         await conversation.say(mark)
 
 
-async def test_a_message_that_was_not_stored_is_simply_sent_again(start: Start) -> None:
+async def test_a_message_that_was_not_stored_can_be_sent_again(start: Start) -> None:
     stack = start(faults={"session": "session.before_input:kill"})
     old = stack.pid("session")
     mark = await stack.model.play(*workload())
@@ -29,7 +29,7 @@ async def test_a_message_that_was_not_stored_is_simply_sent_again(start: Start) 
         await workload_finished(stack, conversation, mark)
 
 
-async def test_a_message_that_was_stored_is_answered_although_nobody_said_so(start: Start) -> None:
+async def test_a_stored_message_is_answered_although_the_client_got_an_error(start: Start) -> None:
     stack = start(faults={"session": "session.input:kill"})
     old = stack.pid("session")
     mark = await stack.model.play(*workload())
@@ -41,7 +41,7 @@ async def test_a_message_that_was_stored_is_answered_although_nobody_said_so(sta
         assert [e.type for e in events].count("user.message") == 1
 
 
-async def test_a_session_that_was_half_made_does_not_stay(start: Start) -> None:
+async def test_an_incomplete_session_does_not_stay(start: Start) -> None:
     stack = start(faults={"session": "session.created:kill"})
     old = stack.pid("session")
     mark = await stack.model.play(say("Hello."))
@@ -60,7 +60,7 @@ async def test_a_session_that_was_half_made_does_not_stay(start: Start) -> None:
         await check_invariants(stack, conversation)
 
 
-async def test_a_watcher_that_connects_again_sees_everything(start: Start) -> None:
+async def test_a_viewer_that_reconnects_sees_every_event(start: Start) -> None:
     stack = start()
     mark = await stack.model.play(*workload(gates=[{"name": "middle", "after": 3}]))
     async with stack.client() as client:

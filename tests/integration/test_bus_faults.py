@@ -80,9 +80,9 @@ async def test_a_lost_answer_to_an_append_is_resolved_by_the_commit_id(
     bus: NatsBus, far: NatsBus, between: Proxy, key: Key
 ) -> None:
     made = said("one")
-    between.swallow = True
+    between.drop_answers = True
     appending = asyncio.create_task(far.append(key, made, 0))
-    await asyncio.wait_for(between.seen.wait(), 5)
+    await asyncio.wait_for(between.dropped.wait(), 5)
     stored = await bus.head(key)
     assert stored is not None, "the server stored it, and its answer was swallowed"
     between.cut()
@@ -92,9 +92,9 @@ async def test_a_lost_answer_to_an_append_is_resolved_by_the_commit_id(
 
 async def test_a_lost_answer_is_found_below_later_commits(bus: NatsBus, far: NatsBus, between: Proxy, key: Key) -> None:
     made = said("one")
-    between.swallow = True
+    between.drop_answers = True
     appending = asyncio.create_task(far.append(key, made, 0))
-    await asyncio.wait_for(between.seen.wait(), 5)
+    await asyncio.wait_for(between.dropped.wait(), 5)
     stored = await bus.head(key)
     assert stored is not None
     for number in range(3):
@@ -110,9 +110,9 @@ async def test_an_append_that_never_arrived_is_sent_again_unless_the_log_moved(
     bus: NatsBus, server: NatsServer, far: NatsBus, between: Proxy, key: Key
 ) -> None:
     server.signal(signal.SIGSTOP)
-    one, before = said("one"), between.asked
+    one, before = said("one"), between.bytes_to_server
     appending = asyncio.create_task(far.append(key, one, 0))
-    await eventually(lambda: is_true(between.asked > before))  # it lies in a socket of the stopped server
+    await eventually(lambda: is_true(between.bytes_to_server > before))  # it lies in a socket of the stopped server
     between.cut()
     server.signal(signal.SIGCONT)
     assert await asyncio.wait_for(appending, 15) > 0
@@ -123,9 +123,9 @@ async def test_a_lost_answer_to_an_append_that_was_refused_is_a_conflict(
     bus: NatsBus, far: NatsBus, between: Proxy, key: Key
 ) -> None:
     await bus.append(key, said("of another"), 0)
-    between.swallow = True
+    between.drop_answers = True
     appending = asyncio.create_task(far.append(key, said("mine"), 0))
-    await asyncio.wait_for(between.seen.wait(), 5)
+    await asyncio.wait_for(between.dropped.wait(), 5)
     between.cut()
     with pytest.raises(Conflict):
         await asyncio.wait_for(appending, 15)
@@ -135,18 +135,18 @@ async def test_a_lost_answer_to_an_append_that_was_refused_is_a_conflict(
 async def test_an_input_whose_answer_was_lost_is_stored_once(
     bus: NatsBus, far: NatsBus, between: Proxy, key: Key
 ) -> None:
-    between.swallow = True
+    between.drop_answers = True
     putting = asyncio.create_task(far.put_input(key, Nudge(id=new_id("ndg"))))
-    await asyncio.wait_for(between.seen.wait(), 5)
+    await asyncio.wait_for(between.dropped.wait(), 5)
     between.cut()
     seq = await asyncio.wait_for(putting, 15)
     assert [w.seq for w in await bus.waiting(key, 0)] == [seq]
 
 
 async def test_a_key_whose_answer_was_lost_is_created_once(bus: NatsBus, far: NatsBus, between: Proxy) -> None:
-    between.swallow = True
+    between.drop_answers = True
     creating = asyncio.create_task(far.kv_create("sbx", "c.one", b"1"))
-    await asyncio.wait_for(between.seen.wait(), 5)
+    await asyncio.wait_for(between.dropped.wait(), 5)
     between.cut()
     revision = await asyncio.wait_for(creating, 15)
     entry = await bus.kv_get("sbx", "c.one")
@@ -155,7 +155,7 @@ async def test_a_key_whose_answer_was_lost_is_created_once(bus: NatsBus, far: Na
 
 
 async def test_a_half_dead_connection_ends_as_unavailable(far: NatsBus, between: Proxy, key: Key) -> None:
-    between.swallow = True
+    between.drop_answers = True
     with pytest.raises(Unavailable):
         await far.request("cmd.nobody", b"", timeout=0.5)
 
@@ -165,7 +165,7 @@ async def test_an_error_of_the_server_never_ends_the_connection_for_good(
     far: NatsBus, between: Proxy, key: Key, error: str
 ) -> None:
     await far.append(key, said("one"), 0)
-    between.say(f"-ERR '{error}'\r\n".encode())
+    between.inject(f"-ERR '{error}'\r\n".encode())
     await eventually(lambda: is_true(not far.connected), within=5)
     await eventually(lambda: is_true(far.connected), within=5)
     assert len(await far.read(key)) == 1
@@ -174,7 +174,7 @@ async def test_an_error_of_the_server_never_ends_the_connection_for_good(
 async def test_a_permission_that_is_missing_does_not_cost_the_connection(
     far: NatsBus, between: Proxy, key: Key
 ) -> None:
-    between.say(b"-ERR 'Permissions Violation for Publish to \"vault.x\"'\r\n")
+    between.inject(b"-ERR 'Permissions Violation for Publish to \"vault.x\"'\r\n")
     for number in range(3):
         await far.put_input(key, Nudge(id=new_id("ndg")))
         assert far.connected, number

@@ -1,4 +1,4 @@
-"""One session as its client sees it, through the official SDK."""
+"""A session as a client sees it through the official SDK."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -11,11 +11,11 @@ from tests.support.model import Json, said
 
 TOOLSET: Json = {"type": "agent_toolset_20260401"}
 TURN_TIMEOUT_S = 40.0
-"""Seconds for a turn to end; takeovers of a busy machine included."""
+"""Seconds within which a turn ends, also with takeovers on a busy machine."""
 
 
 class Conversation:
-    """A session; remembers the ids of what was sent and accepted."""
+    """A session with its client. `sent` has the ids of the events that the service accepted."""
 
     def __init__(self, client: AsyncAnthropic, session: str) -> None:
         self.client = client
@@ -53,7 +53,7 @@ class Conversation:
         return [e.type for e in await self.events()]
 
     async def until_events(self, *types: str, count: int = 1, within: float = TURN_TIMEOUT_S) -> list[Any]:
-        """Wait until there are that many events of these types, and return them."""
+        """Wait until the history has `count` events of these types, and return them."""
 
         async def look() -> list[Any]:
             found = await self.events(*types)
@@ -62,7 +62,7 @@ class Conversation:
         return await eventually(look, within=within, what=f"{count} of {types}")
 
     async def until_idle(self, stop: str = "end_turn", *, within: float = TURN_TIMEOUT_S) -> list[Any]:
-        """Wait until everything that was sent is taken and the session rests for that reason; returns the history."""
+        """Wait until the session is idle for the reason `stop` and has taken all that was sent; returns the history."""
         seen: list[Any] = []
 
         async def look() -> bool:
@@ -77,7 +77,7 @@ class Conversation:
             )
 
         try:
-            await eventually(look, within=within, what=f"rest ({stop})")
+            await eventually(look, within=within, what=f"idle ({stop})")
         except AssertionError as exc:
             history = "\n".join(str(e.to_dict(mode="json"))[:300] for e in seen[-30:])
             raise AssertionError(f"{exc}; the log of {self.id} ends with\n{history}") from None

@@ -1,4 +1,4 @@
-"""The real session service on a real nats-server, for tests of the HTTP edge that need no other service."""
+"""The session service on a nats-server, both real, for tests of the HTTP API that need no other service."""
 
 import contextlib
 import json
@@ -105,7 +105,7 @@ class SessionService:
             time.sleep(0.02)
 
     def close(self) -> None:
-        """End the service and all that speaks to it."""
+        """Kill the service and close its clients."""
         for client in (*self._clients, self._plain):
             client.close()
         self.kill()
@@ -132,7 +132,7 @@ class SessionService:
         return httpx.Client(base_url=self.base_url, headers=headers, timeout=30, trust_env=False)
 
     def last_sequences(self) -> dict[str, int]:
-        """The last sequence of every stream: whether anything was stored shows here."""
+        """The last sequence of every stream. It grows when anything is stored."""
         answer = self._plain.get(f"http://{self.monitor}/jsz?streams=true&accounts=true").json()
         streams = [stream for account in answer["account_details"] for stream in account["stream_detail"]]
         return {stream["name"]: stream["state"]["last_seq"] for stream in streams}

@@ -1,4 +1,4 @@
-"""Waiting for something to become true: with a deadline, and saying what was seen last."""
+"""Poll until a condition is true, with a deadline; the error has the last value."""
 
 import asyncio
 import time
@@ -8,11 +8,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL_INTERVAL_S = 0.02
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 
 async def eventually(look: Callable[[], Awaitable[T]], *, within: float = 20.0, what: str = "") -> T:
-    """The first true value of `look`. Raises AssertionError with the last value after `within` seconds."""
+    """The first true value of `look`. Raises AssertionError with `what` and the last value after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
         value = await look()

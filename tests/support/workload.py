@@ -1,4 +1,4 @@
-"""The work that the fault tests interrupt: one call, then two at once, then an answer, all leaving traces."""
+"""The turn that the fault tests interrupt: one tool call, two calls at once, a final message. Calls are journaled."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from tests.support.model import Json, say
 from tests.support.stack import Stack
 
 REQUESTS = 3
-"""Model requests of the job when nothing goes wrong."""
+"""Model requests of the workload when nothing is interrupted."""
 
 RUNS = Counter({"one": 1, "two": 1, "three": 1})
-"""Tool executions of the job, whatever goes wrong."""
+"""Tool executions of the workload, whatever is interrupted."""
 
 
 def workload(**first: Any) -> list[Json]:
-    """The steps; `first` changes the first of them."""
+    """The steps for the scripted model; `first` overrides fields of the first one."""
     both = [*journaled("two")["tools"], *journaled("three")["tools"]]
     return [
         {"thinking": "One first.", "text": "I begin with one.", **journaled("one"), **first},
@@ -30,7 +30,7 @@ def workload(**first: Any) -> list[Json]:
 async def workload_finished(
     stack: Stack, conversation: Conversation, mark: str, *, requests: int = REQUESTS
 ) -> list[Any]:
-    """Wait for the end of the job; checks that nothing was lost or done twice, and counts. Returns the history."""
+    """Wait for the end of the workload; check the invariants and count runs and requests. Returns the history."""
     events = await conversation.until_idle()
     await check_invariants(stack, conversation)
     assert tool_runs(stack, conversation.id) == RUNS
@@ -46,7 +46,7 @@ async def workload_finished(
 async def workload_survives_kills(
     stack: Stack, armed: Mapping[str, str], *, requests: int = REQUESTS, deaths: int = 2
 ) -> list[Any]:
-    """Run the job on a stack whose harnesses kill themselves at a fault point; that many of them must have done so."""
+    """Run the workload on a stack whose harnesses are armed with kills; at least `deaths` of them must have died."""
     before = {name: stack.pid(name) for name in armed}
     mark = await stack.model.play(*workload())
     async with stack.client() as client:
@@ -66,5 +66,5 @@ async def workload_survives_kills(
 
 
 def fault_at(point: str, action: str = "kill") -> dict[str, str]:
-    """Both harnesses do that at the point: the second takes the session over from the first and fares no better."""
+    """Arm both harnesses with `action` at the fault point: the one that takes over is stopped at the same place."""
     return {f"harness-{n}": f"harness.{point}:{action}" for n in (1, 2)}

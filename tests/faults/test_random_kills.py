@@ -1,4 +1,4 @@
-"""Many sessions at work while processes die at random, again and again: nothing is lost and nothing done twice."""
+"""Many sessions run while random processes are killed: nothing is lost and nothing is done twice."""
 
 import asyncio
 import random
@@ -12,13 +12,13 @@ from tests.support.stack import Stack
 
 SESSIONS = 6
 ROUNDS = 8
-DEATHS = 10
+KILLS = 10
 VICTIMS = ("harness-1", "harness-2", "harness-1", "harness-2", "sandbox", "nats", "session")
 SEED = 20261121
 
 
 def steps() -> list[Json]:
-    """Calls one at a time and two at once, some of them slow, with thoughts in between."""
+    """Rounds of one or two tool calls, some of them slow, with thinking and text before each."""
     out: list[Json] = []
     for n in range(ROUNDS):
         slow = "sleep 0.2" if n % 3 == 0 else ""
@@ -27,14 +27,14 @@ def steps() -> list[Json]:
     return [*out, say("All rounds are done.")]
 
 
-async def test_nothing_is_lost_and_nothing_done_twice(start: Start) -> None:
+async def test_random_kills_lose_nothing_and_repeat_nothing(start: Start) -> None:
     stack = start()
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     async with stack.client(retries=8) as client:
         conversations = [await Conversation.begin(client) for _ in range(SESSIONS)]
         for conversation in conversations:
             await conversation.say(await stack.model.play(*steps()))
-        await _kill(stack, dice)
+        await _kill_at_random(stack, rng)
         for conversation in conversations:
             events = await conversation.until_idle(within=120)
             assert [b.text for e in events if e.type == "agent.message" for b in e.content][
@@ -43,9 +43,9 @@ async def test_nothing_is_lost_and_nothing_done_twice(start: Start) -> None:
             await check_invariants(stack, conversation)
 
 
-async def _kill(stack: Stack, dice: random.Random, victims: Sequence[str] = VICTIMS) -> None:
-    for _ in range(DEATHS):
-        name = dice.choice(victims)
+async def _kill_at_random(stack: Stack, rng: random.Random, victims: Sequence[str] = VICTIMS) -> None:
+    for _ in range(KILLS):
+        name = rng.choice(victims)
         old = stack.kill(name)
-        await asyncio.sleep(dice.uniform(0.1, 1.5))  # the moment of the next blow: what is tested, not waited for
+        await asyncio.sleep(rng.uniform(0.1, 1.5))  # the random moment of the next kill is what is tested
         await stack.replaced(name, old)
