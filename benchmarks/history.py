@@ -47,7 +47,7 @@ class History:
     @classmethod
     async def open(cls, bus: NatsBus, key: Key) -> "History":
         """Go on behind what the log holds."""
-        log = await bus.read(key)
+        log = await bus.log.read(key)
         config = next(e for stored in log for e in stored.commit.events if isinstance(e, ev.SessionConfig))
         made = cls(bus, key, log[-1], config)
         for stored in log:
@@ -64,13 +64,13 @@ class History:
 
     async def _append(self, events: list[ev.Event], *, claim: Claim | object | None = KEEP) -> None:
         made = commit(self._last, events, by="harness-bench", now=now(), claim=claim)  # type: ignore[arg-type]
-        self._last = Stored(await self._bus.append(self._key, made, self._last.seq), made)
+        self._last = Stored(await self._bus.log.append(self._key, made, self._last.seq), made)
         self._contexts.fold(self._last)
 
     async def _snapshot(self, every: int) -> None:
         """The rule of `Owner._snapshot`."""
         if self._contexts.count - self._contexts.snapshot_count >= every:
-            await self._bus.kv_put("snap", subjects.snapshot_key(self._key), self._contexts.snapshot())
+            await self._bus.kv.put("snap", subjects.snapshot_key(self._key), self._contexts.snapshot())
             self._contexts.snapshot_count = self._contexts.count
 
     def _answer(self, text: str, *calls: dict[str, object], stop: str = "end_turn") -> Response:

@@ -25,7 +25,7 @@ BUSY = 0.4
 
 async def _started(bus: NatsBus, key: Key, after: int, kind: str) -> int:
     """Wait for the first commit above `after` with an event of that type, and return its sequence."""
-    async for stored in bus.tail(key, after):
+    async for stored in bus.log.tail(key, after):
         if stored and any(e.__struct_config__.tag == kind for e in stored.commit.events):
             return stored.seq
     raise AssertionError("a tail does not end")

@@ -44,7 +44,7 @@ async def _turns(rig: Rig, client: AsyncAnthropic, bus: NatsBus, count: int, sce
 
     async def one(session: str) -> None:
         async with gate:
-            await bus.put_input(session_key(session), message(scenario))
+            await bus.inbox.put(session_key(session), message(scenario))
             await rested(bus, session_key(session), 0)
 
     await asyncio.gather(*(one(session) for session in sessions))

@@ -133,7 +133,7 @@ def message(scenario: str, mark: str = "") -> ClientInput:
 
 async def rested(bus: NatsBus, session: Key, after: int) -> int:
     """Wait until the session rests in a commit above `after`, and return its sequence."""
-    async for stored in bus.tail(session, after):
+    async for stored in bus.log.tail(session, after):
         if stored is None:
             continue
         head = stored.commit.head

@@ -58,7 +58,7 @@ async def _measure(rig: Rig) -> list[Row]:
         sessions = await rig.sessions(client, rig.options.count(15, 2))
         for session in sessions:
             mark = new_mark()
-            await bus.put_input(session_key(session), message(scenario, mark))
+            await bus.inbox.put(session_key(session), message(scenario, mark))
             await rested(bus, session_key(session), 0)
             gaps = between(await rig.records(mark, count=STEPS + 1, ended=STEPS + 1))
             first.append(gaps[0])

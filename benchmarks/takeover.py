@@ -23,7 +23,7 @@ async def _kill(rig: Rig) -> float:
     async with rig.client() as client, rig.bus() as bus:
         (session,) = await rig.sessions(client, 1, tools=False)
         key = session_key(session)
-        await bus.put_input(key, message(slow, mark))
+        await bus.inbox.put(key, message(slow, mark))
         await rig.records(mark, count=1)
         await asyncio.sleep(0.3 + 0.5 * (time.time() % 1))  # anywhere between two signs of life
         name = await rig.stack.driver(session)

@@ -47,7 +47,7 @@ async def _loop(rig: Rig, client: AsyncAnthropic, bus: NatsBus, count: int, step
     keys = [session_key(session) for session in sessions]
 
     async def turn(key: Key, name: str, mark: str, after: int) -> int:
-        await bus.put_input(key, message(name, mark))
+        await bus.inbox.put(key, message(name, mark))
         return await rested(bus, key, after)
 
     ends = [await turn(key, warm, "", 0) for key in keys]  # makes the sandboxes, one after the other
@@ -112,7 +112,7 @@ async def _sizes(bus: NatsBus, key: Key) -> tuple[list[int], int]:
     """Bytes in the log from each model request to the next, and how many messages a step has."""
     sizes: list[int] = []
     messages = 0
-    for stored in await bus.read(key):
+    for stored in await bus.log.read(key):
         data, bodies = codec.encode_commit(stored.commit)
         if any(isinstance(e, ev.ModelRequestStart) for e in stored.commit.events):
             sizes.append(0)

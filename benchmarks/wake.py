@@ -39,7 +39,7 @@ FRESH = 5
 
 async def _begun(bus: NatsBus, writer: NatsBus, key: Key, scenario: str) -> History:
     """A first turn by the real harness, and `writer` to go on behind it."""
-    await bus.put_input(key, message(scenario))
+    await bus.inbox.put(key, message(scenario))
     await rested(bus, key, 0)
     return await History.open(writer, key)
 
@@ -48,7 +48,7 @@ async def _wake(rig: Rig, bus: NatsBus, key: Key, scenario: str, after: int) -> 
     """Seconds from before the publish to the model request, and where the session rests then."""
     mark = new_mark()
     begin = time.time()
-    await bus.put_input(key, message(scenario, mark))
+    await bus.inbox.put(key, message(scenario, mark))
     at = await rested(bus, key, after)
     (record,) = await rig.records(mark, count=1, ended=1)
     return record.received - begin, at
@@ -59,7 +59,7 @@ async def _gets(bus: NatsBus, key: Key, count: int) -> Spread:
     found: list[float] = []
     for _ in range(count):
         begin = time.perf_counter()
-        await bus.head(key)
+        await bus.log.head(key)
         found.append(time.perf_counter() - begin)
     return spread(ms(found[count // 10 :]))
 
@@ -104,7 +104,7 @@ async def _sizes(rig: Rig) -> list[Row]:
             if events == plan[0][0]:
                 short = measured.p50
             elif context == LONG:
-                head = await bus.head(keys[0])
+                head = await bus.log.head(keys[0])
                 tokens = head.commit.head.primary.context_tokens if head else 0
                 floor, name = await _posts(rig, scenario, tokens, 20), f"SDK post of {tokens:,} tokens"
             elif events == 100_000:
@@ -140,7 +140,7 @@ async def _fresh(rig: Rig) -> list[Row]:
             mark = new_mark()
             killed = time.time()
             old = rig.stack.signal("harness-1", signal.SIGKILL)
-            await bus.put_input(key, message(scenario, mark))
+            await bus.inbox.put(key, message(scenario, mark))
             await rig.stack.replaced("harness-1", old)
             (record,) = await rig.records(mark, count=1, ended=1)
             at = await rested(bus, key, at)

@@ -28,7 +28,7 @@ async def _measure(rig: Rig) -> list[Row]:
             for _ in range(TURNS):
                 given = message(scenario, mark)
                 begin = time.time()
-                await bus.put_input(key, given)
+                await bus.inbox.put(key, given)
                 times.append((begin, time.time()))
                 at = await rested(bus, key, at)
             records = await rig.records(mark, count=TURNS, ended=TURNS)

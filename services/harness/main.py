@@ -61,10 +61,10 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     try:
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, claims))
-            await bus.incarnation(settings.cell)
+            await bus.inbox.stream_epoch(settings.cell)
             health.set("bus", True)
             log.info("ready", name=name, model=settings.model_base_url)
-            await bus.consume(settings.cell, claims.handle, stop, limit=settings.sessions)
+            await bus.inbox.consume(settings.cell, claims.handle, stop, limit=settings.sessions)
     finally:
         await model.close()
         await bus.close()

@@ -101,7 +101,7 @@ class Executor:
             faults.point("worker.recorded")
             refused = not wanted or handle.is_refused(request.call)
             if refused or not handle.alive or not self._registration.fresh:
-                await self._bus.kv_delete(BUCKET, subjects.record_key(request.call))
+                await self._bus.kv.delete(BUCKET, subjects.record_key(request.call))
                 handle.forget(request.call)
                 return Answer(answer="refused" if refused else "gone")
         except BaseException:
@@ -121,12 +121,12 @@ class Executor:
 
     async def store_record(self, record: CallRecord) -> None:
         """Store the record of a call. Raises BusError."""
-        await self._bus.kv_put(BUCKET, subjects.record_key(record.call), encode(record))
+        await self._bus.kv.put(BUCKET, subjects.record_key(record.call), encode(record))
 
     async def is_wanted(self, key: Key, request: Execute) -> bool:
         """Whether the log has the call, ready to run. Any server may answer yes, only the leader may answer no."""
         for leader in (False, True):
-            stored = await self._bus.head(key, leader=leader)
+            stored = await self._bus.log.head(key, leader=leader)
             head = stored.commit.head if stored else None
             if admission(head, request.call, request.name, request.generation) == "run":
                 return True

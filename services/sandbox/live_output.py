@@ -58,7 +58,7 @@ class LiveOutput:
                 text, self._unsent = self._unsent, ""
                 output = Output(call=self._call, text=text, at=self._sent)
                 self._sent += len(text)
-                await self._bus.publish(self._subject, msgspec.json.encode(output))
+                await self._bus.core.publish(self._subject, msgspec.json.encode(output))
         except BusError as exc:
             log.info("the output of a running call could not be published", call=self._call, code=exc.code)
             self._closed = True

@@ -68,17 +68,17 @@ class Provisioner:
         if request.files:
             await self._driver.remove_files(key)
             if handle is not None:
-                await self._bus.kv_delete(BUCKET, subjects.placement_key(key))
+                await self._bus.kv.delete(BUCKET, subjects.placement_key(key))
         return Answer(answer="done")
 
     async def vacate(self, key: Key, generation: str) -> None:
         """Empty the placement of the session if it names this generation on this worker. Raises BusError."""
-        entry = await self._bus.kv_get(BUCKET, subjects.placement_key(key))
+        entry = await self._bus.kv.get(BUCKET, subjects.placement_key(key))
         here = Placement(generation=generation, worker=self._registration.worker_id)
         if entry is None or placement_of(entry.value) != here:
             return
         with contextlib.suppress(Conflict):  # another worker has placed the session meanwhile
-            await self._bus.kv_update(
+            await self._bus.kv.update(
                 BUCKET, subjects.placement_key(key), encode(Placement()), entry.revision
             )  # fmt: skip
 
@@ -96,7 +96,7 @@ class Provisioner:
 
     async def _adopt_or_create(self, key: Key) -> Provisioned:
         while True:
-            entry = await self._bus.kv_get(BUCKET, subjects.placement_key(key))
+            entry = await self._bus.kv.get(BUCKET, subjects.placement_key(key))
             placed = placement_of(entry.value if entry else None)
             if placed.generation and await self._is_alive(key, placed):
                 return Provisioned(generation=placed.generation, worker=placed.worker)
@@ -118,7 +118,7 @@ class Provisioner:
         """Whether the placed generation can run calls: it lives here, or the other worker is registered."""
         if placed.worker == self._registration.worker_id:
             return self._sandboxes.find(key, placed.generation) is not None
-        return await self._bus.kv_get(BUCKET, subjects.worker_key(placed.worker)) is not None
+        return await self._bus.kv.get(BUCKET, subjects.worker_key(placed.worker)) is not None
 
     async def _create(self, key: Key) -> SandboxHandle:
         faults.point("worker.create")
@@ -135,9 +135,9 @@ class Provisioner:
         name = subjects.placement_key(handle.key)
         value = encode(Placement(generation=handle.generation, worker=self._registration.worker_id))
         if entry is None:
-            await self._bus.kv_create(BUCKET, name, value)
+            await self._bus.kv.create(BUCKET, name, value)
         else:
-            await self._bus.kv_update(BUCKET, name, value, entry.revision)
+            await self._bus.kv.update(BUCKET, name, value, entry.revision)
 
     async def _on_exit(self, handle: SandboxHandle) -> None:
         """Wait until the sandbox has ended, for whatever cause, then give its generation up.

@@ -45,7 +45,7 @@ class Registration:
         """Store the registration, or refresh it, and let the sandboxes live as long. Raises BusError."""
         value = encode(WorkerRecord(host=socket.gethostname(), driver=self._driver.name))
         sent = loop_time()
-        await self._bus.kv_put(BUCKET, subjects.worker_key(self.worker_id), value, ttl=self._lease.duration)
+        await self._bus.kv.put(BUCKET, subjects.worker_key(self.worker_id), value, ttl=self._lease.duration)
         self._lease = Lease(self._lease.duration, sent)
         self._driver.keep_until(self._lease.end)
 
@@ -66,4 +66,4 @@ class Registration:
 
     async def withdraw(self, worker_id: str) -> None:
         """Delete the registration of `worker_id`, which is this worker or its former epoch. Raises BusError."""
-        await self._bus.kv_delete(BUCKET, subjects.worker_key(worker_id))
+        await self._bus.kv.delete(BUCKET, subjects.worker_key(worker_id))

@@ -35,12 +35,12 @@ async def deliver(bus: Bus, record: CallRecord, outcome: Outcome, *, is_lost: bo
         lost=is_lost,
     )
     try:
-        await retry_until_done(lambda: bus.put_input(record.key, result), (TooLarge, Refused))
+        await retry_until_done(lambda: bus.inbox.put(record.key, result), (TooLarge, Refused))
     except (TooLarge, Refused) as exc:
         log.warning("a result could not be stored", call=record.call, code=exc.code)
         replacement = error("the result of this call was too large to be stored")
         smaller = CallResult(id=record.call, generation=record.generation, content=replacement.content, is_error=True)
-        await retry_until_done(lambda: bus.put_input(record.key, smaller))
+        await retry_until_done(lambda: bus.inbox.put(record.key, smaller))
     faults.point("worker.result_stored")
     await asyncio.sleep(RECORD_DELETE_DELAY_S)
     await delete_record(bus, record.call)
@@ -49,7 +49,7 @@ async def deliver(bus: Bus, record: CallRecord, outcome: Outcome, *, is_lost: bo
 
 async def delete_record(bus: Bus, call: str) -> None:
     """Delete the record of a call. Repeated until it is done."""
-    await retry_until_done(lambda: bus.kv_delete(BUCKET, subjects.record_key(call)))
+    await retry_until_done(lambda: bus.kv.delete(BUCKET, subjects.record_key(call)))
 
 
 async def close_lost_calls(bus: Bus, worker_id: str) -> int:
@@ -59,21 +59,21 @@ async def close_lost_calls(bus: Bus, worker_id: str) -> int:
     at once.
     """
     count = 0
-    for entry in await bus.kv_list(BUCKET, subjects.RECORDS):
+    for entry in await bus.kv.list(BUCKET, subjects.RECORDS):
         try:
             record = call_record_of(entry.value)
         except Refused:
             log.warning("a call record cannot be read", key=entry.key)
             continue
-        if record.worker == worker_id or await bus.kv_get(BUCKET, subjects.worker_key(record.worker)):
+        if record.worker == worker_id or await bus.kv.get(BUCKET, subjects.worker_key(record.worker)):
             continue
         faults.point("worker.lost_call_found")
         content = [{"type": "text", "text": lost("the worker that ran it died")}]
         result = CallResult(
             id=record.call, generation=record.generation, content=content, is_error=True, lost=True
         )  # fmt: skip
-        await bus.put_input(record.key, result)
+        await bus.inbox.put(record.key, result)
         faults.point("worker.lost_result_stored")
-        await bus.kv_delete(BUCKET, entry.key)
+        await bus.kv.delete(BUCKET, entry.key)
         count += 1
     return count

@@ -53,7 +53,7 @@ class Sweeps:
         """Start a sweep for lost calls at the beginning and whenever a registration ends (rule 17)."""
         while True:
             try:
-                async for entry in self._bus.kv_watch(BUCKET, subjects.REGISTERED):
+                async for entry in self._bus.kv.watch(BUCKET, subjects.REGISTERED):
                     if entry is None or entry.value is None:
                         self._expired.set()
             except BusError as exc:
@@ -68,7 +68,7 @@ class Sweeps:
             try:
                 # The driver knows workers of this host that died: their registrations need not expire first.
                 for dead_id in await self._driver.collect():
-                    await self._bus.kv_delete(BUCKET, subjects.worker_key(dead_id))
+                    await self._bus.kv.delete(BUCKET, subjects.worker_key(dead_id))
                 count = await results.close_lost_calls(self._bus, self._worker_id)
             except BusError as exc:
                 log.info("the sweep for lost calls will be repeated", code=exc.code)

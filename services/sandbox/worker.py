@@ -179,7 +179,7 @@ class Worker:
         )  # fmt: skip
 
     async def _serve(self, subject: str, handler: Handler, *, queue: str = "") -> None:
-        self._subscriptions[subject] = await self._bus.serve(subject, handler, queue=queue)
+        self._subscriptions[subject] = await self._bus.core.serve(subject, handler, queue=queue)
 
     async def _stop_listening(self, *only: str) -> None:
         """Unsubscribe from these subjects, or from all of them, so that callers get NoResponders."""

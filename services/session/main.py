@@ -36,7 +36,7 @@ _log = structlog.get_logger()
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     bus = await connect(settings, name="session")
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
-    agent_store, environment_store = AgentStore(bus), EnvironmentStore(bus)
+    agent_store, environment_store = AgentStore(bus.kv), EnvironmentStore(bus.kv)
     context = Context(
         bus=bus,
         settings=settings,
@@ -45,7 +45,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         agents=agent_store,
         environments=environment_store,
     )
-    known = Keys(bus)
+    known = Keys(bus.kv)
     ledger = SessionRepository(context, ReadModel(_read_model(settings)))
     try:
         await _install_first_key(context)
@@ -88,7 +88,7 @@ async def _install_first_key(context: Context) -> None:
         return
     try:
         key = Path(path).read_text().strip()  # noqa: ASYNC240  a few bytes, once, before anything is served
-        installed = await api_keys.install(context.bus, key, tenant=FIRST_TENANT, name="first", now=context.now())
+        installed = await api_keys.install(context.bus.kv, key, tenant=FIRST_TENANT, name="first", now=context.now())
     except (OSError, ValueError) as exc:
         raise BadSettings(f"HOLDFAST_API_KEY_FILE: {type(exc).__name__} at {path}") from None
     _log.info("first API key", installed=installed)

@@ -74,8 +74,8 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
     health = Health("vault", "bus", "store")
     async with health.serve(settings.health_port):
         bus = await connect(settings, name="vault")
-        admin = await bus.serve(subjects.VAULT_ADMIN, service.admin, queue=QUEUE)
-        key = await bus.serve(subjects.VAULT_KEY, service.key, queue=QUEUE)
+        admin = await bus.core.serve(subjects.VAULT_ADMIN, service.admin, queue=QUEUE)
+        key = await bus.core.serve(subjects.VAULT_KEY, service.key, queue=QUEUE)
         log.info("ready", url=settings.vault_url)
         watching = asyncio.create_task(_watch(health, bus, opened))
         try:

@@ -61,7 +61,7 @@ async def test_deliveries_may_come_in_any_order_and_several_times(start: Start) 
         conversation = await Conversation.begin(client)
         for number in range(4):
             await conversation.say(await stack.model.play(say(f"Answer {number}.")))
-        waiting = [w.seq for w in await bus.waiting(key(conversation.id), 0)]
+        waiting = [w.seq for w in await bus.inbox.pending(key(conversation.id), 0)]
         assert len(waiting) == 4
         order = [3, 0, 3, 2, 1, 1, 0, 2]
         forged = [ForgedDelivery(key(conversation.id), waiting[n], count=1 + n % 2) for n in order]

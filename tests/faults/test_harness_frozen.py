@@ -1,4 +1,4 @@
-"""A harness is frozen for longer than ack_wait: another one takes over, and the first one wakes up without its claim."""
+"""A harness is frozen for longer than ack_wait: another one takes over, the first one wakes up without its claim."""
 
 import signal
 

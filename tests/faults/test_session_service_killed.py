@@ -1,4 +1,4 @@
-"""The session service dies during a request: acknowledged events are kept, others are stored completely or not at all."""
+"""The session service dies during a request: acknowledged events are kept, others are stored as a whole or not."""
 
 import anthropic
 import pytest

@@ -16,7 +16,7 @@ async def test_only_the_owner_of_the_claim_appends(start: Start) -> None:
         conversation = await Conversation.begin(client)
         await conversation.say(mark)
         await stack.model.reached("duel")
-        stored = await bus.head(key(conversation.id), leader=True)
+        stored = await bus.log.head(key(conversation.id), leader=True)
         assert stored
         assert stored.commit.head.claim
         delivery = ForgedDelivery(key(conversation.id), stored.commit.head.claim.trigger, count=2)

@@ -336,11 +336,11 @@ async def test_a_crash_between_the_copy_and_the_new_version_changes_nothing(edge
     async with edge.async_client(max_retries=0) as client, edge.bus() as bus:
         agents = client.beta.agents
         agent = await agents.create(model="m", name="one")
-        head = await bus.kv_get("agents", f"default.{agent.id}")
+        head = await bus.kv.get("agents", f"default.{agent.id}")
         assert head
         assert head.value
         # What an update leaves that died after its first write.
-        await bus.kv_put("agents", f"default.{agent.id}.1", head.value)
+        await bus.kv.put("agents", f"default.{agent.id}.1", head.value)
         assert [one async for one in agents.versions.list(agent.id)] == [agent]
         assert await agents.retrieve(agent.id, version=1) == agent
         second = await agents.update(agent.id, name="two")

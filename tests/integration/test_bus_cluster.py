@@ -76,12 +76,12 @@ async def test_nothing_is_lost_or_done_twice_when_the_leader_dies(cluster: dict[
         while not stop.is_set():
             message = ev.UserMessage(id=new_id("sevt"), content=[])
             made = commit(last, [message], by="test", now=time.time_ns() // 1000)
-            last = Stored(await bus.append(k, made, last.seq if last else 0), made)
+            last = Stored(await bus.log.append(k, made, last.seq if last else 0), made)
             acknowledged[k].append((last.seq, made.id))
-            inputs[k].append(await bus.put_input(k, Nudge(id=new_id("ndg"))))
+            inputs[k].append(await bus.inbox.put(k, Nudge(id=new_id("ndg"))))
 
     async def read() -> None:
-        async for stored in bus.tail(keys[0], 0):
+        async for stored in bus.log.tail(keys[0], 0):
             if stored:
                 tailed.append(stored.seq)  # noqa: PERF401  looked at meanwhile
 
@@ -102,8 +102,8 @@ async def test_nothing_is_lost_or_done_twice_when_the_leader_dies(cluster: dict[
     stop.set()
     await asyncio.wait_for(asyncio.gather(*tasks), 60)
     for k in keys:
-        assert [(s.seq, s.commit.id) for s in await bus.read(k, leader=True)] == acknowledged[k]
-        assert [w.seq for w in await bus.waiting(k, 0, upto=inputs[k][-1])] == inputs[k]
+        assert [(s.seq, s.commit.id) for s in await bus.log.read(k, leader=True)] == acknowledged[k]
+        assert [w.seq for w in await bus.inbox.pending(k, 0, upto=inputs[k][-1])] == inputs[k]
     expected = [seq for seq, _ in acknowledged[keys[0]]]
     await eventually(lambda: is_true(tailed == expected), within=30)
     reading.cancel()

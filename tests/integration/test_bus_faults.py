@@ -81,27 +81,27 @@ async def test_a_lost_answer_to_an_append_is_resolved_by_the_commit_id(
 ) -> None:
     made = said("one")
     between.drop_answers = True
-    appending = asyncio.create_task(far.append(key, made, 0))
+    appending = asyncio.create_task(far.log.append(key, made, 0))
     await asyncio.wait_for(between.dropped.wait(), 5)
-    stored = await bus.head(key)
+    stored = await bus.log.head(key)
     assert stored is not None, "the server stored it, and its answer was swallowed"
     between.cut()
     assert await asyncio.wait_for(appending, 15) == stored.seq
-    assert await bus.read(key) == [stored]
+    assert await bus.log.read(key) == [stored]
 
 
 async def test_a_lost_answer_is_found_below_later_commits(bus: NatsBus, far: NatsBus, between: Proxy, key: Key) -> None:
     made = said("one")
     between.drop_answers = True
-    appending = asyncio.create_task(far.append(key, made, 0))
+    appending = asyncio.create_task(far.log.append(key, made, 0))
     await asyncio.wait_for(between.dropped.wait(), 5)
-    stored = await bus.head(key)
+    stored = await bus.log.head(key)
     assert stored is not None
     for number in range(3):
         other = said(f"by another {number}", stored)
-        stored = Stored(await bus.append(key, other, stored.seq), other)
+        stored = Stored(await bus.log.append(key, other, stored.seq), other)
     between.cut()
-    first = (await bus.read(key))[0]
+    first = (await bus.log.read(key))[0]
     assert await asyncio.wait_for(appending, 15) == first.seq
     assert first.commit == made
 
@@ -111,45 +111,45 @@ async def test_an_append_that_never_arrived_is_sent_again_unless_the_log_moved(
 ) -> None:
     server.signal(signal.SIGSTOP)
     one, before = said("one"), between.bytes_to_server
-    appending = asyncio.create_task(far.append(key, one, 0))
+    appending = asyncio.create_task(far.log.append(key, one, 0))
     await eventually(lambda: is_true(between.bytes_to_server > before))  # it lies in a socket of the stopped server
     between.cut()
     server.signal(signal.SIGCONT)
     assert await asyncio.wait_for(appending, 15) > 0
-    assert [s.commit.id for s in await bus.read(key)] == [one.id]
+    assert [s.commit.id for s in await bus.log.read(key)] == [one.id]
 
 
 async def test_a_lost_answer_to_an_append_that_was_refused_is_a_conflict(
     bus: NatsBus, far: NatsBus, between: Proxy, key: Key
 ) -> None:
-    await bus.append(key, said("of another"), 0)
+    await bus.log.append(key, said("of another"), 0)
     between.drop_answers = True
-    appending = asyncio.create_task(far.append(key, said("mine"), 0))
+    appending = asyncio.create_task(far.log.append(key, said("mine"), 0))
     await asyncio.wait_for(between.dropped.wait(), 5)
     between.cut()
     with pytest.raises(Conflict):
         await asyncio.wait_for(appending, 15)
-    assert len(await bus.read(key)) == 1
+    assert len(await bus.log.read(key)) == 1
 
 
 async def test_an_input_whose_answer_was_lost_is_stored_once(
     bus: NatsBus, far: NatsBus, between: Proxy, key: Key
 ) -> None:
     between.drop_answers = True
-    putting = asyncio.create_task(far.put_input(key, Nudge(id=new_id("ndg"))))
+    putting = asyncio.create_task(far.inbox.put(key, Nudge(id=new_id("ndg"))))
     await asyncio.wait_for(between.dropped.wait(), 5)
     between.cut()
     seq = await asyncio.wait_for(putting, 15)
-    assert [w.seq for w in await bus.waiting(key, 0)] == [seq]
+    assert [w.seq for w in await bus.inbox.pending(key, 0)] == [seq]
 
 
 async def test_a_key_whose_answer_was_lost_is_created_once(bus: NatsBus, far: NatsBus, between: Proxy) -> None:
     between.drop_answers = True
-    creating = asyncio.create_task(far.kv_create("sbx", "c.one", b"1"))
+    creating = asyncio.create_task(far.kv.create("sbx", "c.one", b"1"))
     await asyncio.wait_for(between.dropped.wait(), 5)
     between.cut()
     revision = await asyncio.wait_for(creating, 15)
-    entry = await bus.kv_get("sbx", "c.one")
+    entry = await bus.kv.get("sbx", "c.one")
     assert entry
     assert (entry.value, entry.revision) == (b"1", revision)
 
@@ -157,18 +157,18 @@ async def test_a_key_whose_answer_was_lost_is_created_once(bus: NatsBus, far: Na
 async def test_a_half_dead_connection_ends_as_unavailable(far: NatsBus, between: Proxy, key: Key) -> None:
     between.drop_answers = True
     with pytest.raises(Unavailable):
-        await far.request("cmd.nobody", b"", timeout=0.5)
+        await far.core.request("cmd.nobody", b"", timeout=0.5)
 
 
 @pytest.mark.parametrize("error", ["Slow Consumer", "Authentication Timeout", "anything else", "Stale Connection"])
 async def test_an_error_of_the_server_never_ends_the_connection_for_good(
     far: NatsBus, between: Proxy, key: Key, error: str
 ) -> None:
-    await far.append(key, said("one"), 0)
+    await far.log.append(key, said("one"), 0)
     between.inject(f"-ERR '{error}'\r\n".encode())
     await eventually(lambda: is_true(not far.connected), within=5)
     await eventually(lambda: is_true(far.connected), within=5)
-    assert len(await far.read(key)) == 1
+    assert len(await far.log.read(key)) == 1
 
 
 async def test_a_permission_that_is_missing_does_not_cost_the_connection(
@@ -176,7 +176,7 @@ async def test_a_permission_that_is_missing_does_not_cost_the_connection(
 ) -> None:
     between.inject(b"-ERR 'Permissions Violation for Publish to \"vault.x\"'\r\n")
     for number in range(3):
-        await far.put_input(key, Nudge(id=new_id("ndg")))
+        await far.inbox.put(key, Nudge(id=new_id("ndg")))
         assert far.connected, number
 
 
@@ -195,9 +195,9 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_in_the_mid
         last: Stored | None = None
         while not stop.is_set():
             made = said("x", last)
-            last = Stored(await bus.append(k, made, last.seq if last else 0), made)
+            last = Stored(await bus.log.append(k, made, last.seq if last else 0), made)
             acknowledged[k].append((last.seq, made.id))
-            inputs[k].append(await bus.put_input(k, Nudge(id=new_id("ndg"))))
+            inputs[k].append(await bus.inbox.put(k, Nudge(id=new_id("ndg"))))
 
     writing = [asyncio.create_task(write(k)) for k in keys]
     for _ in range(2):
@@ -210,8 +210,8 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_in_the_mid
     stop.set()
     await asyncio.wait_for(asyncio.gather(*writing), 30)
     for k in keys:
-        assert [(s.seq, s.commit.id) for s in await bus.read(k, leader=True)] == acknowledged[k]
-        assert [w.seq for w in await bus.waiting(k, 0)] == inputs[k]
+        assert [(s.seq, s.commit.id) for s in await bus.log.read(k, leader=True)] == acknowledged[k]
+        assert [w.seq for w in await bus.inbox.pending(k, 0)] == inputs[k]
 
 
 async def test_a_tail_is_whole_over_a_restart(  # noqa: C901
@@ -222,12 +222,12 @@ async def test_a_tail_is_whole_over_a_restart(  # noqa: C901
     heard: list[bytes] = []
 
     async def read() -> None:
-        async for stored in reader.tail(key, 0):
+        async for stored in reader.log.tail(key, 0):
             if stored:
                 found.append(stored.seq)  # noqa: PERF401  looked at meanwhile
 
     async def watch() -> None:
-        async for entry in reader.kv_watch("sbx", "w.>"):
+        async for entry in reader.kv.watch("sbx", "w.>"):
             if entry and entry.value:
                 heard.append(entry.value)  # noqa: PERF401
 
@@ -238,13 +238,13 @@ async def test_a_tail_is_whole_over_a_restart(  # noqa: C901
             server.kill()
             await server.start()
         made = said("x", last)
-        last = Stored(await bus.append(key, made, last.seq if last else 0), made)
+        last = Stored(await bus.log.append(key, made, last.seq if last else 0), made)
         if number % 50 == 0:
-            await bus.kv_put("sbx", "w.a", str(number).encode())
+            await bus.kv.put("sbx", "w.a", str(number).encode())
     assert last
     await eventually(lambda: is_true(found[-1:] == [last.seq]), within=15)
     await eventually(lambda: is_true(heard[-1:] == [b"250"]), within=15)
-    assert found == [s.seq for s in await bus.read(key, leader=True)]
+    assert found == [s.seq for s in await bus.log.read(key, leader=True)]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -261,24 +261,24 @@ async def test_deliveries_go_on_over_a_restart_without_a_storm(server: NatsServe
         await delivery.ack()
         acked.add(delivery.seq)
 
-    task = asyncio.create_task(bus.consume(FIRST_CELL, handle, stop, limit=8))
+    task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8))
     seqs: list[int] = []
     for number in range(200):
         if number in (60, 120):
             server.kill()
             await server.start()
-        seqs.append(await bus.put_input(key, Nudge(id=new_id("ndg"))))
+        seqs.append(await bus.inbox.put(key, Nudge(id=new_id("ndg"))))
     await eventually(lambda: is_true(acked == set(seqs)), within=20)
     assert max(counts.values()) <= 3
-    assert await bus.waiting(key, 0) == []
+    assert await bus.inbox.pending(key, 0) == []
     stop.set()
     await asyncio.wait_for(task, 10)
 
 
 async def test_a_watched_key_that_expired_while_the_server_was_away_is_told(server: NatsServer, bus: NatsBus) -> None:
-    changes = bus.kv_watch("sbx", "w.>")
+    changes = bus.kv.watch("sbx", "w.>")
     assert await anext(changes) is None
-    await bus.kv_put("sbx", "w.a", b"1", ttl=1)
+    await bus.kv.put("sbx", "w.a", b"1", ttl=1)
     first, expired = await anext(changes), time.monotonic() + 1.2
     assert first
     assert first.value == b"1"
@@ -315,11 +315,11 @@ async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
         await delivery.ack()
         got.put_nowait(delivery.seq)
 
-    task = asyncio.create_task(bus.consume(FIRST_CELL, handle, stop, limit=8))
-    first = await bus.put_input(key, Nudge(id=new_id("ndg")))
+    task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8))
+    first = await bus.inbox.put(key, Nudge(id=new_id("ndg")))
     assert await asyncio.wait_for(got.get(), 5) == first
     await admin.api(f"CONSUMER.DELETE.{streams.inbox_stream()}.{streams.HARNESS}")
-    second = await bus.put_input(key, Nudge(id=new_id("ndg")))
+    second = await bus.inbox.put(key, Nudge(id=new_id("ndg")))
     await provision(admin, FIRST_CELL)
     assert await asyncio.wait_for(got.get(), 10) == second
     stop.set()
@@ -333,15 +333,15 @@ async def test_another_inbox_stream_has_another_incarnation(bus: NatsBus, admin:
         await delivery.ack()
         acked.set()
 
-    before = await bus.incarnation(FIRST_CELL)
-    task = asyncio.create_task(bus.consume(FIRST_CELL, handle, stop, limit=8))
-    await bus.put_input(Key("acme", new_session_id()), Nudge(id=new_id("ndg")))
+    before = await bus.inbox.stream_epoch(FIRST_CELL)
+    task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8))
+    await bus.inbox.put(Key("acme", new_session_id()), Nudge(id=new_id("ndg")))
     await asyncio.wait_for(acked.wait(), 10)
     await admin.api(f"STREAM.DELETE.{streams.inbox_stream()}")
     await provision(admin, FIRST_CELL)
 
     async def changed() -> bool:
-        return await bus.incarnation(FIRST_CELL) != before
+        return await bus.inbox.stream_epoch(FIRST_CELL) != before
 
     await eventually(changed, within=10)
     stop.set()
@@ -350,11 +350,11 @@ async def test_another_inbox_stream_has_another_incarnation(bus: NatsBus, admin:
 
 async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     made = said("x" * 300_000)
-    await bus.append(key, made, 0)
+    await bus.log.append(key, made, 0)
     await admin.api(f"STREAM.PURGE.OBJ_{streams.BLOBS}")
     with pytest.raises(Absent):
-        await bus.read(key)
-    assert await bus.head(key) is not None
+        await bus.log.read(key)
+    assert await bus.log.head(key) is not None
 
 
 async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
@@ -368,7 +368,7 @@ async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
         b"\xff",
     ):
         await admin.ask(f"in.{key.tenant}.{key.session}", body)
-    waiting = await bus.waiting(key, 0)
+    waiting = await bus.inbox.pending(key, 0)
     assert [w.input for w in waiting] == [None] * 5
 
 
@@ -382,8 +382,8 @@ async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: J
         await delivery.ack()
         stop.set()
 
-    await bus.put_input(key, Nudge(id=new_id("ndg")))
-    await asyncio.wait_for(bus.consume(FIRST_CELL, handle, stop, limit=8), 10)
+    await bus.inbox.put(key, Nudge(id=new_id("ndg")))
+    await asyncio.wait_for(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8), 10)
     assert got == [key]
     info = await admin.api(f"STREAM.INFO.{streams.inbox_stream()}")
     assert info["state"]["messages"] == 0
@@ -392,9 +392,9 @@ async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: J
 async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     await admin.ask(f"ev.{key.tenant}.{key.session}", b"not a commit")
     with pytest.raises(Refused):
-        await bus.read(key)
+        await bus.log.read(key)
     with pytest.raises(Refused):
-        await bus.head(key)
+        await bus.log.head(key)
 
 
 # --- the provisioner ---------------------------------------------------------------------------------------------
@@ -402,14 +402,14 @@ async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: Jet
 
 async def test_provisioning_again_changes_nothing_and_loses_nothing(server: NatsServer, bus: NatsBus, key: Key) -> None:
     made = said("one")
-    await bus.append(key, made, 0)
-    seq = await bus.put_input(key, Nudge(id=new_id("ndg")))
-    before = await bus.incarnation(FIRST_CELL)
+    await bus.log.append(key, made, 0)
+    seq = await bus.inbox.put(key, Nudge(id=new_id("ndg")))
+    before = await bus.inbox.stream_epoch(FIRST_CELL)
     await asyncio.to_thread(server.provision)
     await asyncio.to_thread(server.provision)
-    assert [s.commit for s in await bus.read(key)] == [made]
-    assert [w.seq for w in await bus.waiting(key, 0)] == [seq]
-    assert await bus.incarnation(FIRST_CELL) == before
+    assert [s.commit for s in await bus.log.read(key)] == [made]
+    assert [w.seq for w in await bus.inbox.pending(key, 0)] == [seq]
+    assert await bus.inbox.stream_epoch(FIRST_CELL) == before
 
 
 async def test_provisioning_brings_a_stream_up_to_date(server: NatsServer, admin: JetStreamClient) -> None:
@@ -459,13 +459,13 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: 
     async def listener(message: Message) -> None:
         heard.append(message.data)
 
-    await bus.subscribe("live.default.x", listener)
-    await bus.serve("cmd.sbx.release", handler)
+    await bus.core.subscribe("live.default.x", listener)
+    await bus.core.serve("cmd.sbx.release", handler)
     await admin.send("cmd.sbx.release", b"1", reply="live.default.x")
     await admin.flush()
-    assert await bus.request("cmd.sbx.release", b"2", timeout=5) == b"answer"
+    assert await bus.core.request("cmd.sbx.release", b"2", timeout=5) == b"answer"
     assert served == [b"1", b"2"]
-    assert await bus.request("cmd.sbx.release", b"3", timeout=5) == b"answer"
+    assert await bus.core.request("cmd.sbx.release", b"3", timeout=5) == b"answer"
     assert heard == []
 
 
@@ -491,7 +491,7 @@ async def test_a_message_sent_before_a_flush_is_there_after_it(bus: NatsBus, adm
     async def listener(message: Message) -> None:
         heard.append(message.data)
 
-    await bus.subscribe("live.default.x", listener)
+    await bus.core.subscribe("live.default.x", listener)
     for number in range(50):
         await admin.send("live.default.x", b"%d" % number)
         await admin.flush()
@@ -514,7 +514,7 @@ async def test_a_storage_limit_is_told_at_once(tmp_path: Path) -> None:
 
         async def fill() -> None:
             for _ in range(40):
-                await bus.put_input(key, ClientInput(id=new_id("inp"), events=[_message("x" * 100_000)]))
+                await bus.inbox.put(key, ClientInput(id=new_id("inp"), events=[_message("x" * 100_000)]))
 
         with pytest.raises(StorageFull):
             await fill()

@@ -37,10 +37,10 @@ async def test_a_handler_runs_under_the_span_of_its_caller(bus: NatsBus) -> None
     async def handle(_: bytes) -> bytes:
         return str(trace.get_current_span().get_span_context().span_id).encode()
 
-    await bus.serve("cmd.sbx.w.a.exec", handle)
+    await bus.core.serve("cmd.sbx.w.a.exec", handle)
     with trace.use_span(NonRecordingSpan(SPAN)):
-        assert await bus.request("cmd.sbx.w.a.exec", b"", timeout=5) == str(SPAN.span_id).encode()
-    assert await bus.request("cmd.sbx.w.a.exec", b"", timeout=5) == b"0", "none is invented"
+        assert await bus.core.request("cmd.sbx.w.a.exec", b"", timeout=5) == str(SPAN.span_id).encode()
+    assert await bus.core.request("cmd.sbx.w.a.exec", b"", timeout=5) == b"0", "none is invented"
 
 
 async def test_a_delivery_is_linked_to_the_span_of_its_publisher(bus: NatsBus) -> None:
@@ -52,8 +52,8 @@ async def test_a_delivery_is_linked_to_the_span_of_its_publisher(bus: NatsBus) -
         stop.set()
 
     with trace.use_span(NonRecordingSpan(SPAN)):
-        await bus.put_input(Key("acme", new_session_id()), Nudge(id=new_id("ndg")))
-    await asyncio.wait_for(bus.consume(FIRST_CELL, handle, stop, limit=1), 10)
+        await bus.inbox.put(Key("acme", new_session_id()), Nudge(id=new_id("ndg")))
+    await asyncio.wait_for(bus.inbox.consume(FIRST_CELL, handle, stop, limit=1), 10)
     (current, link), *_ = found
     assert (current, link.span_id, link.trace_id) == (0, SPAN.span_id, SPAN.trace_id)
 
@@ -64,9 +64,9 @@ async def test_a_listener_is_linked_to_the_span_of_the_publisher(bus: NatsBus) -
     async def hear(_: Message) -> None:
         heard.put_nowait(linked())
 
-    await bus.subscribe("delta.a.b", hear)
+    await bus.core.subscribe("delta.a.b", hear)
     with trace.use_span(NonRecordingSpan(SPAN)):
-        await bus.publish("delta.a.b", b"")
+        await bus.core.publish("delta.a.b", b"")
     assert (await asyncio.wait_for(heard.get(), 5)).span_id == SPAN.span_id
 
 

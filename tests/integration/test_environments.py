@@ -228,13 +228,13 @@ async def test_a_name_whose_environment_never_came_is_free_after_a_while(edge: S
     name = fresh()
     async with edge.async_client(max_retries=0) as client, edge.bus() as bus:
         made = await client.beta.environments.create(name=name)
-        keys = {entry.key: entry for entry in await bus.kv_list("envs", "default.name.*")}
+        keys = {entry.key: entry for entry in await bus.kv.list("envs", "default.name.*")}
         (key,) = [k for k, entry in keys.items() if entry.value and made.id.encode() in entry.value]
-        await bus.kv_delete("envs", f"default.{made.id}")
+        await bus.kv.delete("envs", f"default.{made.id}")
         # As a crash leaves it: reserved a moment ago, so perhaps its environment still comes; then long ago.
         now = msgspec.json.encode({"id": "env_lost", "at": 1 << 62})
-        await bus.kv_put("envs", key, now)
+        await bus.kv.put("envs", key, now)
         with pytest.raises(anthropic.ConflictError):
             await client.beta.environments.create(name=name)
-        await bus.kv_put("envs", key, msgspec.json.encode({"id": "env_lost", "at": 1}))
+        await bus.kv.put("envs", key, msgspec.json.encode({"id": "env_lost", "at": 1}))
         assert (await client.beta.environments.create(name=name)).name == name

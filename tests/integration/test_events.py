@@ -103,7 +103,7 @@ async def test_what_is_sent_is_stored_whole_in_one_input_with_its_final_ids(
     assert [e.type for e in sent] == ["user.message", "user.interrupt", "user.message"]
     assert all(e.processed_at is None for e in sent)
     assert len({e.id for e in sent}) == 3
-    (waiting,) = await bus.waiting(Key("default", session), 0)
+    (waiting,) = await bus.inbox.pending(Key("default", session), 0)
     assert isinstance(waiting.input, ClientInput)
     assert [e.id for e in waiting.input.events] == [e.id for e in sent]
     assert (await client.beta.sessions.retrieve(session)).status == "running"
@@ -114,7 +114,7 @@ async def test_what_was_sent_shows_under_its_id_when_it_is_taken(
 ) -> None:
     (sent,) = await send(client, session, SAY)
     assert await listed(client, session) == []
-    (waiting,) = await log.bus.waiting(log.key, 0)
+    (waiting,) = await log.bus.inbox.pending(log.key, 0)
     assert isinstance(waiting.input, ClientInput)
     await log.write(*waiting.input.events)
     (found,) = await listed(client, session)
@@ -135,7 +135,7 @@ async def test_a_refused_event_refuses_the_whole_request(client: AsyncAnthropic,
         {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "r"}},
     )
     assert "no open tool call" in await refused(client, session, SAY, allow("sevt_nothing"))
-    assert await bus.waiting(Key("default", session), 0) == []
+    assert await bus.inbox.pending(Key("default", session), 0) == []
     assert (await client.beta.sessions.retrieve(session)).status == "idle"
 
 
@@ -162,7 +162,7 @@ async def test_a_call_is_confirmed_once(client: AsyncAnthropic, log: SessionLog,
     deny = allow(second, result="deny", deny_message="never")
     await send(client, session, deny)
     assert "not waiting" in await refused(client, session, deny)
-    for waiting in await log.bus.waiting(log.key, 0):
+    for waiting in await log.bus.inbox.pending(log.key, 0):
         assert isinstance(waiting.input, ClientInput)
         await log.write(*waiting.input.events)
     assert "tool_use_id" in await refused(client, session, allow(first)), "and now it is in the log"
@@ -178,7 +178,7 @@ async def test_a_custom_result_may_come_again_but_not_for_a_call_that_never_was(
     assert first.processed_at is not None, "it counts as processed on receipt"
     (second,) = await send(client, session, result(mine))
     assert first.id != second.id
-    for waiting in await log.bus.waiting(log.key, 0):
+    for waiting in await log.bus.inbox.pending(log.key, 0):
         assert isinstance(waiting.input, ClientInput)
         await log.write(*waiting.input.events)
     await send(client, session, result(mine))
@@ -188,7 +188,7 @@ async def test_a_custom_result_may_come_again_but_not_for_a_call_that_never_was(
 async def test_an_interrupt_names_the_primary_thread_or_none(
     client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
-    last = await log.bus.head(log.key)
+    last = await log.bus.log.head(log.key)
     assert last
     config = last.commit.events[0]
     assert isinstance(config, ev.SessionConfig)
@@ -202,7 +202,7 @@ async def test_an_interrupt_names_the_primary_thread_or_none(
 async def test_large_events_go_through(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     text = "x" * 3_000_000
     await send(client, session, {"type": "user.message", "content": [{"type": "text", "text": text}]})
-    (waiting,) = await log.bus.waiting(log.key, 0)
+    (waiting,) = await log.bus.inbox.pending(log.key, 0)
     assert isinstance(waiting.input, ClientInput)
     await log.write(*waiting.input.events)
     (found,) = await listed(client, session)

@@ -235,48 +235,48 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     """A session is made, an input arrives with a large body, is taken, and everybody sees what they must."""
     key = Key("default", new_session_id())
     first = commit(None, [SessionStatusRunning(id=new_id("sevt"))], by="session", now=1)
-    seq = await session.append(key, first, 0)
-    tail = session.tail(key, seq)
+    seq = await session.log.append(key, first, 0)
+    tail = session.log.tail(key, seq)
     assert await anext(tail) is None
     large = [{"type": "text", "text": "x" * (2 * BLOB_OVER)}]
-    await session.put_input(key, Nudge(id=new_id("ndg")))
-    await sandbox.put_input(key, CallResult(id=new_id("sevt"), generation="g", content=large))
+    await session.inbox.put(key, Nudge(id=new_id("ndg")))
+    await sandbox.inbox.put(key, CallResult(id=new_id("sevt"), generation="g", content=large))
 
     arrived: list[int] = []
-    listening = await harness.on_arrival(key, lambda waiting: arrived.append(waiting.seq))
+    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq))
     stop = asyncio.Event()
     seen: list[int] = []
 
     async def handle(delivery: Delivery) -> None:
         if delivery.key == key:
-            await delivery.beat()
+            await delivery.in_progress()
             seen.append(delivery.seq)
         await delivery.ack()
         if len(seen) == 3:
             stop.set()
 
-    consuming = asyncio.create_task(harness.consume(FIRST_CELL, handle, stop, limit=10))
-    assert await session.incarnation(FIRST_CELL) == await harness.incarnation(FIRST_CELL)
-    await harness.put_input(key, Nudge(id=new_id("ndg")))
+    consuming = asyncio.create_task(harness.inbox.consume(FIRST_CELL, handle, stop, limit=10))
+    assert await session.inbox.stream_epoch(FIRST_CELL) == await harness.inbox.stream_epoch(FIRST_CELL)
+    await harness.inbox.put(key, Nudge(id=new_id("ndg")))
     await consuming
     await listening.close()
-    assert await harness.waiting(key, 0) == []
-    assert await session.waiting(key, 0) == []
+    assert await harness.inbox.pending(key, 0) == []
+    assert await session.inbox.pending(key, 0) == []
 
-    head = await harness.head(key, leader=True)
+    head = await harness.log.head(key, leader=True)
     assert head
     assert head.seq == seq
     second = commit(head, [SessionStatusRunning(id=new_id("sevt"))], by="harness", now=2)
-    await harness.append(key, second, seq)
+    await harness.log.append(key, second, seq)
     stored = await anext(tail)
     while stored is None:
         stored = await anext(tail)
     assert stored.commit == second
     for bus in (session, harness):
-        assert len(await bus.read(key, leader=True)) == 2
-        assert [len(page) async for page in bus.pages(key)] == [2]
+        assert len(await bus.log.read(key, leader=True)) == 2
+        assert [len(page) async for page in bus.log.pages(key)] == [2]
     for leader in (False, True):
-        found = await sandbox.head(key, leader=leader)
+        found = await sandbox.log.head(key, leader=leader)
         assert found
         assert replace(found.commit, head=second.head) == second
 
@@ -288,17 +288,17 @@ async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: Nats
         return data
 
     served = [
-        await sandbox.serve(subjects.PROVISION, echo, queue="sbx"),
-        await sandbox.serve(subjects.execute("w1"), echo),
-        await sandbox.serve(subjects.cancel("w1"), echo),
-        await sandbox.serve(subjects.RELEASE, echo),
-        await vault.serve(subjects.VAULT_ADMIN, echo, queue="vault"),
-        await vault.serve(subjects.VAULT_KEY, echo, queue="vault"),
+        await sandbox.core.serve(subjects.PROVISION, echo, queue="sbx"),
+        await sandbox.core.serve(subjects.execute("w1"), echo),
+        await sandbox.core.serve(subjects.cancel("w1"), echo),
+        await sandbox.core.serve(subjects.RELEASE, echo),
+        await vault.core.serve(subjects.VAULT_ADMIN, echo, queue="vault"),
+        await vault.core.serve(subjects.VAULT_KEY, echo, queue="vault"),
     ]
     for subject in (subjects.PROVISION, subjects.execute("w1"), subjects.cancel("w1")):
-        assert await harness.request(subject, b"1", timeout=5) == b"1"
+        assert await harness.core.request(subject, b"1", timeout=5) == b"1"
     for subject in (subjects.RELEASE, subjects.VAULT_ADMIN, subjects.VAULT_KEY):
-        assert await session.request(subject, b"2", timeout=5) == b"2"
+        assert await session.core.request(subject, b"2", timeout=5) == b"2"
     for one in served:
         await one.close()
 
@@ -308,31 +308,31 @@ async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: Nats
     async def hear(message: object) -> None:
         heard.put_nowait(message.data)  # type: ignore[attr-defined]
 
-    listening = await session.subscribe(subjects.delta(key), hear)
-    await harness.publish(subjects.delta(key), b"piece")
+    listening = await session.core.subscribe(subjects.delta(key), hear)
+    await harness.core.publish(subjects.delta(key), b"piece")
     assert await heard.get() == b"piece"
     await listening.close()
-    listening = await session.subscribe(subjects.output(key), hear)
-    await sandbox.publish(subjects.output(key), b"printed")
+    listening = await session.core.subscribe(subjects.output(key), hear)
+    await sandbox.core.publish(subjects.output(key), b"printed")
     assert await heard.get() == b"printed"
     await listening.close()
 
 
 async def buckets(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     for bus, bucket in ((session, "agents"), (session, "envs"), (session, "keys"), (sandbox, "sbx")):
-        watch = bus.kv_watch(bucket)
+        watch = bus.kv.watch(bucket)
         assert await anext(watch) is None
-        revision = await bus.kv_create(bucket, "a.b", b"1")
-        await bus.kv_update(bucket, "a.b", b"2", revision)
-        await bus.kv_put(bucket, "c", b"3", ttl=60)
-        entry = await bus.kv_get(bucket, "a.b")
+        revision = await bus.kv.create(bucket, "a.b", b"1")
+        await bus.kv.update(bucket, "a.b", b"2", revision)
+        await bus.kv.put(bucket, "c", b"3", ttl=60)
+        entry = await bus.kv.get(bucket, "a.b")
         assert entry
         assert entry.value == b"2"
-        assert len(await bus.kv_list(bucket)) == 2
-        await bus.kv_delete(bucket, "a.b")
+        assert len(await bus.kv.list(bucket)) == 2
+        await bus.kv.delete(bucket, "a.b")
         changed = await anext(watch)
         assert changed
         assert changed.key == "a.b"
         await watch.aclose()  # type: ignore[attr-defined]
-    await harness.kv_put("snap", "default.x", b"1")
-    assert await harness.kv_get("snap", "default.x", leader=False)
+    await harness.kv.put("snap", "default.x", b"1")
+    assert await harness.kv.get("snap", "default.x", leader=False)

@@ -49,7 +49,7 @@ async def hands(bus: NatsBus) -> DrivenSession:
 
 
 async def records(bus: NatsBus) -> list[str]:
-    return [entry.key for entry in await bus.kv_list("sbx", subjects.RECORDS)]
+    return [entry.key for entry in await bus.kv.list("sbx", subjects.RECORDS)]
 
 
 async def test_a_call_runs_and_its_result_comes_to_the_inbox(worker: WorkerProcess, hands: DrivenSession) -> None:
@@ -205,7 +205,7 @@ async def test_a_frozen_worker_s_sandboxes_die_before_its_registration_expires(
         await eventually(written, what="the loop runs")
         frozen.signal(signal.SIGSTOP)
         name = subjects.worker_key(hands.sandbox.worker)
-        async for entry in bus.kv_watch("sbx", name):
+        async for entry in bus.kv.watch("sbx", name):
             if entry is not None and entry.value is None:
                 break
         expired = time.time()
@@ -278,7 +278,7 @@ async def test_a_release_removes_the_files(worker: WorkerProcess, hands: DrivenS
     assert folder.exists()
     assert await hands.release(files=True) == "done"
     assert not folder.exists()
-    assert await hands.bus.kv_get("sbx", subjects.placement_key(hands.key)) is None
+    assert await hands.bus.kv.get("sbx", subjects.placement_key(hands.key)) is None
 
 
 async def test_a_stopped_worker_says_what_it_lost_and_leaves_nothing(
@@ -291,7 +291,7 @@ async def test_a_stopped_worker_says_what_it_lost_and_leaves_nothing(
         assert await worker.stop() == 0
         assert (await hands.result(call)).lost
         assert await records(bus) == []
-        assert await bus.kv_get("sbx", subjects.worker_key(hands.sandbox.worker)) is None
+        assert await bus.kv.get("sbx", subjects.worker_key(hands.sandbox.worker)) is None
         assert list((worker.data / "run").iterdir()) == []
 
 
@@ -317,7 +317,7 @@ async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
         check = (await worker.probe())[1]["checks"]["sandbox"]
         assert check["ok"] is False
         assert check["cause"] == answer.message
-        assert await hands.bus.kv_get("sbx", subjects.placement_key(hands.key)) is None
+        assert await hands.bus.kv.get("sbx", subjects.placement_key(hands.key)) is None
     finally:
         worker.kill()
 
@@ -332,7 +332,7 @@ async def heard_of(bus: NatsBus, key: Key) -> list[Output]:
     async def hear(message: Message) -> None:
         found.append(msgspec.json.decode(message.data, type=Output))
 
-    await bus.subscribe(subjects.output(key), hear)
+    await bus.core.subscribe(subjects.output(key), hear)
     return found
 
 

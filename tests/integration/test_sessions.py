@@ -177,7 +177,7 @@ async def test_initial_events_are_stored_as_one_input_before_the_answer(
     made = await client.beta.sessions.create(agent=agent, environment_id=environment, initial_events=[SAY, second])  # type: ignore[list-item]
     assert made.status == "running"
     assert (await client.beta.sessions.retrieve(made.id)).status == "running"
-    (waiting,) = await bus.waiting(Key("default", made.id), 0)
+    (waiting,) = await bus.inbox.pending(Key("default", made.id), 0)
     assert isinstance(waiting.input, ClientInput)
     assert [e.content for e in waiting.input.events if isinstance(e, ev.UserMessage)] == [
         SAY["content"],
@@ -233,7 +233,7 @@ async def test_a_session_of_another_tenant_is_not_found(client: AsyncAnthropic, 
         id=new_id("sevt"), tenant="other", agent={"id": "x", "version": 1}, environment_id="e", environment={},
         primary_thread="sthr_1",
     )  # fmt: skip
-    await bus.append(key, commit(None, [config], by="test", now=time.time_ns() // 1000), 0)
+    await bus.log.append(key, commit(None, [config], by="test", now=time.time_ns() // 1000), 0)
     with pytest.raises(anthropic.NotFoundError):
         await client.beta.sessions.retrieve(key.session)
     assert key.session not in [s.id async for s in client.beta.sessions.list(limit=100)]
@@ -429,7 +429,7 @@ async def test_archiving_ends_a_session_for_good(client: AsyncAnthropic, bus: Na
     async def hear(message: Message) -> None:
         heard.put_nowait(msgspec.json.decode(message.data, type=commands.Release))
 
-    listening = await bus.subscribe(subjects.RELEASE, hear)
+    listening = await bus.core.subscribe(subjects.RELEASE, hear)
     log = SessionLog(bus, session)
     mine, asked = await log.asks(custom=1, ask=1)
     assert (await client.beta.sessions.retrieve(session)).status == "idle"
@@ -474,7 +474,7 @@ async def test_a_deleted_session_is_gone_and_its_streams_end(
         with pytest.raises(anthropic.NotFoundError):
             await call
     assert session not in [s.id async for s in client.beta.sessions.list(include_archived=True)]
-    last = await bus.head(Key("default", session))
+    last = await bus.log.head(Key("default", session))
     assert last is not None, "the log keeps a tombstone"
 
 
@@ -530,12 +530,12 @@ async def test_a_creation_that_died_half_way_is_never_listed_and_is_undone(tmp_p
             with own.client() as client:
                 assert half.session not in [s.id for s in client.beta.sessions.list(include_archived=True)]
             await _sweep(bus)
-            last = await bus.head(half)
+            last = await bus.log.head(half)
             assert last is not None
             assert last.commit.head.deleted
             with own.client() as client, pytest.raises(anthropic.NotFoundError):
                 client.beta.sessions.retrieve(half.session)
-            kept = await bus.head(Key("default", whole.id))
+            kept = await bus.log.head(Key("default", whole.id))
             assert kept is not None
             assert not kept.commit.head.deleted, "its input is stored, it only waits for a harness"
 
@@ -545,13 +545,13 @@ async def test_a_claim_that_stands_still_with_nothing_waiting_is_nudged(bus: Nat
     await log.running()
     await _sweep(bus, ahead=16 * 60)
     await _sweep(bus, ahead=16 * 60)
-    (waiting,) = await bus.waiting(log.key, 0)
+    (waiting,) = await bus.inbox.pending(log.key, 0)
     assert waiting.input is not None
     assert waiting.input.id.startswith("ndg_")
 
 
 async def _keys(bus: NatsBus) -> AsyncIterator[Key]:
-    async for batch in bus.follow("a0"):
+    async for batch in bus.log.follow("a0"):
         for key, _ in batch:
             yield key
         if not batch:
@@ -564,8 +564,8 @@ async def _sweep(bus: NatsBus, *, ahead: float = 5 * 60) -> int:
         bus=bus,
         settings=SessionSettings(),
         now=timestamps.now,
-        agents=AgentStore(bus),
-        environments=EnvironmentStore(bus),
+        agents=AgentStore(bus.kv),
+        environments=EnvironmentStore(bus.kv),
         stopping=asyncio.Event(),
     )
     ledger = SessionRepository(context, ReadModel(None))

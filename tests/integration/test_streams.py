@@ -102,7 +102,7 @@ async def take(found: AsyncIterator[Any], count: int) -> list[Any]:
 
 
 async def tell(log: SessionLog, *deltas: Delta) -> None:
-    await log.bus.publish(subjects.delta(log.key), msgspec.json.encode(list(deltas)))
+    await log.bus.core.publish(subjects.delta(log.key), msgspec.json.encode(list(deltas)))
 
 
 def text_of(event: Any) -> str:
@@ -424,7 +424,7 @@ async def test_the_output_of_tools_is_shown_and_dropped_first(
             await log.write(call)
             for n in range(20):
                 printed = Output(call.id, f"{n:02}" * 10_000, at=n * 20_000)
-                await log.bus.publish(subjects.output(log.key), msgspec.json.encode(printed))
+                await log.bus.core.publish(subjects.output(log.key), msgspec.json.encode(printed))
             await log.write(ev.AgentToolResult(id=new_id("sevt"), tool_use_id=call.id))
             calls.append(call.id)
         shown = dict.fromkeys(calls, "")

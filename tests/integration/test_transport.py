@@ -75,9 +75,9 @@ async def test_a_removed_key_stops_working_within_a_second(edge: SessionService)
     headers = {"x-api-key": key}
     async with edge.bus() as bus, httpx.AsyncClient(base_url=edge.base_url, headers=headers) as http:
         assert (await http.get("/v1/agents")).status_code == 401
-        await api_keys.install(bus, key, tenant="other", name="test", now=0)
+        await api_keys.install(bus.kv, key, tenant="other", name="test", now=0)
         assert (await http.get("/v1/agents")).status_code == 200
-        await bus.kv_delete(api_keys.BUCKET, api_keys.digest(key))
+        await bus.kv.delete(api_keys.BUCKET, api_keys.digest(key))
         begin = time.monotonic()
 
         async def refused() -> bool:
@@ -89,7 +89,7 @@ async def test_a_removed_key_stops_working_within_a_second(edge: SessionService)
 
 async def test_only_the_hash_of_a_key_is_stored(edge: SessionService) -> None:
     async with edge.bus() as bus:
-        entry = await bus.kv_get(api_keys.BUCKET, api_keys.digest(edge.key))
+        entry = await bus.kv.get(api_keys.BUCKET, api_keys.digest(edge.key))
     assert entry
     assert entry.value
     assert json.loads(entry.value).keys() == {"v", "tenant", "id", "name", "created"}
@@ -102,7 +102,7 @@ async def test_only_the_hash_of_a_key_is_stored(edge: SessionService) -> None:
 async def test_one_tenant_does_not_see_another(edge: SessionService) -> None:
     key = api_keys.new_key()
     async with edge.bus() as bus:
-        await api_keys.install(bus, key, tenant="neighbour", name="test", now=0)
+        await api_keys.install(bus.kv, key, tenant="neighbour", name="test", now=0)
     mine, theirs = edge.client(), edge.client(api_key=key)
     agent = mine.beta.agents.create(model="m", name="mine")
     environment = mine.beta.environments.create(name="mine")
@@ -158,7 +158,7 @@ def test_a_conflict_costs_the_client_one_request(edge: SessionService) -> None:
 async def test_pages_hold_every_agent_once_newest_first(edge: SessionService) -> None:
     key = api_keys.new_key()
     async with edge.bus() as bus:
-        await api_keys.install(bus, key, tenant="pages", name="test", now=0)
+        await api_keys.install(bus.kv, key, tenant="pages", name="test", now=0)
     client = edge.client(api_key=key)
     made = [client.beta.agents.create(model="m", name=f"n{i}").id for i in range(25)]
     first = client.beta.agents.list(limit=10)

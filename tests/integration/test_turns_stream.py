@@ -183,7 +183,7 @@ async def test_a_turn_that_ends_before_the_stream_is_opened_is_shown(shared: Sta
         async def ended(words: str = words) -> bool:
             """Looked at from outside, so that the service does not know that anybody has looked."""
             async with shared.bus() as bus:
-                stored = await bus.read(Key("default", conversation.id))
+                stored = await bus.log.read(Key("default", conversation.id))
             texts = [b for c in stored for e in c.commit.events if isinstance(e, ev.AgentMessage) for b in e.content]
             return texts[-1:] == [{"type": "text", "text": words}] and stored[-1].commit.head.status == "idle"
 

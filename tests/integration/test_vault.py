@@ -39,13 +39,14 @@ class Admin:
     ) -> VaultReply:
         sealed = b""
         if auth is not None:
-            answer = msgspec.json.decode(await self.bus.request(subjects.VAULT_KEY, b"", timeout=10), type=VaultReply)
+            data = await self.bus.core.request(subjects.VAULT_KEY, b"", timeout=10)
+            answer = msgspec.json.decode(data, type=VaultReply)
             key = PublicKey(base64.b64decode(answer.body["public_key"]))
             sealed = SealedBox(key).encrypt(json.dumps(auth).encode())
         request = VaultRequest(
             tenant=self.tenant, verb=verb, vault=vault, credential=credential, body=body, sealed=sealed
         )
-        data = await self.bus.request(subjects.VAULT_ADMIN, msgspec.json.encode(request), timeout=15)
+        data = await self.bus.core.request(subjects.VAULT_ADMIN, msgspec.json.encode(request), timeout=15)
         assert CANARY.encode() not in data
         return msgspec.json.decode(data, type=VaultReply)
 
@@ -217,10 +218,10 @@ async def test_bad_requests_are_answered_and_repeat_nothing(admin: Admin) -> Non
     assert (await admin.reply("credentials.create", vault, auth=[CANARY])).status == 400
     assert (await admin.reply("credentials.create", vault, auth={"type": CANARY})).status == 400
     assert (await admin.reply("credentials.create", vault, auth={**bearer(), CANARY: 1})).status == 400
-    data = await admin.bus.request(subjects.VAULT_ADMIN, b"\x00{", timeout=10)
+    data = await admin.bus.core.request(subjects.VAULT_ADMIN, b"\x00{", timeout=10)
     assert msgspec.json.decode(data, type=VaultReply).status == 400
     forged = VaultRequest(tenant="default", verb="credentials.create", vault=vault, sealed=b"x" * 80)
-    data = await admin.bus.request(subjects.VAULT_ADMIN, msgspec.json.encode(forged), timeout=10)
+    data = await admin.bus.core.request(subjects.VAULT_ADMIN, msgspec.json.encode(forged), timeout=10)
     assert msgspec.json.decode(data, type=VaultReply).status == 400
 
 

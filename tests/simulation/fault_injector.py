@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from holdfast.testing.faults import Fate, Weather
-from holdfast.testing.memory_bus import MemoryBus
-from holdfast.testing.memory_server import MemoryServer
+from holdfast.testing.faults import Fate, Faults
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
 
 PROCESS: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
 """The simulated process that the running task belongs to."""
@@ -96,7 +96,7 @@ class Process:
             task.cancel()
 
 
-class Storm(Weather):
+class Storm(Faults):
     """Asked at every await of every process."""
 
     def __init__(self, seed: int, *, given: Odds | None = None) -> None:
@@ -187,11 +187,11 @@ class Storm(Weather):
     def pick(self, count: int) -> int:
         return self.rng.randrange(count)
 
-    def read(self, who: str, data: bytes) -> None:
+    def reads_input(self, who: str, data: bytes) -> None:
         process = self.processes.get(who)
         if process is not None and DEADLY in data:
             self.crash(process)
             raise asyncio.CancelledError
 
-    def twice(self, who: str, what: str) -> bool:
+    def repeats(self, who: str, what: str) -> bool:
         return self._hits(self.odds.twice)

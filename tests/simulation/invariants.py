@@ -10,9 +10,9 @@ from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import ClientInput
 from holdfast.harness.turn.dispatch import STALE, TAKEOVERS
-from holdfast.testing.faults import Weather
-from holdfast.testing.memory_bus import DELIVERY, MemoryDelivery
-from holdfast.testing.memory_server import MemoryServer
+from holdfast.testing.faults import Faults
+from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
+from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Ledger
 
 EPOCH = 1_700_000_000_000_000
@@ -22,8 +22,8 @@ EPOCH = 1_700_000_000_000_000
 class Watched(MemoryServer):
     """A server that checks what it stores and what it removes."""
 
-    def __init__(self, weather: Weather, ledger: Ledger) -> None:
-        super().__init__(weather)
+    def __init__(self, faults: Faults, ledger: Ledger) -> None:
+        super().__init__(faults)
         self._ledger = ledger
         self.commits_of: dict[Key, list[Commit]] = {}
         self._owner: MemoryDelivery | None = None
@@ -54,7 +54,7 @@ class Watched(MemoryServer):
         last = self.last(record.key) if record else None
         if record and last:
             head = last.head
-            if seq > head.taken_in(self.incarnation):
+            if seq > head.taken_in(self.stream_epoch):
                 self._ledger.wrong(f"1: input {seq} was removed before it was taken (taken {head.taken})")
             elif head.claim and head.claim.trigger == seq:
                 self._ledger.wrong(f"4: the trigger {seq} of the open claim was removed")
@@ -116,7 +116,7 @@ class Watched(MemoryServer):
         return False
 
     def _check_taken(self, key: Key, before: Commit, after: Commit, *, closing: bool) -> None:
-        old, new = before.head.taken_in(self.incarnation), after.head.taken_in(self.incarnation)
+        old, new = before.head.taken_in(self.stream_epoch), after.head.taken_in(self.stream_epoch)
         if new < old:
             self._ledger.wrong(f"1: taken went back from {old} to {new}")
         given = {e.id for e in after.events if isinstance(e, ev.ClientEvent)}

@@ -25,8 +25,11 @@ from holdfast.harness.turn import dispatch, ingest, runner
 from holdfast.sandbox import execution, lease, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
 from holdfast.sandbox.waiting import retry_until_done
-from holdfast.testing.memory_bus import DELIVERY, MemoryBus, MemoryDelivery
-from holdfast.testing.memory_server import MemoryServer
+from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
+from holdfast.testing.memory.inbox import MemoryInbox
+from holdfast.testing.memory.kv import MemoryKeyValue
+from holdfast.testing.memory.log import MemoryLog
+from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Driver
 from tests.simulation.fault_injector import CALM, Odds
 from tests.simulation.scenario import Plan
@@ -66,12 +69,12 @@ def reclaim_with_the_old_trigger() -> Applied:
 
     async def again(self: dispatch.Dispatcher, own: runner.TurnRunner, delivery: Delivery) -> None:
         async def claim_again() -> None:
-            if await self._bus.waiting(delivery.key, own._taken()):
-                last = await self._bus.head(delivery.key, leader=True)
+            if await self._bus.inbox.pending(delivery.key, own._taken()):
+                last = await self._bus.log.head(delivery.key, leader=True)
                 assert last is not None
                 claim = Claim(id=new_id("clm"), by=self._name, trigger=delivery.seq)
                 made = commit(last, [], by=self._name, now=self._now(), claim=claim)
-                seq = await self._bus.append(delivery.key, made, last.seq)
+                seq = await self._bus.log.append(delivery.key, made, last.seq)
                 own._claim, own._last = claim, Stored(seq, made)
                 own._contexts.fold(own._last)
                 await own.run()
@@ -132,8 +135,8 @@ def three_deliveries_at_most() -> Applied:
     redeliver = MemoryServer.redeliver
 
     def limited(self: MemoryServer, seq: int) -> None:
-        if (found := self._held.get(seq)) and found.count >= 3:
-            del self._held[seq]
+        if (found := self._in_flight.get(seq)) and found.count >= 3:
+            del self._in_flight[seq]
             return
         redeliver(self, seq)
 
@@ -183,9 +186,9 @@ def arrivals_believed_whole() -> Applied:
 
 def head_without_the_trigger_check() -> Applied:
     """Rule 2 without its second half: what is taken is acked, though it is the trigger of the open claim."""
-    head = MemoryBus.head
+    head = MemoryLog.head
 
-    async def looking(self: MemoryBus, key: Any, *, leader: bool = False) -> Stored | None:
+    async def looking(self: MemoryLog, key: Any, *, leader: bool = False) -> Stored | None:
         stored, delivery = await head(self, key, leader=leader), DELIVERY.get()
         claim = stored.commit.head.claim if stored else None
         if stored and claim and delivery and claim.trigger == delivery.seq <= stored.commit.head.taken:
@@ -193,21 +196,21 @@ def head_without_the_trigger_check() -> Applied:
             return replace(stored, commit=replace(stored.commit, head=hidden))
         return stored
 
-    return swapped((MemoryBus, "head", looking))
+    return swapped((MemoryLog, "head", looking))
 
 
 def inbox_not_read_up_to_the_trigger() -> Applied:
     """Rule 4 without "at least up to m": a lagging replica of the inbox is believed, and m counted as taken."""
-    waiting, whole = MemoryBus.waiting, dispatch.ingest
+    waiting, whole = MemoryInbox.pending, dispatch.ingest
 
-    async def lagging(self: MemoryBus, key: Any, above: int, *, upto: int = 0) -> Any:
+    async def lagging(self: MemoryInbox, key: Any, above: int, *, upto: int = 0) -> Any:
         return await waiting(self, key, above)
 
     def as_taken(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Ingested:
         took = whole(head, config, inputs)
         return replace(took, seq=max(took.seq, head.taken + 1))
 
-    return swapped((MemoryBus, "waiting", lagging), (dispatch, "ingest", as_taken))
+    return swapped((MemoryInbox, "pending", lagging), (dispatch, "ingest", as_taken))
 
 
 # --- calls -------------------------------------------------------------------------------------------------------
@@ -255,12 +258,12 @@ def c2_accepted_before_the_record() -> Applied:
 
 def c3_records_expire() -> Applied:
     """Records live no longer than the registration beside which they were stored."""
-    put = MemoryBus.kv_put
+    put = MemoryKeyValue.put
 
-    async def mortal(self: MemoryBus, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+    async def mortal(self: MemoryKeyValue, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
         return await put(self, bucket, key, value, ttl=3.0 if key.startswith("c.") else ttl)
 
-    return swapped((MemoryBus, "kv_put", mortal))
+    return swapped((MemoryKeyValue, "put", mortal))
 
 
 def c4_record_deleted_first() -> Applied:

@@ -25,7 +25,7 @@ from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import STALE, Dispatcher
 from holdfast.sandbox.worker import WorkerConfig, work
-from holdfast.testing.memory_bus import MemoryBus
+from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
 from tests.simulation.actors import AGENT, POISON, Driver, Ledger, Model, Unheard
 from tests.simulation.fault_injector import DEADLY, Odds, Process, Storm
@@ -129,7 +129,7 @@ class World:
             process, stop = self.storm.processes[name], asyncio.Event()
             claims = Dispatcher(bus, Model(self.storm, process, self.ledger), self.settings, name=name, now=self.now)
             self.stops[name] = (claims.draining, stop)
-            await bus.consume(FIRST_CELL, claims.handle, stop, limit=8)
+            await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8)
 
         return main
 
@@ -154,7 +154,7 @@ class World:
             primary_thread="sthr_1",
         )  # fmt: skip
         first = commit(None, [config], by="edge", now=self.now())
-        await self._insist(lambda: bus.append(self.key, first, 0))
+        await self._insist(lambda: bus.log.append(self.key, first, 0))
 
     async def _insist(self, act: Callable[[], Coroutine[Any, Any, int]]) -> int:
         """As a publisher does, for at most 20 s (rule 19); 0 when it gave up."""
@@ -168,7 +168,7 @@ class World:
 
     async def send(self, bus: Bus, *events: ev.ClientEvent) -> None:
         value = ClientInput(id=new_id("in"), events=list(events))
-        if await self._insist(lambda: bus.put_input(self.key, value)):
+        if await self._insist(lambda: bus.inbox.put(self.key, value)):
             self.acknowledged |= {e.id for e in events}
 
     async def say(self, bus: Bus, text: str) -> None:
@@ -178,19 +178,19 @@ class World:
         """An update of the session service, under the same check as every append (rule 19)."""
         for _ in range(20):
             try:
-                last = await bus.head(self.key, leader=True)
+                last = await bus.log.head(self.key, leader=True)
                 assert last is not None
                 if archive and (last.commit.head.claim or last.commit.head.status != "idle"):
                     await asyncio.sleep(0.3)
                     continue
-                await bus.append(self.key, commit(last, [event], by="edge", now=self.now()), last.seq)
+                await bus.log.append(self.key, commit(last, [event], by="edge", now=self.now()), last.seq)
             except Conflict:
                 continue
             except Unavailable:
                 return
             if archive:
                 ask = Release(tenant=self.key.tenant, session=self.key.session, files=self.rng.random() < 0.5)
-                await bus.publish(subjects.RELEASE, msgspec.json.encode(ask))
+                await bus.core.publish(subjects.RELEASE, msgspec.json.encode(ask))
             return
 
     async def user(self, bus: Bus) -> None:
@@ -247,7 +247,7 @@ class World:
             await asyncio.sleep(60)
             head = self.head
             if head.claim and self.now() - head.updated > STALE and not self._inbox():
-                await self._insist(lambda: bus.put_input(self.key, Nudge(id=new_id("ndg"))))
+                await self._insist(lambda: bus.inbox.put(self.key, Nudge(id=new_id("ndg"))))
 
     # --- more faults -----------------------------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class World:
         loop = asyncio.get_running_loop()
         while loop.time() < STORM:
             await asyncio.sleep(0.25)
-            for seq in self.server.held():
+            for seq in self.server.in_flight():
                 if self.rng.random() < self.storm.odds.again / 4:
                     self.server.redeliver(seq)
             for at in [at for at in drains if at < loop.time()]:

@@ -26,7 +26,7 @@ async def written(bus: Bus, key: Key, count: int, before: Stored | None = None) 
     found: list[Stored] = []
     for number in range(count):
         made = said(f"number {number}", before)
-        before = Stored(await bus.append(key, made, before.seq if before else 0), made)
+        before = Stored(await bus.log.append(key, made, before.seq if before else 0), made)
         found.append(before)
     return found
 
@@ -39,7 +39,7 @@ def asked(text: str = "hello") -> ClientInput:
 @contextlib.asynccontextmanager
 async def consuming(bus: Bus, handle: Callable[[Delivery], Awaitable[None]], limit: int = 10) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    task = asyncio.create_task(bus.consume(FIRST_CELL, handle, stop, limit=limit))
+    task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, handle, stop, limit=limit))
     try:
         yield
     finally:

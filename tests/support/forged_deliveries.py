@@ -21,7 +21,7 @@ class ForgedDelivery:
         self.acked = False
         self.refused = False
 
-    def waiting(self) -> PendingInput:
+    def pending_input(self) -> PendingInput:
         return PendingInput(self.seq, b"", None)
 
     async def ack(self, *, sure: bool = True) -> None:
@@ -30,7 +30,7 @@ class ForgedDelivery:
     async def nak(self, delay: float = 0.0) -> None:
         self.refused = True
 
-    async def beat(self) -> None:
+    async def in_progress(self) -> None:
         """Nobody listens."""
 
 

@@ -42,7 +42,7 @@ def tool_runs(stack: Stack, session: str) -> Counter[str]:
 
 async def read_log(stack: Stack, session: str) -> list[Stored]:
     async with stack.bus() as bus:
-        return await bus.read(key(session), leader=True)
+        return await bus.log.read(key(session), leader=True)
 
 
 async def check_invariants(
@@ -149,8 +149,8 @@ async def idle_with_nothing_pending(stack: Stack, session: str) -> None:
 
     async def look() -> bool:
         async with stack.bus() as bus:
-            waiting = await bus.waiting(key(session), 0)
-            stored = await bus.head(key(session), leader=True)
+            waiting = await bus.inbox.pending(key(session), 0)
+            stored = await bus.log.head(key(session), leader=True)
         assert stored, "the session has no log"
         head = stored.commit.head
         waiting = [w.seq for w in waiting if w.seq > head.taken]

@@ -38,7 +38,7 @@ class DrivenSession:
     async def _append(self, *events: ev.Event) -> None:
         now = time.time_ns() // 1000
         new = commit(self._last, events, by="test", now=now)
-        seq = await self.bus.append(self.key, new, self._last.seq if self._last else 0)
+        seq = await self.bus.log.append(self.key, new, self._last.seq if self._last else 0)
         self._last = Stored(seq, new)
 
     async def begin(self) -> None:
@@ -52,7 +52,7 @@ class DrivenSession:
     async def provision(self, *, timeout: float = 30.0) -> Provisioned:  # noqa: ASYNC109
         """Request the sandbox; the log is not changed."""
         ask = Provision(tenant=self.key.tenant, session=self.key.session, environment={})
-        raw = await self.bus.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=timeout)
+        raw = await self.bus.core.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=timeout)
         return msgspec.json.decode(raw, type=Provisioned)
 
     async def bind(self) -> Provisioned:
@@ -84,7 +84,7 @@ class DrivenSession:
             tenant=self.key.tenant, session=self.key.session, call=call, name=name, input=arguments,
             generation=generation or self.sandbox.generation,
         )  # fmt: skip
-        raw = await self.bus.request(
+        raw = await self.bus.core.request(
             subjects.execute(self.sandbox.worker), msgspec.json.encode(ask), timeout=timeout
         )  # fmt: skip
         return msgspec.json.decode(raw, type=Answer).answer
@@ -93,17 +93,17 @@ class DrivenSession:
         ask = Cancel(
             tenant=self.key.tenant, session=self.key.session, call=call, generation=self.sandbox.generation
         )  # fmt: skip
-        raw = await self.bus.request(subjects.cancel(self.sandbox.worker), msgspec.json.encode(ask), timeout=5.0)
+        raw = await self.bus.core.request(subjects.cancel(self.sandbox.worker), msgspec.json.encode(ask), timeout=5.0)
         return msgspec.json.decode(raw, type=Answer).answer
 
     async def release(self, *, files: bool) -> str:
         ask = Release(tenant=self.key.tenant, session=self.key.session, files=files)
-        raw = await self.bus.request(subjects.RELEASE, msgspec.json.encode(ask), timeout=10.0)
+        raw = await self.bus.core.request(subjects.RELEASE, msgspec.json.encode(ask), timeout=10.0)
         return msgspec.json.decode(raw, type=Answer).answer
 
     async def results(self) -> list[CallResult]:
         """All results in the inbox."""
-        waiting = await self.bus.waiting(self.key, 0)
+        waiting = await self.bus.inbox.pending(self.key, 0)
         return [entry.input for entry in waiting if isinstance(entry.input, CallResult)]
 
     async def result(self, call: str, *, within: float = 20.0) -> CallResult:

@@ -22,11 +22,11 @@ class SessionLog:
     async def write(self, *events: ev.Event, claim: Claim | object | None = KEEP) -> Stored:
         """Append the events as one commit after the last one."""
         while True:
-            last = await self.bus.head(self.key, leader=True)
+            last = await self.bus.log.head(self.key, leader=True)
             assert last
             new = commit(last, events, by="test", now=time.time_ns() // 1000, claim=claim)  # type: ignore[arg-type]
             try:
-                return Stored(await self.bus.append(self.key, new, last.seq), new)
+                return Stored(await self.bus.log.append(self.key, new, last.seq), new)
             except Conflict:
                 continue
 

@@ -154,7 +154,7 @@ class Stack:
 
         async def look() -> str:
             async with self.bus() as bus:
-                stored = await bus.head(key(session), leader=True)
+                stored = await bus.log.head(key(session), leader=True)
             claim = stored.commit.head.claim if stored else None
             return claim.by if claim else ""
 

@@ -233,8 +233,8 @@ class _Show:
         try:
             key = Key(TENANT, self._session)
             if not head_only:
-                return await bus.read(key, leader=True)
-            head = await bus.head(key, leader=True)
+                return await bus.log.read(key, leader=True)
+            head = await bus.log.head(key, leader=True)
             return [head] if head else []
         finally:
             await bus.close()

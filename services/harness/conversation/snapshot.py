@@ -21,12 +21,12 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
     """The contexts after the commit `last`, or later. Raises BusError."""
     contexts = Contexts()
     if last.commit.head.count > SHORT:
-        entry = await bus.kv_get("snap", subjects.snapshot_key(key), leader=False)  # any that is not too new will do
+        entry = await bus.kv.get("snap", subjects.snapshot_key(key), leader=False)  # any that is not too new will do
         contexts = Contexts.restore(entry.value if entry else None)
         if contexts.seq > last.seq:
             contexts = Contexts()
     for attempt in range(ATTEMPTS):
-        async for page in bus.pages(key, contexts.seq):
+        async for page in bus.log.pages(key, contexts.seq):
             for stored in page:
                 contexts.fold(stored)
         if contexts.seq >= last.seq:

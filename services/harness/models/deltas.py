@@ -77,7 +77,7 @@ class Deltas:
         async with self._sending:
             pending, self._pending = self._pending, []
             if pending and not self._quiet:
-                await self._bus.publish(self._subject, msgspec.json.encode(pending))
+                await self._bus.core.publish(self._subject, msgspec.json.encode(pending))
 
     async def close(self) -> None:
         """Publish nothing any more; what is held back is dropped."""

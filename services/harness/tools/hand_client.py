@@ -36,7 +36,7 @@ class HandClient:
     async def provision(self, environment: dict[str, Any]) -> Provisioned:
         """The session's sandbox, made if there is none. Raises NoResponders, Unavailable."""
         ask = Provision(tenant=self._key.tenant, session=self._key.session, environment=environment)
-        raw = await self._bus.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=PROVISION)
+        raw = await self._bus.core.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=PROVISION)
         return _decoded(raw, Provisioned)
 
     async def execute(self, sandbox: Sandbox, call: str, name: str, arguments: dict[str, Any]) -> Said:
@@ -63,7 +63,7 @@ class HandClient:
 
     async def _say(self, subject: str, data: bytes, *, within: float = ASK) -> Said:
         try:
-            return _decoded(await self._bus.request(subject, data, timeout=within), Answer).answer
+            return _decoded(await self._bus.core.request(subject, data, timeout=within), Answer).answer
         except NoResponders:
             return "gone"
         except BusError:

@@ -86,7 +86,7 @@ class Dispatcher:
         key, seq = delivery.key, delivery.seq
         leader = delivery.count > 1
         while True:
-            inbox = await self._bus.incarnation(key.cell)
+            inbox = await self._bus.inbox.stream_epoch(key.cell)
             last, waiting = await self._see(delivery, arrivals, leader=leader)
             if last is None:
                 await delivery.nak(NOT_YET)
@@ -116,14 +116,14 @@ class Dispatcher:
         """
         key = delivery.key
         if key in self._foreign and not leader:
-            last = await self._bus.head(key)
+            last = await self._bus.log.head(key)
             if last is None or self._is_foreign(key, last.commit.head.claim, delivery.seq):
                 return last, []
         await arrivals.open(self._bus, key)
         if delivery.count > 1:
-            return await self._bus.head(key, leader=leader), []
+            return await self._bus.log.head(key, leader=leader), []
         last, waiting = await asyncio.gather(
-            self._bus.head(key, leader=leader), self._bus.waiting(key, 0, upto=delivery.seq)
+            self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, 0, upto=delivery.seq)
         )
         return last, waiting
 
@@ -141,7 +141,7 @@ class Dispatcher:
         """Rule 3: nothing was appended for so long that its owner must be gone."""
         if self._now() - last.commit.head.updated <= STALE:
             return False
-        fresh = last if leader else await self._bus.head(key, leader=True)
+        fresh = last if leader else await self._bus.log.head(key, leader=True)
         return fresh is not None and fresh.seq == last.seq
 
     async def _claim(
@@ -157,7 +157,7 @@ class Dispatcher:
         if failures >= TAKEOVERS:
             config = await self._config(key, last)
             await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(head)
-            await self._bus.append(key, self._closing(last, config, inbox, seq), last.seq)
+            await self._bus.log.append(key, self._closing(last, config, inbox, seq), last.seq)
             log.warning("turn closed after repeated takeovers", session=key.session, trigger=seq)
             await delivery.ack()
             return None
@@ -172,7 +172,7 @@ class Dispatcher:
             span = self._begin(advance(head, took.events, self._now()), waiting)
             events = [*took.events, span] if span else took.events
             own = commit(last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
-            stored = Stored(await self._bus.append(key, own, last.seq), own)
+            stored = Stored(await self._bus.log.append(key, own, last.seq), own)
             point("harness.claimed")
             contexts = await loading
         except BaseException:
@@ -230,11 +230,11 @@ class Dispatcher:
         at = last.commit.head.config or last.seq
         if (known := self._configs.get((key, at))) is not None:
             return known
-        stored = last if at == last.seq else await self._bus.get(key, at)
+        stored = last if at == last.seq else await self._bus.log.get(key, at)
         events = stored.commit.events if stored else []
         config = next((e for e in events if isinstance(e, ev.SessionConfig)), None)
         if config is None and stored is last:  # large ones travel as a blob, which `head` does not fetch
-            fetched = await self._bus.get(key, at)
+            fetched = await self._bus.log.get(key, at)
             config = next(
                 (e for e in (fetched.commit.events if fetched else []) if isinstance(e, ev.SessionConfig)), None
             )

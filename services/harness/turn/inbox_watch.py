@@ -22,7 +22,7 @@ class InboxWatch:
     async def open(self, bus: Bus, key: Key) -> None:
         """Whatever is stored after this is heard. May be called again."""
         if self._subscription is None:
-            self._subscription = await bus.on_arrival(key, self._hear)
+            self._subscription = await bus.inbox.on_arrival(key, self._hear)
 
     async def close(self) -> None:
         subscription, self._subscription = self._subscription, None

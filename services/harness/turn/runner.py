@@ -145,9 +145,9 @@ class TurnRunner:
         if not self._arrivals.any.is_set():
             return
         try:
-            last = await self._bus.head(self._key)
-            if last and last.seq == self._last.seq and await self._bus.waiting(self._key, self._taken()):
-                await self._bus.put_input(self._key, Nudge(id=new_id("ndg")))
+            last = await self._bus.log.head(self._key)
+            if last and last.seq == self._last.seq and await self._bus.inbox.pending(self._key, self._taken()):
+                await self._bus.inbox.put(self._key, Nudge(id=new_id("ndg")))
         except BusError as exc:
             log.info("could not look once more", session=self._key.session, code=exc.code)
 
@@ -191,7 +191,7 @@ class TurnRunner:
             claim = None if release else (self._claim if self._claim != self._head.claim else KEEP)
             made = commit(self._last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
             try:
-                seq = await self._bus.append(self._key, made, self._last.seq)
+                seq = await self._bus.log.append(self._key, made, self._last.seq)
             except Conflict:
                 await self._catch_up()
                 if not span or self._head.primary.request != span:
@@ -210,7 +210,7 @@ class TurnRunner:
     async def _catch_up(self) -> None:
         before = self._last.seq
         for attempt in range(CATCH_UP):
-            for stored in await self._bus.read(self._key, before, leader=True):
+            for stored in await self._bus.log.read(self._key, before, leader=True):
                 self._fold(stored)
             if self._last.seq > before:
                 break
@@ -234,7 +234,7 @@ class TurnRunner:
         waiting = contiguous_from(heard, self._taken()) if self._looked and not behind else None
         if waiting is None:
             upto = self._claim.trigger if behind else 0
-            waiting = await self._bus.waiting(self._key, self._taken(), upto=upto)
+            waiting = await self._bus.inbox.pending(self._key, self._taken(), upto=upto)
         left = not behind and ingest.may_wait(self._head, waiting)
         self._looked = not left
         if not waiting or left:
@@ -291,7 +291,7 @@ class TurnRunner:
     async def _idle(self, events: list[ev.Event], *, progress: bool = False) -> bool:
         """Append events that end in idle, and let go in the same commit when nothing is left to do."""
         after = advance(self._head, events, self._now())
-        waiting = await self._bus.waiting(self._key, self._taken())
+        waiting = await self._bus.inbox.pending(self._key, self._taken())
         release = not waiting and not after.primary.todo and not after.calls
         await self._append(events, release=release, progress=progress)
         return release
@@ -328,7 +328,7 @@ class TurnRunner:
     async def _result_waits(self) -> bool:
         """Whether the result of an open call lies in the inbox; then it is taken next."""
         opened = {c.id for c in self._head.calls}
-        waiting = await self._bus.waiting(self._key, self._taken())
+        waiting = await self._bus.inbox.pending(self._key, self._taken())
         found = any(isinstance(w.input, CallResult) and w.input.id in opened for w in waiting)
         self._looked = self._looked and not found
         return found
@@ -382,7 +382,7 @@ class TurnRunner:
     async def _waits_interrupt(self) -> bool:
         """Whether an interrupt lies in the inbox: arrivals are heard at most once, so it is looked for as well."""
         try:
-            found = any(interrupts(w) for w in await self._bus.waiting(self._key, self._taken()))
+            found = any(interrupts(w) for w in await self._bus.inbox.pending(self._key, self._taken()))
         except BusError:
             return False  # the answer of the model is worth waiting for; the next look may succeed
         if found:
@@ -491,7 +491,7 @@ class TurnRunner:
         if self._contexts.count - self._contexts.snapshot_count < every:
             return
         try:
-            await self._bus.kv_put("snap", subjects.snapshot_key(self._key), self._contexts.snapshot())
+            await self._bus.kv.put("snap", subjects.snapshot_key(self._key), self._contexts.snapshot())
         except BusError as exc:
             log.info("no snapshot", session=self._key.session, code=exc.code)
         self._contexts.snapshot_count = self._contexts.count

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.bus.api import Buckets
+from holdfast.bus.api import KeyValue
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
 from holdfast.session.agents.schema import (
@@ -61,10 +61,10 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
 class AgentStore:
     """Raises Problem for what the caller did wrong, BusError for what the bucket did."""
 
-    def __init__(self, bus: Buckets) -> None:
-        self._bus = bus
+    def __init__(self, kv: KeyValue) -> None:
+        self._kv = kv
         self._decoder = msgspec.json.Decoder(Agent)
-        self.shelf: Final = KvStore(bus, BUCKET, Agent)
+        self.shelf: Final = KvStore(kv, BUCKET, Agent)
 
     async def create(self, tenant: str, params: AgentCreate, now: int) -> Agent:
         config = create_config(params)
@@ -79,7 +79,7 @@ class AgentStore:
             return agent
         entry = None
         if 0 < version < agent.version:
-            entry = await self._bus.kv_get(BUCKET, f"{tenant}.{name}.{version}")
+            entry = await self._kv.get(BUCKET, f"{tenant}.{name}.{version}")
         if entry is None or entry.value is None:
             raise not_found("agent version")
         return msgspec.structs.replace(self._decoder.decode(entry.value), archived_at=agent.archived_at)
@@ -102,7 +102,7 @@ class AgentStore:
             config = update_config(agent.config, params)
             if config == agent.config:
                 return agent
-            await self._bus.kv_put(BUCKET, f"{tenant}.{name}.{agent.version}", msgspec.json.encode(agent))
+            await self._kv.put(BUCKET, f"{tenant}.{name}.{agent.version}", msgspec.json.encode(agent))
             following = msgspec.structs.replace(agent, version=agent.version + 1, config=config, updated_at=now)
             try:
                 await self.shelf.put(tenant, name, following, revision)

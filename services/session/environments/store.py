@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.bus.api import Buckets, Entry
+from holdfast.bus.api import KeyValue, Entry
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
 from holdfast.session.environments.schema import EnvironmentCreate, EnvironmentUpdate, check_scope, resolve_config
@@ -63,9 +63,9 @@ class _Reservation(msgspec.Struct, frozen=True):
 class EnvironmentStore:
     """Raises Problem for what the caller did wrong, BusError for what the bucket did."""
 
-    def __init__(self, bus: Buckets) -> None:
-        self._bus = bus
-        self.shelf: Final = KvStore(bus, BUCKET, Environment)
+    def __init__(self, kv: KeyValue) -> None:
+        self._kv = kv
+        self.shelf: Final = KvStore(kv, BUCKET, Environment)
 
     async def create(self, tenant: str, params: EnvironmentCreate, now: int) -> Environment:
         check_scope(params.scope)
@@ -147,15 +147,15 @@ class EnvironmentStore:
         """Raises Problem 409, which names the environment that has the name."""
         key, mine = _name_key(tenant, name), msgspec.json.encode(_Reservation(owner, now))
         try:
-            await self._bus.kv_create(BUCKET, key, mine)
+            await self._kv.create(BUCKET, key, mine)
         except Conflict:
-            entry = await self._bus.kv_get(BUCKET, key)
+            entry = await self._kv.get(BUCKET, key)
             if holder := await self._holder(tenant, name, entry, owner, now):
                 raise _taken(holder) from None
             try:
-                await self._bus.kv_update(BUCKET, key, mine, entry.revision if entry else 0)
+                await self._kv.update(BUCKET, key, mine, entry.revision if entry else 0)
             except Conflict:
-                holder = await self._holder(tenant, name, await self._bus.kv_get(BUCKET, key), owner, now)
+                holder = await self._holder(tenant, name, await self._kv.get(BUCKET, key), owner, now)
                 raise _taken(holder) from None
 
     async def _holder(self, tenant: str, name: str, entry: Entry | None, wanted_by: str, now: int) -> str:
@@ -172,10 +172,10 @@ class EnvironmentStore:
 
     async def _give_back(self, tenant: str, name: str, owner: str) -> None:
         key = _name_key(tenant, name)
-        entry = await self._bus.kv_get(BUCKET, key)
+        entry = await self._kv.get(BUCKET, key)
         if entry and entry.value and msgspec.json.decode(entry.value, type=_Reservation).id == owner:
             try:
-                await self._bus.kv_update(BUCKET, key, msgspec.json.encode(_Reservation("")), entry.revision)
+                await self._kv.update(BUCKET, key, msgspec.json.encode(_Reservation("")), entry.revision)
             except Conflict:
                 return  # someone else has it by now, which only happens to a name that was free
 

@@ -99,12 +99,12 @@ def routes(ledger: SessionRepository) -> list[Route]:
 
 async def _send(ledger: SessionRepository, key: Key, events: list[ev.ClientEvent]) -> list[dict[str, Any]]:
     last = await ledger.last(key)
-    inbox = await ledger.bus.incarnation(key.cell)
+    inbox = await ledger.bus.inbox.stream_epoch(key.cell)
     waiting: list[ev.ClientEvent] = []
     answered: set[str] = set()
     if names_calls(events):
         above = last.commit.head.taken_in(inbox)
-        inputs = await ledger.bus.waiting(key, above)
+        inputs = await ledger.bus.inbox.pending(key, above)
         # Read again: what was taken between the two reads is in neither otherwise.
         last = await ledger.last(key, leader=True)
         taken = last.commit.head.taken_in(inbox)
@@ -116,7 +116,7 @@ async def _send(ledger: SessionRepository, key: Key, events: list[ev.ClientEvent
     check(last.commit.head, waiting, events, primary_thread=primary, answered=answered)
     ledger.unseen.put(key, events[0].id, last.seq)
     point("session.before_input")
-    seq = await ledger.bus.put_input(key, ClientInput(id=new_id("inp"), events=events))
+    seq = await ledger.bus.inbox.put(key, ClientInput(id=new_id("inp"), events=events))
     point("session.input")
     ledger.queued.put(key, inbox, seq, events)
     now = ledger.now()

@@ -53,7 +53,7 @@ async def _unseen(ledger: SessionRepository, key: Key) -> Position | None:
     found = ledger.unseen.take(key)
     if found is None:
         return None
-    commits = await ledger.bus.read(key, found.seq, leader=True)
+    commits = await ledger.bus.log.read(key, found.seq, leader=True)
     for stored in commits:
         if any(event.id == found.event for event in stored.commit.events):
             return Position(stored.seq, -1)

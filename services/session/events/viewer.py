@@ -107,7 +107,7 @@ class Viewer(Response):
             else:
                 last = None
             after = max(self._at.seq - 1, 0)
-            self._tail = cast("AsyncGenerator[Stored | None]", ledger.bus.tail(key, after))
+            self._tail = ledger.bus.log.tail(key, after)
             await anext(self._tail)
             last = last or await ledger.last(key, leader=True)
         except BaseException:
@@ -127,9 +127,9 @@ class Viewer(Response):
     async def _subscribe(self) -> None:
         bus, key = self._ledger.bus, self._key
         if self._previews is not None:
-            self._heard.append(await bus.subscribe(subjects.delta(key), self._hear))
+            self._heard.append(await bus.core.subscribe(subjects.delta(key), self._hear))
         if self._outputs is not None:
-            self._heard.append(await bus.subscribe(subjects.output(key), self._hear_output))
+            self._heard.append(await bus.core.subscribe(subjects.output(key), self._hear_output))
 
     async def _close(self) -> None:
         if self._tail is not None:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from holdfast.bus.api import Buckets
+from holdfast.bus.api import KeyValue
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import new_id
 
@@ -50,13 +50,13 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-async def install(bucket: Buckets, key: str, *, tenant: str, name: str, now: int) -> bool:
+async def install(kv: KeyValue, key: str, *, tenant: str, name: str, now: int) -> bool:
     """Store the hash of `key`; False if it is there already, whoever's it is. Raises ValueError for a short key."""
     if len(key) < MIN_KEY:
         raise ValueError(f"an API key needs at least {MIN_KEY} characters")
     record = KeyRecord(tenant=tenant, id=new_id("apikey"), name=name, created=now)
     try:
-        await bucket.kv_create(BUCKET, digest(key), msgspec.json.encode(record))
+        await kv.create(BUCKET, digest(key), msgspec.json.encode(record))
     except Conflict:
         return False
     return True
@@ -68,8 +68,8 @@ class Keys:
     A removed key therefore stops working as soon as its deletion arrives, and a lost connection never keeps it alive.
     """
 
-    def __init__(self, bucket: Buckets) -> None:
-        self._bucket = bucket
+    def __init__(self, kv: KeyValue) -> None:
+        self._kv = kv
         self._known: dict[str, KeyRecord] = {}
         self._current = asyncio.Event()
 
@@ -82,7 +82,7 @@ class Keys:
         name = digest(key)
         if self._current.is_set() and (known := self._known.get(name)):
             return known
-        entry = await self._bucket.kv_get(BUCKET, name)
+        entry = await self._kv.get(BUCKET, name)
         return msgspec.json.decode(entry.value, type=KeyRecord) if entry and entry.value else None
 
     async def follow(self) -> None:
@@ -98,7 +98,7 @@ class Keys:
             await asyncio.sleep(_RETRY)
 
     async def _watch(self) -> None:
-        async for entry in self._bucket.kv_watch(BUCKET):
+        async for entry in self._kv.watch(BUCKET):
             if entry is None:
                 self._current.set()
             elif entry.value is None:

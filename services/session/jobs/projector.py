@@ -32,15 +32,15 @@ async def follow(ledger: SessionRepository) -> None:
 async def _once(ledger: SessionRepository) -> None:
     """Follow from where the tables are until they are made anew."""
     model, cell = ledger.model, ledger.context.settings.cell
-    model.belongs_to(await ledger.bus.incarnation(cell))
+    model.belongs_to(await ledger.bus.inbox.stream_epoch(cell))
     builds = model.builds
-    async for batch in ledger.bus.follow(cell, model.position):
+    async for batch in ledger.bus.log.follow(cell, model.position):
         model.apply([(key, stored, await _config(ledger, key, stored)) for key, stored in batch])
         for key, stored in batch:
             ledger.queued.settle(key, stored.commit.head)
         if not batch:
             model.caught_up.set()
-            model.belongs_to(await ledger.bus.incarnation(cell))
+            model.belongs_to(await ledger.bus.inbox.stream_epoch(cell))
         if model.builds != builds:
             return
 

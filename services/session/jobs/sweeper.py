@@ -48,23 +48,23 @@ async def sweep_once(ledger: SessionRepository, *, now: int | None = None) -> in
 
 async def _nudge(ledger: SessionRepository, row: Row, now: int) -> bool:
     """Whoever held the claim is gone with its delivery if nothing waits: only a new input leads to another delivery."""
-    last = await ledger.bus.head(row.key, leader=True)
+    last = await ledger.bus.log.head(row.key, leader=True)
     claim = last.commit.head.claim if last else None
     if last is None or claim is None or now - last.commit.head.updated <= STALE:
         return False
-    if await ledger.bus.waiting(row.key, 0):
+    if await ledger.bus.inbox.pending(row.key, 0):
         return False
     # The same id from every replica, so that together they nudge once.
-    await ledger.bus.put_input(row.key, Nudge(id=f"ndg_{claim.id}_{last.seq}_{now // STALE}"))
+    await ledger.bus.inbox.put(row.key, Nudge(id=f"ndg_{claim.id}_{last.seq}_{now // STALE}"))
     _log.warning("nudged a session that stood still", session=row.id)
     return True
 
 
 async def _finish(ledger: SessionRepository, row: Row) -> bool:
-    last = await ledger.bus.head(row.key, leader=True)
+    last = await ledger.bus.log.head(row.key, leader=True)
     if last is None or last.commit.head.count > 1:
         return False  # the follower will say so
-    if await ledger.bus.waiting(row.key, 0):
+    if await ledger.bus.inbox.pending(row.key, 0):
         ledger.model.put(row.key, last, None, whole=True)  # it is made, and only waits for a harness
         return True
     _log.warning("undoing a session whose creation died half-way", session=row.id)

@@ -25,7 +25,7 @@ CLOCKS: Final = 60 * 1_000_000
 
 async def forwards(ledger: SessionRepository, key: Key, after: Position = START) -> AsyncGenerator[Shown]:
     """The shown events behind `after`, oldest first."""
-    async for page in ledger.bus.pages(key, max(after.seq - 1, 0)):
+    async for page in ledger.bus.log.pages(key, max(after.seq - 1, 0)):
         for stored in page:
             for one in shown(stored, after):
                 yield one
@@ -49,7 +49,7 @@ async def backwards(
         if not window:
             return
         found: list[Shown] = []
-        async for page in ledger.bus.pages(key, window[0] - 1):
+        async for page in ledger.bus.log.pages(key, window[0] - 1):
             found += [one for stored in page if stored.seq <= upto for one in shown(stored)]
             if page[-1].seq >= upto:
                 break
@@ -65,7 +65,7 @@ async def _unlisted(ledger: SessionRepository, key: Key, upto: int) -> list[int]
     if known >= upto:
         return []
     found: list[int] = []
-    async for page in ledger.bus.pages(key, known):
+    async for page in ledger.bus.log.pages(key, known):
         found += [stored.seq for stored in page if stored.seq <= upto]
         if page[-1].seq >= upto:
             break

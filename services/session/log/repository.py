@@ -69,7 +69,7 @@ class SessionRepository:
 
     async def last(self, key: Key, *, leader: bool = False) -> Stored:
         """The last commit. Raises Problem 404 when there is none or the session was deleted."""
-        found = await self.bus.head(key, leader=leader)
+        found = await self.bus.log.head(key, leader=leader)
         if found is None or found.commit.head.deleted:
             raise not_found("session")
         return found
@@ -88,7 +88,7 @@ class SessionRepository:
             return config
         config = config_in(last) if at == last.seq else None
         if config is None:  # in an earlier commit, or too large to travel in this one
-            stored = await self.bus.get(key, at)
+            stored = await self.bus.log.get(key, at)
             config = config_in(stored) if stored else None
         if config is None:
             raise Unavailable(f"the configuration of {key.session} cannot be read")
@@ -109,7 +109,7 @@ class SessionRepository:
     ) -> Stored:
         """Append behind `before` and tell the read model. Raises Conflict when the session has moved on."""
         new = commit(before, events, by=WRITER, now=self.now())
-        stored = Stored(await self.bus.append(key, new, before.seq if before else 0), new)
+        stored = Stored(await self.bus.log.append(key, new, before.seq if before else 0), new)
         config = config_in(stored)
         if config:
             self._keep(key, stored.seq, config)
@@ -144,7 +144,7 @@ class SessionRepository:
                 last = await self.last(key, leader=True)
                 if last.commit.head.claim is None:
                     return
-                async for stored in self.bus.tail(key, last.seq):
+                async for stored in self.bus.log.tail(key, last.seq):
                     if stored and stored.commit.head.claim is None:
                         return
         except TimeoutError:
@@ -152,7 +152,7 @@ class SessionRepository:
 
     async def release(self, key: Key, *, files: bool) -> None:
         """Tell the workers that the session needs no sandbox any more; best effort."""
-        await self.bus.publish(
+        await self.bus.core.publish(
             subjects.RELEASE, encode(commands.Release(tenant=key.tenant, session=key.session, files=files))
         )
 

@@ -73,12 +73,12 @@ async def _put_first(ledger: SessionRepository, opened: SessionView, first: Clie
     key = opened.key
     ledger.unseen.put(key, first.events[0].id, opened.last.seq)
     try:
-        seq = await ledger.bus.put_input(key, first)
+        seq = await ledger.bus.inbox.put(key, first)
     except BusError:
         if await undo(ledger, opened):
             raise
         return  # it is in the log, although the bus did not say so
-    ledger.queued.put(key, await ledger.bus.incarnation(key.cell), seq, first.events)
+    ledger.queued.put(key, await ledger.bus.inbox.stream_epoch(key.cell), seq, first.events)
     ledger.model.put(key, opened.last, None, whole=True)
 
 

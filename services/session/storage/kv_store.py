@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 import structlog
 
-from holdfast.bus.api import Buckets, Entry
+from holdfast.bus.api import KeyValue, Entry
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import is_token
 
@@ -39,8 +39,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 class KvStore(Generic[T]):
     """`kind` must have the fields of `Card`. The key of an object is `<tenant>.<id>`."""
 
-    def __init__(self, bus: Buckets, bucket: str, kind: type[T]) -> None:
-        self._bus = bus
+    def __init__(self, kv: KeyValue, bucket: str, kind: type[T]) -> None:
+        self._kv = kv
         self._bucket = bucket
         self._decoder = msgspec.json.Decoder(kind)
         self._card = msgspec.json.Decoder(ListEntry)
@@ -59,7 +59,7 @@ class KvStore(Generic[T]):
         """The object and its revision; None also for what cannot be a name of ours."""
         if not is_token(name):
             return None
-        entry = await self._bus.kv_get(self._bucket, f"{tenant}.{name}")
+        entry = await self._kv.get(self._bucket, f"{tenant}.{name}")
         if entry is None or entry.value is None:
             return None
         return self._decoder.decode(entry.value), entry.revision
@@ -84,14 +84,14 @@ class KvStore(Generic[T]):
         """Store over `revision`, or as new with 0. Raises Conflict when someone else did first."""
         key, raw = f"{tenant}.{name}", msgspec.json.encode(value)
         if revision:
-            revision = await self._bus.kv_update(self._bucket, key, raw, revision)
+            revision = await self._kv.update(self._bucket, key, raw, revision)
         else:
-            revision = await self._bus.kv_create(self._bucket, key, raw)
+            revision = await self._kv.create(self._bucket, key, raw)
         self._note(Entry(key, raw, revision))
         return revision
 
     async def remove(self, tenant: str, name: str) -> None:
-        await self._bus.kv_delete(self._bucket, f"{tenant}.{name}")
+        await self._kv.delete(self._bucket, f"{tenant}.{name}")
         self._forget(f"{tenant}.{name}")
 
     # --- lists -----------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class KvStore(Generic[T]):
         """Keep the order current until cancelled."""
         while True:
             try:
-                async for entry in self._bus.kv_watch(self._bucket, "*.*"):
+                async for entry in self._kv.watch(self._bucket, "*.*"):
                     if entry is None:
                         self._current.set()
                     else:

@@ -33,8 +33,8 @@ class _PublicKey(msgspec.Struct, frozen=True):
 class VaultClient:
     """Raises Problem with what the service answers; NoResponders and Unavailable when it does not."""
 
-    def __init__(self, bus: Core) -> None:
-        self._bus = bus
+    def __init__(self, core: Core) -> None:
+        self._core = core
 
     async def ask(self, call: Call, verb: str, body: dict[str, Any] | None = None, sealed: bytes = b"") -> Any:
         """Do `verb` on what the path of the call names, and return the object of the wire."""
@@ -46,7 +46,7 @@ class VaultClient:
             body=body or {},
             sealed=sealed,
         )
-        return _body(await self._bus.request(subjects.VAULT_ADMIN, msgspec.json.encode(request), timeout=TIMEOUT))
+        return _body(await self._core.request(subjects.VAULT_ADMIN, msgspec.json.encode(request), timeout=TIMEOUT))
 
     async def page(self, call: Call, verb: str) -> Any:
         """One page of a list, for a call with a `ListQuery`."""
@@ -64,7 +64,7 @@ class VaultClient:
         """`auth` for the eyes of the vault service alone: whoever listens on the bus learns its length."""
         if isinstance(auth, McpOauth | EnvironmentVariable):
             raise not_available(f"auth.type: {auth.__struct_config__.tag} credentials are")
-        raw = await self._bus.request(subjects.VAULT_KEY, b"", timeout=TIMEOUT)
+        raw = await self._core.request(subjects.VAULT_KEY, b"", timeout=TIMEOUT)
         key = msgspec.convert(_body(raw), _PublicKey).public_key
         return SealedBox(PublicKey(key)).encrypt(msgspec.json.encode(auth))
 

@@ -12,7 +12,7 @@ from holdfast.session.vaults.schema import CredentialCreate, CredentialUpdate, L
 
 
 def routes(context: Context) -> list[Route]:
-    vault = VaultClient(context.bus)
+    vault = VaultClient(context.bus.core)
 
     async def create(call: Call) -> Any:
         """Create a credential. Its secret can be replaced, but never read."""

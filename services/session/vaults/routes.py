@@ -9,7 +9,7 @@ from holdfast.session.vaults.schema import ListQuery, VaultCreate, VaultUpdate
 
 
 def routes(context: Context) -> list[Route]:
-    vault = VaultClient(context.bus)
+    vault = VaultClient(context.bus.core)
 
     async def create(call: Call) -> Any:
         """Create a vault."""

@@ -10,8 +10,8 @@ from holdfast.bus.ids import Key, new_session_id
 from holdfast.bus.jetstream.client import connect
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import ProcessSettings
-from holdfast.testing.memory_bus import MemoryBus
-from holdfast.testing.memory_server import MemoryServer
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
 from tests.support.contract import Connect
 from tests.support.servers import NatsServer
 

@@ -16,61 +16,61 @@ def name() -> str:
 
 
 async def test_keys_are_written_under_check(bus: Bus, name: str) -> None:
-    assert await bus.kv_get("agents", name) is None
-    first = await bus.kv_create("agents", name, b"1")
+    assert await bus.kv.get("agents", name) is None
+    first = await bus.kv.create("agents", name, b"1")
     with pytest.raises(Conflict):
-        await bus.kv_create("agents", name, b"other")
-    second = await bus.kv_update("agents", name, b"2", first)
+        await bus.kv.create("agents", name, b"other")
+    second = await bus.kv.update("agents", name, b"2", first)
     with pytest.raises(Conflict) as caught:
-        await bus.kv_update("agents", name, b"3", first)
+        await bus.kv.update("agents", name, b"3", first)
     assert caught.value.actual == second
-    assert await bus.kv_get("agents", name) == Entry(name, b"2", second)
-    assert await bus.kv_get("agents", name, leader=False) == Entry(name, b"2", second)
-    third = await bus.kv_put("agents", name, b"3")
+    assert await bus.kv.get("agents", name) == Entry(name, b"2", second)
+    assert await bus.kv.get("agents", name, leader=False) == Entry(name, b"2", second)
+    third = await bus.kv.put("agents", name, b"3")
     assert third > second
-    await bus.kv_delete("agents", name)
-    assert await bus.kv_get("agents", name) is None
-    assert [e.key for e in await bus.kv_list("agents", name)] == []
-    fourth = await bus.kv_create("agents", name, b"4")
-    assert await bus.kv_list("agents", name) == [Entry(name, b"4", fourth)]
+    await bus.kv.delete("agents", name)
+    assert await bus.kv.get("agents", name) is None
+    assert [e.key for e in await bus.kv.list("agents", name)] == []
+    fourth = await bus.kv.create("agents", name, b"4")
+    assert await bus.kv.list("agents", name) == [Entry(name, b"4", fourth)]
 
 
 async def test_lists_match_patterns(bus: Bus, name: str) -> None:
     for part in ("a", "b.c", "b.d"):
-        await bus.kv_put("envs", f"{name}.{part}", part.encode())
-    assert {e.key for e in await bus.kv_list("envs", f"{name}.>")} == {f"{name}.{p}" for p in ("a", "b.c", "b.d")}
-    assert {e.key for e in await bus.kv_list("envs", f"{name}.*")} == {f"{name}.a"}
-    assert {e.key for e in await bus.kv_list("envs", f"{name}.b.*")} == {f"{name}.b.c", f"{name}.b.d"}
+        await bus.kv.put("envs", f"{name}.{part}", part.encode())
+    assert {e.key for e in await bus.kv.list("envs", f"{name}.>")} == {f"{name}.{p}" for p in ("a", "b.c", "b.d")}
+    assert {e.key for e in await bus.kv.list("envs", f"{name}.*")} == {f"{name}.a"}
+    assert {e.key for e in await bus.kv.list("envs", f"{name}.b.*")} == {f"{name}.b.c", f"{name}.b.d"}
     with pytest.raises(ValueError, match="not a key"):
-        await bus.kv_put("envs", "a.>", b"")
+        await bus.kv.put("envs", "a.>", b"")
 
 
 async def test_a_key_with_a_ttl_expires_unless_it_is_written_again(joined: Connect, name: str) -> None:
     one, two = await joined("one"), await joined("two")
-    changes = two.kv_watch("sbx", f"w.{name}")
+    changes = two.kv.watch("sbx", f"w.{name}")
     assert await anext(changes) is None
     loop = asyncio.get_running_loop()
-    await one.kv_put("sbx", f"w.{name}", b"1", ttl=2)
+    await one.kv.put("sbx", f"w.{name}", b"1", ttl=2)
     began = loop.time()
-    written_again = await one.kv_put("sbx", f"w.{name}", b"2", ttl=2)
+    written_again = await one.kv.put("sbx", f"w.{name}", b"2", ttl=2)
     values = [await asyncio.wait_for(anext(changes), 5) for _ in range(3)]
     assert [v.value if v else v for v in values] == [b"1", b"2", None]
     assert 1.8 < loop.time() - began < 3
-    assert await one.kv_get("sbx", f"w.{name}") is None
-    created = await one.kv_create("sbx", f"w.{name}", b"3")
+    assert await one.kv.get("sbx", f"w.{name}") is None
+    created = await one.kv.create("sbx", f"w.{name}", b"3")
     assert created > written_again
 
 
 async def test_a_watch_shows_what_is_there_and_then_every_change(joined: Connect, name: str) -> None:
     one, two = await joined("one"), await joined("two")
-    first = await one.kv_put("keys", f"{name}.a", b"1")
-    await one.kv_put("keys", f"{name}.gone", b"1")
-    await one.kv_delete("keys", f"{name}.gone")
-    changes = two.kv_watch("keys", f"{name}.>")
+    first = await one.kv.put("keys", f"{name}.a", b"1")
+    await one.kv.put("keys", f"{name}.gone", b"1")
+    await one.kv.delete("keys", f"{name}.gone")
+    changes = two.kv.watch("keys", f"{name}.>")
     assert await anext(changes) == Entry(f"{name}.a", b"1", first)
     assert await anext(changes) is None
-    second = await one.kv_put("keys", f"{name}.b", b"2")
-    await one.kv_delete("keys", f"{name}.a")
+    second = await one.kv.put("keys", f"{name}.b", b"2")
+    await one.kv.delete("keys", f"{name}.a")
     assert await asyncio.wait_for(anext(changes), 5) == Entry(f"{name}.b", b"2", second)
     deleted = await asyncio.wait_for(anext(changes), 5)
     assert deleted

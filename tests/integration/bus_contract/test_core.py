@@ -17,7 +17,7 @@ from tests.support.eventually import eventually
 async def test_nobody_listens_is_known_at_once(bus: Bus) -> None:
     began = time.perf_counter()
     with pytest.raises(NoResponders):
-        await bus.request(subjects.execute(new_id("w")), b"", timeout=5)
+        await bus.core.request(subjects.execute(new_id("w")), b"", timeout=5)
     assert time.perf_counter() - began < 0.2
 
 
@@ -30,8 +30,8 @@ async def test_requests_are_answered_side_by_side(joined: Connect) -> None:
         return data.upper()
 
     subject = subjects.execute(new_id("w"))
-    serving = await server.serve(subject, handler, queue="q")
-    answers = await asyncio.gather(*(client.request(subject, x, timeout=5) for x in (b"a", b"b", b"c")))
+    serving = await server.core.serve(subject, handler, queue="q")
+    answers = await asyncio.gather(*(client.core.request(subject, x, timeout=5) for x in (b"a", b"b", b"c")))
     assert answers == [b"A", b"B", b"C"]
     await serving.close()
     await eventually(lambda: _refuses(client, subject), within=2)
@@ -39,7 +39,7 @@ async def test_requests_are_answered_side_by_side(joined: Connect) -> None:
 
 async def _refuses(bus: Bus, subject: str) -> bool:
     try:
-        await bus.request(subject, b"", timeout=0.2)
+        await bus.core.request(subject, b"", timeout=0.2)
     except NoResponders:
         return True
     except Unavailable:
@@ -55,9 +55,9 @@ async def test_a_refusal_crosses_with_its_kind_and_without_its_text(joined: Conn
         raise error
 
     subject = subjects.execute(new_id("w"))
-    await server.serve(subject, handler)
+    await server.core.serve(subject, handler)
     with pytest.raises(type(error)) as caught:
-        await client.request(subject, b"", timeout=5)
+        await client.core.request(subject, b"", timeout=5)
     assert "secret" not in str(caught.value)
 
 
@@ -68,9 +68,9 @@ async def test_a_bug_in_a_handler_is_unavailable_to_the_other_side(joined: Conne
         raise RuntimeError("a secret")
 
     subject = subjects.execute(new_id("w"))
-    await server.serve(subject, handler)
+    await server.core.serve(subject, handler)
     with pytest.raises(Unavailable) as caught:
-        await client.request(subject, b"", timeout=5)
+        await client.core.request(subject, b"", timeout=5)
     assert "secret" not in str(caught.value)
 
 
@@ -83,8 +83,8 @@ async def test_a_handler_also_hears_what_wants_no_answer(joined: Connect) -> Non
         return b""
 
     subject = subjects.execute(new_id("w"))
-    await server.serve(subject, handler)
-    await client.publish(subject, b"x")
+    await server.core.serve(subject, handler)
+    await client.core.publish(subject, b"x")
     assert await asyncio.wait_for(heard.get(), 5) == b"x"
 
 
@@ -97,9 +97,9 @@ async def test_a_request_ends_at_its_timeout(joined: Connect) -> None:
         return b""
 
     subject = subjects.execute(new_id("w"))
-    serving = await server.serve(subject, handler)
+    serving = await server.core.serve(subject, handler)
     with pytest.raises(Unavailable):
-        await client.request(subject, b"", timeout=0.2)
+        await client.core.request(subject, b"", timeout=0.2)
     release.set()
     await serving.close()
 
@@ -140,4 +140,4 @@ async def test_a_queue_group_shares_and_others_all_hear(joined: Connect, key: Ke
 
 async def test_too_large_is_typed(bus: Bus, key: Key) -> None:
     with pytest.raises(TooLarge):
-        await bus.publish(subjects.delta(key), b"x" * (streams.MAX_MESSAGE + 1))
+        await bus.core.publish(subjects.delta(key), b"x" * (streams.MAX_MESSAGE + 1))

@@ -15,19 +15,19 @@ from tests.support.eventually import eventually
 
 async def test_an_input_waits_until_it_is_acked(bus: Bus, key: Key) -> None:
     values = [asked("one"), Nudge(id=new_id("ndg")), asked("three")]
-    seqs = [await bus.put_input(key, value) for value in values]
+    seqs = [await bus.inbox.put(key, value) for value in values]
     assert seqs == sorted(set(seqs))
-    assert await bus.put_input(key, values[0]) == seqs[0], "the same id is stored once"
-    waiting = await bus.waiting(key, 0)
+    assert await bus.inbox.put(key, values[0]) == seqs[0], "the same id is stored once"
+    waiting = await bus.inbox.pending(key, 0)
     assert [(w.seq, w.input) for w in waiting] == list(zip(seqs, values, strict=True))
-    assert [w.seq for w in await bus.waiting(key, seqs[0], upto=seqs[2])] == seqs[1:]
-    assert await bus.waiting(key, seqs[2]) == []
-    assert await bus.waiting(Key("acme", new_session_id()), 0) == []
+    assert [w.seq for w in await bus.inbox.pending(key, seqs[0], upto=seqs[2])] == seqs[1:]
+    assert await bus.inbox.pending(key, seqs[2]) == []
+    assert await bus.inbox.pending(Key("acme", new_session_id()), 0) == []
 
 
 async def test_the_incarnation_stays(joined: Connect) -> None:
     one, two = await joined("one"), await joined("two")
-    assert await one.incarnation(FIRST_CELL) == await two.incarnation(FIRST_CELL) != ""
+    assert await one.inbox.stream_epoch(FIRST_CELL) == await two.inbox.stream_epoch(FIRST_CELL) != ""
 
 
 async def test_the_ack_removes(joined: Connect, key: Key) -> None:
@@ -37,13 +37,13 @@ async def test_the_ack_removes(joined: Connect, key: Key) -> None:
     async def handle(delivery: Delivery) -> None:
         await delivery.ack()
         await delivery.ack()  # again does no harm
-        got.put_nowait((delivery.key, delivery.seq, delivery.count, delivery.waiting()))
+        got.put_nowait((delivery.key, delivery.seq, delivery.count, delivery.pending_input()))
 
     async with consuming(one, handle):
         value = asked()
-        seq = await two.put_input(key, value)
+        seq = await two.inbox.put(key, value)
         assert await asyncio.wait_for(got.get(), 5) == (key, seq, 1, PendingInput(seq, encode_input(value)[0], value))
-        assert await two.waiting(key, 0) == []
+        assert await two.inbox.pending(key, 0) == []
 
 
 async def test_an_input_is_delivered_again_after_ack_wait_and_a_beat_holds_it_off(joined: Connect, key: Key) -> None:
@@ -61,7 +61,7 @@ async def test_an_input_is_delivered_again_after_ack_wait_and_a_beat_holds_it_of
         await delivery.ack()
 
     async with consuming(one, drop):
-        await one.put_input(key, asked())
+        await one.inbox.put(key, asked())
         await asyncio.wait_for(dropped.wait(), 5)
     async with consuming(two, hold):
         await eventually(lambda: _is(len(times) > 1), within=5)
@@ -70,7 +70,7 @@ async def test_an_input_is_delivered_again_after_ack_wait_and_a_beat_holds_it_of
         with pytest.raises(AssertionError):  # nothing comes while the handler runs, for longer than ack_wait
             await eventually(lambda: _is(len(times) > 2), within=streams.ACK_WAIT * 2)
         release.set()
-    assert await one.waiting(key, 0) == []
+    assert await one.inbox.pending(key, 0) == []
 
 
 async def _is(value: bool) -> bool:
@@ -93,7 +93,7 @@ async def test_a_nak_brings_it_again_after_its_delay(bus: Bus, key: Key) -> None
                 done.set()
 
     async with consuming(bus, handle):
-        await bus.put_input(key, asked())
+        await bus.inbox.put(key, asked())
         await asyncio.wait_for(done.wait(), 10)
     assert times[1] - times[0] < 1
     assert 1.9 < times[2] - times[1] < 3, "longer than ack_wait"
@@ -114,11 +114,11 @@ async def test_no_more_than_the_limit_at_once_and_all_in_the_end(bus: Bus, key: 
         await delivery.ack()
         done += 1
 
-    seqs = [await bus.put_input(key, Nudge(id=new_id("ndg"))) for _ in range(20)]
+    seqs = [await bus.inbox.put(key, Nudge(id=new_id("ndg"))) for _ in range(20)]
     async with consuming(bus, handle, limit=3):
         await eventually(lambda: _is(done == len(seqs)), within=10)
     assert most == 3
-    assert await bus.waiting(key, 0) == []
+    assert await bus.inbox.pending(key, 0) == []
 
 
 async def test_a_failed_handler_leaves_its_delivery_to_another(joined: Connect, key: Key) -> None:
@@ -134,7 +134,7 @@ async def test_a_failed_handler_leaves_its_delivery_to_another(joined: Connect, 
         done.set()
 
     async with consuming(bus, handle):
-        await bus.put_input(key, asked())
+        await bus.inbox.put(key, asked())
         await asyncio.wait_for(done.wait(), 5)
     assert counts == [1, 2]
 
@@ -153,28 +153,28 @@ async def test_stopping_waits_for_what_is_in_hand_and_takes_nothing_more(joined:
         counts.append(delivery.count)
         await delivery.ack()
 
-    task = asyncio.create_task(one.consume(FIRST_CELL, hold, stop, limit=5))
-    await one.put_input(key, asked("in hand"))
+    task = asyncio.create_task(one.inbox.consume(FIRST_CELL, hold, stop, limit=5))
+    await one.inbox.put(key, asked("in hand"))
     await asyncio.wait_for(held.wait(), 5)
     stop.set()
     async with consuming(two, take):
-        await two.put_input(key, asked("for the other"))
+        await two.inbox.put(key, asked("for the other"))
         await eventually(lambda: _is(len(counts) == 1), within=1)
         assert not task.done(), "it waits for its handler"
         release.set()
         await asyncio.wait_for(task, 5)
-    assert await two.waiting(key, 0) == []
+    assert await two.inbox.pending(key, 0) == []
 
 
 async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
     one, two = await joined("one"), await joined("two")
     heard: asyncio.Queue[PendingInput] = asyncio.Queue()
-    listening = await one.on_arrival(key, heard.put_nowait)
-    assert await one.waiting(key, 0) == []  # the server has seen the subscription
+    listening = await one.inbox.on_arrival(key, heard.put_nowait)
+    assert await one.inbox.pending(key, 0) == []  # the server has seen the subscription
     before = 0
     for given in (asked(), asked("z" * 300_000), asked()):
-        await two.put_input(Key(key.tenant, new_session_id()), asked("to another session"))
-        seq = await two.put_input(key, given)
+        await two.inbox.put(Key(key.tenant, new_session_id()), asked("to another session"))
+        seq = await two.inbox.put(key, given)
         arrived = await asyncio.wait_for(heard.get(), 5)
         assert (arrived.seq, arrived.input, arrived.previous) == (seq, given, before)
         before = seq
@@ -184,12 +184,12 @@ async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
 @pytest.mark.parametrize("size", [300_000, 3_000_000])
 async def test_a_large_input_travels_by_the_object_store(bus: Bus, key: Key, size: int) -> None:
     value = CallResult(id=new_id("sevt"), generation="g", content=[{"type": "text", "text": "r" * size}])
-    seq = await bus.put_input(key, value)
-    assert [(w.seq, w.input) for w in await bus.waiting(key, 0)] == [(seq, value)]
+    seq = await bus.inbox.put(key, value)
+    assert [(w.seq, w.input) for w in await bus.inbox.pending(key, 0)] == [(seq, value)]
     got: asyncio.Queue[PendingInput] = asyncio.Queue()
 
     async def handle(delivery: Delivery) -> None:
-        got.put_nowait(delivery.waiting())
+        got.put_nowait(delivery.pending_input())
         await delivery.ack()
 
     async with consuming(bus, handle):

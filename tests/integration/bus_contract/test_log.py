@@ -15,45 +15,45 @@ from tests.support.contract import Connect, said, written
 
 async def test_the_log_keeps_commits_in_order(bus: Bus, key: Key) -> None:
     stored = await written(bus, key, 3)
-    assert await bus.read(key) == stored
-    assert await bus.read(key, leader=True) == stored
-    assert await bus.read(key, stored[0].seq) == stored[1:]
-    assert await bus.read(key, stored[1].seq, leader=True) == stored[2:]
-    assert await bus.read(key, stored[2].seq) == []
-    assert await bus.head(key) == stored[2]
-    assert await bus.head(key, leader=True) == stored[2]
-    assert await bus.get(key, stored[1].seq) == stored[1]
-    assert [one async for page in bus.pages(key, stored[0].seq) for one in page] == stored[1:]
+    assert await bus.log.read(key) == stored
+    assert await bus.log.read(key, leader=True) == stored
+    assert await bus.log.read(key, stored[0].seq) == stored[1:]
+    assert await bus.log.read(key, stored[1].seq, leader=True) == stored[2:]
+    assert await bus.log.read(key, stored[2].seq) == []
+    assert await bus.log.head(key) == stored[2]
+    assert await bus.log.head(key, leader=True) == stored[2]
+    assert await bus.log.get(key, stored[1].seq) == stored[1]
+    assert [one async for page in bus.log.pages(key, stored[0].seq) for one in page] == stored[1:]
 
 
 async def test_what_is_not_there_is_none(bus: Bus, key: Key) -> None:
     stored = await written(bus, key, 1)
     other = Key("acme", new_session_id())
-    assert await bus.head(other) is None
-    assert await bus.head(other, leader=True) is None
-    assert await bus.read(other, leader=True) == []
-    assert await bus.get(other, stored[0].seq) is None, "the commit of another session"
-    assert await bus.get(key, stored[0].seq + 1_000_000) is None
+    assert await bus.log.head(other) is None
+    assert await bus.log.head(other, leader=True) is None
+    assert await bus.log.read(other, leader=True) == []
+    assert await bus.log.get(other, stored[0].seq) is None, "the commit of another session"
+    assert await bus.log.get(key, stored[0].seq + 1_000_000) is None
 
 
 async def test_an_append_at_a_moved_log_is_refused_and_writes_nothing(bus: Bus, key: Key) -> None:
     first, second = await written(bus, key, 2)
     with pytest.raises(Conflict) as caught:
-        await bus.append(key, said("late", first), first.seq)
+        await bus.log.append(key, said("late", first), first.seq)
     assert (caught.value.expected, caught.value.actual) == (first.seq, second.seq)
     with pytest.raises(Conflict):
-        await bus.append(key, said("again the first"), 0)
+        await bus.log.append(key, said("again the first"), 0)
     with pytest.raises(Conflict):
-        await bus.append(Key("acme", new_session_id()), said("no log yet"), 7)
-    assert await bus.read(key) == [first, second]
+        await bus.log.append(Key("acme", new_session_id()), said("no log yet"), 7)
+    assert await bus.log.read(key) == [first, second]
 
 
 async def test_an_unchanged_commit_sent_again_is_stored_once(bus: Bus, key: Key) -> None:
     first, second, third = await written(bus, key, 3)
-    assert await bus.append(key, third.commit, second.seq) == third.seq
-    assert await bus.append(key, second.commit, first.seq) == second.seq, "found below the last one"
-    assert await bus.append(key, first.commit, 0) == first.seq
-    assert len(await bus.read(key)) == 3
+    assert await bus.log.append(key, third.commit, second.seq) == third.seq
+    assert await bus.log.append(key, second.commit, first.seq) == second.seq, "found below the last one"
+    assert await bus.log.append(key, first.commit, 0) == first.seq
+    assert len(await bus.log.read(key)) == 3
 
 
 async def test_of_many_racing_writers_one_wins(joined: Connect, key: Key) -> None:
@@ -76,16 +76,16 @@ async def test_of_many_racing_writers_one_wins(joined: Connect, key: Key) -> Non
 async def test_a_large_event_travels_by_the_object_store(bus: Bus, key: Key, size: int) -> None:
     (first,) = await written(bus, key, 1)
     made = said("x" * size, first)
-    stored = Stored(await bus.append(key, made, first.seq), made)
-    head = await bus.head(key)
+    stored = Stored(await bus.log.append(key, made, first.seq), made)
+    head = await bus.log.head(key)
     assert head is not None
     assert [type(e) for e in head.commit.events] == [ev.Blob]
     assert head.commit.head == made.head
-    assert await bus.read(key) == [first, stored]
-    assert await bus.read(key, first.seq, leader=True) == [stored]
-    assert await bus.get(key, stored.seq) == stored
-    assert await bus.append(key, made, first.seq) == stored.seq, "put again, stored once"
-    tail = bus.tail(key, 0)
+    assert await bus.log.read(key) == [first, stored]
+    assert await bus.log.read(key, first.seq, leader=True) == [stored]
+    assert await bus.log.get(key, stored.seq) == stored
+    assert await bus.log.append(key, made, first.seq) == stored.seq, "put again, stored once"
+    tail = bus.log.tail(key, 0)
     assert await anext(tail) is None
     assert [await anext(tail), await anext(tail)] == [first, stored]
 
@@ -93,20 +93,20 @@ async def test_a_large_event_travels_by_the_object_store(bus: Bus, key: Key, siz
 async def test_many_middling_events_fit_one_commit(bus: Bus, key: Key) -> None:
     messages = [ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": "y" * 100_000}]) for _ in range(90)]
     made = commit(None, messages, by="test", now=1)
-    seq = await bus.append(key, made, 0)
-    assert await bus.read(key) == [Stored(seq, made)]
+    seq = await bus.log.append(key, made, 0)
+    assert await bus.log.read(key) == [Stored(seq, made)]
 
 
 async def test_text_that_is_no_utf8_never_enters_the_log(bus: Bus, key: Key) -> None:
     with pytest.raises(Refused):
-        await bus.append(key, said("\ud800"), 0)
-    assert await bus.read(key) == []
+        await bus.log.append(key, said("\ud800"), 0)
+    assert await bus.log.read(key) == []
 
 
 async def test_a_tail_has_no_gap_and_no_repetition_under_concurrent_appends(joined: Connect, key: Key) -> None:
     writer, reader = await joined("writer"), await joined("reader")
     stored = await written(writer, key, 5)
-    tails = [reader.tail(key, 0), reader.tail(key, stored[2].seq), reader.tail(key, None)]
+    tails = [reader.log.tail(key, 0), reader.log.tail(key, stored[2].seq), reader.log.tail(key, None)]
 
     async def collect(tail: AsyncIterator[Stored | None], count: int) -> list[Stored]:
         found: list[Stored] = []
@@ -126,7 +126,7 @@ async def test_a_tail_has_no_gap_and_no_repetition_under_concurrent_appends(join
 
 
 async def test_a_silent_tail_says_so(bus: Bus, key: Key) -> None:
-    tail = bus.tail(key, 0)
+    tail = bus.log.tail(key, 0)
     assert await anext(tail) is None
     assert await asyncio.wait_for(anext(tail), 10) is None
 
@@ -136,7 +136,7 @@ async def test_following_all_sessions_of_a_cell(joined: Connect) -> None:
     keys = [Key("acme", new_session_id()) for _ in range(3)]
     first = [(k, (await written(writer, k, 1))[0]) for k in keys]
     start = first[0][1].seq - 1
-    following = reader.follow(FIRST_CELL, start)
+    following = reader.log.follow(FIRST_CELL, start)
     found: list[tuple[Key, Stored]] = []
     async for batch in following:
         found += batch
