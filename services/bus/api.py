@@ -1,10 +1,11 @@
-"""The bus as the services see it. `client.py` implements it over NATS JetStream; tests also have it in memory.
+"""The interface of the bus: `Bus` with its four parts `log`, `inbox`, `kv` and `core`.
 
-Both pass the same contract tests. Every call has a deadline of its own and raises a `BusError` when it cannot answer.
+`jetstream/` implements it over NATS JetStream, `holdfast.testing` in memory; both pass the same contract tests.
+Every call has a deadline of its own and raises a `BusError` when it cannot answer.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -27,7 +28,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A key of a bucket with its value and revision; `value` None says that the key was deleted or has expired."""
+    """A key of a bucket with its value and revision; `value` is None if the key was deleted or has expired."""
 
     key: str
     value: bytes | None
@@ -35,14 +36,14 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class PendingInput(msgspec.Struct, frozen=True):
-    """An inbox message that has not been removed. `decode` raises Refused when its body is not an input of ours."""
+    """An inbox message that has not been removed, decoded."""
 
     seq: int
     data: bytes
     input: AnyInput | None
-    """None when the body could not be read."""
+    """None if the body could not be decoded."""
     previous: int = -1
-    """Of one that was heard as it arrived: the sequence of what waited before it for the same session; -1: unknown."""
+    """Of an arrival: the sequence of the last message before it in the same inbox (0: none); -1: unknown."""
 
 
 class Delivery(Protocol):
@@ -60,14 +61,14 @@ class Delivery(Protocol):
         """1 for the first delivery."""
         ...
 
-    def waiting(self) -> PendingInput:
-        """The message itself, decoded now."""
+    def pending_input(self) -> PendingInput:
+        """The message itself."""
         ...
 
     async def ack(self, *, sure: bool = True) -> None:
-        """Remove the message; waits for the server, raises Unavailable when it does not answer.
+        """Remove the message; wait for the server, raise Unavailable if it does not answer.
 
-        Not `sure`: returns at once. Should it be lost, the message is delivered again.
+        Not `sure`: return at once. If the ack is lost, the message is delivered again.
         """
         ...
 
@@ -75,8 +76,8 @@ class Delivery(Protocol):
         """Ask for another delivery after `delay` seconds; best effort."""
         ...
 
-    async def beat(self) -> None:
-        """Say that the message is still being worked on; best effort."""
+    async def in_progress(self) -> None:
+        """Begin ack_wait anew; best effort."""
         ...
 
 
@@ -102,7 +103,7 @@ class Log(Protocol):
         """All commits with a sequence above `after`, in order, blobs put back."""
         ...
 
-    def pages(self, key: Key, after: int = 0) -> AsyncIterator[list[Stored]]:
+    def pages(self, key: Key, after: int = 0) -> AsyncGenerator[list[Stored]]:
         """As `read`, in batches, so that a long log need not be in memory."""
         ...
 
@@ -110,7 +111,7 @@ class Log(Protocol):
         """The commit at that sequence if it is this session's, blobs put back."""
         ...
 
-    def tail(self, key: Key, after: int | None = None) -> AsyncIterator[Stored | None]:
+    def tail(self, key: Key, after: int | None = None) -> AsyncGenerator[Stored | None]:
         """Every commit above `after` (None: only those stored from now on), then live ones, without gap or repetition.
 
         Yields None when nothing came for some seconds, so that the reader can look at other things.
@@ -118,7 +119,7 @@ class Log(Protocol):
         """
         ...
 
-    def follow(self, cell: str, after: int = 0) -> AsyncIterator[list[tuple[Key, Stored]]]:
+    def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """Every commit of every session of the cell above stream sequence `after`, in stream order, in batches.
 
         Then live ones, without gap or repetition, and without end. Blobs are not fetched: large events stay
@@ -129,16 +130,19 @@ class Log(Protocol):
 
 
 class Inbox(Protocol):
-    async def put_input(self, key: Key, value: AnyInput) -> int:
-        """Store the input, wake someone, and return its sequence. Safe to repeat with the same id within DEDUPE."""
+    async def put(self, key: Key, value: AnyInput) -> int:
+        """Store the input, have it delivered, and return its sequence.
+
+        Safe to repeat with the same id within DEDUPE seconds.
+        """
         ...
 
-    async def incarnation(self, cell: str) -> str:
-        """Names the present inbox stream of the cell; another one counts its sequences anew."""
+    async def stream_epoch(self, cell: str) -> str:
+        """The id of the present inbox stream of the cell. Sequences are comparable only within one epoch."""
         ...
 
-    async def waiting(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
-        """What waits above that sequence, in order, at least up to `upto` if that is still there."""
+    async def pending(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
+        """The inputs above that sequence, in order, at least up to `upto` if that one has not been removed."""
         ...
 
     async def consume(
@@ -146,8 +150,8 @@ class Inbox(Protocol):
     ) -> None:
         """Hand each delivery to `handle`, at most `limit` at once, until `stop`; then return when those are done.
 
-        While a handler runs its delivery is kept alive by a beat each BEAT seconds. An exception of a handler is logged
-        and its delivery left to be delivered again.
+        While a handler runs its delivery is kept alive by `in_progress` each BEAT seconds. An exception of a handler is
+        logged, and its delivery left to be delivered again.
         """
         ...
 
@@ -156,30 +160,31 @@ class Inbox(Protocol):
         ...
 
 
-class Buckets(Protocol):
-    async def kv_get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
-        """The living key, as the leader of the bucket has it or as any replica does."""
+class KeyValue(Protocol):
+    async def get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
+        """The key if it exists, as the leader of the bucket has it or as any replica does."""
         ...
 
-    async def kv_put(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+    async def put(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
         """Store and return the revision; with `ttl` (whole seconds) the key expires by itself."""
         ...
 
-    async def kv_create(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
-        """As kv_put, but raises Conflict when the key exists."""
+    async def create(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+        """As `put`, but raises Conflict if the key exists."""
         ...
 
-    async def kv_update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
-        """As kv_put, but raises Conflict unless the key is at `revision`."""
+    async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+        """As `put`, but raises Conflict unless the key is at `revision`."""
         ...
 
-    async def kv_delete(self, bucket: str, key: str) -> None: ...
-    async def kv_list(self, bucket: str, match: str = ">") -> list[Entry]:
-        """All living keys that match the subject pattern."""
+    async def delete(self, bucket: str, key: str) -> None: ...
+
+    def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:
+        """All keys that exist, then None once, then every change; deletions and expiries have `value` None."""
         ...
 
-    def kv_watch(self, bucket: str, match: str = ">") -> AsyncIterator[Entry | None]:
-        """All living keys, then None once, then every change; deletions and expiries have `value` None."""
+    async def list(self, bucket: str, match: str = ">") -> list[Entry]:
+        """All keys that exist and match the subject pattern."""
         ...
 
 
@@ -196,7 +201,7 @@ class Core(Protocol):
         ...
 
     async def publish(self, subject: str, data: bytes) -> None:
-        """Send to whoever listens now; best effort."""
+        """Send to the present subscribers; best effort."""
         ...
 
     async def subscribe(self, subject: str, listener: Listener) -> Subscription:
@@ -204,5 +209,13 @@ class Core(Protocol):
         ...
 
 
-class Bus(Log, Inbox, Buckets, Core, Protocol):
+class Bus(Protocol):
+    @property
+    def log(self) -> Log: ...
+    @property
+    def inbox(self) -> Inbox: ...
+    @property
+    def kv(self) -> KeyValue: ...
+    @property
+    def core(self) -> Core: ...
     async def close(self) -> None: ...

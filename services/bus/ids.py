@@ -5,6 +5,7 @@ cell, so every process knows the streams of a session without a lookup: `sesn_<c
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -19,6 +20,9 @@ _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 FIRST_CELL: Final = "a0"
+
+NewId = Callable[[str], str]
+"""Makes a fresh id from a prefix, as `new_id` does. Pure functions take one as their argument `new_id: NewId`."""
 
 
 class Key(msgspec.Struct, frozen=True):

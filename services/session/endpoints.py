@@ -1,39 +1,43 @@
-"""Everything the edge serves; a new noun is one module and one line here."""
+"""Every route of the edge. A new resource is one module with `routes(...)` and one line here."""
 
+import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from holdfast.process.health import Health
-from holdfast.session.agents import routes as agents
-from holdfast.session.context import Context
-from holdfast.session.environments import routes as environments
-from holdfast.session.events import routes as events
-from holdfast.session.events import stream
+from holdfast.session.agents import routes as agent_routes
+from holdfast.session.agents.store import AgentStore
+from holdfast.session.environments import routes as environment_routes
+from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.events import routes as event_routes
+from holdfast.session.events import stream as stream_routes
 from holdfast.session.http import openapi, probes
 from holdfast.session.http.routing import Route
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.sessions import routes as sessions
-from holdfast.session.vaults import credentials
-from holdfast.session.vaults import routes as vaults
-
-CONFIGURATION: Final[tuple[Callable[[Context], list[Route]], ...]] = (
-    agents.routes,
-    environments.routes,
-    vaults.routes,
-    credentials.routes,
-)
-
-SESSIONS: Final[tuple[Callable[[SessionRepository], list[Route]], ...]] = (
-    sessions.routes,
-    events.routes,
-    stream.routes,
-)
+from holdfast.session.sessions import routes as session_routes
+from holdfast.session.vaults import credentials as credential_routes
+from holdfast.session.vaults import routes as vault_routes
+from holdfast.session.vaults.client import VaultClient
 
 
-def all_routes(context: Context, ledger: SessionRepository, health: Health) -> list[Route]:
+def all_routes(
+    *,
+    sessions: SessionRepository,
+    agents: AgentStore,
+    environments: EnvironmentStore,
+    vaults: VaultClient,
+    health: Health,
+    now: Callable[[], int],
+    stopping: asyncio.Event,
+) -> list[Route]:
+    """`now` is the clock in microseconds since 1970; `stopping` is set when the process drains."""
     described = [
         *probes.routes(health),
-        *(route for routes in CONFIGURATION for route in routes(context)),
-        *(route for routes in SESSIONS for route in routes(ledger)),
+        *agent_routes.routes(agents, now),
+        *environment_routes.routes(environments, now),
+        *vault_routes.routes(vaults),
+        *credential_routes.routes(vaults),
+        *session_routes.routes(sessions, agents, environments),
+        *event_routes.routes(sessions),
+        *stream_routes.routes(sessions, stopping),
     ]
     return [*described, *openapi.routes(described)]

@@ -7,13 +7,13 @@ from typing import Any, Final
 import structlog
 
 from holdfast.bus.jetstream.client import NatsBus, connect
+from holdfast.process import clock
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
 from holdfast.session.agents.store import AgentStore
-from holdfast.session.context import Context
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
-from holdfast.session.http import api_keys, timestamps
+from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import Keys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.server import serve
@@ -23,51 +23,52 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
+from holdfast.session.vaults.client import VaultClient
 
 FIRST_TENANT: Final = "default"
-"""Whose the key of HOLDFAST_API_KEY_FILE is."""
+"""The tenant of the API key in HOLDFAST_API_KEY_FILE."""
 
-_LOOK: Final = 0.5
-"""Seconds between two looks at the connection."""
+_BUS_CHECK_INTERVAL_S: Final = 0.5
 
 _log = structlog.get_logger()
 
 
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then drain."""
     bus = await connect(settings, name="session")
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
-    agent_store, environment_store = AgentStore(bus.kv), EnvironmentStore(bus.kv)
-    context = Context(
-        bus=bus,
-        settings=settings,
-        now=timestamps.now,
-        stopping=stop,
-        agents=agent_store,
-        environments=environment_store,
-    )
-    known = Keys(bus.kv)
-    ledger = SessionRepository(context, ReadModel(_read_model(settings)))
+    keys, agents, environments = Keys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
+    sessions = SessionRepository(bus, ReadModel(_read_model(settings)), cell=settings.cell, now=clock.now)
     try:
-        await _install_first_key(context)
-        edge = Edge(all_routes(context, ledger, health), known, settings)
+        await _install_first_key(bus, settings)
+        routes = all_routes(
+            sessions=sessions,
+            agents=agents,
+            environments=environments,
+            vaults=VaultClient(bus.core),
+            health=health,
+            now=clock.now,
+            stopping=stop,
+        )
+        edge = Edge(routes, keys, settings)
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
-            followed: dict[str, Keys | KvStore[Any]] = {
-                "keys": known,
-                "agents": agent_store.shelf,
-                "environments": environment_store.shelf,
+            watched: dict[str, Keys | KvStore[Any]] = {
+                "keys": keys,
+                "agents": agents.agents,
+                "environments": environments.environments,
             }
-            following = [tasks.create_task(one.follow(), name=name) for name, one in followed.items()]
-            for name, one in followed.items():
-                await one.ready()
+            background = [tasks.create_task(watch.follow(), name=name) for name, watch in watched.items()]
+            for name, watch in watched.items():
+                await watch.ready()
                 health.set(name, ok=True)
-            following.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
-            following.append(tasks.create_task(follow(ledger), name="read-model"))
-            following.append(tasks.create_task(sweep(ledger), name="sweeper"))
+            background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
+            background.append(tasks.create_task(follow(sessions), name="read-model"))
+            background.append(tasks.create_task(sweep(sessions), name="sweeper"))
             await serve(edge, settings, health, stop)
-            for task in following:
+            for task in background:
                 task.cancel()
     finally:
-        ledger.model.close()
+        sessions.model.close()
         await bus.close()
 
 
@@ -79,16 +80,16 @@ async def _watch_bus(bus: NatsBus, health: Health) -> None:
     """Not ready while the connection is down: another replica may still reach the bus."""
     while True:
         health.set("bus", ok=bus.connected)
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_BUS_CHECK_INTERVAL_S)
 
 
-async def _install_first_key(context: Context) -> None:
-    path = context.settings.api_key_file
+async def _install_first_key(bus: NatsBus, settings: SessionSettings) -> None:
+    path = settings.api_key_file
     if not path:
         return
     try:
         key = Path(path).read_text().strip()  # noqa: ASYNC240  a few bytes, once, before anything is served
-        installed = await api_keys.install(context.bus.kv, key, tenant=FIRST_TENANT, name="first", now=context.now())
+        installed = await api_keys.install(bus.kv, key, tenant=FIRST_TENANT, name="first", now=clock.now())
     except (OSError, ValueError) as exc:
         raise BadSettings(f"HOLDFAST_API_KEY_FILE: {type(exc).__name__} at {path}") from None
     _log.info("first API key", installed=installed)

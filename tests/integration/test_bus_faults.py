@@ -326,7 +326,7 @@ async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
     await asyncio.wait_for(task, 10)
 
 
-async def test_another_inbox_stream_has_another_incarnation(bus: NatsBus, admin: JetStreamClient) -> None:
+async def test_another_inbox_stream_has_another_epoch(bus: NatsBus, admin: JetStreamClient) -> None:
     stop, acked = asyncio.Event(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:

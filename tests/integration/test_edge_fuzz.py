@@ -1,6 +1,7 @@
 """Bodies and queries that nobody would write, made from the OpenAPI document the edge serves.
 
-Whatever comes: an answer below 500, refusals in the envelope, no traceback, and nothing stored by what was refused.
+Whatever comes: an answer below 500 in the shape that the document promises, refusals in the envelope, no traceback, and
+nothing stored by what was refused.
 HOLDFAST_FUZZ is the number of bodies for each operation that takes one; unset, few enough for about a minute in all.
 """
 
@@ -81,6 +82,7 @@ class Target:
         assert answer.status_code < 500, (answer.status_code, text)
         assert answer.headers["request-id"].startswith("req_")
         assert "Traceback" not in text
+        case.operation.validate_response(answer)
         if answer.status_code >= 400:
             error = answer.json()
             assert error["type"] == "error"

@@ -22,10 +22,7 @@ from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.session.agents.store import AgentStore
-from holdfast.session.context import Context
-from holdfast.session.environments.store import EnvironmentStore
-from holdfast.session.http import timestamps
+from holdfast.process import clock
 from holdfast.session.jobs.projector import follow
 from holdfast.session.jobs.sweeper import sweep_once
 from holdfast.session.log.readmodel import ReadModel
@@ -560,20 +557,12 @@ async def _keys(bus: NatsBus) -> AsyncIterator[Key]:
 
 async def _sweep(bus: NatsBus, *, ahead: float = 5 * 60) -> int:
     """One round of the sweeper as it will be in `ahead` seconds."""
-    context = Context(
-        bus=bus,
-        settings=SessionSettings(),
-        now=timestamps.now,
-        agents=AgentStore(bus.kv),
-        environments=EnvironmentStore(bus.kv),
-        stopping=asyncio.Event(),
-    )
-    ledger = SessionRepository(context, ReadModel(None))
+    ledger = SessionRepository(bus, ReadModel(None), cell=SessionSettings().cell, now=clock.now)
     following = asyncio.create_task(follow(ledger))
 
     try:
         await asyncio.wait_for(ledger.model.caught_up.wait(), 20)
-        return await sweep_once(ledger, now=timestamps.now() + int(ahead * 1_000_000))
+        return await sweep_once(ledger, now=clock.now() + int(ahead * 1_000_000))
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

@@ -23,7 +23,7 @@ PURE = (
     "bus/streams.py", "harness/turn/decide.py", "harness/turn/ingest.py", "harness/turn/idle.py",
     "harness/conversation/prompt.py", "harness/turn/retry.py", "harness/conversation/context.py",
     "harness/models/to_events.py", "harness/models/sanitize.py", "harness/tools/catalog.py",
-    "session/log/serialize.py", "session/events/validation.py", "session/agents/schema.py",
+    "session/log/serialize.py", "session/events/validation.py", "session/agents/schema.py", "session/agents/resolve.py",
     "session/environments/schema.py", "sandbox/lease.py", "sandbox/placement.py", "vault/urls.py",
 )  # fmt: skip
 IMPURE = {"asyncio", "time", "random", "os", "socket", "subprocess", "threading", "nats", "pathlib", "httpx2"}

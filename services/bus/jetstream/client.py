@@ -1,40 +1,28 @@
-"""The bus over NATS JetStream: `connect` and what it returns. The parts are in `nats_*.py`, one noun each."""
+"""The bus over NATS JetStream: `connect`, and the `NatsBus` that it returns."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
-from holdfast.bus.api import Delivery
-from holdfast.bus.jetstream.consumer import Consumer
 from holdfast.bus.jetstream.inbox import NatsInbox
-from holdfast.bus.jetstream.kv import NatsBuckets
+from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
-from holdfast.bus.jetstream.tail import NatsTail
 from holdfast.process.settings import ProcessSettings, credentials
 
 
-class NatsBus(NatsLog, NatsTail, NatsInbox, NatsBuckets, NatsCore):
+class NatsBus:
     """`api.Bus` over one connection."""
 
     def __init__(self, link: JetStreamClient) -> None:
         blobs = Blobs(link)
-        NatsLog.__init__(self, link, blobs)
-        NatsTail.__init__(self, link, self)
-        NatsInbox.__init__(self, link, blobs)
-        NatsBuckets.__init__(self, link)
-        NatsCore.__init__(self, link)
-
-    async def consume(
-        self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
-    ) -> None:
-        """See `api.Inbox.consume`."""
-        await Consumer(self._link, self, cell, handle, limit).run(stop)
+        self._link = link
+        self.log = NatsLog(link, blobs)
+        self.inbox = NatsInbox(link, blobs)
+        self.kv = NatsKeyValue(link)
+        self.core = NatsCore(link)
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands now: for readiness."""
+        """True while the connection stands: for readiness."""
         return self._link.is_up
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from holdfast.bus.api import Delivery, PendingInput
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.connection import ATTEMPT, Listening, RawMessage
-from holdfast.bus.jetstream.inbox import NatsInbox
+from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import within
 
@@ -64,8 +64,8 @@ class NatsDelivery:
     def count(self) -> int:
         return self._count
 
-    def waiting(self) -> PendingInput:
-        """See `api.Delivery.waiting`."""
+    def pending_input(self) -> PendingInput:
+        """See `api.Delivery.pending_input`."""
         return self._message
 
     async def ack(self, *, sure: bool = True) -> None:
@@ -85,12 +85,12 @@ class NatsDelivery:
         """See `api.Delivery.nak`."""
         await _nak(self._link, self._reply, delay)
 
-    async def beat(self) -> None:
-        """See `api.Delivery.beat`."""
-        await _beat(self._link, self._reply)
+    async def in_progress(self) -> None:
+        """See `api.Delivery.in_progress`."""
+        await _in_progress(self._link, self._reply)
 
 
-async def _beat(link: JetStreamClient, reply: str) -> None:
+async def _in_progress(link: JetStreamClient, reply: str) -> None:
     if link.is_up:  # a late one would be of no use
         await _best_effort(link, reply, b"+WPI")
 
@@ -122,7 +122,7 @@ def _stream_seq(reply: str) -> int:
 class Consumer:
     """One consumer loop of one process."""
 
-    def __init__(self, link: JetStreamClient, inbox: NatsInbox, cell: str, handle: Handle, limit: int) -> None:
+    def __init__(self, link: JetStreamClient, inbox: InboxReads, cell: str, handle: Handle, limit: int) -> None:
         self._link = link
         self._inbox = inbox
         self._stream = streams.inbox_stream(cell)
@@ -287,4 +287,4 @@ class Consumer:
         while True:
             await asyncio.sleep(streams.BEAT)
             for reply in list(self._running.values()):
-                await _beat(self._link, reply)
+                await _in_progress(self._link, reply)

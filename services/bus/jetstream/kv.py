@@ -5,7 +5,7 @@ write carries an id of its own, by which a lost answer is resolved.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from holdfast.bus.api import Entry
 from holdfast.bus.errors import Conflict, Unavailable
@@ -39,16 +39,16 @@ def _entry(bucket: str, got: RawMessage) -> Entry:
     return Entry(key, None if gone else got.data, got.seq)
 
 
-class NatsBuckets:
-    """`api.Buckets` over NATS."""
+class NatsKeyValue:
+    """`api.KeyValue` over NATS."""
 
     def __init__(self, link: JetStreamClient) -> None:
         self._link = link
 
     # --- read ------------------------------------------------------------------------------------------------------
 
-    async def kv_get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
-        """See `api.Buckets.kv_get`. Asks the leader, so that everyone reads what anyone has written."""
+    async def get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
+        """See `api.KeyValue.get`. Asks the leader, so that everyone reads what anyone has written."""
         if leader:
             got = await self._last(bucket, key)
         else:
@@ -59,10 +59,6 @@ class NatsBuckets:
     async def _last(self, bucket: str, key: str) -> RawMessage | None:
         query = {"last_by_subj": _subject(bucket, bucket_key(key))}
         return await patiently(self._link, self._link.leader, _stream(bucket), query)
-
-    async def kv_list(self, bucket: str, match: str = ">") -> list[Entry]:
-        """See `api.Buckets.kv_list`. A replica answers: confirm with kv_get before acting on what is not listed."""
-        return [entry for entry in await self._all(bucket, match) if entry.value is not None]
 
     async def _all(self, bucket: str, match: str) -> list[Entry]:
         found: list[Entry] = []
@@ -79,12 +75,12 @@ class NatsBuckets:
 
     # --- write -----------------------------------------------------------------------------------------------------
 
-    async def kv_put(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
-        """See `api.Buckets.kv_put`."""
+    async def put(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+        """See `api.KeyValue.put`."""
         return await self._write(bucket, key, value, ttl=ttl)
 
-    async def kv_create(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
-        """See `api.Buckets.kv_create`."""
+    async def create(self, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
+        """See `api.KeyValue.create`."""
         expect = 0
         while True:
             try:
@@ -98,12 +94,12 @@ class NatsBuckets:
                     raise  # cannot be, but would loop
                 expect = after_tombstone
 
-    async def kv_update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
-        """See `api.Buckets.kv_update`."""
+    async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+        """See `api.KeyValue.update`."""
         return await self._write(bucket, key, value, expect=revision)
 
-    async def kv_delete(self, bucket: str, key: str) -> None:
-        """See `api.Buckets.kv_delete`."""
+    async def delete(self, bucket: str, key: str) -> None:
+        """See `api.KeyValue.delete`."""
         await self._write(bucket, key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": DELETED_FOR})
 
     async def _write(
@@ -139,8 +135,8 @@ class NatsBuckets:
 
     # --- watch -----------------------------------------------------------------------------------------------------
 
-    async def kv_watch(self, bucket: str, match: str = ">") -> AsyncIterator[Entry | None]:
-        """See `api.Buckets.kv_watch`."""
+    async def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:
+        """See `api.KeyValue.watch`."""
         heard: asyncio.Queue[Entry | None] = asyncio.Queue()
         prefix = bucket_changes(bucket, "")
 
@@ -157,7 +153,7 @@ class NatsBuckets:
         try:
             await patiently(self._link, self._link.flush)
             known: dict[str, int] = {}
-            for entry in await self.kv_list(bucket, match):
+            for entry in await self.list(bucket, match):
                 known[entry.key] = entry.revision
                 yield entry
             yield None
@@ -195,3 +191,7 @@ class NatsBuckets:
         """What the leader says of a key that a replica does not list: it may only lag."""
         got = await self._last(bucket, key)
         return _entry(bucket, got) if got else Entry(key, None, revision + 1)
+
+    async def list(self, bucket: str, match: str = ">") -> list[Entry]:
+        """See `api.KeyValue.list`. A replica answers: confirm with `get` before acting on what is not listed."""
+        return [entry for entry in await self._all(bucket, match) if entry.value is not None]

@@ -1,31 +1,35 @@
-"""The log of sessions over NATS: appends that are never in doubt, and reads. Tails are in `nats_tail`."""
+"""The log of sessions over NATS. An append is resolved before it returns: stored, refused, or Unavailable."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from holdfast.bus import codec, streams, subjects
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.jetstream.connection import RawMessage
+from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
-from holdfast.bus.jetstream.retry import Pauses, patiently
+from holdfast.bus.jetstream.retry import Pauses
+from holdfast.bus.jetstream.tail import LogTail
 
 APPEND_WITHIN = 30.0
 """Seconds in which an append must be resolved: stored, refused, or Unavailable."""
 
-PAGE = 500
-"""Commits asked for at once; a message limit, since the server bounds the bytes in flight."""
 
-
-class NatsLog:
+class NatsLog(LogReads):
     """`api.Log` over NATS."""
 
     def __init__(self, link: JetStreamClient, blobs: Blobs) -> None:
-        self._link = link
-        self._blobs = blobs
+        super().__init__(link, blobs)
+        self._tail = LogTail(link, self)
 
-    # --- append ----------------------------------------------------------------------------------------------------
+    def tail(self, key: Key, after: int | None = None) -> AsyncGenerator[Stored | None]:
+        """See `api.Log.tail`."""
+        return self._tail.tail(key, after)
+
+    def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
+        """See `api.Log.follow`."""
+        return self._tail.follow(cell, after)
 
     async def append(self, key: Key, commit: Commit, expect: int) -> int:
         """See `api.Log.append`. One round trip when nothing goes wrong."""
@@ -69,72 +73,3 @@ class NatsLog:
                 return got.seq
             seq = got.seq + 1
         raise Conflict(expected=expect, actual=at)
-
-    async def leader_last(self, key: Key) -> RawMessage | None:
-        """The last message of the log as the leader has it, undecoded."""
-        return await self._link.leader(streams.log_stream(key.cell), {"last_by_subj": subjects.log(key)})
-
-    # --- read ------------------------------------------------------------------------------------------------------
-
-    async def head(self, key: Key, *, leader: bool = False) -> Stored | None:
-        """See `api.Log.head`."""
-
-        async def look() -> RawMessage | None:
-            if leader:
-                return await self.leader_last(key)
-            return await self._link.direct(streams.log_stream(key.cell), subjects.log(key))
-
-        got = await patiently(self._link, look)
-        return Stored(got.seq, codec.decode_commit(got.data)) if got else None
-
-    async def read(self, key: Key, after: int = 0, *, leader: bool = False) -> list[Stored]:
-        """See `api.Log.read`. With `leader` it reaches what the leader has now; most of it is read from any replica."""
-        end = 0
-        if leader:
-            last = await patiently(self._link, self.leader_last, key)
-            end = last.seq if last else 0
-            if end <= after:
-                return []
-            if last and int(last.headers.get("Nats-Expected-Last-Subject-Sequence", "-1")) == after:
-                return [await self.stored(last)]
-        found = [stored async for page in self.pages(key, after) for stored in page]
-        at = found[-1].seq if found else after
-        while at < end:  # the replicas lag behind the leader
-            query = {"seq": at + 1, "next_by_subj": subjects.log(key)}
-            got = await patiently(self._link, self._link.leader, streams.log_stream(key.cell), query)
-            if got is None:
-                break
-            found.append(await self.stored(got))
-            at = got.seq
-        return found
-
-    async def pages(self, key: Key, after: int = 0) -> AsyncIterator[list[Stored]]:
-        """See `api.Log.pages`."""
-        at = after
-        while True:
-            got, left = await patiently(
-                self._link, self._link.batch, streams.log_stream(key.cell), subjects.log(key), seq=at + 1, limit=PAGE
-            )
-            if got:
-                at = got[-1].seq
-                yield [await self.stored(one) for one in got]
-            if not got or not left:
-                return
-
-    async def get(self, key: Key, seq: int) -> Stored | None:
-        """See `api.Log.get`."""
-        stream = streams.log_stream(key.cell)
-        got = await patiently(self._link, self._link.direct_seq, stream, seq)
-        if got is None:  # a replica may lag behind the leader
-            got = await patiently(self._link, self._link.leader, stream, {"seq": seq})
-        if got is None or got.subject != subjects.log(key):
-            return None
-        return await self.stored(got)
-
-    async def stored(self, got: RawMessage) -> Stored:
-        """A message of the log, decoded, blobs put back. Raises Absent, Refused, Unavailable."""
-        commit = codec.decode_commit(got.data)
-        blobs = codec.blob_refs(commit)
-        if blobs:
-            commit = codec.put_back(commit, await self._blobs.get_all([(b.ref, b.size) for b in blobs]))
-        return Stored(got.seq, commit)

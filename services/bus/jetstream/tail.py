@@ -5,7 +5,7 @@ the log is read. Republishing happens after storing, so a live message never sho
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 import structlog
@@ -15,7 +15,7 @@ from holdfast.bus.commits import Stored
 from holdfast.bus.errors import Refused, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.connection import RawMessage
-from holdfast.bus.jetstream.log import NatsLog
+from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import patiently
 
@@ -31,10 +31,10 @@ Live = asyncio.Queue[RawMessage | None]
 """Live messages; None says that some may have been missed."""
 
 
-class NatsTail:
+class LogTail:
     """`tail` and `follow` of `api.Log` over NATS."""
 
-    def __init__(self, link: JetStreamClient, reads: NatsLog) -> None:
+    def __init__(self, link: JetStreamClient, reads: LogReads) -> None:
         self._link = link
         self._reads = reads
 
@@ -68,7 +68,7 @@ class NatsTail:
 
     # --- one session -----------------------------------------------------------------------------------------------
 
-    async def tail(self, key: Key, after: int | None = None) -> AsyncIterator[Stored | None]:
+    async def tail(self, key: Key, after: int | None = None) -> AsyncGenerator[Stored | None]:
         """See `api.Log.tail`."""
         async with self._listening(subjects.live(key)) as live:
             at = after
@@ -95,7 +95,7 @@ class NatsTail:
                 if silent:
                     yield None
 
-    async def _unheard(self, key: Key, at: int) -> AsyncIterator[Stored]:
+    async def _unheard(self, key: Key, at: int) -> AsyncGenerator[Stored]:
         """What the leader has above `at` though it was not heard. One request when there is nothing."""
         try:
             last = await self._reads.leader_last(key)
@@ -107,7 +107,7 @@ class NatsTail:
 
     # --- all sessions of a cell ------------------------------------------------------------------------------------
 
-    async def follow(self, cell: str, after: int = 0) -> AsyncIterator[list[tuple[Key, Stored]]]:
+    async def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """See `api.Log.follow`. Nothing is ever removed from a log stream, so its sequence has no holes."""
         stream, at = streams.log_stream(cell), after
         async with self._listening(subjects.ALL_LIVE) as live:
@@ -122,7 +122,7 @@ class NatsTail:
                     if heard:
                         yield _decoded(heard)
 
-    async def _stream_from(self, stream: str, at: int) -> AsyncIterator[list[RawMessage]]:
+    async def _stream_from(self, stream: str, at: int) -> AsyncGenerator[list[RawMessage]]:
         left = 1
         while left:
             start = at + 1

@@ -1,19 +1,13 @@
-"""What an agent is made of: request shapes, and pure functions from them to the resolved form that is stored and shown.
+"""The shapes of agents: bodies of requests, the configuration that is stored, and the objects in answers. Pure."""
 
-`create_config`, `update_config` and `override` raise Problem 400; nothing else leaves them.
-"""
-
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from holdfast.session.agents.tools import Tool, resolve_tools
-from holdfast.session.http.errors import invalid, not_available
-from holdfast.session.storage.metadata import Metadata, MetadataPatch, patched
-
-DEFAULT_EFFORT: Final = "high"
-"""What the Messages API does when it is not told."""
+from holdfast.session.agents.tools import Tool, ToolObject
+from holdfast.session.http.timestamps import TimeText
+from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 ModelId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -26,7 +20,7 @@ class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pass
 
 
-class EffortObject(_Params, frozen=True, kw_only=True):
+class EffortParams(_Params, frozen=True, kw_only=True):
     type: Effort
 
 
@@ -34,7 +28,7 @@ class ModelParams(_Params, frozen=True, kw_only=True):
     """A model with its options."""
 
     id: ModelId
-    effort: Effort | EffortObject | None = None
+    effort: Effort | EffortParams | None = None
     inference_geo: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     speed: Literal["standard", "fast"] | None = None
 
@@ -97,7 +91,10 @@ SessionAgent = str | AgentRef | AgentWithOverrides
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The versioned part of an agent, resolved: what a new version is compared by. Shapes are those of the wire."""
+    """The versioned part of an agent, resolved. An update that leaves it equal makes no new version.
+
+    `model` is a ModelObject and `tools` are ToolObjects as plain JSON: a record of a newer version stays readable.
+    """
 
     name: str
     description: str | None
@@ -106,97 +103,48 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[dict[str, Any]]
     metadata: dict[str, str]
 
-    def on_the_wire(self) -> dict[str, Any]:
-        """Every field that an agent and its copy in a session share, with what this version does not offer empty."""
-        return {
-            "name": self.name,
-            "description": self.description,
-            "model": self.model,
-            "system": self.system,
-            "tools": self.tools,
-            "mcp_servers": [],
-            "skills": [],
-            "multiagent": None,
-            "execution_identity": {"type": "service_account"},
-        }
+
+# --- answers -------------------------------------------------------------------------------------------------------
 
 
-def create_config(params: AgentCreate) -> AgentConfig:
-    """The first version of an agent."""
-    _refuse_later(params)
-    return AgentConfig(
-        name=params.name,
-        description=params.description or None,
-        model=resolve_model(params.model),
-        system=_system(params.system),
-        tools=resolve_tools(params.tools or ()),
-        metadata=dict(params.metadata or {}),
-    )
+class EffortObject(msgspec.Struct, frozen=True, kw_only=True):
+    type: Effort
 
 
-def update_config(now: AgentConfig, params: AgentUpdate) -> AgentConfig:
-    """The agent after an update; equal to `now` when nothing changes."""
-    _refuse_later(params)
-    metadata = params.metadata if isinstance(params.metadata, dict) else {}
-    return AgentConfig(
-        name=now.name if params.name is UNSET else params.name,
-        description=now.description if params.description is UNSET else params.description or None,
-        model=now.model if params.model is UNSET else resolve_model(params.model, now.model),
-        system=now.system if params.system is UNSET else _system(params.system),
-        tools=now.tools if params.tools is UNSET else resolve_tools(params.tools or ()),
-        metadata=patched(now.metadata, metadata),
-    )
+class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A model with all its options."""
+
+    id: str
+    effort: EffortObject
+    speed: Literal["standard"]
+    inference_geo: str | None
 
 
-def override(now: AgentConfig, params: AgentWithOverrides) -> AgentConfig:
-    """The agent as one session uses it. Clearing the model is refused as `agent_model_required`."""
-    _refuse_later(params, "agent.")
-    if params.model is None:
-        raise invalid("agent.model: agent_model_required: a session needs a model", code="agent_model_required")
-    model = now.model
-    if params.model is not UNSET:
-        # The effort of an overriding model is not applied; it runs at the model's default.
-        model = resolve_model(params.model) | {"effort": {"type": DEFAULT_EFFORT}}
-    return msgspec.structs.replace(
-        now,
-        model=model,
-        system=now.system if params.system is UNSET else _system(params.system),
-        tools=now.tools if params.tools is UNSET else resolve_tools(params.tools or (), "agent.tools"),
-    )
+class ExecutionIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    type: Literal["service_account"]
 
 
-def resolve_model(model: Model, now: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The object form. Without `effort`: that of `now` if the model stays the same, else the default."""
-    params = ModelParams(id=model) if isinstance(model, str) else model
-    if params.speed == "fast":
-        raise not_available("model.speed: fast is")
-    effort = params.effort.type if isinstance(params.effort, EffortObject) else params.effort
-    if effort is None:
-        effort = now["effort"]["type"] if now and now["id"] == params.id else DEFAULT_EFFORT
-    return {
-        "id": params.id,
-        "effort": {"type": effort},
-        "speed": "standard",
-        "inference_geo": params.inference_geo,
-    }
+class SessionAgentObject(msgspec.Struct, frozen=True, kw_only=True):
+    """The copy of an agent in a session. The fields that this version does not offer are empty."""
+
+    id: str
+    type: Literal["agent"]
+    version: int
+    name: str
+    description: str | None
+    model: ModelObject
+    system: str | None
+    tools: list[ToolObject]
+    mcp_servers: Annotated[list[dict[str, Any]], Meta(max_length=0)]
+    skills: Annotated[list[dict[str, Any]], Meta(max_length=0)]
+    multiagent: None
+    execution_identity: ExecutionIdentity
 
 
-def _system(system: str | None) -> str | None:
-    if system and not system.strip():
-        raise invalid("system: must not be blank; send null to have none")
-    return system or None
+class AgentObject(SessionAgentObject, frozen=True, kw_only=True):
+    """An agent at one version."""
 
-
-def _refuse_later(params: AgentCreate | AgentUpdate | AgentWithOverrides, at: str = "") -> None:
-    """Say of each part of the API that is not there yet that it is not; empty ones are what the agent has anyway."""
-    if params.mcp_servers:
-        raise not_available(f"{at}mcp_servers: MCP servers are")
-    if params.skills:
-        raise not_available(f"{at}skills: skills are")
-    if isinstance(params, AgentWithOverrides):
-        return
-    if isinstance(params.multiagent, dict):
-        raise not_available(f"{at}multiagent: multi-agent sessions are")
-    identity = params.execution_identity
-    if isinstance(identity, dict) and identity != {"type": "service_account"}:
-        raise not_available(f"{at}execution_identity: identities other than service_account are")
+    metadata: dict[str, str]
+    created_at: TimeText
+    updated_at: TimeText
+    archived_at: TimeText | None

@@ -13,16 +13,15 @@ import msgspec
 from holdfast.bus.api import KeyValue
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
+from holdfast.session.agents.resolve import create_config, override, session_agent, update_config
 from holdfast.session.agents.schema import (
     AgentConfig,
     AgentCreate,
+    AgentObject,
     AgentRef,
     AgentUpdate,
     AgentWithOverrides,
     SessionAgent,
-    create_config,
-    override,
-    update_config,
 )
 from holdfast.session.http import timestamps
 from holdfast.session.http.errors import conflict, invalid, not_found
@@ -45,17 +44,15 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
     archived_at: int | None = None
 
-    def on_the_wire(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "type": "agent",
-            "version": self.version,
-            **self.config.on_the_wire(),
-            "metadata": self.config.metadata,
-            "created_at": timestamps.text(self.created_at),
-            "updated_at": timestamps.text(self.updated_at),
-            "archived_at": timestamps.text_or_none(self.archived_at),
-        }
+    def to_api(self) -> AgentObject:
+        """The object that clients see."""
+        return AgentObject(
+            **msgspec.structs.asdict(session_agent(self.id, self.version, self.config)),
+            metadata=self.config.metadata,
+            created_at=timestamps.text(self.created_at),
+            updated_at=timestamps.text(self.updated_at),
+            archived_at=timestamps.text_or_none(self.archived_at),
+        )
 
 
 class AgentStore:
@@ -64,12 +61,12 @@ class AgentStore:
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
         self._decoder = msgspec.json.Decoder(Agent)
-        self.shelf: Final = KvStore(kv, BUCKET, Agent)
+        self.agents: Final = KvStore(kv, BUCKET, Agent)
 
     async def create(self, tenant: str, params: AgentCreate, now: int) -> Agent:
         config = create_config(params)
         agent = Agent(id=new_id("agent"), version=1, config=config, created_at=now, updated_at=now)
-        await self.shelf.put(tenant, agent.id, agent, 0)
+        await self.agents.put(tenant, agent.id, agent, 0)
         return agent
 
     async def get(self, tenant: str, name: str, version: int | None = None) -> Agent:
@@ -105,7 +102,7 @@ class AgentStore:
             await self._kv.put(BUCKET, f"{tenant}.{name}.{agent.version}", msgspec.json.encode(agent))
             following = msgspec.structs.replace(agent, version=agent.version + 1, config=config, updated_at=now)
             try:
-                await self.shelf.put(tenant, name, following, revision)
+                await self.agents.put(tenant, name, following, revision)
             except Conflict:
                 continue
             return following
@@ -119,7 +116,7 @@ class AgentStore:
                 return agent
             archived = msgspec.structs.replace(agent, archived_at=now, updated_at=now)
             try:
-                await self.shelf.put(tenant, name, archived, revision)
+                await self.agents.put(tenant, name, archived, revision)
             except Conflict:
                 continue
             return archived
@@ -127,7 +124,7 @@ class AgentStore:
     async def for_session(self, tenant: str, wanted: SessionAgent) -> dict[str, Any]:
         """The resolved copy that a session keeps. Raises Problem 404 for an unknown and 400 for an archived agent."""
         ref = AgentRef(id=wanted) if isinstance(wanted, str) else wanted
-        found = await self.shelf.known(tenant, ref.id)
+        found = await self.agents.known(tenant, ref.id)
         if found is None:
             raise not_found("agent")
         agent = found[0]
@@ -136,10 +133,10 @@ class AgentStore:
         if agent.archived_at is not None:
             raise invalid("agent: the agent is archived, no session can be started with it")
         config = override(agent.config, ref) if isinstance(ref, AgentWithOverrides) else agent.config
-        return {"id": agent.id, "type": "agent", "version": agent.version, **config.on_the_wire()}
+        return msgspec.to_builtins(session_agent(agent.id, agent.version, config))
 
     async def _newest(self, tenant: str, name: str) -> tuple[Agent, int]:
-        found = await self.shelf.get(tenant, name)
+        found = await self.agents.get(tenant, name)
         if found is None:
             raise not_found("agent")
         return found

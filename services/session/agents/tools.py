@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.session.http.errors import invalid, not_available
 
@@ -88,6 +88,51 @@ class CustomTool(_Part, frozen=True, kw_only=True, tag_field="type", tag="custom
 
 
 Tool = Toolset | McpToolset | CustomTool
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+class PolicyObject(msgspec.Struct, frozen=True, kw_only=True):
+    type: Literal["always_allow", "always_ask"]
+
+
+class DefaultConfigObject(msgspec.Struct, frozen=True, kw_only=True):
+    """How the built-in tools behave that have no entry of their own."""
+
+    enabled: bool
+    permission_policy: PolicyObject
+
+
+class ToolConfigObject(msgspec.Struct, frozen=True, kw_only=True):
+    """One built-in tool. The fields after `permission_policy` are there for web tools only."""
+
+    name: BuiltIn
+    type: BuiltIn
+    enabled: bool
+    permission_policy: PolicyObject
+    allowed_domains: UnsetType | None = UNSET
+    blocked_domains: UnsetType | None = UNSET
+    max_content_tokens: UnsetType | None = UNSET
+    url_sources: UnsetType | None = UNSET
+    user_location: UnsetType | None = UNSET
+
+
+class ToolsetObject(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=TOOLSET):
+    """The built-in tools of an agent, fully resolved."""
+
+    default_config: DefaultConfigObject
+    configs: list[ToolConfigObject]
+
+
+class CustomToolObject(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="custom"):
+    """A tool that the client runs."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+
+
+ToolObject = ToolsetObject | CustomToolObject
 
 
 def resolve_tools(tools: Sequence[Tool], at: str = "tools") -> list[dict[str, Any]]:

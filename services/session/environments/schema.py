@@ -1,4 +1,4 @@
-"""The configuration of an environment: request shapes, and pure functions to the populated form. Raises Problem 400."""
+"""The shapes of environments, and their configuration from the body of a request. Raises ApiError 400. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.session.http.errors import ApiError, invalid, not_available
+from holdfast.session.http.timestamps import TimeText
 from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 MANAGERS: Final = ("apt", "cargo", "gem", "go", "npm", "pip")
@@ -79,6 +80,60 @@ class EnvironmentUpdate(_Params, frozen=True, kw_only=True):
     description: Description | UnsetType | None = UNSET
     metadata: MetadataPatch | None = None
     scope: Scope | None = None
+
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+class UnrestrictedObject(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="unrestricted"):
+    pass
+
+
+class LimitedObject(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="limited"):
+    allowed_hosts: list[str]
+    allow_mcp_servers: bool
+    allow_package_managers: bool
+
+
+class PackagesObject(msgspec.Struct, frozen=True, kw_only=True):
+    type: Literal["packages"]
+    apt: list[str]
+    cargo: list[str]
+    gem: list[str]
+    go: list[str]
+    npm: list[str]
+    pip: list[str]
+
+
+class CloudObject(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration of an environment, complete."""
+
+    type: Literal["cloud"]
+    networking: UnrestrictedObject | LimitedObject
+    packages: PackagesObject
+
+
+class EnvironmentObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An environment."""
+
+    id: str
+    type: Literal["environment"]
+    name: str
+    description: str | None
+    config: CloudObject
+    metadata: dict[str, str]
+    scope: Literal["organization"]
+    created_at: TimeText
+    updated_at: TimeText
+    archived_at: TimeText | None
+
+
+class DeletedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    type: Literal["environment_deleted"]
+
+
+# --- the configuration ---------------------------------------------------------------------------------------------
 
 
 def default_config() -> dict[str, Any]:

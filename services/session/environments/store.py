@@ -6,14 +6,21 @@ back stays as an empty reservation: deleting the key could delete what a faster 
 """
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
-from holdfast.bus.api import KeyValue, Entry
+from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
-from holdfast.session.environments.schema import EnvironmentCreate, EnvironmentUpdate, check_scope, resolve_config
+from holdfast.session.environments.schema import (
+    CloudObject,
+    EnvironmentCreate,
+    EnvironmentObject,
+    EnvironmentUpdate,
+    check_scope,
+    resolve_config,
+)
 from holdfast.session.http import timestamps
 from holdfast.session.http.errors import ApiError, conflict, invalid, not_found
 from holdfast.session.storage.kv_store import KvStore
@@ -38,19 +45,20 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
     archived_at: int | None = None
 
-    def on_the_wire(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "type": "environment",
-            "name": self.name,
-            "description": self.description,
-            "config": self.config,
-            "metadata": self.metadata,
-            "scope": "organization",
-            "created_at": timestamps.text(self.created_at),
-            "updated_at": timestamps.text(self.updated_at),
-            "archived_at": timestamps.text_or_none(self.archived_at),
-        }
+    def to_api(self) -> EnvironmentObject:
+        """The object that clients see."""
+        return EnvironmentObject(
+            id=self.id,
+            type="environment",
+            name=self.name,
+            description=self.description,
+            config=cast("CloudObject", self.config),
+            metadata=self.metadata,
+            scope="organization",
+            created_at=timestamps.text(self.created_at),
+            updated_at=timestamps.text(self.updated_at),
+            archived_at=timestamps.text_or_none(self.archived_at),
+        )
 
 
 class _Reservation(msgspec.Struct, frozen=True):
@@ -65,7 +73,7 @@ class EnvironmentStore:
 
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
-        self.shelf: Final = KvStore(kv, BUCKET, Environment)
+        self.environments: Final = KvStore(kv, BUCKET, Environment)
 
     async def create(self, tenant: str, params: EnvironmentCreate, now: int) -> Environment:
         check_scope(params.scope)
@@ -79,7 +87,7 @@ class EnvironmentStore:
             updated_at=now,
         )
         await self._reserve(tenant, params.name, environment.id, now)
-        await self.shelf.put(tenant, environment.id, environment, 0)
+        await self.environments.put(tenant, environment.id, environment, 0)
         return environment
 
     async def get(self, tenant: str, name: str) -> Environment:
@@ -88,7 +96,7 @@ class EnvironmentStore:
 
     async def for_session(self, tenant: str, name: str) -> Environment:
         """One that a new session may use. Raises Problem 404, and 400 when it is archived."""
-        found = await self.shelf.known(tenant, name)
+        found = await self.environments.known(tenant, name)
         if found is None:
             raise not_found("environment", code="environment_not_found")
         environment = found[0]
@@ -109,7 +117,7 @@ class EnvironmentStore:
             if after.name != environment.name:
                 await self._reserve(tenant, after.name, name, now)
             try:
-                await self.shelf.put(tenant, name, msgspec.structs.replace(after, updated_at=now), revision)
+                await self.environments.put(tenant, name, msgspec.structs.replace(after, updated_at=now), revision)
             except Conflict:
                 continue
             if after.name != environment.name:
@@ -124,7 +132,7 @@ class EnvironmentStore:
                 return environment
             archived = msgspec.structs.replace(environment, archived_at=now, updated_at=now)
             try:
-                await self.shelf.put(tenant, name, archived, revision)
+                await self.environments.put(tenant, name, archived, revision)
             except Conflict:
                 continue
             return archived
@@ -132,11 +140,11 @@ class EnvironmentStore:
     async def delete(self, tenant: str, name: str) -> None:
         """Sessions that use it keep running: they have their own copy of the configuration."""
         environment = await self.get(tenant, name)
-        await self.shelf.remove(tenant, name)
+        await self.environments.remove(tenant, name)
         await self._give_back(tenant, environment.name, name)
 
     async def _find(self, tenant: str, name: str) -> tuple[Environment, int]:
-        found = await self.shelf.get(tenant, name)
+        found = await self.environments.get(tenant, name)
         if found is None:
             raise not_found("environment", code="environment_not_found")
         return found
@@ -167,7 +175,7 @@ class EnvironmentStore:
             return ""
         if now - held.at < GRACE * 1_000_000:
             return held.id
-        found = await self.shelf.get(tenant, held.id)
+        found = await self.environments.get(tenant, held.id)
         return held.id if found is not None and found[0].name == name else ""
 
     async def _give_back(self, tenant: str, name: str, owner: str) -> None:

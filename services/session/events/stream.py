@@ -3,6 +3,7 @@
 A client resumes without a gap by `Last-Event-ID` or `?after=`.
 """
 
+import asyncio
 from typing import Annotated, Literal
 
 import msgspec
@@ -60,7 +61,9 @@ async def _unseen(ledger: SessionRepository, key: Key) -> Position | None:
     return behind(commits[-1].seq if commits else found.seq)
 
 
-def routes(ledger: SessionRepository) -> list[Route]:
+def routes(ledger: SessionRepository, stopping: asyncio.Event) -> list[Route]:
+    """`stopping` is set when the process drains: open streams end then."""
+
     async def stream(call: Call) -> Response:
         """Events as they are stored, from the moment the answer begins or from the position that is given.
 
@@ -71,7 +74,7 @@ def routes(ledger: SessionRepository) -> list[Route]:
         it shows what a running `bash` prints, in the same frames, under the id of the `agent.tool_use` event.
         """
         key = ledger.key(call.tenant, call.id("session_id"))
-        viewer = Viewer(ledger, key, call.query.event_deltas, await _start(ledger, key, call))
+        viewer = Viewer(ledger, key, call.query.event_deltas, await _start(ledger, key, call), stopping)
         await viewer.open()
         return viewer
 

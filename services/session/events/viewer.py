@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -65,10 +65,18 @@ class Viewer(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, ledger: SessionRepository, key: Key, kinds: Sequence[str], after: Position | None) -> None:
+    def __init__(
+        self,
+        ledger: SessionRepository,
+        key: Key,
+        kinds: Sequence[str],
+        after: Position | None,
+        stopping: asyncio.Event,
+    ) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._ledger = ledger
+        self._stopping = stopping
         self._key = key
         self._at = after
         previewed = [kind for kind in kinds if kind != KIND]
@@ -225,7 +233,7 @@ class Viewer(Response):
             await send({"type": "http.response.body", "body": _HELLO, "more_body": True})
             ends: list[asyncio.Task[Any]] = [
                 asyncio.create_task(_gone(receive), name="viewer-gone"),
-                asyncio.create_task(self._ledger.context.stopping.wait(), name="viewer-stop"),
+                asyncio.create_task(self._stopping.wait(), name="viewer-stop"),
                 asyncio.create_task(self._tell(send), name="viewer-tell"),
             ]
             try:

@@ -31,7 +31,6 @@ from holdfast.session.http.api_keys import Keys
 from holdfast.session.http.auth import authenticate
 from holdfast.session.http.decoding import read_json, read_query
 from holdfast.session.http.errors import ApiError
-from holdfast.session.http.openapi import OPEN
 from holdfast.session.http.routing import Call, Empty, Route
 from holdfast.session.settings import SessionSettings
 
@@ -234,7 +233,7 @@ class Edge:
         span.update_name(f"{route.method} {route.path}")
         span.set_attribute("http.route", route.path)
         tenant = ""
-        if route.path not in OPEN:
+        if not route.public:
             tenant = (await authenticate(headers, self._keys)).tenant
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
@@ -267,5 +266,5 @@ class Edge:
 
 
 def _refusal(problem: ApiError, request_id: str) -> Response:
-    content = problems.envelope(problem, request_id)
+    content = msgspec.json.encode(problems.envelope(problem, request_id))
     return Response(content, problem.status, problem.headers, media_type="application/json")

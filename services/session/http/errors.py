@@ -1,4 +1,4 @@
-"""Every failure of the HTTP edge: a `Problem` becomes a status and the error envelope of the API.
+"""Every failure of the HTTP edge: an `ApiError` becomes a status and the error envelope of the API.
 
     {"type": "error", "error": {"type": …, "message": …, "details": …}, "request_id": "req_…"}
 
@@ -10,9 +10,10 @@ version`, with `details.error_code` `not_available`: 400 for a field of a reques
 the SDK would repeat and programs would take for an outage.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from holdfast.bus.errors import Absent, BusError, Conflict, Refused, StorageFull, TooLarge
 
@@ -129,9 +130,23 @@ def of_bus(error: BusError) -> ApiError:
             return unavailable()
 
 
-def envelope(problem: ApiError, request_id: str) -> bytes:
-    """The body of the error answer."""
-    error: dict[str, Any] = {"type": problem.kind, "message": problem.message}
-    if problem.details:
-        error["details"] = problem.details
-    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """The kind of error, and a sentence for people. `details` has facts that programs may read."""
+
+    type: str
+    message: str
+    details: dict[str, Any] | UnsetType = UNSET
+
+
+class ErrorResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every answer that is not a success."""
+
+    type: Literal["error"]
+    error: ErrorDetail
+    request_id: str
+
+
+def envelope(error: ApiError, request_id: str) -> ErrorResponse:
+    """The body of the answer to a request that ended in `error`."""
+    detail = ErrorDetail(type=error.kind, message=error.message, details=error.details or UNSET)
+    return ErrorResponse(type="error", error=detail, request_id=request_id)

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the edge, made from its routes: what is served is what is described."""
+"""The OpenAPI 3.1 document of the edge, made from the types that its routes name. Pure."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -6,31 +6,11 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
+from holdfast.session.http.errors import ErrorResponse
 from holdfast.session.http.routing import Call, Empty, Route
 from holdfast.session.http.timestamps import Instant
 
-OPEN: Final = ("/healthz", "/readyz", "/openapi.json")
-"""Paths that need no key."""
-
 _REF: Final = "#/components/schemas/{name}"
-
-_ERROR: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["type", "error", "request_id"],
-    "properties": {
-        "type": {"const": "error"},
-        "error": {
-            "type": "object",
-            "required": ["type", "message"],
-            "properties": {
-                "type": {"type": "string"},
-                "message": {"type": "string"},
-                "details": {"type": "object"},
-            },
-        },
-        "request_id": {"type": "string"},
-    },
-}
 
 
 def routes(described: Sequence[Route]) -> list[Route]:
@@ -41,17 +21,15 @@ def routes(described: Sequence[Route]) -> list[Route]:
         """This document."""
         return Response(raw, media_type="application/json")
 
-    return [Route(method="GET", path="/openapi.json", handle=openapi)]
+    return [Route(method="GET", path="/openapi.json", handle=openapi, public=True)]
 
 
 def document(described: Sequence[Route]) -> dict[str, Any]:
     """The whole document as plain JSON."""
-    bodies = [route.body for route in described if route.body is not Empty]
-    schemas, components = msgspec.json.schema_components(bodies, schema_hook=_schema, ref_template=_REF)
-    by_body = {id(body): schema for body, schema in zip(bodies, schemas, strict=True)}
+    schemas = _Schemas(described)
     paths: dict[str, dict[str, Any]] = {}
     for route in described:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_body.get(id(route.body)))
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -62,7 +40,7 @@ def document(described: Sequence[Route]) -> dict[str, Any]:
         "security": [{"bearer": []}, {"api_key": []}],
         "paths": paths,
         "components": {
-            "schemas": {**components, "Error": _ERROR},
+            "schemas": schemas.components,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -71,27 +49,57 @@ def document(described: Sequence[Route]) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, body: dict[str, Any] | None) -> dict[str, Any]:
+class _Schemas:
+    """The JSON schema of each type that a route names, and the components that these refer to."""
+
+    def __init__(self, described: Sequence[Route]) -> None:
+        types = [ErrorResponse]
+        for route in described:
+            types += [kind for kind in (route.body, route.answer, route.answer_503) if kind not in (Empty, Any, None)]
+        schemas, self.components = msgspec.json.schema_components(types, schema_hook=_schema, ref_template=_REF)
+        self._found = list(zip(types, schemas, strict=True))
+
+    def of(self, kind: Any) -> dict[str, Any]:
+        """The schema of `kind`, which is an empty one for Any."""
+        return {} if kind is Any else next(schema for known, schema in self._found if known == kind)
+
+
+def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     handler: Any = route.handle
     text = str(handler.__doc__ or "").strip()
-    media = "text/event-stream" if route.stream else "application/json"
     operation: dict[str, Any] = {
-        "operationId": f"{handler.__module__.rpartition('.')[2]}.{handler.__name__}",
+        "operationId": f"{_module(handler)}.{handler.__name__}",
         "summary": text.partition("\n")[0],
         "parameters": [*_path_parameters(route), *_query_parameters(route)],
-        "responses": {
-            "200": {"description": "Done.", "content": {media: {"schema": {}}}},
-            "default": {
-                "description": "Refused or failed.",
-                "content": {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}},
-            },
-        },
+        "responses": _responses(route, schemas),
     }
-    if body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
-    if route.path in OPEN:
+    if route.body is not Empty:
+        content = {"application/json": {"schema": schemas.of(route.body)}}
+        operation["requestBody"] = {"required": True, "content": content}
+    if route.public:
         operation["security"] = []
     return operation
+
+
+def _module(handler: Any) -> str:
+    """Where a handler is defined: `agents` for the module `…agents.routes`, else the last name."""
+    *_, folder, module = str(handler.__module__).split(".")
+    return folder if module == "routes" else module
+
+
+def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    media = "text/event-stream" if route.stream else "application/json"
+    responses: dict[str, Any] = {
+        "200": {"description": "Done.", "content": {media: {"schema": schemas.of(route.answer)}}},
+        "default": {
+            "description": "Refused or failed.",
+            "content": {"application/json": {"schema": schemas.of(ErrorResponse)}},
+        },
+    }
+    if route.answer_503 is not None:
+        content = {"application/json": {"schema": schemas.of(route.answer_503)}}
+        responses["503"] = {"description": "Not ready.", "content": content}
+    return responses
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
@@ -118,12 +126,13 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query string has no null: what may be left out is left out."""
+    """A query string has no null: a parameter that may be null may be left out."""
     given = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
     return given[0] if len(given) == 1 else {key: value for key, value in schema.items() if value is not None}
 
 
 def _schema(kind: type) -> dict[str, Any]:
+    """Schema hook of msgspec for `Instant`."""
     if kind is Instant:
         return {"type": "string", "format": "date-time"}
     raise NotImplementedError(f"no schema for {kind}")

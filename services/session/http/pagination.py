@@ -7,7 +7,7 @@ read anyway. It is there so that a cursor that was cut, changed or used with oth
 import base64
 import binascii
 import hashlib
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,7 @@ from msgspec import Meta
 from holdfast.session.http.errors import invalid
 
 P = TypeVar("P", int, str)
+T = TypeVar("T")
 
 _PREFIX: Final = "page_"
 
@@ -25,10 +26,17 @@ DEFAULT_LIMIT: Final = 20
 
 
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every list takes."""
+    """Query parameters of every list. `page` is a `next_page` of an earlier answer."""
 
     limit: Limit = DEFAULT_LIMIT
     page: str | None = None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One page of a list; `next_page` is the cursor of the page behind it, null on the last one."""
+
+    data: list[T]
+    next_page: str | None
 
 
 def cursor(position: list[Any], bound: list[Any]) -> str:
@@ -65,6 +73,6 @@ def position_of(query: PageQuery, bound: list[Any], kind: type[P]) -> P | None:
             raise invalid("page: not a cursor of this list")
 
 
-def page(data: list[Any], rest: Any, bound: list[Any]) -> dict[str, Any]:
-    """The answer of a list; `rest` is the place to go on from, None after the last page."""
-    return {"data": data, "next_page": None if rest is None else cursor([rest], bound)}
+def page(data: list[T], rest: Any, bound: list[Any]) -> Page[T]:
+    """The answer of a list; `rest` is the position to go on from, None after the last page."""
+    return Page(data=data, next_page=None if rest is None else cursor([rest], bound))

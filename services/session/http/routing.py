@@ -1,7 +1,8 @@
 """How a module says what it serves: a list of `Route`, from which the edge and the OpenAPI document are made.
 
-A handler gets a `Call` whose path, query and body have been read into the declared types, and returns anything that
-msgspec can write (200, JSON) or a Starlette response (event streams). It raises Problem; BusError is translated.
+A handler gets a `Call` whose path, query and body have been decoded into the types that its `Route` names. It returns a
+value of the type `answer` (status 200, written as JSON) or a Starlette response (event streams). It may raise ApiError;
+the edge turns a BusError into one.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,14 +16,15 @@ from holdfast.session.http.errors import not_found
 
 
 class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A query or a body in which nothing may stand."""
+    """A query or a body without any field."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One authenticated request."""
+    """One request, decoded; authenticated unless its route is public."""
 
     request: Request
     tenant: str
+    """The tenant of the API key; empty on a public route."""
     path: dict[str, str]
     query: Any
     """A value of the route's `query` type."""
@@ -30,7 +32,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A value of the route's `body` type."""
 
     def id(self, name: str) -> str:
-        """The id in the path under `name`, such as `agent_id`. Raises Problem 404 when it cannot be one of ours."""
+        """The id in the path under `name`, such as `agent_id`. Raises ApiError 404 for a text that is no id."""
         value = self.path[name]
         if not is_token(value):
             raise not_found(name.removesuffix("_id").replace("_", " "))
@@ -47,5 +49,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Type of the JSON body of a POST, usually a Struct with `forbid_unknown_fields`. `Empty`: none need be sent."""
     query: type[msgspec.Struct] = Empty
     """A Struct of the query's names. A list takes `name[]=` and `name=`, repeated; `created_at[gte]` is a `rename`."""
+    answer: Any = Any
+    """Type of the JSON body of a 200, usually a Struct. `Any`: the OpenAPI document promises nothing about it."""
+    answer_503: Any = None
+    """Type of the JSON body of a 503 where that is not the error envelope, else None."""
     stream: bool = False
     """The answer is an event stream."""
+    public: bool = False
+    """Served without an API key."""

@@ -1,21 +1,21 @@
-"""Times are integers: microseconds since 1970, UTC. On the wire they are RFC 3339 with six digits and `Z`."""
+"""Times are integers: microseconds since 1970, UTC. On the wire they are RFC 3339 with six digits and `Z`. Pure."""
 
 import re
-import time
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  naive throughout, so that no conversion touches the local zone
 _SHAPE: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?)?")
 
 
+TimeText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time in an answer, as `text` writes it."""
+
+
 class Instant(int):
     """A time given by a caller, in microseconds; its own type so that query strings are read as RFC 3339."""
-
-
-def now() -> int:
-    """The clock of this process."""
-    return time.time_ns() // 1000
 
 
 def text(at: int) -> str:

@@ -31,7 +31,7 @@ async def follow(ledger: SessionRepository) -> None:
 
 async def _once(ledger: SessionRepository) -> None:
     """Follow from where the tables are until they are made anew."""
-    model, cell = ledger.model, ledger.context.settings.cell
+    model, cell = ledger.model, ledger.cell
     model.belongs_to(await ledger.bus.inbox.stream_epoch(cell))
     builds = model.builds
     async for batch in ledger.bus.log.follow(cell, model.position):

@@ -14,12 +14,12 @@ import structlog
 
 from holdfast.bus import commands, subjects
 from holdfast.bus import events as ev
+from holdfast.bus.api import Bus
 from holdfast.bus.codec import encode
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, cell_of, is_token
-from holdfast.session.context import Context
 from holdfast.session.events.unseen import Unseen
 from holdfast.session.http.errors import not_found
 from holdfast.session.log.pending import PendingInputs
@@ -50,20 +50,20 @@ class SessionView(msgspec.Struct, frozen=True):
 
 
 class SessionRepository:
-    """`model` lists the sessions, `queued` knows what they have been sent."""
+    """The sessions of `cell`. `model` lists them, `queued` knows what they have been sent; `now` is in microseconds."""
 
-    def __init__(self, context: Context, model: ReadModel) -> None:
-        self.context = context
-        self.bus = context.bus
-        self.now = context.now
+    def __init__(self, bus: Bus, model: ReadModel, *, cell: str, now: Callable[[], int]) -> None:
+        self.bus = bus
         self.model = model
+        self.cell = cell
+        self.now = now
         self.queued = PendingInputs()
         self.unseen = Unseen(self.now)
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
     def key(self, tenant: str, session_id: str) -> Key:
         """Names a session of the tenant. Raises Problem 404 when the id cannot be one."""
-        if not is_token(session_id) or cell_of(session_id) != self.context.settings.cell:
+        if not is_token(session_id) or cell_of(session_id) != self.cell:
             raise not_found("session")
         return Key(tenant, session_id)
 

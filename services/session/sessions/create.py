@@ -17,6 +17,8 @@ from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.process.faults import point
 from holdfast.session.agents.schema import SessionAgent
+from holdfast.session.agents.store import AgentStore
+from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.validation import Sent, events_of
 from holdfast.session.http.errors import not_available
 from holdfast.session.log.repository import SessionRepository, SessionView
@@ -43,12 +45,14 @@ class SessionCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     vault_ids: list[str] | None = None
 
 
-async def create(ledger: SessionRepository, tenant: str, params: SessionCreate) -> SessionView:
+async def create(
+    ledger: SessionRepository, agents: AgentStore, environments: EnvironmentStore, tenant: str, params: SessionCreate
+) -> SessionView:
     """A new session, its initial events stored. Raises Problem 400 and 404, BusError; then there is no session."""
     _refuse_later(params)
     events = events_of(params.initial_events or (), name="initial_events", initial=True)
-    agent = await ledger.context.agents.for_session(tenant, params.agent)
-    environment = await ledger.context.environments.for_session(tenant, params.environment_id)
+    agent = await agents.for_session(tenant, params.agent)
+    environment = await environments.for_session(tenant, params.environment_id)
     first = ClientInput(id=new_id("inp"), events=events) if events else None
     config = ev.SessionConfig(
         id=new_id("sevt"),
@@ -61,7 +65,7 @@ async def create(ledger: SessionRepository, tenant: str, params: SessionCreate) 
         metadata=params.metadata or {},
         first_input=first.id if first else None,
     )
-    key = Key(tenant, new_session_id(ledger.context.settings.cell))
+    key = Key(tenant, new_session_id(ledger.cell))
     opened = SessionView(key, await ledger.append(key, None, [config], whole=first is None), config)
     point("session.created")
     if first:

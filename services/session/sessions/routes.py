@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from holdfast.session.agents.store import AgentStore
+from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.http import pagination
 from holdfast.session.http.errors import invalid, not_available
 from holdfast.session.http.routing import Call, Route
@@ -55,10 +57,10 @@ class SessionsQuery(pagination.PageQuery, frozen=True, kw_only=True, forbid_unkn
         return found
 
 
-def routes(ledger: SessionRepository) -> list[Route]:
+def routes(ledger: SessionRepository, agents: AgentStore, environments: EnvironmentStore) -> list[Route]:
     async def create(call: Call) -> Any:
         """Create a session of an agent in an environment. With `initial_events` it runs at once."""
-        opened = await creation.create(ledger, call.tenant, call.body)
+        opened = await creation.create(ledger, agents, environments, call.tenant, call.body)
         return _shown(ledger, opened)
 
     async def retrieve(call: Call) -> Any:

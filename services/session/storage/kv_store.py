@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 import structlog
 
-from holdfast.bus.api import KeyValue, Entry
+from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import is_token
 

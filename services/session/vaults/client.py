@@ -36,7 +36,7 @@ class VaultClient:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def ask(self, call: Call, verb: str, body: dict[str, Any] | None = None, sealed: bytes = b"") -> Any:
+    async def request(self, call: Call, verb: str, body: dict[str, Any] | None = None, sealed: bytes = b"") -> Any:
         """Do `verb` on what the path of the call names, and return the object of the wire."""
         request = VaultRequest(
             tenant=call.tenant,
@@ -57,7 +57,7 @@ class VaultClient:
             "after": pagination.position_of(query, bound, str),
             "include_archived": query.include_archived,
         }
-        found = await self.ask(call, verb, body)
+        found = await self.request(call, verb, body)
         return pagination.page(found["data"], found["next"], bound)
 
     async def seal(self, auth: Auth) -> bytes:

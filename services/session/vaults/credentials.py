@@ -1,61 +1,75 @@
-"""`/v1/vaults/{vault_id}/credentials`: checked here, kept by the vault service. Secrets go in and never come out."""
+"""`/v1/vaults/{vault_id}/credentials`: bodies are checked here, the vault service does the rest.
+
+A secret goes in sealed, and no answer ever has it.
+"""
 
 from typing import Any
 
 from msgspec import UnsetType
 
-from holdfast.session.context import Context
 from holdfast.session.http.errors import invalid
+from holdfast.session.http.pagination import Page
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.vaults.client import VaultClient, given
-from holdfast.session.vaults.schema import CredentialCreate, CredentialUpdate, ListQuery
+from holdfast.session.vaults.schema import (
+    CredentialCreate,
+    CredentialObject,
+    CredentialUpdate,
+    DeletedCredential,
+    ListQuery,
+)
 
 
-def routes(context: Context) -> list[Route]:
-    vault = VaultClient(context.bus.core)
+class CredentialHandlers:
+    def __init__(self, client: VaultClient) -> None:
+        self._client = client
 
-    async def create(call: Call) -> Any:
+    async def create(self, call: Call) -> Any:
         """Create a credential. Its secret can be replaced, but never read."""
         params: CredentialCreate = call.body
-        sealed = await vault.seal(params.auth)
+        sealed = await self._client.seal(params.auth)
         body = {"display_name": params.display_name, "metadata": params.metadata or {}}
-        return await vault.ask(call, "credentials.create", body, sealed)
+        return await self._client.request(call, "credentials.create", body, sealed)
 
-    async def retrieve(call: Call) -> Any:
+    async def retrieve(self, call: Call) -> Any:
         """Retrieve a credential, without its secret."""
-        return await vault.ask(call, "credentials.retrieve")
+        return await self._client.request(call, "credentials.retrieve")
 
-    async def update(call: Call) -> Any:
+    async def update(self, call: Call) -> Any:
         """Update a credential, or replace its secret."""
         params: CredentialUpdate = call.body
-        sealed = b"" if isinstance(params.auth, UnsetType) else await vault.seal(params.auth)
-        return await vault.ask(call, "credentials.update", given(params, "display_name", "metadata"), sealed)
+        sealed = b"" if isinstance(params.auth, UnsetType) else await self._client.seal(params.auth)
+        return await self._client.request(call, "credentials.update", given(params, "display_name", "metadata"), sealed)
 
-    async def archive(call: Call) -> Any:
+    async def archive(self, call: Call) -> Any:
         """Archive a credential: its secret is gone, the record stays."""
-        return await vault.ask(call, "credentials.archive")
+        return await self._client.request(call, "credentials.archive")
 
-    async def delete(call: Call) -> Any:
+    async def delete(self, call: Call) -> Any:
         """Delete a credential for good."""
-        return await vault.ask(call, "credentials.delete")
+        return await self._client.request(call, "credentials.delete")
 
-    async def list_credentials(call: Call) -> Any:
+    async def list_credentials(self, call: Call) -> Page[Any]:
         """List the credentials of a vault, newest first."""
-        return await vault.page(call, "credentials.list")
+        return await self._client.page(call, "credentials.list")
 
-    async def validate(call: Call) -> Any:
-        """Try an OAuth credential; this version holds none."""
-        await vault.ask(call, "credentials.retrieve")
+    async def validate(self, call: Call) -> Any:
+        """Try an OAuth credential; this version holds none, so every request is refused."""
+        await self._client.request(call, "credentials.retrieve")
         raise invalid("only mcp_oauth credentials can be validated")
 
-    every = "/v1/vaults/{vault_id}/credentials"
-    one = f"{every}/{{credential_id}}"
+
+def routes(client: VaultClient) -> list[Route]:
+    handlers = CredentialHandlers(client)
+    credentials = "/v1/vaults/{vault_id}/credentials"
+    credential = f"{credentials}/{{credential_id}}"
+    shape, page = CredentialObject, Page[CredentialObject]
     return [
-        Route(method="POST", path=every, handle=create, body=CredentialCreate),
-        Route(method="GET", path=every, handle=list_credentials, query=ListQuery),
-        Route(method="GET", path=one, handle=retrieve),
-        Route(method="POST", path=one, handle=update, body=CredentialUpdate),
-        Route(method="DELETE", path=one, handle=delete),
-        Route(method="POST", path=f"{one}/archive", handle=archive),
-        Route(method="POST", path=f"{one}/mcp_oauth_validate", handle=validate),
+        Route(method="POST", path=credentials, handle=handlers.create, body=CredentialCreate, answer=shape),
+        Route(method="GET", path=credentials, handle=handlers.list_credentials, query=ListQuery, answer=page),
+        Route(method="GET", path=credential, handle=handlers.retrieve, answer=shape),
+        Route(method="POST", path=credential, handle=handlers.update, body=CredentialUpdate, answer=shape),
+        Route(method="DELETE", path=credential, handle=handlers.delete, answer=DeletedCredential),
+        Route(method="POST", path=f"{credential}/archive", handle=handlers.archive, answer=shape),
+        Route(method="POST", path=f"{credential}/mcp_oauth_validate", handle=handlers.validate),
     ]

@@ -1,11 +1,12 @@
-"""Request shapes of vaults and credentials. What is secret in them is sealed before it leaves the edge."""
+"""The shapes of vaults and credentials. The secrets in bodies are sealed before they leave the edge. Pure."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.session.http.pagination import PageQuery
+from holdfast.session.http.timestamps import TimeText
 from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 DisplayName = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -65,3 +66,48 @@ class CredentialUpdate(_Params, frozen=True, kw_only=True):
     auth: StaticBearerUpdate | McpOauth | EnvironmentVariable | UnsetType = UNSET
     display_name: DisplayName | UnsetType | None = UNSET
     metadata: MetadataPatch | None = None
+
+
+# --- answers: the vault service makes these objects ------------------------------------------------------------------
+
+
+class VaultObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A vault."""
+
+    id: str
+    type: Literal["vault"]
+    display_name: str
+    metadata: dict[str, str]
+    created_at: TimeText
+    updated_at: TimeText
+    archived_at: TimeText | None
+
+
+class StaticBearerObject(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="static_bearer"):
+    """The public part of a bearer token."""
+
+    mcp_server_url: str
+
+
+class CredentialObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A credential, without its secret."""
+
+    id: str
+    type: Literal["vault_credential"]
+    vault_id: str
+    display_name: str | None
+    auth: StaticBearerObject
+    metadata: dict[str, str]
+    created_at: TimeText
+    updated_at: TimeText
+    archived_at: TimeText | None
+
+
+class DeletedVault(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    type: Literal["vault_deleted"]
+
+
+class DeletedCredential(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    type: Literal["vault_credential_deleted"]

@@ -117,9 +117,9 @@ async def test_a_queue_group_shares_and_others_all_hear(joined: Connect, key: Ke
         return handle
 
     for n in range(2):
-        await buses[n].serve(subject, handler(n), queue="q")
+        await buses[n].core.serve(subject, handler(n), queue="q")
     for _ in range(10):
-        await buses[2].request(subject, b"", timeout=5)
+        await buses[2].core.request(subject, b"", timeout=5)
     assert len(served) == 10, "each is handled by one"
     heard: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
 
@@ -131,9 +131,9 @@ async def test_a_queue_group_shares_and_others_all_hear(joined: Connect, key: Ke
         return hear
 
     for n in range(2):
-        await buses[n].subscribe(subjects.delta(key), listener(n))
+        await buses[n].core.subscribe(subjects.delta(key), listener(n))
     for word in (b"a", b"b", b"c"):
-        await buses[2].publish(subjects.delta(key), word)
+        await buses[2].core.publish(subjects.delta(key), word)
     got = [await asyncio.wait_for(heard.get(), 5) for _ in range(6)]
     assert [[w for n, w in got if n == one] for one in range(2)] == [[b"a", b"b", b"c"]] * 2, "in order"
 

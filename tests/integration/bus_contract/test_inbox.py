@@ -25,7 +25,7 @@ async def test_an_input_waits_until_it_is_acked(bus: Bus, key: Key) -> None:
     assert await bus.inbox.pending(Key("acme", new_session_id()), 0) == []
 
 
-async def test_the_incarnation_stays(joined: Connect) -> None:
+async def test_the_stream_epoch_stays(joined: Connect) -> None:
     one, two = await joined("one"), await joined("two")
     assert await one.inbox.stream_epoch(FIRST_CELL) == await two.inbox.stream_epoch(FIRST_CELL) != ""
 

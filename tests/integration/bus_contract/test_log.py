@@ -62,14 +62,14 @@ async def test_of_many_racing_writers_one_wins(joined: Connect, key: Key) -> Non
     for number in range(10):
         made = [said(f"{number} by {n}", last) for n in range(4)]
         results = await asyncio.gather(
-            *(b.append(key, m, last.seq if last else 0) for b, m in zip(buses, made, strict=True)),
+            *(b.log.append(key, m, last.seq if last else 0) for b, m in zip(buses, made, strict=True)),
             return_exceptions=True,
         )
         won = [(r, m) for r, m in zip(results, made, strict=True) if isinstance(r, int)]
         assert len(won) == 1
         assert all(isinstance(r, Conflict) for r in results if not isinstance(r, int))
         last = Stored(*won[0])
-    assert (await buses[0].read(key))[-1] == last
+    assert (await buses[0].log.read(key))[-1] == last
 
 
 @pytest.mark.parametrize("size", [300_000, 3_000_000])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.session.agents import schema as ac
+from holdfast.session.agents import resolve, schema
 from holdfast.session.agents.tools import BUILT_IN, TOOLSET, WEB, Tool, resolve_tools
 from holdfast.session.http.errors import ApiError
 from holdfast.session.storage.metadata import patched
@@ -24,13 +24,13 @@ def toolsets(draw: st.DrawFn) -> dict[str, Any]:
     return {"type": TOOLSET, "default_config": draw(st.none() | CONFIG), "configs": configs}
 
 
-def agent(**fields: Any) -> ac.AgentConfig:
-    return ac.create_config(msgspec.convert({"model": "m", "name": "n", **fields}, ac.AgentCreate))
+def agent(**fields: Any) -> schema.AgentConfig:
+    return resolve.create_config(msgspec.convert({"model": "m", "name": "n", **fields}, schema.AgentCreate))
 
 
-def override(base: ac.AgentConfig, **fields: Any) -> ac.AgentConfig:
+def override(base: schema.AgentConfig, **fields: Any) -> schema.AgentConfig:
     whole = {"type": "agent_with_overrides", "id": "agent_1", **fields}
-    return ac.override(base, msgspec.convert(whole, ac.AgentWithOverrides))
+    return resolve.override(base, msgspec.convert(whole, schema.AgentWithOverrides))
 
 
 @given(toolset=toolsets())
@@ -64,7 +64,7 @@ def test_overrides_replace_whole_or_clear_or_inherit() -> None:
 def test_the_effort_of_an_overriding_model_is_not_applied() -> None:
     base = agent(model={"id": "m", "effort": "low"})
     for model in ("m", {"id": "m", "effort": "max"}):
-        assert override(base, model=model).model["effort"] == {"type": ac.DEFAULT_EFFORT}
+        assert override(base, model=model).model["effort"] == {"type": resolve.DEFAULT_EFFORT}
 
 
 def test_a_session_needs_a_model() -> None:

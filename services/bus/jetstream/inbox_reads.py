@@ -1,0 +1,84 @@
+"""Reading the inbox of sessions over NATS."""
+
+import hashlib
+
+import structlog
+
+from holdfast.bus import codec, streams, subjects
+from holdfast.bus.api import PendingInput
+from holdfast.bus.codec import BlobInput
+from holdfast.bus.errors import Absent, NoResponders, Refused, Unavailable
+from holdfast.bus.ids import Key
+from holdfast.bus.jetstream.connection import RawMessage
+from holdfast.bus.jetstream.object_store import Blobs
+from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.jetstream.retry import patiently
+
+log = structlog.get_logger()
+
+PAGE_INPUTS = 500
+"""Inbox messages asked for at once."""
+
+
+class InboxReads:
+    """`stream_epoch` and `pending` of `api.Inbox` over NATS."""
+
+    def __init__(self, link: JetStreamClient, blobs: Blobs) -> None:
+        self._link = link
+        self._blobs = blobs
+        self._epochs: dict[str, str] = {}
+        link.on_back.add(self.forget)
+
+    def forget(self) -> None:
+        """The stream may have been replaced: read its epoch again."""
+        self._epochs.clear()
+
+    async def stream_epoch(self, cell: str) -> str:
+        """See `api.Inbox.stream_epoch`: a hash of the time the stream was created.
+
+        Cached until the connection or a pull is lost.
+        """
+        if cell not in self._epochs:
+            self._epochs[cell] = await patiently(self._link, self._created, cell)
+        return self._epochs[cell]
+
+    async def _created(self, cell: str) -> str:
+        try:
+            answer = await self._link.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")
+        except NoResponders:
+            raise Unavailable("JetStream does not answer") from None
+        if "error" in answer:
+            raise Unavailable(f"no inbox stream: {answer['error'].get('description')}")
+        return hashlib.sha256(str(answer["created"]).encode()).hexdigest()[:12]
+
+    async def pending(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
+        """See `api.Inbox.pending`."""
+        stream, subject = streams.inbox_stream(key.cell), subjects.inbox(key)
+        found: list[RawMessage] = []
+        at, left = above, 1
+        while left:
+            got, left = await patiently(self._link, self._link.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS)
+            found += got
+            if not got:
+                break
+            at = got[-1].seq
+        while at < upto:  # a replica may lag behind the leader
+            query = {"seq": at + 1, "next_by_subj": subject}
+            one = await patiently(self._link, self._link.leader, stream, query)
+            if one is None:
+                break
+            found.append(one)
+            at = one.seq
+        return [await self.decoded(one.seq, one.data) for one in found]
+
+    async def decoded(self, seq: int, data: bytes) -> PendingInput:
+        """Decode an inbox message and fetch its body if that lies elsewhere. Raises Unavailable when it cannot tell."""
+        try:
+            value = codec.decode_input(data)
+            if isinstance(value, BlobInput):
+                data = await self._blobs.get(value.ref, value.size)
+                value = codec.decode_input(data)
+        except (Refused, Absent) as exc:
+            log.warning("inbox.unreadable", seq=seq, error=str(exc))
+            return PendingInput(seq, data, None)
+        return PendingInput(seq, data, None if isinstance(value, BlobInput) else value)

@@ -1,0 +1,124 @@
+"""Deliveries of the inbox in memory."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from holdfast.bus import codec, streams
+from holdfast.bus.api import Delivery, PendingInput
+from holdfast.bus.codec import BlobInput
+from holdfast.bus.errors import Absent, Refused
+from holdfast.bus.ids import Key
+from holdfast.testing.memory.link import MemoryLink
+from holdfast.testing.memory.records import Puller, Record
+
+log = structlog.get_logger()
+
+DELIVERY: contextvars.ContextVar["MemoryDelivery | None"] = contextvars.ContextVar("delivery", default=None)
+"""The delivery that the running task handles: tells a checker on whose behalf something was written."""
+
+
+def pending_input(link: MemoryLink, record: Record) -> PendingInput:
+    """An inbox message, decoded in the process of `link`, with its body put back."""
+    link.server.faults.reads_input(link.name, record.data)
+    data = record.data
+    try:
+        value = codec.decode_input(data)
+        if isinstance(value, BlobInput):
+            data = link.server.blob(value.ref)
+            value = codec.decode_input(data)
+    except (Refused, Absent) as exc:
+        log.warning("inbox.unreadable", seq=record.seq, error=str(exc))
+        return PendingInput(record.seq, data, None)
+    return PendingInput(record.seq, data, None if isinstance(value, BlobInput) else value)
+
+
+class MemoryDelivery:
+    """`api.Delivery` in memory."""
+
+    def __init__(self, link: MemoryLink, record: Record, count: int) -> None:
+        self._link = link
+        self._record = record
+        self.count = count
+
+    @property
+    def key(self) -> Key:
+        return self._record.key
+
+    @property
+    def seq(self) -> int:
+        return self._record.seq
+
+    def pending_input(self) -> PendingInput:
+        """See `api.Delivery.pending_input`."""
+        return pending_input(self._link, self._record)
+
+    async def ack(self, *, sure: bool = True) -> None:
+        """See `api.Delivery.ack`."""
+        how = self._link.effect if sure else self._link.best_effort
+        await how("ack", lambda: self._link.server.ack(self.seq))
+
+    async def nak(self, delay: float = 0.0) -> None:
+        """See `api.Delivery.nak`."""
+        await self._link.best_effort("nak", lambda: self._link.server.nak(self.seq, delay))
+
+    async def in_progress(self) -> None:
+        """See `api.Delivery.in_progress`."""
+        await self._link.best_effort("in_progress", lambda: self._link.server.in_progress(self.seq))
+
+
+class MemoryConsumer:
+    """One consumer loop of one process."""
+
+    def __init__(self, link: MemoryLink, handle: Callable[[Delivery], Awaitable[None]], limit: int) -> None:
+        self._link = link
+        self._server = link.server
+        self._handle = handle
+        self._puller = Puller(limit, self._take, link.name)
+        self._context = contextvars.copy_context()
+        self._running: dict[asyncio.Task[None], MemoryDelivery] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop`, then wait for the running handlers."""
+        self._link.at_death(self._stop)
+        keeping_alive = asyncio.create_task(self._keep_alive())
+        try:
+            await self._link.pause("consume")
+            self._server.pull(self._puller)
+            await stop.wait()
+            self._stop()
+            if self._running:
+                await asyncio.wait(list(self._running))
+        finally:
+            self._stop()
+            keeping_alive.cancel()
+
+    def _stop(self) -> None:
+        self._server.stop_pulling(self._puller)
+
+    def _take(self, record: Record, count: int) -> None:
+        delivery = MemoryDelivery(self._link, record, count)
+        task = self._context.run(asyncio.create_task, self._run(delivery))
+        self._running[task] = delivery
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._puller.free += 1
+        self._server.deliver()
+
+    async def _run(self, delivery: MemoryDelivery) -> None:
+        DELIVERY.set(delivery)
+        try:
+            await self._link.pause("delivered")
+            await self._handle(delivery)
+        except Exception:
+            log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(streams.BEAT)
+            for delivery in list(self._running.values()):
+                await delivery.in_progress()
