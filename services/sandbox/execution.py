@@ -153,7 +153,7 @@ class Executor:
 
     async def _outcome(self, handle: SandboxHandle, request: Execute) -> tuple[Outcome, bool]:
         """The outcome of the call, and whether it was lost with its sandbox. Publishes what the call prints."""
-        live = LiveOutput(self._bus, handle.key, request.call)
+        live = LiveOutput(self._bus.core, handle.key, request.call)
         try:
             return await handle.sandbox.run(request.call, request.name, request.input, live.add), False
         except SandboxLost as exc:

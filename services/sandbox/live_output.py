@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Bus
+from holdfast.bus.api import Core
 from holdfast.bus.commands import Output
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
@@ -24,8 +24,8 @@ log = structlog.get_logger()
 class LiveOutput:
     """The output of one call of one session: published in order, without a gap, and possibly without its end."""
 
-    def __init__(self, bus: Bus, key: Key, call: str) -> None:
-        self._bus = bus
+    def __init__(self, core: Core, key: Key, call: str) -> None:
+        self._core = core
         self._subject = subjects.output(key)
         self._call = call
         self._sent = 0
@@ -58,7 +58,7 @@ class LiveOutput:
                 text, self._unsent = self._unsent, ""
                 output = Output(call=self._call, text=text, at=self._sent)
                 self._sent += len(text)
-                await self._bus.core.publish(self._subject, msgspec.json.encode(output))
+                await self._core.publish(self._subject, msgspec.json.encode(output))
         except BusError as exc:
             log.info("the output of a running call could not be published", call=self._call, code=exc.code)
             self._closed = True

@@ -6,7 +6,7 @@ import contextlib
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Bus, Entry
+from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.commands import Answer, Provision, Provisioned, Release
 from holdfast.bus.errors import BusError, Conflict, Unavailable
 from holdfast.bus.ids import Key, new_id
@@ -26,7 +26,7 @@ class Provisioner:
 
     def __init__(
         self,
-        bus: Bus,
+        kv: KeyValue,
         driver: Driver,
         *,
         registration: Registration,
@@ -35,7 +35,7 @@ class Provisioner:
         tasks: asyncio.TaskGroup,
     ) -> None:
         """`tasks` runs the creations and waits for the end of every sandbox; it must be entered before a request."""
-        self._bus = bus
+        self._kv = kv
         self._driver = driver
         self._registration = registration
         self._sandboxes = sandboxes
@@ -68,17 +68,17 @@ class Provisioner:
         if request.files:
             await self._driver.remove_files(key)
             if handle is not None:
-                await self._bus.kv.delete(BUCKET, subjects.placement_key(key))
+                await self._kv.delete(BUCKET, subjects.placement_key(key))
         return Answer(answer="done")
 
     async def vacate(self, key: Key, generation: str) -> None:
         """Empty the placement of the session if it names this generation on this worker. Raises BusError."""
-        entry = await self._bus.kv.get(BUCKET, subjects.placement_key(key))
+        entry = await self._kv.get(BUCKET, subjects.placement_key(key))
         here = Placement(generation=generation, worker=self._registration.worker_id)
         if entry is None or placement_of(entry.value) != here:
             return
         with contextlib.suppress(Conflict):  # another worker has placed the session meanwhile
-            await self._bus.kv.update(
+            await self._kv.update(
                 BUCKET, subjects.placement_key(key), encode(Placement()), entry.revision
             )  # fmt: skip
 
@@ -96,7 +96,7 @@ class Provisioner:
 
     async def _adopt_or_create(self, key: Key) -> Provisioned:
         while True:
-            entry = await self._bus.kv.get(BUCKET, subjects.placement_key(key))
+            entry = await self._kv.get(BUCKET, subjects.placement_key(key))
             placed = placement_of(entry.value if entry else None)
             if placed.generation and await self._is_alive(key, placed):
                 return Provisioned(generation=placed.generation, worker=placed.worker)
@@ -118,7 +118,7 @@ class Provisioner:
         """Whether the placed generation can run calls: it lives here, or the other worker is registered."""
         if placed.worker == self._registration.worker_id:
             return self._sandboxes.find(key, placed.generation) is not None
-        return await self._bus.kv.get(BUCKET, subjects.worker_key(placed.worker)) is not None
+        return await self._kv.get(BUCKET, subjects.worker_key(placed.worker)) is not None
 
     async def _create(self, key: Key) -> SandboxHandle:
         faults.point("worker.create")
@@ -135,9 +135,9 @@ class Provisioner:
         name = subjects.placement_key(handle.key)
         value = encode(Placement(generation=handle.generation, worker=self._registration.worker_id))
         if entry is None:
-            await self._bus.kv.create(BUCKET, name, value)
+            await self._kv.create(BUCKET, name, value)
         else:
-            await self._bus.kv.update(BUCKET, name, value, entry.revision)
+            await self._kv.update(BUCKET, name, value, entry.revision)
 
     async def _on_exit(self, handle: SandboxHandle) -> None:
         """Wait until the sandbox has ended, for whatever cause, then give its generation up.

@@ -85,9 +85,9 @@ class Worker:
         self._availability = availability
         self._tasks = asyncio.TaskGroup()
         self._sandboxes = Sandboxes()
-        self._registration = Registration(bus, driver, report, worker_id=self.id, lease_s=config.lease_s)
+        self._registration = Registration(bus.kv, driver, report, worker_id=self.id, lease_s=config.lease_s)
         self._provisioner = Provisioner(
-            bus,
+            bus.kv,
             driver,
             registration=self._registration,
             sandboxes=self._sandboxes,
