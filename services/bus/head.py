@@ -6,7 +6,7 @@ confirmation and tells a woken harness what to do. `advance` is the only way a h
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -17,6 +17,10 @@ Status = Literal["idle", "running", "rescheduling", "terminated"]
 
 RECENT = 16
 """Input ids kept in the head. A publisher gives up within the dedupe window: a repeated input is a recent one."""
+
+
+PRIMARY_THREAD: Final = ""
+"""Id of the session's first thread in `Head.threads` and in `thread` of an event."""
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -124,7 +128,11 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def primary(self) -> Thread:
-        return self.threads.get("", Thread())
+        return self.thread(PRIMARY_THREAD)
+
+    def thread(self, thread_id: str) -> Thread:
+        """The state of that thread; a new thread is idle."""
+        return self.threads.get(thread_id, Thread())
 
     @property
     def status(self) -> Status:

@@ -13,7 +13,7 @@ async def test_killed_right_after_the_claim(start: Start) -> None:
 
 
 async def test_killed_between_announcing_a_model_request_and_sending_it(start: Start) -> None:
-    armed = fault_at("before_model")
+    armed = fault_at("before_model_request")
     await workload_survives_kills(start(faults=armed), armed)
 
 
@@ -23,17 +23,17 @@ async def test_killed_while_the_model_responds_so_the_request_is_repeated(start:
 
 
 async def test_killed_between_logging_a_tool_call_and_sending_it_to_the_sandbox(start: Start) -> None:
-    armed = fault_at("answered")
+    armed = fault_at("response_appended")
     await workload_survives_kills(start(faults=armed), armed)
 
 
 async def test_killed_while_the_tool_runs_so_the_call_runs_once(start: Start) -> None:
-    armed = fault_at("dispatched")
+    armed = fault_at("calls_sent")
     await workload_survives_kills(start(faults=armed), armed)
 
 
 async def test_killed_between_a_tool_result_and_the_next_model_request(start: Start) -> None:
-    armed = fault_at("result_taken")
+    armed = fault_at("result_appended")
     await workload_survives_kills(start(faults=armed), armed)
 
 

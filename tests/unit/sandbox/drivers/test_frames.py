@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from holdfast.sandbox.drivers import frames
-from holdfast.sandbox.drivers.frames import Printed, ProtocolViolation
+from holdfast.sandbox.drivers.frames import OutputFrame, ProtocolViolation
 
 
 def test_a_frame_goes_out_with_its_length() -> None:
@@ -40,12 +40,12 @@ def test_control_characters_do_not_pass_even_from_a_forged_agent() -> None:
 
 def test_a_frame_that_is_too_large_is_a_violation() -> None:
     with pytest.raises(ProtocolViolation):
-        frames.size_of(struct.pack(">I", frames.FRAME_LIMIT + 1))
+        frames.size_of(struct.pack(">I", frames.FRAME_BYTES + 1))
 
 
 def test_output_is_no_result_and_its_control_characters_do_not_pass() -> None:
     found = frames.decode_reply(b'{"id":7,"output":"a\\u0000\\u001b[31m\\n\\u009b"}')
-    assert isinstance(found, Printed)
+    assert isinstance(found, OutputFrame)
     assert (found.id, found.text()) == (7, "a\\x00\\x1b[31m\n\\x9b")
 
 
@@ -55,8 +55,8 @@ def test_output_is_no_result_and_its_control_characters_do_not_pass() -> None:
         b'{"id":1,"output":""}', b'{"id":1,"output":1}', b'{"id":1,"output":null}', b'{"output":"x"}',
         b'{"id":"1","output":"x"}', b'{"id":1,"output":"x","is_error":false}', b'{"id":1,"output":"\\ud800"}',
         b'{"id":1,"output":"\xff"}', b'{"id":1,"output":"x","content":[]}',
-        b'{"id":1,"output":"' + b"x" * (frames.PRINTED_LIMIT + 1) + b'"}',
-        b'{"id":1,"output":"x"' + b" " * frames.PRINTED_BYTES + b"}",
+        b'{"id":1,"output":"' + b"x" * (frames.OUTPUT_TEXT_CHARS + 1) + b'"}',
+        b'{"id":1,"output":"x"' + b" " * frames.OUTPUT_FRAME_BYTES + b"}",
     ],
 )  # fmt: skip
 def test_a_malformed_output_frame_is_a_violation(data: bytes) -> None:
