@@ -138,7 +138,7 @@ class World:
             process, stop = self.storm.processes[name], asyncio.Event()
             driver = Driver(self.storm, process, self.ledger)
             self.stops[name] = (stop,)
-            await work(bus, driver, WorkerConfig(lease=3.0, idle_after=20.0, drain=2.0), stop, Unheard())
+            await work(bus, driver, WorkerConfig(lease_s=3.0, idle_after_s=20.0, drain_s=2.0), stop, Unheard())
 
         return main
 
