@@ -73,7 +73,7 @@ def reclaim_with_the_old_trigger() -> Applied:
                 last = await self._bus.log.head(delivery.key, leader=True)
                 assert last is not None
                 claim = Claim(id=new_id("clm"), by=self._name, trigger=delivery.seq)
-                made = commit(last, [], by=self._name, now=self._now(), claim=claim)
+                made = commit(last, [], by=self._name, new_id=new_id, now=self._now(), claim=claim)
                 seq = await self._bus.log.append(delivery.key, made, last.seq)
                 own._claim, own._last = claim, Stored(seq, made)
                 own._contexts.fold(own._last)

@@ -171,7 +171,7 @@ class Dispatcher:
             taken = InboxPosition(inbox, max(took.seq, head.taken_in(inbox)), took.ids)
             span = self._begin(advance(head, took.events, self._now()), waiting)
             events = [*took.events, span] if span else took.events
-            own = commit(last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
+            own = commit(last, events, by=self._name, new_id=new_id, now=self._now(), claim=claim, taken=taken)
             stored = Stored(await self._bus.log.append(key, own, last.seq), own)
             point("harness.claimed")
             contexts = await loading
@@ -252,4 +252,4 @@ class Dispatcher:
         stop = ev.StopReason("retries_exhausted")
         events = idle(head, config, stop, now=self._now(), error=error("unknown_error", text, "exhausted"), close=True)
         taken = InboxPosition(inbox, max(seq, head.taken_in(inbox)))
-        return commit(last, events, by=self._name, now=self._now(), claim=None, taken=taken)
+        return commit(last, events, by=self._name, new_id=new_id, now=self._now(), claim=None, taken=taken)

@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus, PendingInput
-from holdfast.bus.commits import KEEP, InboxPosition, Stored, commit
+from holdfast.bus.commits import InboxPosition, Stored, commit
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.head import Claim, Head, advance
 from holdfast.bus.ids import Key, new_id
@@ -188,8 +189,8 @@ class TurnRunner:
         if progress and self._claim.failures:
             self._claim = replace(self._claim, failures=0)
         while True:
-            claim = None if release else (self._claim if self._claim != self._head.claim else KEEP)
-            made = commit(self._last, events, by=self._name, now=self._now(), claim=claim, taken=taken)
+            claim = None if release else (self._claim if self._claim != self._head.claim else UNSET)
+            made = commit(self._last, events, by=self._name, new_id=new_id, now=self._now(), claim=claim, taken=taken)
             try:
                 seq = await self._bus.log.append(self._key, made, self._last.seq)
             except Conflict:
