@@ -158,7 +158,7 @@ async def test_35_and_when_its_service_is_killed(inside: Inside) -> None:
     """The first process inside dies with bubblewrap, which dies with the service: seen here from the outer one."""
     first = int(await inside.sh("echo 1"))
     assert first == 1
-    pid = next(living.pid for living in inside.driver._living)  # type: ignore[attr-defined]
+    pid = next(process.pid for process in inside.driver._processes)  # type: ignore[attr-defined]
     os.kill(int(state(pid)[1]), signal.SIGKILL)
 
     async def gone() -> bool:

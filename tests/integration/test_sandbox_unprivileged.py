@@ -15,13 +15,13 @@ import pytest
 from holdfast.sandbox.drivers import frames
 from holdfast.sandbox.drivers.bubblewrap import arguments, seccomp
 from holdfast.sandbox.drivers.bubblewrap.arguments import SandboxSpec
+from holdfast.sandbox.drivers.bubblewrap.hierarchy import Hierarchy
 from holdfast.sandbox.drivers.bubblewrap.host import find_host
-from holdfast.sandbox.drivers.bubblewrap.limits import Hierarchy
 from holdfast.sandbox.settings import MIB
 from tests.support.isolation import Isolation, sandbox_settings
 
-USER = 64_123
-"""Nobody on this machine."""
+USER = 64_100 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+"""A user of this worker of pytest-xdist alone: RLIMIT_NPROC counts processes by user."""
 
 AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
 
@@ -41,8 +41,8 @@ def data() -> Iterator[Path]:
         yield folder
 
 
-class Started:
-    """The sandbox's agent at the other end of two pipes."""
+class StartedSandbox:
+    """A sandbox of an ordinary user; the test holds the pipes to its agent."""
 
     def __init__(self, data: Path, *more: str) -> None:
         """`more` is put before the command line of the sandbox."""
@@ -50,22 +50,23 @@ class Started:
         (data / "workspace").mkdir()
         os.chown(data / "workspace", USER, USER)
         host = find_host(sandbox_settings(data_dir=str(data)), data / "run", Hierarchy("weak", {}))
-        shape = SandboxSpec(
+        spec = SandboxSpec(
             workspace=data / "workspace", tmp_bytes=16 * MIB, file_bytes=8 * MIB, memory_bytes=300 * MIB, pids=PIDS,
             weak=True, groups=(),
         )  # fmt: skip
-        policy = os.memfd_create("seccomp")
-        os.write(policy, seccomp.compiled(platform.machine()))
-        os.lseek(policy, 0, os.SEEK_SET)
-        told, tell = os.pipe()
+        filter_fd = os.memfd_create("seccomp")
+        os.write(filter_fd, seccomp.compiled(platform.machine()))
+        os.lseek(filter_fd, 0, os.SEEK_SET)
+        info_read, info_write = os.pipe()
         self.process = subprocess.Popen(
-            [*AS_USER, *more, *arguments.command(host.place, shape, policy, tell)], pass_fds=(policy, tell), env={},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
+            [*AS_USER, *more, *arguments.command(host.layout, spec, filter_fd, info_write)],
+            pass_fds=(filter_fd, info_write), env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, cwd="/",
         )  # fmt: skip
-        for fd in (policy, tell):
+        for fd in (filter_fd, info_write):
             os.close(fd)
         greeting = self._frame()
-        os.close(told)
+        os.close(info_read)
         assert greeting, self.process.communicate()[1].decode()
         frames.decode_hello(greeting)
 
@@ -83,14 +84,14 @@ class Started:
 
 
 @pytest.fixture
-def started(data: Path, isolation: Isolation) -> Iterator[Started]:
-    sandbox = Started(data)
+def started(data: Path, isolation: Isolation) -> Iterator[StartedSandbox]:
+    sandbox = StartedSandbox(data)
     yield sandbox
     sandbox.process.kill()
     sandbox.process.communicate()
 
 
-def test_the_walls_are_the_same(started: Started, data: Path) -> None:
+def test_the_walls_are_the_same(started: StartedSandbox, data: Path) -> None:
     assert started.sh("id -u; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'") == (
         "1000\nCapEff:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n"
     )
@@ -102,7 +103,7 @@ def test_the_walls_are_the_same(started: Started, data: Path) -> None:
     assert (data / "workspace" / "file").stat().st_uid == USER
 
 
-def test_limits_hold_for_each_process(started: Started) -> None:
+def test_limits_hold_for_each_process(started: StartedSandbox) -> None:
     assert started.sh("ulimit -n; ulimit -c; ulimit -d; ulimit -u; ulimit -v") == "512\n0\n307200\n40\nunlimited\n"
     assert "MemoryError" in started.sh("python3 -c 'x = bytearray(400 << 20)'")
     assert started.sh("head -c 20M /dev/zero > f 2>/dev/null; stat -c %s f").endswith(f"{8 * MIB}\n")
@@ -126,7 +127,7 @@ def test_processes_of_the_user_outside_do_not_count(data: Path, isolation: Isola
     try:
         assert crowd.stdout
         assert crowd.stdout.readline() == b"there\n"
-        sandbox = Started(data)
+        sandbox = StartedSandbox(data)
         try:
             assert sandbox.sh("echo $(echo alive)") == "alive\n"
         finally:
@@ -136,14 +137,14 @@ def test_processes_of_the_user_outside_do_not_count(data: Path, isolation: Isola
         crowd.communicate()  # the end of its input ends it, and it waits for its own
 
 
-def test_a_program_that_reserves_many_addresses_runs(started: Started) -> None:
+def test_a_program_that_reserves_many_addresses_runs(started: StartedSandbox) -> None:
     """As node, Java and Go do: 64 GiB of addresses of which nothing is used."""
     code = "import mmap; mmap.mmap(-1, 64 << 30, flags=mmap.MAP_PRIVATE, prot=0); print(1)"
     assert started.sh(f"python3 -c '{code}'") == "1\n"
 
 
 def test_a_user_with_lower_limits_of_its_own_keeps_them(data: Path, isolation: Isolation) -> None:
-    sandbox = Started(data, "prlimit", "--nofile=300:300", "--nproc=30:30", f"--data={200 * MIB}:{200 * MIB}")
+    sandbox = StartedSandbox(data, "prlimit", "--nofile=300:300", "--nproc=30:30", f"--data={200 * MIB}:{200 * MIB}")
     try:
         assert sandbox.sh("ulimit -n; ulimit -u; ulimit -d") == "300\n30\n204800\n"
     finally:

@@ -19,7 +19,7 @@ import pytest
 
 from holdfast.bus.ids import new_id
 from holdfast.sandbox.drivers import SandboxUnavailable, make_driver
-from holdfast.sandbox.drivers.bubblewrap import limits
+from holdfast.sandbox.drivers.bubblewrap import hierarchy
 from holdfast.sandbox.settings import MIB, SandboxSettings
 
 REQUIRED: Final = os.environ.get("HOLDFAST_TEST_SANDBOX") == "required"
@@ -75,7 +75,7 @@ async def _ask() -> Isolation:
         await driver.open(new_id("wrk"))
         try:
             await driver.probe()
-            return Isolation(weak=limits.find().cause, unheld=driver.weak_limits)
+            return Isolation(weak=hierarchy.find().cause, unheld=driver.weak_limits)
         except SandboxUnavailable as exc:
             return Isolation(unavailable=str(exc))
         finally:

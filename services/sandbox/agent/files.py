@@ -1,4 +1,4 @@
-"""Files of the workspace, never outside of it, whatever is swapped for a link while we look."""
+"""Opens and lists files of the workspace, and no file outside, even if folders are replaced by links meanwhile."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from typing import Final
 
 WORKSPACE: Final = "/workspace"
+
 HIDDEN: Final = ".holdfast"
-"""Our own folder in the workspace: the home directory, and outputs that were too long to show."""
+"""Folder of the agent in the workspace: the home directory, and outputs that were too long to show."""
 
 WALK_LIMIT: Final = 50_000
 """Entries looked at by one search."""
 
 _OPENAT2: Final = 437
 _RESOLVE: Final = 0x08 | 0x02
-"""RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS: the kernel itself refuses every way out."""
+"""RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS of openat2(2): the kernel refuses every path that leaves the folder."""
 
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 
@@ -50,8 +51,8 @@ _WORDS: Final = {
 
 
 def open_beneath(root: int, path: str, flags: int, mode: int = 0o644) -> int:
-    """Open `path` below the folder `root` (a descriptor). Raises OSError; EXDEV when the path leads outside."""
-    # The kernel refuses flags that mean nothing together.
+    """Open `path` below the folder `root` (a descriptor). Raises OSError, with EXDEV if the path leads outside."""
+    # openat2 refuses flags that have no meaning with O_PATH.
     flags |= os.O_CLOEXEC | (0 if flags & os.O_PATH else os.O_NOCTTY)
     how = struct.pack("QQQ", flags, mode if flags & os.O_CREAT else 0, _RESOLVE)
     while True:
@@ -59,19 +60,19 @@ def open_beneath(root: int, path: str, flags: int, mode: int = 0o644) -> int:
         if fd >= 0:
             return fd
         code = ctypes.get_errno()
-        if code not in (errno.EAGAIN, errno.EINTR):  # EAGAIN: something was renamed while the kernel looked
+        if code not in (errno.EAGAIN, errno.EINTR):  # EAGAIN: a folder was renamed meanwhile
             raise OSError(code, os.strerror(code), path)
 
 
 class Root:
-    """The workspace as the tools see it."""
+    """The workspace. Paths called `relative` are relative to it, without `..`; its own is `.`."""
 
     def __init__(self, path: str = WORKSPACE) -> None:
         self.path = path
         self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def inside(self, path: str, tool: str) -> str:
-        """`path` relative to the root; an absolute one must lie below it. Raises ToolError."""
+        """The model's `path` as a relative one; an absolute path must lie in the workspace. Raises ToolError."""
         if not path:
             raise ToolError(f"{tool}: a path must not be empty")
         if "\0" in path:
@@ -88,26 +89,27 @@ class Root:
         return "/".join(parts[len(root) :]) or "."
 
     def shown(self, relative: str) -> str:
-        """The absolute path, as the model knows it."""
+        """The absolute path, which is shown to the model."""
         return self.path if relative == "." else f"{self.path}/{relative}"
 
     def open(self, relative: str, flags: int, mode: int = 0o644) -> int:
+        """A descriptor of the file or folder. Raises OSError."""
         return open_beneath(self.fd, relative, flags, mode)
 
     def make_parents(self, relative: str) -> None:
-        """Create the folders above `relative` one by one, each below the one before. Raises OSError."""
+        """Create the missing folders above `relative`, each relative to a descriptor of its parent. Raises OSError."""
         parts = relative.split("/")[:-1]
         for depth, name in enumerate(parts):
             try:
                 os.close(self.open("/".join(parts[: depth + 1]), os.O_PATH | os.O_DIRECTORY))
             except FileNotFoundError:
-                above = self.open("/".join(parts[:depth]) or ".", os.O_PATH | os.O_DIRECTORY)
+                parent = self.open("/".join(parts[:depth]) or ".", os.O_PATH | os.O_DIRECTORY)
                 try:
-                    # Made meanwhile by another call, or a dangling link: the next open tells.
+                    # Another call has made it, or it is a dangling link, on which the next open fails.
                     with contextlib.suppress(FileExistsError):
-                        os.mkdir(name, 0o755, dir_fd=above)
+                        os.mkdir(name, 0o755, dir_fd=parent)
                 finally:
-                    os.close(above)
+                    os.close(parent)
 
     def walk(self, relative: str) -> Iterator[tuple[str, os.stat_result]]:
         """Each file and folder below as (path from there, what it is); links are neither followed nor entered.
@@ -130,30 +132,30 @@ class Root:
         try:
             fd = self.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
-            return  # removed or swapped while we looked, or not readable
+            return  # removed or replaced since it was listed, or not readable
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
                     try:
                         yield entry.name, entry.stat(follow_symlinks=False)
                     except OSError:
-                        continue
+                        continue  # removed since it was listed
         finally:
             os.close(fd)
 
 
 def joined(folder: str, name: str) -> str:
-    """`folder/name`, where either may be nothing."""
+    """`folder/name`; each may be empty or `.`."""
     return "/".join(part for part in (folder, name) if part not in ("", ".")) or "."
 
 
 def reason(exc: OSError, path: str) -> str:
-    """What went wrong with a file, in the same words everywhere."""
+    """The path and the error, in the same words for all tools."""
     return f"{path}: {_WORDS.get(exc.errno or 0) or (exc.strerror or 'i/o error').lower()}"
 
 
 def open_regular(root: Root, path: str, tool: str, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of a regular file. A FIFO or device is refused without ever waiting for it. Raises ToolError."""
+    """A descriptor of a regular file. A FIFO or device is refused without waiting for it. Raises ToolError."""
     try:
         fd = root.open(root.inside(path, tool), flags | os.O_NONBLOCK)
     except OSError as exc:
@@ -165,7 +167,7 @@ def open_regular(root: Root, path: str, tool: str, flags: int = os.O_RDONLY) -> 
 
 
 def read_bounded(fd: int, limit: int) -> bytes:
-    """At most `limit` + 1 bytes: what grows while it is read is bounded all the same."""
+    """Read up to `limit` + 1 bytes, also from a file that grows meanwhile: more than `limit` bytes mean too large."""
     parts: list[bytes] = []
     left = limit + 1
     while left > 0:
@@ -185,7 +187,7 @@ def write_all(fd: int, data: bytes | bytearray) -> None:
 
 
 def store(root: Root, path: str, tool: str, data: bytes, flags: int = 0) -> None:
-    """Replace a file's content; it is truncated only once it is known to be a regular file. Raises ToolError."""
+    """Replace the content of a regular file. Raises ToolError, before the file is changed if it is not regular."""
     fd = open_regular(root, path, tool, os.O_WRONLY | flags)
     try:
         os.ftruncate(fd, 0)

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from .files import Root
     from .text import Block
 
-PATHS: Final = 200
-"""Paths in one result."""
+RESULT_PATHS: Final = 200
+"""Most paths in one result."""
 
-CHOICES: Final = 64
-"""Alternatives in one pair of braces."""
+BRACE_ALTERNATIVES: Final = 64
+"""Most alternatives in one pair of braces; the others are ignored."""
 
 
 def glob(root: Root, given: Any) -> list[Block]:
-    """List what matches. Raises ToolError."""
+    """List the files and folders that match. Raises ToolError."""
     pattern, path = checked("glob", given, {"pattern": (str, REQUIRED), "path": (str, None)})
     matches = matcher(pattern)
     relative = root.inside(path or root.path, "glob")
@@ -40,16 +40,16 @@ def glob(root: Root, given: Any) -> list[Block]:
     if not found:
         return [text_block("no matches")]
     found.sort()
-    lines = [f"{root.shown(relative)}/{name}" for _, name in found[:PATHS]]
-    if len(found) > PATHS:
-        lines.append(f"[{PATHS} of {len(found)} paths shown, the newest; narrow the pattern or the path]")
+    lines = [f"{root.shown(relative)}/{name}" for _, name in found[:RESULT_PATHS]]
+    if len(found) > RESULT_PATHS:
+        lines.append(f"[{RESULT_PATHS} of {len(found)} paths shown, the newest; narrow the pattern or the path]")
     return [text_block(clean("\n".join(lines), terminal=False))]
 
 
 def matcher(pattern: str) -> Callable[[str], object]:
-    """What tells whether a path (with a leading slash) matches. Raises ToolError.
+    """A function that tells whether a path (with a leading slash) matches `pattern`. Raises ToolError.
 
-    A pattern of one part is looked for everywhere below, as the hosted tool does.
+    A pattern without a slash matches at every depth, as in the hosted tool.
     """
     if pattern.startswith("/"):
         raise ToolError("glob: absolute pattern not permitted; pass a relative pattern (and optionally path)")
@@ -65,23 +65,25 @@ def matcher(pattern: str) -> Callable[[str], object]:
         if part == "**":
             source += r"(?:/[^/]+)*" if index < len(parts) - 1 else r"(?:/[^/]+)+"
         else:
-            source += "/(?:" + "|".join(_expression(choice) for choice in _choices(part)) + ")"
+            source += "/(?:" + "|".join(_expression(alternative) for alternative in _alternatives(part)) + ")"
     try:
         return re.compile(source + r"\Z").match
     except re.error as exc:
         raise ToolError(f"glob: malformed pattern: {exc}") from None
 
 
-def _choices(part: str) -> list[str]:
-    """`*.{py,md}` as its alternatives; not nested."""
+def _alternatives(part: str) -> list[str]:
+    """The patterns that the first pair of braces in `part` stands for, as in `*.{py,md}`."""
     start, end = part.find("{"), part.find("}")
     if 0 <= start < end and "," in part[start:end]:
-        return [part[:start] + choice + part[end + 1 :] for choice in part[start + 1 : end].split(",")[:CHOICES]]
+        return [
+            part[:start] + choice + part[end + 1 :] for choice in part[start + 1 : end].split(",")[:BRACE_ALTERNATIVES]
+        ]
     return [part]
 
 
 def _expression(part: str) -> str:
-    """One part with `*`, `?` and `[...]` as a regular expression."""
+    """The regular expression for a part with `*`, `?` and `[...]`."""
     source, at = "", 0
     while at < len(part):
         char = part[at]

@@ -1,4 +1,4 @@
-"""The model's input of a tool, checked: what is wrong with it is said so that the model can put it right."""
+"""Checks the model's input of a tool. Errors tell the model what to change. Pure."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ if TYPE_CHECKING:
 
 
 REQUIRED: Final = object()
-"""The default of a field that must be there."""
+"""Default of a field that is required."""
 
 _KINDS: Final = {str: "a string", int: "an integer", bool: "true or false", list: "a list of two integers"}
 
 
 class ToolError(Exception):
-    """The tool says no; the text tells the model what to change."""
+    """The call fails, and the model sees this text: it says what to change."""
 
 
 def checked(tool: str, given: Any, fields: dict[str, tuple[type, object]]) -> list[Any]:
-    """The values of `fields` (name to kind and default) in their order. A field that is null counts as left out.
-
-    Raises ToolError.
-    """
+    """The values of `fields` (name to type and default) in their order. A null counts as absent. Raises ToolError."""
     if not isinstance(given, dict):
         raise ToolError(f"{tool}: the input must be an object with the fields {', '.join(fields)}")
     known: dict[str, Any] = given  # pyright: ignore[reportUnknownVariableType]

@@ -1,23 +1,23 @@
-"""What runs inside the sandbox."""
+"""The entry point of the agent inside the sandbox."""
 
 from __future__ import annotations
 
 import os
 
 GREETING = b"\0\0\0\x0b" + b'{"hello":1}'
-"""The first frame."""
+"""The first frame, encoded by hand: it is sent before anything is imported."""
 
 
 def main() -> None:
-    """Serve the service on stdin and stdout."""
+    """Serve until stdin ends. Raises SystemExit outside of a sandbox."""
     if os.getppid() != 1 or os.getpid() > 16:
-        # A restart of the shell ends all processes that can be seen: outside of a sandbox that would be the host's.
+        # A restart of the shell kills all processes in /proc: outside of a sandbox those of the host.
         raise SystemExit("this program runs in a sandbox only")
-    # Nothing that is printed by accident may get into the service's log.
+    # Discard error output: the service would take it for that of bubblewrap.
     os.dup2(os.open("/dev/null", os.O_RDWR), 2)
     os.write(1, GREETING)
-    # Only now what takes time to load: the service has its own to do between the greeting and the first call.
-    from .files import Root  # noqa: PLC0415
-    from .loop import Loop  # noqa: PLC0415
+    # Imported after the greeting: meanwhile the service prepares the first call.
+    from .files import Root  # noqa: PLC0415  as above
+    from .loop import Loop  # noqa: PLC0415  as above
 
     Loop(Root()).run()

@@ -1,4 +1,4 @@
-"""What a command prints: all of it while it is short; then its beginning, its end, and the rest in a file."""
+"""The output of a command: shown whole if it is short, else its beginning and end, and the whole in a file."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
     from .files import Root
 
-OUTPUT_LIMIT: Final = 100_000
-"""Characters of a result; a longer output goes to a file."""
+OUTPUT_CHARS: Final = 100_000
+"""Most characters of a result; a longer output goes to a file."""
 
-HEAD, TAIL = 20_000, 10_000
-"""Bytes shown of an output that went to a file."""
+HEAD_BYTES, TAIL_BYTES = 20_000, 10_000
+"""Bytes shown of the beginning and of the end of an output that went to a file."""
 
-FILE_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of one output kept in a file."""
+FILE_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of one output that are stored in its file."""
 
-FILES: Final = 20
-"""Outputs kept; the oldest makes room."""
+OUTPUT_FILES: Final = 20
+"""Most files of outputs; the oldest is removed for a new one."""
 
 
 class Output:
-    """Takes any amount in little memory."""
+    """Collects the output of one command, of any length in little memory."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
@@ -38,33 +38,33 @@ class Output:
         self._long = False
         self._path = ""
         self._file = -1
-        self._kept = 0
+        self._stored = 0
 
     def add(self, data: bytes | bytearray) -> None:
         self._total += len(data)
         if not self._long:
             self._head += data
-            if len(self._head) > OUTPUT_LIMIT:
+            if len(self._head) > OUTPUT_CHARS:
                 self._long = True
                 self._path, self._file = _new_file(self._root)
-                self._keep(self._head)
-                self._tail = self._head[HEAD:]
-                del self._head[HEAD:]
+                self._store(self._head)
+                self._tail = self._head[HEAD_BYTES:]
+                del self._head[HEAD_BYTES:]
             return
-        self._keep(data)
+        self._store(data)
         self._tail += data
-        if len(self._tail) > 4 * TAIL:
-            del self._tail[:-TAIL]
+        if len(self._tail) > 4 * TAIL_BYTES:
+            del self._tail[:-TAIL_BYTES]
 
-    def _keep(self, data: bytes | bytearray) -> None:
-        data = data[: FILE_LIMIT - self._kept]
+    def _store(self, data: bytes | bytearray) -> None:
+        data = data[: FILE_BYTES - self._stored]
         if self._file < 0 or not data:
             return
         try:
             write_all(self._file, data)
-            self._kept += len(data)
+            self._stored += len(data)
         except OSError:
-            self._close()  # the disk is full: what was kept so far stays
+            self._close()  # the disk is full; the file keeps what it has
 
     def _close(self) -> None:
         if self._file >= 0:
@@ -72,30 +72,32 @@ class Output:
         self._file = -1
 
     def text(self) -> str:
-        """What to show. Nothing may be added afterwards."""
+        """The text to show. Nothing may be added afterwards."""
         self._close()
         if not self._long:
             whole = clean(self._head, terminal=True)
-            if len(whole) <= OUTPUT_LIMIT:
+            if len(whole) <= OUTPUT_CHARS:
                 return whole
-            return f"{whole[:HEAD]}\n\n... [control characters made this too long: cut] ...\n\n{whole[-TAIL:]}"
-        tail = self._tail[-TAIL:]
+            return (
+                f"{whole[:HEAD_BYTES]}\n\n... [control characters made this too long: cut] ...\n\n{whole[-TAIL_BYTES:]}"
+            )
+        tail = self._tail[-TAIL_BYTES:]
         left_out = self._total - len(self._head) - len(tail)
-        what = "the whole output is" if self._kept == self._total else f"its first {self._kept} bytes are"
-        where = f"{what} in {self._root.shown(self._path)}" if self._kept else "it could not be kept"
+        stored = "the whole output is" if self._stored == self._total else f"its first {self._stored} bytes are"
+        where = f"{stored} in {self._root.shown(self._path)}" if self._stored else "it could not be kept"
         note = f"\n\n... [{left_out} of {self._total} bytes of output left out here; {where}] ...\n\n"
-        return clean(self._head, terminal=True)[:HEAD] + note + clean(tail, terminal=True)[-TAIL:]
+        return clean(self._head, terminal=True)[:HEAD_BYTES] + note + clean(tail, terminal=True)[-TAIL_BYTES:]
 
 
 def _new_file(root: Root) -> tuple[str, int]:
-    """A fresh file as (path below the root, descriptor); the descriptor is -1 when there can be none."""
+    """A new file as (path below the root, descriptor); the descriptor is -1 if it cannot be made."""
     folder = f"{HIDDEN}/outputs"
     path = f"{folder}/{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}.txt"
     try:
         root.make_parents(path)
         fd = root.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            for name in sorted(os.listdir(fd))[: -FILES + 1]:  # noqa: PTH208  a descriptor
+            for name in sorted(os.listdir(fd))[: -OUTPUT_FILES + 1]:  # noqa: PTH208  pathlib has no descriptors
                 os.unlink(name, dir_fd=fd)
         finally:
             os.close(fd)

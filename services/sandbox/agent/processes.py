@@ -1,4 +1,4 @@
-"""The processes of the sandbox: all that can be seen here are our own and what they started."""
+"""Finds and kills processes of the sandbox. It has a process namespace of its own, so no others are in /proc."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-PASSES = 50
-"""How often what multiplies is looked for again, at most."""
+STOP_PASSES = 50
+"""Most searches for processes that have been started since the last search."""
 
+KILL_ROUNDS = 3
+"""Most rounds of stopping and killing."""
 
 NICENESS = 10
-"""How far the model's processes stand behind the agent, which must be able to stop them."""
+"""Niceness of the model's processes: the agent must get the processor to be able to stop them."""
 
 
 def present() -> set[int]:
-    """The ids of all processes."""
-    return {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}  # noqa: PTH208  pathlib is slow to load
+    """The ids of all processes, also of those that have ended and wait for their parent."""
+    return {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}  # noqa: PTH208  pathlib is slow to import
 
 
 def parents() -> dict[int, int]:
-    """The parent of each process; those that have ended and wait for their parent are left out."""
+    """Process id to parent; processes that have ended and wait for their parent are left out."""
     found: dict[int, int] = {}
     for pid in present():
-        # One that has just ended is passed over. By `open`, since pathlib is slow to load.
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        # OSError: the process has ended since it was listed.
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  as above
             state, parent = file.read().rsplit(b")", 1)[1].split()[:2]
             if state not in (b"Z", b"X"):
                 found[pid] = int(parent)
@@ -37,19 +39,20 @@ def parents() -> dict[int, int]:
 
 
 def kill(pid: int, number: int) -> None:
-    """Signal a process that may be gone."""
+    """Send the signal `number`; a process that does not exist is ignored."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 def end(find: Callable[[], Iterable[int]]) -> None:
-    """Kill all that `find` finds, also what multiplies meanwhile.
+    """Kill all processes that `find` returns, also those that are started meanwhile.
 
-    Stopped first: the death of one would only make room for the next, but what is stopped has no children any more.
+    All are stopped before any is killed: a stopped process starts no other, while the end of one would let a fork bomb
+    start the next.
     """
-    for _ in range(3):
+    for _ in range(KILL_ROUNDS):
         stopped: set[int] = set()
-        for _ in range(PASSES):
+        for _ in range(STOP_PASSES):
             fresh = set(find()) - stopped
             if not fresh:
                 break
@@ -63,36 +66,37 @@ def end(find: Callable[[], Iterable[int]]) -> None:
 
 
 def others(spared: set[int]) -> list[int]:
-    """Every process that is not of `spared`, and has not ended."""
+    """All processes that are not in `spared` and have not ended."""
     return [pid for pid in parents() if pid not in spared]
 
 
 def started_since(before: set[int], spared: set[int], shell: int) -> list[int]:
-    """Processes that are new since `before`, wherever in the tree they hung themselves.
+    """The processes of a command: those not in `before` that the shell has started, directly or not.
 
-    Not those of `spared`, nor what earlier background jobs or the spared have started meanwhile.
+    Processes whose parent has ended count as the command's. Not included: those in `spared`, and those started by
+    a background job of an earlier command or by a process in `spared`.
     """
-    above = parents()
-    mine: list[int] = []
-    for pid in above:
+    parent_of = parents()
+    found: list[int] = []
+    for pid in parent_of:
         if pid in before or pid in spared or pid == shell:
             continue
-        ancestor = above[pid]
-        for _ in range(len(above)):
-            if ancestor in (0, 1, shell) or ancestor in before or ancestor in spared or ancestor not in above:
+        ancestor = parent_of[pid]
+        for _ in range(len(parent_of)):
+            if ancestor in (0, 1, shell) or ancestor in before or ancestor in spared or ancestor not in parent_of:
                 break
-            ancestor = above[ancestor]
-        # Its line leads to the shell, or it was orphaned and so has come to the first process.
-        if ancestor in (0, 1, shell) or ancestor not in above:
-            mine.append(pid)
-    return mine
+            ancestor = parent_of[ancestor]
+        # Process 1 adopts those whose parent has ended.
+        if ancestor in (0, 1, shell) or ancestor not in parent_of:
+            found.append(pid)
+    return found
 
 
 def after_fork() -> None:
-    """Signals as a program expects them, and first in line when memory runs out, so that the agent lives."""
+    """In a forked child: default signals, lower priority, and the first to be killed when memory runs out."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     os.nice(NICENESS)
-    # Where it is not offered the kernel goes by size alone.
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+    # OSError: the kernel does not offer it and chooses by size alone.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  as above
         file.write("1000")

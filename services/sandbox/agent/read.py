@@ -1,4 +1,4 @@
-"""The tool `read`: the text of a file, or an image or PDF as a block."""
+"""The tool `read`: a text file as text, an image or PDF as a media block."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from .files import Root
     from .text import Block
 
-TEXT_LIMIT: Final = 256 * 1024
-"""Bytes of text that are read into memory at once, also by `edit`."""
+TEXT_BYTES: Final = 256 * 1024
+"""Most text of one result; also the largest file for `edit`."""
 
-IMAGE_LIMIT: Final = 5 * 1024 * 1024 // 4 * 3
-"""Bytes of an image: the Messages API takes 5 MiB of base64."""
+IMAGE_BYTES: Final = 5 * 1024 * 1024 // 4 * 3
+"""Largest image: the Messages API accepts 5 MiB of base64."""
 
-PDF_LIMIT: Final = 20 * 1024 * 1024
+PDF_BYTES: Final = 20 * 1024 * 1024
+"""Largest PDF."""
 
-MEDIA: Final = {
+MEDIA_TYPES: Final = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -32,6 +33,7 @@ MEDIA: Final = {
     ".webp": "image/webp",
     ".pdf": "application/pdf",
 }
+"""Extensions of files that are read as media."""
 
 
 def read(root: Root, given: Any) -> list[Block]:
@@ -42,28 +44,28 @@ def read(root: Root, given: Any) -> list[Block]:
     fd = open_regular(root, path, "read")
     try:
         size = os.fstat(fd).st_size
-        media = MEDIA.get(os.path.splitext(path)[1].lower())  # noqa: PTH122  a name, not a file
+        media = MEDIA_TYPES.get(os.path.splitext(path)[1].lower())  # noqa: PTH122  a name, not a file
         if media and view:
             raise ToolError("read: view_range is not supported for image/PDF files")
         if media:
             return [_media(fd, path, size, media)]
-        if size > TEXT_LIMIT and not view:
+        if size > TEXT_BYTES and not view:
             raise ToolError(
-                f"read: {path} is {size} bytes, exceeds {TEXT_LIMIT}-byte limit. "
+                f"read: {path} is {size} bytes, exceeds {TEXT_BYTES}-byte limit. "
                 "Use the view_range parameter to read specific line ranges, e.g. view_range: [1, 500]."
             )
-        data = _lines(fd, path, view[0], view[1]) if view else read_bounded(fd, TEXT_LIMIT)
+        data = _lines(fd, path, view[0], view[1]) if view else read_bounded(fd, TEXT_BYTES)
     except OSError as exc:
         raise ToolError(f"read: {reason(exc, path)}") from None
     finally:
         os.close(fd)
     shown = clean(decoded(data, path), terminal=False)
-    # An empty block is not a valid result.
+    # The Messages API rejects an empty text block.
     return [text_block(shown or ("(no such lines)" if view else "(the file is empty)"))]
 
 
 def decoded(data: bytes, path: str) -> str:
-    """The text of `data`. Raises ToolError when it is none."""
+    """`data` as text. Raises ToolError if it is not UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -73,7 +75,7 @@ def decoded(data: bytes, path: str) -> str:
 
 
 def _lines(fd: int, path: str, first: int, last: int) -> bytes:
-    """Lines `first` to `last`, counted from 1, without the final line end; `last` below 1: to the end of the file."""
+    """Lines `first` to `last`, counted from 1, without the last line end. `last` below 1: up to the end of the file."""
     start, end = max(0, first - 1), last if last > 0 else sys.maxsize
     picked, line = bytearray(), 0
     while line < end:
@@ -85,7 +87,7 @@ def _lines(fd: int, path: str, first: int, last: int) -> bytes:
                 picked += piece
                 if ended and line + 1 < end:
                     picked += b"\n"
-                if len(picked) > TEXT_LIMIT:
+                if len(picked) > TEXT_BYTES:
                     raise _too_much(path, first, last, one=end - start == 1)
             line += ended
         if not part:
@@ -96,19 +98,19 @@ def _lines(fd: int, path: str, first: int, last: int) -> bytes:
 def _too_much(path: str, first: int, last: int, *, one: bool) -> ToolError:
     if one:
         return ToolError(
-            f"read: line {first} of {path} alone exceeds {TEXT_LIMIT}-byte limit. "
+            f"read: line {first} of {path} alone exceeds {TEXT_BYTES}-byte limit. "
             "The read tool cannot return part of a line, so view_range cannot narrow this further."
         )
     return ToolError(
-        f"read: view_range [{first}, {last}] of {path} exceeds {TEXT_LIMIT}-byte limit. "
+        f"read: view_range [{first}, {last}] of {path} exceeds {TEXT_BYTES}-byte limit. "
         "Narrow the view_range to read a smaller portion."
     )
 
 
 def _media(fd: int, path: str, size: int, media: str) -> Block:
-    import base64  # noqa: PLC0415  few calls need it, and each is a process of its own
+    import base64  # noqa: PLC0415  few calls need it, and each is a forked process
 
-    limit = PDF_LIMIT if media == "application/pdf" else IMAGE_LIMIT
+    limit = PDF_BYTES if media == "application/pdf" else IMAGE_BYTES
     data = read_bounded(fd, limit)
     if len(data) > limit:
         raise ToolError(f"read: {path} is {size} bytes, exceeds {limit}-byte limit for image/PDF files.")

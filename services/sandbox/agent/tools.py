@@ -1,6 +1,6 @@
-"""The tools that work on files: each gets the workspace and the model's input, and returns blocks or raises ToolError.
+"""The registry of file tools: functions of the workspace and the model's input that return blocks or raise ToolError.
 
-`bash` is not among them: it has a state and lives in the loop.
+`bash` is not among them: it has state, and `loop.py` runs it by `shell.py`.
 """
 
 from __future__ import annotations

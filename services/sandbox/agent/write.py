@@ -6,7 +6,7 @@ import os
 
 from .files import open_regular, read_bounded, reason, store
 from .inputs import REQUIRED, ToolError, checked
-from .read import TEXT_LIMIT
+from .read import TEXT_BYTES
 from .text import text_block
 
 TYPE_CHECKING = False
@@ -59,10 +59,10 @@ def edit(root: Root, given: Any) -> list[Block]:
 def _text(root: Root, path: str) -> str:
     fd = open_regular(root, path, "edit")
     try:
-        data = read_bounded(fd, TEXT_LIMIT)
-        if len(data) > TEXT_LIMIT:
+        data = read_bounded(fd, TEXT_BYTES)
+        if len(data) > TEXT_BYTES:
             raise ToolError(
-                f"edit: {path} is {os.fstat(fd).st_size} bytes, exceeds {TEXT_LIMIT}-byte limit. "
+                f"edit: {path} is {os.fstat(fd).st_size} bytes, exceeds {TEXT_BYTES}-byte limit. "
                 "The edit tool loads the whole file and cannot modify a file this large."
             )
         return data.decode("utf-8")

@@ -1,4 +1,4 @@
-"""Which drivers there are. One without isolation is never among them; `tests/escape/` runs over all of them."""
+"""The registry of sandbox drivers. Every driver isolates, and `tests/escape/` runs over all of them."""
 
 from holdfast.sandbox.drivers.bubblewrap.driver import Bubblewrap
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
@@ -6,11 +6,11 @@ from holdfast.sandbox.drivers.sandbox import Outcome, Sandbox, SandboxLost
 from holdfast.sandbox.settings import SandboxSettings
 
 DRIVERS = {"bubblewrap": Bubblewrap}
-"""One line per driver: how the settings name it, and what makes it."""
+"""One line per driver: its name in the setting `driver`, and its class."""
 
 __all__ = ["DRIVERS", "Driver", "Outcome", "Sandbox", "SandboxLost", "SandboxUnavailable", "make_driver"]
 
 
 def make_driver(settings: SandboxSettings) -> Driver:
-    """The driver that the settings name."""
+    """The driver that the setting `driver` names."""
     return DRIVERS[settings.driver](settings)

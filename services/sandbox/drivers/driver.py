@@ -1,4 +1,4 @@
-"""What a sandbox driver is. `services/sandbox/README.md` says what one has to guarantee."""
+"""The interface of a sandbox driver. `services/sandbox/README.md` says what a driver has to guarantee."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ __all__ = ["Driver", "Outcome", "Remedy", "Sandbox", "SandboxUnavailable"]
 
 
 class Remedy(msgspec.Struct, frozen=True):
-    """A way out: a sentence, or words that a command follows which can be pasted into a shell."""
+    """A way to get a sandbox after all: a sentence, or a few words and a command to paste into a shell."""
 
     text: str
     command: str = ""
@@ -21,8 +21,7 @@ class Remedy(msgspec.Struct, frozen=True):
 
 
 class SandboxUnavailable(Exception):
-    """No isolated sandbox can be had here: `cause` is a sentence that says why, `remedies` are the ways out. Never run
-    without one."""
+    """This host cannot make an isolated sandbox, so no tool runs. `cause` is a sentence, `remedies` the ways out."""
 
     code = "sandbox_unavailable"
 
@@ -32,7 +31,7 @@ class SandboxUnavailable(Exception):
         self.remedies = remedies
 
     def __str__(self) -> str:
-        """The cause, and each way out on a line of its own."""
+        """The cause, then each remedy on a line of its own."""
         return "\n".join([self.cause, *(f"  {remedy}" for remedy in self.remedies)])
 
 
@@ -43,7 +42,7 @@ class Driver(Protocol):
 
     @property
     def weak_limits(self) -> str:
-        """Which limits do not hold for a sandbox as a whole, and why; empty if all do. Known after `probe`."""
+        """Which limits do not hold for a sandbox as a whole, and why; empty if all hold. Known after `probe`."""
         ...
 
     async def probe(self) -> None:
@@ -51,11 +50,11 @@ class Driver(Protocol):
         ...
 
     async def create(self, key: Key, generation: str) -> Sandbox:
-        """A new sandbox on the session's workspace, whose files it keeps. Raises SandboxUnavailable."""
+        """Start a sandbox on the session's workspace; the files in it are kept. Raises SandboxUnavailable."""
         ...
 
     def keep_until(self, deadline: float) -> None:
-        """Let no sandbox live past `deadline` (loop time) unless called again, even if this process is frozen."""
+        """Kill all sandboxes at `deadline` (loop time, seconds) unless called again, even if this process is frozen."""
         ...
 
     async def remove_files(self, key: Key) -> None:
@@ -63,13 +62,13 @@ class Driver(Protocol):
         ...
 
     async def collect(self) -> list[str]:
-        """Clear away what dead workers left on this host and return the ids of those workers."""
+        """Remove processes, control groups and folders of dead workers on this host. Returns those workers' ids."""
         ...
 
     async def open(self, worker: str) -> None:
-        """Start to work as `worker`: its sandboxes are known by that name until `close`. Raises BadSettings."""
+        """Work as the worker `worker` until `close`: sandboxes are labelled with that id. Raises BadSettings."""
         ...
 
     async def close(self) -> None:
-        """Kill every sandbox and release what is held outside of them."""
+        """Kill every sandbox and remove control groups, lock and folder of this worker."""
         ...

@@ -1,7 +1,8 @@
-"""What comes out of a sandbox, taken apart and checked. All of it is untrusted: the model's code can forge any byte.
+"""Frames from and to the agent in a sandbox: encoding, decoding and checks. Pure.
 
-So nothing but the text of a result is ever used: no path, no name, no identifier. A frame that is too large, is not
-what the protocol has, or answers something that was not asked is a breach, and the sandbox is killed for it.
+All frames from the sandbox are untrusted: the model's code has the agent's rights and can forge any byte. The service
+uses only the text and the media of a result, never a path, name or id from it. A frame that is too large, malformed,
+or that answers no open call is a ProtocolViolation, for which the sandbox is killed.
 """
 
 import contextlib
@@ -13,28 +14,30 @@ import msgspec
 from holdfast.bus.events import Block
 from holdfast.sandbox.drivers.sandbox import Outcome
 
-FRAME_LIMIT: Final = 40 * 1024 * 1024
-"""Bytes of one frame: a PDF of 20 MiB in base64 and some."""
+FRAME_BYTES: Final = 40 * 1024 * 1024
+"""Largest frame: a PDF of 20 MiB in base64 is 27 MiB."""
 
-TEXT_LIMIT: Final = 400_000
-"""Characters of text in one result; the agent keeps to 100,000, and a little more for spelled-out characters."""
+RESULT_TEXT_CHARS: Final = 400_000
+"""Characters of text in one result. The agent sends up to 100,000, and more where it spells out control characters."""
 
-PRINTED_LIMIT: Final = 100_000
-"""Characters of output in one frame; the agent sends 16,000, each of which may be spelled out in six."""
+OUTPUT_TEXT_CHARS: Final = 100_000
+"""Characters in one output frame. The agent sends 16,000, each of which may be spelled out as six (`\\u202e`)."""
 
-PRINTED_BYTES: Final = 1024 * 1024
-"""Bytes of such a frame: each character may be escaped."""
+OUTPUT_FRAME_BYTES: Final = 1024 * 1024
+"""Bytes of one output frame: JSON may escape each character."""
 
-BLOCKS: Final = 4
-"""Blocks in one result."""
+RESULT_BLOCKS: Final = 4
+"""Content blocks in one result."""
 
 _HEADER: Final = struct.Struct(">I")
+
+HEADER_BYTES: Final = _HEADER.size
 
 Base64 = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/=]*$")]
 
 
 class ProtocolViolation(Exception):
-    """The sandbox said something that it cannot have said in good faith."""
+    """The sandbox sent bytes that the agent never sends: a forgery or a broken agent."""
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +47,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_LIMIT)]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=RESULT_TEXT_CHARS)]
 
 
 class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="image"):
@@ -56,78 +59,75 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The agent is ready."""
+    """The first frame: the agent is ready."""
 
     hello: Literal[1]
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The result of the call that we gave the number `id`."""
+    """The result of the call with the number `id`, which the service assigned."""
 
     id: int
-    content: Annotated[list[Text | Image | Document], msgspec.Meta(min_length=1, max_length=BLOCKS)]
+    content: Annotated[list[Text | Image | Document], msgspec.Meta(min_length=1, max_length=RESULT_BLOCKS)]
     is_error: bool = False
 
     def outcome(self) -> Outcome:
-        """The result with only what belongs into a log: no control characters, whoever let them pass."""
-        return Outcome([_plain(block) for block in self.content], self.is_error)
+        """The result, with control characters spelled out even if the agent did not do so."""
+        return Outcome([_block(block) for block in self.content], self.is_error)
 
 
-class Printed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the running call with the number `id` has printed since the last such frame."""
+class OutputFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Output of the running call with the number `id` since the last such frame."""
 
     id: int
-    output: Annotated[str, msgspec.Meta(min_length=1, max_length=PRINTED_LIMIT)]
+    output: Annotated[str, msgspec.Meta(min_length=1, max_length=OUTPUT_TEXT_CHARS)]
 
     def text(self) -> str:
-        """The text without control characters."""
-        return self.output.translate(_POISON)
+        """The output with control characters spelled out."""
+        return self.output.translate(_CONTROLS)
 
 
 _hello = msgspec.json.Decoder(Hello)
 _reply = msgspec.json.Decoder(Reply)
-_printed = msgspec.json.Decoder(Printed)
+_output = msgspec.json.Decoder(OutputFrame)
 
-_POISON: Final = {code: f"\\x{code:02x}" for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))}
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))}
 
 
-def _plain(block: Text | Image | Document) -> Block:
+def _block(block: Text | Image | Document) -> Block:
     if isinstance(block, Text):
-        return {"type": "text", "text": block.text.translate(_POISON)}
+        return {"type": "text", "text": block.text.translate(_CONTROLS)}
     return msgspec.to_builtins(block)
 
 
 def encode(frame: dict[str, Any]) -> bytes:
-    """A frame for the agent."""
+    """A frame for the agent, with its length in front."""
     data = msgspec.json.encode(frame)
     return _HEADER.pack(len(data)) + data
 
 
 def size_of(header: bytes) -> int:
-    """Length of the frame that follows. Raises Breach when it is too large."""
+    """Bytes of the frame after this header. Raises ProtocolViolation if it is too large."""
     size = int(_HEADER.unpack(header)[0])
-    if size > FRAME_LIMIT:
+    if size > FRAME_BYTES:
         raise ProtocolViolation(f"a frame of {size} bytes")
     return size
 
 
-HEADER_BYTES: Final = _HEADER.size
-
-
 def decode_hello(data: bytes) -> Hello:
-    """Raises Breach."""
+    """Raises ProtocolViolation."""
     try:
         return _hello.decode(data)
     except (msgspec.MsgspecError, UnicodeError) as exc:
         raise ProtocolViolation("no greeting") from exc
 
 
-def decode_reply(data: bytes) -> Reply | Printed:
-    """Raises Breach."""
+def decode_reply(data: bytes) -> Reply | OutputFrame:
+    """Raises ProtocolViolation."""
     try:
         return _reply.decode(data)
     except (msgspec.MsgspecError, UnicodeError) as exc:
-        if len(data) <= PRINTED_BYTES:
+        if len(data) <= OUTPUT_FRAME_BYTES:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
-                return _printed.decode(data)
-        raise ProtocolViolation("a reply that is not one") from exc
+                return _output.decode(data)
+        raise ProtocolViolation("a malformed frame") from exc

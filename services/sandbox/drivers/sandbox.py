@@ -1,4 +1,4 @@
-"""A living sandbox, whatever made it, and what a call in it gives."""
+"""The interface of a running sandbox, the same for every driver, and the result of a call in it."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,11 +8,11 @@ import msgspec
 from holdfast.bus.events import Block
 
 OnPrinted = Callable[[str], None]
-"""Told what a running command has printed since the last time: text without control characters. It must not wait."""
+"""Receives the output of a running command since the last call: text without control characters. Must not block."""
 
 
 class SandboxLost(Exception):
-    """The sandbox is gone, and with it the call; `reason` names what happened to it."""
+    """The sandbox ended before the call had a result; `reason` says how it ended."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -27,31 +27,31 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Sandbox(Protocol):
-    """A living sandbox of one session. Everything that comes out of it is untrusted and has been checked."""
+    """A running sandbox of one session. Its output is untrusted; everything returned here has been checked."""
 
     async def run(
         self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
     ) -> Outcome:
-        """Run one tool and return its result; several may run at once. Raises SandboxLost when the sandbox dies.
+        """Run the tool `name` and return its result; several calls may run at once. Raises SandboxLost.
 
-        What `bash` prints is told to `on_printed` while the command runs: a prefix of the result, best effort.
+        `on_printed` receives the output of `bash` while the command runs: a prefix of the result, best effort.
 
-        Never longer than the limit of the tool and some slack: a sandbox that says nothing by then is killed. Once
-        `cancel` has been called for it the result means nothing.
+        A sandbox that has not answered some seconds after the tool's time limit is killed. After `cancel(call)` the
+        result has no meaning.
         """
         ...
 
     async def cancel(self, call: str) -> None:
-        """Stop the call with all its processes and return when `run` has ended: within about a second, or the box dies.
+        """Stop the call with all its processes; returns when `run` has ended.
 
-        A call that is not running is left alone.
+        The agent has about a second, then the sandbox is killed. A call that is not running is left alone.
         """
         ...
 
     async def kill(self, reason: str) -> None:
-        """End the sandbox with everything in it; returns when nothing of it runs. May be repeated."""
+        """End the sandbox; returns when none of its processes runs any more. May be repeated."""
         ...
 
     async def wait(self) -> str:
-        """Return the reason once the sandbox is gone, for whatever cause."""
+        """Wait until the sandbox has ended and return the reason."""
         ...

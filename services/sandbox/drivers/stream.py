@@ -1,6 +1,6 @@
-"""A living sandbox over one byte stream: calls side by side, each answered once, silence bounded.
+"""A running sandbox over one byte stream: concurrent calls, exactly one result each, a time limit on silence.
 
-The same for every driver; a driver gives the stream and says how to kill.
+The same for every driver: a driver supplies the stream and a function that kills.
 """
 
 import asyncio
@@ -15,59 +15,66 @@ from holdfast.sandbox.tools import CallTimeouts, error, known, unknown_tool
 
 log = structlog.get_logger()
 
-SLACK: Final = 5.0
-"""Seconds beyond the tool's own limit after which a silent sandbox is given up."""
+ANSWER_SLACK_S: Final = 5.0
+"""Seconds beyond the tool's own limit after which a sandbox that has not answered is killed."""
 
-CANCEL_WITHIN: Final = 1.0
-"""Seconds the agent has to stop a call; then the sandbox goes."""
+CANCEL_TIMEOUT_S: Final = 1.0
+"""Seconds the agent has to stop a cancelled call; then the sandbox is killed."""
+
+OUTPUT_FRAME_INTERVAL_S: Final = 0.05
+"""Least seconds between two output frames of one call, on average. The agent leaves 0.1 s between them."""
+
+OUTPUT_FRAME_BURST: Final = 10
+"""Output frames of one call that may come faster than that."""
+
+GREETING_BYTES: Final = 64
+"""Largest greeting frame."""
+
+STREAM_ENDED: Final = "it ended"
+"""Reason of the end when the stream closed although the service had not killed the sandbox."""
 
 
-PRINTED_EACH: Final = 0.05
-"""Seconds between two frames of output of one call, on average; the agent keeps twice as much."""
-
-PRINTED_SLACK: Final = 10
-"""Frames of output that may come faster than that."""
-
-ENDED: Final = "it ended"
-
-
-class _Asked:
+class _PendingCall:
     """A call that the agent has not answered yet."""
 
     def __init__(self, on_printed: OnPrinted | None) -> None:
         loop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[Outcome] = loop.create_future()
+        self.outcome: asyncio.Future[Outcome] = loop.create_future()
         self._on_printed = on_printed
-        self._began = loop.time()
-        self._frames = 0
+        self._started_at = loop.time()
+        self._output_frames = 0
 
     def printed(self, text: str) -> None:
-        """The call has printed that. Raises Breach when it comes faster than the agent sends."""
-        self._frames += 1
-        elapsed = asyncio.get_running_loop().time() - self._began
-        if self._frames > PRINTED_SLACK + elapsed / PRINTED_EACH:
-            raise frames.ProtocolViolation("too many frames of output")
+        """Handle one output frame. Raises ProtocolViolation if they come faster than the agent sends them."""
+        self._output_frames += 1
+        elapsed = asyncio.get_running_loop().time() - self._started_at
+        if self._output_frames > OUTPUT_FRAME_BURST + elapsed / OUTPUT_FRAME_INTERVAL_S:
+            raise frames.ProtocolViolation("too many output frames")
         if self._on_printed:
             self._on_printed(text)
 
 
 class StreamSandbox:
-    """A sandbox whose agent has greeted. `kill` ends everything in it and returns when that is so; called once."""
+    """A sandbox whose agent has sent its greeting. See Sandbox for the methods.
+
+    `kill` is called once. It ends everything in the sandbox, returns when that has happened, and may return a better
+    reason than the one known here (else an empty string).
+    """
 
     def __init__(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         kill: Callable[[], Awaitable[str]],
-        allowance: CallTimeouts,
+        timeouts: CallTimeouts,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._kill = kill
-        self._allowance = allowance
-        self._number = 0
+        self._timeouts = timeouts
+        self._last_number = 0
         self._numbers: dict[str, int] = {}
-        self._asked: dict[int, _Asked] = {}
+        self._pending: dict[int, _PendingCall] = {}
         self._shell = asyncio.Lock()
         self._queued: set[str] = set()
         self._reason = ""
@@ -81,59 +88,59 @@ class StreamSandbox:
         """See Sandbox."""
         if not known(name):
             return unknown_tool(name)
-        limit = self._allowance.limit(name, arguments)
+        limit = self._timeouts.limit(name, arguments)
         if name != "bash":
-            return await self._ask(call, name, arguments, limit, None)
-        # Two commands at once take the one shell in order, and the time of the second starts with its turn.
+            return await self._request(call, name, arguments, limit, None)
+        # The one shell runs commands in the order of the calls. The time limit of a command starts with its turn.
         self._queued.add(call)
         try:
             async with self._shell:
                 if call not in self._queued:
                     return error("cancelled before it started")
-                return await self._ask(call, name, arguments, limit, on_printed)
+                return await self._request(call, name, arguments, limit, on_printed)
         finally:
             self._queued.discard(call)
 
-    async def _ask(
+    async def _request(
         self, call: str, name: str, arguments: dict[str, object], limit: float, on_printed: OnPrinted | None
     ) -> Outcome:
         if self._reason:
             raise SandboxLost(self._reason)
-        self._number += 1
-        number = self._number
-        asked = self._asked[number] = _Asked(on_printed)
+        self._last_number += 1
+        number = self._last_number
+        pending = self._pending[number] = _PendingCall(on_printed)
         self._numbers[call] = number
         try:
             self._send({"id": number, "name": name, "input": arguments, "limit": limit})
-            async with asyncio.timeout(limit + SLACK):
-                return await asyncio.shield(asked.answer)
+            async with asyncio.timeout(limit + ANSWER_SLACK_S):
+                return await asyncio.shield(pending.outcome)
         except TimeoutError:
-            reason = f"it did not answer within {limit + SLACK:g} s"
+            reason = f"it did not answer within {limit + ANSWER_SLACK_S:g} s"
             await self.kill(reason)
             raise SandboxLost(reason) from None
         finally:
-            self._asked.pop(number, None)
+            self._pending.pop(number, None)
             self._numbers.pop(call, None)
-            asked.answer.cancel()
+            pending.outcome.cancel()
 
     async def cancel(self, call: str) -> None:
-        """See Sandbox. A command that waits for its turn will not start."""
+        """See Sandbox. A command that waits for the shell will not start."""
         self._queued.discard(call)
         number = self._numbers.get(call)
-        asked = self._asked.get(number) if number else None
-        if asked is None:
+        pending = self._pending.get(number) if number else None
+        if pending is None:
             return
         self._send({"id": number, "cancel": True})
         try:
-            async with asyncio.timeout(CANCEL_WITHIN):
-                await asyncio.wait([asked.answer])
+            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                await asyncio.wait([pending.outcome])
         except TimeoutError:
             await self.kill("a cancelled call did not stop")
 
     @property
     def ended_by_itself(self) -> bool:
-        """Whether the stream ended without our doing: then the driver may know why."""
-        return self._reason == ENDED
+        """Whether the stream closed although the service had not killed the sandbox; the driver may know the cause."""
+        return self._reason == STREAM_ENDED
 
     async def kill(self, reason: str) -> None:
         """See Sandbox."""
@@ -154,14 +161,14 @@ class StreamSandbox:
             self._ending = asyncio.create_task(self._finish(reason))
 
     async def _finish(self, reason: str) -> None:
-        """Kill first, then tell: whoever hears that the sandbox is gone may rely on it."""
-        found = await self._kill()
-        self._reason = found or reason
+        """Kill first and tell the waiters after, so that nothing runs any more when `wait` and `run` return."""
+        cause = await self._kill()
+        self._reason = cause or reason
         self._listener.cancel()
         self._writer.close()
-        for asked in self._asked.values():
-            if not asked.answer.done():
-                asked.answer.set_exception(SandboxLost(self._reason))
+        for pending in self._pending.values():
+            if not pending.outcome.done():
+                pending.outcome.set_exception(SandboxLost(self._reason))
         self._gone.set_result(self._reason)
 
     async def _listen(self) -> None:
@@ -169,26 +176,26 @@ class StreamSandbox:
             while True:
                 header = await self._reader.readexactly(frames.HEADER_BYTES)
                 reply = frames.decode_reply(await self._reader.readexactly(frames.size_of(header)))
-                asked = self._asked.get(reply.id)
-                if asked is None or asked.answer.done():
-                    raise frames.ProtocolViolation("an answer to nothing")  # noqa: TRY301
-                if isinstance(reply, frames.Printed):
-                    asked.printed(reply.text())
+                pending = self._pending.get(reply.id)
+                if pending is None or pending.outcome.done():
+                    raise frames.ProtocolViolation("an answer to no open call")  # noqa: TRY301  one place to end it
+                if isinstance(reply, frames.OutputFrame):
+                    pending.printed(reply.text())
                 else:
-                    asked.answer.set_result(reply.outcome())
+                    pending.outcome.set_result(reply.outcome())
         except asyncio.IncompleteReadError:
-            self._end(ENDED)
+            self._end(STREAM_ENDED)
         except frames.ProtocolViolation as exc:
-            log.warning("sandbox breached its protocol", what=str(exc))
+            log.warning("sandbox violated its protocol", violation=str(exc))
             self._end(f"it sent {exc}")
         except OSError as exc:
             self._end(f"its stream failed ({exc.strerror})")
 
 
 async def greeted(reader: asyncio.StreamReader) -> None:
-    """Return when the agent has greeted. Raises Breach, and IncompleteReadError when the stream ends before."""
+    """Wait for the agent's greeting. Raises ProtocolViolation, or IncompleteReadError if the stream ends first."""
     header = await reader.readexactly(frames.HEADER_BYTES)
     size = frames.size_of(header)
-    if size > 64:
+    if size > GREETING_BYTES:
         raise frames.ProtocolViolation("no greeting")
     frames.decode_hello(await reader.readexactly(size))

@@ -122,7 +122,7 @@ def test_control_characters_do_not_pass_even_from_a_forged_agent() -> None:
 
 def test_a_frame_that_is_too_large_is_a_breach() -> None:
     with pytest.raises(ProtocolViolation):
-        frames.size_of(struct.pack(">I", frames.FRAME_LIMIT + 1))
+        frames.size_of(struct.pack(">I", frames.FRAME_BYTES + 1))
 
 
 @pytest.mark.parametrize(

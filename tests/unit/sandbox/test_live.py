@@ -10,10 +10,10 @@ from holdfast.bus.commands import Output
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key
 from holdfast.sandbox import live_output
-from holdfast.sandbox.agent.live import PIECE, TOTAL, Pieces
+from holdfast.sandbox.agent.live_output import LIVE_OUTPUT_BYTES, PIECE_CHARS, Pieces
 from holdfast.sandbox.agent.text import clean
 from holdfast.sandbox.drivers import frames
-from holdfast.sandbox.drivers.frames import Printed, ProtocolViolation
+from holdfast.sandbox.drivers.frames import OutputFrame, ProtocolViolation
 from holdfast.sandbox.live_output import LiveOutput
 from tests.support.eventually import eventually
 
@@ -51,8 +51,8 @@ def test_much_is_cut_into_pieces_and_ends() -> None:
     found: list[str] = []
     while piece := pieces.take():
         found.append(piece)
-    assert max(map(len, found)) == PIECE
-    assert len("".join(found)) == TOTAL
+    assert max(map(len, found)) == PIECE_CHARS
+    assert len("".join(found)) == LIVE_OUTPUT_BYTES
 
 
 def test_an_escape_sequence_without_an_end_does_not_hold_the_output_for_ever() -> None:
@@ -70,7 +70,7 @@ def test_an_escape_sequence_without_an_end_does_not_hold_the_output_for_ever() -
 
 def test_output_is_no_result_and_its_control_characters_do_not_pass() -> None:
     found = frames.decode_reply(b'{"id":7,"output":"a\\u0000\\u001b[31m\\n\\u009b"}')
-    assert isinstance(found, Printed)
+    assert isinstance(found, OutputFrame)
     assert (found.id, found.text()) == (7, "a\\x00\\x1b[31m\n\\x9b")
 
 
@@ -80,8 +80,8 @@ def test_output_is_no_result_and_its_control_characters_do_not_pass() -> None:
         b'{"id":1,"output":""}', b'{"id":1,"output":1}', b'{"id":1,"output":null}', b'{"output":"x"}',
         b'{"id":"1","output":"x"}', b'{"id":1,"output":"x","is_error":false}', b'{"id":1,"output":"\\ud800"}',
         b'{"id":1,"output":"\xff"}', b'{"id":1,"output":"x","content":[]}',
-        b'{"id":1,"output":"' + b"x" * (frames.PRINTED_LIMIT + 1) + b'"}',
-        b'{"id":1,"output":"x"' + b" " * frames.PRINTED_BYTES + b"}",
+        b'{"id":1,"output":"' + b"x" * (frames.OUTPUT_TEXT_CHARS + 1) + b'"}',
+        b'{"id":1,"output":"x"' + b" " * frames.OUTPUT_FRAME_BYTES + b"}",
     ],
 )  # fmt: skip
 def test_what_is_no_output_is_a_breach(data: bytes) -> None:

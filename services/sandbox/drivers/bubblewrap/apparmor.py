@@ -1,4 +1,4 @@
-"""AppArmor's restriction of user namespaces: what lets bubblewrap make them, by the release of Ubuntu.
+"""Remedies for AppArmor's restriction of user namespaces, by the release of Ubuntu.
 
 From 23.10 on Ubuntu restricts user namespaces to programs whose AppArmor profile allows them. The packages of 23.10 to
 24.10 enable no such profile for bubblewrap; from 25.04 on the package `apparmor` has one for /usr/bin/bwrap, in
@@ -15,14 +15,17 @@ from holdfast.sandbox.drivers.driver import Remedy
 DISTRIBUTION_BWRAP: Final = "/usr/bin/bwrap"
 
 PROFILES: Final = Path("/etc/apparmor.d")
+"""Folder of the profiles."""
 
 OWN_PROFILE: Final = "/etc/apparmor.d/holdfast-bwrap"
+"""The profile that a remedy installs."""
 
 _FIRST_RESTRICTED: Final = (23, 10)
 _FIRST_WITH_PROFILE: Final = (25, 4)
+"""Releases of Ubuntu as (year, month)."""
 
 _PLAIN_PATH: Final = re.compile(r"[\w./+-]+", re.ASCII)
-"""Paths without characters that mean something to AppArmor or to a shell."""
+"""Paths without characters that are special to AppArmor or to a shell."""
 
 _SYSCTL: Final = Remedy(
     "Lift the restriction for all programs until the next start of the machine",
@@ -31,7 +34,7 @@ _SYSCTL: Final = Remedy(
 
 
 def profiles_of(bwrap: str) -> tuple[str, ...]:
-    """Files in /etc/apparmor.d that name the path `bwrap`; what cannot be read is left out."""
+    """Files in /etc/apparmor.d that name the path `bwrap`; unreadable files are left out."""
     found: list[str] = []
     for path in sorted(PROFILES.glob("*")) if PROFILES.is_dir() else []:
         try:
@@ -52,7 +55,7 @@ def release_of(os_release: str) -> tuple[int, int] | None:
 
 
 def remedies(os_release: str, bwrap: str, profiles: tuple[str, ...]) -> tuple[Remedy, ...]:
-    """The ways out, the narrowest first. `profiles` are the files that name `bwrap` already."""
+    """The remedies, the one that allows least first. `profiles` are the files that name `bwrap` already."""
     release = release_of(os_release)
     if release is None or release < _FIRST_RESTRICTED:
         return (_SYSCTL,)
@@ -67,7 +70,7 @@ def remedies(os_release: str, bwrap: str, profiles: tuple[str, ...]) -> tuple[Re
 
 
 def profile_command(bwrap: str) -> str:
-    """The command that installs and loads a profile with which the program `bwrap` may make user namespaces."""
+    """The command that installs and loads a profile which allows user namespaces to the program `bwrap`."""
     lines = (
         "abi <abi/4.0>,", "include <tunables/global>", f"profile holdfast-bwrap {bwrap} flags=(unconfined) {{",
         "  userns,", "}",

@@ -1,7 +1,7 @@
-"""The exact command line of a bubblewrap sandbox: what exists inside, and nothing else does.
+"""The command line of a bubblewrap sandbox: the complete list of what exists inside. Pure.
 
-With bubblewrap the outside user is the service's own, so this list of mounts is the whole defence of the file system:
-parts of /usr, the interpreter if it lies elsewhere, the agent, a generated /etc, and the session's workspace.
+A sandbox has the user id of the service on the host, so this list of mounts is the whole defence of the file system:
+/usr read-only, the interpreter if it lies elsewhere, the agent, a generated /etc, and the session's workspace.
 """
 
 import shlex
@@ -12,26 +12,29 @@ import msgspec
 
 WORKSPACE: Final = "/workspace"
 HOME: Final = "/workspace/.holdfast/home"
-"""Kept with the files; the agent makes it, and an ignore file beside it keeps it out of the user's repositories."""
+"""The home directory: a part of the workspace, made by the agent. A .gitignore keeps it out of repositories."""
 
 AGENT: Final = "/run/holdfast"
-"""Folder in which the package of the agent lies."""
+"""Folder that holds the package `agent`."""
 
 START: Final = f"import sys; sys.path.insert(0, {AGENT!r}); from agent.main import main; main()"
-"""What the interpreter runs. The path is set by hand: an isolated interpreter looks nowhere by itself."""
+"""The program of the interpreter. It sets the path itself: an isolated interpreter (-I) has no path for packages."""
+
 PYTHON: Final = "/opt/python"
-"""Where the interpreter is bound when the host has none below /usr; says nothing of where it lies outside."""
+"""Where an interpreter from outside /usr is bound: a fixed path, so that it does not tell where it is on the host."""
 
 USER: Final = 1000
+"""User and group id inside."""
 
 OPEN_FILES: Final = 512
+"""RLIMIT_NOFILE of each process."""
 
 MASKED: Final = (
     "acpi", "asound", "kcore", "keys", "latency_stats", "timer_list", "sched_debug", "scsi", "kallsyms",
     "kpagecount", "kpageflags", "kmsg", "bootconfig", "sysrq-trigger", "vmallocinfo", "driver", "fs", "irq", "bus",
     "config.gz", "cmdline", "pressure", "mtrr", "devices", "iomem", "ioports", "interrupts", "modules",
 )  # fmt: skip
-"""Entries of /proc that tell about the host or act on it; each that exists is covered."""
+"""Entries of /proc that reveal or change something of the host; those that exist are mounted over."""
 
 ETC: Final = {
     "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nagent:x:{USER}:{USER}:agent:{HOME}:/bin/bash\n"
@@ -44,50 +47,56 @@ ETC: Final = {
     "os-release": 'NAME="Holdfast sandbox"\nID=linux\n',
     "shells": "/bin/sh\n/bin/bash\n",
 }
-"""The whole of /etc: written by us, identical in every sandbox."""
+"""The files of /etc, identical in every sandbox."""
 
 LIBRARY_CACHE: Final = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives")
-"""What the dynamic linker and Debian's command names need of the host's /etc: paths below /usr, no settings."""
+"""Entries of the host's /etc that are bound: those of the dynamic linker, and Debian's alternatives: paths in /usr."""
 
 
 class HostLayout(msgspec.Struct, frozen=True):
-    """What of this host a sandbox is made from: the same for every sandbox."""
+    """The parts of this host that a sandbox is made from: the same for every sandbox of a worker."""
 
     bwrap: str
+    """Path of bubblewrap."""
     etc: Path
-    """The generated /etc."""
+    """Folder with the generated /etc."""
     agent: Path
-    """Folder that holds the package of the agent."""
+    """Folder that holds the package `agent`."""
     python: str
-    """Interpreter as seen from inside."""
+    """Path of the interpreter inside."""
     python_home: Path | None
-    """Where the interpreter lies outside when that is not below /usr."""
+    """The interpreter's folder on the host if that is not below /usr."""
     links: tuple[tuple[str, str], ...]
     """Top-level links such as `/lib` to `usr/lib`."""
     trees: tuple[str, ...]
-    """Top-level folders with libraries that are no links, on hosts that did not merge them into /usr."""
+    """Top-level folders with libraries, on hosts that have not merged them into /usr."""
     masked: tuple[str, ...]
-    """Which entries of MASKED this kernel has; a final slash marks a folder."""
+    """The entries of MASKED that this kernel has; a final slash marks a folder."""
     library_cache: tuple[str, ...]
+    """The entries of LIBRARY_CACHE that this host has."""
 
 
 class SandboxSpec(msgspec.Struct, frozen=True):
-    """What differs from sandbox to sandbox."""
+    """The parameters of one sandbox."""
 
     workspace: Path
     tmp_bytes: int
+    """Size of /tmp and /dev/shm, each."""
     file_bytes: int
+    """RLIMIT_FSIZE: the largest file."""
     memory_bytes: int
+    """RLIMIT_DATA of each process; used if `weak`."""
     pids: int
     """RLIMIT_NPROC; used if `weak`."""
     weak: bool
+    """Whether limits are rlimits, because no control group can be written."""
     groups: tuple[str, ...]
-    """Files of control groups into which the process enters its id."""
+    """The `cgroup.procs` files to which the process writes its id."""
 
 
-def environment(place: HostLayout) -> dict[str, str]:
-    """All of the environment inside."""
-    first = f"{PYTHON}/bin:" if place.python_home else ""
+def environment(layout: HostLayout) -> dict[str, str]:
+    """All environment variables inside."""
+    first = f"{PYTHON}/bin:" if layout.python_home else ""
     return {
         "PATH": f"{first}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": HOME,
@@ -95,55 +104,55 @@ def environment(place: HostLayout) -> dict[str, str]:
         "USER": "agent",
         "SHELL": "/bin/bash",
         "TERM": "dumb",
-        "TMPDIR": "/tmp",  # noqa: S108  a private one
-        "PYTHONUNBUFFERED": "1",  # what a program prints is seen while it runs, and when it is stopped
+        "TMPDIR": "/tmp",  # noqa: S108  private to the sandbox
+        "PYTHONUNBUFFERED": "1",  # output of a Python program is seen while it runs, and kept when it is stopped
     }
 
 
-def isolation(place: HostLayout, shape: SandboxSpec, seccomp: int, info: int) -> list[str]:
-    """The bubblewrap command line up to and with the agent.
+def isolation(layout: HostLayout, spec: SandboxSpec, seccomp: int, info: int) -> list[str]:
+    """The command line of bubblewrap, including that of the agent.
 
-    `seccomp` is the descriptor that holds the filter, `info` the one on which bubblewrap tells the process id.
+    `seccomp` is the descriptor of the system call filter; bubblewrap writes the id of the first process to `info`.
     """
     arguments = [
-        place.bwrap,
+        layout.bwrap,
         "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup",
         "--disable-userns", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
         "--uid", str(USER), "--gid", str(USER), "--hostname", "sandbox", "--seccomp", str(seccomp),
         "--info-fd", str(info),
         "--ro-bind", "/usr", "/usr",
     ]  # fmt: skip
-    for link, target in place.links:
+    for link, target in layout.links:
         arguments += ["--symlink", target, link]
-    for tree in place.trees:
+    for tree in layout.trees:
         arguments += ["--ro-bind", tree, tree]
-    if place.python_home:
-        arguments += ["--ro-bind", str(place.python_home), PYTHON]
-    arguments += ["--ro-bind", str(place.etc), "/etc"]
-    for name in place.library_cache:
+    if layout.python_home:
+        arguments += ["--ro-bind", str(layout.python_home), PYTHON]
+    arguments += ["--ro-bind", str(layout.etc), "/etc"]
+    for name in layout.library_cache:
         arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
-    # bubblewrap covers /proc/sys only where the folder itself is writable, which it never is; its files are, to root.
-    arguments += ["--ro-bind", str(place.agent), AGENT, "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
-    for name in place.masked:
+    # bubblewrap makes /proc/sys read-only only if that folder is writable. It never is, but to root its files are.
+    arguments += ["--ro-bind", str(layout.agent), AGENT, "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+    for name in layout.masked:
         if name.endswith("/"):
             arguments += ["--size", "4096", "--tmpfs", f"/proc/{name[:-1]}", "--remount-ro", f"/proc/{name[:-1]}"]
         else:
             arguments += ["--ro-bind", "/dev/null", f"/proc/{name}"]
-    size = str(shape.tmp_bytes)
+    size = str(spec.tmp_bytes)
     arguments += [
         "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev",  # noqa: S108
-        "--size", size, "--tmpfs", "/tmp", "--bind", str(shape.workspace), WORKSPACE,  # noqa: S108
+        "--size", size, "--tmpfs", "/tmp", "--bind", str(spec.workspace), WORKSPACE,  # noqa: S108
         "--remount-ro", "/", "--chdir", WORKSPACE,
     ]  # fmt: skip
-    for name, value in environment(place).items():
+    for name, value in environment(layout).items():
         arguments += ["--setenv", name, value]
-    # Inside, and not before bubblewrap: only there processes of the user outside of the sandbox do not count.
-    start = limit_processes(shape.pids) + START if shape.weak else START
-    return [*arguments, "--", place.python, "-I", "-S", "-B", "-c", start]
+    # Set inside and not before bubblewrap: there the processes that the user has outside do not count (Linux 5.14).
+    start = limit_processes(spec.pids) + START if spec.weak else START
+    return [*arguments, "--", layout.python, "-I", "-S", "-B", "-c", start]
 
 
 def limit_processes(pids: int) -> str:
-    """Python that sets RLIMIT_NPROC to `pids`, or to the hard limit of the user if that is lower."""
+    """Python source that sets RLIMIT_NPROC to `pids`, or to the hard limit of the user if that is lower."""
     return (
         "import resource as r; hard = r.getrlimit(r.RLIMIT_NPROC)[1]; "
         f"most = {pids} if hard == r.RLIM_INFINITY else min({pids}, hard); r.setrlimit(r.RLIMIT_NPROC, (most, most)); "
@@ -151,23 +160,23 @@ def limit_processes(pids: int) -> str:
 
 
 def ulimit(letter: str, value: int) -> str:
-    """The shell command that sets a limit; it also succeeds if the hard limit of the user is lower already."""
+    """A shell command that sets a limit. It succeeds too if the hard limit of the user is lower already."""
     return f'{{ ulimit -{letter} {value} 2>/dev/null || [ "$(ulimit -H{letter})" -le {value} ]; }}'
 
 
-def command(place: HostLayout, shape: SandboxSpec, seccomp: int, info: int) -> list[str]:
-    """The whole command line: a shell that limits itself, then becomes bubblewrap.
+def command(layout: HostLayout, spec: SandboxSpec, seccomp: int, info: int) -> list[str]:
+    """The whole command line: a shell that enters the control groups, sets rlimits, and then executes bubblewrap.
 
-    Set in the process itself, before it becomes bubblewrap, so that nothing ever runs without the limits. `ulimit -f`
-    counts in 512 bytes, `-d` in kilobytes. It exits with 97 when a limit cannot be set. The shell's own variables, such
-    as the folder it was started in, are dropped: the environment of bubblewrap itself can be read inside.
+    So nothing ever runs without the limits. If one cannot be set, the shell exits with 97. `ulimit -f` counts in 512
+    bytes, `-d` in kilobytes. `env -i` drops the variables that the shell itself sets, such as PWD: code inside can read
+    the environment of bubblewrap.
 
-    Memory without a control group is RLIMIT_DATA, and not RLIMIT_AS: node, Java and Go reserve many gigabytes of
-    addresses that they never use, and do not start under a limit of addresses.
+    Without a control group memory is limited by RLIMIT_DATA and not by RLIMIT_AS: node, Java and Go reserve many
+    gigabytes of addresses that they never use, and do not start under a limit of addresses.
     """
-    steps = [f"echo $$ > {shlex.quote(entry)}" for entry in shape.groups]
-    steps += [ulimit("n", OPEN_FILES), ulimit("c", 0), ulimit("f", max(shape.file_bytes // 512, 1))]
-    if shape.weak:
-        steps.append(ulimit("d", shape.memory_bytes // 1024))
+    steps = [f"echo $$ > {shlex.quote(entry)}" for entry in spec.groups]
+    steps += [ulimit("n", OPEN_FILES), ulimit("c", 0), ulimit("f", max(spec.file_bytes // 512, 1))]
+    if spec.weak:
+        steps.append(ulimit("d", spec.memory_bytes // 1024))
     script = " && ".join(steps) + ' || exit 97; exec /usr/bin/env -i "$@"'
-    return ["/bin/sh", "-c", script, "sandbox", *isolation(place, shape, seccomp, info)]
+    return ["/bin/sh", "-c", script, "sandbox", *isolation(layout, spec, seccomp, info)]

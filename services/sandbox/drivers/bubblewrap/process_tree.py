@@ -1,4 +1,4 @@
-"""Which processes of a control group are Holdfast's own: this service, and the `holdfast up` that has started it."""
+"""Which processes of a control group are Holdfast's own: this service, and the `holdfast up` that started it."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 def holds_only_ours(members: Iterable[int]) -> bool:
-    """Whether all processes `members` are this one, or belong to the `holdfast up` that started it."""
+    """Whether each process id in `members` is this process, or belongs to the `holdfast up` that started it."""
     parents = {pid: parent_of(pid) for pid in _processes()}
-    above = os.getppid()
-    head = above if _program(above) == _program(os.getpid()) else os.getpid()
+    parent = os.getppid()
+    head = parent if _program(parent) == _program(os.getpid()) else os.getpid()
     return all(descends(pid, head, parents) for pid in members)
 
 
 def descends(pid: int, head: int, parents: Mapping[int, int]) -> bool:
-    """Whether `pid` is `head` or was started by it or by what it started; one that has ended meanwhile does no harm."""
+    """Whether `pid` is `head` or one of its descendants. A process that has ended counts as one: it does no harm."""
     if pid not in parents:
         return True
     while pid in parents and pid != head:
@@ -23,9 +23,9 @@ def descends(pid: int, head: int, parents: Mapping[int, int]) -> bool:
 
 
 def parent_of(pid: int) -> int:
-    """The process that started `pid`, or took it over; 0 if it has ended."""
+    """The parent of the process `pid`; 0 if the process has ended."""
     try:
-        # The name of the program, in parentheses, may hold spaces and parentheses itself.
+        # The program's name in parentheses (field 2 of proc_pid_stat(5)) may itself hold spaces and parentheses.
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
@@ -36,7 +36,7 @@ def _processes() -> list[int]:
 
 
 def _program(pid: int) -> str:
-    """The file that the process runs, for a service the interpreter; unknown for a process of another user."""
+    """The executable of the process, for a Python service its interpreter. A unique text if it cannot be read."""
     try:
         return str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:

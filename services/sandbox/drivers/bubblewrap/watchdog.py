@@ -1,14 +1,14 @@
-"""The dead man's switch of a worker: a process beside it that kills its sandboxes when the lease is not renewed.
+"""A process beside a worker that kills the worker's sandboxes when the lease is not renewed in time.
 
-A worker that is frozen (stopped, swapped out, on a suspended machine) cannot kill its sandboxes itself, yet others will
-take their workspace over as soon as its registration has expired (rule 16). Run as a plain script without our packages;
-lines on stdin, times as `time.monotonic()`:
+A worker that is frozen (stopped, swapped out, on a suspended machine) cannot kill its sandboxes itself, yet another
+worker takes its sessions over as soon as its registration has expired (rule 16). This file is run as a plain script,
+without our packages, by `watchdog_process.py`. It reads lines from stdin; times are those of `time.monotonic()`:
 
-    add <pid>         a sandbox: process id of its first process
-    drop <pid>        it is gone
-    until <time>      let them live till then
+    add <pid>         a sandbox has started: the id of its first process
+    drop <pid>        the sandbox has ended
+    until <seconds>   kill all sandboxes at that time, unless a later time is given before
 
-The end of stdin is the end of the worker: everything is killed.
+The end of stdin means that the worker has ended: all sandboxes are killed.
 """
 
 import contextlib
@@ -23,45 +23,45 @@ def main() -> None:
     """Serve until stdin ends."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    boxes: dict[int, int] = {}
+    sandboxes: dict[int, int] = {}
     deadline = float("inf")
-    rest = b""
+    unfinished = b""
     while True:
-        wait = None if deadline == float("inf") or not boxes else max(0.0, deadline - time.monotonic())
+        wait = None if deadline == float("inf") or not sandboxes else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([0], [], [], wait)
         if not ready:
-            end(boxes)
+            kill_all(sandboxes)
             continue
         data = os.read(0, 65536)
         if not data:
-            end(boxes)
+            kill_all(sandboxes)
             return
-        *lines, rest = (rest + data).split(b"\n")
+        *lines, unfinished = (unfinished + data).split(b"\n")
         for line in lines:
             verb, _, value = line.partition(b" ")
             if verb == b"until":
                 deadline = float(value)
             elif verb == b"add":
-                add(boxes, int(value))
-            elif int(value) in boxes:
-                os.close(boxes.pop(int(value)))
+                add(sandboxes, int(value))
+            elif int(value) in sandboxes:
+                os.close(sandboxes.pop(int(value)))
 
 
-def add(boxes: dict[int, int], pid: int) -> None:
-    """Hold the process itself, not its number, which may come to mean another."""
+def add(sandboxes: dict[int, int], pid: int) -> None:
+    """Open a pidfd of the process: its number could be given to another process after its end."""
     try:
-        boxes[pid] = os.pidfd_open(pid)
+        sandboxes[pid] = os.pidfd_open(pid)
     except ProcessLookupError:
         return
 
 
-def end(boxes: dict[int, int]) -> None:
-    """Kill every sandbox: each is a namespace of processes that ends with its first."""
-    for fd in boxes.values():
+def kill_all(sandboxes: dict[int, int]) -> None:
+    """Kill the first process of each sandbox; the kernel then ends all others in its process namespace."""
+    for fd in sandboxes.values():
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(fd, signal.SIGKILL)
         os.close(fd)
-    boxes.clear()
+    sandboxes.clear()
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from pathlib import Path
 from holdfast.sandbox.drivers.bubblewrap import arguments
 from holdfast.sandbox.drivers.bubblewrap.arguments import HostLayout, SandboxSpec
 
-PLACE = HostLayout(
+LAYOUT = HostLayout(
     bwrap="/usr/bin/bwrap",
     etc=Path("/data/run/w/etc"),
-    agent=Path("/data/run/w/box"),
+    agent=Path("/data/run/w/agent"),
     python="/usr/bin/python3",
     python_home=None,
     links=(("/bin", "usr/bin"),),
@@ -16,7 +16,7 @@ PLACE = HostLayout(
     masked=("kcore", "fs/"),
     library_cache=("ld.so.cache",),
 )
-SHAPE = SandboxSpec(
+SPEC = SandboxSpec(
     workspace=Path("/data/workspaces/t/s"),
     tmp_bytes=1 << 20,
     file_bytes=1 << 30,
@@ -32,7 +32,7 @@ def pairs(line: list[str], option: str) -> list[tuple[str, str]]:
 
 
 def test_every_wall_is_up() -> None:
-    line = arguments.isolation(PLACE, SHAPE, 7, 8)
+    line = arguments.isolation(LAYOUT, SPEC, 7, 8)
     for name in ("user", "pid", "ipc", "uts", "net", "cgroup"):
         assert f"--unshare-{name}" in line
     for option in ("--disable-userns", "--die-with-parent", "--new-session", "--clearenv"):
@@ -43,10 +43,10 @@ def test_every_wall_is_up() -> None:
 
 
 def test_nothing_but_the_workspace_is_bound_writable() -> None:
-    line = arguments.isolation(PLACE, SHAPE, 7, 8)
+    line = arguments.isolation(LAYOUT, SPEC, 7, 8)
     assert pairs(line, "--bind") == [("/data/workspaces/t/s", "/workspace")]
     assert {source for source, _ in pairs(line, "--ro-bind")} == {
-        "/usr", "/data/run/w/etc", "/etc/ld.so.cache", "/data/run/w/box", "/proc/sys", "/dev/null",
+        "/usr", "/data/run/w/etc", "/etc/ld.so.cache", "/data/run/w/agent", "/proc/sys", "/dev/null",
     }  # fmt: skip
     assert ("/proc/sys", "/proc/sys") in pairs(line, "--ro-bind")
     assert line[-4:-1] != []
@@ -57,12 +57,12 @@ def test_nothing_but_the_workspace_is_bound_writable() -> None:
 
 def test_an_interpreter_of_a_home_is_bound_under_a_name_that_tells_nothing() -> None:
     home = Path("/home/somebody/.pyenv/versions/3.12")
-    place = HostLayout(
-        **{name: getattr(PLACE, name) for name in PLACE.__struct_fields__ if name not in ("python", "python_home")},
+    layout = HostLayout(
+        **{name: getattr(LAYOUT, name) for name in LAYOUT.__struct_fields__ if name not in ("python", "python_home")},
         python="/opt/python/bin/python3.12",
         python_home=home,
     )
-    line = arguments.isolation(place, SHAPE, 7, 8)
+    line = arguments.isolation(layout, SPEC, 7, 8)
     assert (str(home), "/opt/python") in pairs(line, "--ro-bind")
     assert ("PATH", "/opt/python/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") in pairs(
         line, "--setenv"
@@ -71,20 +71,20 @@ def test_an_interpreter_of_a_home_is_bound_under_a_name_that_tells_nothing() -> 
 
 
 def test_the_limits_come_before_bubblewrap() -> None:
-    line = arguments.command(PLACE, SHAPE, 7, 8)
+    line = arguments.command(LAYOUT, SPEC, 7, 8)
     assert line[:2] == ["/bin/sh", "-c"]
     assert "'/sys/fs/cgroup/x y/cgroup.procs'" in line[2]
     assert "ulimit -n 512" in line[2]
     assert "ulimit -d" not in line[2]
     assert "RLIMIT_NPROC" not in line[-1]
-    weak = SandboxSpec(**{name: getattr(SHAPE, name) for name in SHAPE.__struct_fields__ if name != "weak"}, weak=True)
-    line = arguments.command(PLACE, weak, 7, 8)
+    weak = SandboxSpec(**{name: getattr(SPEC, name) for name in SPEC.__struct_fields__ if name != "weak"}, weak=True)
+    line = arguments.command(LAYOUT, weak, 7, 8)
     assert "ulimit -d 1048576" in line[2]
     assert "min(64, hard)" in line[-1]
 
 
 def test_the_environment_is_fixed() -> None:
-    assert set(arguments.environment(PLACE)) == {
+    assert set(arguments.environment(LAYOUT)) == {
         "PATH",
         "HOME",
         "LANG",

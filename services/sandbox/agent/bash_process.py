@@ -1,0 +1,179 @@
+"""One bash process and the descriptors to it: commands in; output, status and the end of the process out."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from .processes import after_fork
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, NoReturn
+
+    from .poller import Poller
+
+SCRIPT: Final = r"""
+while IFS= builtin read -r -d '' -u 198 __holdfast; do
+  builtin eval "$__holdfast" </dev/null >&197 2>&1 197>&- 198<&- 199>&-
+  { builtin printf '%d\0%s\0' "$?" "$PWD"; builtin export -p; builtin printf '\0'; } >&199 2>/dev/null
+done
+"""
+"""The program of bash. Commands arrive NUL-ended on one private descriptor; exit code, folder and exported variables
+are answered on another. So no output of a command can be mistaken for its end, and redirections that a command makes
+with `exec` end with it."""
+
+FIRST_FD: Final = 197
+"""Inside bash: the descriptor of output; the next two are those of commands and of status. SCRIPT has the numbers."""
+
+PARKING_FD: Final = 240
+"""The child moves the descriptors here and up before it puts them in place, so that none overwrites another."""
+
+OPEN_FILES: Final = 512
+"""RLIMIT_NOFILE in the sandbox: no descriptor is higher."""
+
+STATUS_BYTES: Final = 4 * 1024 * 1024
+"""Largest answer on the status descriptor: the environment of a process cannot be much larger."""
+
+CHUNK_BYTES: Final = 65536
+"""Bytes of one read or write."""
+
+OUTPUT_READS: Final = 16
+"""Reads of output in a row before other handlers get their turn."""
+
+
+class BashProcess:
+    """Starts bash in the folder `cwd`, or in `fallback` if that has been removed. Raises OSError.
+
+    `on_output` gets its output, `on_status` the bytes of the status descriptor; `on_exit` is called when it has ended.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        folders: tuple[str, str],
+        on_output: Callable[[bytes], None],
+        on_status: Callable[[bytes], None],
+        on_exit: Callable[[], None],
+    ) -> None:
+        self._poller = poller
+        self._on_output, self._on_status = on_output, on_status
+        self._unsent = bytearray()
+        commands, self._commands = os.pipe()
+        self._status, status = os.pipe()
+        self._output, output = os.pipe()
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _become_bash((output, commands, status), folders)
+        except OSError:
+            for fd in (self._commands, self._status, self._output):
+                os.close(fd)
+            raise
+        finally:
+            for fd in (commands, status, output):
+                os.close(fd)
+        self._pidfd = os.pidfd_open(self.pid)
+        for fd in (self._output, self._status, self._commands):
+            os.set_blocking(fd, False)
+        poller.watch(self._output, self.read_output)
+        poller.watch(self._status, self._read_status)
+        poller.watch(self._pidfd, on_exit)
+
+    def send(self, data: bytes) -> None:
+        """Send NUL-ended commands."""
+        self._unsent = bytearray(data)
+        self._flush()
+
+    def drop_unsent(self) -> None:
+        """Do not send the rest of the commands."""
+        self._unsent.clear()
+
+    def _flush(self) -> None:
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(self._commands, self._unsent[:CHUNK_BYTES])]
+        except BlockingIOError:
+            self._poller.watch(self._commands, self._flush, select.EPOLLOUT)
+            return
+        except BrokenPipeError:
+            self._unsent.clear()  # bash is ending; `on_exit` will follow
+        self._poller.unwatch(self._commands)
+
+    def read_output(self) -> None:
+        """Read the output that is there now, so that no process blocks on a full pipe."""
+        for _ in range(OUTPUT_READS):
+            try:
+                data = os.read(self._output, CHUNK_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                self._poller.unwatch(self._output)
+                return
+            self._on_output(data)
+
+    def _read_status(self) -> None:
+        try:
+            data = os.read(self._status, CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._on_status(data)
+        else:
+            # bash became another program by `exec`: the end of that program is the end of the command.
+            self._poller.unwatch(self._status)
+
+    def reap(self) -> int:
+        """The exit code of the process, which must be ending; -N if signal N killed it. Closes all descriptors."""
+        _, status = os.waitpid(self.pid, 0)
+        for fd in (self._pidfd, self._commands, self._status, self._output):
+            self._poller.unwatch(fd)
+            os.close(fd)
+        return os.waitstatus_to_exitcode(status)
+
+
+def _become_bash(fds: tuple[int, int, int], folders: tuple[str, str]) -> NoReturn:
+    """The child process: put the descriptors in place and execute bash."""
+    try:
+        os.setsid()
+        after_fork()
+        null = os.open("/dev/null", os.O_RDWR)
+        for index, fd in enumerate([os.dup2(fd, PARKING_FD + index) for index, fd in enumerate(fds)]):
+            os.dup2(fd, FIRST_FD + index)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.closerange(3, FIRST_FD)
+        os.closerange(FIRST_FD + 3, OPEN_FILES)
+        cwd, fallback = folders
+        try:
+            os.chdir(cwd)
+        except OSError:
+            os.chdir(fallback)
+        os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-c", SCRIPT], os.environ)  # noqa: S606  no shell
+    finally:
+        os._exit(127)
+
+
+class StatusReader:
+    """Takes apart the answers of bash; the first `skip` of them are dropped. Raises ValueError for nonsense."""
+
+    def __init__(self, skip: int) -> None:
+        self._skip = skip
+        self._unread = bytearray()
+
+    def add(self, data: bytes) -> tuple[int, str, bytes] | None:
+        """Exit code, folder and exported variables (as commands) once the answer is complete; None before."""
+        self._unread += data
+        while self._unread.count(b"\0") >= 3:
+            code, cwd, exports, rest = bytes(self._unread).split(b"\0", 3)
+            self._unread = bytearray(rest)
+            if self._skip:
+                self._skip -= 1
+            elif code.isdigit():
+                return int(code), os.fsdecode(cwd), exports
+            else:
+                raise ValueError("no exit code")
+        if len(self._unread) > STATUS_BYTES:
+            raise ValueError("no end")
+        return None

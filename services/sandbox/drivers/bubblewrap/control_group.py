@@ -1,0 +1,125 @@
+"""The control group of one sandbox: made with its limits, killed, removed."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+from holdfast.sandbox.drivers.bubblewrap.hierarchy import PREFIX, Hierarchy, enabled
+from holdfast.sandbox.drivers.bubblewrap.limits import Limits
+
+CPU_PERIOD_US: Final = 100_000
+"""Microseconds over which the kernel counts processor time."""
+
+
+class ControlGroup:
+    """The group `name` below that of the worker, in each hierarchy. Without a hierarchy (weak) it does nothing."""
+
+    def __init__(self, hierarchy: Hierarchy, worker: str, name: str) -> None:
+        self._kind = hierarchy.kind
+        self._paths = {
+            controller: root / f"{PREFIX}{worker}" / name for controller, root in hierarchy.roots.items()
+        }  # fmt: skip
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys(self._paths.values()))
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Files to which a process writes its id to enter the group."""
+        return tuple(f"{folder}/cgroup.procs" for folder in self._folders)
+
+    def make(self, limits: Limits) -> None:
+        """Create the group with its limits. Raises OSError."""
+        for folder in self._folders:
+            folder.parent.mkdir(exist_ok=True)
+            if self._kind == "v2":
+                (folder.parent / "cgroup.subtree_control").write_text(enabled(self._paths))
+            folder.mkdir()
+        if self._kind == "v2":
+            self._limit_v2(limits)
+        elif self._kind == "v1":
+            self._limit_v1(limits)
+
+    def _limit_v2(self, limits: Limits) -> None:
+        folder = self._paths["memory"]
+        (folder / "memory.max").write_text(str(limits.memory_bytes))
+        _write_if_possible(folder / "memory.swap.max", "0")
+        (folder / "pids.max").write_text(str(limits.pids))
+        if "cpu" in self._paths:
+            (folder / "cpu.max").write_text(f"{int(limits.cpus * CPU_PERIOD_US)} {CPU_PERIOD_US}")
+
+    def _limit_v1(self, limits: Limits) -> None:
+        memory = self._paths["memory"]
+        (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
+        _write_if_possible(memory / "memory.memsw.limit_in_bytes", str(limits.memory_bytes))
+        (self._paths["pids"] / "pids.max").write_text(str(limits.pids))
+        (self._paths["cpu"] / "cpu.cfs_period_us").write_text(str(CPU_PERIOD_US))
+        (self._paths["cpu"] / "cpu.cfs_quota_us").write_text(str(int(limits.cpus * CPU_PERIOD_US)))
+
+    def oom_kills(self) -> int:
+        """Processes of this group that the kernel has killed because it was out of memory."""
+        if not self._paths:
+            return 0
+        folder = self._paths["memory"]
+        try:
+            text = (folder / ("memory.events" if self._kind == "v2" else "memory.oom_control")).read_text()
+        except OSError:
+            return 0  # the group has been removed
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill "))
+
+    def kill(self) -> None:
+        """Send SIGKILL to every process in the group."""
+        for folder in self._folders:
+            _kill_all(folder)
+
+    def remove(self) -> bool:
+        """Remove the group; False while the kernel still counts processes in it."""
+        return all([_rmdir(folder) for folder in self._folders])  # noqa: C419  a list: each one is tried
+
+
+def clear(hierarchy: Hierarchy, worker: str) -> bool:
+    """Kill the processes in all groups of `worker` and remove the groups; False while some cannot be removed yet."""
+    done = True
+    for root in hierarchy.folders:
+        folder = root / f"{PREFIX}{worker}"
+        groups = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
+        for group in groups:
+            _kill_all(group)
+        done = all([*[_rmdir(group) for group in groups], _rmdir(folder)]) and done
+    return done
+
+
+def _kill_all(folder: Path) -> None:
+    if (folder / "cgroup.kill").exists():
+        _write_if_possible(folder / "cgroup.kill", "1")
+        return
+    try:
+        members = (folder / "cgroup.procs").read_text().split()
+    except OSError:
+        return
+    for pid in members:
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _rmdir(folder: Path) -> bool:
+    """Whether the folder is gone afterwards."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _write_if_possible(path: Path, text: str) -> None:
+    """Write a file that not every kernel has: without swap accounting the limits of swap do not exist."""
+    try:
+        path.write_text(text)
+    except OSError:
+        return
