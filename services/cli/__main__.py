@@ -1,5 +1,5 @@
 """`python -m holdfast.cli`: the `holdfast` program."""
 
-from holdfast.cli.main import main
+from holdfast.cli.entry import main
 
 main()

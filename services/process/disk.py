@@ -1,6 +1,7 @@
-"""How much room a file system has, and what that means for a system that must be able to append.
+"""Free space of a file system, and the three levels on which the services act.
 
-`low` is a warning. `full` refuses new work while what runs can still be written down: the rest is its reserve.
+On `low` they warn. On `full` they refuse new work; the space that is left is the reserve in which running sessions
+write their ends.
 """
 
 import os
@@ -11,49 +12,52 @@ import msgspec
 
 Level = Literal["enough", "low", "full"]
 
-LOW_MOST: Final = 1_000_000_000
-FULL_MOST: Final = 64_000_000
-"""Free bytes below which a file system counts as low and as full, however large it is."""
+LOW_LIMIT_BYTES: Final = 1_000_000_000
+LOW_LIMIT_FRACTION: Final = 0.05
+"""A file system is low if less is free than the smaller of both: these bytes, this fraction of its size."""
 
-LOW_SHARE: Final = 0.05
-FULL_SHARE: Final = 0.01
-"""The same as shares of the whole; on a small file system they are less than the bytes above."""
+FULL_LIMIT_BYTES: Final = 64_000_000
+FULL_LIMIT_FRACTION: Final = 0.01
+"""A file system is full if less is free than the smaller of both."""
 
-AGAIN: Final = 1.25
-"""Factor of a limit that must be free before the level below it ends, so that it does not change all the time."""
+RECOVERY_FACTOR: Final = 1.25
+"""A level ends when this multiple of its limit is free, so that it does not flap around the limit."""
 
-EMPTY_BELOW: Final = 1_000_000
+EMPTY_LIMIT_BYTES: Final = 1_000_000
 """Free bytes below which not even the end of a session can be written."""
 
 
 class Space(msgspec.Struct, frozen=True):
-    """Bytes of a file system: all, and free for an ordinary user."""
+    """Size of a file system, and the part that is free for an ordinary user, in bytes."""
 
     total: int
     free: int
 
     @property
     def low_below(self) -> int:
-        return int(min(LOW_MOST, self.total * LOW_SHARE))
+        """Free bytes below which it is low."""
+        return int(min(LOW_LIMIT_BYTES, self.total * LOW_LIMIT_FRACTION))
 
     @property
     def full_below(self) -> int:
-        return int(min(FULL_MOST, self.total * FULL_SHARE))
+        """Free bytes below which it is full."""
+        return int(min(FULL_LIMIT_BYTES, self.total * FULL_LIMIT_FRACTION))
 
     @property
     def is_empty(self) -> bool:
-        return self.free < EMPTY_BELOW
+        """Whether nothing at all can be written reliably."""
+        return self.free < EMPTY_LIMIT_BYTES
 
     def level(self, before: Level = "enough") -> Level:
-        """The level now; `before` is the one at the last look."""
-        if self.free < self.full_below * (AGAIN if before == "full" else 1):
+        """The level now, if `before` was the level at the last measurement."""
+        if self.free < self.full_below * (RECOVERY_FACTOR if before == "full" else 1):
             return "full"
-        if self.free < self.low_below * (AGAIN if before != "enough" else 1):
+        if self.free < self.low_below * (RECOVERY_FACTOR if before != "enough" else 1):
             return "low"
         return "enough"
 
 
 def space(folder: str | Path) -> Space:
-    """The room of the file system that holds `folder`. Raises OSError."""
-    found = os.statvfs(folder)
-    return Space(total=found.f_blocks * found.f_frsize, free=found.f_bavail * found.f_frsize)
+    """Size and free space of the file system of `folder`. Raises OSError."""
+    stat = os.statvfs(folder)
+    return Space(total=stat.f_blocks * stat.f_frsize, free=stat.f_bavail * stat.f_frsize)

@@ -1,13 +1,15 @@
-"""Named fault points: a test makes the process kill or stop itself between two steps of the protocol.
+"""Failpoints: a test makes the process kill or stop itself between two steps of the protocol.
 
-`HOLDFAST_FAULT=<name>:<kill|stop>[:<n>]` acts when the point `name` is reached for the n-th time (default 1). Without
-the variable a point costs one dictionary look-up. The names are listed in `tests/faults/README.md`.
+`HOLDFAST_FAULT=<name>:<kill|stop>[:<n>]` sends SIGKILL or SIGSTOP to this process when the point `name` is reached for
+the n-th time (default 1); several are separated by commas. Without the variable a point costs one dictionary look-up.
+`tests/faults/README.md` lists the names.
 """
 
 import os
 import signal
 
 _armed: dict[str, tuple[int, int]] = {}
+"""Signal, and passes until it is sent, by the name of the point."""
 
 
 def _arm(spec: str) -> None:
@@ -17,13 +19,13 @@ def _arm(spec: str) -> None:
 
 
 def point(name: str) -> None:
-    """Die or stop here if a test asked for it."""
+    """Send the signal to this process if a test has armed the point `name`."""
     if name in _armed:
-        sig, left = _armed.pop(name)
-        if left > 1:
-            _armed[name] = (sig, left - 1)
+        number, passes = _armed.pop(name)
+        if passes > 1:
+            _armed[name] = (number, passes - 1)
         else:
-            os.kill(os.getpid(), sig)
+            os.kill(os.getpid(), number)
 
 
 _arm(os.environ.get("HOLDFAST_FAULT", ""))

@@ -1,8 +1,7 @@
 """Liveness and readiness of one process over HTTP on loopback.
 
-`/healthz` answers 200 while the event loop runs, `/readyz` 200 while every check is true and the process is not
-stopping; both 503 otherwise. The body names each check with its age and, where it is known, with the cause that keeps
-it false.
+`/healthz` answers 200 while the event loop runs. `/readyz` answers 200 while every check is true and the process is not
+stopping. Otherwise both answer 503. The body has each check with its age and, if it is known, the cause of its failure.
 """
 
 import asyncio
@@ -13,16 +12,16 @@ from typing import Final
 
 import msgspec
 
-MAX_LAG: Final = 5.0
-"""Seconds that the event loop may be late before the process counts as stuck."""
+MAX_LOOP_LAG_S: Final = 5.0
+"""Delay of the event loop from which the process counts as stuck."""
 
-_TICK: Final = 0.5
-_READ_TIMEOUT: Final = 5.0
+_TICK_INTERVAL_S: Final = 0.5
+_REQUEST_TIMEOUT_S: Final = 5.0
 
 
 class Check(msgspec.Struct):
-    """`age` is seconds since the check was last set. `cause` is a sentence for a person: why the check is false and
-    stays so until somebody acts, with the ways out. It is empty when that is not known."""
+    """One check of the report. `age` is the time since it was last set, in seconds. `cause` says to an operator why it
+    fails and what to do about it; it is empty if the cause is unknown or the failure is expected to end by itself."""
 
     ok: bool
     age: float
@@ -30,8 +29,8 @@ class Check(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """Body of both probes. `lag` is how late the loop was, in seconds, at its last tick. `notes` say in half a sentence
-    each how the process works otherwise than a person may expect, though it is ready; none is the usual case."""
+    """Body of both probes. `lag` is the delay of the event loop at its last tick, in seconds. `notes` are remarks on a
+    process that is ready but limited, for example without memory limits for its sandboxes, by name."""
 
     service: str
     ok: bool
@@ -42,7 +41,7 @@ class Report(msgspec.Struct):
 
 
 class Health:
-    """The state of the checks of one process. A check that is expected but was never set is false."""
+    """The checks of one process. An expected check is false until it is set."""
 
     def __init__(self, service: str, *expected: str) -> None:
         self._service = service
@@ -54,36 +53,39 @@ class Health:
         self._lag = 0.0
 
     def set(self, check: str, ok: bool, cause: str = "") -> None:
-        """Record that `check` was looked at just now; `cause` says why it stays false, see `Check`."""
+        """Record the result of `check` as of now; for `cause` see `Check`."""
         self._checks[check] = (ok, time.monotonic(), cause)
 
     def note(self, name: str, text: str) -> None:
-        """Tell a person `text` under `name` in every report from now on; an empty text takes the note back."""
+        """Add the note `text` to every report from now on; an empty text removes it."""
         if text:
             self._notes[name] = text
         else:
             self._notes.pop(name, None)
 
     def stop(self) -> None:
-        """Not ready from here on; called at the first signal, before the drain."""
+        """Be unready from now on; called at the first signal, before the drain."""
         self._stopping = True
 
     @property
     def ready(self) -> bool:
+        """Whether all checks are true and the process is not stopping."""
         return bool(self._checks) and not self._stopping and all(ok for ok, _, _ in self._checks.values())
 
     @property
     def alive(self) -> bool:
-        return max(self._lag, time.monotonic() - self._tick - _TICK) < MAX_LAG
+        """Whether the event loop is less than MAX_LOOP_LAG_S late."""
+        return max(self._lag, time.monotonic() - self._tick - _TICK_INTERVAL_S) < MAX_LOOP_LAG_S
 
     def report(self, ok: bool) -> Report:
+        """The body of a probe whose result is `ok`."""
         now = time.monotonic()
         checks = {name: Check(state, round(now - at, 3), cause) for name, (state, at, cause) in self._checks.items()}
         return Report(self._service, ok, self._stopping, round(self._lag, 4), checks, dict(self._notes))
 
     @contextlib.asynccontextmanager
     async def serve(self, port: int) -> AsyncGenerator[None]:
-        """Answer probes on 127.0.0.1:`port` while the block runs; port 0 serves nothing. On leaving: not ready."""
+        """Answer probes on 127.0.0.1:`port` while the block runs, and be unready after it. Port 0: no server."""
         ticker = asyncio.create_task(self._watch_loop(), name="health-tick")
         server = await asyncio.start_server(self._answer, "127.0.0.1", port) if port else None
         try:
@@ -98,18 +100,18 @@ class Health:
     async def _watch_loop(self) -> None:
         while True:
             before = time.monotonic()
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(_TICK_INTERVAL_S)
             self._tick = time.monotonic()
-            self._lag = max(0.0, self._tick - before - _TICK)
+            self._lag = max(0.0, self._tick - before - _TICK_INTERVAL_S)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(_READ_TIMEOUT):
+            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                 request = await reader.readuntil(b"\r\n\r\n")
                 writer.write(self._respond(request))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return  # a probe that went away or speaks no HTTP gets no answer
+            return  # the client has gone or speaks no HTTP
         finally:
             writer.close()
 

@@ -1,8 +1,8 @@
-"""From the first line of `main` to the exit code.
+"""Start, signals, drain and exit code of a service process.
 
 The first SIGTERM or SIGINT sets the stop event and starts the drain; a second one ends the process at once. A crash is
-one line in the log and a non-zero exit code. Exit codes: 0 stopped as asked, 1 crashed, 2 bad settings, 3 the drain
-took too long, 128+n a second signal n.
+one line in the log. Exit codes: 0 stopped after a signal, 1 crashed, 2 bad settings, 3 the drain took too long, 128+n
+ended by a second signal n.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ CRASHED: Final = 1
 BAD_SETTINGS: Final = 2
 DRAIN_EXCEEDED: Final = 3
 
-LAST_BREATH: Final = 1.0
-"""Seconds that a cancelled main has to clean up after its drain time is over."""
+CLEAN_UP_TIMEOUT_S: Final = 1.0
+"""Time that `main` has to end after it was cancelled because its drain took too long."""
 
 _PR_SET_DUMPABLE: Final = 4
 
@@ -35,7 +35,7 @@ S = TypeVar("S", bound=ProcessSettings)
 
 
 def forbid_inspection() -> None:
-    """No core file, and no other process of the same user may read this one's memory, environment or descriptors."""
+    """Allow no core file, and let no process of the same user read memory, environment or descriptors of this one."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
@@ -43,7 +43,7 @@ def forbid_inspection() -> None:
 
 
 def cause_of(exc: BaseException) -> str:
-    """One line that names what went wrong: the first leaf of an exception group, or the exception itself."""
+    """Type and text of an exception in one line, without secrets. Of an exception group: its first leaf."""
     while isinstance(exc, BaseExceptionGroup):
         exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
     text = " ".join(str(exc).split())
@@ -51,7 +51,7 @@ def cause_of(exc: BaseException) -> str:
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, drain: float = 5.0) -> None:
-    """Run `main(stop)` on uvloop until it returns; raises SystemExit with the code above unless all went well.
+    """Run `main(stop)` on uvloop until it returns. Raises SystemExit with one of the exit codes above, unless it is 0.
 
     After the first signal `main` has `drain` seconds to return; then it is cancelled.
     """
@@ -66,7 +66,7 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, drain: fl
         if bad is not None:
             _refuse(bad)
         _crash(exc)
-    except Exception as exc:  # noqa: BLE001  whatever it is, it ends the process with its cause in one line
+    except Exception as exc:  # noqa: BLE001  every exception ends the process with its cause in one line
         _crash(exc)
     finally:
         telemetry.shutdown()
@@ -75,7 +75,7 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, drain: fl
 
 
 def launch(service: str, kind: type[S], main: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Read the settings, set up logs and telemetry, then `run` with the drain time of the settings."""
+    """Read the settings, set up logs and telemetry, and `run` with the drain time of the settings."""
     try:
         settings = load(kind)
         logs.setup(service, settings.log_level)
@@ -119,7 +119,7 @@ async def _supervise(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
             return 0
         structlog.get_logger().error("the drain took too long", drain=drain)
         task.cancel()
-        _, late = await asyncio.wait({task}, timeout=LAST_BREATH)
+        _, late = await asyncio.wait({task}, timeout=CLEAN_UP_TIMEOUT_S)
         if late:
             os._exit(DRAIN_EXCEEDED)
         with contextlib.suppress(asyncio.CancelledError):

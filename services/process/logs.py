@@ -1,6 +1,6 @@
-"""Structured logs: one JSON object a line on stderr, with the current trace, and nothing that looks like a secret.
+"""Structured logs: one JSON object a line on stderr, with the ids of the current trace, and with secrets replaced.
 
-Log once, where an error is handled. `setup` is called once by `main`; afterwards `structlog.get_logger()` anywhere.
+An error is logged once, where it is handled. `main` calls `setup` once; then `structlog.get_logger()` works everywhere.
 """
 
 import contextlib
@@ -16,13 +16,17 @@ from structlog.typing import EventDict, WrappedLogger
 
 REDACTED: Final = "[redacted]"
 
-_SECRET_KEY: Final = re.compile(
+_SECRET_NAME_END: Final = re.compile(
     r"(^|[_-])(api[_-]?key|key|token|secret|password|passwd|authorization|cookie|credential|private|signature)s?$",
     re.IGNORECASE,
 )
-"""Names whose value is never written. `keys`, `token_count` and `secret_id` alike: the last word decides."""
+"""Names whose value is replaced. The last word of the name decides: `api_keys` is one, `token_count` is not."""
 
-_SECRET_ID: Final = re.compile(r"secret[_-]?id|x[_-]api[_-]key|session[_-]?cookie", re.IGNORECASE)
+_SECRET_NAME_PART: Final = re.compile(r"secret[_-]?id|x[_-]api[_-]key|session[_-]?cookie", re.IGNORECASE)
+"""Parts of names whose value is replaced wherever they stand in the name."""
+
+_MAX_DEPTH: Final = 6
+"""Nesting of a value down to which its parts are looked at; below it the whole is written as text and scrubbed."""
 
 _TOKEN: Final = re.compile(
     r"""(?x)
@@ -33,29 +37,29 @@ _TOKEN: Final = re.compile(
       | (?i:(?<=bearer\ )|(?<=basic\ ))[A-Za-z0-9_.\-+/=]{8,}
     )"""
 )
-"""Prefixes of tokens that are recognised wherever they stand in a text."""
+"""Tokens of known providers, recognised by their prefix anywhere in a text."""
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def scrub(text: str) -> str:
-    """`text` with everything that has the shape of a known kind of token replaced."""
+    """`text` with every token of a known kind replaced."""
     return _TOKEN.sub(REDACTED, text)
 
 
-def _clean(value: Any, depth: int = 0) -> Any:
+def _sanitize(value: Any, depth: int = 0) -> Any:
     match value:
         case str():
             return scrub(value)
         case bytes() | bytearray():
             return f"<{len(value)} bytes>"
-        case Mapping() if depth < 6:
+        case Mapping() if depth < _MAX_DEPTH:
             return {
-                str(key): REDACTED if is_secret_name(str(key)) else _clean(inner, depth + 1)
+                str(key): REDACTED if is_secret_name(str(key)) else _sanitize(inner, depth + 1)
                 for key, inner in cast("Mapping[Any, Any]", value).items()
             }
-        case Sequence() if depth < 6:
-            return [_clean(inner, depth + 1) for inner in cast("Sequence[Any]", value)]
+        case Sequence() if depth < _MAX_DEPTH:
+            return [_sanitize(inner, depth + 1) for inner in cast("Sequence[Any]", value)]
         case None | bool() | int() | float():
             return value
         case _:
@@ -63,14 +67,14 @@ def _clean(value: Any, depth: int = 0) -> Any:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a field of that name is written as `[redacted]`."""
-    return _SECRET_KEY.search(name) is not None or _SECRET_ID.search(name) is not None
+    """Whether the value of a field of that name is replaced."""
+    return _SECRET_NAME_END.search(name) is not None or _SECRET_NAME_PART.search(name) is not None
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Structlog processor: no secret-shaped field, no known token, no bytes."""
+    """Structlog processor: replace secrets by name and by shape, and bytes by their number."""
     for key, value in event.items():
-        event[key] = REDACTED if is_secret_name(key) else _clean(value)
+        event[key] = REDACTED if is_secret_name(key) else _sanitize(value)
     return event
 
 
@@ -83,9 +87,9 @@ def _trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 
 
 class _Stderr:
-    """Stderr as a log: what it does not take, because the disk is full or its reader is gone, is dropped.
+    """Stderr that drops a line which cannot be written, because the disk is full or the reader is gone.
 
-    A line of log is never a reason to fail. Python keeps a part of what was not written and writes it later.
+    A log line must not end the process. Python may keep a part of a failed write and write it with the next line.
     """
 
     def write(self, text: str) -> int:
@@ -99,7 +103,7 @@ class _Stderr:
 
 
 class _Bridge(logging.Handler):
-    """Sends records of libraries that use the standard `logging` through the same processors."""
+    """Passes the records of the standard `logging`, which libraries use, to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger().bind(source=record.name)

@@ -1,4 +1,4 @@
-"""Settings: one frozen struct per service, read once from the environment and then passed, never looked up again."""
+"""Settings: one frozen struct per service, read once from the environment at start and passed on as an argument."""
 
 import os
 from collections.abc import Mapping
@@ -7,35 +7,40 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-PREFIX = "HOLDFAST_"
+from holdfast.process.known_settings import PREFIX, unknown_setting
 
 T = TypeVar("T", bound="ProcessSettings")
 
 
 class BadSettings(Exception):
-    """A setting is missing, unknown or out of range. The text never repeats the value."""
+    """A setting is missing, unknown or out of range. The text names the setting, never its value."""
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every service reads. Field `nats_url` is the variable HOLDFAST_NATS_URL, and so on."""
+    """Settings of every service. Field `nats_url` is the variable HOLDFAST_NATS_URL, and so on."""
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Address of the NATS server, or several with commas."""
     nats_credentials: str = ""
-    """Path of a file with `user` and `password` as JSON, mode 0600. Empty: connect without."""
+    """Path of a file with `user` and `password` as JSON, mode 0600; empty: connect without a login."""
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """Loopback port for /healthz and /readyz; 0: none."""
+    """Loopback port of /healthz and /readyz; 0: no probes."""
     log_level: str = "info"
     """debug, info, warning or error."""
     cell: str = "a0"
     """The cell whose streams this process works on."""
     drain_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 5.0
-    """Seconds between SIGTERM and giving up what is in hand."""
+    """Seconds after SIGTERM until work that has not finished is cancelled."""
 
 
 def load(kind: type[T], environ: Mapping[str, str] | None = None) -> T:
-    """Read `kind` from HOLDFAST_<FIELD> variables. Raises BadSettings naming the variable and the rule, no value."""
+    """Read `kind` from HOLDFAST_<FIELD> variables. Raises BadSettings with the variable and the rule, never the value.
+
+    A HOLDFAST_* variable that no part of Holdfast reads is refused: it is a misspelt setting that would do nothing.
+    """
     environ = os.environ if environ is None else environ
+    if unknown := unknown_setting(environ):
+        raise BadSettings(unknown)
     raw: dict[str, Any] = {}
     for f in msgspec.structs.fields(kind):
         name = PREFIX + f.name.upper()

@@ -1,8 +1,8 @@
-"""Traces: OTLP over HTTP when an endpoint is configured by the standard OTEL_* variables, else ids only.
+"""Traces: OTLP over HTTP if the standard OTEL_* variables name an endpoint, else trace ids only.
 
-Without an endpoint nothing is recorded, but every span still has valid W3C ids and passes them on, so the headers of a
-message and the fields of a log line are the same in both cases. Only this module uses the SDK; the API may be used
-anywhere. Baggage is neither read nor sent: it would carry a caller's text into every message.
+Without an endpoint nothing is recorded, but every span has valid W3C ids and passes them on, so message headers and log
+lines have the same fields in both cases. Only this module uses the SDK of OpenTelemetry; any module may use its API.
+Baggage is neither read nor sent, because it would carry a caller's text into every message.
 """
 
 import os
@@ -17,8 +17,8 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-FLUSH: Final = 2.0
-"""Seconds that the last spans have to reach the collector at stop; a dead endpoint must not hold the process."""
+FLUSH_TIMEOUT_S: Final = 2.0
+"""Time that the export of the last spans may take at stop, so that a dead collector does not delay the exit."""
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _propagator: Final = TraceContextTextMapPropagator()
@@ -28,7 +28,7 @@ _stop_exporter: list[Callable[[], None]] = []
 
 
 class _AnyCase(Getter[Mapping[str, str]]):
-    """NATS keeps the spelling of header names, so a peer's `Traceparent` must be found too."""
+    """Finds `Traceparent` too: NATS keeps the spelling of header names that the sender chose."""
 
     def get(self, carrier: Mapping[str, str], key: str) -> list[str] | None:
         found = [value for name, value in carrier.items() if name.lower() == key]
@@ -42,7 +42,7 @@ _getter: Final = _AnyCase()
 
 
 def _new_context(parent: SpanContext) -> SpanContext:
-    """A child of `parent`, or a root that says "sampled", so that a service which does record is not switched off."""
+    """A child of `parent`, or a root marked as sampled, so that a service with a collector records its part."""
     span_id = _random.getrandbits(64) or 1
     if parent.is_valid:
         return SpanContext(parent.trace_id, span_id, False, parent.trace_flags, parent.trace_state)
@@ -50,7 +50,7 @@ def _new_context(parent: SpanContext) -> SpanContext:
 
 
 class _IdsOnlyTracer(trace.NoOpTracer):
-    """Spans that are recorded nowhere and only hand on their ids."""
+    """Makes spans that are not recorded and only pass on their ids."""
 
     def start_span(self, name: str, context: Context | None = None, *_: Any, **__: Any) -> Span:  # noqa: ARG002
         return NonRecordingSpan(_new_context(trace.get_current_span(context).get_span_context()))
@@ -65,14 +65,14 @@ class _IdsOnlyProvider(trace.TracerProvider):
 
 
 def setup(service: str) -> None:
-    """Install the tracer provider of this process; the first call decides."""
+    """Install the tracer provider of this process. Only the first call has an effect."""
     if _installed:
         return
     _installed.append(service)
     if not any(os.environ.get(name) for name in _ENDPOINTS) or os.environ.get("OTEL_SDK_DISABLED", "") == "true":
         trace.set_tracer_provider(_IdsOnlyProvider())
         return
-    # Imported here: without a collector the SDK costs start-up time and memory for nothing.
+    # Imported here: without a collector the SDK would cost start-up time and memory without use.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -80,17 +80,17 @@ def setup(service: str) -> None:
 
     resource = Resource.create({"service.namespace": "holdfast", "service.name": service})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=FLUSH)))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=FLUSH_TIMEOUT_S)))
     trace.set_tracer_provider(provider)
     _stop_exporter.append(provider.shutdown)
 
 
 def shutdown() -> None:
-    """Send the last spans, for at most FLUSH seconds."""
+    """Send the last spans, waiting at most FLUSH_TIMEOUT_S."""
     while _stop_exporter:
         worker = threading.Thread(target=_stop_exporter.pop(), name="telemetry-flush", daemon=True)
         worker.start()
-        worker.join(FLUSH)
+        worker.join(FLUSH_TIMEOUT_S)
 
 
 def tracer() -> trace.Tracer:
@@ -99,7 +99,7 @@ def tracer() -> trace.Tracer:
 
 
 def inject(headers: MutableMapping[str, str]) -> None:
-    """Put `traceparent` into the headers of a message: the current span's, or a new root's when none is current."""
+    """Set `traceparent` of a message: from the current span, or from a new root if there is no current span."""
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         context = _new_context(context)
@@ -109,5 +109,5 @@ def inject(headers: MutableMapping[str, str]) -> None:
 
 
 def extract(headers: Mapping[str, str] | None) -> Context:
-    """The context that a message came with; an empty one when it has none or an invalid one."""
+    """The trace context in the headers of a message; empty if there is none or it is invalid."""
     return _propagator.extract(headers or {}, Context(), _getter)

@@ -1,4 +1,4 @@
-"""The bodies of administrative requests, checked. Pure. No message repeats a value."""
+"""Bodies of administrative requests, and their checks. No error text repeats a value. Pure."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -7,12 +7,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.vault.errors import Invalid
 
-MAX_PAIRS = 16
+MAX_METADATA_PAIRS = 16
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Key = Annotated[str, Meta(min_length=1, max_length=64)]
 Value = Annotated[str, Meta(max_length=512)]
-Metadata = Annotated[dict[Key, Value], Meta(max_length=MAX_PAIRS)]
+Metadata = Annotated[dict[Key, Value], Meta(max_length=MAX_METADATA_PAIRS)]
 Patch = dict[Key, Value | None]
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -29,7 +29,7 @@ class VaultUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CredentialCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`auth` is not here: it comes sealed."""
+    """`auth` is no field: it comes in `VaultRequest.sealed`."""
 
     display_name: Name | None = None
     metadata: Metadata = {}
@@ -41,7 +41,7 @@ class CredentialUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Newest first; `after` is the last id of the page before."""
+    """Query of a list, newest first. `after` is the last id of the page before."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     after: str | None = None
@@ -49,7 +49,7 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read(kind: type[T], raw: dict[str, Any]) -> T:
-    """`raw` as `kind`. Raises Invalid naming the field and the rule."""
+    """`raw` as a struct of `kind`. Raises Invalid with the field and the rule."""
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as exc:
@@ -59,9 +59,9 @@ def read(kind: type[T], raw: dict[str, Any]) -> T:
 
 
 def patched(metadata: dict[str, str], patch: dict[str, str | None] | None) -> dict[str, str]:
-    """`metadata` with the patch applied: null deletes, the rest is set. Raises Invalid when it grows too large."""
+    """`metadata` with the patch: null removes a key, a text sets it. Raises Invalid above MAX_METADATA_PAIRS."""
     merged = {**metadata, **(patch or {})}
-    kept = {key: value for key, value in merged.items() if value is not None}
-    if len(kept) > MAX_PAIRS:
-        raise Invalid(f"metadata: at most {MAX_PAIRS} pairs")
-    return kept
+    result = {key: value for key, value in merged.items() if value is not None}
+    if len(result) > MAX_METADATA_PAIRS:
+        raise Invalid(f"metadata: at most {MAX_METADATA_PAIRS} pairs")
+    return result

@@ -1,39 +1,47 @@
-"""Why a request was not carried out. Every text is fixed or names a field: none repeats a value, a path or a token."""
+"""Why a request was refused. A text is fixed or names a field; it never repeats a value, a path or a token. Pure.
+
+VaultProblem          becomes a VaultReply; `status`, `kind` and the text go to the caller
+  Invalid             400
+  Missing             404
+  Conflict            409
+  StoreUnavailable    503
+VersionMismatch       a check-and-set found another version; the service tries again
+"""
 
 
 class VaultProblem(Exception):
-    """Becomes the `status`, `error` and `message` of a VaultReply."""
+    """A refusal: becomes the `status`, `error` and `message` of a VaultReply."""
 
     status = 500
     kind = "api_error"
 
 
 class Invalid(VaultProblem):
-    """The request is wrong and stays wrong."""
+    """The request is wrong; the same request is refused again."""
 
     status = 400
     kind = "invalid_request_error"
 
 
 class Missing(VaultProblem):
-    """There is no such vault or credential of this tenant."""
+    """The tenant has no such vault or credential."""
 
     status = 404
     kind = "not_found_error"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} not found")
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind} not found")
 
 
 class Conflict(VaultProblem):
-    """Something that must be unique is in use, or the object is archived or was changed at the same time."""
+    """Another active credential of the vault has the same unique key."""
 
     status = 409
     kind = "invalid_request_error"
 
 
 class StoreUnavailable(VaultProblem):
-    """The secret store is sealed, away, refuses us or is too slow. Trying again is right."""
+    """The secret store is sealed, does not answer, refuses the login or is too slow. The caller may try again."""
 
     status = 503
     kind = "api_error"
@@ -43,4 +51,4 @@ class StoreUnavailable(VaultProblem):
 
 
 class VersionMismatch(Exception):
-    """A check-and-set write found another version; nothing was written. Never leaves the service."""
+    """A check-and-set write found another version and wrote nothing. Never becomes an answer."""

@@ -22,62 +22,68 @@ from holdfast.vault.vaults import Vaults
 log = structlog.get_logger()
 
 QUEUE: Final = "vault"
-CHECK_EVERY: Final = 2.0
-CHECK_FIRST: Final = 0.05
-"""Seconds between two looks at the store: afterwards, and until it has answered for the first time."""
+"""Queue group of the replicas: each request goes to one of them."""
 
-READ_EVERY: Final = 30.0
-"""Seconds between two real reads while all is well. They find what a health answer hides, such as a full audit disk,
-but each is two lines in the audit log, for ever."""
+FIRST_STORE_CHECK_INTERVAL_S: Final = 0.05
+"""Time between two checks of the store until it has answered for the first time."""
+
+STORE_CHECK_INTERVAL_S: Final = 2.0
+"""Time between two checks of the store after its first answer."""
+
+STORE_READ_INTERVAL_S: Final = 30.0
+"""Time between two checks that read a document, while the store answers. Only a read fails when the disk of the audit
+log is full; the health answer of the server does not. Each read adds two lines to the audit log, so it is rare."""
 
 
 def _now() -> int:
+    """Microseconds since 1970, UTC."""
     return time.time_ns() // 1000
 
 
-class Opened:
-    """The key of the service, read once it can be had, and whether the store can be used now."""
+class StoreProbe:
+    """Reads the sealing key when the store first answers, and checks whether the store answers now."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._box: SealingKey | None = None
-        self._read_due = 0.0
+        self._sealing_key: SealingKey | None = None
+        self._read_due_at = 0.0
+        """Time (monotonic, s) from which the next check reads a document."""
 
-    async def box(self) -> SealingKey:
-        """Raises Closed."""
-        if self._box is None:
-            self._box = await open_sealing_key(self._store)
-        return self._box
+    async def sealing_key(self) -> SealingKey:
+        """The key of the service, read once. Raises StoreUnavailable."""
+        if self._sealing_key is None:
+            self._sealing_key = await open_sealing_key(self._store)
+        return self._sealing_key
 
     async def check(self) -> None:
-        """Raises Closed unless the store answers; from time to time, and after a failure, by a real read."""
-        if time.monotonic() < self._read_due:
+        """Ask for the health of the store, or read a document if that is due. Raises StoreUnavailable."""
+        if time.monotonic() < self._read_due_at:
             await self._store.ping()
             return
-        await self.box()
-        await self._store.get(paths.BOX)
-        self._read_due = time.monotonic() + READ_EVERY
+        await self.sealing_key()
+        await self._store.get(paths.SEALING_KEY)
+        self._read_due_at = time.monotonic() + STORE_READ_INTERVAL_S
 
-    def doubt(self) -> None:
-        """The next check is a real read."""
-        self._read_due = 0.0
+    def require_read(self) -> None:
+        """Make the next check read a document."""
+        self._read_due_at = 0.0
 
 
 async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
-    """Answer until `stop`, then finish what is in hand."""
+    """Answer requests until `stop` is set, then finish those in progress."""
     forbid_inspection()
     store = Store(settings)
-    opened = Opened(store)
+    probe = StoreProbe(store)
     vaults = Vaults(store, _now)
     credentials = Credentials(store, vaults, _now, loopback=settings.mcp_loopback)
-    service = Service(vaults, credentials, opened.box)
+    service = Service(vaults, credentials, probe.sealing_key)
     health = Health("vault", "bus", "store")
     async with health.serve(settings.health_port):
         bus = await connect(settings, name="vault")
         admin = await bus.core.serve(subjects.VAULT_ADMIN, service.admin, queue=QUEUE)
         key = await bus.core.serve(subjects.VAULT_KEY, service.key, queue=QUEUE)
         log.info("ready", url=settings.vault_url)
-        watching = asyncio.create_task(_watch(health, bus, opened))
+        watching = asyncio.create_task(_watch(health, bus, probe))
         try:
             await stop.wait()
         finally:
@@ -89,24 +95,25 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
             await store.close()
 
 
-async def _watch(health: Health, bus: NatsBus, opened: Opened) -> None:
-    """Keep the checks current."""
-    was: bool | None = None
-    ever = False
+async def _watch(health: Health, bus: NatsBus, probe: StoreProbe) -> None:
+    """Set the checks `bus` and `store` of the health report until cancelled."""
+    was_available: bool | None = None
+    interval_s = FIRST_STORE_CHECK_INTERVAL_S
     while True:
         health.set("bus", bus.connected)
         try:
-            await opened.check()
+            await probe.check()
         except StoreUnavailable:
-            opened.doubt()
-            ok = False
+            probe.require_read()
+            available = False
         else:
-            ok = True
-        health.set("store", ok)
-        if ok is not was:
-            log.info("store", available=ok)
-        was, ever = ok, ever or ok
-        await asyncio.sleep(CHECK_EVERY if ever else CHECK_FIRST)
+            available = True
+            interval_s = STORE_CHECK_INTERVAL_S
+        health.set("store", available)
+        if available is not was_available:
+            log.info("store.available" if available else "store.unavailable")
+        was_available = available
+        await asyncio.sleep(interval_s)
 
 
 def main() -> None:

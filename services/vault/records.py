@@ -1,9 +1,10 @@
-"""What is public about vaults and credentials, as it is stored and as the wire shows it. Pure."""
+"""The public documents of vaults and credentials: as they are stored, and as the API shows them. Pure."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+from msgspec import field
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  naive throughout, so that no conversion touches the local zone
 
@@ -14,34 +15,34 @@ def time_text(at: int) -> str:
 
 
 class Vault(msgspec.Struct, frozen=True, kw_only=True):
-    """Times are microseconds since 1970, UTC; 0: not yet."""
+    """Times are microseconds since 1970, UTC; 0: it has not happened. The stored names of three of them are shorter."""
 
     v: int = 1
     id: str
     display_name: str
     metadata: dict[str, str]
-    created: int
-    updated: int
-    archived: int = 0
+    created_at: int = field(name="created")
+    updated_at: int = field(name="updated")
+    archived_at: int = field(name="archived", default=0)
     deleting: bool = False
-    """Deletion has begun: nobody sees the vault any more, and a repeated delete finishes it."""
+    """True once deletion has begun: the API shows the vault no more, and a repeated delete finishes the deletion."""
     active: dict[str, str] = {}
-    """Id of each active credential, with the key that it holds. A credential exists once it is here."""
+    """Unique key of each active credential by its id. A credential exists from the moment at which it is here."""
 
-    def wire(self) -> dict[str, Any]:
+    def to_api(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "type": "vault",
             "display_name": self.display_name,
             "metadata": self.metadata,
-            "created_at": time_text(self.created),
-            "updated_at": time_text(self.updated),
-            "archived_at": time_text(self.archived) if self.archived else None,
+            "created_at": time_text(self.created_at),
+            "updated_at": time_text(self.updated_at),
+            "archived_at": time_text(self.archived_at) if self.archived_at else None,
         }
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """`auth` is the public part of the wire's; the secret part lies elsewhere."""
+    """Times as in `Vault`. `auth` is the public part of `auth` in the API; the secret part is a document of its own."""
 
     v: int = 1
     id: str
@@ -49,11 +50,11 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     display_name: str | None
     metadata: dict[str, str]
     auth: dict[str, Any]
-    created: int
-    updated: int
-    archived: int = 0
+    created_at: int = field(name="created")
+    updated_at: int = field(name="updated")
+    archived_at: int = field(name="archived", default=0)
 
-    def wire(self) -> dict[str, Any]:
+    def to_api(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "type": "vault_credential",
@@ -61,7 +62,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
             "display_name": self.display_name,
             "auth": self.auth,
             "metadata": self.metadata,
-            "created_at": time_text(self.created),
-            "updated_at": time_text(self.updated),
-            "archived_at": time_text(self.archived) if self.archived else None,
+            "created_at": time_text(self.created_at),
+            "updated_at": time_text(self.updated_at),
+            "archived_at": time_text(self.archived_at) if self.archived_at else None,
         }

@@ -1,6 +1,7 @@
-"""The key that secrets are sealed with on their way over the bus, so that no message ever carries one in clear.
+"""The key pair with which secrets are sealed on the bus, so that no message carries one in clear.
 
-X25519 and XSalsa20-Poly1305 (`SealedBox` of libsodium). The private key lies in the secret store, for all replicas.
+X25519 and XSalsa20-Poly1305 (`SealedBox` of libsodium). The session service seals to the public key. The private key is
+a document in the secret store, which all replicas of the vault service read.
 """
 
 import base64
@@ -15,7 +16,7 @@ from holdfast.vault.store import Store
 
 
 class SealingKey:
-    """The opened key. Its repr shows nothing."""
+    """The private key in memory. Its repr shows nothing of it."""
 
     def __init__(self, key: PrivateKey) -> None:
         self._open = SealedBox(key)
@@ -25,7 +26,7 @@ class SealingKey:
         return "<SealingKey>"
 
     def open(self, sealed: bytes) -> bytes:
-        """What was sealed to the public key. Raises Invalid."""
+        """The bytes that were sealed to the public key. Raises Invalid."""
         try:
             return self._open.decrypt(sealed)
         except (CryptoError, ValueError, TypeError):
@@ -33,22 +34,23 @@ class SealingKey:
 
 
 async def open_sealing_key(store: Store) -> SealingKey:
-    """Read the key, or make it if this is the first start; of two replicas one wins. Raises Closed."""
+    """Read the key, or make it at the first start; if two replicas make one, the first to store it wins.
+
+    Raises StoreUnavailable.
+    """
     await store.prepare()
-    found = await store.get(paths.BOX)
+    found = await store.get(paths.SEALING_KEY)
     if found is None:
         key = PrivateKey.generate()
         try:
-            await store.put(paths.BOX, base64.b64encode(bytes(key)).decode(), 0)
+            await store.put(paths.SEALING_KEY, base64.b64encode(bytes(key)).decode(), 0)
         except VersionMismatch:
-            found = await store.get(paths.BOX)
+            found = await store.get(paths.SEALING_KEY)
         else:
             return SealingKey(key)
+    if found is None:
+        raise StoreUnavailable("the key of the vault service was removed")
     try:
-        return SealingKey(PrivateKey(base64.b64decode(found.text, validate=True))) if found else _lost()
+        return SealingKey(PrivateKey(base64.b64decode(found.text, validate=True)))
     except (binascii.Error, ValueError):
         raise StoreUnavailable("the key of the vault service cannot be read") from None
-
-
-def _lost() -> SealingKey:
-    raise StoreUnavailable("the key of the vault service was removed")

@@ -1,4 +1,4 @@
-"""The administrative side of the vault on the bus: one request, one reply. See README.md for the verbs."""
+"""Answers the two subjects of the vault service on the bus. README.md lists the verbs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,8 +16,8 @@ from holdfast.vault.vaults import Vaults
 
 log = structlog.get_logger()
 
-DEADLINE: Final = 8.0
-"""Seconds one request may take in all; below the edge's own."""
+REQUEST_TIMEOUT_S: Final = 8.0
+"""Time that one request may take in all; the session service waits longer."""
 
 _request: Final = msgspec.json.Decoder(VaultRequest)
 
@@ -25,10 +25,12 @@ Verb = Callable[[VaultRequest], Awaitable[Any]]
 
 
 class Service:
-    """Answers VAULT_ADMIN and VAULT_KEY. `box` gives the opened key, or raises Closed while it cannot be had."""
+    """Handlers of VAULT_ADMIN and VAULT_KEY. `sealing_key` gives the key or raises StoreUnavailable."""
 
-    def __init__(self, vaults: Vaults, credentials: Credentials, box: Callable[[], Awaitable[SealingKey]]) -> None:
-        self._box = box
+    def __init__(
+        self, vaults: Vaults, credentials: Credentials, sealing_key: Callable[[], Awaitable[SealingKey]]
+    ) -> None:
+        self._sealing_key = sealing_key
         self._vaults = vaults
         self._credentials = credentials
         self._verbs: dict[str, Verb] = {
@@ -47,13 +49,13 @@ class Service:
         }
 
     async def admin(self, data: bytes) -> bytes:
-        """Handler of VAULT_ADMIN. Never raises for what a caller can cause."""
+        """Handler of VAULT_ADMIN. Every error that a caller can cause becomes a VaultReply."""
         return msgspec.json.encode(await self._answer(data))
 
     async def key(self, _data: bytes) -> bytes:
         """Handler of VAULT_KEY: the reply's body is `{"public_key": base64}`."""
         try:
-            return msgspec.json.encode(VaultReply(body={"public_key": (await self._box()).public_key}))
+            return msgspec.json.encode(VaultReply(body={"public_key": (await self._sealing_key()).public_key}))
         except StoreUnavailable as exc:
             return msgspec.json.encode(_refusal(exc))
 
@@ -63,7 +65,7 @@ class Service:
             verb = self._verbs.get(request.verb)
             if verb is None:
                 raise Invalid("verb: not known")
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 body = await verb(request)
         except msgspec.MsgspecError:
             return _refusal(Invalid("the request cannot be read"))
@@ -91,7 +93,7 @@ class Service:
     async def _auth(self, sealed: bytes) -> dict[str, Any]:
         if not sealed:
             raise Invalid("auth: required")
-        plain = (await self._box()).open(sealed)
+        plain = (await self._sealing_key()).open(sealed)
         try:
             return msgspec.json.decode(plain, type=dict[str, Any])
         except msgspec.MsgspecError:

@@ -8,12 +8,12 @@ from holdfast.process.settings import ProcessSettings
 
 
 class VaultSettings(ProcessSettings, frozen=True, kw_only=True):
-    """Read once from HOLDFAST_<FIELD>."""
+    """Settings of the vault service; each field is the variable HOLDFAST_<FIELD>."""
 
     vault_url: str = "https://127.0.0.1:8200"
-    """Address of OpenBao or HashiCorp Vault. https, unless it is on loopback."""
+    """Address of OpenBao or HashiCorp Vault: https, or http on loopback."""
     vault_ca_file: str = ""
-    """Path of the certificate authority that the server's certificate is checked with; empty: those of the system."""
+    """Path of the certificate authority that signed the server's certificate; empty: those of the system."""
     vault_namespace: str = ""
     """Namespace of the server; empty: the root."""
     vault_mount: str = "holdfast-kv"
@@ -25,8 +25,8 @@ class VaultSettings(ProcessSettings, frozen=True, kw_only=True):
     vault_secret_id_file: str = ""
     """Path of the file with the secret id, mode 0600."""
     vault_threads: Annotated[int, Meta(ge=1, le=64)] = 8
-    """Requests to the server at once."""
+    """Requests to the server at the same time."""
     vault_timeout: Annotated[float, Meta(gt=0, le=60)] = 3.0
     """Seconds one request to the server may take."""
     mcp_loopback: bool = False
-    """Whether a credential may name a plain http address of this machine, for trying things out. true or false."""
+    """Whether a credential may name an http address on loopback, for tests on one machine. true or false."""

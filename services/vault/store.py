@@ -1,11 +1,11 @@
 """The secret store: documents in the KV version 2 engine of OpenBao or HashiCorp Vault. Only this module imports hvac.
 
-A document is one JSON *string* under one field: the audit device of the server hashes strings, but writes numbers and
-booleans in clear. There is one version of each (older ones would keep what was rotated away readable), every write is a
-check-and-set, and removing is always removing the metadata: anything less can be undone.
+A document is one JSON *string* under one field, because the audit device of the server hashes strings but writes
+numbers and booleans in clear. The engine keeps one version of each document: an older version would keep a rotated
+secret readable. Every write is a check-and-set. A removal removes the metadata too, since any other can be undone.
 
-hvac is synchronous, so calls run in a bounded pool with one HTTP session per thread. It would follow redirects with the
-token, take a token from the environment and wait 30 s: none of that is left to its defaults.
+hvac is synchronous, so calls run in a bounded pool with one HTTP session per thread. By default hvac follows redirects
+with the token, takes a token from the environment and waits 30 s; this module sets each of these itself.
 """
 
 import asyncio
@@ -28,99 +28,106 @@ from holdfast.vault.settings import VaultSettings
 
 log = structlog.get_logger()
 
-CONNECT_TIMEOUT: Final = 1.0
-FIELD: Final = "j"
-RENEW_AT: Final = 2 / 3
-"""Part of a token's life after which the next request logs in anew."""
+CONNECT_TIMEOUT_S: Final = 1.0
+
+DOCUMENT_FIELD: Final = "j"
+"""The field of a stored document that holds its text."""
+
+TOKEN_RENEWAL_FRACTION: Final = 2 / 3
+"""Fraction of a token's life after which the next request logs in again."""
 
 T = TypeVar("T")
 
 hvac: Final[Any] = _hvac
-"""The library is untyped; what it answers is looked at by `_dict`."""
+"""The library has no types; `_dict` checks its answers."""
 
 _LOOPBACK: Final = ("http://127.0.0.1:", "http://[::1]:", "http://localhost:")
 
 
 class Document(msgspec.Struct, frozen=True):
-    """`text` as it was stored, and the version to expect when it is replaced."""
+    """A stored text with its version, which a replacement has to name."""
 
     text: str
     version: int
 
 
 class _Login:
-    """The token of this process, shared by its threads."""
+    """The token of this process, which its threads share."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.token = ""
-        self.until = 0.0
-        """Time (monotonic) at which a new one is due."""
+        self.renew_at = 0.0
+        """Time (monotonic, s) from which a new token is requested."""
 
 
 class Store:
-    """`path` is below the mount and made by `paths.py` only."""
+    """Documents by path. Only `paths.py` makes paths; they are below the mount."""
 
     def __init__(self, settings: VaultSettings) -> None:
-        """Raises BadSettings when the address would send secrets in clear, or the secret id cannot be read."""
+        """Raises BadSettings if the address would send secrets in clear or the secret id cannot be read."""
         if not settings.vault_url.startswith(("https://", *_LOOPBACK)):
             raise BadSettings("HOLDFAST_VAULT_URL: must be https, or http on loopback")
         self._settings = settings
-        self._secret_id = _read(settings.vault_secret_id_file)
+        self._secret_id = _secret_id(settings.vault_secret_id_file)
         self._login = _Login()
         self._local = threading.local()
-        self._failure = ""
+        self._last_failure = ""
         self._pool = ThreadPoolExecutor(settings.vault_threads, thread_name_prefix="vault")
 
     async def close(self) -> None:
-        """Let the requests in flight end; none takes longer than its timeout."""
+        """Wait for the requests in progress; none takes longer than its timeout."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     # --- documents ------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Make sure that the engine keeps one version of each document and takes check-and-set only. Raises Closed."""
+        """Configure the engine to keep one version of each document and to require check-and-set.
+
+        Raises StoreUnavailable.
+        """
         await self._run(self._prepare)
 
     async def ping(self) -> None:
-        """Ask whether the server is unsealed and active, without our login. Raises Closed."""
+        """Ask whether the server is unsealed and active, without our login. Raises StoreUnavailable."""
         await self._run(self._ping)
 
     async def get(self, path: str) -> Document | None:
-        """The document, or None. Raises Closed."""
+        """The document, or None. Raises StoreUnavailable."""
         return await self._run(lambda: self._get(path))
 
     async def version(self, path: str) -> int:
-        """Its version without reading it; 0 when there is none. Raises Closed."""
+        """Version of the document, without its text; 0 if there is none. Raises StoreUnavailable."""
         return await self._run(lambda: self._version(path))
 
     async def put(self, path: str, text: str, version: int) -> int:
         """Store `text` if the document is at `version` (0: there is none), and return the new version.
 
-        Raises Moved when it is not; Closed when it is not known whether it was stored.
+        Raises VersionMismatch if the document is at another version, and StoreUnavailable if it is unknown whether the
+        text was stored.
         """
         return await self._run(lambda: self._put(path, text, version))
 
     async def purge(self, path: str) -> None:
-        """Remove the document with all its versions; nothing happens when there is none. Raises Closed."""
+        """Remove the document with all its versions, if there is one. Raises StoreUnavailable."""
         await self._run(lambda: self._purge(path))
 
     async def names(self, path: str) -> list[str]:
-        """Names directly below `path`, sorted. Raises Closed."""
+        """Names directly below `path`, sorted. Raises StoreUnavailable."""
         return await self._run(lambda: self._names(path))
 
-    # --- in a thread ----------------------------------------------------------------------------------------------
+    # --- in a thread of the pool -----------------------------------------------------------------------------------
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._answered(work))
 
     def _answered(self, work: Callable[[], T]) -> T:
-        """Run `work`; log in again once if the token was refused. Raises Closed for whatever the server fails with."""
+        """Run `work`, again after a new login if the token was refused. Raises StoreUnavailable for every failure."""
         try:
             try:
                 answer = work()
             except failed.Forbidden:
-                self._login.until = 0.0
+                self._login.renew_at = 0.0
                 answer = work()
         except (failed.VaultError, requests.RequestException) as exc:
             self._note(type(exc).__name__)
@@ -129,10 +136,10 @@ class Store:
         return answer
 
     def _note(self, failure: str) -> None:
-        """Log a failure that is not the same as the last one; its text may hold what was asked for."""
-        if failure and failure != self._failure:
+        """Log the type of a failure if the last one was another. Its text may hold the request, so it is not logged."""
+        if failure and failure != self._last_failure:
             log.warning("store.failed", error=failure)
-        self._failure = failure
+        self._last_failure = failure
 
     def _client(self) -> Any:
         client: Any = getattr(self._local, "client", None)
@@ -147,21 +154,21 @@ class Store:
         session.verify = self._settings.vault_ca_file or True
         return hvac.Client(
             url=self._settings.vault_url,
-            token="",  # an empty one, not None: that would be looked up in the environment
+            token="",  # not None: hvac would take one from the environment
             session=session,
             verify=session.verify,
-            timeout=(CONNECT_TIMEOUT, self._settings.vault_timeout),
+            timeout=(CONNECT_TIMEOUT_S, self._settings.vault_timeout),
             allow_redirects=False,
             namespace=self._settings.vault_namespace or None,
         )
 
     def _token(self, client: Any) -> str:
         login = self._login
-        if time.monotonic() < login.until:
+        if time.monotonic() < login.renew_at:
             return login.token
         with login.lock:
-            if time.monotonic() >= login.until:
-                asked = time.monotonic()
+            if time.monotonic() >= login.renew_at:
+                asked_at = time.monotonic()
                 client.token = ""
                 answer = client.auth.approle.login(
                     self._settings.vault_role_id,
@@ -171,7 +178,7 @@ class Store:
                 )
                 auth = _dict(_dict(answer).get("auth"))
                 login.token = str(auth["client_token"])
-                login.until = asked + float(auth["lease_duration"]) * RENEW_AT
+                login.renew_at = asked_at + float(auth["lease_duration"]) * TOKEN_RENEWAL_FRACTION
             return login.token
 
     @property
@@ -198,7 +205,7 @@ class Store:
         except failed.InvalidPath:
             return None
         data = _dict(_dict(answer).get("data"))
-        return Document(str(_dict(data.get("data"))[FIELD]), int(_dict(data.get("metadata"))["version"]))
+        return Document(str(_dict(data.get("data"))[DOCUMENT_FIELD]), int(_dict(data.get("metadata"))["version"]))
 
     def _version(self, path: str) -> int:
         try:
@@ -210,16 +217,16 @@ class Store:
     def _put(self, path: str, text: str, version: int) -> int:
         try:
             answer = self._kv.create_or_update_secret(
-                path, {FIELD: text}, cas=version, mount_point=self._settings.vault_mount
+                path, {DOCUMENT_FIELD: text}, cas=version, mount_point=self._settings.vault_mount
             )
         except failed.InvalidRequest:
-            # The texts differ between products and versions; the version number does not.
+            # OpenBao and Vault word the refusal differently, so the version decides whether it was a mismatch.
             found = self._version(path)
             if found == version:
                 raise
             raise VersionMismatch from None
         except (failed.InternalServerError, failed.BadGateway, failed.UnexpectedError, requests.RequestException):
-            # It may have been stored all the same (a full audit disk answers 500 to a write that took place).
+            # The write may have taken place: with a full audit disk the server stores it and answers 500.
             found = self._get(path)
             if found and found.version > version and found.text == text:
                 return found.version
@@ -241,13 +248,14 @@ class Store:
 
 
 def _dict(answer: Any) -> dict[str, Any]:
-    """An object of the answer. A redirect or another page is not one. Raises Closed."""
+    """`answer` if it is a JSON object; a redirect or an error page is none. Raises StoreUnavailable."""
     if not isinstance(answer, dict):
         raise StoreUnavailable("the secret store gave an unexpected answer")
     return cast("dict[str, Any]", answer)
 
 
-def _read(path: str) -> str:
+def _secret_id(path: str) -> str:
+    """Content of the secret id file. Raises BadSettings."""
     if not path:
         raise BadSettings("HOLDFAST_VAULT_SECRET_ID_FILE: not set")
     try:

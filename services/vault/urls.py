@@ -1,7 +1,7 @@
 """The canonical form of the address of an MCP server. Pure.
 
-A credential is used for a server when both addresses have the same canonical form, path and query included: never by
-prefix, and never by host alone. Spellings by which two programs could read two different hosts or paths are refused.
+A credential is for a server if both addresses have the same canonical form, with path and query. A common prefix or the
+same host is not enough. A spelling that two programs may read as two hosts or two paths is refused.
 """
 
 import ipaddress
@@ -9,7 +9,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-MAX_LENGTH: Final = 2048
+MAX_URL_CHARS: Final = 2048
 
 _HOST: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _PORTS: Final = {"https": 443, "http": 80}
@@ -17,12 +17,12 @@ _ENCODED_DOT_OR_SLASH: Final = re.compile(r"%(2e|2f|5c|00)", re.IGNORECASE)
 
 
 def canonical(url: str, *, loopback: bool = False) -> str:
-    """Lower-case scheme and host, IDNA, no default port, no trailing dot or slash. Raises ValueError naming the rule.
+    """The address with scheme and host in lower case, IDNA, no default port and no trailing dot or slash.
 
-    https only; with `loopback` also http to this machine. The text of the error never repeats the address.
+    https only; with `loopback` also http to this machine. Raises ValueError with the rule, never with the address.
     """
-    if len(url) > MAX_LENGTH:
-        raise ValueError(f"must have at most {MAX_LENGTH} characters")
+    if len(url) > MAX_URL_CHARS:
+        raise ValueError(f"must have at most {MAX_URL_CHARS} characters")
     if any(ord(c) <= 0x20 or 0x7F <= ord(c) <= 0x9F or c == "\\" for c in url):
         raise ValueError("must not contain spaces, control characters or backslashes")
     if "#" in url:

@@ -1,8 +1,8 @@
 """Vaults: create, retrieve, update, list, archive, delete.
 
-The document of a vault is the one place where it is decided which credentials exist and which keys they hold: every
-such change is one check-and-set of it, so of two at the same time one is refused. What takes several steps is ordered
-so that a crash between any two leaves something that the same request, sent again, completes.
+The document of a vault decides which credentials exist and which unique keys they have. Each such change is one
+check-and-set of that document, so one of two simultaneous changes is refused. The steps of longer operations are in
+such an order that after a crash between two of them the same request, sent again, completes them.
 """
 
 import asyncio
@@ -21,32 +21,37 @@ from holdfast.vault.errors import Missing, StoreUnavailable, VersionMismatch
 from holdfast.vault.records import Credential, Vault
 from holdfast.vault.store import Store
 
-CAS_TRIES: Final = 30
-"""Attempts at a change that others get in the way of; each time one of them has succeeded."""
+CAS_ATTEMPTS: Final = 30
+"""Check-and-set writes to try while other writers change the same document first."""
 
-READS_AT_ONCE: Final = 8
+CAS_PAUSE_S: Final = (0.001, 0.02)
+"""Shortest and longest pause between two attempts."""
+
+CONCURRENT_READS: Final = 8
+"""Documents of a list that are read at the same time."""
 
 _encode: Final = msgspec.json.encode
 S = TypeVar("S", Vault, Credential)
 
 
 def text(record: Vault | Credential) -> str:
+    """The record as it is stored."""
     return _encode(record).decode()
 
 
 async def read_as(store: Store, path: str, kind: type[S]) -> tuple[S, int] | None:
-    """The record at `path` with its version. Raises Closed."""
+    """The record at `path` with its version. Raises StoreUnavailable."""
     found = await store.get(path)
     return (msgspec.json.decode(found.text, type=kind), found.version) if found else None
 
 
 async def pause() -> None:
-    """A moment of chance, so that two writers do not meet for ever."""
-    await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311
+    """Wait for a random time, so that two writers of one document stop colliding."""
+    await asyncio.sleep(random.uniform(*CAS_PAUSE_S))  # noqa: S311
 
 
 class Vaults:
-    """`now` gives microseconds since 1970, UTC."""
+    """Operations on vaults. `now` gives microseconds since 1970, UTC."""
 
     def __init__(self, store: Store, now: Callable[[], int]) -> None:
         self._store = store
@@ -54,26 +59,28 @@ class Vaults:
 
     async def create(self, tenant: str, body: VaultCreate) -> dict[str, Any]:
         now = self._now()
-        made = Vault(id=new_id("vlt"), display_name=body.display_name, metadata=body.metadata, created=now, updated=now)
+        made = Vault(
+            id=new_id("vlt"), display_name=body.display_name, metadata=body.metadata, created_at=now, updated_at=now
+        )
         try:
             await self._store.put(paths.vault(tenant, made.id), text(made), 0)
         except VersionMismatch:
-            raise StoreUnavailable from None  # a fresh id cannot be there
-        return made.wire()
+            raise StoreUnavailable from None  # a new id has no document, so the store is inconsistent
+        return made.to_api()
 
     async def retrieve(self, tenant: str, vault_id: str) -> dict[str, Any]:
-        return (await self.read(tenant, vault_id))[0].wire()
+        return (await self.read(tenant, vault_id))[0].to_api()
 
     async def read(self, tenant: str, vault_id: str, *, deleting: bool = False) -> tuple[Vault, int]:
-        """The vault and the version of its document. Raises Missing; one being deleted is seen only if asked for."""
+        """The vault and the version of its document. Raises Missing, also during deletion unless `deleting` is set."""
         found = await read_as(self._store, paths.vault(tenant, vault_id), Vault)
         if found is None or (found[0].deleting and not deleting):
             raise Missing("vault")
         return found
 
     async def change(self, tenant: str, vault_id: str, decide: Callable[[Vault], Vault], **read: bool) -> Vault:
-        """Replace the vault by what `decide` makes of it, which may be called again on a newer one, or may raise."""
-        for _ in range(CAS_TRIES):
+        """Store `decide(vault)`; after a mismatch `decide` is called again with the newer vault. It may raise."""
+        for _ in range(CAS_ATTEMPTS):
             vault, version = await self.read(tenant, vault_id, **read)
             changed = decide(vault)
             if changed == vault:
@@ -90,9 +97,9 @@ class Vaults:
         def decide(vault: Vault) -> Vault:
             name = vault.display_name if body.display_name in (UNSET, None) else str(body.display_name)
             changed = replace(vault, display_name=name, metadata=patched(vault.metadata, body.metadata))
-            return vault if changed == vault else replace(changed, updated=max(self._now(), vault.updated + 1))
+            return vault if changed == vault else replace(changed, updated_at=max(self._now(), vault.updated_at + 1))
 
-        return (await self.change(tenant, vault_id, decide)).wire()
+        return (await self.change(tenant, vault_id, decide)).to_api()
 
     async def list(self, tenant: str, query: ListQuery) -> dict[str, Any]:
         names = await self._store.names(paths.vaults(tenant))
@@ -104,14 +111,16 @@ class Vaults:
         return await page(names, query, one)
 
     async def archive(self, tenant: str, vault_id: str, archive_credential: Callable[[str], Any]) -> dict[str, Any]:
-        """Archive the vault, then each active credential: from the first step on none of them may be used."""
+        """Archive the vault, then each active credential. After the first step none of them may be used."""
         now = self._now()
         vault = await self.change(
-            tenant, vault_id, lambda v: v if v.archived else replace(v, archived=now, updated=max(now, v.updated + 1))
+            tenant,
+            vault_id,
+            lambda v: v if v.archived_at else replace(v, archived_at=now, updated_at=max(now, v.updated_at + 1)),
         )
         for credential_id in list(vault.active):
             await archive_credential(credential_id)
-        return vault.wire()
+        return vault.to_api()
 
     async def delete(self, tenant: str, vault_id: str) -> dict[str, Any]:
         await self.change(tenant, vault_id, lambda v: replace(v, deleting=True), deleting=True)
@@ -123,17 +132,17 @@ class Vaults:
 
 
 async def page(names: list[str], query: ListQuery, read: Callable[[str], Any]) -> dict[str, Any]:
-    """One page of a list, newest first (ids sort by time): `{data, next}`, where `next` is the id to go on after."""
+    """One page, newest first, as `{data, next}`; ids sort by time. `next` is the `after` of the next page, or None."""
     names = [name for name in reversed(names) if query.after is None or name < query.after]
     data: list[Any] = []
     last: str | None = None
-    for start in range(0, len(names), READS_AT_ONCE):
-        part = names[start : start + READS_AT_ONCE]
+    for start in range(0, len(names), CONCURRENT_READS):
+        part = names[start : start + CONCURRENT_READS]
         for name, found in zip(part, await asyncio.gather(*map(read, part)), strict=True):
-            if found is None or (found.archived and not query.include_archived):
+            if found is None or (found.archived_at and not query.include_archived):
                 continue
             if len(data) == query.limit:
                 return {"data": data, "next": last}
-            data.append(found.wire())
+            data.append(found.to_api())
             last = name
     return {"data": data, "next": None}

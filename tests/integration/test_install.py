@@ -91,14 +91,18 @@ def test_the_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     assert not {".ci", ".cache", ".venv", "holdfast"} & {path.name for path in source.iterdir()}
 
 
-@pytest.mark.timeout(400)
-def test_the_wheel_runs_elsewhere(wheel: Path, uv: str, project: Path, tmp_path: Path, isolation: Isolation) -> None:
-    environment = tmp_path / "environment"
-    # What the lock file says, of the Python of the system, and then the wheel alone.
-    locked = ("sync", "--quiet", "--frozen", "--no-dev", "--no-install-project", "--python", system_python())
+def install(uv: str, wheel: Path, environment: Path, *extras: str) -> None:
+    """The wheel in a new environment of the Python of the system, with the versions of the lock file."""
+    options = [word for extra in extras for word in ("--extra", extra)]
+    locked = ("sync", "--quiet", "--frozen", "--no-dev", "--no-install-project", "--python", system_python(), *options)
     run(uv, *locked, UV_PROJECT_ENVIRONMENT=str(environment))
     run(uv, "pip", "install", "--quiet", "--no-deps", "--python", environment, wheel)
-    holdfast = environment / "bin" / "holdfast"
+
+
+@pytest.mark.timeout(400)
+def test_the_wheel_runs_elsewhere(wheel: Path, uv: str, project: Path, tmp_path: Path, isolation: Isolation) -> None:
+    install(uv, wheel, tmp_path / "environment", "embedded")
+    holdfast = tmp_path / "environment" / "bin" / "holdfast"
     version = wheel.name.split("-")[1]
     assert version in run(holdfast, "--version", cwd=project, PYTHONPATH=".")
     assert "demo" in run(holdfast, "--help", cwd=project, PYTHONPATH=".")
@@ -108,11 +112,39 @@ def test_the_wheel_runs_elsewhere(wheel: Path, uv: str, project: Path, tmp_path:
 
 
 @pytest.mark.timeout(400)
+def test_the_plain_wheel_has_the_services_and_names_the_extra_of_the_rest(
+    wheel: Path, uv: str, project: Path, tmp_path: Path
+) -> None:
+    binaries = tmp_path / "environment" / "bin"
+    install(uv, wheel, binaries.parent)
+    assert not (binaries / "nats-server").exists()
+    for command, extra in (("up", "embedded"), ("demo", "embedded"), ("sessions", "cli")):
+        done = subprocess.run(
+            [binaries / "holdfast", command], cwd=project, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"holdfast {command}: the extra `{extra}` is not installed.")
+    for service in ("session", "harness", "sandbox", "vault"):
+        done = subprocess.run(
+            [binaries / "python", "-m", f"holdfast.{service}"], cwd=project, capture_output=True, text=True,
+            env={"PATH": os.environ["PATH"], "HOLDFAST_LOG_LEVL": "info"}, timeout=60, check=False,
+        )  # fmt: skip
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 2, done.stderr
+        assert "HOLDFAST_LOG_LEVL: unknown setting; did you mean HOLDFAST_LOG_LEVEL?" in line
+
+
+@pytest.mark.timeout(400)
 def test_uv_installs_the_wheel_as_a_tool(wheel: Path, uv: str, project: Path, tmp_path: Path) -> None:
     locked = tmp_path / "locked.txt"
-    run(uv, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes", "-o", locked)
+    options = ("--frozen", "--no-dev", "--extra", "embedded", "--no-emit-project", "--no-hashes")
+    run(uv, "export", "--quiet", *options, "-o", locked)
     folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
-    install = ("tool", "install", "--quiet", "--python", system_python(), "--constraints", locked, wheel)
+    what = f"holdfast-agents[embedded] @ {wheel.as_uri()}"
+    install = ("tool", "install", "--quiet", "--python", system_python(), "--constraints", locked, what)
     run(uv, *install, **folders, UV_SYSTEM_CERTS="1")
     assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == ["holdfast"]
-    assert wheel.name.split("-")[1] in run(tmp_path / "bin" / "holdfast", "--version", cwd=project, PYTHONPATH=".")
+    holdfast = tmp_path / "bin" / "holdfast"
+    assert wheel.name.split("-")[1] in run(holdfast, "--version", cwd=project, PYTHONPATH=".")
+    assert "--scripted" in run(holdfast, "up", "--help", cwd=project, PYTHONPATH=".")

