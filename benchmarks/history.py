@@ -10,11 +10,10 @@ from msgspec import UNSET
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.api import PendingInput
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id
-from holdfast.bus.inputs import CallResult, ClientInput
+from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.main import now

@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus import head as heads
 from holdfast.bus import subjects
-from holdfast.bus.api import Delivery, PendingInput
+from holdfast.bus.api import Delivery
 from holdfast.bus.commands import Answer
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import new_id
+from holdfast.bus.inputs import PendingInput
 from holdfast.harness.tools import tool_calls
 from holdfast.harness.turn import dispatch, ingest, runner
 from holdfast.sandbox import lease, results, sandboxes, worker

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import structlog
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import Bus, Delivery, PendingInput
+from holdfast.bus.api import Bus, Delivery
 from holdfast.bus.commits import Commit, InboxPosition, Stored, commit
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Claim, Head, advance
 from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import PendingInput
 from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.models import Model
 from holdfast.harness.settings import HarnessSettings

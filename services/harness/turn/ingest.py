@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import PendingInput
 from holdfast.bus.head import Call, Head, advance, waits_for_client
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import CallResult, ClientInput
+from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
 from holdfast.harness.models.sanitize import result_blocks
 
 INTERRUPTED = "The execution was interrupted before it was completed. Try again if it is still needed."

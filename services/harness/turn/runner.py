@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.api import Bus, PendingInput
+from holdfast.bus.api import Bus
 from holdfast.bus.commits import InboxPosition, Stored, commit
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.head import Claim, Head, advance
 from holdfast.bus.ids import Key, new_id
-from holdfast.bus.inputs import CallResult, Nudge
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput
 from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import ASK_SUMMARY, UNFIT, Contexts
 from holdfast.harness.conversation.truncate import shortened

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import PendingInput
 from holdfast.bus.head import Head, advance
-from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
+from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge, PendingInput
 from holdfast.harness.turn import decide as step
 from holdfast.harness.turn.decide import Limits, decide
 from holdfast.harness.turn.idle import idle
