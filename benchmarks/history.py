@@ -1,9 +1,9 @@
 """Long logs, written as the harness writes them, without a model and without its waiting.
 
-The events come from the harness's own pure modules (`take`, `answer`, `rest`), grouped into the commits it makes:
-the claim with what it takes and the start of the first request; each answer; each result with the start of the request
-that follows; the last answer; the release. The context is folded by the harness's own code, summarised when it is full,
-and stored as a snapshot by the harness's own rule. What differs: nobody was asked, and the texts are made up.
+The events come from the harness's own pure modules (`ingest`, `to_events`, `idle`), grouped into the commits it makes:
+the claim with its inputs and the start of the first request; each response; each result with the start of the request
+that follows; the last response; the release. The context is folded by the harness's own code, summarised when it is
+full, and stored as a snapshot by the harness's own rule. What differs: no model was asked, and the texts are made up.
 """
 
 from msgspec import UNSET
@@ -11,16 +11,16 @@ from msgspec import UNSET
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.commits import Stored, commit
-from holdfast.bus.head import Claim
+from holdfast.bus.head import PRIMARY_THREAD, Claim
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.main import now
-from holdfast.harness.models import Response
-from holdfast.harness.models.to_events import to_events
+from holdfast.harness.models.interface import Response
+from holdfast.harness.models.to_events import ResponseEvents
 from holdfast.harness.settings import HarnessSettings
-from holdfast.harness.turn import idle as rest
+from holdfast.harness.turn.idle import idle
 from holdfast.harness.turn.ingest import ingest
 
 TURN = 10
@@ -69,7 +69,7 @@ class History:
         self._contexts.fold(self._last)
 
     async def _snapshot(self, every: int) -> None:
-        """The rule of `Owner._snapshot`."""
+        """The rule of `harness/conversation/snapshot.py`."""
         if self._contexts.count - self._contexts.snapshot_count >= every:
             await self._bus.kv.put("snap", subjects.snapshot_key(self._key), self._contexts.snapshot())
             self._contexts.snapshot_count = self._contexts.count
@@ -107,7 +107,7 @@ class History:
         said = ClientInput(
             id=new_id("inp"), events=[ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": SAID}])]
         )
-        events = ingest(self._last.commit.head, self._config, [PendingInput(1, b"", said)]).events
+        events = ingest(self._last.commit.head, self._config, [PendingInput(1, b"", said)], new_id=new_id).events
         if compacted:
             await self._append(events, claim=claim)
             await self.compact()
@@ -117,11 +117,13 @@ class History:
             request = await self._step(request)
         await self._append(self._events(self._answer(SAID), request))
         stop = ev.StopReason("end_turn")
-        await self._append(rest.idle(self._last.commit.head, self._config, stop, now=now()), claim=None)
+        resting = idle(self._last.commit.head, self._config, stop, now=now(), thread=PRIMARY_THREAD, new_id=new_id)
+        await self._append(resting, claim=None)
         await self._snapshot(self._settings.snapshot_every)
 
     def _events(self, answer: Response, request: str) -> list[ev.Event]:
-        return to_events(answer, agent=self._config.agent, request=request, ids={})
+        made = ResponseEvents(request=request, ids={}, thread=PRIMARY_THREAD, new_id=new_id)
+        return made.response(answer, self._config.agent)
 
     async def _step(self, request: str) -> str:
         call = {"type": "tool_use", "id": new_id("toolu"), "name": "bash", "input": {"command": COMMAND}}
@@ -133,7 +135,8 @@ class History:
             id=open_call.id, generation=open_call.generation, content=[{"type": "text", "text": PRINTED}]
         )
         self._characters += len(PRINTED)
-        return await self._ask(ingest(self._last.commit.head, self._config, [PendingInput(1, b"", result)]).events)
+        inputs = [PendingInput(1, b"", result)]
+        return await self._ask(ingest(self._last.commit.head, self._config, inputs, new_id=new_id).events)
 
     async def grow(self, events: int, *, context: int) -> None:
         """Append turns until the log has about `events`, the last `context` of them since a summary."""

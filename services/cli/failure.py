@@ -5,7 +5,7 @@ import sys
 import textwrap
 from typing import Final
 
-NARROWEST: Final = 20
+MIN_COLUMNS: Final = 20
 """Columns that are used even if the terminal says that it has fewer."""
 
 
@@ -17,6 +17,6 @@ def tell(command: str, text: str) -> None:
     first, *rest = f"holdfast {command}: {text}".split("\n")
     shown = [first]
     if sys.stderr.isatty():
-        columns = max(shutil.get_terminal_size().columns - 1, NARROWEST)
+        columns = max(shutil.get_terminal_size().columns - 1, MIN_COLUMNS)
         shown = textwrap.wrap(first, columns, break_long_words=False, break_on_hyphens=False)
     print("\n".join([*shown, *rest]), file=sys.stderr, flush=True)

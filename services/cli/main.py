@@ -1,20 +1,18 @@
-"""The `holdfast` program: one module per command, each registered in one line, in the order of use."""
+"""The `holdfast` program. Each command is a module of `commands`, registered by one word in COMMANDS."""
 
 import contextlib
 import os
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
-from itertools import count
 from typing import Final
 
 from cyclopts import App, Parameter
 
-from holdfast import scripted_model
-from holdfast.cli import demo
 from holdfast.cli.commands.answer import answer
 from holdfast.cli.commands.apply import apply
 from holdfast.cli.commands.attach import attach
+from holdfast.cli.commands.demo import demo
 from holdfast.cli.commands.diff import diff
 from holdfast.cli.commands.down import down
 from holdfast.cli.commands.env import env
@@ -24,13 +22,14 @@ from holdfast.cli.commands.sessions import sessions
 from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
 from holdfast.cli.commands.up import up
+from holdfast.cli.exit_codes import INTERRUPTED, PIPE_CLOSED
 from holdfast.cli.usage_error import usage_error
+from holdfast.scripted_model.command import scripted_model
 
-PIPE_CLOSED: Final = 141
-"""Exit code when the reader of the output is gone (`holdfast … | head`): 128 + SIGPIPE, as other programs have it."""
-
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+COMMANDS: Final = (
+    up, run, sessions, attach, answer, diff, apply, tail, status, logs, env, down, demo, scripted_model,
+)  # fmt: skip
+"""In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
 
 app = App(
     name="holdfast",
@@ -39,26 +38,11 @@ app = App(
     error_formatter=usage_error,
     default_parameter=Parameter(show_default=False),  # the texts say what happens without an option
 )
-for _place, _command in enumerate((up, run, sessions, attach, answer, diff, apply, tail, status, logs, env, down)):
+for _place, _command in enumerate(COMMANDS):
     app.command(_command, sort_key=_place)
 
-_last = count(100)
-# Named by their place, because what they import would slow down every other command.
-app.command(
-    "holdfast.cli.commands.demo:demo",
-    name="demo",
-    help=demo.HELP,
-    sort_key=next(_last),
-)
-app.command(
-    "holdfast.scripted_model.command:scripted_model",
-    name="scripted-model",
-    help=scripted_model.HELP,
-    sort_key=next(_last),
-)
 
-
-@app.command(name="version", sort_key=next(_last))
+@app.command(name="version", sort_key=len(COMMANDS))
 def show_version() -> int:
     """Print the version."""
     print(version("holdfast-agents"))

@@ -1,4 +1,4 @@
-"""The harness process: wiring only."""
+"""The harness process: makes the parts and connects them."""
 
 import asyncio
 import os
@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import structlog
 
 from holdfast.bus.jetstream.client import connect
-from holdfast.harness.models import MODELS, Endpoint
+from holdfast.harness.models.interface import Endpoint
 from holdfast.harness.models.observed import ObservedModel
+from holdfast.harness.models.registry import MODELS
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
 from holdfast.process.health import Health
@@ -27,7 +28,7 @@ def now() -> int:
 
 
 def endpoint(settings: HarnessSettings) -> Endpoint:
-    """Where the model is, with its key. Raises BadSettings: no usable address, or the key file cannot be read."""
+    """The model endpoint of the settings. Raises BadSettings if its address or its key file cannot be used."""
     check_address(settings.model_base_url)
     try:
         key = Path(settings.model_key_file).read_text().strip() if settings.model_key_file else ""
@@ -37,7 +38,7 @@ def endpoint(settings: HarnessSettings) -> Endpoint:
 
 
 def check_address(url: str) -> None:
-    """Raises BadSettings for an address that no request can be sent to."""
+    """Raises BadSettings if no request can be sent to the address."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -50,26 +51,26 @@ def check_address(url: str) -> None:
 
 
 async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
-    """Drive sessions until `stop`, then hand over what is in hand."""
+    """Drive sessions until `stop` is set, then hand over those that are in mid-turn."""
     name = settings.name or f"harness-{socket.gethostname()}-{os.getpid()}"
     if settings.model not in MODELS:
         raise BadSettings(f"HOLDFAST_MODEL: one of {', '.join(MODELS)}")
     health = Health("harness")
     model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
     bus = await connect(settings, name=name)
-    claims = Dispatcher(bus, model, settings, name=name, now=now)
+    dispatcher = Dispatcher(bus, model, settings, name=name, now=now)
     try:
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
-            tasks.create_task(_drain(stop, claims))
+            tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)
             health.set("bus", True)
             log.info("ready", name=name, model=settings.model_base_url)
-            await bus.inbox.consume(settings.cell, claims.handle, stop, limit=settings.sessions)
+            await bus.inbox.consume(settings.cell, dispatcher.handle, stop, limit=settings.sessions)
     finally:
         await model.close()
         await bus.close()
 
 
-async def _drain(stop: asyncio.Event, claims: Dispatcher) -> None:
+async def _drain(stop: asyncio.Event, dispatcher: Dispatcher) -> None:
     await stop.wait()
-    claims.draining.set()
+    dispatcher.draining.set()

@@ -18,7 +18,7 @@ ASSISTANT: Final = frozenset(("text", "thinking", "redacted_thinking", "tool_use
 
 
 class Refused(Exception):
-    """The request is not answered; `status`, `kind` and `retry_after` (seconds) are those of the API's error."""
+    """The API would refuse the request with `status`, error type `kind` and header `retry-after` (seconds)."""
 
     def __init__(
         self, message: str, *, status: int = 400, kind: str = "invalid_request_error", retry_after: float | None = None
@@ -35,32 +35,34 @@ def sign(thinking: str) -> str:
 
 
 def as_object(value: Any, where: str) -> Json:
+    """The value as an object. Raises Refused."""
     if not isinstance(value, dict):
         raise Refused(f"{where}: Input should be a valid dictionary")
     return cast("Json", value)
 
 
 def as_list(value: Any, where: str) -> list[Any]:
+    """The value as a list. Raises Refused."""
     if not isinstance(value, list):
         raise Refused(f"{where}: Input should be a valid list")
     return cast("list[Any]", value)
 
 
-def only(value: Json, legal: frozenset[str], where: str) -> None:
-    """Refuses fields that the API does not know."""
+def check_fields(value: Json, legal: frozenset[str], where: str) -> None:
+    """Raises Refused for a field that the API does not know."""
     if extra := value.keys() - legal:
         raise Refused(f"{where}{min(extra)}: Extra inputs are not permitted")
 
 
 def check_block(value: Any, where: str, legal: frozenset[str]) -> Json:
-    """The block, if it is of a legal kind and its fields are right."""
+    """The block. Raises Refused unless its type is in `legal` and its fields are valid."""
     block = as_object(value, where)
     kind = block.get("type")
     if kind not in legal:
         raise Refused(f"{where}: Input tag '{kind}' found using 'type' does not match any of the expected tags")
     fields, check = _KINDS[kind]
     where = f"{where}.{kind}"
-    only(block, fields, f"{where}.")
+    check_fields(block, fields, f"{where}.")
     if block.get("cache_control") is not None:
         check_mark(block["cache_control"], where)
     check(block, where)
@@ -68,6 +70,7 @@ def check_block(value: Any, where: str, legal: frozenset[str]) -> Json:
 
 
 def check_mark(value: Any, where: str) -> None:
+    """Raises Refused unless the value is a valid `cache_control`."""
     if as_object(value, f"{where}.cache_control").get("type") != "ephemeral":
         raise Refused(f"{where}.cache_control.type: Input should be 'ephemeral'")
 

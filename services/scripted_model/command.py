@@ -1,62 +1,58 @@
-"""`holdfast scripted-model`: run the scripted model until it is stopped."""
+"""`holdfast scripted-model`, and the same as `python -m holdfast.scripted_model`."""
 
-import asyncio
-import json
-import os
-import signal
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
-import uvloop
 from cyclopts import Parameter
-
-from holdfast.scripted_model.http import Connection
-from holdfast.scripted_model.scenario import BadScenario, Scenario, Script, load
-from holdfast.scripted_model.server import Server
-
-BACKLOG: Final = 1024
-"""Connections that may wait to be accepted."""
-
-Scenarios = Annotated[
-    list[Path], Parameter(name="--scenario", negative=(), help="Scenario file or directory; may be repeated.")
-]
 
 
 def scripted_model(
     *,
-    scenario: Scenarios | None = None,
-    port: Annotated[int, Parameter(help="Loopback port; 0: a free one.")] = 0,
-    key: Annotated[str, Parameter(help="The only API key it takes; empty: any.")] = "",
-    record: Annotated[
-        Path | None, Parameter(help="Append every request and its times to this file, one a line.")
-    ] = None,
-    bench: Annotated[bool, Parameter(negative=(), help="Check nothing and keep no bodies.")] = False,
+    scenario: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    port: int = 0,
+    key: str = "",
+    record: Path | None = None,
+    bench: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Listen until stopped. The text of --help is in the package."""
-    scenarios: dict[str, Scenario] = {}
-    try:
-        for path in scenario or []:
-            scenarios |= load(path)
-        server = Server(Script(scenarios), key=key, record=record, bench=bench)
-    except BadScenario as exc:
-        raise SystemExit(f"holdfast scripted-model: cannot read the scenario: {exc}") from None
-    except OSError as exc:
-        raise SystemExit(f"holdfast scripted-model: cannot write {record}: {os.strerror(exc.errno or 0)}") from None
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_listen(server, port))
-    except OSError as exc:
-        raise SystemExit(
-            f"holdfast scripted-model: cannot listen on port {port}: {os.strerror(exc.errno or 0)}"
-        ) from None
+    """Play a scenario over the Messages API, in place of a model.
 
+    Prints one line of JSON with its `base_url` when it listens, and runs until Ctrl-C. Point Holdfast to it with
+    `holdfast up --model-url URL` and HOLDFAST_MODEL_API_KEY=any.
 
-async def _listen(server: Server, port: int) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    listener = await loop.create_server(lambda: Connection(server.serve), "127.0.0.1", port, backlog=BACKLOG)
-    print(json.dumps({"base_url": f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"}), flush=True)
-    await stop.wait()
-    listener.close()
+    A scenario is a YAML or JSON file: what the user must have said, and the answers of the model, one a step.
+
+        scenarios:
+          haiku:
+            match: "haiku"    # a regular expression; without it: [play:haiku]
+            steps:
+              - text: "I write it."
+                tools: [{name: write, input: {file_path: poem.txt, content: "..."}}]
+              - text: "Done: {{result:(.*)}}"    # from the last tool result
+
+    A step may also have thinking, ttft and delay (seconds), usage, repeat, gates and faults (what goes wrong).
+
+    For example:
+
+        holdfast scripted-model --scenario haiku.yaml --port 9100
+
+    Exit codes: 0 stopped, 1 a scenario cannot be read, or the port or the record file cannot be used.
+
+    Parameters
+    ----------
+    scenario
+        Scenario file or folder; can be given several times.
+    port
+        Port on 127.0.0.1. Default: a free one.
+    key
+        The only API key that is accepted. Default: any key.
+    record
+        Append every request with its times to this file, one JSON object a line.
+    bench
+        Check nothing and keep no bodies.
+    """
+    from holdfast.scripted_model import listen  # noqa: PLC0415  not for a help text: the import takes long
+
+    try:
+        listen.run(scenario or [], port=port, key=key, record=record, bench=bench)
+    except listen.CannotListen as exc:
+        raise SystemExit(f"holdfast scripted-model: {exc}") from None

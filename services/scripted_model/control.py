@@ -1,12 +1,6 @@
-"""The control routes: how a test sees what the model was asked, and holds its answers at a chosen token.
+"""The control routes: a test reads what the model was asked, and holds its answers at a chosen token.
 
-GET  /_requests?mark=NAME&count=N&ended=N&timeout=S    the requests of conversations that say [play:NAME], as soon as
-                                                      there are N (and N have ended); 408 after S seconds
-POST /_gate {name, do: wait, count, timeout}           returns when `count` answers in all have come to the gate
-POST /_gate {name, do: release, passes}                lets that many answers through; without `passes`, all for ever
-POST /_scenarios {name: scenario, …}                   adds scenarios; one of the same name is replaced
-POST /_reset                                          forgets requests, attempts, gates and the cache
-GET  /_health
+README.md lists them.
 """
 
 import math
@@ -20,8 +14,8 @@ from holdfast.scripted_model.http import Connection, Request
 from holdfast.scripted_model.journal import Gates, Journal
 from holdfast.scripted_model.scenario import BadScenario, Scenario, Script
 
-LONGEST_WAIT: Final = 120.0
-"""Seconds a control request may wait for something to happen."""
+MAX_WAIT_S: Final = 120.0
+"""Upper bound of `timeout` in a control request."""
 
 
 class _GateRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,7 +36,7 @@ class Control:
         self._forget = forget
 
     def route(self, connection: Connection, request: Request) -> Coroutine[Any, Any, None] | None:
-        """What to run for this request; None when it is no control route."""
+        """The coroutine that answers this request; None if it is no control route."""
         match request.method, request.path:
             case ["GET", "/_requests"]:
                 return self._run(connection, self._requests(request))
@@ -69,7 +63,7 @@ class Control:
     async def _requests(self, request: Request) -> Any:
         query = {name: values[-1] for name, values in parse_qs(request.query).items()}
         count, ended = int(query.get("count", "0")), int(query.get("ended", "0"))
-        deadline = min(float(query.get("timeout", "10")), LONGEST_WAIT)
+        deadline = min(float(query.get("timeout", "10")), MAX_WAIT_S)
         return await self._journal.wait(query.get("mark", ""), count=count, ended=ended, deadline=deadline)
 
     async def _gate(self, request: Request) -> Any:
@@ -77,7 +71,7 @@ class Control:
         if asked.do == "release":
             self._gates.release(asked.name, math.inf if asked.passes is None else asked.passes)
         else:
-            await self._gates.wait(asked.name, count=asked.count, deadline=min(asked.timeout, LONGEST_WAIT))
+            await self._gates.wait(asked.name, count=asked.count, deadline=min(asked.timeout, MAX_WAIT_S))
         return {"reached": self._gates.reached(asked.name)}
 
     async def _add(self, request: Request) -> Any:

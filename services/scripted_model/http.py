@@ -1,7 +1,8 @@
-"""A small HTTP/1.1 server on asyncio: enough for JSON in and JSON or a chunked stream out, with nothing in between.
+"""A small HTTP/1.1 server on asyncio for JSON requests and JSON or chunked event-stream responses.
 
-The model server needs to hold an answer at a token, to break a connection, to know at once when the caller has gone,
-and to cost little beside what is measured against it. Bodies need a Content-Length.
+Request bodies need a Content-Length. `aiohttp.web` could do the same in fewer lines, but it takes twice the CPU time:
+101 against 51 microseconds a request, client included, measured with a stream of 200 events sent in one chunk.
+Benchmarks run this server on the same cores as Holdfast, so it must cost little.
 """
 
 import asyncio
@@ -10,10 +11,10 @@ from typing import Any, Final, cast
 
 import msgspec
 
-MAX_BODY: Final = 32 * 1024 * 1024
-"""Bytes of a request body, as the API takes them."""
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+"""Largest request body that the API accepts."""
 
-_MAX_HEAD: Final = 64 * 1024
+_MAX_HEAD_BYTES: Final = 64 * 1024
 _REASONS: Final = {
     200: "OK",
     400: "Bad Request",
@@ -35,10 +36,10 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Connection(asyncio.Protocol):
-    """One connection of a caller. An answer is `send`, or `begin`, any number of `write`, and `finish`."""
+    """One connection. A response is one `send`, one `stream`, or `begin`, any number of `write`, and `finish`."""
 
     def __init__(self, serve: Callable[["Connection", Request], Coroutine[Any, Any, None] | None]) -> None:
-        """`serve` answers at once and returns None, or returns what shall run; that is cancelled if the caller goes."""
+        """`serve` answers at once and returns None, or returns a coroutine, cancelled if the caller disconnects."""
         self._serve = serve
         self._buffer = bytearray()
         self._head: tuple[str, str, dict[str, str], int] | None = None
@@ -84,7 +85,7 @@ class Connection(asyncio.Protocol):
         if self._head is None:
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0:
-                if len(self._buffer) > _MAX_HEAD:
+                if len(self._buffer) > _MAX_HEAD_BYTES:
                     self._refuse(400, "the head of the request is too long")
                 return None
             lines = self._buffer[:end].decode("latin-1").split("\r\n")
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
             if "transfer-encoding" in headers or not size.isdigit():
                 self._refuse(411, "send a Content-Length")
                 return None
-            if int(size) > MAX_BODY:
+            if int(size) > MAX_BODY_BYTES:
                 self._refuse(413, "Request exceeds the maximum size", kind="request_too_large")
                 return None
             if headers.get("expect", "").lower() == "100-continue":
@@ -121,25 +122,27 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """A whole JSON answer."""
+        """Send a complete JSON response."""
         more = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
         self._put(_head(status, more) + body)
         self._end()
 
     def stream(self, headers: Mapping[str, str], body: bytes) -> None:
-        """A whole event stream at once."""
+        """Send a complete event stream."""
         head = _head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **headers})
         self._put(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
         self._end()
 
     def begin(self, headers: Mapping[str, str]) -> None:
-        """The head of an event stream."""
+        """Send the head of an event stream."""
         self._put(_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **headers}))
 
     def write(self, data: bytes) -> None:
+        """Send a part of the stream as one chunk."""
         self._put(b"%x\r\n%b\r\n" % (len(data), data))
 
     def finish(self) -> None:
+        """End the stream."""
         self._put(b"0\r\n\r\n")
         self._end()
 
@@ -148,7 +151,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Break the connection."""
+        """Close the connection at once, also in the middle of a response."""
         if self._transport:
             self._transport.abort()
 

@@ -1,4 +1,4 @@
-"""What happened, for tests to read: every request with its times, and gates at which an answer is held."""
+"""A record of every request with its times, for tests to read, and gates at which answers are held."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ import msgspec
 
 Json = dict[str, Any]
 
-KEPT = 20_000
-"""Requests kept in memory; the oldest are forgotten."""
+MAX_RECORDS = 20_000
+"""Requests kept in memory; the oldest are dropped."""
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """One request. Times are Unix seconds; 0: it has not happened. `closed`: the caller went before the end."""
+    """One request. Times are Unix seconds; 0: not yet. `closed`: the caller closed the connection before the end."""
 
     number: int
     path: str
@@ -38,11 +38,11 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 class Journal:
-    """Records in the order in which the requests came. With `file` each is also written there when it has ended."""
+    """Records in the order in which the requests came. With `file` each record is appended to it when it has ended."""
 
     def __init__(self, *, file: Path | None) -> None:
         self._file = file.open("a", encoding="utf-8", buffering=1) if file else None
-        self._records: deque[Record] = deque(maxlen=KEPT)
+        self._records: deque[Record] = deque(maxlen=MAX_RECORDS)
         self._count = 0
         self._changed = asyncio.Event()
 
@@ -59,7 +59,7 @@ class Journal:
         self._announce()
 
     def changed(self) -> None:
-        """A record was filled in."""
+        """Wake the callers of `wait`: a record was filled in."""
         self._announce()
 
     def _announce(self) -> None:
@@ -67,11 +67,14 @@ class Journal:
         self._changed = asyncio.Event()
 
     def select(self, mark: str = "") -> list[Record]:
-        """The requests of all conversations, or of those that carry the mark."""
+        """The requests of the conversations that carry `[play:MARK]`; without a mark, of all conversations."""
         return [r for r in self._records if not mark or mark in r.marks]
 
     async def wait(self, mark: str, *, count: int, ended: int, deadline: float) -> list[Record]:
-        """The requests, as soon as there are `count`, of which `ended` have ended. Raises TimeoutError."""
+        """The requests, as soon as there are `count`, of which `ended` have ended.
+
+        Raises TimeoutError after `deadline` seconds.
+        """
         async with asyncio.timeout(deadline):
             while True:
                 changed = self._changed
@@ -85,7 +88,7 @@ class Journal:
 
 
 class Gates:
-    """Named places where answers stop until they are let through. A gate is shut until it is opened."""
+    """Named gates that hold answers. A gate is shut until `release`."""
 
     def __init__(self) -> None:
         self._reached: dict[str, int] = {}
@@ -102,7 +105,7 @@ class Gates:
         return self._reached.get(name, 0)
 
     async def hold(self, name: str) -> None:
-        """Come to the gate and wait there."""
+        """Count one answer as come to the gate, and wait until it may pass."""
         self._reached[name] = self.reached(name) + 1
         self._announce()
         age = self._age
@@ -113,19 +116,19 @@ class Gates:
         self._passes[name] -= 1
 
     def release(self, name: str, passes: float) -> None:
-        """Let that many answers through, those that wait first; infinity leaves it open."""
+        """Let `passes` more answers through; infinity leaves the gate open."""
         self._passes[name] = self._passes.get(name, 0) + passes
         self._announce()
 
     async def wait(self, name: str, *, count: int, deadline: float) -> int:
-        """Return when that many answers have come to the gate. Raises TimeoutError."""
+        """Return when `count` answers have come to the gate. Raises TimeoutError after `deadline` seconds."""
         async with asyncio.timeout(deadline):
             while self.reached(name) < count:
                 await self._changed.wait()
         return self.reached(name)
 
     def clear(self) -> None:
-        """Forget all; who waits is let through."""
+        """Reset all gates and let the waiting answers through."""
         self._reached.clear()
         self._passes.clear()
         self._age += 1

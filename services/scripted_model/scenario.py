@@ -1,8 +1,10 @@
-"""Scenario files, and which step of which scenario a request is to be answered with. Pure."""
+"""What a scenario holds, and which step of which scenario answers a request. Pure.
+
+The format is described in README.md. `scenario_files` reads it from disk.
+"""
 
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
@@ -10,6 +12,8 @@ import msgspec
 Json = dict[str, Any]
 
 MARK: Final = re.compile(r"\[play:([\w.-]+)(?:@(\d+))?\]")
+"""`[play:NAME]` or `[play:NAME@STEP]` in a text of the user chooses a scenario by name."""
+
 _SLOT: Final = re.compile(r"\{\{(result|user|step)(?::(.*?))?\}\}", re.DOTALL)
 _ASKS_SUMMARY: Final = re.compile(r"summari[sz]|summary", re.IGNORECASE)
 
@@ -22,7 +26,7 @@ class BadScenario(Exception):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What goes wrong, at the next `times` attempts at the step (0: at all of them); then the step is answered well.
+    """What goes wrong at the next `times` attempts at the step (0: at every attempt); later attempts succeed.
 
     status         an error answer with `status` and `retry_after` (seconds)
     cut            the connection breaks after `after` tokens
@@ -62,7 +66,7 @@ class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One answer of the model, or with `steps` a group of them. See the package."""
+    """One answer of the model; with `steps` a group of answers. README.md lists the fields."""
 
     text: str | None = None
     thinking: str | None = None
@@ -95,8 +99,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`needs`: names of tools without which `match` does not count. `context_tokens`: requests larger than that are
-    refused as too long."""
+    """`match` counts only if the request offers every tool in `needs`. With `context_tokens` above 0, a request with
+    more tokens is refused as too long."""
 
     steps: list[Step]
     match: str | None = None
@@ -105,34 +109,22 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     context_tokens: int = 0
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class ScenarioFile(msgspec.Struct, forbid_unknown_fields=True):
+    """The whole of a scenario file."""
+
     scenarios: dict[str, Scenario]
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a conversation stands: the scenario's name, the number of the step, and the message it began at."""
+    """What a conversation plays: the scenario, the number of the next step, the index of the message that began it."""
 
     name: str
     step: int
     began: int
 
 
-def load(path: Path) -> dict[str, Scenario]:
-    """Scenarios of a file, or of all files of a directory. Raises BadScenario."""
-    files = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml", ".json")) if path.is_dir() else [path]
-    found: dict[str, Scenario] = {}
-    for file in files:
-        try:
-            raw = file.read_bytes()
-            decode = msgspec.json.decode if file.suffix == ".json" else msgspec.yaml.decode
-            found |= decode(raw, type=_File).scenarios
-        except (OSError, msgspec.MsgspecError) as exc:
-            raise BadScenario(f"{file}: {exc}") from None
-    return found
-
-
 def texts(message: Json) -> Iterator[str]:
-    """What was said in a message: its texts, without those inside tool results."""
+    """The texts of a message, without the texts inside tool results."""
     content: Any = message.get("content")
     if isinstance(content, str):
         yield content
@@ -151,13 +143,13 @@ def result_texts(message: Json) -> Iterator[str]:
 
 
 def marks(messages: list[Json]) -> list[str]:
-    """Names that the user's texts carry as `[play:name]`, each once: how a test finds its own requests."""
+    """The names that the user's texts carry as `[play:NAME]`, each once. A test finds its own requests by them."""
     names = (m[0] for msg in messages if msg["role"] == "user" for text in texts(msg) for m in MARK.findall(text))
     return list(dict.fromkeys(names))
 
 
 class Script:
-    """All scenarios that are loaded."""
+    """All loaded scenarios."""
 
     def __init__(self, scenarios: dict[str, Scenario]) -> None:
         self.scenarios = scenarios
@@ -165,7 +157,7 @@ class Script:
         self.add(scenarios)
 
     def add(self, scenarios: dict[str, Scenario]) -> None:
-        """Load more; one of the same name is replaced. Raises BadScenario."""
+        """Add scenarios; a scenario of the same name is replaced. Raises BadScenario."""
         for name, scenario in scenarios.items():
             self._patterns.pop(name, None)
             if scenario.match is not None:
@@ -176,7 +168,7 @@ class Script:
         self.scenarios = {**self.scenarios, **scenarios}
 
     def find(self, text: str, offered: Collection[str]) -> tuple[str, int] | None:
-        """The scenario a text of the user asks for, and the step it begins with. A mark goes before a match.
+        """The scenario that a text of the user asks for, and the number of its first step. A mark wins over a match.
 
         `offered` are the names of the tools that the request offers.
         """
@@ -189,7 +181,7 @@ class Script:
         return None
 
     def place(self, messages: list[Json], offered: Collection[str] = ()) -> Place | None:
-        """Where the conversation stands; None when nothing matches."""
+        """The place of the conversation in its scenario; None if no scenario matches."""
         answers = 0
         for index in range(len(messages) - 1, -1, -1):
             message = messages[index]
@@ -202,12 +194,12 @@ class Script:
         return None
 
     def asks_summary(self, messages: list[Json]) -> bool:
-        """Whether the last thing said is a request to summarise the conversation, not a task of a scenario."""
+        """Whether the last text asks for a summary of the conversation, and is not the task of a scenario."""
         said = list(texts(messages[-1]))
         return bool(said) and _ASKS_SUMMARY.search(said[-1]) is not None and self.find(said[-1], ()) is None
 
     def step(self, messages: list[Json], place: Place | None) -> Step:
-        """The answer to this conversation, templates filled."""
+        """The answer to this conversation, with its templates filled."""
         if self.asks_summary(messages):
             if place is None:
                 return Step(text=DEFAULT_SUMMARY)

@@ -1,4 +1,4 @@
-"""Token counts of a request: about four characters a token, with a prompt cache that remembers prefixes."""
+"""Token counts of a request: about four characters a token, with a prompt cache that remembers prefixes. Pure."""
 
 import hashlib
 from typing import Any, Final, cast
@@ -7,43 +7,44 @@ import msgspec
 
 Json = dict[str, Any]
 
-CHARACTERS: Final = 4
+CHARS_PER_TOKEN: Final = 4
 """Characters of JSON counted as one token."""
 
-MEDIA: Final = 6_400
-"""Characters that a picture or document in base64 counts as, however large it is."""
+MEDIA_CHARS: Final = 6_400
+"""Characters that a picture or document in base64 counts as, whatever its size."""
 
-REMEMBERED: Final = 100_000
-"""Prefixes kept; the oldest are forgotten."""
+CACHED_PREFIXES: Final = 100_000
+"""Prefixes that the cache remembers; the oldest are dropped."""
 
 _encode = msgspec.json.encode
 
 
 def tokens_of(text: str) -> int:
-    return max(1, len(text) // CHARACTERS)
+    """Tokens of a text, at least 1."""
+    return max(1, len(text) // CHARS_PER_TOKEN)
 
 
 def _surplus(blocks: Any) -> int:
-    """Characters of base64 data in content blocks that do not count."""
+    """Characters of base64 data in these content blocks above MEDIA_CHARS each; they do not count."""
     more = 0
     for block in cast("list[Json]", blocks) if isinstance(blocks, list) else ():
         source = block.get("source")
         if block.get("type") == "tool_result":
             more += _surplus(block.get("content"))
         elif isinstance(source, dict) and cast("Json", source).get("type") == "base64":
-            more += max(len(cast("Json", source).get("data", "")) - MEDIA, 0)
+            more += max(len(cast("Json", source).get("data", "")) - MEDIA_CHARS, 0)
     return more
 
 
-def weight(request: Json, raw: bytes) -> int:
-    """The characters that a request with this body counts as."""
+def char_count(request: Json, raw: bytes) -> int:
+    """The characters that the request counts as; `raw` is its body."""
     if b'"base64"' not in raw:
         return len(raw)
     return len(raw) - sum(_surplus(message["content"]) for message in request["messages"])
 
 
-class Cache:
-    """Which prefixes of requests were marked with `cache_control` before."""
+class PromptCache:
+    """Remembers the prefixes of requests that were marked with `cache_control`."""
 
     def __init__(self) -> None:
         self._seen: dict[bytes, None] = {}
@@ -52,17 +53,17 @@ class Cache:
         self._seen.clear()
 
     def count(self, request: Json, size: int) -> dict[str, int]:
-        """The input side of `usage` for a request of `size` characters; its marked prefixes are remembered."""
+        """The input side of `usage` for a request of `size` characters. Remembers its marked prefixes."""
         marked = self._prefixes(request)
-        total = max(1, size // CHARACTERS)
+        total = max(1, size // CHARS_PER_TOKEN)
         read = max((length for length, name in marked if name in self._seen), default=0)
         whole = max((length for length, _ in marked), default=0)
         for _, name in marked:
             self._seen.pop(name, None)
             self._seen[name] = None
-        while len(self._seen) > REMEMBERED:
+        while len(self._seen) > CACHED_PREFIXES:
             del self._seen[next(iter(self._seen))]
-        read, whole = min(read // CHARACTERS, total), min(whole // CHARACTERS, total)
+        read, whole = min(read // CHARS_PER_TOKEN, total), min(whole // CHARS_PER_TOKEN, total)
         return {
             "input_tokens": total - whole,
             "cache_creation_input_tokens": whole - read,
@@ -70,7 +71,7 @@ class Cache:
         }
 
     def _prefixes(self, request: Json) -> list[tuple[int, bytes]]:
-        """Length and hash of each prefix that ends at a mark, in the order tools, system, messages; marks left out."""
+        """Length and hash of each prefix that ends at a mark, in the order tools, system, messages."""
         model: str = request["model"]
         hasher = hashlib.blake2b(model.encode(), digest_size=16)
         length = 0

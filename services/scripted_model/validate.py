@@ -1,6 +1,6 @@
 """Refuses what the Messages API refuses, with its status and in its words. Pure.
 
-This is how a test suite notices a conversation that was poisoned: with a real model it could never be continued.
+So a test fails if Holdfast stores a conversation that no real model would continue.
 """
 
 import re
@@ -15,13 +15,13 @@ from holdfast.scripted_model.blocks import (
     as_list,
     as_object,
     check_block,
+    check_fields,
     check_mark,
-    only,
 )
 
 Json = dict[str, Any]
 
-MAX_MARKS: Final = 4
+MAX_CACHE_MARKS: Final = 4
 """Cache breakpoints a request may have."""
 
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
@@ -43,7 +43,7 @@ def check(body: Any) -> None:
     for name in ("model", "max_tokens", "messages"):
         if request.get(name) is None:
             raise Refused(f"{name}: Field required")
-    only(request, _FIELDS, "")
+    check_fields(request, _FIELDS, "")
     if not isinstance(request["model"], str) or not request["model"]:
         raise Refused("model: Input should be a valid string")
     _whole(request["max_tokens"], "max_tokens", least=1)
@@ -57,8 +57,8 @@ def check(body: Any) -> None:
     for index, message in enumerate(messages):
         _message(message, f"messages.{index}")
     _exchanges(messages)
-    if (count := _marks(request)) > MAX_MARKS:
-        raise Refused(f"A maximum of {MAX_MARKS} blocks with cache_control may be provided. Found {count}.")
+    if (count := _marks(request)) > MAX_CACHE_MARKS:
+        raise Refused(f"A maximum of {MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {count}.")
 
 
 def _whole(value: Any, where: str, *, least: int) -> None:
@@ -113,7 +113,7 @@ def _tool(tool: Json, where: str) -> str:
         raise Refused(f"{where}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
     if tool.get("type") not in (None, "custom"):
         return name
-    only(tool, _TOOL_FIELDS, f"{where}.")
+    check_fields(tool, _TOOL_FIELDS, f"{where}.")
     if tool.get("cache_control") is not None:
         check_mark(tool["cache_control"], where)
     schema = as_object(tool.get("input_schema"), f"{where}.input_schema")
@@ -145,7 +145,7 @@ def _thinking(request: Json) -> None:
 
 def _message(value: Any, where: str) -> None:
     message = as_object(value, where)
-    only(message, _MESSAGE_FIELDS, f"{where}.")
+    check_fields(message, _MESSAGE_FIELDS, f"{where}.")
     role = message.get("role")
     if role not in ("user", "assistant"):
         raise Refused(f"{where}.role: Input should be 'user' or 'assistant'")
@@ -163,7 +163,7 @@ def _message(value: Any, where: str) -> None:
 
 
 def _exchanges(messages: Sequence[Json]) -> None:
-    """Each call is answered by one result at the start of the very next message; the user speaks first and last."""
+    """Raises Refused unless the user speaks first and last, and the message after a call begins with its one result."""
     if messages[0]["role"] != "user":
         raise Refused("messages: first message must use the user role")
     if messages[-1]["role"] != "user":
@@ -209,7 +209,7 @@ def _answers(content: Sequence[Json], calls: Sequence[str], where: str) -> None:
 
 
 def merged(messages: Sequence[Json]) -> list[Json]:
-    """The messages with neighbours of the same role put together and texts as blocks, as the API sees them."""
+    """The messages as the API sees them: neighbours of the same role joined, texts as blocks."""
     out: list[Json] = []
     for message in messages:
         content: Any = message["content"]

@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a stack: `start(faults={"harness-1": "harness.answered:kill"})`. It ends with the test."""
+    """Start a stack: `start(faults={"harness-1": "harness.response_appended:kill"})`. It ends with the test."""
     with ExitStack() as running:
 
         def begin(**more: Any) -> Stack:

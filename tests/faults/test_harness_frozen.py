@@ -46,6 +46,6 @@ async def _lost_its_claim(stack, name: str) -> None:
     log = stack.data / "logs" / f"{name}.log"
 
     async def look() -> bool:
-        return "claim lost" in log.read_text()
+        return "claim.lost" in log.read_text()
 
     await eventually(look, what=f"{name} noticing that its claim is lost")

@@ -5,5 +5,5 @@ from tests.support.workload import at, through_kills
 
 
 async def test_the_result_reaches_the_model_once(start: Start) -> None:
-    armed = at("result_taken")
+    armed = at("result_appended")
     await through_kills(start(faults=armed), armed)

@@ -5,5 +5,5 @@ from tests.support.workload import at, through_kills
 
 
 async def test_the_call_is_sent_by_who_survives(start: Start) -> None:
-    armed = at("answered")
+    armed = at("response_appended")
     await through_kills(start(faults=armed), armed)

@@ -5,5 +5,5 @@ from tests.support.workload import at, through_kills
 
 
 async def test_the_request_is_made_once_by_who_survives(start: Start) -> None:
-    armed = at("before_model")
+    armed = at("before_model_request")
     await through_kills(start(faults=armed), armed)

@@ -5,5 +5,5 @@ from tests.support.workload import at, through_kills
 
 
 async def test_the_call_runs_once_and_its_result_is_taken(start: Start) -> None:
-    armed = at("dispatched")
+    armed = at("calls_sent")
     await through_kills(start(faults=armed), armed)

@@ -11,9 +11,9 @@ import pytest
 
 from holdfast.cli.embedded.ports import free_port
 from holdfast.harness.main import check_address, endpoint
-from holdfast.harness.models import Endpoint, ModelFailure, Request
 from holdfast.harness.models.anthropic import AnthropicModel
-from holdfast.harness.models.anthropic_failures import retry_after, shown
+from holdfast.harness.models.anthropic_failures import retry_after, without_credentials
+from holdfast.harness.models.interface import Endpoint, ModelFailure, Request
 from holdfast.harness.settings import HarnessSettings
 from holdfast.process.settings import BadSettings
 from tests.support.edge import session_service
@@ -198,4 +198,4 @@ def test_an_address_that_no_request_can_be_sent_to(url: str) -> None:
 def test_addresses_that_are_taken() -> None:
     for url in ("https://api.anthropic.com", "http://127.0.0.1:8080/v1", "http://[::1]:80"):
         check_address(url)
-    assert shown("http://u:p@host:80/path?key=secret#x") == "http://host:80/path"
+    assert without_credentials("http://u:p@host:80/path?key=secret#x") == "http://host:80/path"

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,51 +14,14 @@ import msgspec
 import psutil
 import pytest
 
-from holdfast.cli.embedded.inspection import inspect
-from holdfast.cli.embedded.processes import started as began
+from holdfast.cli.embedded.procfs import started as began
 from holdfast.cli.embedded.runfile import RunFile, read, write
+from holdfast.cli.embedded.stack_status import inspect
+from tests.support.command import ENVIRON, HOLDFAST, Done, holdfast, started
 from tests.support.eventually import eventually
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(300)  # many programs one after the other
-
-HOLDFAST = str(Path(sys.executable).parent / "holdfast")
-ENVIRON = {"PATH": os.environ["PATH"], "COLUMNS": "200"}
-
-
-class Done:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code = code
-        self.out = out
-        self.err = err
-
-    def __repr__(self) -> str:
-        return f"exit {self.code}\n{self.out}\n{self.err}"
-
-
-@contextlib.asynccontextmanager
-async def started(*arguments: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The program while it runs; killed at the end of the block if it has not ended."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        HOLDFAST, *arguments, env={**ENVIRON, **environ}, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def holdfast(*arguments: str, **environ: str) -> Done:
-    async with started(*arguments, **environ) as process:
-        # Also: a process in the background must not hold the pipes of the command that started it.
-        out, err = await asyncio.wait_for(process.communicate(), 90)
-    assert process.returncode is not None
-    done = Done(process.returncode, out.decode(), err.decode())
-    assert "Traceback (most" not in done.out + done.err, done
-    return done
 
 
 @contextlib.asynccontextmanager

@@ -22,8 +22,8 @@ from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.streams import BLOB_OVER
-from holdfast.cli.embedded.layout import USERS
-from holdfast.cli.embedded.programs import packaged
+from holdfast.cli.embedded.layout import NATS_USERS
+from holdfast.cli.embedded.packaged_files import packaged
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 
@@ -108,7 +108,7 @@ SUBSCRIBE = {
 @contextlib.contextmanager
 def provisioned(store: Path) -> Iterator[NatsServer]:
     """A server with the permissions of the repository, provisioned by its administrator."""
-    passwords = "\n".join(f'HOLDFAST_NATS_{user.upper()}_PASSWORD = "{user}-password"' for user in USERS)
+    passwords = "\n".join(f'HOLDFAST_NATS_{user.upper()}_PASSWORD = "{user}-password"' for user in NATS_USERS)
     made = NatsServer(store, config=f"{passwords}\n{packaged('permissions.conf', 'nats')}")
 
     made.start_now()
@@ -177,7 +177,7 @@ async def raw(server: NatsServer, user: str) -> AsyncIterator[Raw]:
         await client.close()
 
 
-@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("user", NATS_USERS)
 async def test_what_an_identity_may_publish(server: NatsServer, user: str) -> None:
     async with raw(server, user) as connection:
         for subject in PUBLISH:
@@ -187,7 +187,7 @@ async def test_what_an_identity_may_publish(server: NatsServer, user: str) -> No
     assert allowed == {subject for subject, users in PUBLISH.items() if user in users}
 
 
-@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("user", NATS_USERS)
 async def test_what_an_identity_may_hear(server: NatsServer, user: str) -> None:
     allowed: set[tuple[str, str]] = set()
     for subject, queue in SUBSCRIBE:

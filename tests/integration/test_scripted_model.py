@@ -11,7 +11,6 @@ import httpx
 import pytest
 from anthropic import AsyncAnthropic
 
-from holdfast.cli.models import DEFAULT_MODEL
 from tests.support.model import ScriptedModel, bash, call, said, say, scripted_model
 
 SCENARIOS = Path(__file__).parents[2] / "services" / "scripted_model" / "scenarios"
@@ -252,7 +251,7 @@ async def test_a_lone_surrogate_is_no_json(model: ScriptedModel) -> None:
 
 
 async def test_keys_models_and_token_counts(client: AsyncAnthropic, model: ScriptedModel) -> None:
-    assert (await client.models.list()).data[0].id == DEFAULT_MODEL
+    assert (await client.models.list()).data[0].id == "scripted"
     counted = await client.messages.count_tokens(model="m", messages=[user(text("hello"))])
     assert counted.input_tokens > 5
     async with httpx.AsyncClient(base_url=model.base_url) as http:

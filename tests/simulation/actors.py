@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
-from holdfast.harness.models import BlockStart, ModelFailure, Piece, Request, Response, TextDelta
+from holdfast.harness.models.interface import BlockStart, ModelFailure, Piece, Request, Response, TextDelta
 from holdfast.sandbox.drivers.sandbox import OnPrinted, Outcome, SandboxLost
 from holdfast.scripted_model import validate
 from tests.simulation.fault_injector import Process, Storm
@@ -64,7 +64,9 @@ class Model:
             self._ledger.failures_left -= 1
             long = rng.random() < 0.2
             may_heal = rng.random() < 0.7
-            raise ModelFailure("model_overloaded_error", "simulated", retryable=may_heal, outage=True, too_long=long)
+            raise ModelFailure(
+                "model_overloaded_error", "simulated", retryable=may_heal, outage=True, context_overflow=long
+            )
         yield BlockStart(0, "text")
         for word in ("some", "words"):
             await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2.0]))
@@ -72,7 +74,7 @@ class Model:
             yield TextDelta(0, word)
         blocks: list[ev.Block] = [{"type": "text", "text": "some words"}]
         often = [1, 1, 2] if self._ledger.eager else [0, 0, 1, 1, 2]
-        count = rng.choice(often) if self._ledger.calls_left > 0 and request.may_call else 0
+        count = rng.choice(often) if self._ledger.calls_left > 0 and request.may_call_tools else 0
         for _ in range(count):
             self._ledger.calls_left -= 1
             name = rng.choice(["bash", "bash", "bash", "bash", "read", "write", "ask_client"])

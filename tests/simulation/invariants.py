@@ -9,7 +9,8 @@ from holdfast.bus.commits import Commit
 from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import ClientInput
-from holdfast.harness.turn.dispatch import STALE, TAKEOVERS
+from holdfast.bus.times import CLAIM_STALE_US
+from holdfast.harness.turn.claim import TAKEOVER_LIMIT
 from holdfast.testing.faults import Faults
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.server import MemoryServer
@@ -94,7 +95,7 @@ class Watched(MemoryServer):
         """Whether the append closes a turn that nobody could finish."""
         old, new = before.head.claim, after.head.claim
         if new and (old is None or new.id != old.id):  # a claim
-            entitled = old is None or old.trigger == new.trigger or now - before.head.updated > STALE
+            entitled = old is None or old.trigger == new.trigger or now - before.head.updated > CLAIM_STALE_US
             if not entitled:
                 self._ledger.wrong(f"2: claim {new} was taken from {old}")
             if writer is None or writer.seq != new.trigger:
@@ -106,7 +107,7 @@ class Watched(MemoryServer):
                 self._ledger.wrong(f"2: the session service changed the claim {old} to {new}")
             return False
         if writer is not self._owner or old is None:
-            given_up = new is None and old and old.trigger == writer.seq and old.failures + 1 >= TAKEOVERS
+            given_up = new is None and old and old.trigger == writer.seq and old.failures + 1 >= TAKEOVER_LIMIT
             if given_up:
                 self._owner = None
                 return True

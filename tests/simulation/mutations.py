@@ -20,10 +20,12 @@ from holdfast.bus.commands import Answer
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.head import Claim, Head
-from holdfast.bus.ids import new_id
+from holdfast.bus.ids import NewId, new_id
 from holdfast.bus.inputs import PendingInput
 from holdfast.harness.tools import tool_calls
-from holdfast.harness.turn import dispatch, ingest, runner
+from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
+from holdfast.harness.turn.appender import Appender
+from holdfast.harness.turn.runner import TurnRunner
 from holdfast.sandbox import lease, results, sandboxes, worker
 from holdfast.sandbox.placement import Record
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
@@ -66,70 +68,71 @@ def swapped(*changes: tuple[Any, str, Any]) -> Generator[None]:
 
 def reclaim_with_the_old_trigger() -> Applied:
     """After the release something waits: claim again with the trigger that is in hand, instead of a nudge."""
-    drive = dispatch.Dispatcher._drive
+    drive = dispatch.Dispatcher.drive
 
-    async def again(self: dispatch.Dispatcher, own: runner.TurnRunner, delivery: Delivery) -> None:
+    async def again(self: dispatch.Dispatcher, runner: TurnRunner, delivery: Delivery) -> None:
+        own = runner.appender
+
         async def claim_again() -> None:
-            if await self._bus.inbox.pending(delivery.key, own._taken()):
-                last = await self._bus.log.head(delivery.key, leader=True)
+            if await runner.intake.pending():
+                last = await self.replica.bus.log.head(delivery.key, leader=True)
                 assert last is not None
-                claim = Claim(id=new_id("clm"), by=self._name, trigger=delivery.seq)
-                made = commit(last, [], by=self._name, new_id=new_id, now=self._now(), claim=claim)
-                seq = await self._bus.log.append(delivery.key, made, last.seq)
-                own._claim, own._last = claim, Stored(seq, made)
-                own._contexts.fold(own._last)
-                await own.run()
+                own.claim = Claim(id=new_id("clm"), by=own.by, trigger=delivery.seq)
+                made = commit(last, [], by=own.by, new_id=new_id, now=self.replica.now(), claim=own.claim)
+                seq = await self.replica.bus.log.append(delivery.key, made, last.seq)
+                own.fold(Stored(seq, made))
+                await runner.run()
 
-        own.look_once_more = claim_again
-        await drive(self, own, delivery)
+        runner.renudge = claim_again
+        await drive(self, runner, delivery)
 
-    return swapped((dispatch.Dispatcher, "_drive", again))
+    return swapped((dispatch.Dispatcher, "drive", again))
 
 
 def take_only_the_trigger() -> Applied:
     """A claim takes nothing but its trigger, though more waits before it."""
-    whole = dispatch.ingest
+    whole = claim.ingest
 
-    def one(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Ingested:
-        return whole(head, config, inputs[-1:])
+    def one(head: Head, config: ev.SessionConfig, inputs: Any, *, new_id: NewId) -> ingest.Ingested:
+        return whole(head, config, inputs[-1:], new_id=new_id)
 
-    return swapped((dispatch, "ingest", one))
+    return swapped((claim, "ingest", one))
 
 
 def no_look_for_the_own_commit() -> Applied:
     """After an unanswered append only foreign claims are looked for: none is taken as one's own."""
-    append, catch_up = runner.TurnRunner._append, runner.TurnRunner._catch_up
+    append, catch_up = Appender.append, Appender.catch_up
 
-    async def naive(self: runner.TurnRunner, *args: Any, **kwargs: Any) -> None:
+    async def naive(self: Appender, *args: Any, **kwargs: Any) -> None:
         try:
             await append(self, *args, **kwargs)
         except Unavailable:
-            await self._catch_up()
-            raise runner._Moved from None
+            await self.catch_up()
+            raise appender.HeadMoved from None
 
-    async def look(self: runner.TurnRunner) -> None:
+    async def look(self: Appender) -> None:
         try:
             await catch_up(self)
-        except runner.Fenced:
-            if self._head.claim is not None:
+        except appender.Fenced:
+            if self.head.claim is not None:
                 raise
 
-    return swapped((runner.TurnRunner, "_append", naive), (runner.TurnRunner, "_catch_up", look))
+    return swapped((Appender, "append", naive), (Appender, "catch_up", look))
 
 
 def claims_known_by_name() -> Applied:
     """A claim is mine if it carries the name of my replica."""
-    catch_up = runner.TurnRunner._catch_up
+    catch_up = Appender.catch_up
 
-    async def by_name(self: runner.TurnRunner) -> None:
+    async def by_name(self: Appender) -> None:
         try:
             await catch_up(self)
-        except runner.Fenced:
-            claim = self._head.claim
-            if claim is None or claim.by != self._name:
+        except appender.Fenced:
+            found = self.head.claim
+            if found is None or found.by != self.by:
                 raise
 
-    return swapped((runner.TurnRunner, "_catch_up", by_name))
+    return swapped((Appender, "catch_up", by_name))
 
 
 def three_deliveries_at_most() -> Applied:
@@ -149,31 +152,31 @@ def ack_under_a_foreign_claim() -> Applied:
     nak = MemoryDelivery.nak
 
     async def early(self: MemoryDelivery, delay: float = 0.0) -> None:
-        await (self.ack() if delay == dispatch.LATER else nak(self, delay))
+        await (self.ack() if delay == dispatch.FOREIGN_CLAIM_NAK_DELAY_S else nak(self, delay))
 
     return swapped((MemoryDelivery, "nak", early))
 
 
 def never_take_over_a_standing_claim() -> Applied:
-    return swapped((dispatch, "STALE", 10**18))
+    return swapped((dispatch, "CLAIM_STALE_US", 10**18))
 
 
 def never_count_takeovers() -> Applied:
-    return swapped((dispatch, "TAKEOVERS", 10**9))
+    return swapped((dispatch, "TAKEOVER_LIMIT", 10**9))
 
 
 def read_before_the_claim() -> Applied:
     """Bodies are read before the claim also on later deliveries, so a body that kills is never counted."""
-    see = dispatch.Dispatcher._see
+    read_session = dispatch.Dispatcher.read_session
 
     class First:
         def __init__(self, inner: Delivery) -> None:
             self.key, self.seq, self.count = inner.key, inner.seq, 1
 
-    async def reading(self: dispatch.Dispatcher, delivery: Delivery, arrivals: Any, *, leader: bool) -> Any:
-        return await see(self, First(delivery), arrivals, leader=leader)  # type: ignore[arg-type]
+    async def reading(self: dispatch.Dispatcher, delivery: Delivery, watch: Any, *, leader: bool) -> Any:
+        return await read_session(self, First(delivery), watch, leader=leader)  # type: ignore[arg-type]
 
-    return swapped((dispatch.Dispatcher, "_see", reading))
+    return swapped((dispatch.Dispatcher, "read_session", reading))
 
 
 def arrivals_believed_whole() -> Applied:
@@ -182,7 +185,7 @@ def arrivals_believed_whole() -> Applied:
     def believed(heard: list[PendingInput], taken: int) -> list[PendingInput]:
         return sorted({w.seq: w for w in heard if w.seq > taken}.values(), key=lambda w: w.seq)
 
-    return swapped((runner, "contiguous_from", believed))
+    return swapped((intake, "contiguous_from", believed))
 
 
 def head_without_the_trigger_check() -> Applied:
@@ -202,16 +205,16 @@ def head_without_the_trigger_check() -> Applied:
 
 def inbox_not_read_up_to_the_trigger() -> Applied:
     """Rule 4 without "at least up to m": a lagging replica of the inbox is believed, and m counted as taken."""
-    waiting, whole = MemoryInbox.pending, dispatch.ingest
+    waiting, whole = MemoryInbox.pending, claim.ingest
 
     async def lagging(self: MemoryInbox, key: Any, above: int, *, upto: int = 0) -> Any:
         return await waiting(self, key, above)
 
-    def as_taken(head: Head, config: ev.SessionConfig, inputs: Any) -> ingest.Ingested:
-        took = whole(head, config, inputs)
+    def as_taken(head: Head, config: ev.SessionConfig, inputs: Any, *, new_id: NewId) -> ingest.Ingested:
+        took = whole(head, config, inputs, new_id=new_id)
         return replace(took, seq=max(took.seq, head.taken + 1))
 
-    return swapped((MemoryInbox, "pending", lagging), (dispatch, "ingest", as_taken))
+    return swapped((MemoryInbox, "pending", lagging), (claim, "ingest", as_taken))
 
 
 # --- calls -------------------------------------------------------------------------------------------------------
@@ -228,10 +231,10 @@ def c1_not_bound_to_a_generation() -> Applied:
             return replace(after, calls=tuple(unbound))
         return after
 
-    def only_the_sandbox(generation: str, reason: str, _calls: Any) -> list[ev.Event]:
+    def only_the_sandbox(generation: str, reason: str, _calls: Any, *, new_id: NewId) -> list[ev.Event]:
         return [ev.SandboxLost(id=new_id("sevt"), generation=generation, reason=reason)]
 
-    return swapped((heads, "_apply", loose), (tool_calls, "lost", only_the_sandbox))
+    return swapped((heads, "_apply", loose), (tool_calls, "sandbox_lost", only_the_sandbox))
 
 
 def c2_accepted_before_the_record() -> Applied:
@@ -281,10 +284,10 @@ def c4_record_deleted_first() -> Applied:
 
 
 def c5_results_taken_blindly() -> Applied:
-    def blind(_head: Head, result: Any) -> list[ev.Event]:
+    def blind(_head: Head, result: Any, *, new_id: NewId) -> list[ev.Event]:
         return [ev.AgentToolResult(id=new_id("sevt"), tool_use_id=result.id, content=result.content)]
 
-    return swapped((ingest, "_result", blind))
+    return swapped((ingest, "result_events", blind))
 
 
 def c6_finished_calls_forgotten() -> Applied:

@@ -22,8 +22,9 @@ from holdfast.bus.errors import BusError, Conflict, Unavailable
 from holdfast.bus.head import Head, waits_for_client
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput, Nudge
+from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.settings import HarnessSettings
-from holdfast.harness.turn.dispatch import STALE, Dispatcher
+from holdfast.harness.turn.dispatch import Dispatcher
 from holdfast.sandbox.worker import WorkerConfig, work
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
@@ -248,7 +249,7 @@ class World:
         while True:
             await asyncio.sleep(60)
             head = self.head
-            if head.claim and self.now() - head.updated > STALE and not self._inbox():
+            if head.claim and self.now() - head.updated > CLAIM_STALE_US and not self._inbox():
                 await self._insist(lambda: bus.inbox.put(self.key, Nudge(id=new_id("ndg"))))
 
     # --- more faults -----------------------------------------------------------------------------------------------

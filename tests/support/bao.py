@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from holdfast.bus.jetstream.client import NatsBus, connect
-from holdfast.cli.embedded import openbao
+from holdfast.cli.embedded import bao_config, openbao
 from holdfast.cli.embedded.layout import Layout
 from holdfast.cli.embedded.ports import free_port
 from holdfast.cli.embedded.probes import http_status
@@ -45,7 +45,7 @@ class BaoServer:
         return {
             "HOLDFAST_VAULT_URL": self.url,
             "HOLDFAST_VAULT_CA_FILE": str(openbao.certificate(self.layout)),
-            "HOLDFAST_VAULT_ROLE_ID": openbao.ROLE_ID,
+            "HOLDFAST_VAULT_ROLE_ID": bao_config.ROLE_ID,
             "HOLDFAST_VAULT_SECRET_ID_FILE": str(self.layout.secrets / "bao-vault.secret"),
         }
 

@@ -5,8 +5,9 @@ import stat
 import subprocess
 from pathlib import Path
 
-from holdfast.cli.client.bases import Base
-from holdfast.cli.client.workspace import plan, seed
+from holdfast.cli.client.files.base import Base
+from holdfast.cli.client.files.copy_in import copy_in
+from holdfast.cli.client.files.copy_plan import plan
 from holdfast.cli.embedded.runfile import RunFile
 
 ODD = [
@@ -60,5 +61,5 @@ def git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
 def copied(source: Path, tmp_path: Path) -> Base:
     """The folder in a workspace, with its base."""
     base = base_of(tmp_path)
-    seed(plan(source), base)
+    copy_in(plan(source), base)
     return base

@@ -1,4 +1,4 @@
-"""Deliveries that no server made, handled by a harness inside the test, against the real bus."""
+"""Deliveries made by the test itself, handled by a harness inside the test, against the real bus."""
 
 import contextlib
 import time
@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from holdfast.bus.api import Bus
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
-from holdfast.harness.models import Endpoint
 from holdfast.harness.models.anthropic import AnthropicModel
+from holdfast.harness.models.interface import Endpoint
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
 from tests.support.stack import Stack

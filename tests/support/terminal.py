@@ -12,50 +12,56 @@ import termios
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import pyte
+
+from tests.support.command import HOLDFAST
 from tests.support.eventually import eventually
 
-_ITEM = re.compile(
-    r"\x1b\[([?\d;]*)([A-Za-z])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|([\r\n\x08])|([^\x1b\r\n\x08]+)|(.)", re.DOTALL
-)
+_COLUMNS = 1000
+_LINES = 2000
+
+_SEQUENCE = re.compile(rb"\x1b\[([?\d;]*)([@-~])")
+_KNOWN = frozenset(b"AKmhl")
+"""Last bytes of the sequences that our programs use: cursor up, erase line, colours, modes on and off."""
+
+_ZERO_WIDTH = re.compile("([\u200c\u200d\ufe0e\ufe0f])")
+
+
+class _PyteScreen(pyte.Screen):
+    def draw(self, data: str) -> None:
+        """pyte 0.8 drops the rest of a text at a joiner of emoji; here it stays with the character before it."""
+        for number, part in enumerate(_ZERO_WIDTH.split(data)):
+            if number % 2 and self.cursor.x:
+                row = self.buffer[self.cursor.y]
+                x = self.cursor.x - (1 if row[self.cursor.x - 1].data else 2)
+                row[x] = row[x]._replace(data=row[x].data + part)
+            elif part:
+                super().draw(part)
 
 
 class Screen:
-    """The lines of a terminal with all that has scrolled away. It knows what our programs use, and asserts it."""
+    """What a program has written, as a terminal draws it: so wide and high that nothing wraps or scrolls away."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = [""]
-        self.row = 0
-        self.column = 0
+        self._screen = _PyteScreen(_COLUMNS, _LINES)
+        self._stream = pyte.ByteStream(self._screen)
+        self._end = b""
 
-    def feed(self, text: str) -> None:
-        for found in _ITEM.finditer(text):
-            given, command, control, plain, rest = found.groups()
-            assert rest is None, f"an incomplete or unknown sequence: {rest!r}"
-            if plain:
-                line = self.lines[self.row].ljust(self.column)
-                self.lines[self.row] = line[: self.column] + plain + line[self.column + len(plain) :]
-                self.column += len(plain)
-            elif control == "\r":
-                self.column = 0
-            elif control == "\n":
-                self.row += 1
-                self.lines += [""] * (self.row + 1 - len(self.lines))
-            elif control == "\x08":
-                self.column = max(self.column - 1, 0)
-            elif command:
-                self._command(command, given)
+    def feed(self, data: bytes) -> None:
+        """Draw `data`, whose last sequence or character may be incomplete."""
+        for given, command in _SEQUENCE.findall(self._end + data):
+            assert ord(command) in _KNOWN, f"unknown sequence: {given} {command}"
+            assert command != b"K" or given == b"2", "only whole lines are erased"
+        self._end = (self._end + data)[-16:]
+        self._stream.feed(data)
 
-    def _command(self, command: str, given: str) -> None:
-        match command:
-            case "A":
-                self.row = max(self.row - int(given or 1), 0)
-            case "K":
-                assert given == "2", "only whole lines are erased"
-                self.lines[self.row] = ""
-            case "m" | "h" | "l":
-                pass
-            case _:
-                raise AssertionError(f"unknown command {command!r}")
+    @property
+    def text(self) -> str:
+        """All lines, without the blanks at their ends."""
+        buffer = self._screen.buffer
+        last = max([self._screen.cursor.y, *buffer])
+        rows = (buffer[y] for y in range(last + 1))
+        return "\n".join("".join(row[x].data for x in range(max(row, default=-1) + 1)).rstrip() for row in rows)
 
 
 class Terminal:
@@ -64,6 +70,7 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
         self.process = process
         self.raw = b""
+        self._screen = Screen()
         self._master = master
         asyncio.get_running_loop().add_reader(master, self._read)
 
@@ -74,15 +81,15 @@ class Terminal:
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._master)
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         self.raw += data
+        self._screen.feed(data)
 
     @property
     def text(self) -> str:
-        screen = Screen()
-        # A sequence that has come in part only is left for the next time.
-        whole = re.sub(r"\x1b(?:\[[?\d;]*)?$", "", self.raw.decode(errors="ignore"))
-        screen.feed(whole)
-        return "\n".join(line.rstrip() for line in screen.lines)
+        return self._screen.text
 
     async def shows(self, text: str, *, within: float = 30) -> str:
         """Wait until `text` stands on the screen; returns all that stands there then."""
@@ -113,7 +120,7 @@ class Terminal:
         await eventually(look, what="the end of the program", within=within)
         with contextlib.suppress(OSError):
             while data := os.read(self._master, 65536):
-                self.raw += data
+                self._take(data)
         return self.process.returncode
 
     def close(self) -> None:
@@ -142,3 +149,11 @@ async def terminal(
         yield made
     finally:
         made.close()
+
+
+@contextlib.asynccontextmanager
+async def on_screen(*arguments: str, width: int = 80, **environ: str) -> AsyncIterator[Terminal]:
+    """`holdfast` with these arguments in a terminal of that width."""
+    given = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environ}
+    async with terminal(HOLDFAST, *arguments, environ=given, width=width) as made:
+        yield made

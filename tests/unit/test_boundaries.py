@@ -24,8 +24,8 @@ WRAPPED = {
 }
 
 IMPURE = {
-    "asyncio", "time", "random", "os", "socket", "subprocess", "threading", "nats", "httpx2", "secrets", "ssl", "select",
-    "signal", "tempfile", "shutil", "sqlite3", "aiohttp", "requests", "hvac", "uvicorn",
+    "asyncio", "time", "random", "os", "socket", "subprocess", "threading", "nats", "httpx2", "secrets", "ssl",
+    "select", "signal", "tempfile", "shutil", "sqlite3", "aiohttp", "requests", "hvac", "uvicorn",
 }  # fmt: skip
 DISK = {
     "read_text", "write_text", "read_bytes", "write_bytes", "open", "iterdir", "rglob", "mkdir", "unlink", "is_file",

@@ -7,16 +7,17 @@ from typing import Any, Final, cast
 import msgspec
 from anthropic import AsyncAnthropic, BadRequestError, ConflictError, NotFoundError
 
+from holdfast.cli.client.errors import CannotDo
 from holdfast.cli.client.params_check import problem
-from holdfast.cli.client.sanitize import clean_line
 from holdfast.cli.embedded.layout import write_private
 from holdfast.cli.models import DEFAULT_MODEL
+from holdfast.cli.sanitize import clean_line
 
-ENVIRONMENT: Final = "holdfast-run"
-MARK: Final = "holdfast_run"
+ENVIRONMENT_NAME: Final = "holdfast-run"
+DIGEST_KEY: Final = "holdfast_run"
 """Metadata key under which the digest of an agent's definition is kept."""
 
-SYSTEM: Final = (
+SYSTEM_PROMPT: Final = (
     "You are a careful software engineer with a Linux sandbox. Your files are in /workspace. Look before you change, "
     "run what you write, and end with a short summary of what you did."
 )
@@ -25,14 +26,14 @@ SYSTEM: Final = (
 _FIELDS: Final = "It must hold the parameters of agents.create: name, model, system, tools and others"
 
 
-class BadAgentFile(Exception):
+class BadAgentFile(CannotDo):
     """The file cannot be used; the text says why."""
 
 
 def default_agent(model: str | None) -> dict[str, Any]:
     """A coding agent with all built-in tools."""
     tools = [{"type": "agent_toolset_20260401"}]
-    return {"name": "Holdfast", "model": model or DEFAULT_MODEL, "system": SYSTEM, "tools": tools}
+    return {"name": "Holdfast", "model": model or DEFAULT_MODEL, "system": SYSTEM_PROMPT, "tools": tools}
 
 
 def read_agent(path: Path, model: str | None) -> dict[str, Any]:
@@ -83,10 +84,10 @@ async def agent(client: AsyncAnthropic, params: dict[str, Any], remembered: Path
 
 async def _agent(client: AsyncAnthropic, params: dict[str, Any], digest: str) -> str:
     async for found in client.beta.agents.list(limit=100):
-        if found.metadata.get(MARK) == digest:
+        if found.metadata.get(DIGEST_KEY) == digest:
             return found.id
     metadata: dict[str, str] = params.get("metadata") or {}
-    marked: Any = {**params, "metadata": {**metadata, MARK: digest}}
+    marked: Any = {**params, "metadata": {**metadata, DIGEST_KEY: digest}}
     try:
         return (await client.beta.agents.create(**marked)).id
     except BadRequestError as exc:
@@ -103,7 +104,7 @@ async def _is_agent(client: AsyncAnthropic, agent_id: str, digest: str) -> bool:
         found = await client.beta.agents.retrieve(agent_id)
     except NotFoundError:
         return False
-    return found.archived_at is None and found.metadata.get(MARK) == digest
+    return found.archived_at is None and found.metadata.get(DIGEST_KEY) == digest
 
 
 def _remembered(path: Path | None) -> dict[str, str]:
@@ -119,7 +120,7 @@ async def environment(client: AsyncAnthropic) -> str:
     if found:
         return found
     try:
-        return (await client.beta.environments.create(name=ENVIRONMENT)).id
+        return (await client.beta.environments.create(name=ENVIRONMENT_NAME)).id
     except ConflictError:  # another run was faster
         found = await _environment(client)
         if found is None:
@@ -129,6 +130,6 @@ async def environment(client: AsyncAnthropic) -> str:
 
 async def _environment(client: AsyncAnthropic) -> str | None:
     async for found in client.beta.environments.list(limit=100):
-        if found.name == ENVIRONMENT:
+        if found.name == ENVIRONMENT_NAME:
             return found.id
     return None

@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 from rich.text import Text
 
-from holdfast.cli.client.sanitize import clean_line
 from holdfast.cli.client.session_ids import short
-from holdfast.cli.client.tool_calls import title
+from holdfast.cli.client.terminal.tool_calls import title
+from holdfast.cli.sanitize import clean_line
 
 CALL_CHARS: Final = 8
 """Characters of the short form of a call's id: its end, as with sessions."""

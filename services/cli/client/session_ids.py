@@ -5,20 +5,22 @@ from typing import Final
 
 from anthropic import AsyncAnthropic, NotFoundError
 
+from holdfast.cli.client.errors import CannotDo
+
 SHORT_CHARS: Final = 8
 """Characters of the short form: 40 bits of the random part. The chance that any two of ten thousand sessions share a
 form is 1 in 20,000."""
 
-FEWEST_CHARS: Final = 4
+MIN_CHARS: Final = 4
 """Fewest characters that `resolve` accepts."""
 
-NAMED: Final = 10
+NAMED_SESSIONS: Final = 10
 """Sessions that the error of an ambiguous text names."""
 
 _FULL: Final = re.compile(r"sesn_[a-z0-9]+_[0-9a-z]{26}")
 
 
-class UnknownSession(Exception):
+class UnknownSession(CannotDo):
     """The text names no session, or more than one; the message is a sentence for people."""
 
 
@@ -51,20 +53,20 @@ async def resolve(client: AsyncAnthropic, text: str) -> str:
             return (await client.beta.sessions.retrieve(wanted)).id
         except NotFoundError:
             raise UnknownSession(_none(text)) from None
-    if len(wanted) < FEWEST_CHARS:
-        raise UnknownSession(f"{text!r} is too short for a session id: give at least {FEWEST_CHARS} characters.")
+    if len(wanted) < MIN_CHARS:
+        raise UnknownSession(f"{text!r} is too short for a session id: give at least {MIN_CHARS} characters.")
     found: list[str] = []
     async for session in client.beta.sessions.list(limit=100, include_archived=True):
         if not matches(wanted, session.id):
             continue
         found.append(session.id)
-        if short(session.id) == wanted or len(found) > NAMED:
+        if short(session.id) == wanted or len(found) > NAMED_SESSIONS:
             break
     if not found:
         raise UnknownSession(_none(text))
     if len(found) > 1 and short(found[-1]) != wanted:
-        named = "\n".join(f"  {id_}" for id_ in found[:NAMED])
-        more = "\n  …" if len(found) > NAMED else ""
+        named = "\n".join(f"  {id_}" for id_ in found[:NAMED_SESSIONS])
+        more = "\n  …" if len(found) > NAMED_SESSIONS else ""
         raise UnknownSession(f"{text!r} names several sessions; give more of the id:\n{named}{more}")
     return found[-1]
 

@@ -11,16 +11,13 @@ import msgspec
 from anthropic import AsyncAnthropic, Timeout
 
 from holdfast.cli.embedded import registry, runfile
+from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.model_endpoint import VENDOR
-from holdfast.cli.embedded.stack import data_folder
 
-FAILED: Final = 1
-"""Exit code of a command that could not do what it was asked."""
-
-TIMEOUT: Final = Timeout(60.0, connect=5.0, read=30.0)
+API_TIMEOUT: Final = Timeout(60.0, connect=5.0, read=30.0)
 """Seconds; a stream sends a sign of life every ten."""
 
-RETRIES: Final = 4
+MAX_RETRIES: Final = 4
 """Times the SDK tries a request again, over 5 to 8 s: a service that died is back within a second or two."""
 
 
@@ -44,7 +41,9 @@ class Target(msgspec.Struct, frozen=True):
 
     def client(self) -> AsyncAnthropic:
         """The official SDK, connected to this stack and to nothing that the environment names."""
-        return AsyncAnthropic(base_url=self.base_url, api_key=self.api_key, max_retries=RETRIES, timeout=TIMEOUT)
+        return AsyncAnthropic(
+            base_url=self.base_url, api_key=self.api_key, max_retries=MAX_RETRIES, timeout=API_TIMEOUT
+        )
 
 
 def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:

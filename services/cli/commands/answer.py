@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from holdfast.cli.commands.run import USAGE
+from holdfast.cli.exit_codes import USAGE
 from holdfast.cli.failure import tell
 
 
@@ -59,6 +59,11 @@ def answer(
     if refused:
         tell("answer", refused)
         return USAGE
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.answer import answer as answer_session  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.api_command import run_api_command  # noqa: PLC0415
 
-    return talking.answer(session, verdict, data, message=message, result=result, call=call)
+    return run_api_command(
+        "answer",
+        data,
+        lambda target: answer_session(target, session, verdict, message=message, result=result, call=call, data=data),
+    )

@@ -40,6 +40,7 @@ def apply(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.api_command import run_api_command  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.apply import apply as apply_session  # noqa: PLC0415
 
-    return talking.apply(session, data, dir, exclude)
+    return run_api_command("apply", data, lambda target: apply_session(target, session, dir, exclude))

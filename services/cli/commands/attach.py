@@ -22,6 +22,7 @@ def attach(session: str, /, *, data: Path | None = None) -> int:
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.api_command import run_api_command  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.attach import attach as attach_session  # noqa: PLC0415
 
-    return talking.attach(session, data)
+    return run_api_command("attach", data, lambda target: attach_session(target, session, data))

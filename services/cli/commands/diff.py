@@ -45,6 +45,8 @@ def diff(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.api_command import run_api_command  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.diff import show_diff  # noqa: PLC0415
 
-    return talking.diff(session, data, "stat" if stat else "names" if name_only else "diff", patch)
+    form = "stat" if stat else "names" if name_only else "diff"
+    return run_api_command("diff", data, lambda target: show_diff(target, session, form, patch))

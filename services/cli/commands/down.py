@@ -21,6 +21,6 @@ def down(*, data: Path | None = None) -> int:
     data
         Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.embedded import stopping  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.embedded import down as stopping  # noqa: PLC0415  not for a help text: the import takes long
 
     return stopping.run(data)

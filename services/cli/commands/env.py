@@ -3,9 +3,8 @@
 import shlex
 from pathlib import Path
 
+from holdfast.cli.exit_codes import NO_STACK
 from holdfast.cli.failure import tell
-
-NO_STACK = 2
 
 
 def env(*, data: Path | None = None) -> int:

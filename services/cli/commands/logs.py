@@ -43,6 +43,6 @@ def logs(
     data
         Folder of the stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.embedded import reading_logs  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.embedded import logs as reading_logs  # noqa: PLC0415  not for a help text: the import takes long
 
     return reading_logs.run(services, data, follow=follow, lines=lines, since=since, as_json=json)

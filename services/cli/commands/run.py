@@ -2,14 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import Parameter
 
+from holdfast.cli.exit_codes import USAGE
 from holdfast.cli.failure import tell
-
-USAGE: Final = 2
-"""Exit code of a command line that makes no sense, as the parser of the options has it."""
 
 
 def run(
@@ -100,14 +98,15 @@ def run(
     if refused:
         tell("run", refused)
         return USAGE
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
-    from holdfast.cli.client.files import FileOptions  # noqa: PLC0415
-    from holdfast.cli.client.task import Options  # noqa: PLC0415
+    from holdfast.cli.client.api_command import run_api_command  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.files.run_files import FileOptions  # noqa: PLC0415
+    from holdfast.cli.client.run import RunOptions, TaskRun  # noqa: PLC0415
 
-    files = FileOptions(dir=dir, include=include, exclude=exclude, apply=apply, patch=patch)
-    return talking.run(
-        Options(task=text, agent=agent, model=model, files=files, session=session, detach=detach, json=json, data=data)
+    file_options = FileOptions(dir=dir, include=include, exclude=exclude, apply=apply, patch=patch)
+    options = RunOptions(
+        task=text, agent=agent, model=model, files=file_options, session=session, detach=detach, json=json, data=data
     )
+    return run_api_command("run", data, lambda target: TaskRun(target, options).work())
 
 
 def _refused(

@@ -40,6 +40,9 @@ def sessions(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.api_command import run_api_command  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.sessions import show_sessions  # noqa: PLC0415
 
-    return talking.sessions(limit, data, archived=all_, as_json=json)
+    return run_api_command(
+        "sessions", data, lambda target: show_sessions(target, limit, include_archived=all_, as_json=json)
+    )

@@ -44,6 +44,8 @@ def tail(
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
-    from holdfast.cli.client import talking  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.api_command import run_api_command  # noqa: PLC0415  not for a help text: the import takes long
+    from holdfast.cli.client.tail import show_live, show_stored  # noqa: PLC0415
 
-    return talking.tail(session, from_, data, live=follow, as_json=json)
+    show = show_live if follow else show_stored
+    return run_api_command("tail", data, lambda target: show(target, session, from_, as_json=json))

@@ -53,10 +53,10 @@ def up(
         Return when the stack is ready and keep it running in the background; holdfast down stops it.
     """
     from holdfast.cli.embedded import detach as background  # noqa: PLC0415  not for a help text: it takes long
-    from holdfast.cli.embedded import running  # noqa: PLC0415  the same
-    from holdfast.cli.embedded.stack import data_folder  # noqa: PLC0415  the same
+    from holdfast.cli.embedded import up as running  # noqa: PLC0415  the same
+    from holdfast.cli.embedded.layout import data_folder  # noqa: PLC0415  the same
 
     if detach and not background.in_background():
-        wish = background.Wish(port=port, model_url=model_url, scripted=scripted)
+        wish = background.UpRequest(port=port, model_url=model_url, scripted=scripted)
         return background.start(data_folder(data).absolute(), wish)
     return running.run(data, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)

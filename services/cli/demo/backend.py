@@ -10,14 +10,14 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Final
 
+from holdfast.cli.embedded.child import die_with_parent
 from holdfast.cli.embedded.log_tail import last_lines
 from holdfast.cli.embedded.runfile import NAME, RunFile, read
-from holdfast.cli.embedded.supervisor import die_with_parent
 
-LOOK_EVERY_S: Final = 0.05
+READY_CHECK_INTERVAL_S: Final = 0.05
 """Seconds between two looks whether the stack is ready. How long that may take is decided by `holdfast up`."""
 
-STOP_WITHIN: Final = 60.0
+STOP_TIMEOUT_S: Final = 60.0
 """Seconds after which a process that was asked to stop is killed; `holdfast up` needs less."""
 
 SCENARIO: Final = Path(__file__).parents[2] / "scripted_model" / "scenarios" / "demo.yaml"
@@ -63,7 +63,7 @@ async def stack(data: Path, environ: Mapping[str, str]) -> AsyncGenerator[Path]:
     try:
         while not (data / NAME).exists() or running(data / NAME) is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), LOOK_EVERY_S)
+                await asyncio.wait_for(process.wait(), READY_CHECK_INTERVAL_S)
                 raise CannotStart(errors.read_text().strip() or f"holdfast up ended with code {process.returncode}")
         yield data / NAME
     finally:
@@ -79,7 +79,7 @@ async def _end(process: asyncio.subprocess.Process, number: signal.Signals) -> N
     if process.returncode is None:
         process.send_signal(number)
         try:
-            await asyncio.wait_for(process.wait(), STOP_WITHIN)
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
         except TimeoutError:
             process.kill()
             await process.wait()

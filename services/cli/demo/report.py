@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.cli.demo.checks import Check
-from holdfast.cli.embedded.closing import program
+from holdfast.cli.embedded.ready_message import program
 
 
 def show(console: Console, found: Sequence[Check]) -> None:

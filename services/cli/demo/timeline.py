@@ -9,16 +9,16 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from holdfast.cli.client.sanitize import clean
 from holdfast.cli.demo.calls import call_lines, result_lines
+from holdfast.cli.sanitize import clean
 
-NARROW: Final = 60
+NARROW_COLUMNS: Final = 60
 """Columns below which times and labels take less room."""
 
-LEAST_WIDTH: Final = 20
+MIN_TEXT_COLUMNS: Final = 20
 """Columns that are left to the text on any terminal."""
 
-_LABEL: Final = 8
+_LABEL_COLUMNS: Final = 8
 """Columns of the longest label, `takeover`."""
 
 
@@ -28,9 +28,9 @@ class Timeline:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._is_narrow = console.width < NARROW
+        self._is_narrow = console.width < NARROW_COLUMNS
         self._indent = len(self._head("", 0.0))
-        self._width = max(console.width - self._indent - 1, LEAST_WIDTH)
+        self._width = max(console.width - self._indent - 1, MIN_TEXT_COLUMNS)
         self._began = time.monotonic()
         self._column = -1
         self._previewed: set[str] = set()
@@ -39,7 +39,11 @@ class Timeline:
         self._began = time.monotonic()
 
     def _head(self, label: str, seconds: float) -> str:
-        return f"{seconds:4.1f} {label:<{_LABEL}} " if self._is_narrow else f"{seconds:6.1f} s  {label:<{_LABEL}}  "
+        return (
+            f"{seconds:4.1f} {label:<{_LABEL_COLUMNS}} "
+            if self._is_narrow
+            else f"{seconds:6.1f} s  {label:<{_LABEL_COLUMNS}}  "
+        )
 
     def _label(self, label: str, style: str) -> None:
         self._end_text()

@@ -1,8 +1,8 @@
 """`holdfast up --detach`: the supervisor as a process that outlives the terminal it was started from.
 
-The parent starts the same command once more, in a session of its own. Until the stack is ready the child writes to the
-terminal of the parent, so progress, the closing block and errors look the same in both ways. Then the child turns its
-output to `logs/up.log` and tells the parent through a pipe, which ends.
+The parent starts the same command as a child in a session of its own. Until the stack is ready the child writes to the
+terminal of the parent, so progress and errors look as in the foreground. Then the child redirects its output to
+`logs/up.log` and writes one byte to a pipe, upon which the parent exits.
 """
 
 import os
@@ -16,14 +16,13 @@ from typing import Final
 import msgspec
 
 from holdfast.cli.embedded import model_endpoint, runfile
+from holdfast.cli.embedded.environment import READY_FD
+from holdfast.cli.embedded.model_variables import KEY, URL
 from holdfast.cli.embedded.runfile import RunFile
+from holdfast.cli.exit_codes import INTERRUPTED
 from holdfast.cli.failure import tell
 
-READY_FD: Final = "HOLDFAST_READY_FD"
-"""Variable of the child: descriptor of the pipe on which it says that the stack is ready."""
-
-_READY: Final = b"1"
-_INTERRUPTED: Final = 130
+_READY_BYTE: Final = b"1"
 
 
 def in_background() -> bool:
@@ -31,40 +30,40 @@ def in_background() -> bool:
     return READY_FD in os.environ
 
 
-class Wish(msgspec.Struct, frozen=True):
-    """What the command line of `holdfast up` asks for. `port` None or 0: any."""
+class UpRequest(msgspec.Struct, frozen=True):
+    """The options of `holdfast up` that a running stack may not match. `port` None or 0: any port."""
 
     port: int | None = None
     model_url: str = ""
     scripted: bool = False
 
-    def refusal(self, run: RunFile, environ: Mapping[str, str]) -> str:
-        """Why the stack that runs is not what was asked for; empty when it will do."""
+    def mismatch(self, run: RunFile, environ: Mapping[str, str]) -> str:
+        """Why the running stack is not the one that was asked for; empty if it is."""
         if self.port and not run.base_url.endswith(f":{self.port}"):
             return f"its address is {run.base_url}"
         if self.scripted:
             return "" if run.is_scripted else f"its model is {run.model_in_words}"
-        if not (self.model_url or environ.get(model_endpoint.URL) or environ.get(model_endpoint.KEY)):
+        if not (self.model_url or environ.get(URL) or environ.get(KEY)):
             return ""
         wanted = model_endpoint.choose(environ, url=self.model_url).base_url
         return f"its model is {run.model_in_words}" if run.is_scripted or run.model_base_url != wanted else ""
 
 
-def start(folder: Path, wish: Wish) -> int:
-    """Start `holdfast` with the arguments of this process in the background; return the exit code of the parent.
+def start(folder: Path, request: UpRequest) -> int:
+    """Start `holdfast` with the arguments of this process in the background; returns the exit code of this process.
 
-    0: the stack is ready, or it ran already as it was asked for. Otherwise the exit code of the child, which has said
-    why.
+    0: the stack is ready, or the running one is as it was asked for. Otherwise the exit code of the child, which has
+    printed the cause.
     """
     run = runfile.running(folder)
     if run is not None:
         try:
-            refusal = wish.refusal(run, os.environ)
+            mismatch = request.mismatch(run, os.environ)
         except model_endpoint.BadEndpoint as exc:
-            refusal = str(exc)
-        if refusal:
+            mismatch = str(exc)
+        if mismatch:
             stop = f"holdfast down --data {shlex.quote(str(folder))}"
-            tell("up", f"a stack runs in {folder} already, but {refusal}.\nStop it first: {stop}")
+            tell("up", f"a stack runs in {folder} already, but {mismatch}.\nStop it first: {stop}")
             return 1
         print(_already(run))
         return 0
@@ -79,16 +78,19 @@ def start(folder: Path, wish: Wish) -> int:
     )
     os.close(writing)
     try:
-        is_ready = os.read(reading, len(_READY)) == _READY
+        is_ready = os.read(reading, len(_READY_BYTE)) == _READY_BYTE
         return 0 if is_ready else child.wait()
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def release(log: Path) -> None:
-    """In the child, once the stack is ready: let the terminal go and let the parent end. Nothing in the foreground."""
+    """In the child, when the stack is ready: redirect the output to `log` and let the parent exit.
+
+    Does nothing in the foreground.
+    """
     number = os.environ.pop(READY_FD, "")
     if not number:
         return
@@ -97,7 +99,7 @@ def release(log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    os.write(int(number), _READY)
+    os.write(int(number), _READY_BYTE)
     os.close(int(number))
 
 

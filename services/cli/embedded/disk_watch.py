@@ -12,22 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from holdfast.cli.embedded.reporter import Reporter
 from holdfast.cli.embedded.sizes import human
+from holdfast.cli.embedded.up_log import UpLog
 from holdfast.process import disk
 
-LOOK_EVERY_S: Final = 0.5
+CHECK_INTERVAL_S: Final = 0.5
 
-START_BELOW: Final = 16_000_000
+MIN_START_BYTES: Final = 16_000_000
 """Free bytes below which nothing is started: the servers could not make their files."""
 
-RESTART_PAUSE_S: Final = 5.0
-RESTART_PAUSE_MOST_S: Final = 300.0
+FIRST_RESTART_PAUSE_S: Final = 5.0
+MAX_RESTART_PAUSE_S: Final = 300.0
 """Seconds between two restarts of NATS; doubled with each that did not help, such as when a quota is reached."""
 
 _WRITE_ERROR: Final = re.compile(rb"critical write error|failed to store|no space left|quota exceeded", re.IGNORECASE)
 
-_READ_AT_ONCE: Final = 1 << 20
+_READ_BYTES: Final = 1 << 20
 
 
 class DiskFull(Exception):
@@ -38,7 +38,7 @@ def check_start(folder: Path) -> None:
     """Raises DiskFull when a stack could not start in `folder`, which need not exist yet."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     room = disk.space(there)
-    needed = min(START_BELOW, room.full_below)
+    needed = min(MIN_START_BYTES, room.full_below)
     if room.free < needed:
         raise DiskFull(
             f"the disk of {folder} is full: {human(room.free)} free, at least {human(needed)} are needed to start.\n"
@@ -49,7 +49,7 @@ def check_start(folder: Path) -> None:
 class DiskWatch:
     """`folder` is the data folder, `nats_log` the log of nats-server, `restart_nats` restarts it at once."""
 
-    def __init__(self, folder: Path, nats_log: Path, reporter: Reporter, restart_nats: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, nats_log: Path, reporter: UpLog, restart_nats: Callable[[], None]) -> None:
         self._folder = folder
         self._log = nats_log
         self._reporter = reporter
@@ -58,14 +58,14 @@ class DiskWatch:
         self._read_to = nats_log.stat().st_size if nats_log.exists() else 0
         self._cause = ""
         self._restarted_at = float("-inf")
-        self._pause = RESTART_PAUSE_S
+        self._pause = FIRST_RESTART_PAUSE_S
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
             with contextlib.suppress(OSError):  # the next look may succeed
                 self.look(disk.space(self._folder), asyncio.get_running_loop().time())
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
 
     def look(self, room: disk.Space, now: float) -> None:
         """Say what has changed, and restart NATS if it cannot write although there is room. `now` in seconds."""
@@ -73,7 +73,7 @@ class DiskWatch:
         if self._level != before:
             self._tell(before, room)
         if self._level == "full":
-            self._pause = RESTART_PAUSE_S
+            self._pause = FIRST_RESTART_PAUSE_S
         if room.is_empty:
             self._cause = "the disk was full"
         if self._has_write_error():
@@ -81,7 +81,7 @@ class DiskWatch:
         if self._cause and self._level != "full" and now - self._restarted_at >= self._pause:
             self._reporter.warn(f"restarting nats: {self._cause}")
             self._restart_nats()
-            self._pause = min(self._pause * 2, RESTART_PAUSE_MOST_S)
+            self._pause = min(self._pause * 2, MAX_RESTART_PAUSE_S)
             self._restarted_at = now
             self._cause = ""
 
@@ -108,7 +108,7 @@ class DiskWatch:
             if size == self._read_to:
                 return False
             with self._log.open("rb") as file:
-                file.seek(max(self._read_to, size - _READ_AT_ONCE))
+                file.seek(max(self._read_to, size - _READ_BYTES))
                 found = _WRITE_ERROR.search(file.read())
         except OSError:
             return False

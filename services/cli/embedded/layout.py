@@ -1,4 +1,4 @@
-"""One data folder: which file is where, the lock that keeps it to one stack, its ports and its generated secrets."""
+"""One data folder: the paths of its files, its lock, its ports and its generated secrets."""
 
 import contextlib
 import errno
@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +14,12 @@ import msgspec
 
 from holdfast.cli.embedded.ports import free_port, is_free, why_not
 
-USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
-"""NATS identities, one for each kind of process and one that provisions."""
+NATS_USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
+"""NATS users: one for each kind of service, and `admin`, which provisions."""
 
 
-LOG_BYTES: Final = 32 * 1024 * 1024
-"""Size of a log above which it is put aside."""
+MAX_LOG_BYTES: Final = 32 * 1024 * 1024
+"""A larger log is moved to `NAME.log.1`."""
 
 
 class Busy(Exception):
@@ -28,17 +28,17 @@ class Busy(Exception):
     def __init__(self, text: str, *, port: int = 0) -> None:
         super().__init__(text)
         self.port = port
-        """The port that cannot be had; 0: it is the folder."""
+        """The port that is in use; 0 if it is the folder."""
 
 
 class BadFolder(Exception):
     """The data folder cannot be used; the text says why and what to do."""
 
 
-_UNFIT: Final = ('"', "\\", "\n", "\r", "\t")
+_FORBIDDEN_CHARS: Final = ('"', "\\", "\n", "\r", "\t")
 """Characters that the configuration files of NATS and OpenBao cannot hold in a path."""
 
-_REASONS: Final = {
+_ERROR_TEXTS: Final = {
     errno.EACCES: "this user may not write there",
     errno.EPERM: "this user may not write there",
     errno.EROFS: "the disk is read-only",
@@ -51,7 +51,7 @@ _REASONS: Final = {
 
 
 class State(msgspec.Struct):
-    """What is chosen once for a data folder and kept in `stack.json`."""
+    """Choices that are made once for a data folder, stored in `stack.json`."""
 
     id: str
     ports: dict[str, int] = {}
@@ -69,6 +69,11 @@ def write_private(path: Path, data: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)  # such as on a full disk; the next attempt needs the name
         raise
+
+
+def data_folder(data: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder given, else HOLDFAST_DATA, else `.holdfast` in the current folder."""
+    return data or Path(environ.get("HOLDFAST_DATA") or ".holdfast")
 
 
 class Layout:
@@ -91,11 +96,11 @@ class Layout:
 
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:
-        """Turn a failure of the disk inside of the block into BadFolder."""
+        """Turn an OSError of the block into BadFolder."""
         try:
             yield
         except OSError as exc:
-            reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
+            reason = _ERROR_TEXTS.get(exc.errno or 0, exc.strerror or str(exc))
             where = Path(str(exc.filename)) if exc.filename else self.data
             named = "" if where == self.data else f" ({where})"
             raise BadFolder(
@@ -103,8 +108,8 @@ class Layout:
             ) from None
 
     def open(self) -> None:
-        """Make the folders and take the lock. Raises BadFolder, and Busy naming the process that has the lock."""
-        if any(char in str(self.data) for char in _UNFIT):
+        """Make the folders and take the lock. Raises BadFolder, and Busy with the process id of the lock's holder."""
+        if any(char in str(self.data) for char in _FORBIDDEN_CHARS):
             raise BadFolder(
                 f"cannot use the data folder {str(self.data)!r}: its path holds a quote, a backslash, a tab or a line "
                 "end.\n"
@@ -129,7 +134,7 @@ class Layout:
             self._ignore_in_git()
 
     def _ignore_in_git(self) -> None:
-        """Keep keys and data out of a repository that the folder is in. A file of the user stays as it is."""
+        """Write a .gitignore, so that no repository takes in keys or data. A .gitignore of the user stays as it is."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with contextlib.suppress(FileExistsError):
             file = os.open(self.data / ".gitignore", flags, 0o600)
@@ -161,7 +166,7 @@ class Layout:
         write_private(self._state_file, msgspec.json.encode(self.state))
 
     def port(self, name: str) -> int:
-        """The port that `name` had before if it is free, else a free one, kept for the next start."""
+        """The port that `name` had at the last start if it is free, else a free port, stored for the next start."""
         kept = self.state.ports.get(name, 0)
         if kept and is_free(kept):
             return kept
@@ -169,9 +174,9 @@ class Layout:
         return self.state.ports[name]
 
     def fixed_port(self, name: str, port: int | None, default: int) -> int:
-        """`port` itself, or the kept or a free one when it is 0; None: the kept one, else `default`.
+        """`port`; for 0 the stored or a free port; for None the stored port, else `default`.
 
-        Raises Busy when it cannot be had.
+        Raises Busy if nobody can listen there.
         """
         if port is None:
             port = self.state.ports.get(name) or default
@@ -183,7 +188,7 @@ class Layout:
         return port
 
     def secret(self, name: str, size: int = 24) -> str:
-        """A random text kept in `secrets/<name>`, made at the first call."""
+        """A random text stored in `secrets/<name>`, made at the first call."""
         path = self.secrets / name
         if not path.exists():
             write_private(path, secrets.token_urlsafe(size).encode())
@@ -196,14 +201,18 @@ class Layout:
             write_private(path, secrets.token_bytes(32))
         return path
 
+    def known_api_key(self) -> str:
+        """The API key, empty before the first start."""
+        return self.api_key_file.read_text() if self.api_key_file.exists() else ""
+
     def api_key(self) -> str:
-        """The key of the first client, made once."""
+        """The API key of this stack, made at the first call."""
         if not self.api_key_file.exists():
             write_private(self.api_key_file, f"hf_{secrets.token_urlsafe(32)}".encode())
         return self.api_key_file.read_text()
 
     def nats_credentials(self, user: str) -> Path:
-        """Path of the credentials file of a NATS user, as services/process/settings.py reads it."""
+        """Path of the credentials file of a NATS user, as `process.settings.credentials` reads it."""
         path = self.secrets / f"nats-{user}.json"
         if not path.exists():
             write_private(path, msgspec.json.encode({"user": user, "password": secrets.token_urlsafe(24)}))
@@ -218,16 +227,16 @@ class Layout:
         return self.logs / f"{name}.log"
 
     def trim_logs(self) -> None:
-        """Put aside what is in a log that has grown over LOG_BYTES; one generation is kept.
+        """Move the content of logs over MAX_LOG_BYTES to `NAME.log.1`, replacing what is there.
 
-        The file stays the same one, because its writer appends to it and does not know of this; a line that is
-        written in the same moment may be lost.
+        The file is truncated and not replaced, because its writer has it open and appends. A line written between the
+        copy and the truncation is lost.
         """
         for path in self.logs.glob("*.log"):
-            if path.stat().st_size > LOG_BYTES:
+            if path.stat().st_size > MAX_LOG_BYTES:
                 aside = path.with_suffix(".log.1")
                 try:
                     shutil.copyfile(path, aside)
-                except OSError:  # the disk is full; the older lines are given up for room
+                except OSError:  # the disk is full: drop the lines to make room
                     aside.unlink(missing_ok=True)
                 os.truncate(path, 0)

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from holdfast.cli.embedded.log_lines import Entry, parse
 
-_CHUNK = 1 << 20
-_LONGEST = 1 << 20
+_CHUNK_BYTES = 1 << 20
+_MAX_LINE_BYTES = 1 << 20
 """Bytes of a line beyond which it is cut, in reading only."""
 
-_NO_PROCESS = frozenset({"bao-audit"})
+_NOT_OF_A_PROCESS = frozenset({"bao-audit"})
 """Files of the folder that are no log of a process: the audit device of OpenBao."""
 
 
 def services(folder: Path) -> list[str]:
     """Names of the processes that have a log there."""
-    return sorted({path.name.partition(".log")[0] for path in folder.glob("*.log*")} - _NO_PROCESS)
+    return sorted({path.name.partition(".log")[0] for path in folder.glob("*.log*")} - _NOT_OF_A_PROCESS)
 
 
 def entries(folder: Path, names: Iterable[str]) -> Iterator[Entry]:
@@ -42,13 +42,13 @@ def _of_service(folder: Path, name: str) -> Iterator[Entry]:
 def _lines(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as file:
-            while line := file.readline(_LONGEST):
+            while line := file.readline(_MAX_LINE_BYTES):
                 yield line.decode(errors="replace").rstrip("\r\n")
     except FileNotFoundError:
         return
 
 
-class Follower:
+class LogFollower:
     """What is written to the logs from now on. Lines without a time are told with the one before them."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
@@ -60,7 +60,9 @@ class Follower:
 
     def _paths(self) -> list[Path]:
         found = {path.name[:-4]: path for path in self._folder.glob("*.log")}
-        return [p for name, p in found.items() if name not in _NO_PROCESS and (not self._names or name in self._names)]
+        return [
+            p for name, p in found.items() if name not in _NOT_OF_A_PROCESS and (not self._names or name in self._names)
+        ]
 
     def new(self) -> list[Entry]:
         """The entries that were completed since the last call, in the order of time."""
@@ -84,10 +86,10 @@ class Follower:
                     at = 0
                     self._part.pop(path, None)
                 file.seek(at)
-                data = file.read(_CHUNK)
+                data = file.read(_CHUNK_BYTES)
         except FileNotFoundError:
             return []
         self._at[path] = at + len(data)
         *whole, rest = (self._part.get(path, b"") + data).split(b"\n")
-        self._part[path] = rest if len(rest) < _LONGEST else b""
+        self._part[path] = rest if len(rest) < _MAX_LINE_BYTES else b""
         return [line.decode(errors="replace").rstrip("\r") for line in whole]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.cli.client.sanitize import clean, clean_line
+from holdfast.cli.sanitize import clean, clean_line
 
 _NATS: Final = re.compile(r"\[\d+\] (\d{4})/(\d\d)/(\d\d) (\d\d:\d\d:\d\d\.\d+) \[(\w{3})\] (.*)")
 _NATS_LEVELS: Final = {
@@ -29,12 +29,12 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SHORT_LEVELS: Final = {"warning": "warn", "critical": "fatal"}
 _STYLES: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[1;31m", "debug": "\x1b[2m"}
 _DIM: Final = "\x1b[2m"
-_PLAIN: Final = "\x1b[0m"
+_RESET: Final = "\x1b[0m"
 
-_CAUSES: Final = ("cause", "error")
+_CAUSE_FIELDS: Final = ("cause", "error")
 """Fields that say why, in the order in which they are looked for; they are shown as the end of the sentence."""
 
-_SHOWN_APART: Final = frozenset({"event", "service", "level", "timestamp", "exception", "trace_id", "span_id"})
+_HIDDEN_FIELDS: Final = frozenset({"event", "service", "level", "timestamp", "exception", "trace_id", "span_id"})
 
 
 class Entry(msgspec.Struct):
@@ -107,15 +107,15 @@ def shown(entry: Entry, *, width: int, colours: bool) -> str:
     """The entry for a person: local time, service (in `width` columns), level, event, cause, fields."""
 
     def styled(style: str, text: str) -> str:
-        return f"{style}{text}{_PLAIN}" if colours and style and text else text
+        return f"{style}{text}{_RESET}" if colours and style and text else text
 
     level = _SHORT_LEVELS.get(entry.level, entry.level)
     head = f"{entry.at.astimezone():%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03d}"
     event = clean_line(entry.text)
-    cause = next((str(entry.fields[name]) for name in _CAUSES if entry.fields.get(name)), "")
+    cause = next((str(entry.fields[name]) for name in _CAUSE_FIELDS if entry.fields.get(name)), "")
     if cause:
         event = f"{event}: {clean_line(' '.join(cause.split()))}"
-    rest = _fields(entry.fields, lambda key: key not in _SHOWN_APART and key not in _CAUSES)
+    rest = _fields(entry.fields, lambda key: key not in _HIDDEN_FIELDS and key not in _CAUSE_FIELDS)
     parts = [
         styled(_DIM, head),
         clean_line(entry.service).ljust(width),

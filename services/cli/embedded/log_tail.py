@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-from holdfast.cli.client.sanitize import clean_line
 from holdfast.cli.embedded.log_lines import parse
+from holdfast.cli.sanitize import clean_line
 
-_CALM: Final = ("debug", "info", "trace")
+_CALM_LEVELS: Final = ("debug", "info", "trace")
 _REFUSED: Final = re.compile(r"^(cannot start): \w+: ")
 """A refusal of settings: the class of the exception says nothing to a user."""
 
@@ -42,6 +42,6 @@ def cause(service: str, log: Path, since: int = 0) -> str:
         entry = parse(service, line)
         if entry is None and not line[0].isspace():
             return plain(service, line)
-        if entry is not None and entry.level not in _CALM:
+        if entry is not None and entry.level not in _CALM_LEVELS:
             return plain(service, line)
     return plain(service, lines[-1]) if lines else ""

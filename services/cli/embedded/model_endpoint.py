@@ -1,8 +1,8 @@
-"""Which model the harnesses call: its address and its key, chosen from options and variables. Pure but for one lookup.
+"""Which model the harnesses call: its address and its key, chosen from options and variables.
 
 HOLDFAST_MODEL_BASE_URL with HOLDFAST_MODEL_API_KEY, and ANTHROPIC_BASE_URL with ANTHROPIC_API_KEY, are two pairs. A key
-goes only to the address of its own pair. The second pair also names Holdfast itself for programs that use the SDK, so a
-pair that names Holdfast is refused as an address of a model.
+goes only to the address of its own pair. Programs that use the SDK find Holdfast itself by the second pair, so a pair
+that names Holdfast is refused as the address of a model. The only I/O is one name lookup, in `is_loopback_port`.
 """
 
 import ipaddress
@@ -13,19 +13,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-URL: Final = "HOLDFAST_MODEL_BASE_URL"
-KEY: Final = "HOLDFAST_MODEL_API_KEY"
-KEY_FILE: Final = "HOLDFAST_MODEL_KEY_FILE"
-VENDOR_URL: Final = "ANTHROPIC_BASE_URL"
-VENDOR_KEY: Final = "ANTHROPIC_API_KEY"
+from holdfast.cli.embedded.model_variables import KEY, KEY_FILE, URL, VENDOR_KEY, VENDOR_URL
 
 VENDOR: Final = "https://api.anthropic.com"
-"""The address of a pair that has only a key."""
+"""The vendor's address: that of a pair that has only a key."""
 
 API_KEY_PREFIX: Final = "hf_"
-"""How every API key of Holdfast begins; those of other services do too, but none of the vendor."""
+"""Every API key of Holdfast begins so. Keys of other services may too, keys of the vendor do not."""
 
-WAYS_OUT: Final = (
+HOW_TO_NAME_A_MODEL: Final = (
     f"Name the model:        {KEY}=sk-ant-... holdfast up   (and {URL}, when it is not {VENDOR})\n"
     "Or play one:           holdfast up --scripted"
 )
@@ -39,7 +35,7 @@ class OwnEndpoint(BadEndpoint):
     """The address or the key is one of Holdfast itself."""
 
 
-class Own(msgspec.Struct, frozen=True):
+class OwnStack(msgspec.Struct, frozen=True):
     """A running or starting stack of this user: the port of its HTTP API on 127.0.0.1, and its API key."""
 
     port: int
@@ -47,7 +43,7 @@ class Own(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model is. `key_file` is the path of a file of the user with the key; at most one of both is set."""
+    """The address of the model, and its key or the path of the user's file with the key; at most one is set."""
 
     base_url: str
     key: str = ""
@@ -55,12 +51,12 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lacks_key(self) -> bool:
-        """Whether requests will be refused for want of a key: the vendor wants one, other addresses may need none."""
+        """Whether the vendor will refuse all requests because there is no key. Other addresses may need none."""
         return not (self.key or self.key_file) and self.base_url.rstrip("/") == VENDOR
 
 
-def choose(environ: Mapping[str, str], *, url: str = "", own: Sequence[Own] = ()) -> Endpoint:
-    """The endpoint that options and variables name; without any, the vendor's address without a key.
+def choose(environ: Mapping[str, str], *, url: str = "", own: Sequence[OwnStack] = ()) -> Endpoint:
+    """The endpoint that options and variables name; the vendor's address without a key if they name none.
 
     `url` is --model-url; its key is HOLDFAST_MODEL_API_KEY. Raises BadEndpoint, and OwnEndpoint for a stack in `own`.
     """
@@ -86,7 +82,7 @@ def _own(cause: str, source: str) -> str:
     lines = [f"{cause}."]
     if source in (VENDOR_URL, VENDOR_KEY):
         lines[0] += f"\n{VENDOR_URL} and {VENDOR_KEY} in this shell are the two lines that holdfast prints for the SDK."
-    return "\n".join([*lines, WAYS_OUT])
+    return "\n".join([*lines, HOW_TO_NAME_A_MODEL])
 
 
 def _check(address: str, source: str) -> None:
@@ -100,7 +96,7 @@ def _check(address: str, source: str) -> None:
 
 
 def is_loopback_port(address: str, port: int) -> bool:
-    """Whether `address`, in any spelling, leads to `port` of this machine's loopback."""
+    """Whether `address`, in any spelling, is `port` on a loopback address of this machine."""
     parts = urlsplit(address)
     if (parts.port or {"https": 443}.get(parts.scheme, 80)) != port:
         return False

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from holdfast.bus.streams import MAX_MESSAGE
-from holdfast.cli.embedded.layout import USERS, Layout, write_private
-from holdfast.cli.embedded.programs import not_installed, packaged
+from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private
+from holdfast.cli.embedded.packaged_files import not_installed, packaged
 from holdfast.process import disk
 
 
@@ -43,7 +43,9 @@ def _store_limit(layout: Layout) -> int:
 
 def write_config(layout: Layout, port: int, sync: str) -> Path:
     """Write the configuration and return its path. `sync` is `always`, or how often to sync to disk, such as `1s`."""
-    passwords = "\n".join(f'HOLDFAST_NATS_{user.upper()}_PASSWORD = "{layout.nats_password(user)}"' for user in USERS)
+    passwords = "\n".join(
+        f'HOLDFAST_NATS_{user.upper()}_PASSWORD = "{layout.nats_password(user)}"' for user in NATS_USERS
+    )
     text = f"""# Written by `holdfast up` at each start; do not edit.
 server_name: "{server_name(layout)}"
 listen: "127.0.0.1:{port}"

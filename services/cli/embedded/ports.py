@@ -8,17 +8,17 @@ import socket
 from pathlib import Path
 from typing import Final
 
-_OUTGOING: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_UNPRIVILEGED: Final = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-_FIRST: Final = 10_000
-_TRIES: Final = 200
+_OUTGOING_RANGE_FILE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_UNPRIVILEGED_START_FILE: Final = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_FIRST_PORT: Final = 10_000
+_MAX_TRIES: Final = 200
 
 
 def free_port() -> int:
     """A port that nobody uses now, and that no outgoing connection will be given while its process restarts."""
     below = _outgoing()
-    for _ in range(_TRIES if below > _FIRST else 0):
-        port = _FIRST + secrets.randbelow(below - _FIRST)
+    for _ in range(_MAX_TRIES if below > _FIRST_PORT else 0):
+        port = _FIRST_PORT + secrets.randbelow(below - _FIRST_PORT)
         if is_free(port):
             return port
     with socket.socket() as probe:
@@ -64,7 +64,7 @@ def _bind(port: int) -> int:
 def _unprivileged() -> int:
     """The first port for everybody (Linux, `ip(7)`)."""
     try:
-        return int(_UNPRIVILEGED.read_text())
+        return int(_UNPRIVILEGED_START_FILE.read_text())
     except (OSError, ValueError):
         return 1024
 
@@ -72,6 +72,6 @@ def _unprivileged() -> int:
 def _outgoing() -> int:
     """The first port that the system gives to outgoing connections (Linux, `ip(7)`); 0: not known."""
     try:
-        return int(_OUTGOING.read_text().split()[0])
+        return int(_OUTGOING_RANGE_FILE.read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return 0

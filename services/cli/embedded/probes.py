@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.cli.embedded.supervisor import Readiness
+from holdfast.cli.embedded.program import Readiness
 from holdfast.process.health import Report
 
-TIMEOUT: Final = 1.0
+PROBE_TIMEOUT_S: Final = 1.0
 """Seconds one probe may take."""
 
-_FAILED: Final = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+_NO_ANSWER_ERRORS: Final = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
 
 async def http_status(port: int, path: str, tls: ssl.SSLContext | None = None) -> int:
@@ -24,7 +24,7 @@ async def http_status(port: int, path: str, tls: ssl.SSLContext | None = None) -
 async def http_get(port: int, path: str, tls: ssl.SSLContext | None = None) -> tuple[int, bytes]:
     """Status and body of a GET on 127.0.0.1; 0 and nothing when there is no answer."""
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
             try:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
@@ -32,21 +32,21 @@ async def http_get(port: int, path: str, tls: ssl.SSLContext | None = None) -> t
                 return int(head.split(b" ", 2)[1]), body
             finally:
                 writer.close()
-    except (*_FAILED, IndexError):
+    except (*_NO_ANSWER_ERRORS, IndexError):
         return 0, b""
 
 
 async def nats_name(port: int) -> str:
     """The name that the NATS server on that port says it has; empty when none answers."""
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 line = await reader.readuntil(b"\r\n")
                 return msgspec.json.decode(line.removeprefix(b"INFO "), type=dict[str, Any]).get("server_name", "")
             finally:
                 writer.close()
-    except (*_FAILED, msgspec.MsgspecError):
+    except (*_NO_ANSWER_ERRORS, msgspec.MsgspecError):
         return ""
 
 

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-_REFRESH_EVERY: Final = 0.1
+_FRAME_INTERVAL_S: Final = 0.1
 """Seconds between two frames on a terminal."""
 
-_SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_SPINNER_FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
-_QUIET_FOR: Final = 1.0
+_SILENT_STOP_S: Final = 1.0
 """Seconds that the same processes may take to stop before a pipe is told of them."""
 
 _REPLICA: Final = re.compile(r"(.+)-\d+")
@@ -79,7 +79,7 @@ class StartProgress:
         """Redraw until cancelled."""
         while True:
             self._draw()
-            await asyncio.sleep(_REFRESH_EVERY)
+            await asyncio.sleep(_FRAME_INTERVAL_S)
 
     def _draw(self) -> None:
         if self._live:
@@ -131,10 +131,10 @@ class StopProgress:
                     line = f"{_spinner(waited)} stopping: waiting for {_text(names)}  {waited:.0f} s" if names else ""
                     with contextlib.suppress(OSError):
                         live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
-                elif names and names != told and now - since > _QUIET_FOR:
+                elif names and names != told and now - since > _SILENT_STOP_S:
                     self._say(f"waiting for {_text(names)}, at most {self._limit:.0f} s")
                     told = names
-                await asyncio.sleep(_REFRESH_EVERY)
+                await asyncio.sleep(_FRAME_INTERVAL_S)
         finally:
             with contextlib.suppress(OSError):
                 if live:
@@ -158,4 +158,4 @@ def _text(names: Sequence[str]) -> str:
 
 
 def _spinner(seconds: float) -> str:
-    return _SPINNER[int(seconds / _REFRESH_EVERY) % len(_SPINNER)]
+    return _SPINNER_FRAMES[int(seconds / _FRAME_INTERVAL_S) % len(_SPINNER_FRAMES)]

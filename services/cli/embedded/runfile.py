@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from holdfast.cli.embedded.layout import write_private
-from holdfast.cli.embedded.processes import started
+from holdfast.cli.embedded.procfs import started
 
 NAME: Final = "run.json"
 

@@ -10,18 +10,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from holdfast.cli.embedded import model_endpoint, nats, openbao, registry
-from holdfast.cli.embedded.detach import READY_FD
-from holdfast.cli.embedded.layout import USERS, Layout, write_private
-from holdfast.cli.embedded.model_endpoint import Endpoint, Own
+from holdfast.cli.embedded import bao_config, model_endpoint, nats, openbao, registry
+from holdfast.cli.embedded.environment import ALLOW_WEAK_LIMITS, INHERITED, SANDBOX_INHERITED, child_environment
+from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private
+from holdfast.cli.embedded.model_endpoint import Endpoint, OwnStack
 from holdfast.cli.embedded.probes import http_ready, nats_ready
-from holdfast.cli.embedded.processes import started
+from holdfast.cli.embedded.procfs import started
+from holdfast.cli.embedded.program import Program
 from holdfast.cli.embedded.runfile import RunFile
-from holdfast.cli.embedded.supervisor import Program
 from holdfast.process.settings import ProcessSettings, load
 
 PROVISIONED: Final = "provisioned"
-"""Milestone: streams, buckets and the durable consumer are there."""
+"""Milestone: streams, buckets and the durable consumer exist."""
 
 MODEL: Final = "model"
 """Name of the scripted model's process."""
@@ -30,41 +30,20 @@ SCENARIO: Final = Path(__file__).parents[2] / "scripted_model" / "scenarios" / "
 """What the scripted model of `holdfast up --scripted` plays."""
 
 SCRIPTED_KEY: Final = "scripted"
-"""The scripted model takes any key but none."""
+"""The scripted model accepts any key, but wants one."""
 
 DEFAULT_PORT: Final = 8700
-"""Port of the HTTP API when none is named."""
+"""Port of the HTTP API when neither --port nor an earlier start names one."""
 
-GRACE: Final = 2.0
-"""Seconds beyond its drain time after which a service that was asked to stop is killed."""
-
-NOT_FOR_CHILDREN: Final = (
-    "HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL",
-    READY_FD, model_endpoint.KEY, model_endpoint.KEY_FILE, model_endpoint.URL,
-)  # fmt: skip
-"""Prefixes; what the harnesses need of them is passed to the harnesses alone."""
-
-PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-
-SANDBOX_PASSED: Final = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
-"""What the sandbox service needs to ask systemd for a control group of its own."""
-
-ALLOW_WEAK_LIMITS: Final = "HOLDFAST_ALLOW_WEAK_LIMITS"
-
-
-def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What every service gets of the environment of `holdfast up`: no key of a model, no fault, no client's key."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in PASSED
-        or name.startswith("OTEL_")
-        or (name.startswith("HOLDFAST_") and not name.startswith(NOT_FOR_CHILDREN))
-    }
+STOP_MARGIN_S: Final = 2.0
+"""A service that was asked to stop is killed this long after its drain timeout."""
 
 
 class Stack:
-    """Everything that is decided before the first process starts. Raises Busy, Missing, BadEndpoint or BadSettings."""
+    """The decisions before the first process starts: ports, addresses, the model. `prepare` writes them to disk.
+
+    Raises Busy, BadEndpoint or BadSettings.
+    """
 
     def __init__(
         self,
@@ -92,24 +71,34 @@ class Stack:
         self.scripted = scripted
         self.model_port = layout.port("model") if scripted else 0
         self.model = self._model_endpoint(model_url)
-        self.programs = [
-            self._nats(sync),
-            self._bao(layout.port("bao-cluster")),
+        self._sync = sync
+        self._bao_cluster_port = layout.port("bao-cluster")
+
+    def prepare(self) -> list[Program]:
+        """Write the secrets, the configuration files and the chosen ports, and return the programs to run.
+
+        Raises Missing if a server is not installed, and OSError.
+        """
+        programs = [
+            self._nats(),
+            self._bao(),
             self._session(),
             *(self._harness(name) for name in self.harnesses),
             self._sandbox(),
             self._vault(),
-            *([self._scripted_model()] if scripted else []),
+            *([self._scripted_model()] if self.scripted else []),
         ]
-        layout.save()
+        self.layout.save()
+        return programs
 
     @property
     def stop_order(self) -> list[list[str]]:
-        """The edge first, so that nothing new comes in; NATS last, so that everyone can say goodbye."""
+        """The session service first, so that no new request comes in; NATS last, so that all others can close."""
         model = [[MODEL]] if self.scripted else []
         return [["session"], self.harnesses, *model, ["sandbox"], ["vault"], ["bao"], ["nats"]]
 
     def run_file(self, pids: Mapping[str, int]) -> RunFile:
+        """The content of run.json; `pids` are the processes that are ready now."""
         return RunFile(
             base_url=self.base_url,
             api_key=self.layout.api_key(),
@@ -117,7 +106,7 @@ class Stack:
             logs=str(self.layout.logs),
             nats_url=self.nats_url,
             bao_url=f"https://127.0.0.1:{self.bao_port}",
-            credentials={user: str(self.layout.nats_credentials(user)) for user in USERS},
+            credentials={user: str(self.layout.nats_credentials(user)) for user in NATS_USERS},
             supervisor=os.getpid(),
             supervisor_started=started(os.getpid()),
             processes=dict(pids),
@@ -127,8 +116,8 @@ class Stack:
             has_model_key=not self.model.lacks_key,
         )
 
-    def _nats(self, sync: str) -> Program:
-        config = nats.write_config(self.layout, self.nats_port, sync)
+    def _nats(self) -> Program:
+        config = nats.write_config(self.layout, self.nats_port, self._sync)
         return Program(
             name="nats",
             argv=[nats.binary(), "--config", str(config)],
@@ -137,8 +126,8 @@ class Stack:
             probe=nats_ready(self.nats_port, nats.server_name(self.layout)),
         )
 
-    def _bao(self, cluster_port: int) -> Program:
-        config = openbao.write_config(self.layout, self.bao_port, cluster_port)
+    def _bao(self) -> Program:
+        config = openbao.write_config(self.layout, self.bao_port, self._bao_cluster_port)
         return Program(
             name="bao",
             argv=[openbao.binary(), "server", "-config", str(config)],
@@ -158,12 +147,12 @@ class Stack:
         )
 
     def _model_endpoint(self, url: str) -> Endpoint:
-        """Where the harnesses reach the model. Raises BadEndpoint."""
+        """The address and key of the model. Raises BadEndpoint."""
         if self.scripted:
             return Endpoint(base_url=f"http://127.0.0.1:{self.model_port}", key=SCRIPTED_KEY)
-        own = [Own(self.port, self.layout.api_key())]
+        own = [OwnStack(self.port, self.layout.known_api_key())]
         others = registry.stacks(self._environ)
-        own += [Own(urlsplit(run.base_url).port or 0, run.api_key) for run in others]
+        own += [OwnStack(urlsplit(run.base_url).port or 0, run.api_key) for run in others]
         return model_endpoint.choose(self._environ, url=url, own=own)
 
     def _harness(self, name: str) -> Program:
@@ -184,15 +173,15 @@ class Stack:
                 sys.executable, "-P", "-m", "holdfast.scripted_model",
                 "--scenario", str(SCENARIO), "--port", str(self.model_port),
             ],
-            env={name: value for name, value in self._common.items() if name in PASSED},
+            env={name: value for name, value in self._common.items() if name in INHERITED},
             log=self.layout.log(MODEL),
             probe=http_ready(self.model_port, "/_health"),
         )  # fmt: skip
 
     def _sandbox(self) -> Program:
         program = self._service("sandbox", data_dir=self.layout.sandbox)
-        wanted = {name: self._environ[name] for name in SANDBOX_PASSED if name in self._environ}
-        # A user's own machine: weaker limits are better than no sandbox. As a service of its own it stays strict.
+        wanted = {name: self._environ[name] for name in SANDBOX_INHERITED if name in self._environ}
+        # On a user's own machine weaker limits are better than no sandbox. Run by itself, the service refuses them.
         weak = {} if ALLOW_WEAK_LIMITS in self._environ else {ALLOW_WEAK_LIMITS: "true"}
         return msgspec.structs.replace(program, env={**program.env, **wanted, **weak})
 
@@ -201,14 +190,14 @@ class Stack:
             "vault",
             vault_url=f"https://127.0.0.1:{self.bao_port}",
             vault_ca_file=openbao.certificate(self.layout),
-            vault_mount=openbao.MOUNT,
-            vault_auth=openbao.AUTH,
-            vault_role_id=openbao.ROLE_ID,
-            vault_secret_id_file=self.layout.secrets / "bao-vault.secret",
+            vault_mount=bao_config.MOUNT,
+            vault_auth=bao_config.AUTH,
+            vault_role_id=bao_config.ROLE_ID,
+            vault_secret_id_file=self.layout.secrets / openbao.VAULT_SECRET,
         )
 
     def _service(self, kind: str, label: str = "", **settings: object) -> Program:
-        """`settings` are fields of the service's settings; they win over the variables of the user."""
+        """A service of ours. `settings` are fields of its settings; they win over the variables of the user."""
         label = label or kind
         fixed = {
             "nats_url": self.nats_url,
@@ -224,11 +213,6 @@ class Stack:
             log=self.layout.log(label),
             probe=http_ready(self.health_ports[label]),
             needs=(PROVISIONED,),
-            once={"HOLDFAST_FAULT": fault} if fault else {},
-            grace=self._drain + GRACE,
+            first_env={"HOLDFAST_FAULT": fault} if fault else {},
+            stop_timeout=self._drain + STOP_MARGIN_S,
         )
-
-
-def data_folder(data: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder given, else HOLDFAST_DATA, else `.holdfast` in the current folder."""
-    return data or Path(environ.get("HOLDFAST_DATA") or ".holdfast")

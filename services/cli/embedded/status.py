@@ -10,16 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from holdfast.cli.client.target import FAILED, NoStack, Target, find
-from holdfast.cli.embedded.inspection import StackStatus, inspect
+from holdfast.cli.client.target import NoStack, Target, find
 from holdfast.cli.embedded.sizes import human
+from holdfast.cli.embedded.stack_status import StackStatus, inspect
+from holdfast.cli.exit_codes import FAILED, NO_STACK
 from holdfast.cli.failure import tell
 from holdfast.process import logs
 
-NO_STACK = 2
-
 _OK = 200
-_REMOTE_WITHIN_S = 5.0
+_REMOTE_TIMEOUT_S = 5.0
 
 _ERRNO = re.compile(r"\[Errno \d+\] ")
 
@@ -59,7 +58,7 @@ def remote_status(target: Target) -> RemoteStatus:
     """Whether the API answers, is ready, and takes the key."""
     url = target.base_url.rstrip("/")
     try:
-        with httpx2.Client(base_url=url, timeout=_REMOTE_WITHIN_S) as client:
+        with httpx2.Client(base_url=url, timeout=_REMOTE_TIMEOUT_S) as client:
             ready = client.get("/readyz")
             listed = client.get("/v1/sessions", params={"limit": 1}, headers={"x-api-key": target.api_key})
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:

@@ -1,48 +1,42 @@
-"""What the model is shown of a session: events in, a valid Messages API request out. Pure.
+"""The conversation of a session as the model is shown it, folded from events. Pure.
 
-The log keeps everything; the context keeps what later requests need. Rendering always yields a request that the API
-accepts: every `tool_use` has its `tool_result` in the very next user message and results come first in it, no request
-ends with an assistant message, no assistant message ends with a thinking block, no text block is empty.
+The log keeps everything; a context keeps what later model requests need. `rendering` turns it into a valid request.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any, Final, Literal
 
 import msgspec
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.events import Block
-from holdfast.harness.conversation.truncate import attached, cut_blocks, detached
+from holdfast.bus.head import PRIMARY_THREAD
+from holdfast.harness.conversation.items import Item, size_of
+from holdfast.harness.conversation.rendering import Rendering
+from holdfast.harness.conversation.truncate import has_attachments, truncate_blocks, without_attachments
 
-VERSION = 1
-"""Of the snapshot format; a snapshot of another version is ignored and the log is read from its start."""
+SNAPSHOT_VERSION: Final = 1
+"""Version of the snapshot format. A snapshot of another version is ignored: the log is read from its start."""
 
-SUMMARY = "This session continues from an earlier part whose history was summarised to save space. The summary:\n\n"
+SUMMARY_PREFIX: Final = (
+    "This session continues from an earlier part whose history was summarised to save space. The summary:\n\n"
+)
 
-ASK_SUMMARY = (
+SUMMARY_PROMPT: Final = (
     "Before we go on, the history of this session must be summarised, because it no longer fits your context. Write "
     "that summary now and nothing else: the goal and all requirements of the user, what was done and found, decisions "
     "and their reasons, the present state of files and processes, names and paths that matter, what is left to do. "
     "Do not call tools."
 )
 
-NO_RESULT = "No result of this call was recorded."
+ATTACHMENTS_REJECTED: Final = "unfit"
+"""`stop` of a model request that was rejected, most likely because of an attachment: later ones leave it out."""
 
-UNFIT = "unfit"
-"""`stop` of a model request that was refused, most likely for what is attached: later ones go without that."""
+UNANSWERED_LIMIT_CHARS: Final = 100_000
+"""Size of unanswered user messages that a compaction keeps unchanged; above it each text is truncated."""
 
-KEPT = 100_000
-"""Characters of unanswered messages that survive a compaction word for word; beyond that each is cut."""
-
-
-class Item(msgspec.Struct):
-    """A piece of the conversation. `id` is the model request of an assistant item, or the call of a result."""
-
-    kind: Literal["user", "assistant", "result"]
-    id: str
-    blocks: list[Block]
-    is_error: bool = False
+_SUMMARY_ID: Final = "summary"
 
 
 class Context(msgspec.Struct, dict=True):
@@ -50,12 +44,13 @@ class Context(msgspec.Struct, dict=True):
 
     items: list[Item] = []
     fresh: int = 0
-    """Characters added since the last answer of the model."""
+    """Characters added since the last response of the model."""
     given_up: int = 0
-    """Items when the last turn was given up: what could not be answered then need not stay word for word."""
+    """Number of items when the last turn was given up: a compaction need not keep those unchanged."""
 
     def __post_init__(self) -> None:
-        self._rendered = _Rendering()
+        self._settled = Rendering()
+        """The rendering of the items before the last assistant item: they do not change any more."""
 
     def add(self, event: ev.Event) -> None:  # noqa: C901, PLR0912  one case an event
         """Fold one event. Never raises."""
@@ -72,12 +67,12 @@ class Context(msgspec.Struct, dict=True):
                 self._push("assistant", event.request, [call])
             case ev.AgentToolResult(tool_use_id=call_id) | ev.UserCustomToolResult(custom_tool_use_id=call_id):
                 item = Item("result", call_id, event.content or [], bool(event.is_error))
-                if not any(i.kind == "result" and i.id == call_id for i in self._since_answer()):
+                if not any(i.kind == "result" and i.id == call_id for i in self._since_response()):
                     self.items.append(item)
-                    self.fresh += _size(item.blocks)
+                    self.fresh += size_of(item.blocks)
             case ev.ModelRequestEnd(is_error=is_error, stop=stop):
-                if stop == UNFIT:
-                    self._detach()
+                if stop == ATTACHMENTS_REJECTED:
+                    self._drop_attachments()
                 elif not is_error:
                     self.fresh = 0
             case ev.AgentContextCompacted(summary=summary):
@@ -93,142 +88,62 @@ class Context(msgspec.Struct, dict=True):
             last.blocks = [*last.blocks, *blocks]
         else:
             self.items.append(Item(kind, item_id, blocks))
-        self.fresh += _size(blocks)
+        self.fresh += size_of(blocks)
 
-    def _since_answer(self, first: int = 0) -> Iterable[Item]:
-        """What came after the last answer, newest first, down to the item at `first`."""
+    def _since_response(self, first: int = 0) -> Iterable[Item]:
+        """The items after the last assistant item, newest first, down to index `first`."""
         for index in range(len(self.items) - 1, first - 1, -1):
             if self.items[index].kind == "assistant":
                 return
             yield self.items[index]
 
     @property
-    def attachments(self) -> bool:
-        """Whether there is a picture or document that the model may refuse."""
-        return any(attached(i.blocks) for i in self.items)
+    def has_attachments(self) -> bool:
+        """True if it holds an image or a document, which the model may reject."""
+        return any(has_attachments(i.blocks) for i in self.items)
 
-    def _detach(self) -> None:
-        """Take out what is attached since the last answer; without any, all: it may have become too much together."""
-        suspects = [i for i in self._since_answer() if attached(i.blocks)]
+    def tool_input(self, call_id: str) -> dict[str, Any]:
+        """The input of the tool call; empty if the call is not in the context."""
+        for item in reversed(self.items):
+            if item.kind == "assistant":
+                for block in item.blocks:
+                    if block.get("type") == "tool_use" and block.get("id") == call_id:
+                        return block["input"]
+        return {}
+
+    def _drop_attachments(self) -> None:
+        """Drop the attachments since the last response; if there are none, all: together they may be too many."""
+        suspects = [i for i in self._since_response() if has_attachments(i.blocks)]
         for item in suspects or self.items:
-            item.blocks = detached(item.blocks, "the model could not be shown it")
-        self._rendered = _Rendering()
+            item.blocks = without_attachments(item.blocks, "the model could not be shown it")
+        self._settled = Rendering()
 
     def _compact(self, summary: str) -> None:
-        """Cut between whole exchanges: what the user said after the last answer stays, word for word while it fits."""
-        kept = [i for i in self._since_answer(self.given_up) if i.kind == "user" and i.id != _SUMMARY_ID]
-        if sum(_size(i.blocks) for i in kept) > KEPT:
-            room = KEPT // sum(len(i.blocks) for i in kept)
-            kept = [Item(i.kind, i.id, cut_blocks(i.blocks, room)) for i in kept]
-        self._rendered, self.given_up = _Rendering(), 0
-        self.items = [Item("user", _SUMMARY_ID, [{"type": "text", "text": SUMMARY + summary}]), *reversed(kept)]
-        self.fresh = sum(_size(i.blocks) for i in self.items)
+        """Replace the items by the summary; user messages after the last response stay, truncated if they are large."""
+        kept = [i for i in self._since_response(self.given_up) if i.kind == "user" and i.id != _SUMMARY_ID]
+        if sum(size_of(i.blocks) for i in kept) > UNANSWERED_LIMIT_CHARS:
+            limit = UNANSWERED_LIMIT_CHARS // sum(len(i.blocks) for i in kept)
+            kept = [Item(i.kind, i.id, truncate_blocks(i.blocks, limit)) for i in kept]
+        self._settled, self.given_up = Rendering(), 0
+        self.items = [Item("user", _SUMMARY_ID, [{"type": "text", "text": SUMMARY_PREFIX + summary}]), *reversed(kept)]
+        self.fresh = sum(size_of(i.blocks) for i in self.items)
 
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation as `messages` of the API; empty when nothing was said yet.
+        """The conversation as `messages` of the API; empty if it is empty.
 
-        What lies before the last answer cannot change any more, so it is rendered once.
+        Items before the last assistant item are rendered once and kept.
         """
-        settled = next((i for i in range(len(self.items) - 1, -1, -1) if self.items[i].kind == "assistant"), 0)
-        if self._rendered.items > settled:
-            self._rendered = _Rendering()
-        self._rendered.feed(self.items[self._rendered.items : settled])
-        rendering = self._rendered.copy()
-        rendering.feed(self.items[settled:])
+        last = next((i for i in range(len(self.items) - 1, -1, -1) if self.items[i].kind == "assistant"), 0)
+        if self._settled.item_count > last:
+            self._settled = Rendering()
+        self._settled.feed(self.items[self._settled.item_count : last])
+        rendering = self._settled.copy()
+        rendering.feed(self.items[last:])
         return rendering.finish()
 
 
-_SUMMARY_ID = "summary"
-
-
-class _Rendering:
-    """Items into messages. `items` counts those fed so far."""
-
-    def __init__(self) -> None:
-        self.items = 0
-        self._out: list[dict[str, Any]] = []
-        self._calls: list[str] = []
-        self._results: dict[str, Item] = {}
-        self._said: list[Block] = []
-
-    def copy(self) -> "_Rendering":
-        new = _Rendering()
-        new.items, new._out, new._calls = self.items, list(self._out), list(self._calls)
-        new._results, new._said = dict(self._results), list(self._said)
-        return new
-
-    def feed(self, items: Sequence[Item]) -> None:
-        self.items += len(items)
-        for item in items:
-            if item.kind == "result":
-                self._results[item.id] = item
-            elif item.kind == "user":
-                self._said.extend(_clean(item.blocks))
-            else:
-                blocks = _clean(item.blocks)
-                while blocks and blocks[-1].get("type") in ("thinking", "redacted_thinking"):
-                    blocks.pop()
-                if blocks:
-                    self._flush()
-                    self._say("assistant", blocks)
-                    self._calls = [b["id"] for b in blocks if b.get("type") == "tool_use"]
-
-    def finish(self) -> list[dict[str, Any]]:
-        self._flush()
-        out = self._out
-        if out and out[0]["role"] == "assistant":
-            out.insert(0, {"role": "user", "content": [{"type": "text", "text": "(The beginning is not available.)"}]})
-        if out and out[-1]["role"] == "assistant":
-            out.append({"role": "user", "content": [{"type": "text", "text": "Continue."}]})
-        return out
-
-    def _flush(self) -> None:
-        """The user message between two answers: results of all calls first, in the order of the calls."""
-        answers: list[Block] = [_result(c, self._results.get(c)) for c in self._calls]
-        if content := answers + self._said:
-            self._say("user", content)
-        self._calls, self._results, self._said = [], {}, []
-
-    def _say(self, role: str, content: list[Block]) -> None:
-        if self._out and self._out[-1]["role"] == role:
-            content = [*self._out.pop()["content"], *content]
-        self._out.append({"role": role, "content": content})
-
-
-def _clean(blocks: list[Block]) -> list[Block]:
-    return [b for b in blocks if b.get("type") != "text" or str(b.get("text") or "").strip()]
-
-
-def _result(call: str, item: Item | None) -> Block:
-    if item is None:
-        return {"type": "tool_result", "tool_use_id": call, "content": NO_RESULT, "is_error": True}
-    block: Block = {"type": "tool_result", "tool_use_id": call}
-    if content := _clean(item.blocks):
-        block["content"] = content
-    if item.is_error:
-        block["is_error"] = True
-        block.setdefault("content", "The call failed.")
-    return block
-
-
-def _size(blocks: list[Block]) -> int:
-    """Characters of text, roughly: pictures and documents count as 6,000."""
-    total = 0
-    for b in blocks:
-        match b.get("type"):
-            case "text":
-                total += len(str(b.get("text") or ""))
-            case "tool_use":
-                total += len(str(b.get("input")))
-            case "thinking" | "redacted_thinking":
-                total += len(str(b.get("thinking") or b.get("data") or ""))
-            case _:
-                total += 6_000
-    return total
-
-
 class Snapshot(msgspec.Struct):
-    """A context as it was after the commit at `seq`; `count` is the number of events folded."""
+    """The contexts after the commit at stream sequence `seq`; `count` is the number of events folded."""
 
     v: int
     seq: int
@@ -241,13 +156,22 @@ class Contexts:
 
     def __init__(self) -> None:
         self.seq = 0
+        """Stream sequence of the last commit that was folded."""
         self.count = 0
-        self.threads: dict[str, Context] = {"": Context(items=[])}
+        """Events in the log up to `seq`."""
+        self.threads: dict[str, Context] = {PRIMARY_THREAD: Context(items=[])}
+        """By thread id."""
         self.config: ev.SessionConfig | None = None
+        """The last configuration that was folded; None if it lies before the snapshot."""
         self.snapshot_count = 0
+        """`count` of the last snapshot that was read or written."""
+
+    def thread(self, thread_id: str) -> Context:
+        """The context of that thread; empty if nothing was said in it yet."""
+        return self.threads.get(thread_id) or Context(items=[])
 
     def fold(self, stored: Stored) -> None:
-        """Apply the next commit; one that is already folded is ignored."""
+        """Fold the next commit; a commit that was folded already is ignored."""
         if stored.seq <= self.seq:
             return
         for event in stored.commit.events:
@@ -258,12 +182,12 @@ class Contexts:
         self.count = stored.commit.head.count
 
     def snapshot(self) -> bytes:
-        """The snapshot of what was folded."""
-        return msgspec.json.encode(Snapshot(VERSION, self.seq, self.count, self.threads))
+        """The encoded snapshot of everything that was folded."""
+        return msgspec.json.encode(Snapshot(SNAPSHOT_VERSION, self.seq, self.count, self.threads))
 
     @classmethod
-    def restore(cls, data: bytes | None, config: ev.SessionConfig | None = None) -> "Contexts":
-        """From a snapshot; from nothing when there is none, or it cannot be used."""
+    def restore(cls, data: bytes | None) -> "Contexts":
+        """The contexts of a snapshot; empty ones if there is none or it cannot be read."""
         contexts = cls()
         if data is None:
             return contexts
@@ -271,25 +195,7 @@ class Contexts:
             snap = msgspec.json.decode(data, type=Snapshot)
         except msgspec.MsgspecError:
             return contexts
-        if snap.v == VERSION:
+        if snap.v == SNAPSHOT_VERSION:
             contexts.seq, contexts.count, contexts.threads = snap.seq, snap.count, snap.threads
             contexts.snapshot_count = snap.count
-            contexts.config = config
         return contexts
-
-
-_CACHE = {"cache_control": {"type": "ephemeral"}}
-
-
-def with_cache_marks(messages: Sequence[dict[str, Any]], marks: int = 2) -> list[dict[str, Any]]:
-    """The messages with cache breakpoints at the end of the last `marks` user messages (the API takes four in all)."""
-    out = list(messages)
-    for index in range(len(out) - 1, -1, -1):
-        if not marks:
-            break
-        message = out[index]
-        if message["role"] == "user":
-            *before, last = message["content"]
-            out[index] = {"role": "user", "content": [*before, {**last, **_CACHE}]}
-            marks -= 1
-    return out

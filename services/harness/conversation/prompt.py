@@ -1,6 +1,6 @@
-"""The system prompt of a model request: the agent's own, and what the agent must know of its sandbox. Pure.
+"""The system prompt of a model request: the agent's own text, and that its sandbox has no network. Pure.
 
-The same configuration gives the same bytes, so that the prompt cache holds.
+The same configuration gives the same bytes, so that prompt caching works.
 """
 
 from typing import Any, Final
@@ -12,14 +12,14 @@ NO_NETWORK: Final = (
     "Your sandbox, in which bash and the file tools run, has no network: no host can be reached from it, and nothing "
     "can be downloaded or installed over the internet. Use what is installed there, and say so if that is not enough."
 )
-"""Sandboxes of this version have no network, whatever the `networking` of their environment says."""
+"""Sandboxes of this version have no network, whatever `networking` of the environment says."""
 
-HOSTS_NAMED: Final = 20
-"""Allowed hosts of an environment that are named in the prompt; of more only the number is told."""
+NAMED_HOSTS_LIMIT: Final = 20
+"""Number of allowed hosts that the prompt names; above it the prompt gives the number of the others."""
 
 
 def system(config: SessionConfig) -> list[str]:
-    """The texts of the system prompt in order; empty when there is nothing to say."""
+    """The texts of the system prompt in order; may be empty."""
     own = config.agent.get("system")
     texts = [str(own)] if own else []
     if uses_sandbox(config.agent):
@@ -32,6 +32,6 @@ def _unreachable(environment: dict[str, Any]) -> list[str]:
     hosts: list[str] = networking.get("allowed_hosts") or []
     if not hosts:
         return []
-    named = ", ".join(hosts[:HOSTS_NAMED])
-    more = f" and {len(hosts) - HOSTS_NAMED} more" if len(hosts) > HOSTS_NAMED else ""
+    named = ", ".join(hosts[:NAMED_HOSTS_LIMIT])
+    more = f" and {len(hosts) - NAMED_HOSTS_LIMIT} more" if len(hosts) > NAMED_HOSTS_LIMIT else ""
     return [f"This holds for the hosts that the environment allows as well: {named}{more}."]

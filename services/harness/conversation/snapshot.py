@@ -1,35 +1,53 @@
-"""The contexts of a session from the bus: the last snapshot and what the log holds after it."""
+"""Reads the contexts of a session from the bus, and writes their snapshot."""
 
 import asyncio
 from typing import Final
 
+import structlog
+
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import Unavailable
+from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.harness.conversation.context import Contexts
 
-SHORT: Final = 100
-"""Events up to which a log is read whole: quicker than asking for a snapshot first."""
+SHORT_LOG_EVENTS: Final = 100
+"""A log up to this length is read whole: that is quicker than asking for a snapshot first."""
 
-ATTEMPTS: Final = 20
-"""Reads before a log that ends too early counts as unavailable: a replica of the stream may lag."""
+READ_ATTEMPTS: Final = 20
+"""Reads of a log that ends too early, because a replica of the stream lags, before it counts as unavailable."""
+
+READ_BACKOFF_S: Final = 0.05
+"""Added to the wait before each further read."""
+
+log = structlog.get_logger()
 
 
 async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
-    """The contexts after the commit `last`, or later. Raises BusError."""
+    """The contexts after the commit `last`, or after a later one. Raises BusError."""
     contexts = Contexts()
-    if last.commit.head.count > SHORT:
-        entry = await bus.kv.get("snap", subjects.snapshot_key(key), leader=False)  # any that is not too new will do
+    if last.commit.head.count > SHORT_LOG_EVENTS:
+        entry = await bus.kv.get("snap", subjects.snapshot_key(key), leader=False)  # an old one only costs reading
         contexts = Contexts.restore(entry.value if entry else None)
         if contexts.seq > last.seq:
             contexts = Contexts()
-    for attempt in range(ATTEMPTS):
+    for attempt in range(READ_ATTEMPTS):
         async for page in bus.log.pages(key, contexts.seq):
             for stored in page:
                 contexts.fold(stored)
         if contexts.seq >= last.seq:
             return contexts
-        await asyncio.sleep(0.05 * attempt)
+        await asyncio.sleep(READ_BACKOFF_S * attempt)
     raise Unavailable("the log ends before a commit that is in it")
+
+
+async def save_contexts(bus: Bus, key: Key, contexts: Contexts, *, every: int) -> None:
+    """Write a snapshot if `every` events were added since the last one. A failure is logged: it only costs reading."""
+    if contexts.count - contexts.snapshot_count < every:
+        return
+    try:
+        await bus.kv.put("snap", subjects.snapshot_key(key), contexts.snapshot())
+    except BusError as exc:
+        log.info("snapshot.failed", session=key.session, code=exc.code)
+    contexts.snapshot_count = contexts.count

@@ -1,6 +1,6 @@
-"""What the errors of the `anthropic` client mean to a session: a `ModelFailure` that names the address and the cause.
+"""Translates errors of the `anthropic` client into a `ModelFailure` that names the address and the cause.
 
-The text may be shown to the user: it never holds the key, nor a user name or password of the address.
+The message is shown to the user: it never holds the API key, nor a user name or password of the address.
 """
 
 import os
@@ -16,7 +16,7 @@ import anthropic
 import httpx2
 from aiohttp import ClientError, ServerDisconnectedError
 
-from holdfast.harness.models import Endpoint, ModelFailure
+from holdfast.harness.models.interface import Endpoint, ModelFailure
 from holdfast.harness.models.response_reader import StreamError
 
 FAILED: Final = "model_request_failed_error"
@@ -26,39 +26,39 @@ BILLING: Final = "billing_error"
 
 _OVERLOADED_STATUS: Final = 529
 
-_TOO_LONG: Final = ("too long", "context limit", "context length")
-"""Words of endpoints for a request that is larger than the context of the model."""
+_CONTEXT_OVERFLOW: Final = ("too long", "context limit", "context length")
+"""Phrases in the error of an endpoint when a request is larger than the model's context window."""
 
 _NO_CREDIT: Final = ("credit balance", "spend_limit", "ramp_limit", "billing")
-"""Words of endpoints, in the message or the error code, for an account that must be topped up first."""
+"""Phrases in the error message or error code of an endpoint when the account has no credit."""
 
-_PASSING: Final = ("overloaded_error", "rate_limit_error")
-"""Errors in the middle of a stream that say that the model is busy."""
+_BUSY: Final = ("overloaded_error", "rate_limit_error")
+"""Types of an error event in the middle of a stream that mean that the model is busy."""
 
 _HOLDFAST: Final = "holdfast"
-"""The `server` header of Holdfast's own API."""
+"""Value of the `server` header of Holdfast's own API."""
 
-_TEXT_LIMIT: Final = 500
-"""Characters of an endpoint's own words that are repeated."""
+_TEXT_LIMIT_CHARS: Final = 500
+"""Length to which an endpoint's own error text is cut."""
 
 
-class Failures:
-    """Names the failures of one endpoint."""
+class FailureTranslator:
+    """Translates the errors of one endpoint."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._key = endpoint.key
         self._silence = endpoint.silence
-        self._model = f"The model at {shown(endpoint.base_url)}"
-        self._address = shown(endpoint.base_url)
+        self._model = f"The model at {without_credentials(endpoint.base_url)}"
+        self._address = without_credentials(endpoint.base_url)
 
-    def of(self, exc: Exception, *, began: bool) -> ModelFailure:
-        """`began`: a part of the answer had come before the error."""
-        failure = self._of(exc, began)
+    def translate(self, exc: Exception, *, began: bool) -> ModelFailure:
+        """The failure for `exc`, without the API key. `began`: part of the response had arrived before the error."""
+        failure = self._translate(exc, began)
         if self._key and self._key in str(failure):
             failure.args = (str(failure).replace(self._key, "***"),)
         return failure
 
-    def _of(self, exc: Exception, began: bool) -> ModelFailure:
+    def _translate(self, exc: Exception, began: bool) -> ModelFailure:
         match exc:
             case anthropic.APIStatusError():
                 return self._status(exc)
@@ -68,7 +68,7 @@ class Failures:
             case StreamError():
                 kind = OVERLOADED if exc.kind == "overloaded_error" else FAILED
                 kind = RATE_LIMITED if exc.kind == "rate_limit_error" else kind
-                outage = not began or exc.kind in _PASSING
+                outage = not began or exc.kind in _BUSY
                 return ModelFailure(kind, f"{self._model} broke off: {exc}", retryable=True, outage=outage)
             case anthropic.APIError():
                 return self._unreachable(exc)
@@ -77,7 +77,7 @@ class Failures:
                 return ModelFailure(FAILED, text, retryable=True, outage=not began)
             case _:
                 text = f"The answer of the model at {self._address} could not be used: {exc}"
-                return ModelFailure(FAILED, text[:_TEXT_LIMIT], retryable=True)
+                return ModelFailure(FAILED, text[:_TEXT_LIMIT_CHARS], retryable=True)
 
     def _unreachable(self, exc: anthropic.APIError) -> ModelFailure:
         text = f"{self._model} could not be reached: {cause(exc)}"
@@ -85,7 +85,7 @@ class Failures:
         return ModelFailure(FAILED, text, retryable=True, outage=not broken)
 
     def _status(self, exc: anthropic.APIStatusError) -> ModelFailure:
-        """An error status: what it is called in `session.error`, and whether trying again may help."""
+        """The failure for an HTTP error status."""
         status, after, body = exc.status_code, retry_after(exc.response.headers, time.time()), _error(exc)
         if exc.response.headers.get("server") == _HOLDFAST:
             text = (
@@ -99,7 +99,7 @@ class Failures:
                 "for `holdfast up`, or HOLDFAST_MODEL_KEY_FILE for a harness that is started by itself"
             )
             return ModelFailure(FAILED, text, retryable=False)
-        message = f"{self._model} answered {status}: {str(body.get('message') or exc.message)[:_TEXT_LIMIT]}"
+        message = f"{self._model} answered {status}: {str(body.get('message') or exc.message)[:_TEXT_LIMIT_CHARS]}"
         code = str(_object(body.get("details")).get("error_code") or "")
         if status == 402 or (status in (400, 403, 429) and any(w in message or w in code for w in _NO_CREDIT)):
             return ModelFailure(BILLING, message, retryable=False)
@@ -107,34 +107,34 @@ class Failures:
             return ModelFailure(RATE_LIMITED, message, retryable=True, retry_after=after, outage=True)
         if status == _OVERLOADED_STATUS or body.get("type") == "overloaded_error":
             return ModelFailure(OVERLOADED, message, retryable=True, retry_after=after, outage=True)
-        refused = status in (400, 413, 422)
-        too_long = status == 413 or (refused and any(words in message for words in _TOO_LONG))
+        rejected = status in (400, 413, 422)
+        overflow = status == 413 or (rejected and any(words in message for words in _CONTEXT_OVERFLOW))
         return ModelFailure(
             FAILED,
             message,
             retryable=status in (408, 409) or status >= 500,
             outage=status >= 500,
             retry_after=after,
-            too_long=too_long,
-            refused=refused,
+            context_overflow=overflow,
+            rejected=rejected,
         )
 
 
-def shown(url: str) -> str:
+def without_credentials(url: str) -> str:
     """The address without user name, password, query and fragment."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def cause(exc: BaseException) -> str:  # noqa: PLR0911  one case an error
-    """Why a connection failed, in a few words without the address."""
+    """Why a connection failed, in a few words that do not contain the address."""
     for inner in _chain(exc):
         match inner:
             case TimeoutError() | httpx2.TimeoutException():
                 return "no answer in time"
             case ServerDisconnectedError():
                 return "it closed the connection without an answer"
-            case ClientError():  # some are an OSError or SSLError as well, but the one that they wrap says more
+            case ClientError():  # some are an OSError or SSLError too, but the error that they wrap says more
                 continue
             case socket.gaierror():
                 return "its host name cannot be resolved"
@@ -147,7 +147,7 @@ def cause(exc: BaseException) -> str:  # noqa: PLR0911  one case an error
             case _:
                 continue
     innermost = list(_chain(exc))[-1]
-    return (str(innermost).splitlines() or [""])[0][:_TEXT_LIMIT] or type(innermost).__name__
+    return (str(innermost).splitlines() or [""])[0][:_TEXT_LIMIT_CHARS] or type(innermost).__name__
 
 
 def _never_connected(exc: BaseException) -> bool:
@@ -163,9 +163,9 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:
-    """Seconds that the endpoint asks to wait: a number or a date. 0: it did not say, or nothing that can be read.
+    """Seconds to wait according to `retry-after-ms` or `retry-after` (a number or a date); 0 if absent or unreadable.
 
-    `now` in seconds since 1970. Not bounded: the number may be negative, infinite or no number.
+    `now` is in seconds since 1970. The result is unchecked: it may be negative, infinite or NaN.
     """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name)
@@ -187,5 +187,5 @@ def _error(exc: anthropic.APIStatusError) -> dict[str, Any]:
 
 
 def _object(value: object) -> dict[str, Any]:
-    """The value if it is a JSON object, an empty one otherwise."""
+    """The value if it is a JSON object, else an empty object."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -1,93 +1,73 @@
-"""One model request in flight: stops at once when the user interrupts, soon when the process is to stop."""
+"""One model request in flight: an interrupt ends it at once, a stopping process after a grace period."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from holdfast.bus.api import Bus
 from holdfast.bus.events import ModelUsage
 from holdfast.bus.ids import Key
-from holdfast.harness.models import BlockStart, Model, ModelFailure, Request, Response, UsageUpdate
 from holdfast.harness.models.deltas import Deltas
+from holdfast.harness.models.interface import BlockStart, Model, ModelFailure, Request, Response, UsageUpdate
 
-LOOK = 1.0
-"""Seconds between looks into the inbox for an interrupt whose arrival was not heard."""
+INTERRUPT_POLL_INTERVAL_S = 1.0
+"""Interval at which `interrupt_waits` is called, in case the arrival of an interrupt was not heard."""
 
 
 class CallOutcome(msgspec.Struct):
-    """How it ended: an answer, a failure, or neither (interrupted). `texts` is what was shown, by block."""
+    """How a request ended: with a response, with a failure, handed over, or (none of these) interrupted."""
 
-    answer: Response | None
+    response: Response | None
     failure: ModelFailure | None
     ids: dict[int, str]
+    """Event ids announced to watchers, by block index."""
     texts: dict[int, str]
+    """Text shown to watchers so far, by block index."""
     usage: ModelUsage = ModelUsage()
     handed_over: bool = False
 
 
-class ModelCall:
-    """A request to the model; `span` is the id of its start in the log.
+class CallSignals(msgspec.Struct, frozen=True, kw_only=True):
+    """What can end a request early, or must be told of its progress."""
 
-    `quiet` keeps its text from watchers, `on_call` hears that the answer has a tool call.
-    """
+    interrupt: asyncio.Event
+    """Set when an interrupt of the user was heard."""
+    interrupt_waits: Callable[[], Awaitable[bool]]
+    """Reads the inbox: True if an interrupt is in it."""
+    draining: asyncio.Event
+    """Set when the process is to stop."""
+    drain_timeout_s: float
+    """Grace period for the response after `draining` is set."""
+    on_tool_use: Callable[[], None]
+    """Called when a tool call begins in the response."""
+    on_first_piece: Callable[[], Awaitable[None]] | None
+    """Awaited once when the response begins, unless it is complete by then."""
+
+
+class ModelCall:
+    """A request to the model. `request_id` is the id of its start event; `quiet`: publish no deltas."""
 
     def __init__(
-        self,
-        bus: Bus,
-        key: Key,
-        model: Model,
-        request: Request,
-        *,
-        span: str = "",
-        quiet: bool = False,
-        on_call: Callable[[], None] = lambda: None,
+        self, bus: Bus, key: Key, model: Model, request: Request, *, request_id: str, quiet: bool, signals: CallSignals
     ) -> None:
         self._model = model
         self._request = request
-        self._deltas = Deltas(bus, key, request=span, quiet=quiet)
-        self._on_call = on_call
+        self._deltas = Deltas(bus, key, request=request_id, quiet=quiet)
+        self._signals = signals
         self._usage = ModelUsage()
-        self._begun = asyncio.Event()
+        self._first_piece = asyncio.Event()
 
-    async def run(
-        self,
-        interrupt: asyncio.Event,
-        waits_interrupt: Callable[[], Awaitable[bool]],
-        draining: asyncio.Event,
-        drain_timeout: float,
-        on_begin: Callable[[], Awaitable[None]] | None = None,
-    ) -> CallOutcome:
-        """Wait for the answer; `on_begin` is awaited once when it begins, unless it is complete by then.
-
-        When it is cut short, the connection to the model is closed before this returns.
-        """
-        loop = asyncio.get_running_loop()
+    async def run(self) -> CallOutcome:
+        """Wait for the response or a signal. The connection to the model is closed before this returns."""
         reading = asyncio.create_task(self._read())
-        signals = [asyncio.create_task(interrupt.wait()), asyncio.create_task(draining.wait())]
-        if on_begin is not None:
-            signals.append(asyncio.create_task(self._begun.wait()))
-        give_up: float | None = None
+        signals = [asyncio.create_task(s.wait()) for s in (self._signals.interrupt, self._signals.draining)]
+        if self._signals.on_first_piece is not None:
+            signals.append(asyncio.create_task(self._first_piece.wait()))
         try:
-            while not reading.done():
-                await asyncio.wait(
-                    [reading, *(s for s in signals if not s.done())], timeout=LOOK, return_when=asyncio.FIRST_COMPLETED
-                )
-                if reading.done():
-                    break
-                if on_begin is not None and self._begun.is_set():
-                    told, on_begin = on_begin, None
-                    await told()
-                    continue
-                if draining.is_set():
-                    give_up = give_up or loop.time() + drain_timeout
-                    if loop.time() >= give_up:
-                        return self._asked(handed_over=True)
-                if interrupt.is_set() or await waits_interrupt():
-                    return self._asked()
-            return self._asked(answer=reading.result())
+            return await self._wait(reading, signals)
         except ModelFailure as exc:
-            return self._asked(failure=exc)
+            return self._outcome(failure=exc)
         finally:
             for signal in signals:
                 signal.cancel()
@@ -95,14 +75,36 @@ class ModelCall:
             await asyncio.gather(reading, return_exceptions=True)
             await self._deltas.close()
 
-    def _asked(
-        self, *, answer: Response | None = None, failure: ModelFailure | None = None, handed_over: bool = False
+    async def _wait(self, reading: asyncio.Task[Response], signals: Sequence[asyncio.Task[bool]]) -> CallOutcome:
+        """Raises ModelFailure."""
+        loop, given = asyncio.get_running_loop(), self._signals
+        on_first_piece = given.on_first_piece
+        deadline: float | None = None
+        while not reading.done():
+            pending = [reading, *(s for s in signals if not s.done())]
+            await asyncio.wait(pending, timeout=INTERRUPT_POLL_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                break
+            if on_first_piece is not None and self._first_piece.is_set():
+                callback, on_first_piece = on_first_piece, None
+                await callback()
+                continue
+            if given.draining.is_set():
+                deadline = deadline or loop.time() + given.drain_timeout_s
+                if loop.time() >= deadline:
+                    return self._outcome(handed_over=True)
+            if given.interrupt.is_set() or await given.interrupt_waits():
+                return self._outcome()
+        return self._outcome(response=reading.result())
+
+    def _outcome(
+        self, *, response: Response | None = None, failure: ModelFailure | None = None, handed_over: bool = False
     ) -> CallOutcome:
-        return CallOutcome(answer, failure, self._deltas.ids, self._deltas.texts, self._usage, handed_over)
+        return CallOutcome(response, failure, self._deltas.ids, self._deltas.texts, self._usage, handed_over)
 
     async def _read(self) -> Response:
         async for piece in self._model.stream(self._request):
-            self._begun.set()
+            self._first_piece.set()
             if isinstance(piece, Response):
                 await self._deltas.flush()
                 return piece
@@ -110,6 +112,6 @@ class ModelCall:
                 self._usage = piece.usage
             else:
                 if isinstance(piece, BlockStart) and piece.type == "tool_use":
-                    self._on_call()
+                    self._signals.on_tool_use()
                 await self._deltas.add(piece)
         raise ModelFailure("model_request_failed_error", "The model's answer did not end.", retryable=True)

@@ -1,16 +1,17 @@
-"""A model whose last outcome is told to operators: `/readyz` of the harness notes that it cannot be reached."""
+"""A model wrapper that reports the outcome of the last request, for the note about the model in `/readyz`."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import cast
 
-from holdfast.harness.models import Model, ModelFailure, Piece, Request, Response
+from holdfast.harness.models.interface import Model, ModelFailure, Piece, Request, Response
 
 
 class ObservedModel:
-    """`model` itself; `note` gets why the last request failed, and an empty text when one was answered.
+    """Passes requests to `model`; calls `note` with the error of a failed request, and with "" after a successful one.
 
-    Only what an operator can act on counts: an outage, or a refusal that every conversation meets (a wrong key).
+    Only failures that an operator can act on are reported: an outage, or an error that every session gets, such as a
+    wrong key. An error caused by one conversation (rejected, context overflow) is not.
     """
 
     def __init__(self, model: Model, note: Callable[[str], None]) -> None:
@@ -27,7 +28,7 @@ class ObservedModel:
                         self._note("")
                     yield piece
         except ModelFailure as exc:
-            if exc.outage or not (exc.retryable or exc.refused or exc.too_long):
+            if exc.outage or not (exc.retryable or exc.rejected or exc.context_overflow):
                 self._note(f"the last request failed: {exc}")
             raise
 

@@ -1,7 +1,7 @@
-"""The stream of one answer of the Messages API: bytes in, pieces out. Pure.
+"""The streamed response of the Messages API: decoded events in, pieces out. Pure.
 
-Reads what it knows and passes over what it does not: new event, block and delta types must not stop an answer. A value
-of the wrong type raises ValueError: the answer cannot be used.
+Unknown event, block and delta types are skipped, because the API adds new ones. A known field with a value of the wrong
+type raises ValueError: the response cannot be used.
 """
 
 from typing import Any, cast
@@ -9,76 +9,50 @@ from typing import Any, cast
 import msgspec
 
 from holdfast.bus.events import Block, ModelUsage
-from holdfast.harness.models import BlockStart, Piece, Response, TextDelta, UsageUpdate
+from holdfast.harness.models.interface import BlockStart, Piece, Response, TextDelta, UsageUpdate
+from holdfast.harness.models.sse import Json
 
-Json = dict[str, Any]
-
-MAX_EVENT = 32 * 1024 * 1024
-"""Bytes of one event of the stream, at most."""
-
-_decoder = msgspec.json.Decoder(Json)
+_input_decoder = msgspec.json.Decoder(Json)
 
 
 class StreamError(Exception):
-    """The endpoint sent an error event in the middle of its answer."""
+    """The endpoint sent an error event in the middle of its response. `kind` is the error's type."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
 
-class Events:
-    """Server-sent events out of chunks of bytes (WHATWG HTML, section 9.2.6), as the JSON of their data."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, chunk: bytes) -> list[Json]:
-        """The events that are complete now. Raises ValueError for data that is no JSON object, or too large."""
-        self._rest += chunk.replace(b"\r", b"") if b"\r" in chunk else chunk
-        *whole, self._rest = self._rest.split(b"\n\n")
-        if len(self._rest) > MAX_EVENT:
-            raise ValueError("an event is too large")
-        found: list[Json] = []
-        for frame in whole:
-            data = b"\n".join(line[5:].strip() for line in frame.split(b"\n") if line.startswith(b"data:"))
-            if data:
-                try:
-                    found.append(_decoder.decode(data))
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-                    raise ValueError(f"an event is no JSON object ({exc})") from None
-        return found
-
-
-class Reader:
-    """Folds the events of one answer."""
+class ResponseReader:
+    """Folds the events of one response."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, Block] = {}
         self._parts: dict[tuple[int, str], list[str]] = {}
-        """Pieces of a long value, joined once: by block and field; `json` is the input of a tool call."""
+        """Deltas by (block index, field), joined once at the end; field `json` is the input of a tool call."""
         self._open: set[int] = set()
+        """Indexes of blocks that have started and not stopped."""
         self._usage: dict[str, int] = {}
         self._stop = ""
         self._details: Json | None = None
         self.ended = False
-        """The answer is whole."""
+        """True once `message_stop` was read."""
 
     def read(self, event: Json) -> list[Piece]:
-        """The pieces that the event adds. Raises ValueError, and StreamError for an error event."""
+        """Fold one event and return the pieces that it adds. Raises ValueError, and StreamError for an error event."""
         match event.get("type"):
             case "message_start":
-                self._count(_object(_object(event, "message"), "usage"))
+                self._count_tokens(_object(_object(event, "message"), "usage"))
                 return [UsageUpdate(msgspec.convert(self._usage, ModelUsage))]
             case "content_block_start":
-                return self._begin(_index(event), _object(event, "content_block"))
+                return self._start_block(_index(event), _object(event, "content_block"))
             case "content_block_delta":
                 return self._delta(_index(event), _object(event, "delta"))
             case "content_block_stop":
                 self._open.discard(_index(event))
             case "message_delta":
-                self._finish(_object(event, "delta"))
-                self._count(_object(event, "usage"))
+                self._end(_object(event, "delta"))
+                self._count_tokens(_object(event, "usage"))
             case "message_stop":
                 self.ended = True
             case "error":
@@ -88,7 +62,7 @@ class Reader:
                 pass
         return []
 
-    def _begin(self, index: int, block: Block) -> list[Piece]:
+    def _start_block(self, index: int, block: Block) -> list[Piece]:
         self._blocks[index] = block
         self._open.add(index)
         out: list[Piece] = [BlockStart(index, str(block.get("type")))]
@@ -105,26 +79,26 @@ class Reader:
         match delta.get("type"):
             case "text_delta":
                 text = _text(delta, "text")
-                self._more(index, "text", text)
+                self._append(index, "text", text)
                 return [TextDelta(index, text)]
             case "input_json_delta":
-                self._more(index, "json", _text(delta, "partial_json"))
+                self._append(index, "json", _text(delta, "partial_json"))
             case "thinking_delta":
-                self._more(index, "thinking", _text(delta, "thinking"))
+                self._append(index, "thinking", _text(delta, "thinking"))
             case "signature_delta":
-                self._more(index, "signature", _text(delta, "signature"))
+                self._append(index, "signature", _text(delta, "signature"))
             case _:
                 pass
         return []
 
-    def _more(self, index: int, name: str, text: str) -> None:
+    def _append(self, index: int, name: str, text: str) -> None:
         self._parts.setdefault((index, name), []).append(text)
 
-    def _finish(self, delta: Json) -> None:
+    def _end(self, delta: Json) -> None:
         self._stop = _text(delta, "stop_reason") or self._stop
         self._details = _object(delta, "stop_details") or self._details
 
-    def _count(self, usage: Json) -> None:
+    def _count_tokens(self, usage: Json) -> None:
         for name in (
             "input_tokens",
             "output_tokens",
@@ -135,10 +109,10 @@ class Reader:
             if isinstance(value, int) and 0 <= value < 1 << 53:
                 self._usage[name] = value
 
-    def answer(self) -> Response:
-        """The whole answer. Raises ValueError when the stream ended before it did."""
+    def response(self) -> Response:
+        """The complete response. Raises ValueError if the stream ended before `message_stop`."""
         if not self.ended:
-            raise ValueError("the stream ended before the answer did")
+            raise ValueError("the stream ended before the response did")
         for index, block in self._blocks.items():
             for name in ("text", "thinking", "signature"):
                 if parts := self._parts.get((index, name)):
@@ -150,7 +124,7 @@ class Reader:
         return Response(blocks, self._stop or "end_turn", usage, self._details)
 
     def _input(self, index: int, block: Block) -> Json | None:
-        """The input of a tool call; None when it is cut off or no object."""
+        """The input of a tool call; None if the block was not finished or the input is no JSON object."""
         if index in self._open:
             return None
         text = "".join(self._parts.get((index, "json"), ()))
@@ -158,7 +132,7 @@ class Reader:
             given: Any = block.get("input")
             return given if isinstance(given, dict) else None  # pyright: ignore[reportUnknownVariableType]
         try:
-            return _decoder.decode(text.encode())
+            return _input_decoder.decode(text.encode())
         except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
             return None
 
@@ -168,7 +142,7 @@ def _text(value: Json, name: str) -> str:
     if text is None:
         return ""
     if not isinstance(text, str):
-        raise ValueError(f"{name} is no text")  # noqa: TRY004  the answer is wrong, not the caller
+        raise ValueError(f"{name} is no string")  # noqa: TRY004  the response is wrong, not the caller
     return text
 
 
@@ -177,12 +151,12 @@ def _object(value: Json, name: str) -> Json:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise ValueError(f"{name} is no object")  # noqa: TRY004  the answer is wrong, not the caller
+        raise ValueError(f"{name} is no object")  # noqa: TRY004  the response is wrong, not the caller
     return cast("Json", found)
 
 
 def _index(event: Json) -> int:
     index = event.get("index")
     if not isinstance(index, int):
-        raise ValueError("index is no number")  # noqa: TRY004  the answer is wrong, not the caller
+        raise ValueError("index is no number")  # noqa: TRY004  the response is wrong, not the caller
     return index

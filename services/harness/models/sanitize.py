@@ -1,4 +1,4 @@
-"""JSON values made fit for the log: what cannot be encoded or replayed is taken out before it is stored. Pure."""
+"""Removes from JSON values what the log could not encode or a later request could not replay. Pure."""
 
 from typing import Any
 
@@ -22,22 +22,22 @@ def sanitize(value: Any) -> Any:
             return value
 
 
-def deeper(value: Any, levels: int) -> bool:
-    """Whether a JSON value is nested in more than `levels` levels: `clean` and whoever reads it later would give up."""
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value has more than `levels` levels; `sanitize` and JSON decoders recurse, so they would fail."""
     level: list[Any] = [value]
     for _ in range(levels + 1):
-        following: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                following.extend(one.values())  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
-            elif isinstance(one, list):
-                following.extend(one)  # pyright: ignore[reportUnknownArgumentType]
-        if not following:
+        children: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                children.extend(node.values())  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+            elif isinstance(node, list):
+                children.extend(node)  # pyright: ignore[reportUnknownArgumentType]
+        if not children:
             return False
-        level = following
+        level = children
     return True
 
 
 def result_blocks(content: list[Block] | None) -> list[Block]:
-    """The content of a tool result: only blocks that the model may be shown, cleaned."""
+    """The content of a tool result, sanitized and without blocks of types that a tool result must not have."""
     return [sanitize(b) for b in content or [] if b.get("type") in _RESULT_BLOCKS]

@@ -1,104 +1,143 @@
-"""An answer of the model into events: nothing poisonous enters the log, for it cannot be repaired. Pure but for ids.
+"""The response of a model as events of the log. Pure.
 
-NUL characters and lone surrogates are taken out, empty texts dropped, tool calls inside a refusal dropped. A tool call
-whose input is no object or was cut off, whose tool is not offered, or whose input is oversized is logged with an error
-result in the same commit, so that every `tool_use` can be replayed with its `tool_result`.
+Nothing may enter the log that cannot be replayed, because the log cannot be repaired. NUL characters and lone
+surrogates are removed, empty texts and tool calls inside a refusal dropped. A tool call whose input is truncated,
+oversized or no object, or whose tool is not offered, is logged together with an error result, so that every `tool_use`
+can be replayed with its `tool_result`.
 """
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
 from holdfast.bus import events as ev
-from holdfast.bus.ids import new_id
-from holdfast.harness.models import Response
-from holdfast.harness.models.sanitize import deeper, sanitize
+from holdfast.bus.ids import NewId
+from holdfast.harness.models.interface import Response
+from holdfast.harness.models.sanitize import is_deeper, sanitize
 from holdfast.harness.tools.catalog import permission
-from holdfast.harness.turn.ingest import failed
+from holdfast.harness.tools.tool_results import error_result
 
-MAX_INPUT = 4 * 1024 * 1024
-"""Largest input of a tool call, in bytes of JSON."""
+INPUT_LIMIT_BYTES: Final = 4 * 1024 * 1024
+"""Largest input of a tool call, as JSON."""
 
-MAX_DEPTH = 100
-"""Levels of nesting of the input of a tool call; the edge takes as many from clients."""
+INPUT_LIMIT_LEVELS: Final = 100
+"""Deepest nesting of the input of a tool call; the edge allows clients as much."""
 
-MAX_NAME = 128
+TOOL_NAME_LIMIT_CHARS: Final = 128
+"""Longest name of a tool that the API accepts."""
 
-_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
-"""The API refuses a replayed call whose name has anything else."""
+_NOT_IN_A_TOOL_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
+"""The API rejects a replayed call whose name contains one of these characters."""
 
 
-def to_events(answer: Response, *, agent: dict[str, Any], request: str, ids: dict[int, str]) -> list[ev.Event]:
-    """The events of a whole answer in order, then the errors of calls that cannot run.
+class ResponseEvents:
+    """Makes the events of one model request.
 
-    `request` is the id of its span start; `ids` are the event ids already announced for text blocks, by index.
+    `request` is the id of its start event. `ids` are the event ids already announced to watchers, by block index.
     """
-    said: list[ev.Event] = []
-    errors: list[ev.Event] = []
-    refused = answer.stop == "refusal"
-    for index, block in enumerate(answer.blocks):
-        match block.get("type"):
-            case "text":
-                event = _text(block, request, ids.get(index))
-                if event:
-                    said.append(event)
-            case "thinking" | "redacted_thinking":
-                if block.get("signature") or block.get("data"):
-                    said.append(
-                        ev.AgentThinking(id=ids.get(index) or new_id("sevt"), request=request, block=sanitize(block))
-                    )
-            case "tool_use" if not refused:
-                call, why = _call(block, agent, request)
-                said.append(call)
-                if why:
-                    errors.append(failed(call.id, why))
-            case _:
-                pass
-    return [*said, _end(answer, request), *errors]
+
+    def __init__(self, *, request: str, ids: Mapping[int, str], thread: str, new_id: NewId) -> None:
+        self._request = request
+        self._ids = ids
+        self._thread = thread
+        self._new_id = new_id
+
+    def response(self, response: Response, agent: dict[str, Any]) -> list[ev.Event]:
+        """The events of a complete response, the end of the request, then error results of calls that cannot run."""
+        said: list[ev.Event] = []
+        errors: list[ev.Event] = []
+        refused = response.stop == "refusal"
+        for index, block in enumerate(response.blocks):
+            match block.get("type"):
+                case "text":
+                    said += self._text(index, str(block.get("text") or ""))
+                case "thinking" | "redacted_thinking":
+                    said += self._thinking(index, block)
+                case "tool_use" if not refused:
+                    call, problem = self._call(block, agent)
+                    said.append(call)
+                    if problem:
+                        errors.append(error_result(call.id, problem, thread=self._thread, new_id=self._new_id))
+                case _:
+                    pass
+        return [*said, self.end(response.usage, response.stop), *errors]
+
+    def interrupted(self, texts: Mapping[int, str], usage: ev.ModelUsage) -> list[ev.Event]:
+        """The events of a request that was cancelled: the text that watchers have seen stays in the conversation."""
+        said: list[ev.Event] = []
+        for index, text in sorted(texts.items()):
+            said += self._text(index, text)
+        return [*said, self.end(usage, "interrupted")]
+
+    def end(self, usage: ev.ModelUsage, stop: str) -> ev.ModelRequestEnd:
+        """The end of the request."""
+        return ev.ModelRequestEnd(
+            id=self._new_id("sevt"),
+            thread=self._thread,
+            model_request_start_id=self._request,
+            model_usage=usage,
+            stop=stop,
+        )
+
+    def _block_id(self, index: int) -> str:
+        return self._ids.get(index) or self._new_id("sevt")
+
+    def _text(self, index: int, text: str) -> list[ev.Event]:
+        text = sanitize(text)
+        if not text.strip():
+            return []
+        content: list[ev.Block] = [{"type": "text", "text": text}]
+        return [ev.AgentMessage(id=self._block_id(index), thread=self._thread, request=self._request, content=content)]
+
+    def _thinking(self, index: int, block: ev.Block) -> list[ev.Event]:
+        if not (block.get("signature") or block.get("data")):
+            return []
+        return [
+            ev.AgentThinking(
+                id=self._block_id(index), thread=self._thread, request=self._request, block=sanitize(block)
+            )
+        ]
+
+    def _call(self, block: ev.Block, agent: dict[str, Any]) -> tuple[ev.Event, str]:
+        """The call, and why it cannot run; empty if it can."""
+        name = _NOT_IN_A_TOOL_NAME.sub("_", str(block.get("name") or "unnamed"))[:TOOL_NAME_LIMIT_CHARS]
+        arguments, problem = _arguments(block.get("input"))
+        allowed = permission(agent, name)
+        if allowed == "client" and not problem:
+            call = ev.AgentCustomToolUse(
+                id=self._new_id("sevt"), thread=self._thread, request=self._request, name=name, input=arguments
+            )
+            return call, ""
+        if allowed == "deny":
+            problem = f"There is no tool named {name!r} here, or it is disabled."
+        call = ev.AgentToolUse(
+            id=self._new_id("sevt"),
+            thread=self._thread,
+            request=self._request,
+            name=name,
+            input=arguments,
+            evaluated_permission="deny" if problem else "ask" if allowed == "ask" else "allow",
+            evaluation=None if problem else {"type": "always_ask" if allowed == "ask" else "always_allow"},
+        )
+        return call, problem
 
 
-def _end(answer: Response, request: str) -> ev.Event:
-    return ev.ModelRequestEnd(
-        id=new_id("sevt"), model_request_start_id=request, model_usage=answer.usage, stop=answer.stop
-    )
+def summary_text(response: Response) -> str:
+    """The summary in the response to a compaction request; empty if there is none."""
+    texts = [str(b["text"]) for b in response.blocks if b.get("type") == "text"]
+    return sanitize("\n".join(texts)).strip()
 
 
-def _text(block: ev.Block, request: str, event_id: str | None) -> ev.AgentMessage | None:
-    text = sanitize(block.get("text") or "")
-    if not text.strip():
-        return None
-    return ev.AgentMessage(id=event_id or new_id("sevt"), request=request, content=[{"type": "text", "text": text}])
-
-
-def _call(block: ev.Block, agent: dict[str, Any], request: str) -> tuple[ev.Event, str]:
-    """The call, and why it cannot run (empty: it can)."""
-    name = _NOT_IN_A_NAME.sub("_", str(block.get("name") or "unnamed"))[:MAX_NAME]
-    given: Any = block.get("input")
-    why = ""
-    too_deep = deeper(given, MAX_DEPTH)
-    arguments: dict[str, Any] = sanitize(given) if isinstance(given, dict) and not too_deep else {}
-    if too_deep:
-        why = f"The input of this call is nested more than {MAX_DEPTH} levels deep. Send it flat, or as text."
-    elif not isinstance(given, dict):
-        why = "The input of this call was cut off or is no JSON object. Send the call again, complete."
-    elif len(msgspec.json.encode(arguments)) > MAX_INPUT:
-        arguments, why = {}, f"The input of this call is larger than {MAX_INPUT} bytes. Split it."
-    event_id = new_id("sevt")
-    allowed = permission(agent, name)
-    if allowed == "client" and not why:
-        return ev.AgentCustomToolUse(id=event_id, request=request, name=name, input=arguments), ""
-    if allowed == "deny":
-        why = f"There is no tool named {name!r} here, or it is disabled."
-    if why:
-        call = ev.AgentToolUse(id=event_id, request=request, name=name, input=arguments, evaluated_permission="deny")
-        return call, why
-    call = ev.AgentToolUse(
-        id=event_id,
-        request=request,
-        name=name,
-        input=arguments,
-        evaluated_permission="ask" if allowed == "ask" else "allow",
-        evaluation={"type": "always_ask" if allowed == "ask" else "always_allow"},
-    )
-    return call, ""
+def _arguments(given: Any) -> tuple[dict[str, Any], str]:
+    """The input of a tool call as it is logged, and why it cannot be used; empty if it can."""
+    if is_deeper(given, INPUT_LIMIT_LEVELS):
+        text = f"The input of this call is nested more than {INPUT_LIMIT_LEVELS} levels deep. Send it flat, or as text."
+        return {}, text
+    if not isinstance(given, dict):
+        return {}, "The input of this call was cut off or is no JSON object. Send the call again, complete."
+    arguments: dict[str, Any] = sanitize(given)
+    if len(msgspec.json.encode(arguments)) > INPUT_LIMIT_BYTES:
+        return {}, f"The input of this call is larger than {INPUT_LIMIT_BYTES} bytes. Split it."
+    return arguments, ""

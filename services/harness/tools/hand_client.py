@@ -1,9 +1,9 @@
-"""The hands of a session as the harness sees them: provision, execute, cancel over the bus (rules 12, 13, 15, 18).
+"""Requests to the sandbox workers of a session: provision, execute, probe, cancel (rules 12, 13, 15, 18).
 
-Nothing here waits for a result: results arrive in the session's inbox.
+No request waits for the result of a call: results arrive in the session's inbox.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -14,67 +14,73 @@ from holdfast.bus.errors import BusError, NoResponders, Refused
 from holdfast.bus.head import Sandbox
 from holdfast.bus.ids import Key
 
-ASK = 2.0
-"""Seconds to wait for a worker's answer before it is asked again."""
+WORKER_TIMEOUT_S: Final = 2.0
+"""Time to wait for a worker's reply to `execute` and `cancel`."""
 
-QUICK = 0.3
-"""Seconds to wait for an answer that needs no work."""
+PROBE_TIMEOUT_S: Final = 0.3
+"""Time to wait for a worker's reply to `probe`, which needs no work."""
 
-PROVISION = 3.0
-"""Seconds before a sandbox is asked for again: its worker may have died while it made one. Asking twice makes one."""
+PROVISION_TIMEOUT_S: Final = 3.0
+"""Time to wait for a sandbox before it is requested again, because its worker may have died. Two requests make one."""
 
-Said = Literal["accepted", "refused", "cancelled", "gone", "done", "silent"]
+WorkerReply = Literal["accepted", "refused", "cancelled", "gone", "done", "silent"]
+"""`gone`: no worker has that sandbox any more. `silent`: no reply came in time."""
+
+T = TypeVar("T")
 
 
 class HandClient:
-    """Requests to sandbox workers on behalf of one session."""
+    """Sends the requests of one session."""
 
     def __init__(self, bus: Bus, key: Key) -> None:
         self._bus = bus
         self._key = key
 
     async def provision(self, environment: dict[str, Any]) -> Provisioned:
-        """The session's sandbox, made if there is none. Raises NoResponders, Unavailable."""
-        ask = Provision(tenant=self._key.tenant, session=self._key.session, environment=environment)
-        raw = await self._bus.core.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=PROVISION)
+        """The session's sandbox; it is made if there is none. Raises NoResponders, Unavailable, Refused."""
+        message = Provision(tenant=self._key.tenant, session=self._key.session, environment=environment)
+        raw = await self._bus.core.request(
+            subjects.PROVISION, msgspec.json.encode(message), timeout=PROVISION_TIMEOUT_S
+        )
         return _decoded(raw, Provisioned)
 
-    async def execute(self, sandbox: Sandbox, call: str, name: str, arguments: dict[str, Any]) -> Said:
-        """Have the call run in that sandbox; `silent`: no answer, ask again."""
-        ask = Execute(
+    async def execute(self, sandbox: Sandbox, call_id: str, name: str, arguments: dict[str, Any]) -> WorkerReply:
+        """Run the call in that sandbox. Safe to repeat: a worker runs a call once."""
+        message = Execute(
             tenant=self._key.tenant,
             session=self._key.session,
-            call=call,
+            call=call_id,
             generation=sandbox.generation,
             name=name,
             input=arguments,
         )
-        return await self._say(subjects.execute(sandbox.worker), msgspec.json.encode(ask))
+        return await self._request(subjects.execute(sandbox.worker), msgspec.json.encode(message))
 
-    async def probe(self, sandbox: Sandbox) -> Said:
-        """Whether that sandbox lives: `accepted` or `gone`; `silent`: no answer."""
-        ask = Probe(tenant=self._key.tenant, session=self._key.session, generation=sandbox.generation)
-        return await self._say(subjects.probe(sandbox.worker), msgspec.json.encode(ask), within=QUICK)
+    async def probe(self, sandbox: Sandbox) -> WorkerReply:
+        """Whether that sandbox lives: `accepted` or `gone`."""
+        message = Probe(tenant=self._key.tenant, session=self._key.session, generation=sandbox.generation)
+        return await self._request(
+            subjects.probe(sandbox.worker), msgspec.json.encode(message), timeout_s=PROBE_TIMEOUT_S
+        )
 
-    async def cancel(self, sandbox: Sandbox, call: str) -> Said:
-        """Have the call killed, or refused for ever."""
-        ask = Cancel(tenant=self._key.tenant, session=self._key.session, call=call, generation=sandbox.generation)
-        return await self._say(subjects.cancel(sandbox.worker), msgspec.json.encode(ask))
+    async def cancel(self, sandbox: Sandbox, call_id: str) -> WorkerReply:
+        """Kill the call, or make the worker refuse it for ever."""
+        message = Cancel(
+            tenant=self._key.tenant, session=self._key.session, call=call_id, generation=sandbox.generation
+        )
+        return await self._request(subjects.cancel(sandbox.worker), msgspec.json.encode(message))
 
-    async def _say(self, subject: str, data: bytes, *, within: float = ASK) -> Said:
+    async def _request(self, subject: str, data: bytes, *, timeout_s: float = WORKER_TIMEOUT_S) -> WorkerReply:
         try:
-            return _decoded(await self._bus.core.request(subject, data, timeout=within), Answer).answer
+            return _decoded(await self._bus.core.request(subject, data, timeout=timeout_s), Answer).answer
         except NoResponders:
             return "gone"
         except BusError:
             return "silent"
 
 
-T = Any
-
-
 def _decoded(raw: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.MsgspecError:
-        raise Refused("the worker's answer is not of the agreed form") from None
+        raise Refused("the reply of the sandbox worker cannot be decoded") from None

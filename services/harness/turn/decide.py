@@ -1,11 +1,15 @@
-"""What the owner of a session does next: a pure decision from the head (rule 6)."""
+"""What the runner of a session does next: a decision from the head (rule 6). Pure."""
 
 from typing import Any, Literal
 
 import msgspec
 
-from holdfast.bus.events import StopReason
+from holdfast.bus.events import ModelRequestStart, StopReason
 from holdfast.bus.head import Head, Thread, waits_for_client
+from holdfast.bus.ids import NewId
+
+CHARS_PER_TOKEN = 4
+"""Characters that are counted as one token when the size of a request is estimated."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,45 +18,45 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 1000
     """Tool-use rounds in one turn."""
     compactions: int = 3
-    """Compactions in a row without an answer between them."""
+    """Compactions in a row without a response between them."""
     context_tokens: int = 160_000
-    """The context is compacted before a request that would be larger."""
+    """A request that would be larger is preceded by a compaction."""
 
 
 class Interrupt(msgspec.Struct, frozen=True):
-    """Close all open calls and come to rest: the user said so (rule 18)."""
+    """Close all open calls and become idle, because the user interrupted (rule 18)."""
 
 
 class Abandon(msgspec.Struct, frozen=True):
-    """A model request was started by an owner that is no more; close it."""
+    """End the model request `request`: the runner that started it is gone."""
 
     request: str
 
 
 class RunTools(msgspec.Struct, frozen=True):
-    """Have every ready call run, and wait for results."""
+    """Send every ready call to its sandbox and wait for results."""
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Show that the session runs again. A session that is rescheduled runs when the model begins to answer."""
+    """Append the events that show that an idle session runs again."""
 
 
 class Sleep(msgspec.Struct, frozen=True):
-    """Wait until `until` (microseconds), unless an input arrives."""
+    """Wait until `until` (microseconds, Unix) or until an input arrives."""
 
     until: int
 
 
 class Compact(msgspec.Struct, frozen=True):
-    """Summarise the history."""
+    """Have the model summarise the history."""
 
 
 class CallModel(msgspec.Struct, frozen=True):
-    """Ask the model."""
+    """Send a request to the model."""
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Let go. `stop` None: the status is already right. `error` is told first."""
+    """Give the claim up. `stop` None: the thread is idle already. `error` is appended before it becomes idle."""
 
     stop: StopReason | None = None
     error: dict[str, Any] | None = None
@@ -66,13 +70,13 @@ def error(kind: str, message: str, retry: Literal["retrying", "exhausted", "term
     return {"type": kind, "message": message, "retry_status": {"type": retry}}
 
 
-def decide(  # noqa: PLR0911  the list of cases is the protocol
-    head: Head, *, now: int, fresh_tokens: int, limits: Limits, thread: str = ""
+def decide(  # noqa: PLR0911  the order of the cases is the protocol
+    head: Head, *, now: int, fresh_chars: int, limits: Limits, thread: str
 ) -> Step:
-    """The next step of that thread. `fresh_tokens` is an estimate of what its next request adds to the last one."""
+    """The next step of that thread. `fresh_chars`: size of what its next request adds to the last one."""
     if head.archived or head.deleted:
         return Release()
-    state = head.threads.get(thread, Thread())
+    state = head.thread(thread)
     if state.interrupted:
         return Interrupt()
     if state.request:
@@ -83,11 +87,12 @@ def decide(  # noqa: PLR0911  the list of cases is the protocol
         shown = state.stop.event_ids if state.stop and state.stop.type == "requires_action" else None
         return Release() if shown == waiting else Release(StopReason("requires_action", waiting))
     if state.todo:
-        return _answer(state, now, fresh_tokens, limits)
+        return _answer(state, now, fresh_chars // CHARS_PER_TOKEN, limits)
     return Release() if state.status == "idle" else Release(StopReason("end_turn"))
 
 
 def _answer(state: Thread, now: int, fresh_tokens: int, limits: Limits) -> Step:
+    """The next step towards a response that the thread owes."""
     if state.rounds >= limits.rounds:
         text = f"The turn used its {limits.rounds} rounds of tool calls. Send a message to go on."
         return Release(StopReason("retries_exhausted"), error("tool_use_limit_reached_error", text, "exhausted"))
@@ -102,3 +107,11 @@ def _answer(state: Thread, now: int, fresh_tokens: int, limits: Limits) -> Step:
         if state.context_tokens:
             return Compact()
     return CallModel()
+
+
+def request_start(
+    head: Head, *, now: int, fresh_chars: int, limits: Limits, thread: str, new_id: NewId
+) -> ModelRequestStart | None:
+    """The start of a model request if that is the next step; it goes into the commit that leads to `head`."""
+    step = decide(head, now=now, fresh_chars=fresh_chars, limits=limits, thread=thread)
+    return ModelRequestStart(id=new_id("sevt"), thread=thread) if isinstance(step, CallModel) else None

@@ -1,31 +1,50 @@
-"""The events with which a session comes to rest, or waits for the model. Pure but for ids."""
+"""The events with which a session starts to run, comes to rest, or waits for the model. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.head import Head, advance
-from holdfast.bus.ids import new_id
-from holdfast.harness.turn.ingest import INTERRUPTED, failed, usage
+from holdfast.bus.head import PRIMARY_THREAD, Head, advance
+from holdfast.bus.ids import NewId
+from holdfast.bus.usage import usage_object
+from holdfast.harness.tools.tool_results import CALL_INTERRUPTED, error_result
 from holdfast.harness.turn.retry import Retry
 
 
-def close_calls(head: Head, *, why: str = INTERRUPTED, thread: str = "") -> list[ev.Event]:
+def running(config: ev.SessionConfig, *, thread: str, new_id: NewId) -> list[ev.Event]:
+    """The two events that show that the thread, and with it the session, runs."""
+    return [
+        ev.SessionStatusRunning(id=new_id("sevt"), thread=thread),
+        ev.ThreadStatusRunning(
+            id=new_id("sevt"),
+            thread=thread,
+            agent_name=str(config.agent["name"]),
+            session_thread_id=thread or config.primary_thread,
+        ),
+    ]
+
+
+def close_calls(head: Head, *, thread: str, new_id: NewId) -> list[ev.Event]:
     """An error result for every open call of the thread, so that the log can always be replayed."""
-    return [failed(call.id, why) for call in head.calls if call.thread == thread]
+    return [
+        error_result(call.id, CALL_INTERRUPTED, thread=thread, new_id=new_id)
+        for call in head.calls
+        if call.thread == thread
+    ]
 
 
-def close_request(head: Head, *, stop: str, thread: str = "") -> list[ev.ModelRequestEnd]:
-    """The end of a model request that nobody will finish."""
-    state = head.threads.get(thread)
-    if state is None or not state.request:
+def close_request(head: Head, *, stop: str, thread: str, new_id: NewId) -> list[ev.ModelRequestEnd]:
+    """The end of the thread's open model request, which nobody will finish; empty if none is open."""
+    request = head.thread(thread).request
+    if not request:
         return []
     return [
         ev.ModelRequestEnd(
             id=new_id("sevt"),
             thread=thread,
-            model_request_start_id=state.request,
+            model_request_start_id=request,
             model_usage=ev.ModelUsage(),
             is_error=True,
             stop=stop,
@@ -33,20 +52,24 @@ def close_request(head: Head, *, stop: str, thread: str = "") -> list[ev.ModelRe
     ]
 
 
-def rescheduled(head: Head, config: ev.SessionConfig, retry: Retry) -> list[ev.Event]:
-    """The end of the failed model request, and the events that tell the failure if it is told."""
+def rescheduled(head: Head, config: ev.SessionConfig, retry: Retry, *, thread: str, new_id: NewId) -> list[ev.Event]:
+    """The end of the failed model request and, if the failure is told, the events that tell it."""
     ended = [
         replace(event, retry_at=0 if retry.told else retry.at, broke_off=retry.broke_off)
-        for event in close_request(head, stop="failed")
+        for event in close_request(head, stop="failed", thread=thread, new_id=new_id)
     ]
     if not retry.told:
         return [*ended]
-    name, thread = str(config.agent["name"]), config.primary_thread
     return [
         *ended,
-        ev.SessionError(id=new_id("sevt"), error=retry.error),
-        ev.ThreadStatusRescheduled(id=new_id("sevt"), agent_name=name, session_thread_id=thread),
-        ev.SessionStatusRescheduled(id=new_id("sevt"), retry_at=retry.at),
+        ev.SessionError(id=new_id("sevt"), thread=thread, error=retry.error),
+        ev.ThreadStatusRescheduled(
+            id=new_id("sevt"),
+            thread=thread,
+            agent_name=str(config.agent["name"]),
+            session_thread_id=thread or config.primary_thread,
+        ),
+        ev.SessionStatusRescheduled(id=new_id("sevt"), thread=thread, retry_at=retry.at),
     ]
 
 
@@ -56,24 +79,52 @@ def idle(
     stop: ev.StopReason,
     *,
     now: int,
+    thread: str,
+    new_id: NewId,
+    before: Sequence[ev.Event] = (),
     error: dict[str, Any] | None = None,
     details: dict[str, Any] | None = None,
-    close: bool = False,
 ) -> list[ev.Event]:
-    """Error if any, thread idle, usage, session idle: the order of C.5. `close` first ends what is still open."""
-    events: list[ev.Event] = [*close_request(head, stop="abandoned"), *close_calls(head)] if close else []
+    """`before`, the error if there is one, then the events with which the thread becomes idle.
+
+    When the primary thread becomes idle, the session does: its usage and its status follow. `now` is in microseconds.
+    """
+    events: list[ev.Event] = [*before]
     if error:
-        events.append(ev.SessionError(id=new_id("sevt"), error=error))
+        events.append(ev.SessionError(id=new_id("sevt"), thread=thread, error=error))
     after = advance(head, events, now)
-    return [
-        *events,
+    events.append(
         ev.ThreadStatusIdle(
             id=new_id("sevt"),
+            thread=thread,
             agent_name=str(config.agent["name"]),
-            session_thread_id=config.primary_thread,
+            session_thread_id=thread or config.primary_thread,
             stop_reason=stop,
             stop_details=details,
-        ),
-        ev.SessionUsage(id=new_id("sevt"), usage=usage(after, now)),
+        )
+    )
+    if thread != PRIMARY_THREAD:
+        return events
+    return [
+        *events,
+        ev.SessionUsage(id=new_id("sevt"), usage=usage_object(after, now)),
         ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop, stop_details=details),
     ]
+
+
+def closed(
+    head: Head,
+    config: ev.SessionConfig,
+    stop: ev.StopReason,
+    *,
+    now: int,
+    thread: str,
+    new_id: NewId,
+    error: dict[str, Any] | None = None,
+) -> list[ev.Event]:
+    """As `idle`, after the end of the thread's open model request and error results for its open calls."""
+    open_work = [
+        *close_request(head, stop="abandoned", thread=thread, new_id=new_id),
+        *close_calls(head, thread=thread, new_id=new_id),
+    ]
+    return idle(head, config, stop, now=now, thread=thread, new_id=new_id, before=open_work, error=error)

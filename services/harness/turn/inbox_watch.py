@@ -1,6 +1,7 @@
-"""What is heard of a session's inbox while it is driven: for speed, never instead of looking."""
+"""Hears inputs as they are stored for a session: for latency, never in place of reading the inbox."""
 
 import asyncio
+from collections.abc import Sequence
 
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus, Subscription
@@ -9,54 +10,58 @@ from holdfast.bus.inputs import ClientInput, PendingInput
 
 
 class InboxWatch:
-    """Hears each input stored for one session from `open` until `close`."""
+    """Hears each input stored for one session from `open` until `close`; best effort."""
 
     def __init__(self) -> None:
         self.any = asyncio.Event()
-        """Something was stored since the last look at the inbox."""
+        """Set if an input was heard since the last `clear`."""
         self.interrupt = asyncio.Event()
-        """An interrupt is among it."""
+        """Set if an interrupt is among them."""
         self._heard: list[PendingInput] = []
         self._subscription: Subscription | None = None
 
     async def open(self, bus: Bus, key: Key) -> None:
-        """Whatever is stored after this is heard. May be called again."""
+        """Begin to listen. May be called again."""
         if self._subscription is None:
             self._subscription = await bus.inbox.on_arrival(key, self._hear)
 
     async def close(self) -> None:
+        """Stop listening."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.close()
 
     def clear(self) -> list[PendingInput]:
-        """What was heard since the last time. To be called before a look, so that nothing falls between the two."""
+        """Return what was heard since the last call. Call it before reading the inbox, so that no input is missed."""
         self.any.clear()
         self.interrupt.clear()
         heard, self._heard = self._heard, []
         return heard
 
-    def _hear(self, waiting: PendingInput) -> None:
+    def _hear(self, pending: PendingInput) -> None:
         self.any.set()
-        self._heard.append(waiting)
-        if interrupts(waiting):
+        self._heard.append(pending)
+        if interrupts(pending):
             self.interrupt.set()
 
 
-def contiguous_from(heard: list[PendingInput], taken: int) -> list[PendingInput] | None:
-    """What of it waits above `taken`, if that is all that waits: each names what came before it. None: look."""
+def contiguous_from(heard: Sequence[PendingInput], taken: int) -> list[PendingInput] | None:
+    """The heard inputs above `taken` if they are contiguous, else None: then the inbox must be read.
+
+    Each arrival names the sequence of the input before it, so a missing one shows.
+    """
     found: list[PendingInput] = []
-    for waiting in heard:
-        if waiting.seq <= taken:
+    for pending in heard:
+        if pending.seq <= taken:
             continue
-        if not 0 <= waiting.previous <= taken:
+        if not 0 <= pending.previous <= taken:
             return None
-        found.append(waiting)
-        taken = waiting.seq
+        found.append(pending)
+        taken = pending.seq
     return found
 
 
-def interrupts(waiting: PendingInput) -> bool:
-    """Whether that input holds an interrupt."""
-    given = waiting.input
+def interrupts(pending: PendingInput) -> bool:
+    """True if the input contains an interrupt."""
+    given = pending.input
     return isinstance(given, ClientInput) and any(isinstance(e, ev.UserInterrupt) for e in given.events)

@@ -1,61 +1,51 @@
-"""Inputs into events: what a commit that takes them from the inbox holds (rules 4 and 5). Pure."""
+"""Inputs into events: the content of a commit that takes inputs from the inbox (rules 4 and 5). Pure."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import Call, Head, advance, waits_for_client
-from holdfast.bus.ids import new_id
+from holdfast.bus.ids import NewId
 from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
 from holdfast.harness.models.sanitize import result_blocks
+from holdfast.harness.tools.tool_results import error_result, sandbox_lost
+from holdfast.harness.turn.idle import idle, running
 
-INTERRUPTED = "The execution was interrupted before it was completed. Try again if it is still needed."
-LOST = "The sandbox was lost, so this call did not finish. Its processes are gone; the files of /workspace are kept."
-DENIED = "The user rejected the use of this tool."
+CALL_DENIED: Final = "The user rejected the use of this tool."
 
 
 class Ingested(msgspec.Struct, frozen=True):
-    """Events to append, and the last sequence and the client input ids that they cover."""
+    """Events to append, and the inbox position that they lead to."""
 
     events: list[ev.Event]
     seq: int
+    """Inbox sequence of the last input; 0 if there was none."""
     ids: tuple[str, ...]
+    """Ids of the client inputs among them."""
     progress: bool
-    """Whether a tool result is among them."""
+    """True if the result of a tool call is among the events."""
 
 
-def running(config: ev.SessionConfig, thread: str = "") -> list[ev.Event]:
-    """The two events that show a session at work (order of C.5)."""
-    shown = thread or config.primary_thread
-    return [
-        ev.SessionStatusRunning(id=new_id("sevt"), thread=thread),
-        ev.ThreadStatusRunning(
-            id=new_id("sevt"), thread=thread, agent_name=str(config.agent["name"]), session_thread_id=shown
-        ),
-    ]
+def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput], *, new_id: NewId) -> Ingested:
+    """The events of those inputs, with the ids that clients gave them. Never raises.
 
-
-def text(message: str) -> list[ev.Block]:
-    return [{"type": "text", "text": message}]
-
-
-def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput]) -> Ingested:
-    """The events of those inputs, ids kept. Total: what cannot be used only moves `taken`.
-
-    In order, but for results of tools: they go first, so that what was said while a tool ran follows its result.
+    An input that cannot be used (a nudge, a result of a call that is not open, a repeated id) only moves `seq`.
+    Results of tools come first, so that a message sent while a tool ran follows the tool's result; the rest keeps its
+    order.
     """
     events: list[ev.Event] = []
     ids: list[str] = []
     progress = False
-    for waiting in sorted(inputs, key=lambda w: not isinstance(w.input, CallResult)):
+    for pending in sorted(inputs, key=lambda p: not isinstance(p.input, CallResult)):
         new: list[ev.Event] = []
-        match waiting.input:
+        match pending.input:
             case ClientInput() as given if given.id not in head.recent and given.id not in ids and not head.deleted:
                 ids.append(given.id)
-                new = _client(head, config, given)
+                new = client_events(head, config, given, new_id=new_id)
             case CallResult() as result:
-                new = _result(head, result)
+                new = result_events(head, result, new_id=new_id)
                 progress = progress or bool(new)
             case _:
                 pass
@@ -65,20 +55,21 @@ def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput])
 
 
 def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:
-    """Whether those inputs are best left where they are for now: only messages, while tools still run."""
+    """True if the inputs are best left in the inbox: only messages, while a tool runs."""
     if not inputs or not any(c.state == "ready" for c in head.calls):
         return False
     return all(
-        isinstance(w.input, ClientInput) and all(isinstance(e, ev.UserMessage) for e in w.input.events) for w in inputs
+        isinstance(p.input, ClientInput) and all(isinstance(e, ev.UserMessage) for e in p.input.events) for p in inputs
     )
 
 
-def _client(head: Head, config: ev.SessionConfig, given: ClientInput) -> list[ev.Event]:
+def client_events(head: Head, config: ev.SessionConfig, given: ClientInput, *, new_id: NewId) -> list[ev.Event]:
+    """The events of one client request, and the status events and denials that follow from them."""
     if head.archived:
         return list(given.events)
     out: list[ev.Event] = []
-    answered = False
-    denials: list[ev.Event] = []
+    denials: dict[str, list[ev.Event]] = {}
+    """Error results of rejected calls, by thread; a thread is in it if one of its calls was answered."""
 
     def add(*events: ev.Event) -> None:
         nonlocal head
@@ -86,90 +77,57 @@ def _client(head: Head, config: ev.SessionConfig, given: ClientInput) -> list[ev
         out.extend(events)
 
     for event in given.events:
-        match event:
-            case ev.UserMessage() if head.primary.status == "idle" and not head.calls:
-                add(*running(config), event)
-            case ev.UserToolConfirmation(tool_use_id=call_id) if _in_state(head, call_id, "ask"):
-                answered = True
-                add(event)
-                if event.result == "deny":
-                    why = f"{DENIED} {event.deny_message}" if event.deny_message else DENIED
-                    denials.append(
-                        ev.AgentToolResult(id=new_id("sevt"), tool_use_id=call_id, content=text(why), is_error=True)
-                    )
-            case ev.UserCustomToolResult(custom_tool_use_id=call_id) if _in_state(head, call_id, "client"):
-                answered = True
-                add(event)
-            case _:
-                add(event)
-    idle = head.primary.status == "idle"
-    if answered and idle and not head.primary.interrupted:
-        left = waits_for_client(head)
-        if left:
-            add(*denials, *_waits(head, config, left))
+        call = _answered_call(head, event)
+        if isinstance(event, ev.UserMessage) and _is_at_rest(head, event.thread):
+            add(*running(config, thread=event.thread, new_id=new_id))
+        add(event)
+        if call is not None:
+            denied = denials.setdefault(call.thread, [])
+            if isinstance(event, ev.UserToolConfirmation) and event.result == "deny":
+                text = f"{CALL_DENIED} {event.deny_message}" if event.deny_message else CALL_DENIED
+                denied.append(error_result(call.id, text, thread=call.thread, new_id=new_id))
+    for thread, denied in denials.items():
+        state = head.thread(thread)
+        if state.status != "idle" or state.interrupted:
+            add(*denied)
+        elif open_calls := waits_for_client(head, thread):
+            add(*denied)
+            stop = ev.StopReason("requires_action", open_calls)
+            add(*idle(head, config, stop, now=head.at, thread=thread, new_id=new_id))
         else:
-            add(*running(config), *denials)
-    else:
-        add(*denials)
+            add(*running(config, thread=thread, new_id=new_id), *denied)
     return out
 
 
-def _waits(head: Head, config: ev.SessionConfig, left: list[str]) -> list[ev.Event]:
-    stop = ev.StopReason("requires_action", left)
-    return [
-        ev.ThreadStatusIdle(
-            id=new_id("sevt"),
-            agent_name=str(config.agent["name"]),
-            session_thread_id=config.primary_thread,
-            stop_reason=stop,
-        ),
-        ev.SessionUsage(id=new_id("sevt"), usage=usage(head, head.at)),
-        ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop),
-    ]
-
-
-def _in_state(head: Head, call_id: str, state: str) -> bool:
-    return any(c.id == call_id and c.state == state for c in head.calls)
-
-
-def _result(head: Head, result: CallResult) -> list[ev.Event]:
-    """Only the result of an open call counts, and only from its own generation (rules 5 and 12)."""
+def result_events(head: Head, result: CallResult, *, new_id: NewId) -> list[ev.Event]:
+    """The events of a result; none unless its call is open and of the result's generation (rules 5 and 12)."""
     call = next((c for c in head.calls if c.id == result.id), None)
     if call is None or call.state != "ready" or call.generation != result.generation:
         return []
     own = ev.AgentToolResult(
         id=new_id("sevt"),
+        thread=call.thread,
         tool_use_id=call.id,
         content=result_blocks(result.content),
         is_error=result.is_error or None,
     )
     if not result.lost:
         return [own]
-    others = [c for c in head.calls if c.generation == result.generation and c.id != call.id]
-    return [own, *lost(result.generation, "the worker or the sandbox died", others)]
+    siblings = [c for c in head.calls if c.generation == result.generation and c.id != call.id]
+    return [own, *sandbox_lost(result.generation, "the worker or the sandbox died", siblings, new_id=new_id)]
 
 
-def lost(generation: str, reason: str, calls: Sequence[Call]) -> list[ev.Event]:
-    """Rule 15: that generation is over; each of its open calls gets an error result."""
-    results = [failed(call.id, LOST) for call in calls]
-    return [*results, ev.SandboxLost(id=new_id("sevt"), generation=generation, reason=reason)]
+def _is_at_rest(head: Head, thread: str) -> bool:
+    return head.thread(thread).status == "idle" and not any(c.thread == thread for c in head.calls)
 
 
-def failed(call_id: str, message: str) -> ev.Event:
-    """An error result made by the harness."""
-    return ev.AgentToolResult(id=new_id("sevt"), tool_use_id=call_id, content=text(message), is_error=True)
-
-
-def usage(head: Head, now: int) -> dict[str, object]:
-    """The `usage` object of the wire from the head; `now` in microseconds."""
-    running_for = now - head.running_since if head.running_since else 0
-    return {
-        "input_tokens": head.usage.input_tokens,
-        "output_tokens": head.usage.output_tokens,
-        "cache_read_input_tokens": head.usage.cache_read_input_tokens,
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": head.usage.cache_creation_input_tokens,
-            "ephemeral_1h_input_tokens": 0,
-        },
-        "active_seconds": round((head.active + max(running_for, 0)) / 1e6, 3),
-    }
+def _answered_call(head: Head, event: ev.ClientEvent) -> Call | None:
+    """The open call that the event answers: by a confirmation, or with the result of a custom tool."""
+    match event:
+        case ev.UserToolConfirmation(tool_use_id=call_id):
+            state = "ask"
+        case ev.UserCustomToolResult(custom_tool_use_id=call_id):
+            state = "client"
+        case _:
+            return None
+    return next((c for c in head.calls if c.id == call_id and c.state == state), None)

@@ -1,9 +1,9 @@
-"""Whether, when and how visibly a failed model request is made again. Pure: a decision from the head.
+"""Decides whether and when a failed model request is repeated, and whether the log tells the failure. Pure.
 
-A model that is away, overloaded or limits the rate (`ModelFailure.outage`) is asked again for as long as the settings
-say. Of such an outage the log tells the first failures and later ones at growing intervals; the others leave only the
-ends of their requests. An answer that broke off or could not be used costs tokens each time, so it has a limit of its
-own, as every failure has with a `patience` of 0.
+During an outage (`ModelFailure.outage`: the model is unreachable, overloaded or limits the rate) requests are repeated
+for as long as the settings say. The log tells the first failures of an outage and later ones at growing intervals; the
+others leave only the end of their request. A response that broke off or could not be used costs tokens each time, so
+the number of attempts alone limits it. With `patience_s` 0 it limits every failure.
 """
 
 from typing import Any, Final
@@ -11,50 +11,58 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.bus.head import Thread
-from holdfast.harness.models import ModelFailure
+from holdfast.harness.models.interface import ModelFailure
 from holdfast.harness.turn.decide import error
 
 RETRY_AFTER_LIMIT_S: Final = 600.0
-"""Longest wait that an endpoint can ask for. It is below the 15 minutes after which a claim counts as stale."""
+"""Longest `retry-after` that is obeyed. It is below the 15 minutes after which a claim counts as stale."""
 
 TOLD_INTERVAL_LIMIT_S: Final = 600.0
-"""Seconds of an outage after which a failure is told again, at the latest."""
+"""Longest time in an outage during which no failure is told."""
 
-TOLD_SHARE: Final = 0.25
-"""A failure is told when this fraction of the outage's length has passed since the last one that was told."""
+TOLD_INTERVAL_FRACTION: Final = 0.25
+"""A failure is told if this fraction of the outage's duration has passed since the last one that was told."""
 
-_DOUBLINGS: Final = 30
+DOUBLINGS_LIMIT: Final = 30
+"""Doublings of the first delay after which it is not computed further, so that the number stays finite."""
 
 
 class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """See the settings of the harness; times in seconds."""
+    """`model_attempts`, `model_patience`, `retry_first` and `retry_most` of the harness's settings."""
 
     attempts: int
-    patience: float
-    first: float
-    most: float
+    patience_s: float
+    first_delay_s: float
+    longest_delay_s: float
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """The request is made again at `at` (microseconds, Unix). `told`: the failure gets events of its own."""
+    """A failed request that is repeated."""
 
     at: int
+    """When it is repeated (microseconds, Unix)."""
     told: bool
+    """True if the failure gets events of its own."""
     broke_off: bool
+    """True if the response had begun or could not be used."""
     error: dict[str, Any]
+    """The `error` of its `session.error` event."""
 
 
 def plan(state: Thread, failure: ModelFailure, settings: RetrySettings, *, now: int, jitter: float) -> Retry | None:
-    """The next attempt after this failure; None: the turn ends. `now` in microseconds, `jitter` at most 1."""
+    """The next attempt after this failure; None if the turn ends.
+
+    `now` is in microseconds. `jitter`, at most 1, is multiplied with the delay.
+    """
     if not failure.retryable or _spent(state, failure, settings, now):
         return None
     number = state.errors + 1
-    wait = min(settings.first * 2.0 ** min(number - 1, _DOUBLINGS), settings.most) * jitter
-    asked = min(failure.retry_after, RETRY_AFTER_LIMIT_S) if failure.retry_after > 0 else 0.0
-    wait = max(wait, asked)
-    text = f"{str(failure).rstrip('.')} (attempt {number}, next in {spoken(wait)})"
+    delay_s = min(settings.first_delay_s * 2.0 ** min(number - 1, DOUBLINGS_LIMIT), settings.longest_delay_s) * jitter
+    asked_s = min(failure.retry_after, RETRY_AFTER_LIMIT_S) if failure.retry_after > 0 else 0.0
+    delay_s = max(delay_s, asked_s)
+    text = f"{str(failure).rstrip('.')} (attempt {number}, next in {duration_text(delay_s)})"
     return Retry(
-        at=now + int(wait * 1e6),
+        at=now + int(delay_s * 1e6),
         told=_is_told(state, failure, now),
         broke_off=not failure.outage,
         error=error(failure.kind, text, "retrying"),
@@ -62,17 +70,17 @@ def plan(state: Thread, failure: ModelFailure, settings: RetrySettings, *, now: 
 
 
 def given_up(state: Thread, failure: ModelFailure, *, now: int) -> dict[str, Any]:
-    """The `error` with which the turn ends; it says how often the model was asked."""
+    """The `error` with which the turn ends. Its text gives the number of attempts."""
     number = state.errors + 1
     text = str(failure).rstrip(".")
     if number == 1:
         return error(failure.kind, f"{text} (not tried again)", "exhausted")
-    since = spoken((now - state.failing_since) / 1e6)
+    since = duration_text((now - state.failing_since) / 1e6)
     return error(failure.kind, f"{text} (given up at attempt {number}, after {since})", "exhausted")
 
 
-def spoken(seconds: float) -> str:
-    """A duration for people, two units at most: `0.3 s`, `4 s`, `1 min 30 s`, `6 h`."""
+def duration_text(seconds: float) -> str:
+    """A duration as a text with at most two units: `0.3 s`, `4 s`, `1 min 30 s`, `6 h`."""
     if seconds < 10:
         return f"{max(seconds, 0):.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
@@ -87,11 +95,11 @@ def _spent(state: Thread, failure: ModelFailure, settings: RetrySettings, now: i
     if not failure.outage and state.broken + 1 >= settings.attempts:
         return True
     failing_for = (now - state.failing_since) / 1e6 if state.failing_since else 0.0
-    return state.errors + 1 >= settings.attempts and failing_for >= settings.patience
+    return state.errors + 1 >= settings.attempts and failing_for >= settings.patience_s
 
 
 def _is_told(state: Thread, failure: ModelFailure, now: int) -> bool:
     if not failure.outage or state.status != "rescheduling":
         return True
-    interval = min((now - state.failing_since) * TOLD_SHARE, TOLD_INTERVAL_LIMIT_S * 1e6)
+    interval = min((now - state.failing_since) * TOLD_INTERVAL_FRACTION, TOLD_INTERVAL_LIMIT_S * 1e6)
     return now - state.told_at >= interval

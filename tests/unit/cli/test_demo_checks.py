@@ -27,7 +27,7 @@ ASKED = [Record(number=0, path="/v1/messages", status=200)]
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     repository.seed(tmp_path)
-    (tmp_path / repository.RUNS).write_text("run\n")
+    (tmp_path / repository.RUNS_FILE).write_text("run\n")
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_a_call_without_a_result(workspace: Path) -> None:
 
 
 def test_a_tool_that_ran_twice(workspace: Path) -> None:
-    (workspace / repository.RUNS).write_text("run\nrun\n")
+    (workspace / repository.RUNS_FILE).write_text("run\nrun\n")
     assert failing(GOOD, workspace) == ["no tool ran twice"]
 
 
@@ -63,7 +63,7 @@ def test_an_answer_that_was_asked_for_twice(workspace: Path) -> None:
 
 
 def test_changed_tests(workspace: Path) -> None:
-    (workspace / repository.TESTS).write_text("pass\n")
+    (workspace / repository.TEST_FILE).write_text("pass\n")
     assert failing(GOOD, workspace) == ["the tests pass"]
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli.embedded.disk_watch import RESTART_PAUSE_S, DiskWatch
-from holdfast.cli.embedded.reporter import Reporter
+from holdfast.cli.embedded.disk_watch import FIRST_RESTART_PAUSE_S, DiskWatch
+from holdfast.cli.embedded.up_log import UpLog
 from holdfast.process.disk import Space
 
 GB = 1_000_000_000
@@ -21,9 +21,7 @@ class Watched:
         self.nats_log.write_text(ERROR)
         self.restarts: list[float] = []
         self.now = 0.0
-        self._watch = DiskWatch(
-            folder, self.nats_log, Reporter(folder / "up.log"), lambda: self.restarts.append(self.now)
-        )
+        self._watch = DiskWatch(folder, self.nats_log, UpLog(folder / "up.log"), lambda: self.restarts.append(self.now))
 
     def look(self, *rooms: Space) -> None:
         for room in rooms:
@@ -65,7 +63,7 @@ def test_a_failed_write_restarts_nats_ever_more_rarely(tmp_path: Path) -> None:
         watched.look(FINE)
     pauses = [later - before for before, later in zip(watched.restarts, watched.restarts[1:], strict=False)]
     assert watched.restarts[0] == 0
-    assert pauses == [2 * RESTART_PAUSE_S, 4 * RESTART_PAUSE_S]
+    assert pauses == [2 * FIRST_RESTART_PAUSE_S, 4 * FIRST_RESTART_PAUSE_S]
 
 
 def test_a_trimmed_log_is_read_from_its_beginning(tmp_path: Path) -> None:

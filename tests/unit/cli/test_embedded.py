@@ -7,12 +7,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from holdfast.cli.embedded.layout import LOG_BYTES, BadFolder, Busy, Layout, write_private
+from holdfast.cli.embedded.environment import child_environment
+from holdfast.cli.embedded.layout import MAX_LOG_BYTES, BadFolder, Busy, Layout, write_private
 from holdfast.cli.embedded.ports import why_not
 from holdfast.cli.embedded.probes import nats_ready, readiness
+from holdfast.cli.embedded.program import Readiness
 from holdfast.cli.embedded.runfile import RunFile, read, running, write
-from holdfast.cli.embedded.stack import Stack, child_environment
-from holdfast.cli.embedded.supervisor import Readiness
+from holdfast.cli.embedded.stack import Stack
 from holdfast.process.health import Check, Report
 
 
@@ -54,11 +55,11 @@ def test_the_programs_of_a_stack(layout: Layout) -> None:
         "HOLDFAST_CONTEXT_TOKENS": "5000",
     }
     stack = Stack(layout, port=0, harnesses=2, sync="always", environ=environ)
-    programs = {program.name: program for program in stack.programs}
+    programs = {program.name: program for program in stack.prepare()}
     assert set(programs) == {"nats", "bao", "session", "harness-1", "harness-2", "sandbox", "vault"}
     assert {name for group in stack.stop_order for name in group} == set(programs)
-    assert programs["harness-2"].once == {"HOLDFAST_FAULT": "before-ack:kill"}
-    assert programs["harness-1"].once == {}
+    assert programs["harness-2"].first_env == {"HOLDFAST_FAULT": "before-ack:kill"}
+    assert programs["harness-1"].first_env == {}
     assert programs["harness-1"].env["HOLDFAST_CONTEXT_TOKENS"] == "5000"
     assert programs["harness-1"].env["HOLDFAST_MODEL_BASE_URL"] == "http://127.0.0.1:9"
     for program in programs.values():
@@ -71,12 +72,12 @@ def test_the_programs_of_a_stack(layout: Layout) -> None:
 
 def test_the_sandbox_alone_may_ask_systemd_and_weak_limits_are_consented_to(layout: Layout) -> None:
     bus = {"XDG_RUNTIME_DIR": "/run/user/1", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1/bus"}
-    programs = Stack(layout, port=0, harnesses=1, sync="1s", environ=bus).programs
+    programs = Stack(layout, port=0, harnesses=1, sync="1s", environ=bus).prepare()
     for program in programs:
         got = {name: program.env[name] for name in (*bus, "HOLDFAST_ALLOW_WEAK_LIMITS") if name in program.env}
         expected = {**bus, "HOLDFAST_ALLOW_WEAK_LIMITS": "true"} if program.name == "sandbox" else {}
         assert got == expected, program.name
-    strict = Stack(layout, port=0, harnesses=1, sync="1s", environ={"HOLDFAST_ALLOW_WEAK_LIMITS": "false"}).programs
+    strict = Stack(layout, port=0, harnesses=1, sync="1s", environ={"HOLDFAST_ALLOW_WEAK_LIMITS": "false"}).prepare()
     sandbox = next(program for program in strict if program.name == "sandbox")
     assert sandbox.env["HOLDFAST_ALLOW_WEAK_LIMITS"] == "false"
 
@@ -84,7 +85,7 @@ def test_the_sandbox_alone_may_ask_systemd_and_weak_limits_are_consented_to(layo
 def test_a_scripted_model_is_one_more_process(layout: Layout) -> None:
     theirs = {"ANTHROPIC_API_KEY": "sk-ant-canary", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
     stack = Stack(layout, port=0, harnesses=1, sync="1s", scripted=True, environ=theirs)
-    programs = {program.name: program for program in stack.programs}
+    programs = {program.name: program for program in stack.prepare()}
     assert programs["harness-1"].env["HOLDFAST_MODEL_BASE_URL"] == f"http://127.0.0.1:{stack.model_port}"
     assert layout.model_key_file.read_text() == "scripted"
     assert {name for group in stack.stop_order for name in group} == set(programs)
@@ -136,14 +137,14 @@ def test_why_a_port_cannot_be_had() -> None:
 
 
 def test_a_key_of_an_earlier_start_is_not_kept(layout: Layout) -> None:
-    Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"})
+    Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"}).prepare()
     assert layout.model_key_file.exists()
-    Stack(layout, port=0, harnesses=1, sync="1s", environ={})
+    Stack(layout, port=0, harnesses=1, sync="1s", environ={}).prepare()
     assert not layout.model_key_file.exists()
 
 
 def test_everything_private_is_private(layout: Layout) -> None:
-    Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"})
+    Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"}).prepare()
     for path in layout.data.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
@@ -222,11 +223,11 @@ def test_a_private_file_never_has_other_permissions(tmp_path: Path) -> None:
 def test_a_log_that_has_grown_is_put_aside_while_its_writer_goes_on(layout: Layout) -> None:
     log = layout.log("session")
     with log.open("ab", buffering=0) as writer:
-        writer.write(b"x" * (LOG_BYTES + 1))
+        writer.write(b"x" * (MAX_LOG_BYTES + 1))
         layout.trim_logs()
         writer.write(b"after\n")
     assert log.read_bytes() == b"after\n"
-    assert (layout.logs / "session.log.1").stat().st_size == LOG_BYTES + 1
+    assert (layout.logs / "session.log.1").stat().st_size == MAX_LOG_BYTES + 1
 
 
 def test_a_run_file_left_behind_is_no_running_stack(layout: Layout) -> None:

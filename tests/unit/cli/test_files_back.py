@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli.client import changes
-from holdfast.cli.client.apply import Applied, CannotApply, apply
-from holdfast.cli.client.changes import CannotCompare
-from holdfast.cli.client.patch import patch, quoted, write_patch
+from holdfast.cli.client.files import changes
+from holdfast.cli.client.files.apply_files import Applied, CannotApply, apply_changes
+from holdfast.cli.client.files.changes import CannotCompare
+from holdfast.cli.client.files.patch import patch, quoted, write_patch
 from tests.support.folders import ODD, copied, git, state, write
 
 
@@ -94,20 +94,20 @@ def test_apply_does_the_same_and_can_be_repeated(source: Path, tmp_path: Path) -
     project(source)
     base = copied(source, tmp_path)
     edited(base.workspace)
-    done = apply(changes.changes(base), source)
+    done = apply_changes(changes.changes(base), source)
     assert "long.txt" in done.written
     assert "stays" not in done.written
     assert done.removed == ["deep/er/x.py", "gone empty", "moved"]
     assert state(source) == state(base.workspace)
     assert not (source / "deep" / "er").exists()
     assert not [path for path in source.iterdir() if path.name.startswith(".holdfast")]
-    assert apply(changes.changes(base), source) == Applied([], [])
+    assert apply_changes(changes.changes(base), source) == Applied([], [])
 
     # The agent goes on: what an earlier apply left behind may be changed, and what it takes back goes back.
     (base.workspace / "long.txt").write_text(str(BEFORE["long.txt"]))
     (base.workspace / "new empty").unlink()
     (base.workspace / "latin").write_bytes(b"again\n")
-    assert apply(changes.changes(base), source) == Applied(["latin", "long.txt"], ["new empty"])
+    assert apply_changes(changes.changes(base), source) == Applied(["latin", "long.txt"], ["new empty"])
     assert state(source) == state(base.workspace)
 
 
@@ -142,7 +142,7 @@ def test_random_edits_come_back_by_both_ways(tmp_path: Path) -> None:
         git(other, "init", "-q")
         if found.items:
             git(other, "apply", "--whitespace=nowarn", given=b"".join(patch(found)))
-        apply(found, source)
+        apply_changes(found, source)
         assert state(source) == state(base.workspace) == state(other)
 
 
@@ -155,7 +155,7 @@ def test_nothing_is_changed_when_one_file_changed_meanwhile(source: Path, tmp_pa
     (source / "script").unlink()
     before = state(source)
     with pytest.raises(CannotApply) as refused:
-        apply(changes.changes(base), source)
+        apply_changes(changes.changes(base), source)
     text = str(refused.value)
     assert "latin: you changed it since it was copied" in text
     assert "new empty: it is there, but was not copied in" in text
@@ -173,7 +173,7 @@ def test_a_failure_in_the_middle_takes_everything_back(source: Path, tmp_path: P
     found = changes.changes(base)
     (base.workspace / "z/c").write_text("swapped after it was compared\n")
     with pytest.raises(CannotApply, match="being changed"):
-        apply(found, source)
+        apply_changes(found, source)
     assert state(source) == before
     assert {path.name for path in source.iterdir()} == {"a", "b", "z"}
 
@@ -200,7 +200,7 @@ def test_what_was_left_out_is_never_touched(source: Path, tmp_path: Path) -> Non
     assert found.ignored == ["debug.log"]
     text = "\n".join(changes.lines(found))
     assert "1 new commit," in text
-    assert apply(found, source) == Applied(["a"], [])
+    assert apply_changes(found, source) == Applied(["a"], [])
     assert (source / ".env").read_text() == "KEY=secret\n"
     assert (source / "build" / "x").read_text() == "mine"
     assert not (source / "sub").exists()
@@ -232,7 +232,7 @@ def test_no_link_leads_to_another_file(source: Path, tmp_path: Path) -> None:
     whole = b"".join(patch(found))
     assert b"the user's" not in whole
     with pytest.raises(CannotApply, match="leads out of the folder"):
-        apply(found, source)
+        apply_changes(found, source)
     assert (source / "c").read_text() == "1\n"
 
     # The folder of the user has a link on the way: what is behind it is never written.
@@ -243,7 +243,7 @@ def test_no_link_leads_to_another_file(source: Path, tmp_path: Path) -> None:
     shutil.rmtree(source / "b")
     (source / "b").symlink_to(outside)
     with pytest.raises(CannotApply, match="it is a link"):
-        apply(changes.changes(base), source)
+        apply_changes(changes.changes(base), source)
     assert (outside / "victim").read_text() == "untouched"
 
 
@@ -258,7 +258,7 @@ def test_a_file_that_is_swapped_after_it_was_compared_is_not_followed(source: Pa
     with pytest.raises(CannotCompare, match="it is a link"):
         found.new(found.items[0])
     with pytest.raises(CannotApply):
-        apply(found, source)
+        apply_changes(found, source)
     assert (source / "a").read_text() == "1\n"
 
 
@@ -288,7 +288,7 @@ def test_the_list_of_changes_is_short_and_safe(source: Path, tmp_path: Path) -> 
     (base.workspace / "moved").rename(base.workspace / "[id]\x1b[31m")
     write(base.workspace, {f"n{n:02}": "x" for n in range(20)})
     lines = changes.lines(changes.changes(base))
-    assert len(lines) == changes.LINES + 1
+    assert len(lines) == changes.SUMMARY_CHANGES + 1
     assert lines[0] == "  renamed  moved → [id]"
     assert lines[-1] == "  … and 9 more"
     assert not any("\x1b" in line for line in lines)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli.client import changes, workspace
-from holdfast.cli.client.selection import is_secret, matches
-from holdfast.cli.client.workspace import CannotCopy, leaves, plan, seed, summary
+from holdfast.cli.client.files import changes, copy_plan
+from holdfast.cli.client.files.copy_in import copy_in
+from holdfast.cli.client.files.copy_plan import CannotCopy, leaves, plan, summary
+from holdfast.cli.client.files.selection import is_secret, matches
 from tests.support.folders import ODD, base_of, copied, git, state, write
 
 
@@ -33,7 +34,7 @@ def test_the_workspace_is_the_folder_with_every_odd_name(source: Path, tmp_path:
     assert text.startswith(f"copying {len(ODD) + 3} files (")
     assert "out" in text
     base = base_of(tmp_path)
-    seed(made, base)
+    copy_in(made, base)
     assert state(base.workspace) == state(source)
     assert (base.workspace / "empty").is_dir()
     assert base.workspace.stat().st_mode & 0o777 == 0o700
@@ -113,7 +114,7 @@ def test_what_cannot_be_copied_is_refused_in_a_sentence(source: Path, tmp_path: 
     with pytest.raises(CannotCopy, match="data folder of the stack"):
         plan(source / "data" / "logs", data=source / "data")
     with (source / "big").open("wb") as file:
-        file.truncate(workspace.MOST_BYTES + 1)
+        file.truncate(copy_plan.MAX_BYTES + 1)
     with pytest.raises(CannotCopy, match="at most"):
         plan(source)
     write(source, {"my-data/api.key": "x", "b": "x"})
@@ -147,7 +148,7 @@ def test_nothing_is_copied_over_files_that_are_there(source: Path, tmp_path: Pat
     write(source, {"a": "x"})
     base = copied(source, tmp_path)
     with pytest.raises(CannotCopy, match="not empty"):
-        seed(plan(source), base)
+        copy_in(plan(source), base)
 
 
 def test_bases_of_deleted_sessions_are_removed(source: Path, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_bases_of_deleted_sessions_are_removed(source: Path, tmp_path: Path) -> 
     old = copied(source, tmp_path)
     shutil.rmtree(old.workspace)
     new = base_of(tmp_path, "sesn_a0_2")
-    seed(plan(source), new)
+    copy_in(plan(source), new)
     assert not old.folder.exists()
     assert new.folder.exists()
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from holdfast.cli.client.event_lines import event_line
-from holdfast.cli.client.listing import Row, age, cut, fields, status_of, table
+from holdfast.cli.client.terminal.event_lines import event_line
+from holdfast.cli.client.terminal.session_table import Row, age, fields, status_of, table, truncate
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
 
@@ -80,10 +80,10 @@ def test_ages(seconds: int, text: str) -> None:
 
 
 def test_text_is_cut_by_columns_not_by_characters() -> None:
-    assert cut("abc", 3) == "abc"
-    assert cut("abcd", 3) == "ab…"
-    assert cut("日本語", 4) == "日…"
-    assert cell_len(cut("日本語", 5)) == 5
+    assert truncate("abc", 3) == "abc"
+    assert truncate("abcd", 3) == "ab…"
+    assert truncate("日本語", 4) == "日…"
+    assert cell_len(truncate("日本語", 5)) == 5
 
 
 def event(kind: str, **more: Any) -> Any:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from holdfast.cli.embedded.model_endpoint import BadEndpoint, Endpoint, Own, OwnEndpoint, choose, is_loopback_port
+from holdfast.cli.embedded.model_endpoint import BadEndpoint, Endpoint, OwnEndpoint, OwnStack, choose, is_loopback_port
 
-OURS = Own(8700, "hf_ours")
+OURS = OwnStack(8700, "hf_ours")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from holdfast.cli.embedded.log_tail import cause, last_lines
-from holdfast.cli.embedded.supervisor import NotReady, Program, Readiness, Supervisor
+from holdfast.cli.embedded.program import NotReady, Program, Readiness
+from holdfast.cli.embedded.supervisor import Supervisor
 from tests.support.eventually import eventually
 
 SLEEP = "import time; time.sleep(600)"
@@ -84,7 +85,7 @@ async def test_a_program_that_dies_is_started_again_and_that_is_said(tmp_path: P
 async def test_environment_of_the_first_start_only(tmp_path: Path) -> None:
     code = "open(sys.argv[1], 'a').write(os.environ.get('ONCE', 'without') + '\\n')\n" + SLEEP
     seen = tmp_path / "seen"
-    supervisor, _ = supervise(program(tmp_path, "one", code, str(seen), once={"ONCE": "with"}))
+    supervisor, _ = supervise(program(tmp_path, "one", code, str(seen), first_env={"ONCE": "with"}))
 
     async def lines(count: int) -> bool:
         return seen.exists() and len(seen.read_text().splitlines()) == count
@@ -124,7 +125,7 @@ async def test_one_that_does_not_hear_is_killed_with_its_children(tmp_path: Path
         "if child: open(sys.argv[1], 'w').write(str(child))  # ready\n"
         "time.sleep(600)"
     )
-    supervisor, _ = supervise(program(tmp_path, "deaf", code, grace=0.3))
+    supervisor, _ = supervise(program(tmp_path, "deaf", code, stop_timeout=0.3))
     await supervisor.start(10)
 
     async def written() -> str:
@@ -153,7 +154,8 @@ async def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
 PARENT = """
 import asyncio, os, sys
 from pathlib import Path
-from holdfast.cli.embedded.supervisor import Program, Readiness, Supervisor
+from holdfast.cli.embedded.program import Program, Readiness
+from holdfast.cli.embedded.supervisor import Supervisor
 async def ready(): return Readiness(True)
 async def main():
     folder = Path(sys.argv[1])
@@ -280,7 +282,7 @@ async def test_a_cause_in_a_running_stack_is_said_once(tmp_path: Path) -> None:
 
 async def test_a_second_signal_need_not_wait(tmp_path: Path) -> None:
     code = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen(sys.argv[1], 'w')  # ready\n" + SLEEP
-    supervisor, _ = supervise(program(tmp_path, "deaf", code, grace=600))
+    supervisor, _ = supervise(program(tmp_path, "deaf", code, stop_timeout=600))
     await supervisor.start(10)
     stopping = asyncio.create_task(supervisor.stop([["deaf"]]))
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from holdfast.cli.client.event_lines import event_line
-from holdfast.cli.client.view import THEME, TerminalView
+from holdfast.cli.client.terminal.console import THEME
+from holdfast.cli.client.terminal.event_lines import event_line
+from holdfast.cli.client.terminal.terminal_view import TerminalView
 from tests.support.terminal import Screen
 
 
@@ -52,8 +53,8 @@ def printed(*events: Any, width: int = 80, terminal: bool = False) -> str:
     if not terminal:
         return out.getvalue()
     screen = Screen()
-    screen.feed(out.getvalue().replace("\n", "\r\n"))  # as a terminal driver does
-    return "\n".join(line.rstrip() for line in screen.lines).rstrip("\n") + "\n"
+    screen.feed(out.getvalue().replace("\n", "\r\n").encode())  # as a terminal driver does
+    return screen.text.rstrip("\n") + "\n"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

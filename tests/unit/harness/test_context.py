@@ -9,23 +9,17 @@ from hypothesis import strategies as st
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
+from holdfast.bus.head import PRIMARY_THREAD
 from holdfast.bus.ids import new_id
-from holdfast.harness.conversation.context import KEPT, NO_RESULT, UNFIT, Context, Contexts, with_cache_marks
-from holdfast.harness.conversation.truncate import shortened
-from holdfast.harness.models import Response
+from holdfast.harness.conversation.cache_marks import with_cache_marks
+from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, UNANSWERED_LIMIT_CHARS, Context, Contexts
+from holdfast.harness.conversation.rendering import NO_RESULT
+from holdfast.harness.conversation.truncate import truncate_messages
+from holdfast.harness.models.interface import Response
 from holdfast.harness.models.sanitize import result_blocks, sanitize
-from holdfast.harness.models.to_events import to_events
 from holdfast.scripted_model.blocks import sign
 from holdfast.scripted_model.validate import Refused, check
-
-AGENT: dict[str, Any] = {
-    "name": "tester",
-    "model": {"id": "scripted"},
-    "tools": [
-        {"type": "agent_toolset_20260401", "default_config": {"enabled": True}, "configs": []},
-        {"type": "custom", "name": "ask_client", "description": "d", "input_schema": {"type": "object"}},
-    ],
-}
+from tests.unit.harness.responses import response_events
 
 texts = st.text(max_size=20) | st.sampled_from(["", " ", "\n", "a\0b", "\ud800x", "plain"])
 blocks = st.one_of(
@@ -64,7 +58,7 @@ def log_of(plan: list[Any]) -> list[ev.Event]:
     calls: list[ev.Event] = []
     for step in plan:
         if isinstance(step, Response):
-            made = to_events(step, agent=AGENT, request=f"r{next(number)}", ids={})
+            made = response_events(step, request=f"r{next(number)}")
             calls += [e for e in made if isinstance(e, ev.AgentToolUse | ev.AgentCustomToolUse)]
             events += made
         elif step[0] == "user":
@@ -115,7 +109,7 @@ def test_a_snapshot_goes_on_where_the_log_was_cut(plan: list[Any], cut: int) -> 
     second = Contexts.restore(first.snapshot())
     for stored in log:  # what the snapshot holds already is passed over
         second.fold(stored)
-    assert second.threads[""].messages() == whole.threads[""].messages()
+    assert second.thread(PRIMARY_THREAD).messages() == whole.thread(PRIMARY_THREAD).messages()
     assert (second.seq, second.count) == (whole.seq, whole.count)
 
 
@@ -153,30 +147,6 @@ def test_compaction_keeps_what_was_not_answered_yet() -> None:
     assert shown[1:] == ["second"]
 
 
-def test_a_cut_or_unknown_call_is_logged_with_its_error() -> None:
-    answer = Response(
-        [
-            {"type": "tool_use", "id": "a", "name": "bash", "input": None},
-            {"type": "tool_use", "id": "b", "name": "rm_rf", "input": {}},
-            {"type": "tool_use", "id": "c", "name": "bash", "input": {"command": "ls\0"}},
-        ],
-        "tool_use",
-        ev.ModelUsage(),
-    )
-    events = to_events(answer, agent=AGENT, request="r", ids={})
-    uses = [e for e in events if isinstance(e, ev.AgentToolUse)]
-    errors = {e.tool_use_id for e in events if isinstance(e, ev.AgentToolResult)}
-    assert [u.evaluated_permission for u in uses] == ["deny", "deny", "allow"]
-    assert errors == {uses[0].id, uses[1].id}
-    assert uses[2].input == {"command": "ls"}
-
-
-def test_a_refusal_keeps_no_tool_call() -> None:
-    answer = Response([{"type": "tool_use", "id": "a", "name": "bash", "input": {}}], "refusal", ev.ModelUsage())
-    kinds = [ev.type_of(e) for e in to_events(answer, agent=AGENT, request="r", ids={})]
-    assert kinds == ["span.model_request_end"]
-
-
 @given(steps)
 @settings(max_examples=150, deadline=None)
 def test_what_was_rendered_once_is_what_rendering_anew_gives(plan: list[Any]) -> None:
@@ -192,9 +162,9 @@ PNG: dict[str, Any] = {
 }
 
 
-def unfit(request: str) -> ev.Event:
+def rejected(request: str) -> ev.Event:
     return ev.ModelRequestEnd(
-        id="e", model_request_start_id=request, model_usage=ev.ModelUsage(), is_error=True, stop=UNFIT
+        id="e", model_request_start_id=request, model_usage=ev.ModelUsage(), is_error=True, stop=ATTACHMENTS_REJECTED
     )
 
 
@@ -205,13 +175,13 @@ def test_what_the_model_refuses_to_look_at_is_left_out_newest_first() -> None:
     context.add(ev.AgentToolUse(id="toolu_1", request="r1", name="read", input={}))
     context.add(ev.AgentToolResult(id="t", tool_use_id="toolu_1", content=[PNG]))
     context.messages()
-    context.add(unfit("r2"))
+    context.add(rejected("r2"))
     first, _, last = context.messages()
     assert [b["type"] for b in first["content"]] == ["text", "image"]
     assert [b["type"] for b in last["content"][0]["content"]] == ["text"]
-    assert context.attachments
-    context.add(unfit("r3"))
-    assert not context.attachments
+    assert context.has_attachments
+    context.add(rejected("r3"))
+    assert not context.has_attachments
     check(body(context.messages()))
 
 
@@ -222,7 +192,7 @@ def test_messages_that_fit_no_context_do_not_survive_a_compaction_whole() -> Non
     context.add(ev.AgentContextCompacted(id="c", summary="so far"))
     said = [b["text"] for b in context.messages()[0]["content"]]
     assert said[0].endswith("so far")
-    assert len(said[1]) < KEPT
+    assert len(said[1]) < UNANSWERED_LIMIT_CHARS
     assert said[2] == "short"
 
 
@@ -237,22 +207,9 @@ def test_a_message_that_was_given_up_does_not_stand_in_the_way_of_the_next() -> 
 
 @given(steps, st.floats(0, 1))
 @settings(max_examples=100, deadline=None)
-def test_a_shortened_conversation_is_as_valid(plan: list[Any], share: float) -> None:
+def test_a_truncated_conversation_is_as_valid(plan: list[Any], fraction: float) -> None:
     context = Context(items=[])
     for event in log_of(plan):
         context.add(event)
     if messages := context.messages():
-        check(body(shortened(messages, share)))
-
-
-@pytest.mark.parametrize("depth", [101, 600, 970])
-def test_a_call_that_nothing_could_read_again_is_logged_with_its_error(depth: int) -> None:
-    deep: Any = "x"
-    for _ in range(depth):
-        deep = [deep]
-    block: Any = {"type": "tool_use", "id": "toolu_1", "name": "bash", "input": {"command": deep}}
-    call, _, error = to_events(Response([block], "tool_use", ev.ModelUsage()), agent=AGENT, request="r", ids={})
-    assert isinstance(call, ev.AgentToolUse)
-    assert call.input == {}
-    assert isinstance(error, ev.AgentToolResult)
-    assert "levels deep" in error.content[0]["text"]
+        check(body(truncate_messages(messages, fraction)))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from holdfast.bus import events as ev
-from holdfast.harness.conversation.prompt import HOSTS_NAMED, NO_NETWORK, system
+from holdfast.harness.conversation.prompt import NAMED_HOSTS_LIMIT, NO_NETWORK, system
 
 TOOLSET = {"type": "agent_toolset_20260401", "default_config": {"enabled": True}, "configs": []}
 CUSTOM = {"type": "custom", "name": "ask", "description": "d", "input_schema": {"type": "object"}}
@@ -45,5 +45,5 @@ def test_hosts_that_the_environment_allows_are_named() -> None:
     assert told.endswith("as well: api.example.com, *.example.org.")
     many = {"type": "limited", "allowed_hosts": [f"h{n}.example" for n in range(1000)]}
     (told,) = system(config(many, tools=[TOOLSET]))
-    assert f"h{HOSTS_NAMED - 1}.example and {1000 - HOSTS_NAMED} more." in told
-    assert f"h{HOSTS_NAMED}.example" not in told
+    assert f"h{NAMED_HOSTS_LIMIT - 1}.example and {1000 - NAMED_HOSTS_LIMIT} more." in told
+    assert f"h{NAMED_HOSTS_LIMIT}.example" not in told

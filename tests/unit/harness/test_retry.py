@@ -5,18 +5,19 @@ import math
 import pytest
 
 from holdfast.bus import events as ev
-from holdfast.bus.head import Head, advance
-from holdfast.harness.models import ModelFailure
+from holdfast.bus.head import PRIMARY_THREAD, Head, advance
+from holdfast.bus.ids import new_id
+from holdfast.harness.models.interface import ModelFailure
 from holdfast.harness.turn import idle, retry
 from holdfast.harness.turn.decide import CallModel, Limits, Sleep, decide
-from holdfast.harness.turn.retry import RETRY_AFTER_LIMIT_S, RetrySettings, plan, spoken
+from holdfast.harness.turn.retry import RETRY_AFTER_LIMIT_S, RetrySettings, duration_text, plan
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
 START = 1_700_000_000 * SECOND
 
-PATIENT = RetrySettings(attempts=8, patience=6 * 3600, first=0.5, most=60)
-QUICK = RetrySettings(attempts=4, patience=0, first=0.05, most=0.2)
+PATIENT = RetrySettings(attempts=8, patience_s=6 * 3600, first_delay_s=0.5, longest_delay_s=60)
+QUICK = RetrySettings(attempts=4, patience_s=0, first_delay_s=0.05, longest_delay_s=0.2)
 
 CONFIG = ev.SessionConfig(
     id="cfg",
@@ -53,12 +54,12 @@ class Outage:
         again = plan(self.head.primary, failure, self.settings, now=self.now, jitter=1.0)
         if again is None:
             return None
-        events = idle.rescheduled(self.head, CONFIG, again)
+        events = idle.rescheduled(self.head, CONFIG, again, thread=PRIMARY_THREAD, new_id=new_id)
         self.events += len(events) + 1
         self.head = advance(self.head, events, self.now)
         if again.told:
             self.told.append(self.now)
-        assert decide(self.head, now=self.now, fresh_tokens=0, limits=Limits()) == Sleep(again.at)
+        assert decide(self.head, now=self.now, fresh_chars=0, limits=Limits(), thread=PRIMARY_THREAD) == Sleep(again.at)
         self.now = again.at
         return again
 
@@ -132,7 +133,7 @@ def test_a_new_message_ends_the_wait_and_not_the_count() -> None:
     outage = Outage()
     outage.fails(busy(300))
     head = advance(outage.head, [ev.UserMessage(id="u2", content=[])], START + SECOND)
-    assert decide(head, now=START + SECOND, fresh_tokens=0, limits=Limits()) == CallModel()
+    assert decide(head, now=START + SECOND, fresh_chars=0, limits=Limits(), thread=PRIMARY_THREAD) == CallModel()
     assert (head.primary.errors, head.status) == (1, "rescheduling")
 
 
@@ -166,5 +167,5 @@ def test_a_log_of_an_older_version_counts_what_it_told() -> None:
         (7_500, "2 h 5 min"),
     ],
 )
-def test_durations_are_spoken(seconds: float, text: str) -> None:
-    assert spoken(seconds) == text
+def test_durations_are_told_in_two_units(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

@@ -1,0 +1,75 @@
+"""A session's events as they come, over as many connections as it takes: none is left out and none comes twice."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Final
+
+import anthropic
+import httpx2
+from anthropic import AsyncAnthropic
+
+BEGINNING: Final = "0-0"
+"""The position before the first event."""
+
+RECONNECT_TIMEOUT_S: Final = 60.0
+"""Seconds without a connection after which the stack is taken for gone."""
+
+DELTA_TYPES: Final = ("agent.message", "agent.tool_result")
+"""Kinds of events that are asked for while they are generated: answers, and the output of running tools."""
+
+FIRST_RECONNECT_PAUSE_S: Final = 0.1
+MAX_RECONNECT_PAUSE_S: Final = 2.0
+
+
+async def newest_event_id(client: AsyncAnthropic, session: str) -> str:
+    """Id of the newest event, or the place before the first one."""
+    page = await client.beta.sessions.events.list(session, order="desc", limit=1)
+    return page.data[0].id if page.data else BEGINNING
+
+
+async def event_stream(
+    client: AsyncAnthropic,
+    session: str,
+    after: str,
+    *,
+    deltas: bool,
+    note: Callable[[str], None],
+    opened: Callable[[], None] = lambda: None,
+) -> AsyncGenerator[Any]:
+    """Every event behind `after`, for ever, with `deltas` also pieces of answers while they are generated.
+
+    `opened` is called at each connection: from the first call on nothing is missed, deltas included.
+
+    Raises APIError when the session is gone or the stack stays away.
+    """
+    pause, lost_at = FIRST_RECONNECT_PAUSE_S, 0.0
+    clock = asyncio.get_running_loop().time
+    kinds: list[Any] = [*DELTA_TYPES] if deltas else []  # the SDK knows fewer kinds than our API
+    while True:
+        try:
+            try:
+                stream = await client.beta.sessions.events.stream(
+                    session, event_deltas=kinds, extra_query={"after": after}
+                )
+            except anthropic.BadRequestError:
+                if kinds != [*DELTA_TYPES]:
+                    raise
+                kinds = ["agent.message"]  # a server that does not stream the output of tools
+                continue
+            opened()
+            if lost_at:
+                note("connected again")
+            pause, lost_at = FIRST_RECONNECT_PAUSE_S, 0.0
+            async with stream:
+                async for event in stream:
+                    if event.type != "event_start" and event.type != "event_delta":  # noqa: PLR1714  narrows the type
+                        after = event.id or after
+                    yield event
+        except (anthropic.APIConnectionError, anthropic.InternalServerError, httpx2.TransportError):
+            if lost_at and clock() - lost_at > RECONNECT_TIMEOUT_S:
+                raise
+        if not lost_at:
+            note("the connection was lost, connecting again")
+            lost_at = clock()
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, MAX_RECONNECT_PAUSE_S)

@@ -1,0 +1,81 @@
+"""`holdfast tail`: the events of one session, stored ones and those that come."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+
+from holdfast.cli.client.event_stream import BEGINNING, event_stream, newest_event_id
+from holdfast.cli.client.session_ids import resolve
+from holdfast.cli.client.target import Target
+from holdfast.cli.client.terminal.event_lines import event_line
+
+
+class _Tail:
+    """Prints numbered events from number `first` on."""
+
+    def __init__(self, first: int, *, as_json: bool) -> None:
+        self._first = first
+        self._json = as_json
+        self._console = Console(highlight=False)
+        self._number = 0
+        self._before: datetime | None = None
+
+    def show(self, event: Any) -> None:
+        self._number += 1
+        if self._number >= self._first:
+            if self._json:
+                print(event.to_json(indent=None), flush=True)
+            else:
+                self._console.print(event_line(event, self._number, self._before), soft_wrap=True)
+        self._before = getattr(event, "processed_at", None) or self._before
+
+
+def note(text: str) -> None:
+    """Say something that is no event; not into the output, which may be read by a program."""
+    print(f"({text})", file=sys.stderr, flush=True)
+
+
+async def show_live(target: Target, session: str, first: int, *, as_json: bool) -> int:
+    """Every event from number `first` on, stored ones and then those that come, until the session has ended."""
+    show = _Tail(first, as_json=as_json)
+    async with target.client() as client:
+        session = await resolve(client, session)
+        newest = await newest_event_id(client, session)
+        async for event, waits in _with_rest(event_stream(client, session, BEGINNING, deltas=False, note=note), newest):
+            if event is not None:
+                show.show(event)
+                if event.type in ("session.status_terminated", "session.deleted"):
+                    break
+            if waits:
+                note("idle; waiting for new events, Ctrl-C ends")
+    return 0
+
+
+async def _with_rest(events: Any, newest: str) -> AsyncIterator[tuple[Any, bool]]:
+    """Each event, with True at the first one, not before `newest`, after which the session is idle."""
+    passed, idle, said = newest == BEGINNING, True, False
+    if passed:
+        said = True
+        yield None, True
+    async with aclosing(events) as following:
+        async for event in following:
+            passed = passed or event.id == newest
+            if event.type.startswith("session.status_"):
+                idle = event.type == "session.status_idle"
+            waits = passed and idle and not said
+            said = said or waits
+            yield event, waits
+
+
+async def show_stored(target: Target, session: str, first: int, *, as_json: bool) -> int:
+    """Every stored event from number `first` on."""
+    show = _Tail(first, as_json=as_json)
+    async with target.client() as client:
+        session = await resolve(client, session)
+        async for event in client.beta.sessions.events.list(session, order="asc", limit=1000):
+            show.show(event)
+    return 0

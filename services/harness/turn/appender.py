@@ -1,0 +1,166 @@
+"""Appends to the log of one session under one claim, and folds what is appended (rules 6, 7 and 9)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from holdfast.bus import events as ev
+from holdfast.bus.commits import InboxPosition, Stored, commit
+from holdfast.bus.errors import Conflict
+from holdfast.bus.head import Claim, Head, Thread, advance
+from holdfast.bus.ids import Key, new_id
+from holdfast.harness.conversation.context import Context, Contexts
+from holdfast.harness.turn.claim import is_done
+from holdfast.harness.turn.replica import Replica
+
+CATCH_UP_ATTEMPTS: Final = 20
+"""Reads at the leader after a refused append; a log that shows nothing new after them is decided on as it is."""
+
+CATCH_UP_BACKOFF_S: Final = 0.05
+"""Added to the wait before each further read."""
+
+
+class Fenced(Exception):
+    """Another claim has the session: the runner stops without an ack or a NAK."""
+
+
+class HeadMoved(Exception):
+    """Something else was appended under the same claim: the next step must be decided again (rule 7)."""
+
+
+class ClaimedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session just after its claim was appended."""
+
+    key: Key
+    inbox: str
+    """Epoch of the inbox stream that `taken` counts in."""
+    claim: Claim
+    config: ev.SessionConfig
+    last: Stored
+    """The commit that holds the claim."""
+    contexts: Contexts
+    """Folded up to `last`."""
+
+
+class Appender:
+    """The state of a claimed session. It changes only by commits: ours, or those that `catch_up` reads."""
+
+    def __init__(self, replica: Replica, session: ClaimedSession) -> None:
+        self._bus = replica.bus
+        self._now = replica.now
+        self.by = replica.name
+        self.key = session.key
+        self.inbox = session.inbox
+        self.claim = session.claim
+        self.config = session.config
+        self.last = session.last
+        self.contexts = session.contexts
+        self._folded = asyncio.Event()
+        """Set, and replaced by a new event, at each commit."""
+        self._given_up = False
+
+    @property
+    def head(self) -> Head:
+        """The head of the last commit that was folded."""
+        return self.last.commit.head
+
+    @property
+    def taken(self) -> int:
+        """Inbox sequence up to which inputs are in the log."""
+        return self.head.taken_in(self.inbox)
+
+    @property
+    def behind_trigger(self) -> bool:
+        """True if the trigger of the claim is not in the log yet."""
+        return self.taken < self.claim.trigger
+
+    def head_after(self, events: Sequence[ev.Event]) -> Head:
+        """The head as it would be after those events."""
+        return advance(self.head, events, self._now())
+
+    async def append(
+        self,
+        events: Sequence[ev.Event],
+        *,
+        release: bool = False,
+        taken: InboxPosition | None = None,
+        progress: bool = False,
+        request: ev.ModelRequestStart | None = None,
+    ) -> None:
+        """Append one commit. Raises HeadMoved, Fenced, Unavailable.
+
+        `release` gives the claim up. `progress` resets its failures. Events that follow from the model request
+        `request` stay valid while that is open: if only the session service appended meanwhile (a new title, say),
+        they are committed again after its commit, so that the model need not be asked again.
+        """
+        if release and self.behind_trigger:
+            taken = InboxPosition(self.inbox, self.claim.trigger)
+        if progress and self.claim.failures:
+            self.claim = replace(self.claim, failures=0)
+        while True:
+            claim = None if release else (self.claim if self.claim != self.head.claim else UNSET)
+            made = commit(self.last, events, by=self.by, new_id=new_id, now=self._now(), claim=claim, taken=taken)
+            try:
+                seq = await self._bus.log.append(self.key, made, self.last.seq)
+            except Conflict:
+                await self.catch_up()
+                if request is None or self.head.thread(request.thread).request != request.id:
+                    raise HeadMoved from None
+            else:
+                self.fold(Stored(seq, made))
+                return
+
+    def fold(self, stored: Stored) -> None:
+        """Apply a commit that is in the log."""
+        self.contexts.fold(stored)
+        self.config = self.contexts.config or self.config
+        self.last = stored
+        folded, self._folded = self._folded, asyncio.Event()
+        folded.set()
+
+    async def catch_up(self) -> None:
+        """Read to the leader's end and fold (rule 7). Raises Fenced if the claim is not ours any more."""
+        before = self.last.seq
+        for attempt in range(CATCH_UP_ATTEMPTS):
+            for stored in await self._bus.log.read(self.key, before, leader=True):
+                self.fold(stored)
+            if self.last.seq > before:
+                break
+            await asyncio.sleep(CATCH_UP_BACKOFF_S * attempt)
+        claim = self.head.claim
+        if claim is None or claim.id != self.claim.id:
+            raise Fenced
+        self.claim = claim
+
+    async def wait_until_done(self, seq: int) -> bool:
+        """Wait until the message of input `seq` may be acked (rule 2); False if this runner ended before."""
+        while not is_done(self.head, self.inbox, seq):
+            if self._given_up:
+                return False
+            await self._folded.wait()
+        return True
+
+    def give_up(self) -> None:
+        """End every `wait_until_done`: the claim is released or lost."""
+        self._given_up = True
+        self._folded.set()
+
+
+class ThreadRun:
+    """One thread of a claimed session: always its latest state and context."""
+
+    def __init__(self, appender: Appender, thread_id: str) -> None:
+        self._appender = appender
+        self.id = thread_id
+
+    @property
+    def state(self) -> Thread:
+        return self._appender.head.thread(self.id)
+
+    @property
+    def context(self) -> Context:
+        return self._appender.contexts.thread(self.id)

@@ -1,0 +1,95 @@
+"""Whether a delivery is done, and the commit that claims its session (rules 2 and 4). Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Commit, InboxPosition, Stored, commit
+from holdfast.bus.head import PRIMARY_THREAD, Claim, Head, advance
+from holdfast.bus.ids import NewId
+from holdfast.bus.inputs import PendingInput
+from holdfast.harness.turn.decide import Limits, error, request_start
+from holdfast.harness.turn.idle import closed
+from holdfast.harness.turn.ingest import ingest
+
+TAKEOVER_LIMIT: Final = 3
+"""Takeovers of one trigger without progress before the turn is closed with an error (rule 4)."""
+
+
+class Writer(msgspec.Struct, frozen=True):
+    """What a commit records of its writer: its name, the time in microseconds, and where new ids come from."""
+
+    name: str
+    now: int
+    new_id: NewId
+
+
+class ClaimCommit(msgspec.Struct, frozen=True):
+    """A commit that claims the session. `request` is the model request that it starts, if it starts one."""
+
+    commit: Commit
+    claim: Claim
+    request: ev.ModelRequestStart | None
+
+
+def is_done(head: Head, inbox: str, seq: int) -> bool:
+    """Rule 2: input `seq` is in the log and is not the trigger of the open claim, so its message may be acked."""
+    return seq <= head.taken_in(inbox) and not (head.claim and head.claim.trigger == seq)
+
+
+def failures_of(head: Head, seq: int) -> int:
+    """Takeovers of trigger `seq` without progress, this one included; 0 if it has not been claimed before."""
+    return head.claim.failures + 1 if head.claim and head.claim.trigger == seq else 0
+
+
+def claim_commit(
+    last: Stored,
+    config: ev.SessionConfig,
+    pending: Sequence[PendingInput],
+    *,
+    inbox: str,
+    trigger: int,
+    limits: Limits,
+    writer: Writer,
+) -> ClaimCommit:
+    """Rule 4: the commit that claims the session after `last` and takes the pending inputs above `taken`.
+
+    If a model request is the next step, its start is part of the commit.
+    """
+    head, new_id = last.commit.head, writer.new_id
+    taken = head.taken_in(inbox)
+    inputs = [p for p in pending if p.seq > taken]
+    claim = Claim(id=new_id("clm"), by=writer.name, trigger=trigger, failures=failures_of(head, trigger))
+    ingested = ingest(head, config, inputs, new_id=new_id)
+    events = ingested.events
+    request = None
+    if inputs:
+        after = advance(head, events, writer.now)
+        fresh_chars = sum(len(p.data) for p in inputs)
+        request = request_start(
+            after, now=writer.now, fresh_chars=fresh_chars, limits=limits, thread=PRIMARY_THREAD, new_id=new_id
+        )
+    if request is not None:
+        events = [*events, request]
+    position = InboxPosition(inbox, max(ingested.seq, taken), ingested.ids)
+    made = commit(last, events, by=writer.name, new_id=new_id, now=writer.now, claim=claim, taken=position)
+    return ClaimCommit(made, claim, request)
+
+
+def closing_commit(last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: int, writer: Writer) -> Commit:
+    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, the turn ends with an error, no claim."""
+    head = last.commit.head
+    text = "The turn was given up: every harness that worked on it stopped before it got anywhere."
+    events = closed(
+        head,
+        config,
+        ev.StopReason("retries_exhausted"),
+        now=writer.now,
+        thread=PRIMARY_THREAD,
+        new_id=writer.new_id,
+        error=error("unknown_error", text, "exhausted"),
+    )
+    position = InboxPosition(inbox, max(trigger, head.taken_in(inbox)))
+    return commit(last, events, by=writer.name, new_id=writer.new_id, now=writer.now, claim=None, taken=position)

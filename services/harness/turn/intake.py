@@ -1,0 +1,158 @@
+"""Moves inputs of a claimed session from its inbox into its log (rules 5, 8 and 11)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from holdfast.bus import events as ev
+from holdfast.bus.commits import InboxPosition
+from holdfast.bus.errors import BusError
+from holdfast.bus.head import Head
+from holdfast.bus.ids import new_id
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput
+from holdfast.harness.turn.appender import Appender, ThreadRun
+from holdfast.harness.turn.decide import request_start
+from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
+from holdfast.harness.turn.ingest import ingest, may_wait
+from holdfast.harness.turn.replica import Replica
+from holdfast.process.faults import point
+
+RENUDGE_DELAY_S: Final = 0.05
+"""Time after a release in which a delivery may claim the session before `renudge` looks at it."""
+
+log = structlog.get_logger()
+
+
+class Intake:
+    """The inbox of one claimed session: what was heard of it, what was read, what was taken."""
+
+    def __init__(
+        self, replica: Replica, appender: Appender, thread: ThreadRun, watch: InboxWatch, *, inbox_known: bool
+    ) -> None:
+        self._bus = replica.bus
+        self._now = replica.now
+        self._limits = replica.settings.limits()
+        self._draining = replica.draining
+        self._appender = appender
+        self._thread = thread
+        """The thread whose model request may start in the commit that takes inputs."""
+        self._watch = watch
+        self._inbox_known = inbox_known
+        """True if the inbox was read and everything stored since was heard by the watch."""
+
+    @property
+    def interrupt(self) -> asyncio.Event:
+        """Set when an interrupt was heard that is not taken yet."""
+        return self._watch.interrupt
+
+    def forget(self) -> None:
+        """Read the inbox at the next `take`."""
+        self._inbox_known = False
+
+    async def pending(self, *, upto: int = 0) -> list[PendingInput]:
+        """Read what waits above `taken`, at least up to inbox sequence `upto`."""
+        return await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
+
+    async def take(self, request: ev.ModelRequestStart | None) -> ev.ModelRequestStart | None:
+        """Rule 5: append what waits above `taken`.
+
+        The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. `request` is
+        the model request that has been started and not sent. Returns it, or the one that is started by this commit.
+        """
+        appender = self._appender
+        known = self._inbox_known and not appender.behind_trigger
+        if known and not self._watch.any.is_set():
+            return request
+        heard = self._watch.clear()
+        inputs = contiguous_from(heard, appender.taken) if known else None
+        if inputs is None:
+            inputs = await self.pending(upto=appender.claim.trigger if appender.behind_trigger else 0)
+        left = not appender.behind_trigger and may_wait(appender.head, inputs)
+        self._inbox_known = not left
+        if not inputs or left:
+            return request
+        ingested = ingest(appender.head, appender.config, inputs, new_id=new_id)
+        started = None if request else self._request_start(appender.head_after(ingested.events), inputs)
+        events = [*ingested.events, started] if started else ingested.events
+        position = InboxPosition(appender.inbox, ingested.seq, ingested.ids)
+        await appender.append(events, taken=position, progress=ingested.progress)
+        if ingested.progress:
+            point("harness.result_appended")
+        return started or request
+
+    def _request_start(self, after: Head, inputs: Sequence[PendingInput]) -> ev.ModelRequestStart | None:
+        """The start of the model request if that is the step after these inputs; it goes into the same commit."""
+        if self._draining.is_set():
+            return None
+        return request_start(
+            after,
+            now=self._now(),
+            fresh_chars=self._thread.context.fresh + sum(len(p.data) for p in inputs),
+            limits=self._limits,
+            thread=self._thread.id,
+            new_id=new_id,
+        )
+
+    async def interrupt_waits(self) -> bool:
+        """Read the inbox: True if an interrupt is in it. The watch is best effort and may have missed it."""
+        try:
+            found = any(interrupts(p) for p in await self.pending())
+        except BusError:
+            return False  # the response is worth waiting for; the next read may succeed
+        if found:
+            self.forget()
+        return found
+
+    async def result_waits(self) -> bool:
+        """Read the inbox: True if the result of an open call is in it. It is taken next."""
+        open_calls = {c.id for c in self._appender.head.calls}
+        found = any(isinstance(p.input, CallResult) and p.input.id in open_calls for p in await self.pending())
+        if found:
+            self.forget()
+        return found
+
+    async def wait(self, seconds: float) -> None:
+        """Return when an input was heard, the process is to stop, or the time is over; then the inbox is read."""
+        await first_of(seconds, self._watch.any, self._draining)
+        if not self._watch.any.is_set():
+            self.forget()
+
+    async def append_idle(self, events: Sequence[ev.Event], *, progress: bool = False) -> bool:
+        """Append events that end in idle. True if the commit also released the claim: nothing is left (rule 8)."""
+        after = self._appender.head_after(events)
+        pending = await self.pending()
+        release = not pending and not after.thread(self._thread.id).todo and not after.calls
+        await self._appender.append(events, release=release, progress=progress)
+        return release
+
+    async def renudge(self) -> None:
+        """Rule 11, for latency only: an input that another replica NAKed during our claim would wait for its delay.
+
+        If nobody has claimed the session RENUDGE_DELAY_S after the release and something waits, store a nudge.
+        """
+        await asyncio.sleep(RENUDGE_DELAY_S)
+        if not self._watch.any.is_set():
+            return
+        key = self._appender.key
+        try:
+            last = await self._bus.log.head(key)
+            if last and last.seq == self._appender.last.seq and await self.pending():
+                await self._bus.inbox.put(key, Nudge(id=new_id("ndg")))
+        except BusError as exc:
+            log.info("renudge.failed", session=key.session, code=exc.code)
+
+    async def close(self) -> None:
+        """Stop listening to arrivals."""
+        await self._watch.close()
+
+
+async def first_of(seconds: float, *events: asyncio.Event) -> None:
+    """Return when one of the events is set, or after `seconds`."""
+    tasks = [asyncio.create_task(e.wait()) for e in events]
+    try:
+        await asyncio.wait(tasks, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

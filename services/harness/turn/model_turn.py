@@ -1,0 +1,216 @@
+"""Model requests of one thread: a response, a compaction, and what follows from a failure.
+
+Methods return True if their last commit released the claim.
+"""
+
+import asyncio
+import random
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from holdfast.bus import events as ev
+from holdfast.bus.ids import new_id
+from holdfast.harness.conversation import prompt
+from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, SUMMARY_PROMPT
+from holdfast.harness.conversation.snapshot import save_contexts
+from holdfast.harness.conversation.truncate import truncate_messages
+from holdfast.harness.models.call import CallOutcome, CallSignals, ModelCall
+from holdfast.harness.models.interface import ModelFailure, Request, Response
+from holdfast.harness.models.to_events import ResponseEvents, summary_text
+from holdfast.harness.tools.catalog import offered
+from holdfast.harness.tools.tool_calls import ToolCalls
+from holdfast.harness.turn import decide, idle, retry
+from holdfast.harness.turn.appender import Appender, ThreadRun
+from holdfast.harness.turn.intake import Intake
+from holdfast.harness.turn.replica import HandOver, Replica
+from holdfast.process.faults import point
+
+DRAIN_RESPONSE_FRACTION: Final = 0.6
+"""Fraction of `drain_timeout` to wait for an in-flight model response before handing over."""
+
+SUMMARY_FRACTIONS: Final = (1.0, 0.4, 0.1, 0.02)
+"""Fractions of the conversation to keep, tried in turn while the summary request still overflows the context."""
+
+SNAPSHOT_BEFORE_REQUEST_FACTOR: Final = 5
+"""In mid-turn a snapshot is written after `snapshot_every` events times this factor, beside a model request."""
+
+RETRY_JITTER: Final = (0.75, 1.0)
+"""Range of the random factor of a wait between two requests."""
+
+log = structlog.get_logger()
+
+
+class ModelTurn:
+    """Asks the model on behalf of one thread and appends what comes of it."""
+
+    def __init__(
+        self, replica: Replica, appender: Appender, thread: ThreadRun, intake: Intake, calls: ToolCalls
+    ) -> None:
+        self._replica = replica
+        self._settings = replica.settings
+        self._appender = appender
+        self._thread = thread
+        self._intake = intake
+        self._calls = calls
+
+    async def respond(self, start: ev.ModelRequestStart | None = None) -> bool:
+        """Ask for the next response. `start`: the start event of the request if it is in the log already."""
+        if start is None:
+            start = self._start()
+            await self._appender.append([start])
+        point("harness.before_model_request")
+        outcome = await self._call(self._request(), start)
+        if outcome.failure is not None:
+            return await self._failed(outcome.failure, start)
+        made = ResponseEvents(request=start.id, ids=outcome.ids, thread=self._thread.id, new_id=new_id)
+        response = outcome.response
+        if response is None:
+            await self._appender.append(made.interrupted(outcome.texts, outcome.usage), request=start)
+            return False
+        events = made.response(response, self._appender.config.agent)
+        if response.stop == "refusal":
+            return await self._refused(events, response)
+        if any(isinstance(e, ev.AgentToolUse) and e.evaluated_permission == "allow" for e in events):
+            events = [*await self._calls.lost_at_rest(self._appender.head), *events]
+        await self._appender.append(events, progress=True, request=start)
+        point("harness.response_appended")
+        return False
+
+    async def compact(self, fractions: tuple[float, ...] = SUMMARY_FRACTIONS) -> bool:
+        """Replace the history by a summary. If even the summary request overflows, try the next of `fractions`."""
+        start = self._start(purpose="compaction")
+        request = self._summary_request(fractions[0])
+        await self._appender.append([start])
+        outcome = await self._call(request, start, quiet=True)
+        if outcome.failure is not None:
+            if outcome.failure.context_overflow and fractions[1:]:
+                await self._appender.append(self._request_failed())
+                return await self.compact(fractions[1:])
+            return await self._failed(outcome.failure, start, may_compact=False)
+        made = ResponseEvents(request=start.id, ids=outcome.ids, thread=self._thread.id, new_id=new_id)
+        if outcome.response is None:
+            await self._appender.append([made.end(outcome.usage, "interrupted")], request=start)
+            return False
+        summary = summary_text(outcome.response)
+        if not summary:
+            failure = ModelFailure("model_request_failed_error", "The summary came back empty.", retryable=True)
+            return await self._failed(failure, start)
+        compacted = ev.AgentContextCompacted(id=new_id("sevt"), thread=self._thread.id, summary=summary)
+        end = made.end(outcome.response.usage, "compaction")
+        await self._appender.append([end, compacted], progress=True, request=start)
+        return False
+
+    def _start(self, **fields: Any) -> ev.ModelRequestStart:
+        return ev.ModelRequestStart(id=new_id("sevt"), thread=self._thread.id, **fields)
+
+    def _request(self) -> Request:
+        config = self._appender.config
+        return Request(
+            model=config.agent["model"],
+            system=prompt.system(config),
+            messages=self._thread.context.messages(),
+            tools=offered(config.agent),
+            max_tokens=self._settings.max_tokens,
+        )
+
+    def _summary_request(self, fraction: float) -> Request:
+        """A request for a summary of the conversation, truncated to that fraction of its size."""
+        request = self._request()
+        messages = request.messages if fraction >= 1 else truncate_messages(request.messages, fraction)
+        block: ev.Block = {"type": "text", "text": SUMMARY_PROMPT}
+        messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], block]}
+        return Request(
+            model=request.model,
+            system=request.system,
+            messages=messages,
+            tools=request.tools,
+            max_tokens=request.max_tokens,
+            may_call_tools=False,
+        )
+
+    async def _call(self, request: Request, start: ev.ModelRequestStart, *, quiet: bool = False) -> CallOutcome:
+        """Send the request; beside it write a snapshot if one is due. Raises HandOver."""
+        appender, replica = self._appender, self._replica
+        rescheduled = self._thread.state.status == "rescheduling"
+        signals = CallSignals(
+            interrupt=self._intake.interrupt,
+            interrupt_waits=self._intake.interrupt_waits,
+            draining=replica.draining,
+            drain_timeout_s=self._settings.drain_timeout * DRAIN_RESPONSE_FRACTION,
+            on_tool_use=partial(self._calls.probe_ahead, appender.head),
+            on_first_piece=partial(self._show_running, start) if rescheduled else None,
+        )
+        call = ModelCall(
+            replica.bus, appender.key, replica.model, request, request_id=start.id, quiet=quiet, signals=signals
+        )
+        every = self._settings.snapshot_every * SNAPSHOT_BEFORE_REQUEST_FACTOR
+        saving = save_contexts(replica.bus, appender.key, appender.contexts, every=every)
+        _, outcome = await asyncio.gather(saving, call.run())
+        if outcome.handed_over:
+            raise HandOver
+        if outcome.response is not None:
+            await self._show_running(start)
+        return outcome
+
+    async def _show_running(self, start: ev.ModelRequestStart) -> None:
+        """Append the events that show that a rescheduled session runs again: the response has begun."""
+        if self._thread.state.status == "rescheduling":
+            events = idle.running(self._appender.config, thread=self._thread.id, new_id=new_id)
+            await self._appender.append(events, request=start)
+
+    async def _refused(self, events: list[ev.Event], response: Response) -> bool:
+        """Append a refusal of the model, with which the turn ends."""
+        given: dict[str, Any] = response.details or {}
+        details = {"type": "refusal", "category": given.get("category"), "explanation": given.get("explanation")}
+        stop = ev.StopReason("refusal")
+        return await self._intake.append_idle(self._idle(events, stop, details=details), progress=True)
+
+    def _idle(self, before: list[ev.Event], stop: ev.StopReason, **fields: Any) -> list[ev.Event]:
+        return idle.idle(
+            self._appender.head,
+            self._appender.config,
+            stop,
+            now=self._replica.now(),
+            thread=self._thread.id,
+            new_id=new_id,
+            before=before,
+            **fields,
+        )
+
+    def _request_failed(self, stop: str = "failed") -> list[ev.Event]:
+        """The end of the open model request."""
+        return [*idle.close_request(self._appender.head, stop=stop, thread=self._thread.id, new_id=new_id)]
+
+    async def _failed(self, failure: ModelFailure, start: ev.ModelRequestStart, *, may_compact: bool = True) -> bool:
+        """Compact, leave attachments out, retry later, or end the turn. Each is an event of the log."""
+        state = self._thread.state
+        ended = self._request_failed()
+        limits = self._settings.limits()
+        if may_compact and failure.context_overflow and state.compactions < limits.compactions:
+            await self._appender.append(ended)
+            return await self.compact()
+        if failure.rejected and self._thread.context.has_attachments:
+            await self._appender.append(self._attachments_rejected(failure))
+            return False
+        now = self._replica.now()
+        jitter = random.uniform(*RETRY_JITTER)  # noqa: S311  not a secret
+        plan = retry.plan(state, failure, self._settings.retries(), now=now, jitter=jitter)
+        if plan is None:
+            error = retry.given_up(state, failure, now=now)
+            return await self._intake.append_idle(self._idle(ended, ev.StopReason("retries_exhausted"), error=error))
+        key = self._appender.key
+        log.info("model.request_failed", session=key.session, request=start.id, cause=plan.error["message"])
+        events = idle.rescheduled(
+            self._appender.head, self._appender.config, plan, thread=self._thread.id, new_id=new_id
+        )
+        await self._appender.append(events, progress=True)
+        return False
+
+    def _attachments_rejected(self, failure: ModelFailure) -> list[ev.Event]:
+        """The end of a rejected request, which makes the context drop attachments, and the error that tells it."""
+        text = f"{str(failure).rstrip('.')}. It is asked again without pictures and documents."
+        error = decide.error(failure.kind, text, "retrying")
+        told = ev.SessionError(id=new_id("sevt"), thread=self._thread.id, error=error)
+        return [*self._request_failed(ATTACHMENTS_REJECTED), told]
