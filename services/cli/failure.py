@@ -1,4 +1,4 @@
-"""How every command says what is wrong: `holdfast run: cause`, then the ways out, on standard error."""
+"""How every command reports a failure on standard error: `holdfast run: cause`, then the ways out."""
 
 import shutil
 import sys
@@ -6,7 +6,7 @@ import textwrap
 from typing import Final
 
 MIN_COLUMNS: Final = 20
-"""Columns that are used even if the terminal says that it has fewer."""
+"""Text is never wrapped to fewer columns."""
 
 
 def tell(command: str, text: str) -> None:

@@ -1,11 +1,11 @@
-"""A mistake in a command line, said as every other error of the program is."""
+"""A mistake in a command line, in the form of every other error of the program."""
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 from rich.text import Text
 
 
 def usage_error(exc: CycloptsError) -> Text:
-    """`holdfast up: what is wrong`, and where the options stand."""
+    """`holdfast up: the mistake`, and the command that prints the options."""
     command = " ".join(["holdfast", *(exc.command_chain or ())])
     if isinstance(exc, UnusedCliTokensError):
         message = f"too many arguments: {' '.join(exc.unused_tokens or ())}"

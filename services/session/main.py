@@ -13,11 +13,12 @@ from holdfast.process.settings import BadSettings
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.http import api_keys
-from holdfast.session.http.api_keys import Keys
+from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.server import serve
-from holdfast.session.jobs.projector import follow
+from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.sweeper import sweep
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
@@ -37,7 +38,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
     bus = await connect(settings, name="session")
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
-    keys, agents, environments = Keys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
+    keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     sessions = SessionRepository(bus, ReadModel(_read_model(settings)), cell=settings.cell, now=clock.now)
     try:
         await _install_first_key(bus, settings)
@@ -50,25 +51,38 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             now=clock.now,
             stopping=stop,
         )
-        edge = Edge(routes, keys, settings)
+        edge = Edge(
+            routes,
+            keys,
+            body_limit=settings.body_limit,
+            body_timeout=settings.body_timeout,
+            admit=DiskSpaceCheck(settings.disk_folder).check,
+        )
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
-            watched: dict[str, Keys | KvStore[Any]] = {
+            watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
-                "agents": agents.agents,
-                "environments": environments.environments,
+                "agents": agents.objects,
+                "environments": environments.objects,
             }
             background = [tasks.create_task(watch.follow(), name=name) for name, watch in watched.items()]
             for name, watch in watched.items():
                 await watch.ready()
                 health.set(name, ok=True)
             background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
-            background.append(tasks.create_task(follow(sessions), name="read-model"))
+            background.append(tasks.create_task(project(sessions), name="projector"))
             background.append(tasks.create_task(sweep(sessions), name="sweeper"))
-            await serve(edge, settings, health, stop)
+            await serve(
+                edge,
+                host=settings.host,
+                port=settings.port,
+                drain_timeout=settings.drain_timeout,
+                health=health,
+                stop=stop,
+            )
             for task in background:
                 task.cancel()
     finally:
-        sessions.model.close()
+        sessions.read_model.close()
         await bus.close()
 
 

@@ -19,9 +19,9 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
     body_limit: Annotated[int, Meta(ge=1024, le=1 << 30)] = 32 * 1024 * 1024
     """Largest request body in bytes."""
     body_timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0
-    """Seconds that a request body may be silent."""
+    """Longest pause in a request body, in seconds."""
     session_data: str = ""
     """Directory of the read model, which may be deleted at any time. Empty: in memory."""
     disk_folder: str = ""
-    """Folder on the file system where NATS stores, if that is on this machine: new work is refused while it is full.
-    Empty: not looked at."""
+    """A folder on the file system where NATS stores its streams, if it runs on this machine: new work is refused while
+    that file system is full. Empty: no check."""

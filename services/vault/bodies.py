@@ -5,15 +5,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.metadata import Metadata, MetadataPatch, apply_patch
 from holdfast.vault.errors import Invalid
 
-MAX_METADATA_PAIRS = 16
-
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Key = Annotated[str, Meta(min_length=1, max_length=64)]
-Value = Annotated[str, Meta(max_length=512)]
-Metadata = Annotated[dict[Key, Value], Meta(max_length=MAX_METADATA_PAIRS)]
-Patch = dict[Key, Value | None]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -25,7 +20,7 @@ class VaultCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class VaultUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     display_name: Name | UnsetType | None = UNSET
-    metadata: Patch | None = None
+    metadata: MetadataPatch | None = None
 
 
 class CredentialCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +32,7 @@ class CredentialCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class CredentialUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     display_name: Name | UnsetType | None = UNSET
-    metadata: Patch | None = None
+    metadata: MetadataPatch | None = None
 
 
 class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,9 +54,8 @@ def read(kind: type[T], raw: dict[str, Any]) -> T:
 
 
 def patched(metadata: dict[str, str], patch: dict[str, str | None] | None) -> dict[str, str]:
-    """`metadata` with the patch: null removes a key, a text sets it. Raises Invalid above MAX_METADATA_PAIRS."""
-    merged = {**metadata, **(patch or {})}
-    result = {key: value for key, value in merged.items() if value is not None}
-    if len(result) > MAX_METADATA_PAIRS:
-        raise Invalid(f"metadata: at most {MAX_METADATA_PAIRS} pairs")
-    return result
+    """`metadata` with the patch: null removes a key, a text sets it. Raises Invalid above 16 pairs."""
+    try:
+        return apply_patch(metadata, patch or {})
+    except ValueError as exc:
+        raise Invalid(str(exc)) from None

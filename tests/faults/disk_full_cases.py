@@ -169,9 +169,9 @@ async def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
 async def test_the_read_model_moves_to_memory(small_disk: Path) -> None:
     filling = fill(small_disk)
     model = ReadModel(small_disk / "read-model" / "sessions.sqlite")
-    model.belongs_to("one")
+    model.tables.bind_to_streams("one")
     filling.unlink()
     assert not (small_disk / "read-model" / "sessions.sqlite").stat().st_size
-    model.belongs_to("one")
-    assert model.builds == 1
+    model.tables.bind_to_streams("one")
+    assert model.tables.builds == 1
     model.close()

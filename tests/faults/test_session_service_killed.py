@@ -41,7 +41,7 @@ async def test_a_message_that_was_stored_is_answered_although_nobody_said_so(sta
         assert [e.type for e in events].count("user.message") == 1
 
 
-async def test_a_session_that_was_half_made_does_not_stay(start: Start) -> None:
+async def test_an_incomplete_session_does_not_stay(start: Start) -> None:
     stack = start(faults={"session": "session.created:kill"})
     old = stack.pid("session")
     mark = await stack.model.play(say("Hello."))

@@ -13,6 +13,7 @@ import anthropic
 import httpx
 import pytest
 
+from holdfast.process.api_keys import new_api_key
 from holdfast.session.http import api_keys
 from tests.support.edge import EdgeProcess, replica, session_service
 from tests.support.eventually import eventually
@@ -71,7 +72,7 @@ def test_an_unknown_endpoint_is_404_and_a_wrong_method_405_even_without_a_key(ed
 
 
 async def test_a_removed_key_stops_working_within_a_second(edge: EdgeProcess) -> None:
-    key = api_keys.new_key()
+    key = new_api_key()
     headers = {"x-api-key": key}
     async with edge.bus() as bus, httpx.AsyncClient(base_url=edge.base_url, headers=headers) as http:
         assert (await http.get("/v1/agents")).status_code == 401
@@ -100,7 +101,7 @@ async def test_only_the_hash_of_a_key_is_stored(edge: EdgeProcess) -> None:
 
 
 async def test_one_tenant_does_not_see_another(edge: EdgeProcess) -> None:
-    key = api_keys.new_key()
+    key = new_api_key()
     async with edge.bus() as bus:
         await api_keys.install(bus.kv, key, tenant="neighbour", name="test", now=0)
     mine, theirs = edge.client(), edge.client(api_key=key)
@@ -156,7 +157,7 @@ def test_a_conflict_costs_the_client_one_request(edge: EdgeProcess) -> None:
 
 
 async def test_pages_hold_every_agent_once_newest_first(edge: EdgeProcess) -> None:
-    key = api_keys.new_key()
+    key = new_api_key()
     async with edge.bus() as bus:
         await api_keys.install(bus.kv, key, tenant="pages", name="test", now=0)
     client = edge.client(api_key=key)

@@ -15,8 +15,8 @@ from anthropic import Anthropic, AsyncAnthropic
 
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.cli.embedded.ports import free_port
+from holdfast.process.api_keys import new_api_key
 from holdfast.process.settings import ProcessSettings
-from holdfast.session.http.api_keys import new_key
 from tests.support.servers import NatsServer
 
 READY_WITHIN = 30.0
@@ -29,7 +29,7 @@ class EdgeProcess:
     def __init__(self, folder: Path, environ: Mapping[str, str], other: "EdgeProcess | None" = None) -> None:
         self.monitor = other.monitor if other else f"127.0.0.1:{free_port()}"
         self.nats = other.nats if other else NatsServer(folder / "nats", config=f'http: "{self.monitor}"')
-        self.key = other.key if other else new_key()
+        self.key = other.key if other else new_api_key()
         self.log = folder / "session.log"
         self._folder = folder
         self._environ = environ

@@ -1,4 +1,4 @@
-"""Answering what a session waits for, without watching it: what `holdfast answer` does."""
+"""`holdfast answer`: answers an open call of a session without watching it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ async def answer(
     call: str,
     data: Path | None,
 ) -> int:
-    """Send one answer, or list what is open when none is given; returns the exit code.
+    """Send one answer, or print the open calls if none is given; returns the exit code.
 
     Raises CannotAnswer, UnknownSession and the errors of the SDK.
     """

@@ -1,4 +1,4 @@
-"""Watching a session that is there already: what `holdfast attach` does."""
+"""`holdfast attach`: watches a session that exists."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from holdfast.cli.client.terminal.terminal_view import TerminalView
 
 
 async def attach(target: Target, text: str, data: Path | None) -> int:
-    """Show the last answer of the session and then what it does until it rests; returns the exit code.
+    """Print the last answer of the session, then watch it until it is idle; returns the exit code.
 
     Raises UnknownSession and the errors of the SDK.
     """

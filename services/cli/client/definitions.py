@@ -1,4 +1,4 @@
-"""The agent and the environment of `holdfast run`. Both are reused, so that a hundred runs leave one of each."""
+"""The agent and the environment of `holdfast run`. Both are reused, so many runs make only one of each."""
 
 import hashlib
 from pathlib import Path
@@ -15,7 +15,7 @@ from holdfast.cli.sanitize import clean_line
 
 ENVIRONMENT_NAME: Final = "holdfast-run"
 DIGEST_KEY: Final = "holdfast_run"
-"""Metadata key under which the digest of an agent's definition is kept."""
+"""Metadata key of an agent whose value is the digest of its definition."""
 
 SYSTEM_PROMPT: Final = (
     "You are a careful software engineer with a Linux sandbox. Your files are in /workspace. Look before you change, "
@@ -65,9 +65,9 @@ def read_agent(path: Path, model: str | None) -> dict[str, Any]:
 
 
 async def agent(client: AsyncAnthropic, params: dict[str, Any], remembered: Path | None = None) -> str:
-    """Id of the agent with exactly these parameters, made if there is none.
+    """Id of the agent with exactly these parameters; made if there is none.
 
-    `remembered` is a file with the ids that earlier runs found, so that not all agents are listed each time.
+    `remembered` is a file with the ids of earlier runs, which saves listing all agents.
     Raises BadAgentFile when the API refuses the parameters.
     """
     digest = hashlib.sha256(msgspec.json.encode(params, order="deterministic")).hexdigest()[:32]

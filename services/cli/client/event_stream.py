@@ -1,4 +1,4 @@
-"""A session's events as they come, over as many connections as it takes: none is left out and none comes twice."""
+"""The events of a session as they come, each once, also when the connection is lost in between."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -9,20 +9,20 @@ import httpx2
 from anthropic import AsyncAnthropic
 
 BEGINNING: Final = "0-0"
-"""The position before the first event."""
+"""The position before the first event, as an event id."""
 
 RECONNECT_TIMEOUT_S: Final = 60.0
-"""Seconds without a connection after which the stack is taken for gone."""
+"""Reconnecting is given up after this time."""
 
 DELTA_TYPES: Final = ("agent.message", "agent.tool_result")
-"""Kinds of events that are asked for while they are generated: answers, and the output of running tools."""
+"""Types of events whose deltas are requested: answers, and the output of running tools."""
 
 FIRST_RECONNECT_PAUSE_S: Final = 0.1
 MAX_RECONNECT_PAUSE_S: Final = 2.0
 
 
 async def newest_event_id(client: AsyncAnthropic, session: str) -> str:
-    """Id of the newest event, or the place before the first one."""
+    """Id of the newest event, or BEGINNING."""
     page = await client.beta.sessions.events.list(session, order="desc", limit=1)
     return page.data[0].id if page.data else BEGINNING
 
@@ -36,11 +36,11 @@ async def event_stream(
     note: Callable[[str], None],
     opened: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[Any]:
-    """Every event behind `after`, for ever, with `deltas` also pieces of answers while they are generated.
+    """Every event after the id `after`, for ever; with `deltas` also the deltas of DELTA_TYPES.
 
-    `opened` is called at each connection: from the first call on nothing is missed, deltas included.
+    `opened` is called at each connection. From its first call on no delta is missed.
 
-    Raises APIError when the session is gone or the stack stays away.
+    Raises APIError if the session was deleted or the stack stays away.
     """
     pause, lost_at = FIRST_RECONNECT_PAUSE_S, 0.0
     clock = asyncio.get_running_loop().time

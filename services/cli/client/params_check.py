@@ -1,6 +1,6 @@
 """Checks parameters that a person wrote against the types of the SDK. Pure.
 
-The API checks them too; this finds misspelt names, which the SDK refuses with a TypeError, and names the right one.
+The API checks values. The SDK refuses a misspelt name with a TypeError; this check names the right one.
 """
 
 import types
@@ -25,7 +25,7 @@ _WRAPPERS: Final = (Required, NotRequired, Annotated)
 
 
 def problem(value: Any, kind: Any, path: str = "", *, without: Iterable[str] = ()) -> str | None:
-    """What is wrong with `value` as a `kind`, a TypedDict or another type hint of the SDK; None when nothing is.
+    """A sentence on why `value` does not fit `kind`, a TypedDict or another type hint of the SDK; None if it fits.
 
     `without` are fields of the outermost TypedDict that cannot be given.
     """

@@ -1,4 +1,4 @@
-"""What a waiting session waits for, the question to a person, and the event that answers it. Pure."""
+"""The open calls of a waiting session: the question to the person, and the event that answers it. Pure."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ CALL_CHARS: Final = 8
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The event to send. `always`: later calls of this tool are to be allowed without a question."""
+    """The event to send. `always`: allow later calls of this tool without a question."""
 
     event: dict[str, Any]
     always: bool = False
 
 
 def wants_result(call: Any) -> bool:
-    """Whether the client has to make the result of this call itself (a custom tool); else it may be allowed."""
+    """Whether the call wants a result from the client (a custom tool); else it wants a permission."""
     return call.type == "agent.custom_tool_use"
 
 
@@ -42,7 +42,7 @@ def result(call: Any, text: str) -> dict[str, Any]:
 
 
 def question(call: Any) -> str:
-    """What is asked at the prompt; it says what Enter does."""
+    """The prompt for one call."""
     if wants_result(call):
         return f"  Result of {clean_line(call.name)} (one line; Enter: empty): "
     name = clean_line(call.name)
@@ -50,7 +50,7 @@ def question(call: Any) -> str:
 
 
 def reply(call: Any, line: str) -> Answer:
-    """The answer that a typed line gives."""
+    """The answer for a typed line."""
     if wants_result(call):
         return Answer(result(call, line))
     match line.strip().lower():
@@ -74,7 +74,7 @@ def short_call(id_: str) -> str:
 
 
 def open_questions(session: str, calls: Sequence[Any], data: str = "") -> list[Text]:
-    """What the session waits for and the commands that answer. `data`: options that name the stack."""
+    """Lines to print: the open calls and the commands that answer them. `data` are options that name the stack."""
     lines: list[Text] = []
     for call in calls:
         which = f" --call {short_call(call.id)}" if len(calls) > 1 else ""
@@ -95,5 +95,5 @@ def go_on(session: str, data: str = "") -> str:
 
 
 def data_option(folder: object) -> str:
-    """` --data FOLDER` as a shell reads it, when a folder was named; commands that are shown must find the stack."""
+    """` --data FOLDER` for the commands that are printed, if the user named a folder; else empty."""
     return f" --data {shlex.quote(str(folder))}" if folder else ""

@@ -1,4 +1,4 @@
-"""One task in one session, shown live: what `holdfast run` does."""
+"""`holdfast run`: one task in one session, shown as it happens."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ from holdfast.cli.exit_codes import FAILED, INTERRUPTED, WAITS
 from holdfast.cli.sanitize import clean_line
 
 EXIT_CODES: Final = {"done": 0, "failed": FAILED, "gone": FAILED, "waits": WAITS, "interrupted": INTERRUPTED}
-"""Exit code by the end of a watch; `left` is INTERRUPTED for `run` and 0 for `attach`."""
+"""Exit code for each end of a watch but `left`, which is INTERRUPTED for `run` and 0 for `attach`."""
 
 
 class NoModelKey(NoStack):
@@ -38,7 +38,7 @@ class NoModelKey(NoStack):
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What `holdfast run` was asked for."""
+    """The options of `holdfast run`."""
 
     task: str
     agent: Path | None = None
@@ -48,11 +48,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     detach: bool = False
     json: bool = False
     data: Path | None = None
-    """The folder of the stack, when it was named: commands that are shown name it too."""
+    """The folder of the stack if the user named one; then the printed commands name it too."""
 
 
 class TaskRun:
-    """`work` is called once."""
+    """One run of the command; `work` is called once."""
 
     def __init__(self, target: Target, options: RunOptions) -> None:
         self._target = target
@@ -122,7 +122,7 @@ class TaskRun:
 
     @contextlib.contextmanager
     def _showing(self) -> Generator[None]:
-        """The sign of life is shown within."""
+        """The live area is shown within the block."""
         self._view.start()
         try:
             yield
@@ -148,7 +148,10 @@ class TaskRun:
         return made.id
 
     async def _begin(self, client: AsyncAnthropic, session: str, brought: RunFiles) -> str:
-        """The id of the session, which is made when it is empty. Raises CannotCopy; then none is left behind."""
+        """The id of the session, with the files copied in. Makes a session if the id is empty.
+
+        Raises CannotCopy; then a session that was made is deleted.
+        """
         found = session or await self._new_session(client)
         try:
             await asyncio.to_thread(brought.begin, found)
@@ -171,7 +174,7 @@ class TaskRun:
         self._console.print(line, soft_wrap=True)
 
     def _detached(self, session: str) -> int:
-        """The id alone on standard output, for scripts; the commands on standard error."""
+        """Print the id on standard output, for scripts, and the next commands on standard error."""
         print(session, flush=True)
         errors = make_console(stderr=True)
         for command in ("attach", "tail"):

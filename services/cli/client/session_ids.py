@@ -21,7 +21,7 @@ _FULL: Final = re.compile(r"sesn_[a-z0-9]+_[0-9a-z]{26}")
 
 
 class UnknownSession(CannotDo):
-    """The text names no session, or more than one; the message is a sentence for people."""
+    """The text names no session, or more than one; the message says which."""
 
 
 def short(id: str) -> str:  # noqa: A002  the field is called id

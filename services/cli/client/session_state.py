@@ -1,4 +1,4 @@
-"""How a session stands before one joins it: its newest event, its last turn, its open questions."""
+"""The state of a session before it is watched: its newest event, its last turn, its open calls."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,14 +9,14 @@ from anthropic import AsyncAnthropic
 from holdfast.cli.client.event_stream import BEGINNING
 
 MAX_EVENTS: Final = 1000
-"""Events that are looked at, the newest first, for the last answer and the turn that runs."""
+"""Most events that are read, newest first, to find the beginning of the last turn."""
 
 
 class SessionState(msgspec.Struct, frozen=True):
     """`turn` are the events of the last turn, oldest first."""
 
     after: str
-    """Id of the newest event, or the position before the first one: where to follow from."""
+    """Id of the newest event, or BEGINNING: where an event stream starts."""
     turn: Sequence[Any]
     questions: Sequence[Any]
     """Calls that wait for a client."""
@@ -25,7 +25,7 @@ class SessionState(msgspec.Struct, frozen=True):
 
 
 async def session_state(client: AsyncAnthropic, session: str) -> SessionState:
-    """Read it from the end of the session's events. Raises the errors of the SDK."""
+    """Read the state from the newest events. Raises the errors of the SDK."""
     turn: list[Any] = []
     status: Any = None
     begun = False
@@ -35,7 +35,7 @@ async def session_state(client: AsyncAnthropic, session: str) -> SessionState:
         if not begun:
             turn.append(event)
             begun = event.type == "user.message" or len(turn) >= MAX_EVENTS
-        if begun and status is not None:  # a turn's own start may stand before its message
+        if begun and status is not None:  # the status event of a turn may come before its message
             break
     turn.reverse()
     kind = status.type if status else ""

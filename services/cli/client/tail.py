@@ -15,7 +15,7 @@ from holdfast.cli.client.terminal.event_lines import event_line
 
 
 class _Tail:
-    """Prints numbered events from number `first` on."""
+    """Counts events and prints those from number `first` on."""
 
     def __init__(self, first: int, *, as_json: bool) -> None:
         self._first = first
@@ -35,7 +35,7 @@ class _Tail:
 
 
 def note(text: str) -> None:
-    """Say something that is no event; not into the output, which may be read by a program."""
+    """Print a remark on standard error; standard output has events only."""
     print(f"({text})", file=sys.stderr, flush=True)
 
 
@@ -45,7 +45,9 @@ async def show_live(target: Target, session: str, first: int, *, as_json: bool) 
     async with target.client() as client:
         session = await resolve(client, session)
         newest = await newest_event_id(client, session)
-        async for event, waits in _with_rest(event_stream(client, session, BEGINNING, deltas=False, note=note), newest):
+        async for event, waits in _idle_marked(
+            event_stream(client, session, BEGINNING, deltas=False, note=note), newest
+        ):
             if event is not None:
                 show.show(event)
                 if event.type in ("session.status_terminated", "session.deleted"):
@@ -55,8 +57,8 @@ async def show_live(target: Target, session: str, first: int, *, as_json: bool) 
     return 0
 
 
-async def _with_rest(events: Any, newest: str) -> AsyncIterator[tuple[Any, bool]]:
-    """Each event, with True at the first one, not before `newest`, after which the session is idle."""
+async def _idle_marked(events: Any, newest: str) -> AsyncIterator[tuple[Any, bool]]:
+    """Each event, with True once: at the first event from `newest` on after which the session is idle."""
     passed, idle, said = newest == BEGINNING, True, False
     if passed:
         said = True

@@ -1,4 +1,4 @@
-"""Which running stack a command talks to."""
+"""Which running stack a command uses."""
 
 import os
 import shlex
@@ -15,10 +15,10 @@ from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.model_endpoint import VENDOR
 
 API_TIMEOUT: Final = Timeout(60.0, connect=5.0, read=30.0)
-"""Seconds; a stream sends a sign of life every ten."""
+"""In seconds. A stream sends a heartbeat every 10 s."""
 
 MAX_RETRIES: Final = 4
-"""Times the SDK tries a request again, over 5 to 8 s: a service that died is back within a second or two."""
+"""Retries of the SDK, over 5 to 8 s; a service that died is restarted within 2 s."""
 
 
 class NoStack(Exception):
@@ -26,7 +26,7 @@ class NoStack(Exception):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where the API is. `local` is the stack of this machine, None when only an address was given."""
+    """The address and key of an API. `local` is the stack on this machine, None if only an address was given."""
 
     base_url: str
     api_key: str
@@ -34,7 +34,7 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def is_vendors_model(self) -> bool | None:
-        """Whether the model is reached at the vendor's own address; None when that is not known here."""
+        """Whether the stack calls the model at the vendor's address; None if it is not on this machine."""
         if self.local is None:
             return None
         return (urlsplit(self.local.model_base_url or VENDOR).hostname or "").endswith("anthropic.com")

@@ -15,10 +15,10 @@ from holdfast.cli.embedded.log_tail import last_lines
 from holdfast.cli.embedded.runfile import NAME, RunFile, read
 
 READY_CHECK_INTERVAL_S: Final = 0.05
-"""Seconds between two looks whether the stack is ready. How long that may take is decided by `holdfast up`."""
+"""Seconds between two checks whether the stack is ready. `holdfast up` has a timeout of its own."""
 
 STOP_TIMEOUT_S: Final = 60.0
-"""Seconds after which a process that was asked to stop is killed; `holdfast up` needs less."""
+"""A process that was asked to stop is killed after this time. `holdfast up` needs less."""
 
 SCENARIO: Final = Path(__file__).parents[2] / "scripted_model" / "scenarios" / "demo.yaml"
 
@@ -71,7 +71,7 @@ async def stack(data: Path, environ: Mapping[str, str]) -> AsyncGenerator[Path]:
 
 
 def running(run_file: Path) -> RunFile | None:
-    """What runs now; None while nothing does."""
+    """The running stack; None while there is none."""
     return read(run_file)
 
 

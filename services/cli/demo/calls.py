@@ -8,7 +8,7 @@ MAX_LINES: Final = 4
 
 _MAIN_ARGUMENT: Final = {"bash": "command", "read": "file_path", "write": "file_path", "edit": "file_path",
                 "glob": "pattern", "grep": "pattern"}  # fmt: skip
-"""The input that tells most, of each built-in tool."""
+"""The argument of each built-in tool that stands for the call."""
 
 
 def call_lines(name: str, given: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the demo checks at its end: from the log itself, the files, and the model's own count, not from the timeline."""
+"""The checks at the end of the demo: of the stored log, the files and the count of the model, not of the timeline."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from holdfast.scripted_model.journal import Record
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One claim, whether it holds, and the figures it rests on."""
+    """A claim, whether it holds, and the figures that show it."""
 
     claim: str
     holds: bool
@@ -31,7 +31,7 @@ async def model_requests(base_url: str) -> list[Record]:
 def check(
     log: Sequence[Stored], sent: Sequence[str], workspace: Path, requests: Sequence[Record] | None
 ) -> list[Check]:
-    """Everything that must hold after the demo. `requests` is None with a real model, whose count is its own."""
+    """All checks. `requests` is None with a real model, which does not tell its count."""
     events = [e for stored in log for e in stored.commit.events]
     ids = Counter(e.id for e in events)
     calls = [e for e in events if isinstance(e, ev.AgentToolUse)]

@@ -11,7 +11,7 @@ from holdfast.cli.embedded.ready_message import program
 
 
 def show(console: Console, found: Sequence[Check]) -> None:
-    """One line a claim, with the figures it rests on."""
+    """Print one line for each check."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     for item in found:
@@ -21,7 +21,7 @@ def show(console: Console, found: Sequence[Check]) -> None:
 
 
 def verdict(console: Console, found: Sequence[Check]) -> None:
-    """The last word: passed or failed, and what was shown."""
+    """Print whether the demo passed."""
     failed = [item.claim for item in found if not item.holds]
     if failed:
         console.print(f"[bold red]Failed.[/] Not so: {'; '.join(failed)}.")
@@ -33,7 +33,7 @@ def verdict(console: Console, found: Sequence[Check]) -> None:
 
 
 def next_steps(console: Console) -> None:
-    """Commands to paste."""
+    """Print the commands to try next."""
     console.print("\nNext, your own stack; then, in another terminal, a task for it:\n")
     for line in (f"{program()} up --scripted", f'{program()} run "Write a haiku to poem.txt"'):
         console.print(Text(f"  {line}"), soft_wrap=True)

@@ -10,7 +10,7 @@ TASK: Final = (
 
 TEST_FILE: Final = "test_slug.py"
 RUNS_FILE: Final = ".runs"
-"""The tests write a line here each time they run: how often tools really ran, whatever the log says."""
+"""The tests write a line to this file each time they run. It shows how often the tool really ran."""
 
 _TEST_CODE: Final = '''\
 """Tests of slug.py. Run them with: python3 -m unittest"""

@@ -64,7 +64,7 @@ class Timeline:
             self._column = -1
 
     def note(self, label: str, text: str, style: str = "bold red") -> None:
-        """Something that is no event of the session."""
+        """Print a line that is no event of the session."""
         self._lines(label, [text], style, style)
 
     def delta(self, event_id: str, text: str) -> None:

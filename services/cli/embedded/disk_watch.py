@@ -1,8 +1,8 @@
-"""The supervisor's eye on the disk under a stack: says when it gets full, and repairs NATS when there is room again.
+"""Watches the disk under a stack: says when it gets full, and restarts NATS when there is room again.
 
-After a write that failed, nats-server (2.15) answers no publish to that stream any more, also when there is room again,
-until it is restarted. What it acknowledged is kept. It writes the failure to its log, unless the log is on the same
-full disk; so a disk that was seen empty counts as well.
+After a failed write, nats-server 2.15 answers no publish to that stream until it is restarted, also when there is room
+again. Acknowledged messages are not lost. It logs the failure, unless the log is on the same full disk, so a disk that
+was seen with no free byte counts as a failed write too.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from holdfast.process import disk
 CHECK_INTERVAL_S: Final = 0.5
 
 MIN_START_BYTES: Final = 16_000_000
-"""Free bytes below which nothing is started: the servers could not make their files."""
+"""With fewer free bytes nothing is started, because the servers could not make their files."""
 
 FIRST_RESTART_PAUSE_S: Final = 5.0
 MAX_RESTART_PAUSE_S: Final = 300.0
-"""Seconds between two restarts of NATS; doubled with each that did not help, such as when a quota is reached."""
+"""Pause between two restarts of NATS: doubled with each restart that did not help, up to the maximum."""
 
 _WRITE_ERROR: Final = re.compile(rb"critical write error|failed to store|no space left|quota exceeded", re.IGNORECASE)
 
@@ -31,7 +31,7 @@ _READ_BYTES: Final = 1 << 20
 
 
 class DiskFull(Exception):
-    """There is no room to start; the text says how much is needed."""
+    """The disk has no room to start; the text says how much is needed."""
 
 
 def check_start(folder: Path) -> None:
@@ -63,12 +63,12 @@ class DiskWatch:
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            with contextlib.suppress(OSError):  # the next look may succeed
-                self.look(disk.space(self._folder), asyncio.get_running_loop().time())
+            with contextlib.suppress(OSError):  # the next check may succeed
+                self.check(disk.space(self._folder), asyncio.get_running_loop().time())
             await asyncio.sleep(CHECK_INTERVAL_S)
 
-    def look(self, room: disk.Space, now: float) -> None:
-        """Say what has changed, and restart NATS if it cannot write although there is room. `now` in seconds."""
+    def check(self, room: disk.Space, now: float) -> None:
+        """Report a changed level, and restart NATS if it cannot write although there is room. `now` is in seconds."""
         before, self._level = self._level, room.level(self._level)
         if self._level != before:
             self._tell(before, room)

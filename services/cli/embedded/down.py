@@ -1,4 +1,4 @@
-"""Stopping a stack from outside: what `holdfast down` does."""
+"""`holdfast down`: stops a running stack."""
 
 import contextlib
 import os
@@ -17,10 +17,10 @@ from holdfast.cli.exit_codes import FAILED, NO_STACK
 from holdfast.cli.failure import tell
 
 STOP_TIMEOUT_S: Final = 60.0
-"""Seconds to wait for the supervisor: longer than all its groups of processes may take one after the other."""
+"""Seconds to wait for the supervisor. Longer than all its groups of processes may take one after the other."""
 
 _PROGRESS_INTERVAL_S: Final = 1.0
-"""Seconds between two looks at what is still running."""
+"""Seconds between two checks of which processes are still running."""
 
 
 def run(data: Path | None) -> int:
@@ -38,12 +38,12 @@ def run(data: Path | None) -> int:
 
 
 def _stop(pid: int, began: int, folder: Path, processes: Mapping[str, int]) -> int:
-    """SIGTERM to the supervisor, if it is still the process that began then; wait for its end."""
+    """Send SIGTERM to the supervisor, if process `pid` still is the one that began at `began`; wait for its end."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
         handle = -1
-    # Through the handle: the signal reaches the process that was looked at, even if its number is given out anew.
+    # A signal through the pidfd reaches the checked process, also if its number was given to another one.
     if handle < 0 or not began or started(pid) != began:
         tell("down", f"process {pid} is not the stack in {folder} any more; nothing was stopped.")
         return NO_STACK

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.cli.embedded.ports import free_port, is_free, why_not
+from holdfast.process.api_keys import new_api_key
 
 NATS_USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
 """NATS users: one for each kind of service, and `admin`, which provisions."""
@@ -208,7 +209,7 @@ class Layout:
     def api_key(self) -> str:
         """The API key of this stack, made at the first call."""
         if not self.api_key_file.exists():
-            write_private(self.api_key_file, f"hf_{secrets.token_urlsafe(32)}".encode())
+            write_private(self.api_key_file, new_api_key().encode())
         return self.api_key_file.read_text()
 
     def nats_credentials(self, user: str) -> Path:

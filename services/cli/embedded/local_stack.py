@@ -1,4 +1,4 @@
-"""The stack of this machine that a command is about, for commands that need more of it than its API."""
+"""Finds the stack on this machine for commands that need more than its API."""
 
 import os
 from collections.abc import Mapping

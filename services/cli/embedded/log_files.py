@@ -8,10 +8,10 @@ from holdfast.cli.embedded.log_lines import Entry, parse
 
 _CHUNK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1 << 20
-"""Bytes of a line beyond which it is cut, in reading only."""
+"""Longer lines are read in parts."""
 
 _NOT_OF_A_PROCESS = frozenset({"bao-audit"})
-"""Files of the folder that are no log of a process: the audit device of OpenBao."""
+"""Files of the folder that are no log of a process: the audit log of OpenBao."""
 
 
 def services(folder: Path) -> list[str]:
@@ -49,7 +49,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 class LogFollower:
-    """What is written to the logs from now on. Lines without a time are told with the one before them."""
+    """Reads the entries that are appended to the logs. A line without a time belongs to the entry before it."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
         """`names`: only these services; empty: all, also those whose log appears later."""

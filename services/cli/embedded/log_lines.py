@@ -1,7 +1,7 @@
-"""One line of a log: parsed from the form of its process, and shown to a person. Pure.
+"""One line of a log: parsed from the format of its process, and formatted for a person. Pure.
 
-The services and the supervisor write JSON objects. nats-server and OpenBao have forms of their own. A line without a
-time, such as one of a traceback, belongs to the line before it.
+The services and the supervisor write JSON objects. nats-server and OpenBao have formats of their own. A line without a
+time, such as a line of a traceback, belongs to the entry before it.
 """
 
 import re
@@ -32,7 +32,7 @@ _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 
 _CAUSE_FIELDS: Final = ("cause", "error")
-"""Fields that say why, in the order in which they are looked for; they are shown as the end of the sentence."""
+"""Fields with the cause. The first that is set is shown at the end of the sentence."""
 
 _HIDDEN_FIELDS: Final = frozenset({"event", "service", "level", "timestamp", "exception", "trace_id", "span_id"})
 

@@ -1,4 +1,4 @@
-"""The end of a log, as the cause of a failure for a person."""
+"""The end of a log, from which the cause of a failure is told."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from holdfast.cli.sanitize import clean_line
 
 _CALM_LEVELS: Final = ("debug", "info", "trace")
 _REFUSED: Final = re.compile(r"^(cannot start): \w+: ")
-"""A refusal of settings: the class of the exception says nothing to a user."""
+"""A refusal of settings with the class of the exception, which is removed."""
 
 
 def last_lines(log: Path, count: int = 5, *, since: int = 0, most: int = 16_000) -> list[str]:
@@ -36,7 +36,7 @@ def plain(service: str, line: str) -> str:
 
 
 def cause(service: str, log: Path, since: int = 0) -> str:
-    """The last line that tells of trouble, else the last line; empty when there is none after offset `since`."""
+    """The last warning or error after offset `since`, else the last line; empty if there is none."""
     lines = [line for line in last_lines(log, 40, since=since) if line.strip()]
     for line in reversed(lines):
         entry = parse(service, line)

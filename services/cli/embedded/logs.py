@@ -1,4 +1,4 @@
-"""Showing the logs of a stack: what `holdfast logs` does."""
+"""`holdfast logs`: prints the logs of a stack."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ from holdfast.cli.exit_codes import FAILED, INTERRUPTED, NO_STACK
 from holdfast.cli.failure import tell
 
 _FOLLOW_INTERVAL_S: Final = 0.25
-"""Seconds between two looks for new lines."""
+"""Seconds between two checks for new lines."""
 
 
 def run(

@@ -14,12 +14,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdfast.cli.embedded.model_variables import KEY, KEY_FILE, URL, VENDOR_KEY, VENDOR_URL
+from holdfast.process import api_keys
 
 VENDOR: Final = "https://api.anthropic.com"
 """The vendor's address: that of a pair that has only a key."""
-
-API_KEY_PREFIX: Final = "hf_"
-"""Every API key of Holdfast begins so. Keys of other services may too, keys of the vendor do not."""
 
 HOW_TO_NAME_A_MODEL: Final = (
     f"Name the model:        {KEY}=sk-ant-... holdfast up   (and {URL}, when it is not {VENDOR})\n"
@@ -73,7 +71,7 @@ def choose(environ: Mapping[str, str], *, url: str = "", own: Sequence[OwnStack]
     if any(is_loopback_port(address, stack.port) for stack in own):
         raise OwnEndpoint(_own(f"{source} is the address of Holdfast itself ({address}), not of a model", source))
     ours = {stack.api_key for stack in own}
-    if endpoint.key and (endpoint.key in ours or (address == VENDOR and endpoint.key.startswith(API_KEY_PREFIX))):
+    if endpoint.key and (endpoint.key in ours or (address == VENDOR and endpoint.key.startswith(api_keys.PREFIX))):
         raise OwnEndpoint(_own(f"{key_name} is an API key of Holdfast, not of a model", key_name))
     return endpoint
 

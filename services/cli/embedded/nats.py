@@ -21,9 +21,10 @@ def binary() -> str:
 
 
 def processors() -> int:
-    """Processors the server may use: half of them, since its threads spin before they sleep.
+    """Processors that the server may use: half of them, because its threads spin before they sleep.
 
-    Measured on two: an input reaches the model about 14 % sooner, a tool step takes about 10 % longer. Not on more.
+    Measured on two: an input reaches the model about 14 % sooner, a tool step takes about 10 % longer. Not measured on
+    more.
     """
     return max(1, len(os.sched_getaffinity(0)) // 2)
 

@@ -1,4 +1,4 @@
-"""What the stack needs beside its own code: programs, and the files of deploy/ that an operator reads too."""
+"""Files of deploy/ that the stack needs, and the error for a missing part of the installation."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Ports of loopback for the processes of the stack, which keep theirs from one start to the next."""
+"""Free ports on 127.0.0.1 for the processes of a stack."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ _MAX_TRIES: Final = 200
 
 
 def free_port() -> int:
-    """A port that nobody uses now, and that no outgoing connection will be given while its process restarts."""
+    """A free port outside of the range for outgoing connections, which could take it while its process restarts."""
     below = _outgoing()
     for _ in range(_MAX_TRIES if below > _FIRST_PORT else 0):
         port = _FIRST_PORT + secrets.randbelow(below - _FIRST_PORT)

@@ -1,4 +1,4 @@
-"""Is it ready? One cheap question to each kind of process, on loopback, without an HTTP library."""
+"""Readiness probes for each kind of process, over loopback, without an HTTP library."""
 
 import asyncio
 import ssl
@@ -63,7 +63,7 @@ def http_ready(
 
 
 def readiness(status: int, body: bytes) -> Readiness:
-    """What an answer says. Pure."""
+    """The readiness that a response of /readyz tells. Pure."""
     try:
         report = msgspec.json.decode(body, type=Report)
     except msgspec.MsgspecError:

@@ -1,4 +1,4 @@
-"""Whether a process lives, and how much memory it has, from /proc."""
+"""Facts about a process from /proc: whether it lives, its parent, its memory."""
 
 from pathlib import Path
 

@@ -17,13 +17,13 @@ _FRAME_INTERVAL_S: Final = 0.1
 _SPINNER_FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 _SILENT_STOP_S: Final = 1.0
-"""Seconds that the same processes may take to stop before a pipe is told of them."""
+"""In a pipe, processes that take longer to stop are named once."""
 
 _REPLICA: Final = re.compile(r"(.+)-\d+")
 
 
 class UpConsole(Console):
-    """A console whose reader may go away: then it says no more, and the stack runs on."""
+    """A console that falls silent when its reader is gone, so that the stack runs on."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -106,7 +106,7 @@ class StartProgress:
 
 
 class StopProgress:
-    """Says what a stop waits for."""
+    """Shows which processes a stop waits for."""
 
     def __init__(self, console: Console, say: Callable[[str], None], limit: float) -> None:
         """`limit` is the number of seconds after which a process is killed."""

@@ -1,4 +1,4 @@
-"""The closing block of `holdfast up`: where the stack is, two lines to paste, and the next command."""
+"""What `holdfast up` prints when the stack is ready: its address, two lines to paste, the next command."""
 
 import os
 import shlex
@@ -53,12 +53,12 @@ def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, no
 
 
 def data_option(run: RunFile, is_needed: bool) -> str:
-    """The option with which a command names this stack, with a blank before it; empty when there is no other."""
+    """` --data FOLDER` if a command needs it to find this stack, else empty."""
     return f" --data {shlex.quote(run.data)}" if is_needed else ""
 
 
 def error(console: Console, name: str, text: str) -> None:
-    """A failure: `✗ sandbox: cause`, and below it the other lines of `text`, which may be commands to paste."""
+    """Print a failure: `✗ sandbox: cause`, and below it the other lines of `text`, which may be commands to paste."""
     first, *rest = text.splitlines() or [""]
     lines = [f"✗ {name}: {first}"]
     if console.file.isatty():
@@ -69,12 +69,12 @@ def error(console: Console, name: str, text: str) -> None:
 
 
 def warn(console: Console, text: str) -> None:
-    """A yellow sentence, wrapped at words."""
+    """Print a yellow sentence, wrapped at words."""
     console.print(Text(f"! {text}", "yellow"))
 
 
 def program(environ: Mapping[str, str] = os.environ) -> str:
-    """How another terminal calls this program: by its name, or by its path when only this shell has it."""
+    """How another terminal calls this program: by its name, or by its path if only this shell finds the name."""
     beside = Path(sys.executable).with_name("holdfast")
     found = shutil.which("holdfast", path=environ.get("PATH"))
     if "VIRTUAL_ENV" not in environ and found and Path(found).resolve() == beside.resolve():

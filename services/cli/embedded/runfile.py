@@ -1,4 +1,4 @@
-"""`run.json`: what a script needs to find and use a running stack. Mode 0600, because it holds the API key."""
+"""`run.json`: how a script finds and uses a running stack. Mode 0600, because it holds the API key."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""How a stack is, asked of its processes, of NATS and of the file system: the facts that `holdfast status` shows."""
+"""The facts that `holdfast status` shows, asked of the processes, of NATS and of the file system."""
 
 import asyncio
 import ssl
@@ -71,7 +71,7 @@ class StackStatus(msgspec.Struct, frozen=True):
 
 
 class _Report(msgspec.Struct):
-    """What is read of the body of /readyz."""
+    """The fields of /readyz that are used."""
 
     ok: bool = False
     stopping: bool = False
@@ -80,7 +80,7 @@ class _Report(msgspec.Struct):
 
 
 async def inspect(run: RunFile) -> StackStatus:
-    """Ask everything at the same time; whatever does not answer is reported as such."""
+    """Ask all processes at the same time. A process that does not answer is reported as such."""
     names = list(dict.fromkeys([*run.processes, *run.health, "nats", "bao"]))
     processes = await asyncio.gather(*(_process(run, name) for name in names))
     problem, streams = "", list[Stream]()

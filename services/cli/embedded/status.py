@@ -1,4 +1,4 @@
-"""Showing how a stack is: what `holdfast status` does."""
+"""`holdfast status`: prints the state of a stack."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ _ERRNO = re.compile(r"\[Errno \d+\] ")
 
 
 class RemoteStatus(msgspec.Struct, frozen=True):
-    """What can be seen of a stack from another machine."""
+    """The state of a stack on another machine, of which only the API is reachable."""
 
     base_url: str
     is_well: bool
@@ -33,7 +33,7 @@ class RemoteStatus(msgspec.Struct, frozen=True):
 
 def run(data: Path | None, *, as_json: bool = False) -> int:
     """Print the state of the stack, and return the exit code."""
-    logs.setup("status", "error")  # what a library has to say about a server that is away is said in the table
+    logs.setup("status", "error")  # the table says it if a server does not answer
     try:
         target = find(data)
     except NoStack as exc:

@@ -1,4 +1,4 @@
-"""What `holdfast up` says: to the person at the terminal, and to `logs/up.log`, where `holdfast logs` finds it."""
+"""The messages of `holdfast up`: printed, and appended to `logs/up.log`, where `holdfast logs` finds them."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from holdfast.cli.embedded import detach
 
 
 class UpLog:
-    """One line for each thing a person should know. A full disk or a closed terminal never ends the supervisor."""
+    """Prints and logs messages. A full disk or a closed terminal never ends the supervisor."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -37,7 +37,7 @@ class UpLog:
                 print(text, flush=True)
 
     def detach(self) -> None:
-        """Let the terminal go if this process runs in the background; see `detach.release`."""
+        """Stop printing if this process runs in the background; see `detach.release`."""
         if detach.in_background():
             detach.release(self._log)
             self._has_terminal = False

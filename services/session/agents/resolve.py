@@ -27,7 +27,7 @@ DEFAULT_EFFORT: Final = "high"
 
 def create_config(params: AgentCreate) -> AgentConfig:
     """The first version of an agent."""
-    _refuse_later(params)
+    _refuse_unavailable(params)
     return AgentConfig(
         name=params.name,
         description=params.description or None,
@@ -40,7 +40,7 @@ def create_config(params: AgentCreate) -> AgentConfig:
 
 def update_config(now: AgentConfig, params: AgentUpdate) -> AgentConfig:
     """The agent after an update; equal to `now` when nothing changes."""
-    _refuse_later(params)
+    _refuse_unavailable(params)
     metadata = params.metadata if isinstance(params.metadata, dict) else {}
     return AgentConfig(
         name=now.name if params.name is UNSET else params.name,
@@ -53,8 +53,8 @@ def update_config(now: AgentConfig, params: AgentUpdate) -> AgentConfig:
 
 
 def override(now: AgentConfig, params: AgentWithOverrides) -> AgentConfig:
-    """The agent as one session uses it. Clearing the model is refused as `agent_model_required`."""
-    _refuse_later(params, "agent.")
+    """The configuration with the overrides of one session. A cleared model is refused as `agent_model_required`."""
+    _refuse_unavailable(params, "agent.")
     if params.model is None:
         raise invalid("agent.model: agent_model_required: a session needs a model", code="agent_model_required")
     model = now.model
@@ -91,8 +91,8 @@ def _system(system: str | None) -> str | None:
     return system or None
 
 
-def _refuse_later(params: AgentCreate | AgentUpdate | AgentWithOverrides, at: str = "") -> None:
-    """Say of each part of the API that is not there yet that it is not; empty ones are what the agent has anyway."""
+def _refuse_unavailable(params: AgentCreate | AgentUpdate | AgentWithOverrides, at: str = "") -> None:
+    """Raise ApiError 400 for a field of a part of the API that this version lacks, unless the field is empty."""
     if params.mcp_servers:
         raise not_available(f"{at}mcp_servers: MCP servers are")
     if params.skills:

@@ -63,7 +63,7 @@ class AgentHandlers:
         query: ListQuery = call.query
         bound = ["agents", call.tenant, query.include_archived, query.since, query.until]
         below = pagination.position_of(query, bound, str)
-        found, rest = await self._store.agents.newest(call.tenant, below=below, limit=query.limit, keep=query.includes)
+        found, rest = await self._store.objects.newest(call.tenant, below=below, limit=query.limit, keep=query.includes)
         return pagination.page([agent.to_api() for agent in found], rest, bound)
 
     async def list_versions(self, call: Call) -> Page[AgentObject]:

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.metadata import Metadata, MetadataPatch
 from holdfast.session.agents.tools import Tool, ToolObject
 from holdfast.session.http.timestamps import TimeText
-from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 ModelId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -52,7 +52,7 @@ class AgentCreate(_Params, frozen=True, kw_only=True):
 
 
 class AgentUpdate(_Params, frozen=True, kw_only=True):
-    """Body of `POST /v1/agents/{agent_id}`: what is left out stays, null or empty clears."""
+    """Body of `POST /v1/agents/{agent_id}`: a field that is left out stays unchanged, null or empty clears it."""
 
     model: Model | UnsetType = UNSET
     name: Name | UnsetType = UNSET
@@ -75,7 +75,7 @@ class AgentRef(_Params, frozen=True, kw_only=True, tag_field="type", tag="agent"
 
 
 class AgentWithOverrides(_Params, frozen=True, kw_only=True, tag_field="type", tag="agent_with_overrides"):
-    """An agent with parts replaced for one session: left out inherits, a value replaces whole, null or empty clears."""
+    """An agent with fields replaced for one session. A field that is left out is inherited, null or empty clears it."""
 
     id: str
     version: Annotated[int, Meta(ge=1)] | None = None

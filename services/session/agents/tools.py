@@ -1,17 +1,17 @@
-"""The tools of an agent: from what a client writes to the fully resolved form that is stored, shown and run. Pure.
+"""The tools of an agent: from the body of a request to the resolved form that is stored, shown and run. Pure.
 
-What is accepted here goes to the model with every request of a session, so a tool that the Messages API would refuse
-must be refused now: it would brick the session.
+The tools go to the model with every request of a session. A tool that the Messages API would refuse must be refused
+here: every turn of the session would fail.
 """
 
-import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.bus.tools import BY_NAME, DEFAULT_POLICY, TOOLS, TOOLSET
+from holdfast.session.agents.input_schema import check_input_schema
 from holdfast.session.http.errors import invalid, not_available
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ UNAVAILABLE: Final = tuple(tool.name for tool in TOOLS if tool.runs_in == "nowhe
 
 MAX_TOOLS: Final = 256
 """Tools of one agent: its custom tools and the enabled ones of the toolset."""
-
-_PROPERTY: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""Names that the Messages API takes for the top-level properties of an input schema."""
-
-_NAMED_SCHEMAS: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-_PLAIN_VALUES: Final = frozenset({"enum", "const", "default", "examples"})
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +45,7 @@ class DefaultConfig(_Part, frozen=True, kw_only=True):
 
 
 class ToolConfig(_Part, frozen=True, kw_only=True):
-    """The configuration of a built-in tool. The fields after `permission_policy` are options of the web tools."""
+    """One built-in tool. The fields after `permission_policy` are options of the web tools."""
 
     name: BuiltIn
     type: BuiltIn | None = None
@@ -77,7 +71,7 @@ class Toolset(_Part, frozen=True, kw_only=True, tag_field="type", tag=TOOLSET):
 
 
 class McpToolset(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="mcp_toolset"):
-    """Tools of an MCP server; read only to be refused by name."""
+    """Tools of an MCP server; decoded only to be refused by name."""
 
     mcp_server_name: str = ""
 
@@ -139,7 +133,7 @@ ToolObject = ToolsetObject | CustomToolObject
 
 
 def resolve_tools(tools: Sequence[Tool], at: str = "tools") -> list[dict[str, Any]]:
-    """The tools as stored and shown. Raises Problem 400, naming the entry after `at`."""
+    """The tools as stored and shown. Raises ApiError 400, naming the entry after `at`."""
     resolved: list[dict[str, Any]] = []
     seen: set[str] = set()
     for index, tool in enumerate(tools):
@@ -221,59 +215,11 @@ def _check_custom(tool: CustomTool, at: str, seen: set[str]) -> None:
     if tool.name in seen:
         raise invalid(f"{at}.name: {tool.name} is declared twice")
     seen.add(tool.name)
-    _check_schema(tool.input_schema, f"{at}.input_schema")
-
-
-def _check_schema(schema: dict[str, Any], at: str) -> None:
-    if schema.get("type") != "object":
-        raise invalid(f"{at}.type: must be object")
-    for word in ("oneOf", "anyOf", "allOf"):
-        if word in schema:
-            raise invalid(f"{at}: {word} is not allowed at the top level")
-    properties, required = schema.get("properties"), schema.get("required")
-    if properties is not None:
-        _check_properties(properties, f"{at}.properties")
-    if required is not None and not _is_list_of_text(required):
-        raise invalid(f"{at}.required: must be a list of different names")
-    if any("$ref" in part for part in _schemas(schema)):
-        raise invalid(f"{at}: $ref is not allowed")
-
-
-def _check_properties(properties: Any, at: str) -> None:
-    if not isinstance(properties, dict):
-        raise invalid(f"{at}: must be an object")
-    for name, schema in cast("dict[str, Any]", properties).items():
-        if not _PROPERTY.fullmatch(name):
-            raise invalid(f"{at}: property names have 1 to 64 letters, digits, underscores, dots or hyphens")
-        if not isinstance(schema, dict | bool):
-            raise invalid(f"{at}.{name}: must be a schema")
-
-
-def _is_list_of_text(value: Any) -> bool:
-    if not isinstance(value, list):
-        return False
-    items = cast("list[Any]", value)
-    return all(isinstance(item, str) for item in items) and len(set(items)) == len(items)
-
-
-def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
-    """`schema` and every schema in it. Names of properties and plain values are not taken for schemas."""
-    if isinstance(schema, list):
-        for part in cast("list[Any]", schema):
-            yield from _schemas(part)
-    if not isinstance(schema, dict):
-        return
-    words = cast("dict[str, Any]", schema)
-    yield words
-    for word, value in words.items():
-        if word in _NAMED_SCHEMAS and isinstance(value, dict):
-            yield from _schemas(list(cast("dict[str, Any]", value).values()))
-        elif word not in _PLAIN_VALUES:
-            yield from _schemas(value)
+    check_input_schema(tool.input_schema, f"{at}.input_schema")
 
 
 def _custom(tool: CustomTool) -> dict[str, Any]:
-    # The SDK may send null for what is left out; the Messages API takes no null there.
+    # The SDK may send null for these two; the Messages API refuses null there.
     optional = ("properties", "required")
     schema = {k: v for k, v in tool.input_schema.items() if not (k in optional and v is None)}
     return {"type": "custom", "name": tool.name, "description": tool.description, "input_schema": schema}

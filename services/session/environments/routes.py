@@ -41,7 +41,7 @@ class EnvironmentHandlers:
         return (await self._store.get(call.tenant, call.id("environment_id"))).to_api()
 
     async def update(self, call: Call) -> EnvironmentObject:
-        """Update an environment. It is not versioned; sessions keep what they started with."""
+        """Update an environment. It is not versioned; sessions keep the configuration they started with."""
         return (await self._store.update(call.tenant, call.id("environment_id"), call.body, self._now())).to_api()
 
     async def archive(self, call: Call) -> EnvironmentObject:
@@ -59,9 +59,7 @@ class EnvironmentHandlers:
         query: ListQuery = call.query
         bound = ["environments", call.tenant, query.include_archived]
         below = pagination.position_of(query, bound, str)
-        found, rest = await self._store.environments.newest(
-            call.tenant, below=below, limit=query.limit, keep=query.includes
-        )
+        found, rest = await self._store.objects.newest(call.tenant, below=below, limit=query.limit, keep=query.includes)
         return pagination.page([environment.to_api() for environment in found], rest, bound)
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.metadata import Metadata, MetadataPatch
 from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.http.timestamps import TimeText
-from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
-MANAGERS: Final = ("apt", "cargo", "gem", "go", "npm", "pip")
+PACKAGE_MANAGERS: Final = ("apt", "cargo", "gem", "go", "npm", "pip")
 
-MAX_HOSTS: Final = 1000
+MAX_ALLOWED_HOSTS: Final = 1000
 """Entries of `allowed_hosts`."""
 
 _LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -33,9 +33,9 @@ class Unrestricted(_Params, frozen=True, kw_only=True, tag_field="type", tag="un
 
 
 class Limited(_Params, frozen=True, kw_only=True, tag_field="type", tag="limited"):
-    """Only what is named; on update, what is left out or null stays."""
+    """The network is limited to the named hosts. On update, a field that is left out or null stays unchanged."""
 
-    allowed_hosts: Annotated[list[str], Meta(max_length=MAX_HOSTS)] | None = None
+    allowed_hosts: Annotated[list[str], Meta(max_length=MAX_ALLOWED_HOSTS)] | None = None
     allow_mcp_servers: bool | None = None
     allow_package_managers: bool | None = None
 
@@ -56,7 +56,7 @@ class Cloud(_Params, frozen=True, kw_only=True, tag_field="type", tag="cloud"):
 
 
 class SelfHosted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="self_hosted"):
-    """Read only to be refused by name."""
+    """Decoded only to be refused by name."""
 
 
 Config = Cloud | SelfHosted
@@ -73,7 +73,10 @@ class EnvironmentCreate(_Params, frozen=True, kw_only=True):
 
 
 class EnvironmentUpdate(_Params, frozen=True, kw_only=True):
-    """Body of `POST /v1/environments/{environment_id}`: what is left out stays; null clears only the description."""
+    """Body of `POST /v1/environments/{environment_id}`: a field that is left out or null stays unchanged.
+
+    Only the description is cleared by null.
+    """
 
     name: Name | None = None
     config: Config | None = None
@@ -141,12 +144,12 @@ def default_config() -> dict[str, Any]:
     return {
         "type": "cloud",
         "networking": {"type": "unrestricted"},
-        "packages": {"type": "packages", **{manager: list[str]() for manager in MANAGERS}},
+        "packages": {"type": "packages", **{manager: list[str]() for manager in PACKAGE_MANAGERS}},
     }
 
 
 def resolve_config(params: Config | None, now: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The whole configuration: `params` over `now`, which is None at creation."""
+    """The whole configuration: the fields of `params`, else those of `now`, which is None at creation."""
     base = now or default_config()
     match params:
         case None:
@@ -160,7 +163,7 @@ def resolve_config(params: Config | None, now: dict[str, Any] | None = None) -> 
 
 
 def check_scope(scope: Scope | None) -> None:
-    """Everything belongs to the organisation, as with every API key of the hosted service."""
+    """Raise ApiError 400 for the scope `account`: API keys make objects of the organization only."""
     if scope == "account":
         raise not_available("scope: account is")
 
@@ -188,7 +191,7 @@ def _check_hosts(hosts: Sequence[str]) -> None:
 
 
 def _check_packages(packages: Packages | None, networking: dict[str, Any]) -> None:
-    if packages is None or not any(getattr(packages, manager) for manager in MANAGERS):
+    if packages is None or not any(getattr(packages, manager) for manager in PACKAGE_MANAGERS):
         return
     if networking["type"] == "limited" and not networking["allow_package_managers"]:
         raise invalid("config.packages: limited networking needs allow_package_managers to install packages")

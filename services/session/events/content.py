@@ -1,7 +1,7 @@
-"""Content blocks that clients send: their shapes, and what the model could not be shown later. Pure.
+"""Content blocks that clients send: their types, and the check that the Messages API will take them. Pure.
 
-What is accepted here goes into the log for ever and to the model with every later request, so a block that the Messages
-API would refuse must be refused now: it would brick the session.
+A block that is accepted stays in the log for ever and is sent to the model with every later request. So a block that
+the Messages API would refuse is refused here: every later turn of the session would fail.
 """
 
 import binascii
@@ -20,49 +20,49 @@ MAX_BLOCKS: Final = 1_000
 MAX_IMAGE_BYTES: Final = 5 * 1024 * 1024
 """Largest image, in decoded bytes: the limit of the Messages API."""
 
-MAX_URL: Final = 2_048
+MAX_URL_CHARS: Final = 2_048
 """Longest URL, in characters."""
 
 
-class Shape(
+class Tagged(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="type"
 ):
-    """A part of a request, told apart by its `type`."""
+    """A part of a request whose `type` says which one it is."""
 
 
-class Base64(Shape, frozen=True, kw_only=True, tag="base64"):
+class Base64(Tagged, frozen=True, kw_only=True, tag="base64"):
     media_type: str
     data: str
 
 
-class Url(Shape, frozen=True, kw_only=True, tag="url"):
+class Url(Tagged, frozen=True, kw_only=True, tag="url"):
     url: str
 
 
-class File(Shape, frozen=True, kw_only=True, tag="file"):
+class File(Tagged, frozen=True, kw_only=True, tag="file"):
     file_id: str
 
 
-class PlainText(Shape, frozen=True, kw_only=True, tag="text"):
+class PlainText(Tagged, frozen=True, kw_only=True, tag="text"):
     media_type: Literal["text/plain"]
     data: str
 
 
-class Text(Shape, frozen=True, kw_only=True, tag="text"):
+class Text(Tagged, frozen=True, kw_only=True, tag="text"):
     text: str
 
 
-class Image(Shape, frozen=True, kw_only=True, tag="image"):
+class Image(Tagged, frozen=True, kw_only=True, tag="image"):
     source: Base64 | Url | File
 
 
-class Document(Shape, frozen=True, kw_only=True, tag="document"):
+class Document(Tagged, frozen=True, kw_only=True, tag="document"):
     source: Base64 | PlainText | Url | File
     title: str | None = None
     context: str | None = None
 
 
-class Redacted(Shape, frozen=True, kw_only=True, tag="redacted"):
+class Redacted(Tagged, frozen=True, kw_only=True, tag="redacted"):
     pass
 
 
@@ -70,7 +70,7 @@ class Citations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool
 
 
-class SearchResult(Shape, frozen=True, kw_only=True, tag="search_result"):
+class SearchResult(Tagged, frozen=True, kw_only=True, tag="search_result"):
     source: str
     title: str
     content: list[Text]
@@ -80,17 +80,17 @@ class SearchResult(Shape, frozen=True, kw_only=True, tag="search_result"):
 MessageBlock = Text | Image | Document | Redacted
 ResultBlock = Text | Image | Document | SearchResult
 
-_IMAGES: Final = ("image/png", "image/jpeg", "image/gif", "image/webp")
-_DOCUMENTS: Final = ("application/pdf",)
+_IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_DOCUMENT_TYPES: Final = ("application/pdf",)
 
 
-def stored(blocks: Sequence[MessageBlock | ResultBlock]) -> list[Block]:
-    """The blocks as events hold them."""
+def to_blocks(blocks: Sequence[MessageBlock | ResultBlock]) -> list[Block]:
+    """The blocks as events hold them: plain JSON objects."""
     return [msgspec.to_builtins(block) for block in blocks]
 
 
 def check_blocks(blocks: Sequence[MessageBlock | ResultBlock], at: str) -> None:
-    """Raise a 400 for the first block that the model could not be shown."""
+    """Raise ApiError 400 for the first block that the Messages API would refuse. `at`: the path of the list."""
     if len(blocks) > MAX_BLOCKS:
         raise invalid(
             f"{at}: {len(blocks)} content blocks; an event may hold at most {MAX_BLOCKS}. Merge or split them."
@@ -106,9 +106,9 @@ def _check(block: MessageBlock | ResultBlock, at: str) -> ApiError | None:
         case Text(text=text):
             return None if text.strip() else invalid(f"{at}.text: a text block must not be empty; leave the block out")
         case Image(source=source):
-            return _source(source, f"{at}.source", _IMAGES)
+            return _source(source, f"{at}.source", _IMAGE_TYPES)
         case Document(source=source):
-            return _source(source, f"{at}.source", _DOCUMENTS)
+            return _source(source, f"{at}.source", _DOCUMENT_TYPES)
         case SearchResult(content=content):
             return _search_result(block, content, at)
         case Redacted():
@@ -123,7 +123,7 @@ def _search_result(block: SearchResult, content: list[Text], at: str) -> ApiErro
     return next((p for i, text in enumerate(content) if (p := _check(text, f"{at}.content[{i}]"))), None)
 
 
-def _source(source: Base64 | PlainText | Url | File, at: str, kinds: tuple[str, ...]) -> ApiError | None:
+def _source(source: Base64 | PlainText | Url | File, at: str, media_types: tuple[str, ...]) -> ApiError | None:
     match source:
         case File():
             text = f"{at}: `file` sources are not available in this version; send the content as `base64`"
@@ -133,28 +133,28 @@ def _source(source: Base64 | PlainText | Url | File, at: str, kinds: tuple[str, 
         case PlainText(data=data):
             return None if data.strip() else invalid(f"{at}.data: a document must not be empty")
         case Base64():
-            return _base64(source, at, kinds)
+            return _base64(source, at, media_types)
 
 
 def _url(url: str, at: str) -> ApiError | None:
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= MAX_URL
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= MAX_URL_CHARS
     except ValueError:
         good = False
-    return None if good else invalid(f"{at}: give a full http or https URL of at most {MAX_URL} characters")
+    return None if good else invalid(f"{at}: give a full http or https URL of at most {MAX_URL_CHARS} characters")
 
 
-def _base64(source: Base64, at: str, kinds: tuple[str, ...]) -> ApiError | None:
-    if source.media_type not in kinds:
-        return invalid(f"{at}.media_type: not supported here; use one of {', '.join(kinds)}")
+def _base64(source: Base64, at: str, media_types: tuple[str, ...]) -> ApiError | None:
+    if source.media_type not in media_types:
+        return invalid(f"{at}.media_type: not supported here; use one of {', '.join(media_types)}")
     try:
         data = binascii.a2b_base64(source.data, strict_mode=True)
     except (binascii.Error, ValueError):
         return invalid(f"{at}.data: not valid base64")
     if not data:
         return invalid(f"{at}.data: must not be empty")
-    if kinds is _IMAGES and len(data) > MAX_IMAGE_BYTES:
+    if media_types is _IMAGE_TYPES and len(data) > MAX_IMAGE_BYTES:
         return invalid(
             f"{at}.data: the image has {len(data)} bytes, at most {MAX_IMAGE_BYTES} are allowed; scale it down."
         )

@@ -1,19 +1,20 @@
-"""Requests that would store something are refused while the disk under the event log is full.
+"""Refuses requests that would store something while the disk under the event log is full.
 
-NATS gives no answer to what it cannot write. Without this check a client would wait half a minute, and would not be
+NATS does not answer a write that finds no room: without this check a client would wait half a minute, and would not be
 told why.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from holdfast.process import disk
-from holdfast.session.events.routes import EventsSend
-from holdfast.session.events.validation import SentInterrupt
+from holdfast.session.events.schema import EventsSend, SentInterrupt
 from holdfast.session.http.errors import storage_full
 from holdfast.session.http.routing import Route
 
+BYTES_PER_MB: Final = 1_000_000
 
-class RoomOnDisk:
+
+class DiskSpaceCheck:
     """`folder` as in SessionSettings.disk_folder. A check costs one system call."""
 
     def __init__(self, folder: str) -> None:
@@ -21,17 +22,17 @@ class RoomOnDisk:
         self._level: disk.Level = "enough"
 
     def check(self, route: Route, content: Any) -> None:
-        """Raises Problem 507 for a request that stores something.
+        """Raise ApiError 507 for a request that stores something.
 
-        What ends work (delete, archive, interrupt) is let through as long as there is anything left to write it to.
+        Requests that end work (delete, archive, interrupt) pass as long as the disk has any room left.
         """
         if not self._folder:
             return
         room = disk.space(self._folder)
         self._level = room.level(self._level)
         if self._level == "full" and (room.is_empty or not _ends_work(route, content)):
-            free, needed = room.free // 1_000_000, room.full_below * disk.RECOVERY_FACTOR / 1_000_000
-            raise storage_full(f"the disk of this stack is full ({free} MB free, {needed:.0f} MB needed)")
+            free_mb, needed_mb = room.free // BYTES_PER_MB, room.full_below * disk.RECOVERY_FACTOR / BYTES_PER_MB
+            raise storage_full(f"the disk of this stack is full ({free_mb} MB free, {needed_mb:.0f} MB needed)")
 
 
 def _ends_work(route: Route, content: Any) -> bool:

@@ -1,14 +1,13 @@
-"""API keys: the bucket `keys` holds the SHA-256 of each key and whose it is; the key itself is stored nowhere.
+"""API keys: the bucket `keys` holds the SHA-256 of each key and its tenant; the key itself is stored nowhere.
 
 A plain hash is right here, as it would not be for passwords: a key is 256 random bits, so there is nothing to guess
-and a slow, salted hash would only slow down each request. Keys chosen by people are therefore not taken (MIN_KEY).
-The look-up is by hash, so no comparison runs over secret text and none needs to take constant time: what an attacker
-could learn from the timing is the prefix of a hash whose input they cannot steer.
+and a slow, salted hash would only slow down each request. Keys chosen by people are therefore refused
+(MIN_KEY_CHARACTERS). The look-up is by hash, so no comparison runs over secret text and none needs to take constant
+time: an attacker could learn from the timing only the prefix of a hash whose input they cannot steer.
 """
 
 import asyncio
 import hashlib
-import secrets
 from typing import Final
 
 import msgspec
@@ -19,19 +18,18 @@ from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import new_id
 
 BUCKET: Final = "keys"
-PREFIX: Final = "hf-key-"
 
-MIN_KEY: Final = 32
-"""Shortest key in characters that may be installed."""
+MIN_KEY_CHARACTERS: Final = 32
+"""Length of the shortest key that may be installed."""
 
-_RETRY: Final = 0.5
-"""Seconds between two attempts to watch the bucket."""
+WATCH_RETRY_DELAY_S: Final = 0.5
+"""Wait before the bucket is watched again after the watch has ended."""
 
 _log = structlog.get_logger()
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """Who may do what with a key; `created` in microseconds."""
+    """The tenant of a key, and when it was installed (`created`, microseconds since 1970)."""
 
     v: int = 1
     tenant: str
@@ -40,20 +38,18 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     created: int
 
 
-def new_key() -> str:
-    """A fresh key with 256 random bits."""
-    return PREFIX + secrets.token_urlsafe(32)
-
-
 def digest(key: str) -> str:
-    """The name of a key in the bucket: SHA-256 in hex."""
+    """The key of the bucket under which an API key is found: its SHA-256 in hex."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 async def install(kv: KeyValue, key: str, *, tenant: str, name: str, now: int) -> bool:
-    """Store the hash of `key`; False if it is there already, whoever's it is. Raises ValueError for a short key."""
-    if len(key) < MIN_KEY:
-        raise ValueError(f"an API key needs at least {MIN_KEY} characters")
+    """Store the hash of `key`; False if it is stored already, for any tenant. Raises ValueError for a short key.
+
+    `now` is in microseconds since 1970.
+    """
+    if len(key) < MIN_KEY_CHARACTERS:
+        raise ValueError(f"an API key needs at least {MIN_KEY_CHARACTERS} characters")
     record = KeyRecord(tenant=tenant, id=new_id("apikey"), name=name, created=now)
     try:
         await kv.create(BUCKET, digest(key), msgspec.json.encode(record))
@@ -62,27 +58,30 @@ async def install(kv: KeyValue, key: str, *, tenant: str, name: str, now: int) -
     return True
 
 
-class Keys:
-    """Answers whose a key is. While the watch stands, from memory; without it, from the bucket each time.
+class ApiKeys:
+    """Finds the record of an API key: in memory while the bucket is watched, else in the bucket at each request.
 
     A removed key therefore stops working as soon as its deletion arrives, and a lost connection never keeps it alive.
     """
 
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
-        self._known: dict[str, KeyRecord] = {}
-        self._current = asyncio.Event()
+        self._records: dict[str, KeyRecord] = {}
+        self._watching = asyncio.Event()
 
     async def ready(self) -> None:
         """Wait until all keys have been read once."""
-        await self._current.wait()
+        await self._watching.wait()
 
-    async def owner(self, key: str) -> KeyRecord | None:
-        """The record of `key`. One that is not in memory is looked up: it may have been made a moment ago."""
-        name = digest(key)
-        if self._current.is_set() and (known := self._known.get(name)):
-            return known
-        entry = await self._kv.get(BUCKET, name)
+    async def find(self, key: str) -> KeyRecord | None:
+        """The record of `key`, None for an unknown one. A key that is not in memory is looked up: it may be new.
+
+        Raises BusError.
+        """
+        hashed = digest(key)
+        if self._watching.is_set() and (record := self._records.get(hashed)):
+            return record
+        entry = await self._kv.get(BUCKET, hashed)
         return msgspec.json.decode(entry.value, type=KeyRecord) if entry and entry.value else None
 
     async def follow(self) -> None:
@@ -91,21 +90,24 @@ class Keys:
             try:
                 await self._watch()
             except BusError as exc:
-                _log.warning("lost sight of the API keys; each is looked up until they are back", cause=str(exc))
+                _log.warning(
+                    "API keys are not watched; each request looks its key up",
+                    cause=str(exc),
+                )
             finally:
-                self._current.clear()
-                self._known.clear()
-            await asyncio.sleep(_RETRY)
+                self._watching.clear()
+                self._records.clear()
+            await asyncio.sleep(WATCH_RETRY_DELAY_S)
 
     async def _watch(self) -> None:
         async for entry in self._kv.watch(BUCKET):
             if entry is None:
-                self._current.set()
+                self._watching.set()
             elif entry.value is None:
-                self._known.pop(entry.key, None)
+                self._records.pop(entry.key, None)
             else:
                 try:
-                    self._known[entry.key] = msgspec.json.decode(entry.value, type=KeyRecord)
-                except msgspec.MsgspecError:  # such a key opens nothing; the others go on
-                    self._known.pop(entry.key, None)
+                    self._records[entry.key] = msgspec.json.decode(entry.value, type=KeyRecord)
+                except msgspec.MsgspecError:  # this key is refused; the others still work
+                    self._records.pop(entry.key, None)
                     _log.error("the record of an API key cannot be read", key=entry.key[:8])

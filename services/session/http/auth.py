@@ -1,12 +1,14 @@
-"""Who is calling: `Authorization: Bearer <key>` (SDK 2) or `x-api-key: <key>` (older ones)."""
+"""Authentication of a request: `Authorization: Bearer <key>` (SDK 2) or `x-api-key: <key>` (older SDKs)."""
+
+from typing import Final
 
 from starlette.datastructures import Headers
 
-from holdfast.session.http.api_keys import KeyRecord, Keys
+from holdfast.session.http.api_keys import ApiKeys, KeyRecord
 from holdfast.session.http.errors import unauthenticated
 
-MAX_KEY = 512
-"""Longest key in characters that is looked at."""
+MAX_KEY_CHARACTERS: Final = 512
+"""A longer key is refused without a look-up."""
 
 
 def key_of(headers: Headers) -> str:
@@ -17,12 +19,12 @@ def key_of(headers: Headers) -> str:
     return headers.get("x-api-key", "").strip()
 
 
-async def authenticate(headers: Headers, keys: Keys) -> KeyRecord:
-    """The record of the caller's key. Raises the same Problem 401 for a missing and for an unknown one."""
+async def authenticate(headers: Headers, keys: ApiKeys) -> KeyRecord:
+    """The record of the caller's key. Raises the same ApiError 401 for a missing and for an unknown key."""
     key = key_of(headers)
-    if not key or len(key) > MAX_KEY:
+    if not key or len(key) > MAX_KEY_CHARACTERS:
         raise unauthenticated()
-    record = await keys.owner(key)
+    record = await keys.find(key)
     if record is None:
         raise unauthenticated()
     return record

@@ -1,4 +1,4 @@
-"""From bytes and query strings to checked values. Whatever is wrong ends in a Problem that names the place."""
+"""From the bytes of a body and from a query string to checked values. Errors are ApiError 400 with the field. Pure."""
 
 import re
 from typing import Any, Final, cast
@@ -9,31 +9,31 @@ from msgspec import inspect
 from holdfast.session.http import timestamps
 from holdfast.session.http.errors import invalid
 
-MAX_DEPTH: Final = 100
-"""Levels of nesting in a body; far above any real one, far below what the interpreter's stack takes."""
+MAX_NESTING_LEVELS: Final = 100
+"""Deepest nesting of a body: far above any real body, far below what the interpreter's stack takes."""
 
 _IGNORED_QUERY: Final = frozenset({"beta"})
-"""Sent by older SDKs, without a meaning here."""
+"""Parameters that older SDKs send with every request; they mean nothing here."""
 
-_PLACE: Final = re.compile(r" - at `\$\.?(.*)`$")
+_FIELD_PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
 
 
 def read_json(raw: bytes, kind: Any) -> Any:
-    """Decode a body into `kind`. Raises Problem 400 for malformed JSON, a wrong shape, NUL, or too deep nesting."""
+    """Decode a body into `kind`. Raises ApiError 400 for malformed JSON, a wrong shape, NUL, or too deep nesting."""
     try:
-        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or b"\\u0000" in raw:
-            _inspect(msgspec.json.decode(raw))
+        if raw.count(b"[") + raw.count(b"{") > MAX_NESTING_LEVELS or b"\\u0000" in raw:
+            _check_text_and_nesting(msgspec.json.decode(raw))
         return msgspec.json.decode(raw, type=kind, dec_hook=timestamps.decode)
     except msgspec.ValidationError as exc:
-        raise invalid(_sentence(exc)) from None
+        raise invalid(_message(exc)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise invalid("the request body is not valid JSON in UTF-8") from None
     except RecursionError:
-        raise invalid(f"the request body is nested more than {MAX_DEPTH} levels deep") from None
+        raise invalid(f"the request body is nested more than {MAX_NESTING_LEVELS} levels deep") from None
 
 
 def read_query(pairs: list[tuple[str, str]], kind: type[msgspec.Struct]) -> Any:
-    """Read a query string into `kind`. Raises Problem 400 for unknown names, wrong values and repeated scalars."""
+    """Read a query string into `kind`. Raises ApiError 400 for unknown names, wrong values and repeated scalars."""
     lists = _list_fields(kind)
     found: dict[str, Any] = {}
     for raw_name, value in pairs:
@@ -49,19 +49,21 @@ def read_query(pairs: list[tuple[str, str]], kind: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.convert(found, kind, strict=False, dec_hook=timestamps.decode)
     except msgspec.ValidationError as exc:
-        raise invalid(_sentence(exc)) from None
+        raise invalid(_message(exc)) from None
 
 
 def _list_fields(kind: type[msgspec.Struct]) -> set[str]:
-    known = _LISTS.get(kind)
+    """Names of the parameters of a query that may be repeated."""
+    known = _LIST_FIELDS.get(kind)
     if known is None:
         info = inspect.type_info(kind)
         assert isinstance(info, inspect.StructType)
-        known = _LISTS[kind] = {f.encode_name for f in info.fields if _is_list(f.type)}
+        known = _LIST_FIELDS[kind] = {f.encode_name for f in info.fields if _is_list(f.type)}
     return known
 
 
-_LISTS: dict[type[msgspec.Struct], set[str]] = {}
+_LIST_FIELDS: dict[type[msgspec.Struct], set[str]] = {}
+"""Results of `_list_fields`, by type of query."""
 
 
 def _is_list(kind: inspect.Type) -> bool:
@@ -70,10 +72,10 @@ def _is_list(kind: inspect.Type) -> bool:
     return isinstance(kind, inspect.ListType | inspect.VarTupleType)
 
 
-def _inspect(value: Any) -> None:
-    """Refuse what no store, model or terminal takes: NUL in any text, and nesting that nothing real has."""
+def _check_text_and_nesting(value: Any) -> None:
+    """Raise ApiError 400 for NUL in any text, which stores, models and terminals refuse, and for too deep nesting."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_NESTING_LEVELS):
         following: list[Any] = []
         for one in level:
             match one:
@@ -90,13 +92,13 @@ def _inspect(value: Any) -> None:
         if not following:
             return
         level = following
-    raise invalid(f"the request body is nested more than {MAX_DEPTH} levels deep")
+    raise invalid(f"the request body is nested more than {MAX_NESTING_LEVELS} levels deep")
 
 
-def _sentence(exc: msgspec.ValidationError) -> str:
-    """`name: Expected `str`, got `int`` instead of msgspec's order."""
+def _message(exc: msgspec.ValidationError) -> str:
+    """The message of msgspec with the field in front: `name: Expected `str`, got `int``."""
     text = str(exc)
-    place = _PLACE.search(text)
-    if not place:
+    path = _FIELD_PATH.search(text)
+    if not path:
         return text
-    return f"{place[1]}: {text[: place.start()]}" if place[1] else text[: place.start()]
+    return f"{path[1]}: {text[: path.start()]}" if path[1] else text[: path.start()]

@@ -1,13 +1,13 @@
-"""Every failure of the HTTP edge: an `ApiError` becomes a status and the error envelope of the API.
+"""Every failure of the HTTP edge: an `ApiError` becomes a status and the error envelope of the API. Pure.
 
     {"type": "error", "error": {"type": …, "message": …, "details": …}, "request_id": "req_…"}
 
 The SDK repeats a request after 408, 409, 429 and every 5xx unless the answer says `x-should-retry: false`. A stale
-version or a taken name will not heal by itself, so 409 and 412 always say so.
+version or a taken name is refused again, so 409 and 412 always say so.
 
-What is part of the API but not of this version is refused in one pattern of words, `<things> are not available in this
-version`, with `details.error_code` `not_available`: 400 for a field of a request, 404 for a path. It is not 501, which
-the SDK would repeat and programs would take for an outage.
+A part of the API that this version lacks is refused with `<things> are not available in this version` and
+`details.error_code` `not_available`: 400 for a field of a request, 404 for a path. It is not 501, which the SDK would
+repeat and programs would take for an outage.
 """
 
 from typing import Any, Final, Literal
@@ -18,10 +18,10 @@ from msgspec import UNSET, UnsetType
 from holdfast.bus.errors import Absent, BusError, Conflict, Refused, StorageFull, TooLarge
 
 NOT_AVAILABLE: Final = "not_available"
-"""`details.error_code` of what is part of the API, but not of this version."""
+"""`details.error_code` of a request for a part of the API that this version lacks."""
 
-RETRY_AFTER: Final = 1
-"""Seconds after which an unavailable service is worth another try."""
+RETRY_AFTER_S: Final = 1
+"""The `retry-after` header of 429 and 503."""
 
 
 class ApiError(Exception):
@@ -37,7 +37,7 @@ class ApiError(Exception):
         if status in (409, 412):
             self.headers["x-should-retry"] = "false"
         if status in (429, 503):
-            self.headers["retry-after"] = str(RETRY_AFTER)
+            self.headers["retry-after"] = str(RETRY_AFTER_S)
 
 
 def invalid(message: str, *, code: str = "") -> ApiError:
@@ -45,12 +45,12 @@ def invalid(message: str, *, code: str = "") -> ApiError:
     return ApiError(400, "invalid_request_error", message, {"error_code": code} if code else None)
 
 
-def not_available(what: str) -> ApiError:
-    """400: part of the API, but not of this version. `what` is a place and a clause, such as `skills: skills are`.
+def not_available(clause: str) -> ApiError:
+    """400: a field for a part of the API that this version lacks. `clause` begins the text: `skills: skills are`.
 
-    Said plainly: to accept and drop it would be worse.
+    The alternative, to accept the field and ignore it, would mislead the caller.
     """
-    return invalid(f"{what} not available in this version", code=NOT_AVAILABLE)
+    return invalid(f"{clause} not available in this version", code=NOT_AVAILABLE)
 
 
 def path_not_available(things: str) -> ApiError:
@@ -64,15 +64,15 @@ def unauthenticated() -> ApiError:
     return ApiError(401, "authentication_error", "invalid or missing API key")
 
 
-def not_found(what: str, *, code: str = "") -> ApiError:
-    """404: `what` says which kind of object, such as `agent`; `code` as in `invalid`."""
-    return ApiError(404, "not_found_error", f"{what} not found", {"error_code": code} if code else None)
+def not_found(kind: str, *, code: str = "") -> ApiError:
+    """404: `kind` of object, such as `agent`; `code` as in `invalid`."""
+    return ApiError(404, "not_found_error", f"{kind} not found", {"error_code": code} if code else None)
 
 
 def method_not_allowed(allowed: list[str]) -> ApiError:
-    problem = ApiError(405, "invalid_request_error", f"method not allowed; allowed: {', '.join(allowed)}")
-    problem.headers["allow"] = ", ".join(allowed)
-    return problem
+    error = ApiError(405, "invalid_request_error", f"method not allowed; allowed: {', '.join(allowed)}")
+    error.headers["allow"] = ", ".join(allowed)
+    return error
 
 
 def too_slow() -> ApiError:
@@ -81,7 +81,7 @@ def too_slow() -> ApiError:
 
 
 def conflict(message: str, details: dict[str, Any] | None = None) -> ApiError:
-    """409: stale version, or a name or key that is taken. The message names the object that has it."""
+    """409: a stale version, a name that is taken, or too many writers at once. `details` may name the other object."""
     return ApiError(409, "invalid_request_error", message, details)
 
 
@@ -92,7 +92,7 @@ def too_large(limit: int) -> ApiError:
 
 
 def busy() -> ApiError:
-    """429: the bodies of other requests fill the room that there is; the SDK tries again by itself."""
+    """429: the bodies of other requests use up the budget; the SDK tries again by itself."""
     return ApiError(429, "rate_limit_error", "too many large requests at once; send it again in a moment")
 
 
@@ -102,19 +102,19 @@ def internal() -> ApiError:
 
 
 def unavailable(message: str = "the service is not available at the moment") -> ApiError:
-    """503: something behind the edge did not answer; the SDK tries again by itself."""
+    """503: the bus or a service behind the edge did not answer; the SDK tries again by itself."""
     return ApiError(503, "api_error", message)
 
 
-def storage_full(what: str) -> ApiError:
-    """507: nothing can be stored until somebody makes room. Not worth a repetition within seconds."""
-    problem = ApiError(507, "api_error", f"{what}; nothing was stored. Make room, then send it again")
-    problem.headers["x-should-retry"] = "false"
-    return problem
+def storage_full(cause: str) -> ApiError:
+    """507: nothing can be stored until an operator makes room, so the SDK is told not to try again."""
+    error = ApiError(507, "api_error", f"{cause}; nothing was stored. Make room, then send it again")
+    error.headers["x-should-retry"] = "false"
+    return error
 
 
 def of_bus(error: BusError) -> ApiError:
-    """What a failure of the bus, which no handler has dealt with, means to the caller."""
+    """The answer for a failure of the bus that no handler has caught."""
     match error:
         case Conflict():
             return conflict("the object was changed at the same time; read it again")

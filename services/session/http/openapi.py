@@ -14,7 +14,7 @@ _REF: Final = "#/components/schemas/{name}"
 
 
 def routes(described: Sequence[Route]) -> list[Route]:
-    """The route that serves the document of all of them, itself not included."""
+    """The route that serves the document of the given routes."""
     raw = msgspec.json.encode(document(described))
 
     async def openapi(_call: Call) -> Response:
@@ -60,7 +60,7 @@ class _Schemas:
         self._found = list(zip(types, schemas, strict=True))
 
     def of(self, kind: Any) -> dict[str, Any]:
-        """The schema of `kind`, which is an empty one for Any."""
+        """The schema of `kind`; an empty schema for Any."""
         return {} if kind is Any else next(schema for known, schema in self._found if known == kind)
 
 

@@ -1,7 +1,7 @@
-"""Cursor pages. A cursor is opaque, and belongs to one list with one order and one set of filters.
+"""Pages of lists, by cursor. A cursor is opaque, and belongs to one list with one order and one set of filters. Pure.
 
-The digest in it needs no secret: a cursor grants nothing, it only says where to go on in a list that the caller may
-read anyway. It is there so that a cursor that was cut, changed or used with other filters is refused, not misread.
+The digest in a cursor needs no secret: a cursor grants nothing, it only says where to go on in a list that the caller
+may read anyway. The digest makes a cursor that was cut, changed or used with other filters an error.
 """
 
 import base64
@@ -20,9 +20,10 @@ T = TypeVar("T")
 _PREFIX: Final = "page_"
 
 Limit = Annotated[int, Meta(ge=1, le=100)]
-"""Page size of most lists; 20 when it is not given."""
+"""Objects of a page."""
 
 DEFAULT_LIMIT: Final = 20
+"""Objects of a page when the query has no `limit`."""
 
 
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,13 +41,16 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 def cursor(position: list[Any], bound: list[Any]) -> str:
-    """Name a place in the list that `bound` (which list, tenant, order, filters) describes. Both are plain JSON."""
+    """The cursor of a position in the list that `bound` (which list, tenant, order, filters) describes.
+
+    Both arguments are lists of plain JSON values.
+    """
     body = msgspec.json.encode([position, _digest(position, bound)])
     return _PREFIX + base64.urlsafe_b64encode(body).rstrip(b"=").decode()
 
 
 def position(text: str, bound: list[Any]) -> list[Any]:
-    """The place that `cursor` named. Raises Problem 400 unless the text was made for the same `bound`."""
+    """The position in a cursor. Raises ApiError 400 unless the cursor was made for the same `bound`."""
     encoded = text.removeprefix(_PREFIX)
     try:
         raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
@@ -63,7 +67,7 @@ def _digest(position: list[Any], bound: list[Any]) -> str:
 
 
 def position_of(query: PageQuery, bound: list[Any], kind: type[P]) -> P | None:
-    """Where the query's cursor points, as one value of `kind`; None for the first page."""
+    """The position in the query's cursor, a single value of `kind`; None for the first page. Raises ApiError 400."""
     if query.page is None:
         return None
     match position(query.page, bound):

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz` on the edge's own port, for load balancers; without a key, and without any detail."""
+"""`/healthz` and `/readyz` on the port of the edge, for load balancers: no key needed, and no detail told."""
 
 import msgspec
 from starlette.responses import Response
@@ -16,11 +16,11 @@ class ProbeAnswer(msgspec.Struct, frozen=True):
 def routes(health: Health) -> list[Route]:
     async def healthz(_call: Call) -> Response:
         """Whether the process is alive."""
-        return _say(health.alive)
+        return _answer(health.alive)
 
     async def readyz(_call: Call) -> Response:
         """Whether the process takes requests."""
-        return _say(health.ready)
+        return _answer(health.ready)
 
     return [
         Route(method="GET", path="/healthz", handle=healthz, answer=ProbeAnswer, answer_503=ProbeAnswer, public=True),
@@ -28,6 +28,6 @@ def routes(health: Health) -> list[Route]:
     ]
 
 
-def _say(ok: bool) -> Response:
+def _answer(ok: bool) -> Response:
     body = msgspec.json.encode(ProbeAnswer(ok))
     return Response(body, 200 if ok else 503, {"cache-control": "no-store"}, media_type="application/json")

@@ -1,4 +1,4 @@
-"""How a module says what it serves: a list of `Route`, from which the edge and the OpenAPI document are made.
+"""Routes: the endpoints that a module serves, from which the edge and the OpenAPI document are made.
 
 A handler gets a `Call` whose path, query and body have been decoded into the types that its `Route` names. It returns a
 value of the type `answer` (status 200, written as JSON) or a Starlette response (event streams). It may raise ApiError;
@@ -40,15 +40,17 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """`path` has its parameters in braces: `/v1/agents/{agent_id}`. The handler's docstring is the documentation."""
+    """One endpoint. Its summary in the OpenAPI document is the first line of the handler's docstring."""
 
     method: Literal["GET", "POST", "DELETE"]
     path: str
+    """With parameters in braces: `/v1/agents/{agent_id}`."""
     handle: Callable[[Call], Awaitable[Any]]
     body: Any = Empty
-    """Type of the JSON body of a POST, usually a Struct with `forbid_unknown_fields`. `Empty`: none need be sent."""
+    """Type of the JSON body of a POST, a Struct with `forbid_unknown_fields`. `Empty`: the body may be left out."""
     query: type[msgspec.Struct] = Empty
-    """A Struct of the query's names. A list takes `name[]=` and `name=`, repeated; `created_at[gte]` is a `rename`."""
+    """A Struct with the parameters of the query. A list is sent as `name[]=` or `name=`, repeated. A parameter such as
+    `created_at[gte]` is the JSON name of its field."""
     answer: Any = Any
     """Type of the JSON body of a 200, usually a Struct. `Any`: the OpenAPI document promises nothing about it."""
     answer_503: Any = None

@@ -1,4 +1,4 @@
-"""The listening socket and uvicorn around the edge, from the first connection to the end of the drain."""
+"""The listening socket and the uvicorn server that runs the edge, until the drain has ended."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,13 @@ import uvicorn
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
 from holdfast.session.http.app import Edge
-from holdfast.session.http.protocol import Connection
-from holdfast.session.settings import SessionSettings
+from holdfast.session.http.protocol import BoundedHttpProtocol
 
-KEEP_ALIVE: Final = 75
-"""Seconds an unused connection stays open. Longer than clients keep theirs (httpx: 5 s), so that they close it: when we
-do, a request may be on its way, and the SDK would send it again although it cannot know that it was not carried out."""
+IDLE_CONNECTION_S: Final = 75
+"""Seconds after which an unused connection is closed. Clients must close first (httpx: after 5 s): if the edge does, a
+request may be on its way, and the SDK would send it again although it cannot know whether it was carried out."""
 
-BACKLOG: Final = 2048
+ACCEPT_BACKLOG_CONNECTIONS: Final = 2048
 """Connections that may wait to be accepted."""
 
 _log = structlog.get_logger()
@@ -33,25 +32,28 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(edge: Edge, settings: SessionSettings, health: Health, stop: asyncio.Event) -> None:
-    """Listen until `stop`; then no new connections, and what is in hand has the drain time to finish."""
+async def serve(edge: Edge, *, host: str, port: int, drain_timeout: float, health: Health, stop: asyncio.Event) -> None:
+    """Listen until `stop` is set. Then accept no more connections and give open requests `drain_timeout` seconds.
+
+    Raises BadSettings when the address cannot be listened on.
+    """
     config = uvicorn.Config(
         edge,
-        http=Connection,
+        http=BoundedHttpProtocol,
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=max(1, int(settings.drain_timeout) - 1),
+        timeout_keep_alive=IDLE_CONNECTION_S,
+        timeout_graceful_shutdown=max(1, int(drain_timeout) - 1),
     )
     server = _Server(config)
-    listener = _listen(settings)
+    listener = _listen(host, port)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="edge")
     stopping = asyncio.create_task(stop.wait(), name="edge-stop")
     try:
-        _log.info("listening", host=settings.host, port=listener.getsockname()[1])
+        _log.info("listening", host=host, port=listener.getsockname()[1])
         health.set("edge", ok=True)
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         health.stop()
@@ -62,10 +64,10 @@ async def serve(edge: Edge, settings: SessionSettings, health: Health, stop: asy
         serving.cancel()
 
 
-def _listen(settings: SessionSettings) -> socket.socket:
-    """Bound here and not by uvicorn, which would end the process by itself when the port is taken."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Uvicorn is not left to bind it: it would end the process by itself when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=ACCEPT_BACKLOG_CONNECTIONS)
     except OSError as exc:
         raise BadSettings(f"HOLDFAST_HOST, HOLDFAST_PORT: cannot listen: {exc.strerror}") from None

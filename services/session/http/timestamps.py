@@ -11,11 +11,11 @@ TimeText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class Instant(int):
-    """A time given by a caller, in microseconds; its own type so that query strings are read as RFC 3339."""
+    """A time in a query, in microseconds; a type of its own, so that msgspec decodes it from RFC 3339."""
 
 
 def text(at: int) -> str:
-    """`at` as the wire spells it."""
+    """`at` in RFC 3339, as answers have it."""
     return time_text(at)
 
 

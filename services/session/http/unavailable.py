@@ -1,4 +1,4 @@
-"""Parts of the API that the SDK knows and this version does not have: a request for one is refused by name.
+"""Parts of the API that the SDK knows and this version lacks: a request for one is refused by name. Pure.
 
 A new part of the SDK is one line here; `tests/integration/test_unavailable.py` compares it with the installed SDK.
 """
@@ -27,7 +27,7 @@ PARTS: Final[dict[str, str]] = {
     "/v1/tunnels": "tunnels",
     "/v1/user_profiles": "user profiles",
 }
-"""Path of each part, all paths below it included, and its name in the plural. The longest matching path counts."""
+"""The path of each part and its name in the plural. Paths below it belong to it; the longest match counts."""
 
 _SPLIT: Final = sorted(((path.split("/"), name) for path, name in PARTS.items()), key=lambda item: -len(item[0]))
 

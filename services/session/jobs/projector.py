@@ -1,6 +1,7 @@
 """Fills the read model from the log of the cell, for as long as the process lives."""
 
 import asyncio
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -11,42 +12,44 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 from holdfast.session.log.repository import SessionRepository, config_in
 
-RETRY: Final = 0.5
-"""Seconds between two attempts."""
+RETRY_DELAY_S: Final = 0.5
+"""Seconds between two attempts to follow the log."""
 
-_CONFIG: Final = str(ev.SessionConfig.__struct_config__.tag)
+_CONFIG_TYPE: Final = str(ev.SessionConfig.__struct_config__.tag)
 
 _log = structlog.get_logger()
 
 
-async def follow(ledger: SessionRepository) -> None:
-    """Keep the read model current until cancelled; start over when it was made anew."""
+async def project(sessions: SessionRepository) -> None:
+    """Keep the read model current until cancelled; start from zero whenever it was rebuilt."""
     while True:
         try:
-            await _once(ledger)
+            await _follow_until_rebuild(sessions)
         except BusError as exc:
-            _log.warning("the read model stands still", cause=str(exc))
-        await asyncio.sleep(RETRY)
+            _log.warning("projector interrupted", error=str(exc))
+        await asyncio.sleep(RETRY_DELAY_S)
 
 
-async def _once(ledger: SessionRepository) -> None:
-    """Follow from where the tables are until they are made anew."""
-    model, cell = ledger.model, ledger.cell
-    model.belongs_to(await ledger.bus.inbox.stream_epoch(cell))
-    builds = model.builds
-    async for batch in ledger.bus.log.follow(cell, model.position):
-        model.apply([(key, stored, await _config(ledger, key, stored)) for key, stored in batch])
-        for key, stored in batch:
-            ledger.queued.settle(key, stored.commit.head)
-        if not batch:
-            model.caught_up.set()
-            model.belongs_to(await ledger.bus.inbox.stream_epoch(cell))
-        if model.builds != builds:
-            return
+async def _follow_until_rebuild(sessions: SessionRepository) -> None:
+    """Write every commit behind the position of the tables to them. Returns after a rebuild; raises BusError."""
+    read_model, cell, bus = sessions.read_model, sessions.cell, sessions.bus
+    tables = read_model.tables
+    tables.bind_to_streams(await bus.inbox.stream_epoch(cell))
+    builds = tables.builds
+    async with aclosing(bus.log.follow(cell, tables.position)) as batches:
+        async for batch in batches:
+            read_model.projection.apply([(key, stored, await _config(sessions, key, stored)) for key, stored in batch])
+            for key, stored in batch:
+                sessions.pending.settle(key, stored.commit.head)
+            if not batch:
+                tables.caught_up.set()
+                tables.bind_to_streams(await bus.inbox.stream_epoch(cell))
+            if tables.builds != builds:
+                return
 
 
-async def _config(ledger: SessionRepository, key: Key, stored: Stored) -> ev.SessionConfig | None:
-    """The configuration that the commit brings; a large one lies apart from it."""
-    if any(isinstance(event, ev.Blob) and event.of == _CONFIG for event in stored.commit.events):
-        return await ledger.config(key, stored)
+async def _config(sessions: SessionRepository, key: Key, stored: Stored) -> ev.SessionConfig | None:
+    """The configuration that the commit brings; a large one is fetched from the object store."""
+    if any(isinstance(event, ev.Blob) and event.of == _CONFIG_TYPE for event in stored.commit.events):
+        return await sessions.config(key, stored)
     return config_in(stored)

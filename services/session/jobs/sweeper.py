@@ -1,4 +1,4 @@
-"""Looks after sessions that nobody looks after (rule 20), and undoes creations that died half-way (see `creation`)."""
+"""Nudges sessions whose harness is gone (rule 20), and undoes creations that died half-way (see `sessions.create`)."""
 
 import asyncio
 from typing import Final
@@ -8,64 +8,66 @@ import structlog
 from holdfast.bus.errors import BusError
 from holdfast.bus.inputs import Nudge
 from holdfast.bus.streams import DEDUPE
-from holdfast.session.log.readmodel import Row
+from holdfast.session.log.readmodel.queries import ListedSession
 from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.sessions.create import undo
 
-EVERY: Final = 60.0
+ROUND_INTERVAL_S: Final = 60.0
 """Seconds between two rounds."""
 
-STALE: Final = 15 * 60 * 1_000_000
-"""Microseconds that a claim may stand without a commit."""
+CLAIM_STALE_US: Final = 15 * 60 * 1_000_000
+"""Microseconds without a commit after which the harness of a claim is taken for gone."""
 
-HALF_MADE: Final = 2 * DEDUPE * 1_000_000
-"""Microseconds after which nobody tries to store a first input any more."""
+INCOMPLETE_AGE_US: Final = 2 * DEDUPE * 1_000_000
+"""Microseconds after its creation from which nobody tries to store the first input of a session any more."""
 
 _log = structlog.get_logger()
 
 
-async def sweep(ledger: SessionRepository) -> None:
-    """Make a round each minute until cancelled."""
+async def sweep(sessions: SessionRepository) -> None:
+    """Make a round each ROUND_INTERVAL_S until cancelled."""
     while True:
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(ROUND_INTERVAL_S)
         try:
-            await sweep_once(ledger)
+            await sweep_once(sessions)
         except BusError as exc:
-            _log.warning("the sweeper was cut short", cause=str(exc))
+            _log.warning("sweep aborted", error=str(exc))
 
 
-async def sweep_once(ledger: SessionRepository, *, now: int | None = None) -> int:
-    """One round; returns how many sessions it did something about. `now` in microseconds."""
-    now = ledger.now() if now is None else now
-    done = 0
-    for row in ledger.model.claimed():
-        if now - row.head.updated > STALE:
-            done += await _nudge(ledger, row, now)
-    for row in ledger.model.half_made(now - HALF_MADE):
-        done += await _finish(ledger, row)
-    return done
+async def sweep_once(sessions: SessionRepository, *, now: int | None = None) -> int:
+    """One round at `now` (microseconds since 1970; None: by the clock). Returns how many sessions it changed."""
+    now = sessions.now() if now is None else now
+    changed = 0
+    for listed in sessions.read_model.queries.claimed():
+        if now - listed.head.updated > CLAIM_STALE_US:
+            changed += await _nudge(sessions, listed, now)
+    for listed in sessions.read_model.queries.incomplete(now - INCOMPLETE_AGE_US):
+        changed += await _complete_or_undo(sessions, listed)
+    return changed
 
 
-async def _nudge(ledger: SessionRepository, row: Row, now: int) -> bool:
-    """Whoever held the claim is gone with its delivery if nothing waits: only a new input leads to another delivery."""
-    last = await ledger.bus.log.head(row.key, leader=True)
+async def _nudge(sessions: SessionRepository, listed: ListedSession, now: int) -> bool:
+    """Put a nudge into the inbox of a session with a stale claim, if nothing waits there that will be redelivered."""
+    last = await sessions.bus.log.head(listed.key, leader=True)
     claim = last.commit.head.claim if last else None
-    if last is None or claim is None or now - last.commit.head.updated <= STALE:
+    if last is None or claim is None or now - last.commit.head.updated <= CLAIM_STALE_US:
         return False
-    if await ledger.bus.inbox.pending(row.key, 0):
+    if await sessions.bus.inbox.pending(listed.key, 0):
         return False
-    # The same id from every replica, so that together they nudge once.
-    await ledger.bus.inbox.put(row.key, Nudge(id=f"ndg_{claim.id}_{last.seq}_{now // STALE}"))
-    _log.warning("nudged a session that stood still", session=row.id)
+    # Every replica makes the same id, so that together they put one nudge.
+    nudge = Nudge(id=f"ndg_{claim.id}_{last.seq}_{now // CLAIM_STALE_US}")
+    await sessions.bus.inbox.put(listed.key, nudge)
+    _log.warning("session nudged: its claim is stale", session=listed.id)
     return True
 
 
-async def _finish(ledger: SessionRepository, row: Row) -> bool:
-    last = await ledger.bus.log.head(row.key, leader=True)
+async def _complete_or_undo(sessions: SessionRepository, listed: ListedSession) -> bool:
+    """List an incomplete session whose first input is stored; undo one whose first input never came."""
+    last = await sessions.bus.log.head(listed.key, leader=True)
     if last is None or last.commit.head.count > 1:
-        return False  # the follower will say so
-    if await ledger.bus.inbox.pending(row.key, 0):
-        ledger.model.put(row.key, last, None, whole=True)  # it is made, and only waits for a harness
+        return False  # the projector will complete or delete its row
+    if await sessions.bus.inbox.pending(listed.key, 0):
+        sessions.read_model.projection.put(listed.key, last, None, complete=True)
         return True
-    _log.warning("undoing a session whose creation died half-way", session=row.id)
-    return await undo(ledger, SessionView(row.key, last, row.config))
+    _log.warning("session undone: its creation died half-way", session=listed.id)
+    return await undo(sessions, SessionView(listed.key, last, listed.config))

@@ -1,7 +1,7 @@
-"""The log of one session as clients page through it, in both directions, without reading more than is shown.
+"""The events of one session for lists, in both directions; commits are read only as far as the client reads.
 
-Forwards the log itself is read. Backwards the sequences of the session's commits come from the read model, and what
-that does not have yet from the log: only numbers are kept for it, never the commits.
+Forwards, the log itself is read. Backwards, the sequences of the session's commits come from the read model; the
+sequences of commits that the read model does not have yet come from the log.
 """
 
 from collections.abc import AsyncGenerator
@@ -11,75 +11,85 @@ from typing import Final
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key, time_of
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.log.serialize import START, Position, Shown, shown
+from holdfast.session.log.serialize import START, Position, VisibleEvent, visible_events
 
-FIRST: Final = 64
-"""Commits read for the first part of a page, backwards."""
+FIRST_WINDOW_COMMITS: Final = 64
+"""Commits read at once for the first events, backwards."""
 
-WINDOW: Final = 500
-"""Commits read at once after that."""
+WINDOW_COMMITS: Final = 500
+"""Commits read at once after the first ones, backwards."""
 
-CLOCKS: Final = 60 * 1_000_000
-"""Microseconds by which the clocks of two processes may differ: no event is stored earlier before its id was made."""
+MAX_CLOCK_SKEW_US: Final = 60 * 1_000_000
+"""Assumed maximum difference between the clocks of two processes, in microseconds: an event may be stored that much
+earlier than the time in its id."""
 
 
-async def forwards(ledger: SessionRepository, key: Key, after: Position = START) -> AsyncGenerator[Shown]:
-    """The shown events behind `after`, oldest first."""
-    async for page in ledger.bus.log.pages(key, max(after.seq - 1, 0)):
-        for stored in page:
-            for one in shown(stored, after):
-                yield one
+async def forwards(sessions: SessionRepository, key: Key, after: Position = START) -> AsyncGenerator[VisibleEvent]:
+    """The visible events behind `after`, oldest first."""
+    async with aclosing(sessions.bus.log.pages(key, max(after.seq - 1, 0))) as pages:
+        async for page in pages:
+            for stored in page:
+                for event in visible_events(stored, after):
+                    yield event
 
 
 async def backwards(
-    ledger: SessionRepository, key: Key, end: int, before: Position | None = None
-) -> AsyncGenerator[Shown]:
-    """The shown events in front of `before` (None: all up to the commit `end`), newest first. Raises Unavailable."""
+    sessions: SessionRepository, key: Key, end: int, before: Position | None = None
+) -> AsyncGenerator[VisibleEvent]:
+    """The visible events before `before` (None: all up to commit `end`), newest first. Raises Unavailable."""
     upto = before.seq if before else end
-    builds = ledger.model.builds
-    newest = await _unlisted(ledger, key, upto)
-    size = FIRST
+    read_model = sessions.read_model
+    builds = read_model.tables.builds
+    unlisted = await _unlisted_seqs(sessions, key, upto)
+    size = FIRST_WINDOW_COMMITS
     while True:
-        window = newest[-size:]
-        del newest[-size:]
+        window = unlisted[-size:]
+        del unlisted[-size:]
         if not window:
-            window = list(reversed(ledger.model.commits_below(key, upto + 1, size)))
-            if ledger.model.builds != builds:
+            window = list(reversed(read_model.queries.commits_below(key, upto + 1, size)))
+            if read_model.tables.builds != builds:
                 raise Unavailable("the read model is being rebuilt")
         if not window:
             return
-        found: list[Shown] = []
-        async for page in ledger.bus.log.pages(key, window[0] - 1):
-            found += [one for stored in page if stored.seq <= upto for one in shown(stored)]
+        for event in reversed(await _read(sessions, key, window[0], upto)):
+            if before is None or event.position < before:
+                yield event
+        upto, size = window[0] - 1, WINDOW_COMMITS
+
+
+async def _read(sessions: SessionRepository, key: Key, first: int, upto: int) -> list[VisibleEvent]:
+    """The visible events of the commits from `first` to `upto`, oldest first."""
+    found: list[VisibleEvent] = []
+    async with aclosing(sessions.bus.log.pages(key, first - 1)) as pages:
+        async for page in pages:
+            found += [event for stored in page if stored.seq <= upto for event in visible_events(stored)]
             if page[-1].seq >= upto:
                 break
-        for one in reversed(found):
-            if before is None or one.position < before:
-                yield one
-        upto, size = window[0] - 1, WINDOW
-
-
-async def _unlisted(ledger: SessionRepository, key: Key, upto: int) -> list[int]:
-    """Sequences up to `upto` that the read model does not have yet."""
-    known = ledger.model.position
-    if known >= upto:
-        return []
-    found: list[int] = []
-    async for page in ledger.bus.log.pages(key, known):
-        found += [stored.seq for stored in page if stored.seq <= upto]
-        if page[-1].seq >= upto:
-            break
     return found
 
 
-async def position_of(ledger: SessionRepository, key: Key, event_id: str) -> Position | None:
-    """Where the event with that id stands, None when it is not in the log."""
-    made = time_of(event_id)
-    if made is None:
+async def _unlisted_seqs(sessions: SessionRepository, key: Key, upto: int) -> list[int]:
+    """Sequences of commits up to `upto` that the read model does not have yet, oldest first."""
+    position = sessions.read_model.tables.position
+    if position >= upto:
+        return []
+    found: list[int] = []
+    async with aclosing(sessions.bus.log.pages(key, position)) as pages:
+        async for page in pages:
+            found += [stored.seq for stored in page if stored.seq <= upto]
+            if page[-1].seq >= upto:
+                break
+    return found
+
+
+async def find_position(sessions: SessionRepository, key: Key, event_id: str) -> Position | None:
+    """The position of the event with that id, None when it is not in the log of the session."""
+    made_at = time_of(event_id)
+    if made_at is None:
         return None
-    known = ledger.model.last_before(key, made - CLOCKS)
-    async with aclosing(forwards(ledger, key, Position(known + 1, -1))) as events:
-        async for one in events:
-            if one.event.id == event_id:
-                return one.position
+    seq = sessions.read_model.queries.last_before(key, made_at - MAX_CLOCK_SKEW_US)
+    async with aclosing(forwards(sessions, key, Position(seq + 1, -1))) as events:
+        async for event in events:
+            if event.event.id == event_id:
+                return event.position
     return None

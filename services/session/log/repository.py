@@ -1,12 +1,13 @@
 """Sessions as the log has them: their last commit, their configuration, and appends beside a harness that works.
 
-What the endpoints of sessions, events and streams share. Reading one session is one direct get; its configuration never
-changes at a sequence, so it is read once and kept.
+Reading one session is one direct get. The configuration at a sequence of the log never changes, so it is read once and
+cached.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
@@ -20,19 +21,19 @@ from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, cell_of, is_token, new_id
-from holdfast.session.events.unseen import Unseen
 from holdfast.session.http.errors import not_found
 from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
+from holdfast.session.log.unseen import UnseenInputs
 
 WRITER: Final = "session"
 """`by` of the commits of this service."""
 
-KEPT: Final = 1_000
-"""Configurations kept in memory, the last used."""
+MAX_CACHED_CONFIGS: Final = 1_000
+"""Configurations kept in memory, those used last."""
 
-ATTEMPTS: Final = 25
-"""Appends tried against a session that moves on each time, before the caller is asked to try again."""
+MAX_APPEND_ATTEMPTS: Final = 25
+"""Attempts to append to a session in which others append too; after them the caller is told to send it again."""
 
 _log = structlog.get_logger()
 
@@ -50,113 +51,123 @@ class SessionView(msgspec.Struct, frozen=True):
 
 
 class SessionRepository:
-    """The sessions of `cell`. `model` lists them, `queued` knows what they have been sent; `now` is in microseconds."""
+    """The sessions of `cell`. `now` is the clock, in microseconds since 1970."""
 
-    def __init__(self, bus: Bus, model: ReadModel, *, cell: str, now: Callable[[], int]) -> None:
+    def __init__(self, bus: Bus, read_model: ReadModel, *, cell: str, now: Callable[[], int]) -> None:
         self.bus = bus
-        self.model = model
+        self.read_model = read_model
         self.cell = cell
         self.now = now
-        self.queued = PendingInputs()
-        self.unseen = Unseen(self.now)
+        self.pending = PendingInputs()
+        self.unseen = UnseenInputs()
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
     def key(self, tenant: str, session_id: str) -> Key:
-        """Names a session of the tenant. Raises Problem 404 when the id cannot be one."""
+        """The key of a session of the tenant. Raises ApiError 404 for a text that is no id of this cell."""
         if not is_token(session_id) or cell_of(session_id) != self.cell:
             raise not_found("session")
         return Key(tenant, session_id)
 
-    async def last(self, key: Key, *, leader: bool = False) -> Stored:
-        """The last commit. Raises Problem 404 when there is none or the session was deleted."""
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    async def last_commit(self, key: Key, *, leader: bool = False) -> Stored:
+        """The last commit, from any replica of the log or from its leader. Raises ApiError 404, also once deleted."""
         found = await self.bus.log.head(key, leader=leader)
         if found is None or found.commit.head.deleted:
             raise not_found("session")
         return found
 
-    async def open(self, key: Key, *, leader: bool = False) -> SessionView:
-        """The last commit with its configuration. Raises Problem 404."""
-        last = await self.last(key, leader=leader)
+    async def view(self, key: Key, *, leader: bool = False) -> SessionView:
+        """The last commit with its configuration. Raises ApiError 404."""
+        last = await self.last_commit(key, leader=leader)
         return SessionView(key, last, await self.config(key, last))
 
     async def config(self, key: Key, last: Stored) -> ev.SessionConfig:
-        """The configuration that is valid at that commit."""
-        at = last.commit.head.config or last.seq
-        config = self._configs.get((key.session, at))
+        """The configuration that is valid at that commit. Raises Unavailable when it cannot be read."""
+        seq = last.commit.head.config or last.seq
+        config = self._configs.get((key.session, seq))
         if config is not None:
-            self._configs.move_to_end((key.session, at))
+            self._configs.move_to_end((key.session, seq))
             return config
-        config = config_in(last) if at == last.seq else None
-        if config is None:  # in an earlier commit, or too large to travel in this one
-            stored = await self.bus.log.get(key, at)
+        config = config_in(last) if seq == last.seq else None
+        if config is None:  # it is in an earlier commit, or was too large to travel in this one
+            stored = await self.bus.log.get(key, seq)
             config = config_in(stored) if stored else None
         if config is None:
             raise Unavailable(f"the configuration of {key.session} cannot be read")
-        self._keep(key, at, config)
+        self._cache_config(key, seq, config)
         return config
 
-    def _keep(self, key: Key, at: int, config: ev.SessionConfig) -> None:
-        self._configs[key.session, at] = config
-        if len(self._configs) > KEPT:
+    def _cache_config(self, key: Key, seq: int, config: ev.SessionConfig) -> None:
+        self._configs[key.session, seq] = config
+        if len(self._configs) > MAX_CACHED_CONFIGS:
             self._configs.popitem(last=False)
 
-    def status(self, opened: SessionView) -> Status:
-        """What a client is shown: a session runs from the moment its input was accepted."""
-        return self.queued.status(opened.key, opened.head)
+    def status(self, view: SessionView) -> Status:
+        """The status that clients see: running from the moment an input that starts a turn is accepted."""
+        return self.pending.status(view.key, view.head)
+
+    # --- appending -------------------------------------------------------------------------------------------------
 
     async def append(
-        self, key: Key, before: Stored | None, events: Sequence[ev.Event], *, whole: bool = True
+        self, key: Key, before: Stored | None, events: Sequence[ev.Event], *, complete: bool = True
     ) -> Stored:
-        """Append behind `before` and tell the read model. Raises Conflict when the session has moved on."""
+        """Append one commit behind `before` and write it to the read model. Raises Conflict when there is a later one.
+
+        `complete`: as in `Projection.put`.
+        """
         new = commit(before, events, by=WRITER, new_id=new_id, now=self.now())
         stored = Stored(await self.bus.log.append(key, new, before.seq if before else 0), new)
         config = config_in(stored)
         if config:
-            self._keep(key, stored.seq, config)
+            self._cache_config(key, stored.seq, config)
         try:
-            self.model.put(key, stored, config, whole=whole)
+            self.read_model.projection.put(key, stored, config, complete=complete)
         except Unavailable:
-            _log.warning("not written through; the follower will", session=key.session)
+            _log.warning("commit not written to the read model; the projector will", session=key.session)
         return stored
 
     async def change(self, key: Key, decide: Callable[[SessionView], Sequence[ev.Event]]) -> SessionView:
-        """Append what `decide` says about the session as it is, again when a harness was faster (rule 19).
+        """Append the events that `decide` returns for the session as it is; nothing if it returns none (rule 19).
 
-        Nothing is appended when it says nothing. Raises Problem 404, whatever `decide` raises, Unavailable.
+        When a harness has appended meanwhile, the session is read and decided about again. Raises ApiError 404,
+        Unavailable after MAX_APPEND_ATTEMPTS, and whatever `decide` raises.
         """
-        opened = await self.open(key)
-        for _ in range(ATTEMPTS):
-            events = decide(opened)
+        view = await self.view(key)
+        for _ in range(MAX_APPEND_ATTEMPTS):
+            events = decide(view)
             if not events:
-                return opened
+                return view
             try:
-                stored = await self.append(key, opened.last, events)
+                stored = await self.append(key, view.last, events)
             except Conflict:
-                opened = await self.open(key, leader=True)
+                view = await self.view(key, leader=True)
             else:
-                return SessionView(key, stored, config_in(stored) or opened.config)
+                return SessionView(key, stored, config_in(stored) or view.config)
         raise Unavailable(f"{key.session} changes too fast")
 
-    async def unclaimed(self, key: Key, *, within: float) -> None:
-        """Return when no harness holds the session, or after `within` seconds in any case."""
+    # --- harnesses and sandboxes -----------------------------------------------------------------------------------
+
+    async def wait_until_unclaimed(self, key: Key, *, at_most_s: float) -> None:
+        """Return when no harness claims the session, or after `at_most_s` seconds in any case."""
         try:
-            async with asyncio.timeout(within):
-                last = await self.last(key, leader=True)
+            async with asyncio.timeout(at_most_s):
+                last = await self.last_commit(key, leader=True)
                 if last.commit.head.claim is None:
                     return
-                async for stored in self.bus.log.tail(key, last.seq):
-                    if stored and stored.commit.head.claim is None:
-                        return
+                async with aclosing(self.bus.log.tail(key, last.seq)) as tail:
+                    async for stored in tail:
+                        if stored and stored.commit.head.claim is None:
+                            return
         except TimeoutError:
             return
 
-    async def release(self, key: Key, *, files: bool) -> None:
-        """Tell the workers that the session needs no sandbox any more; best effort."""
-        await self.bus.core.publish(
-            subjects.RELEASE, encode(commands.Release(tenant=key.tenant, session=key.session, files=files))
-        )
+    async def release_sandbox(self, key: Key, *, files: bool) -> None:
+        """Tell the workers that the session needs no sandbox any more, with `files` nor its files; best effort."""
+        release = commands.Release(tenant=key.tenant, session=key.session, files=files)
+        await self.bus.core.publish(subjects.RELEASE, encode(release))
 
 
 def config_in(stored: Stored) -> ev.SessionConfig | None:
-    """The configuration that a commit brings, if it does and it travels in it."""
+    """The configuration that a commit brings; None if it brings none, or one too large to travel in the commit."""
     return next((e for e in stored.commit.events if isinstance(e, ev.SessionConfig)), None)

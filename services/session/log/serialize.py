@@ -1,32 +1,41 @@
-"""What clients see: a stored event, a session and a position as objects of the wire. Pure.
+"""Stored events, sessions and positions as clients see them. Pure.
 
-An event is shown as stored, with explicit nulls for optional fields, without the fields whose name begins with `_`
-(ours) and with `processed_at`: the time of its commit plus its index, in microseconds.
+An event is sent as it is stored, with three differences: optional fields that are not set are null, fields whose JSON
+name begins with `_` (ours) are left out, and `processed_at` is added: the time of its commit plus its index in the
+commit, in microseconds.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
-from holdfast.bus.head import Head, Status, advance, waits_for_client
+from holdfast.bus.head import Head, Status
 from holdfast.session.http import timestamps
+from holdfast.session.log.schema import (
+    SPARSE_TYPES,
+    CacheCreation,
+    Session,
+    SessionStats,
+    SessionUsage,
+    visible_fields,
+)
 
-MICROS: Final = 1_000_000
+US_PER_S: Final = 1_000_000
 
 _POSITION: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,9})")
 
-_SPARSE: Final = frozenset({"session.updated"})
-"""Types in which an absent field means something: they get no explicit nulls."""
+_LEADING_FIELDS: Final[dict[str, dict[str, None]]] = {"session.usage": {"budget": None}}
+"""Fields that stand before the id, by type of the event."""
 
-_EXTRA: Final[dict[str, dict[str, None]]] = {"session.usage": {"budget": None}}
+_VISIBLE_FIELDS: Final = {kind: visible_fields(kind) for kind in ev.AnyEvent.__args__}
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
-    """Where an event stands in its log: the sequence of its commit and its index in it. Orders like the log."""
+    """Where an event stands in its log: the sequence of its commit and its index in it. Orders as the log does."""
 
     seq: int
     index: int
@@ -36,6 +45,7 @@ class Position(msgspec.Struct, frozen=True, order=True):
 
 
 START: Final = Position(0, 0)
+"""Before the first event of any log."""
 
 
 def parse_position(text: str) -> Position | None:
@@ -44,11 +54,16 @@ def parse_position(text: str) -> Position | None:
     return Position(int(found[1]), int(found[2])) if found else None
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """An event that clients may see: where it stands, when it was processed (microseconds), and itself."""
+def after_commit(seq: int) -> Position:
+    """The position behind all events of the commit with that sequence."""
+    return Position(seq + 1, -1)
+
+
+class VisibleEvent(msgspec.Struct, frozen=True):
+    """An event that clients may see, with its position; `processed_at` in microseconds since 1970."""
 
     position: Position
-    at: int
+    processed_at: int
     event: ev.Event
 
     @property
@@ -56,100 +71,68 @@ class Shown(msgspec.Struct, frozen=True):
         return ev.type_of(self.event)
 
 
-def shown(stored: Stored, after: Position = START) -> Iterator[Shown]:
-    """The events of a commit that clients may see, behind `after` if that lies in this commit."""
+def visible_events(stored: Stored, after: Position = START) -> Iterator[VisibleEvent]:
+    """The events of a commit that clients may see; only those behind `after` if that lies in this commit."""
     first = after.index + 1 if after.seq == stored.seq else 0
     for index in range(first, len(stored.commit.events)):
         event = stored.commit.events[index]
         if ev.is_shown(event):
-            yield Shown(Position(stored.seq, index), stored.commit.at + index, event)
+            yield VisibleEvent(Position(stored.seq, index), stored.commit.at + index, event)
 
 
-def _fields(kind: type[ev.Event]) -> tuple[tuple[str, str], ...]:
-    """Attribute and wire name of the fields that are shown, the id apart."""
-    return tuple(
-        (f.name, f.encode_name)
-        for f in msgspec.structs.fields(kind)
-        if not f.encode_name.startswith("_") and f.name != "id"
-    )
-
-
-SHOWN_TYPES: Final = frozenset(
-    tag for kind in ev.AnyEvent.__args__ if not (tag := str(kind.__struct_config__.tag)).startswith("holdfast.")
-)
-"""Types of events that clients may see."""
-
-_SHOWN_FIELDS: Final = {kind: _fields(kind) for kind in ev.AnyEvent.__args__}
-
-
-def event_object(event: ev.Event, processed_at: int | None) -> dict[str, Any]:
-    """The wire object of an event; `processed_at` in microseconds, None while it is queued."""
-    kind = ev.type_of(event)
-    out: dict[str, Any] = {"id": event.id, "type": kind}
-    sparse = kind in _SPARSE
-    for name, wire in _SHOWN_FIELDS[type(event)]:
+def event_to_api(event: ev.Event, processed_at: int | None) -> dict[str, Any]:
+    """The JSON object of an event; `processed_at` in microseconds since 1970, None while it waits in the inbox."""
+    type_ = ev.type_of(event)
+    out: dict[str, Any] = {**_LEADING_FIELDS.get(type_, {}), "id": event.id, "type": type_}
+    sparse = type_ in SPARSE_TYPES
+    for name, json_name in _VISIBLE_FIELDS[type(event)]:
         value = getattr(event, name)
         if value is not None or not sparse:
-            out[wire] = value
+            out[json_name] = value
     if isinstance(event, ev.SessionUpdated) and event.title_cleared:
         out["title"] = None
-    if kind in _EXTRA:
-        out = {**_EXTRA[kind], **out}
     out["processed_at"] = None if processed_at is None else timestamps.text(processed_at)
     return out
 
 
-def usage_object(head: Head, now: int) -> dict[str, Any]:
-    """`usage` of a session: tokens so far and seconds at work, the present run included."""
+def usage_to_api(head: Head, now: int) -> SessionUsage:
+    """The usage of a session at `now` (microseconds since 1970): tokens so far and seconds in the status `running`."""
     used = head.usage
-    created = used.cache_creation_input_tokens
-    return {
-        "input_tokens": used.input_tokens,
-        "output_tokens": used.output_tokens,
-        "cache_read_input_tokens": used.cache_read_input_tokens,
-        "cache_creation": {"ephemeral_5m_input_tokens": created, "ephemeral_1h_input_tokens": 0} if created else None,
-        "active_seconds": _active(head, now),
-    }
+    written = used.cache_creation_input_tokens
+    return SessionUsage(
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        cache_read_input_tokens=used.cache_read_input_tokens,
+        cache_creation=CacheCreation(ephemeral_5m_input_tokens=written, ephemeral_1h_input_tokens=0)
+        if written
+        else None,
+        active_seconds=_active_s(head, now),
+    )
 
 
-def _active(head: Head, now: int) -> float:
-    present = max(now - head.running_since, 0) if head.running_since else 0
-    return round((head.active + present) / MICROS, 3)
+def _active_s(head: Head, now: int) -> float:
+    present_us = max(now - head.running_since, 0) if head.running_since else 0
+    return round((head.active + present_us) / US_PER_S, 3)
 
 
-def owes_a_turn(head: Head, waiting: Sequence[ev.ClientEvent]) -> bool:
-    """Whether the session will run as soon as a harness takes the events that wait."""
-    if head.archived or head.deleted:
-        return False
-    after = advance(head, waiting, head.at + 1)
-    return (after.primary.todo or bool(after.calls)) and not waits_for_client(after)
-
-
-def session_object(
+def session_to_api(
     session_id: str, head: Head, config: ev.SessionConfig, *, now: int, status: Status | None = None
-) -> dict[str, Any]:
-    """The Session of the wire. `status` overrules the head's: a session whose input was accepted runs from then on."""
-    active = _active(head, now)
+) -> Session:
+    """A session at `now` (microseconds since 1970). `status` replaces that of the head, which lags behind the inbox."""
     ended = head.archived or head.deleted
-    return {
-        "id": session_id,
-        "type": "session",
-        "status": status or head.status,
-        "agent": config.agent,
-        "environment_id": config.environment_id,
-        "deployment_id": None,
-        "title": config.title,
-        "metadata": config.metadata,
-        "vault_ids": config.vault_ids,
-        "resources": config.resources,
-        "usage": usage_object(head, now),
-        "stats": {
-            "active_seconds": active,
-            "duration_seconds": round(max((head.updated if ended else now) - head.created, 0) / MICROS, 3),
-        },
-        "budget": None,
-        "outcome_evaluations": [],
-        "created_at": timestamps.text(head.created),
-        "updated_at": timestamps.text(head.updated),
-        "archived_at": timestamps.text(head.archived) if head.archived else None,
-    }
+    duration_us = max((head.updated if ended else now) - head.created, 0)
+    return Session(
+        id=session_id,
+        status=status or head.status,
+        agent=config.agent,
+        environment_id=config.environment_id,
+        title=config.title,
+        metadata=config.metadata,
+        vault_ids=config.vault_ids,
+        resources=config.resources,
+        usage=usage_to_api(head, now),
+        stats=SessionStats(active_seconds=_active_s(head, now), duration_seconds=round(duration_us / US_PER_S, 3)),
+        created_at=timestamps.text(head.created),
+        updated_at=timestamps.text(head.updated),
+        archived_at=timestamps.text(head.archived) if head.archived else None,
+    )

@@ -1,149 +1,121 @@
 """`/v1/sessions`: create, retrieve, list, update, archive, delete."""
 
-from typing import Any, Literal
+from typing import Any, Final
 
-import msgspec
-
+from holdfast.bus.ids import Key, new_id
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.http import pagination
-from holdfast.session.http.errors import invalid, not_available
 from holdfast.session.http.routing import Call, Route
-from holdfast.session.http.timestamps import Instant
-from holdfast.session.log.readmodel import Row
+from holdfast.session.log.readmodel.queries import ListedSession
 from holdfast.session.log.repository import SessionRepository, SessionView
-from holdfast.session.log.serialize import session_object
-from holdfast.session.sessions import create as creation
-from holdfast.session.sessions import update as changes
-from holdfast.session.sessions.create import SessionCreate
-from holdfast.session.sessions.update import SessionUpdate
+from holdfast.session.log.schema import Session, SessionDeleted, SessionPage
+from holdfast.session.log.serialize import session_to_api
+from holdfast.session.sessions.create import create
+from holdfast.session.sessions.listing import Direction, SessionsQuery, neighbours
+from holdfast.session.sessions.schema import SessionCreate, SessionUpdate
+from holdfast.session.sessions.update import archive_events, delete_events, update_events
+
+RELEASE_TIMEOUT_S: Final = 3.0
+"""Seconds that archive and delete wait for a harness to release its claim on a session that is idle already."""
 
 
-class SessionsQuery(pagination.PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filters of the list. Archived sessions are left out unless asked for, also by `statuses[]=terminated`."""
+class SessionHandlers:
+    def __init__(self, sessions: SessionRepository, agents: AgentStore, environments: EnvironmentStore) -> None:
+        self._sessions = sessions
+        self._agents = agents
+        self._environments = environments
 
-    agent_id: str | None = None
-    agent_version: int | None = None
-    """Counts only together with `agent_id`."""
-    after: Instant | None = msgspec.field(name="created_at[gt]", default=None)
-    since: Instant | None = msgspec.field(name="created_at[gte]", default=None)
-    before: Instant | None = msgspec.field(name="created_at[lt]", default=None)
-    until: Instant | None = msgspec.field(name="created_at[lte]", default=None)
-    deployment_id: str | None = None
-    memory_store_id: str | None = None
-    include_archived: bool = False
-    order: Literal["asc", "desc"] = "desc"
-    statuses: tuple[Literal["rescheduling", "running", "idle", "terminated"], ...] = ()
-
-    def bound(self, tenant: str) -> list[Any]:
-        """What a cursor of this list belongs to."""
-        filters = msgspec.structs.replace(self, page=None, limit=pagination.DEFAULT_LIMIT)
-        return ["sessions", tenant, msgspec.to_builtins(filters, enc_hook=int)]
-
-    def conditions(self, tenant: str) -> list[tuple[str, list[Any]]]:
-        """The filters as conditions of the read model."""
-        found: list[tuple[str, list[Any]]] = [("tenant = ?", [tenant])]
-        if self.agent_id is not None:
-            found.append(("agent = ?", [self.agent_id]))
-            if self.agent_version is not None:
-                found.append(("version = ?", [self.agent_version]))
-        for sign, at in ((">", self.after), (">=", self.since), ("<", self.before), ("<=", self.until)):
-            if at is not None:
-                found.append((f"created {sign} ?", [int(at)]))
-        if self.statuses:
-            found.append((f"status IN ({','.join('?' * len(self.statuses))})", list(self.statuses)))
-        if not self.include_archived and "terminated" not in self.statuses:
-            found.append(("archived = 0", []))
-        return found
-
-
-def routes(ledger: SessionRepository, agents: AgentStore, environments: EnvironmentStore) -> list[Route]:
-    async def create(call: Call) -> Any:
+    async def create(self, call: Call) -> Session:
         """Create a session of an agent in an environment. With `initial_events` it runs at once."""
-        opened = await creation.create(ledger, agents, environments, call.tenant, call.body)
-        return _shown(ledger, opened)
+        return self._to_api(await create(self._sessions, self._agents, self._environments, call.tenant, call.body))
 
-    async def retrieve(call: Call) -> Any:
+    async def retrieve(self, call: Call) -> Session:
         """Retrieve a session as it is now."""
-        opened = await ledger.open(_key(ledger, call))
-        if ledger.status(opened) != "running":
-            ledger.unseen.seen(opened.key)
-        return _shown(ledger, opened)
+        view = await self._sessions.view(self._key(call))
+        if self._sessions.status(view) != "running":
+            self._sessions.unseen.mark_seen(view.key)
+        return self._to_api(view)
 
-    async def list_sessions(call: Call) -> Any:
+    async def list_sessions(self, call: Call) -> SessionPage:
         """List sessions by time of creation, newest first unless `order` says otherwise; pages lead both ways."""
-        await ledger.model.ready()
-        return _page(ledger, call.tenant, call.query)
+        queries = self._sessions.read_model.queries
+        await queries.wait_until_caught_up()
+        query: SessionsQuery = call.query
+        query.check_available()
+        scope = query.cursor_scope(call.tenant)
+        position = query.position(call.tenant)
+        where = query.conditions(call.tenant, position)
+        found = queries.sessions(where, ascending=query.ascending(position), limit=query.limit + 1)
+        listed = found[: query.limit]
+        behind, before = neighbours(position, rows=len(listed), has_more=len(found) > query.limit)
+        if position is not None and position.direction == -1:
+            listed.reverse()
+        now = self._sessions.now()
+        return SessionPage(
+            data=[self._listed_to_api(session, now) for session in listed],
+            next_page=_cursor(1, listed[-1], scope) if behind else None,
+            prev_page=_cursor(-1, listed[0], scope) if before else None,
+        )
 
-    async def update(call: Call) -> Any:
+    async def update(self, call: Call) -> Session:
         """Change the title, the metadata, or, while the session rests, the tools of its agent."""
-        return _shown(ledger, await changes.update(ledger, _key(ledger, call), call.body))
+        sessions = self._sessions
+        params: SessionUpdate = call.body
+        params.check_available()
+        view = await sessions.change(
+            self._key(call), lambda view: update_events(view.head, view.config, sessions.status(view), params, new_id)
+        )
+        return self._to_api(view)
 
-    async def archive(call: Call) -> Any:
+    async def archive(self, call: Call) -> Session:
         """End a session for good: it can be read, but takes no more events. Not while it runs."""
-        return _shown(ledger, await changes.archive(ledger, _key(ledger, call)))
+        sessions, key = self._sessions, self._key(call)
+        await self._wait_for_release(key)
+        view = await sessions.change(
+            key, lambda view: archive_events(view.head, view.config, sessions.status(view), new_id)
+        )
+        await sessions.release_sandbox(key, files=False)
+        return self._to_api(view)
 
-    async def delete(call: Call) -> Any:
+    async def delete(self, call: Call) -> SessionDeleted:
         """Delete a session with its files. Not while it runs."""
-        key = _key(ledger, call)
-        await changes.delete(ledger, key)
-        return {"id": key.session, "type": "session_deleted"}
+        sessions, key = self._sessions, self._key(call)
+        await self._wait_for_release(key)
+        await sessions.change(key, lambda view: delete_events(view.head, sessions.status(view), new_id))
+        await sessions.release_sandbox(key, files=True)
+        return SessionDeleted(id=key.session)
 
-    one = "/v1/sessions/{session_id}"
+    async def _wait_for_release(self, key: Key) -> None:
+        """Wait for a harness that has claimed an idle session only to take an input that starts no turn."""
+        view = await self._sessions.view(key)
+        if view.head.claim and view.head.status == "idle" and self._sessions.status(view) == "idle":
+            await self._sessions.wait_until_unclaimed(key, at_most_s=RELEASE_TIMEOUT_S)
+
+    def _key(self, call: Call) -> Key:
+        return self._sessions.key(call.tenant, call.id("session_id"))
+
+    def _to_api(self, view: SessionView) -> Session:
+        status = self._sessions.status(view)
+        return session_to_api(view.key.session, view.head, view.config, now=self._sessions.now(), status=status)
+
+    def _listed_to_api(self, listed: ListedSession, now: int) -> Session:
+        status = self._sessions.pending.status(listed.key, listed.head)
+        return session_to_api(listed.id, listed.head, listed.config, now=now, status=status)
+
+
+def routes(sessions: SessionRepository, agents: AgentStore, environments: EnvironmentStore) -> list[Route]:
+    handlers = SessionHandlers(sessions, agents, environments)
+    all_sessions, one = "/v1/sessions", "/v1/sessions/{session_id}"
     return [
-        Route(method="POST", path="/v1/sessions", handle=create, body=SessionCreate),
-        Route(method="GET", path="/v1/sessions", handle=list_sessions, query=SessionsQuery),
-        Route(method="GET", path=one, handle=retrieve),
-        Route(method="POST", path=one, handle=update, body=SessionUpdate),
-        Route(method="DELETE", path=one, handle=delete),
-        Route(method="POST", path=f"{one}/archive", handle=archive),
+        Route(method="POST", path=all_sessions, handle=handlers.create, body=SessionCreate, answer=Session),
+        Route(method="GET", path=all_sessions, handle=handlers.list_sessions, query=SessionsQuery, answer=SessionPage),
+        Route(method="GET", path=one, handle=handlers.retrieve, answer=Session),
+        Route(method="POST", path=one, handle=handlers.update, body=SessionUpdate, answer=Session),
+        Route(method="DELETE", path=one, handle=handlers.delete, answer=SessionDeleted),
+        Route(method="POST", path=f"{one}/archive", handle=handlers.archive, answer=Session),
     ]
 
 
-def _key(ledger: SessionRepository, call: Call) -> Any:
-    return ledger.key(call.tenant, call.id("session_id"))
-
-
-def _shown(ledger: SessionRepository, opened: SessionView) -> dict[str, Any]:
-    return session_object(
-        opened.key.session, opened.head, opened.config, now=ledger.now(), status=ledger.status(opened)
-    )
-
-
-def _page(ledger: SessionRepository, tenant: str, query: SessionsQuery) -> dict[str, Any]:
-    """A page and the cursors to both sides of it: `[1, created, id]` goes on behind a place, `[-1, …]` before it."""
-    if query.deployment_id is not None:
-        raise not_available("deployment_id: deployments are")
-    if query.memory_store_id is not None:
-        raise not_available("memory_store_id: memory stores are")
-    bound = query.bound(tenant)
-    where = query.conditions(tenant)
-    way, created, name = 1, 0, ""
-    if query.page is not None:
-        match pagination.position(query.page, bound):
-            case [1 | -1 as way, int(created), str(name)]:
-                pass
-            case _:
-                raise invalid("page: not a cursor of this list")
-    ascending = (query.order == "asc") == (way == 1)
-    if query.page is not None:
-        where.append((f"(created, id) {'>' if ascending else '<'} (?, ?)", [created, name]))
-    rows = ledger.model.find(where, ascending=ascending, limit=query.limit + 1)
-    more = len(rows) > query.limit
-    rows = rows[: query.limit]
-    if way == -1:
-        rows.reverse()
-    behind = more if way == 1 else bool(rows)
-    in_front = query.page is not None and bool(rows) if way == 1 else more
-    now = ledger.now()
-    return {
-        "data": [
-            session_object(r.id, r.head, r.config, now=now, status=ledger.queued.status(r.key, r.head)) for r in rows
-        ],
-        "next_page": _cursor(1, rows[-1], bound) if behind else None,
-        "prev_page": _cursor(-1, rows[0], bound) if in_front else None,
-    }
-
-
-def _cursor(way: int, row: Row, bound: list[Any]) -> str:
-    return pagination.cursor([way, row.head.created, row.id], bound)
+def _cursor(direction: Direction, listed: ListedSession, scope: list[Any]) -> str:
+    return pagination.cursor([direction, listed.head.created, listed.id], scope)

@@ -1,33 +1,37 @@
-"""The objects of one kind in a bucket, by tenant and id, with lists in order of creation.
+"""Objects of one kind in a bucket, by tenant and id, with lists in order of creation.
 
-Objects are read from the bucket itself, so whoever has an answer reads what it says from any replica. Only the order of
-a list is kept in memory, current by a watch: a list may lag some milliseconds behind another replica's writes, never
-behind this one's.
+Objects are read from the leader of the bucket, so a client that has an answer reads the same object from any replica.
+Only the order of a list is kept in memory, current by a watch: a list may lag some milliseconds behind another
+replica's writes, never behind this one's.
 """
 
 import asyncio
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, Generic, TypeVar
 
 import msgspec
 import structlog
 
 from holdfast.bus.api import Entry, KeyValue
-from holdfast.bus.errors import BusError
+from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import is_token
+from holdfast.session.http.errors import ApiError, conflict, not_found
 
-KEPT = 1_000
-"""Objects kept in memory for `known`."""
+UPDATE_ATTEMPTS: Final = 25
+"""Writes tried in one update while other writers come first, before the caller is told to try again."""
 
-_RETRY = 0.5
-"""Seconds between two attempts to watch."""
+CACHED_OBJECTS: Final = 1_000
+"""Objects kept in memory for `cached`."""
+
+WATCH_RETRY_DELAY_S: Final = 0.5
+"""Wait before the bucket is watched again after the watch has ended."""
 
 _log = structlog.get_logger()
 
 
 class ListEntry(msgspec.Struct, frozen=True):
-    """What a list filters by. Times in microseconds; a `created_at` of 0 marks what is no object of this kind."""
+    """The fields of an object that lists filter by. Times in microseconds; `created_at` 0: no object of this kind."""
 
     created_at: int = 0
     archived_at: int | None = None
@@ -37,62 +41,97 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class KvStore(Generic[T]):
-    """`kind` must have the fields of `Card`. The key of an object is `<tenant>.<id>`."""
+    """`kind` must have the fields of `ListEntry`. The key of an object is `<tenant>.<id>`.
 
-    def __init__(self, kv: KeyValue, bucket: str, kind: type[T]) -> None:
+    `label` names an object in error texts, such as `agent`; `missing_code` is the `error_code` of a 404, if any.
+    """
+
+    def __init__(self, kv: KeyValue, bucket: str, kind: type[T], *, label: str, missing_code: str = "") -> None:
         self._kv = kv
         self._bucket = bucket
+        self._label = label
+        self._missing_code = missing_code
         self._decoder = msgspec.json.Decoder(kind)
-        self._card = msgspec.json.Decoder(ListEntry)
+        self._entry_decoder = msgspec.json.Decoder(ListEntry)
         self._ids: dict[str, list[str]] = {}
-        self._cards: dict[str, tuple[int, ListEntry | None]] = {}
-        self._kept: dict[str, tuple[T, int]] = {}
-        self._current = asyncio.Event()
+        """By tenant, the ids of its objects in order of creation."""
+        self._entries: dict[str, tuple[int, ListEntry]] = {}
+        """By key, the newest revision that is known and its entry."""
+        self._cache: dict[str, tuple[T, int]] = {}
+        self._listed = asyncio.Event()
 
     async def ready(self) -> None:
         """Wait until the bucket has been read once."""
-        await self._current.wait()
+        await self._listed.wait()
 
     # --- one object ------------------------------------------------------------------------------------------------
 
-    async def get(self, tenant: str, name: str) -> tuple[T, int] | None:
-        """The object and its revision; None also for what cannot be a name of ours."""
-        if not is_token(name):
+    async def find(self, tenant: str, object_id: str) -> tuple[T, int] | None:
+        """The object and its revision; None also for a text that is no id. Raises BusError."""
+        if not is_token(object_id):
             return None
-        entry = await self._kv.get(self._bucket, f"{tenant}.{name}")
+        entry = await self._kv.get(self._bucket, f"{tenant}.{object_id}")
         if entry is None or entry.value is None:
             return None
         return self._decoder.decode(entry.value), entry.revision
 
-    async def known(self, tenant: str, name: str) -> tuple[T, int] | None:
-        """As `get`, but from memory while the watch has told of no newer revision.
-
-        What this process wrote is seen at once, what another replica wrote a moment later.
-        """
-        key = f"{tenant}.{name}"
-        kept = self._kept.get(key)
-        if kept and kept[1] == self._cards.get(key, (0, None))[0]:
-            return kept
-        found = await self.get(tenant, name)
-        if found:
-            if len(self._kept) >= KEPT:
-                self._kept.clear()
-            self._kept[key] = found
+    async def get(self, tenant: str, object_id: str) -> tuple[T, int]:
+        """As `find`, but raises ApiError 404 when there is no such object."""
+        found = await self.find(tenant, object_id)
+        if found is None:
+            raise self._missing()
         return found
 
-    async def put(self, tenant: str, name: str, value: T, revision: int) -> int:
-        """Store over `revision`, or as new with 0. Raises Conflict when someone else did first."""
-        key, raw = f"{tenant}.{name}", msgspec.json.encode(value)
+    async def cached(self, tenant: str, object_id: str) -> T:
+        """The object, from memory while the watch has told of no newer revision. Raises ApiError 404, BusError.
+
+        A write of this process is seen at once, one of another replica some milliseconds later.
+        """
+        key = f"{tenant}.{object_id}"
+        hit = self._cache.get(key)
+        if hit and key in self._entries and hit[1] == self._entries[key][0]:
+            return hit[0]
+        found = await self.get(tenant, object_id)
+        if len(self._cache) >= CACHED_OBJECTS:
+            self._cache.clear()
+        self._cache[key] = found
+        return found[0]
+
+    async def put(self, tenant: str, object_id: str, value: T, revision: int) -> int:
+        """Store over `revision`, or as new with 0, and return the new revision. Raises Conflict, BusError."""
+        key, raw = f"{tenant}.{object_id}", msgspec.json.encode(value)
         if revision:
             revision = await self._kv.update(self._bucket, key, raw, revision)
         else:
             revision = await self._kv.create(self._bucket, key, raw)
-        self._note(Entry(key, raw, revision))
+        self._observe(Entry(key, raw, revision))
         return revision
 
-    async def remove(self, tenant: str, name: str) -> None:
-        await self._kv.delete(self._bucket, f"{tenant}.{name}")
-        self._forget(f"{tenant}.{name}")
+    async def update(self, tenant: str, object_id: str, decide: Callable[[T], Awaitable[T]]) -> T:
+        """Store and return the value that `decide` returns for the present one; if they are equal, store nothing.
+
+        When another writer comes first, `decide` is called again with what it wrote. Raises ApiError 404, ApiError 409
+        after UPDATE_ATTEMPTS lost races, BusError, and the errors of `decide`.
+        """
+        for _ in range(UPDATE_ATTEMPTS):
+            before, revision = await self.get(tenant, object_id)
+            after = await decide(before)
+            if after == before:
+                return before
+            try:
+                await self.put(tenant, object_id, after, revision)
+            except Conflict:
+                continue
+            return after
+        raise conflict(f"the {self._label} is being changed by others all the time; try again")
+
+    async def remove(self, tenant: str, object_id: str) -> None:
+        """Delete the object; there need not be one. Raises BusError."""
+        await self._kv.delete(self._bucket, f"{tenant}.{object_id}")
+        self._forget(f"{tenant}.{object_id}")
+
+    def _missing(self) -> ApiError:
+        return not_found(self._label, code=self._missing_code)
 
     # --- lists -----------------------------------------------------------------------------------------------------
 
@@ -100,21 +139,20 @@ class KvStore(Generic[T]):
         self, tenant: str, *, below: str | None, limit: int, keep: Callable[[ListEntry], bool]
     ) -> tuple[list[T], str | None]:
         """Up to `limit` objects, newest first, older than the id `below`; and the id to go on below, if any."""
-        names: list[str] = []
-        for name in self._below(tenant, below):
-            card = self._cards[f"{tenant}.{name}"][1]
-            if card and keep(card):
-                names.append(name)
-            if len(names) > limit:
+        ids: list[str] = []
+        for object_id in self._ids_below(tenant, below):
+            if keep(self._entries[f"{tenant}.{object_id}"][1]):
+                ids.append(object_id)
+            if len(ids) > limit:
                 break
-        page = names[:limit]
-        found = await asyncio.gather(*(self.get(tenant, name) for name in page))
-        return [one[0] for one in found if one], page[-1] if len(names) > limit else None
+        page = ids[:limit]
+        found = await asyncio.gather(*(self.find(tenant, object_id) for object_id in page))
+        return [pair[0] for pair in found if pair], page[-1] if len(ids) > limit else None
 
-    def _below(self, tenant: str, below: str | None) -> Iterator[str]:
+    def _ids_below(self, tenant: str, below: str | None) -> Iterator[str]:
         ids = self._ids.get(tenant, [])
-        at = len(ids) if below is None else bisect_left(ids, below)
-        return (ids[i] for i in range(at - 1, -1, -1))
+        end = len(ids) if below is None else bisect_left(ids, below)
+        return (ids[i] for i in range(end - 1, -1, -1))
 
     # --- the order in memory ---------------------------------------------------------------------------------------
 
@@ -124,31 +162,32 @@ class KvStore(Generic[T]):
             try:
                 async for entry in self._kv.watch(self._bucket, "*.*"):
                     if entry is None:
-                        self._current.set()
+                        self._listed.set()
                     else:
-                        self._note(entry)
+                        self._observe(entry)
             except BusError as exc:
-                _log.warning("lost sight of a bucket", bucket=self._bucket, cause=str(exc))
-            await asyncio.sleep(_RETRY)
+                _log.warning("the watch of a bucket has ended", bucket=self._bucket, cause=str(exc))
+            await asyncio.sleep(WATCH_RETRY_DELAY_S)
 
-    def _note(self, entry: Entry) -> None:
-        known, _ = self._cards.get(entry.key, (0, None))
+    def _observe(self, entry: Entry) -> None:
+        """Take a revision of an object into the order, unless a newer one is known."""
+        known = self._entries[entry.key][0] if entry.key in self._entries else 0
         if entry.revision <= known:
             return
         if entry.value is None:
             self._forget(entry.key)
             return
         try:
-            card = self._card.decode(entry.value)
-        except msgspec.MsgspecError:  # it is not listed; the others go on
-            _log.error("an entry cannot be read", bucket=self._bucket, key=entry.key)
+            listed = self._entry_decoder.decode(entry.value)
+        except msgspec.MsgspecError:  # this object is not listed; the others are
+            _log.error("an entry of a bucket cannot be read", bucket=self._bucket, key=entry.key)
             return
         if not known:
-            tenant, name = entry.key.split(".")
-            insort(self._ids.setdefault(tenant, []), name)
-        self._cards[entry.key] = (entry.revision, card)
+            tenant, object_id = entry.key.split(".")
+            insort(self._ids.setdefault(tenant, []), object_id)
+        self._entries[entry.key] = (entry.revision, listed)
 
     def _forget(self, key: str) -> None:
-        if self._cards.pop(key, None):
-            tenant, name = key.split(".")
-            self._ids[tenant].remove(name)
+        if self._entries.pop(key, None):
+            tenant, object_id = key.split(".")
+            self._ids[tenant].remove(object_id)

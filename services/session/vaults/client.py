@@ -1,4 +1,4 @@
-"""The vault service, as the edge asks it: core requests, with what is secret sealed to its public key."""
+"""Requests of the edge to the vault service, over the bus. Secrets are sealed to its public key."""
 
 from typing import Any, Final
 
@@ -11,19 +11,14 @@ from holdfast.bus.api import Core
 from holdfast.bus.commands import VaultReply, VaultRequest
 from holdfast.session.http import pagination
 from holdfast.session.http.errors import ApiError, not_available, unavailable
+from holdfast.session.http.pagination import Page
 from holdfast.session.http.routing import Call
-from holdfast.session.vaults.schema import (
-    EnvironmentVariable,
-    ListQuery,
-    McpOauth,
-    StaticBearerCreate,
-    StaticBearerUpdate,
-)
+from holdfast.session.vaults.schema import ListQuery, StaticBearerCreate, StaticBearerUpdate, UnavailableAuth
 
-TIMEOUT: Final = 10.0
-"""Seconds to wait for the vault service, which gives up by itself before that."""
+REQUEST_TIMEOUT_S: Final = 10.0
+"""Longest wait for the vault service, whose own deadline is shorter."""
 
-Auth = StaticBearerCreate | StaticBearerUpdate | McpOauth | EnvironmentVariable
+Auth = StaticBearerCreate | StaticBearerUpdate | UnavailableAuth
 
 
 class _PublicKey(msgspec.Struct, frozen=True):
@@ -31,13 +26,13 @@ class _PublicKey(msgspec.Struct, frozen=True):
 
 
 class VaultClient:
-    """Raises Problem with what the service answers; NoResponders and Unavailable when it does not."""
+    """Raises ApiError with the answer of the service; NoResponders and Unavailable when there is none."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     async def request(self, call: Call, verb: str, body: dict[str, Any] | None = None, sealed: bytes = b"") -> Any:
-        """Do `verb` on what the path of the call names, and return the object of the wire."""
+        """Do `verb` on the vault or credential in the path of the call; the answer is the body of the HTTP answer."""
         request = VaultRequest(
             tenant=call.tenant,
             verb=verb,
@@ -46,10 +41,10 @@ class VaultClient:
             body=body or {},
             sealed=sealed,
         )
-        return _body(await self._core.request(subjects.VAULT_ADMIN, msgspec.json.encode(request), timeout=TIMEOUT))
+        return await self._ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
 
-    async def page(self, call: Call, verb: str) -> Any:
-        """One page of a list, for a call with a `ListQuery`."""
+    async def page(self, call: Call, verb: str) -> Page[Any]:
+        """One page of a list, for a call whose query is a `ListQuery`."""
         query: ListQuery = call.query
         bound = [verb, call.tenant, call.path.get("vault_id"), query.include_archived]
         body = {
@@ -61,24 +56,27 @@ class VaultClient:
         return pagination.page(found["data"], found["next"], bound)
 
     async def seal(self, auth: Auth) -> bytes:
-        """`auth` for the eyes of the vault service alone: whoever listens on the bus learns its length."""
-        if isinstance(auth, McpOauth | EnvironmentVariable):
+        """`auth` encrypted for the vault service: others on the bus can learn only its length.
+
+        Raises ApiError 400 for a kind that this version lacks.
+        """
+        if isinstance(auth, UnavailableAuth):
             raise not_available(f"auth.type: {auth.__struct_config__.tag} credentials are")
-        raw = await self._core.request(subjects.VAULT_KEY, b"", timeout=TIMEOUT)
-        key = msgspec.convert(_body(raw), _PublicKey).public_key
+        answer = await self._ask(subjects.VAULT_KEY, b"")
+        key = msgspec.convert(answer, _PublicKey).public_key
         return SealedBox(PublicKey(key)).encrypt(msgspec.json.encode(auth))
+
+    async def _ask(self, subject: str, data: bytes) -> Any:
+        raw = await self._core.request(subject, data, timeout=REQUEST_TIMEOUT_S)
+        reply = msgspec.json.decode(raw, type=VaultReply)
+        if reply.status < 400:
+            return reply.body
+        if reply.status >= 500:
+            raise unavailable("the vault is not available at the moment")
+        raise ApiError(reply.status, reply.error, reply.message)
 
 
 def given(params: msgspec.Struct, *names: str) -> dict[str, Any]:
-    """The named fields that were sent, as the vault service takes them."""
-    found = {name: getattr(params, name) for name in names}
-    return {name: value for name, value in found.items() if value is not UNSET}
-
-
-def _body(raw: bytes) -> Any:
-    reply = msgspec.json.decode(raw, type=VaultReply)
-    if reply.status < 400:
-        return reply.body
-    if reply.status >= 500:
-        raise unavailable("the vault is not available at the moment")
-    raise ApiError(reply.status, reply.error, reply.message)
+    """The named fields that the client has sent, by name."""
+    values = {name: getattr(params, name) for name in names}
+    return {name: value for name, value in values.items() if value is not UNSET}

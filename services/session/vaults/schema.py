@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.metadata import Metadata, MetadataPatch
 from holdfast.session.http.pagination import PageQuery
 from holdfast.session.http.timestamps import TimeText
-from holdfast.session.storage.metadata import Metadata, MetadataPatch
 
 DisplayName = Annotated[str, Meta(min_length=1, max_length=255)]
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
@@ -28,18 +28,22 @@ class VaultCreate(_Params, frozen=True, kw_only=True):
 
 
 class VaultUpdate(_Params, frozen=True, kw_only=True):
-    """What is left out or null stays."""
+    """A field that is left out or null stays unchanged."""
 
     display_name: DisplayName | None = None
     metadata: MetadataPatch | None = None
 
 
 class McpOauth(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="mcp_oauth"):
-    """Read only to be refused by name."""
+    """Decoded only to be refused by name."""
 
 
 class EnvironmentVariable(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="environment_variable"):
-    """Read only to be refused by name."""
+    """Decoded only to be refused by name."""
+
+
+UnavailableAuth = McpOauth | EnvironmentVariable
+"""Kinds of credentials that the API has and this version lacks; the vault service has the same list."""
 
 
 class StaticBearerCreate(_Params, frozen=True, kw_only=True, tag_field="type", tag="static_bearer"):
@@ -55,15 +59,15 @@ class StaticBearerUpdate(_Params, frozen=True, kw_only=True, tag_field="type", t
 
 
 class CredentialCreate(_Params, frozen=True, kw_only=True):
-    auth: StaticBearerCreate | McpOauth | EnvironmentVariable
+    auth: StaticBearerCreate | UnavailableAuth
     display_name: DisplayName | None = None
     metadata: Metadata | None = None
 
 
 class CredentialUpdate(_Params, frozen=True, kw_only=True):
-    """What is left out stays; null clears the display name."""
+    """A field that is left out stays unchanged; null clears the display name."""
 
-    auth: StaticBearerUpdate | McpOauth | EnvironmentVariable | UnsetType = UNSET
+    auth: StaticBearerUpdate | UnavailableAuth | UnsetType = UNSET
     display_name: DisplayName | UnsetType | None = UNSET
     metadata: MetadataPatch | None = None
 

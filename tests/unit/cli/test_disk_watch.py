@@ -23,9 +23,9 @@ class Watched:
         self.now = 0.0
         self._watch = DiskWatch(folder, self.nats_log, UpLog(folder / "up.log"), lambda: self.restarts.append(self.now))
 
-    def look(self, *rooms: Space) -> None:
+    def check(self, *rooms: Space) -> None:
         for room in rooms:
-            self._watch.look(room, self.now)
+            self._watch.check(room, self.now)
             self.now += 1
 
     def fail(self) -> None:
@@ -34,7 +34,7 @@ class Watched:
 
 
 def test_each_level_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Watched(tmp_path).look(FINE, LOW, LOW, FULL, FULL, LOW, FINE, FINE)
+    Watched(tmp_path).check(FINE, LOW, LOW, FULL, FULL, LOW, FINE, FINE)
     lines = capsys.readouterr().out.splitlines()
     assert ["getting full" in lines[0], "is full (30 MB free)" in lines[1]] == [True, True]
     assert ["has room again: 500 MB" in lines[2], "has room again: 50 GB" in lines[3]] == [True, True]
@@ -43,15 +43,15 @@ def test_each_level_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_nats_is_restarted_once_there_is_room_after_an_empty_disk(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
-    watched.look(FINE, FULL, EMPTY, FULL)
+    watched.check(FINE, FULL, EMPTY, FULL)
     assert watched.restarts == []
-    watched.look(LOW, FINE, FINE)
+    watched.check(LOW, FINE, FINE)
     assert watched.restarts == [4]
 
 
 def test_nats_is_not_restarted_without_need(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
-    watched.look(FINE, LOW, FULL, LOW, FINE)
+    watched.check(FINE, LOW, FULL, LOW, FINE)
     assert watched.restarts == [], "an error from before this start is no reason"
 
 
@@ -60,7 +60,7 @@ def test_a_failed_write_restarts_nats_ever_more_rarely(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     for _ in range(40):
         watched.fail()
-        watched.look(FINE)
+        watched.check(FINE)
     pauses = [later - before for before, later in zip(watched.restarts, watched.restarts[1:], strict=False)]
     assert watched.restarts[0] == 0
     assert pauses == [2 * FIRST_RESTART_PAUSE_S, 4 * FIRST_RESTART_PAUSE_S]
@@ -69,8 +69,8 @@ def test_a_failed_write_restarts_nats_ever_more_rarely(tmp_path: Path) -> None:
 def test_a_trimmed_log_is_read_from_its_beginning(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     watched.nats_log.write_text("[7] short\n")
-    watched.look(FINE)
+    watched.check(FINE)
     assert watched.restarts == []
     watched.fail()
-    watched.look(FINE)
+    watched.check(FINE)
     assert watched.restarts == [1]

@@ -63,7 +63,7 @@ def test_files_are_merged_by_time_and_followed_past_a_trim(tmp_path: Path) -> No
     assert found[0].more == ["lost beginning"]
     assert found[2].more == ["more of a3"]
 
-    follower = log_files.Follower(tmp_path, [])
+    follower = log_files.LogFollower(tmp_path, [])
     assert follower.new() == []
     whole = line(8, "a8")
     with (tmp_path / "a.log").open("a") as file:

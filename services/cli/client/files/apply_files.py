@@ -1,8 +1,8 @@
-"""Bringing the changes of a session into the folder of the user: all of them or none.
+"""Brings the changes of a session into a folder of the user: all of them or none.
 
-A file is changed only if it is as it was when it was copied, or as an earlier apply left it. Contents are read from the
-workspace once and checked before they are written; in the user's folder no link is followed, `.git` and whatever was
-left out of the copy are never touched, and links that lead out of the folder are not made.
+A file is written only if it is as it was when it was copied, or as an earlier apply left it. Contents are read from the
+workspace once and checked before they are written. In the user's folder no link is followed, `.git` and all files that
+were not copied stay untouched, and no link is made that leads out of the folder.
 """
 
 import os
@@ -25,7 +25,7 @@ NAMED_FILES: Final = 20
 
 
 class CannotApply(CannotDo):
-    """Nothing was changed; the text says why."""
+    """Nothing was changed in the folder; the text says why."""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 def steps(found: Changes, folder: str) -> list[Step]:
-    """What is to do in `folder`, whose earlier applies the manifest knows. Removals come first. Reads nothing."""
+    """The steps that bring the changes into `folder`, removals first. Reads no file."""
     applied = found.manifest.applied.get(folder, {})
     made: dict[str, Step] = {}
 
@@ -51,7 +51,7 @@ def steps(found: Changes, folder: str) -> list[Step]:
         if change.kind != "removed":
             before = None if change.kind == "renamed" else change.before
             add(change.path, change.after, before, lambda change=change: found.new(change))
-    for path in applied.keys() - made.keys() - found.unread.keys() - set(found.ignored):  # the agent took it back
+    for path in applied.keys() - made.keys() - found.unread.keys() - set(found.ignored):  # undone by the agent
         base = found.manifest.entries.get(path)
         back = Change(kind="changed", path=path, old_path=path, before=base)
         add(path, base, base, lambda back=back: found.old(back))
@@ -59,9 +59,9 @@ def steps(found: Changes, folder: str) -> list[Step]:
 
 
 def apply_changes(found: Changes, folder: Path) -> Applied:
-    """Make the folder hold what the agent made of it.
+    """Bring all changes into the folder.
 
-    Raises CannotApply, with the list of the files that stand against it; then nothing was changed.
+    Raises CannotApply with the files that prevent it; then nothing was changed.
     """
     try:
         real = folder.resolve(strict=True)
@@ -91,7 +91,7 @@ def _remember(found: Changes, folder: str, todo: list[Step]) -> None:
 
 
 def _check(todo: list[Step], top: int) -> list[Step]:
-    """The steps that are still to do. Raises CannotApply with everything that stands against them."""
+    """The steps that would change something. Raises CannotApply with all files that prevent it."""
     left: list[Step] = []
     against: list[str] = []
     for step in todo:

@@ -1,7 +1,7 @@
-"""What was copied into a session's workspace: a manifest and the contents, out of reach of the sandbox.
+"""The base of a session: a manifest and the contents of the files that were copied into its workspace.
 
-They lie in `<data>/cli/bases/<session>/`: the sandbox sees only its workspace. What an agent changed is the difference
-between this base and the workspace; whether a user's file changed meanwhile is its digest against this base.
+Bases lie in `<data>/cli/bases/<session>/`, where the sandbox cannot reach them. The difference between the base and the
+workspace is what the agent changed; the difference between the base and the user's folder is what the user changed.
 """
 
 import json
@@ -28,9 +28,9 @@ class Manifest(msgspec.Struct, kw_only=True):
     entries: dict[str, Entry] = {}
     """What was copied, by path relative to `source`."""
     left_out: list[str] = []
-    """Paths that were there and not copied; those of folders end with `/`."""
+    """Paths that were not copied; those of folders end with `/`."""
     applied: dict[str, dict[str, Entry | None]] = {}
-    """What `apply` left behind, by folder and path; None where it removed a file."""
+    """The entries that `apply` wrote, by folder and path; None where it removed a file."""
 
 
 class Base:
@@ -52,25 +52,25 @@ class Base:
         return msgspec.convert(raw, Manifest)
 
     def write(self, manifest: Manifest) -> None:
-        """Replace the manifest. The json module is used since names may hold bytes that are no UTF-8 (surrogates)."""
+        """Replace the manifest. The json module encodes surrogates, which stand for file names that are not UTF-8."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self._manifest, json.dumps(msgspec.to_builtins(manifest)).encode())
 
     def blob(self, digest: str) -> Path:
-        """Where the content with that SHA-256 lies."""
+        """The path of the content with that SHA-256."""
         return self._blobs / digest[:2] / digest
 
     def content(self, digest: str) -> bytes:
-        """The content with that SHA-256. Raises OSError when somebody removed it."""
+        """The content with that SHA-256. Raises OSError if it was removed."""
         return self.blob(digest).read_bytes()
 
     def new_blob(self) -> Path:
-        """A path for a content whose digest is not known yet; `keep` gives it its place."""
+        """A path to write content to whose digest is not known yet; then call `keep`."""
         self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._blobs / f"new-{os.getpid()}"
 
     def keep(self, part: Path, digest: str) -> None:
-        """Move a written content to its place."""
+        """Move the file `part` to the path of its digest."""
         place = self.blob(digest)
         place.parent.mkdir(mode=0o700, exist_ok=True)
         part.replace(place)

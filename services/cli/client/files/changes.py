@@ -1,4 +1,4 @@
-"""What an agent changed: the difference between the base of a session and its workspace."""
+"""The changes of a session: the difference between its base and its workspace."""
 
 import hashlib
 import os
@@ -11,23 +11,23 @@ import msgspec
 from holdfast.cli.client.errors import CannotDo
 from holdfast.cli.client.files import git_ignored, trees
 from holdfast.cli.client.files.base import Base, Manifest
-from holdfast.cli.client.files.selection import MADE_ANEW
+from holdfast.cli.client.files.selection import REPRODUCIBLE_FOLDERS
 from holdfast.cli.client.files.trees import Entry
 from holdfast.cli.sanitize import clean_line
 
 MAX_FILES: Final = 200_000
-"""Files of a workspace that are looked at."""
+"""Most files of a workspace that are compared."""
 
 SUMMARY_CHANGES: Final = 12
 """Changes that a summary names."""
 
 MAX_REFLOG_BYTES: Final = 16 * 1024 * 1024
-"""Largest reflog that is looked at."""
+"""Largest reflog of git that is read."""
 
 GIT: Final = ".git"
 
 Kind = Literal["changed", "new", "removed", "renamed", "mode"]
-"""`mode`: only whether the file may be executed."""
+"""`mode`: only the right to execute the file changed."""
 
 
 class CannotCompare(CannotDo):
@@ -55,7 +55,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     unread: dict[str, str]
     """Paths in the workspace that could not be compared, with the reason."""
     ignored: list[str]
-    """New files that git ignores in the folder of the user: no part of the result."""
+    """New files that git would ignore in the folder of the user. They are not among `items`."""
     commits: int
     """Commits that the agent made in its copy of the repository."""
 
@@ -149,7 +149,7 @@ def _now(base: Base, manifest: Manifest) -> tuple[dict[str, Entry], dict[str, st
 
     def enter(path: str) -> bool:
         name = path.rpartition("/")[2]
-        return path not in left_out and name != GIT and (name not in MADE_ANEW or path in copied)
+        return path not in left_out and name != GIT and (name not in REPRODUCIBLE_FOLDERS or path in copied)
 
     found: dict[str, Entry] = {}
     unread: dict[str, str] = {}
@@ -183,7 +183,7 @@ def _at_or_below(path: str, tops: Mapping[str, str]) -> bool:
 
 
 def _commits(base: Base, manifest: Manifest) -> int:
-    """How many commits the reflog of the copy names that the one of the user did not."""
+    """How many commits the agent made, by the reflog of the copy."""
     path = f"{GIT}/logs/HEAD"
     before = manifest.entries.get(path)
     try:
@@ -197,7 +197,7 @@ def _commits(base: Base, manifest: Manifest) -> int:
 
 
 def lines(found: Changes, limit: int = SUMMARY_CHANGES) -> list[str]:
-    """One line for each change, at most `limit`, then what else a user should know; safe to print."""
+    """Lines to print: one for each change, at most `limit`, then the notes."""
     made = [line(change) for change in found.items[:limit]]
     if len(found.items) > limit:
         made.append(f"  … and {len(found.items) - limit} more")
@@ -217,7 +217,7 @@ def line(change: Change) -> str:
 
 
 def notes(found: Changes) -> list[str]:
-    """What is no part of the result although the agent did it."""
+    """Lines to print about work of the agent that is not among the changes: commits, unread and ignored files."""
     made: list[str] = []
     if found.commits:
         count = f"{found.commits} new commit{'s' if found.commits > 1 else ''}"

@@ -13,7 +13,7 @@ from holdfast.cli.sanitize import clean_line
 
 
 def copy_in(made: CopyPlan, base: Base) -> None:
-    """Copy what was planned into the workspace, which is still empty, and keep the same contents as its base.
+    """Copy the planned files into the workspace, which must be empty, and into the base of the session.
 
     Raises CannotCopy when a file changed or vanished since it was planned, or when the disk is full.
     """

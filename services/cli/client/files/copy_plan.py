@@ -16,7 +16,7 @@ from holdfast.cli.sanitize import clean_line
 
 MAX_FILES: Final = 20_000
 MAX_BYTES: Final = 512 * 1024 * 1024
-"""What may be copied in; above that a repository is better cloned in the sandbox."""
+"""Limits of a copy. A larger repository is better cloned inside the sandbox."""
 
 _REASON_TEXTS: Final = {"made anew": "tools make them anew"}
 
@@ -25,11 +25,11 @@ NAMED_PATHS: Final = 5
 
 
 class CannotCopy(CannotDo):
-    """The folder cannot be given to a session; the text says why."""
+    """The folder cannot be copied into a session; the text says why."""
 
 
 class CopyPlan(msgspec.Struct, kw_only=True):
-    """What will be copied. Made by `plan`, which has checked that every file can be read."""
+    """The files to copy. Made by `plan`, which has checked that each can be read."""
 
     source: Path
     """Absolute."""
@@ -42,7 +42,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     left_out: dict[Reason, list[str]] = {}
     """Paths that are not copied, by reason; those of folders end with `/`."""
     outside: list[str] = []
-    """Links to something outside of `source`: the link is copied, what it points to is not."""
+    """Links to files outside of `source`. The link is copied, its target is not."""
     notes: list[str] = []
     """Sentences for the user."""
 
@@ -55,7 +55,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
 def plan(
     source: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = (), data: Path | None = None
 ) -> CopyPlan:
-    """Look at `source` and decide what is copied. Changes nothing.
+    """Decide which files of `source` are copied. Changes nothing.
 
     `include` and `exclude` are patterns as of `fnmatch`, compared with a path relative to `source`, or with each name
     in it when the pattern holds no `/`; `exclude` wins. `data` is the folder of the stack, never copied.
@@ -70,7 +70,7 @@ def plan(
     except git_ignored.NoGit as exc:
         ignored = frozenset[str]()
         made.notes.append(f".gitignore is not looked at: {exc}")
-    looking = _Looking(made, Selection(tuple(include), tuple(exclude), ignored), inside)
+    looking = _Planner(made, Selection(tuple(include), tuple(exclude), ignored), inside)
     try:
         with trees.opened(made.source) as top:
             for node in trees.walk(top, looking.enter):
@@ -97,8 +97,8 @@ def _inside(source: Path, data: Path | None) -> str:
     return str(ours.relative_to(real)) if ours.is_relative_to(real) else ""
 
 
-class _Looking:
-    """One walk over the folder of the user."""
+class _Planner:
+    """Fills a CopyPlan during one walk over the folder of the user."""
 
     def __init__(self, made: CopyPlan, selection: Selection, inside: str) -> None:
         self._plan = made
@@ -172,14 +172,14 @@ class _Looking:
 
 
 def leaves(path: str, target: str) -> bool:
-    """Whether a link at `path` can lead out of the folder. A `..` behind a name counts: that name may be a link."""
+    """Whether a link at `path` can lead out of the folder. A `..` after a name counts: that name may be a link."""
     parts = [part for part in target.split("/") if part not in ("", ".")]
     up = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
     return target.startswith("/") or ".." in parts[up:] or up > path.count("/")
 
 
 def summary(made: CopyPlan) -> list[str]:
-    """What is copied and what is not, as lines for the user."""
+    """Lines to print: what is copied and what is not."""
     count = len(made.files)
     lines = [f"copying {count} {'file' if count == 1 else 'files'} ({size_text(made.size)}) from {made.source}"]
     for reason, paths in made.left_out.items():

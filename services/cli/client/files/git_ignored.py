@@ -1,4 +1,4 @@
-"""What git ignores in a folder, asked of the `git` program. Without git, or outside of a repository, nothing is."""
+"""Asks the `git` program which files of a folder it ignores: none outside of a repository."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from typing import Final
 GIT_TIMEOUT_S: Final = 60.0
 
 _SAFE_OPTIONS: Final = ("-c", "core.fsmonitor=false")
-"""No program of the repository's configuration runs."""
+"""With these options git runs no program that the configuration of the repository names."""
 
 
 _WHOLE_FOLDER: Final = b"./"
-"""What git says when the folder itself is ignored."""
+"""The answer of git if the folder itself is ignored."""
 
 
 class NoGit(Exception):

@@ -1,7 +1,8 @@
-"""Which lines of two texts differ. Pure, and fast enough for texts that somebody made to be slow to compare.
+"""Which lines of two texts differ, in bounded time also for texts made to be slow to compare. Pure.
 
-`difflib` alone needs time with the product of both lengths. So equal ends are cut off first, then the texts are split
-at lines that occur once in each (the patience method), and what is still too large between them is replaced whole.
+`difflib` takes time in proportion to the product of both lengths. So equal beginnings and ends are cut off first, the
+rest is split at lines that occur once in each text (patience diff), and a part that is still too large counts as
+replaced as a whole.
 """
 
 from bisect import bisect_left
@@ -11,7 +12,7 @@ from difflib import SequenceMatcher
 from typing import Final, NamedTuple
 
 MAX_LINE_PRODUCT: Final = 1_000_000
-"""Product of the numbers of lines up to which difflib compares."""
+"""Largest product of the numbers of lines of two parts that difflib compares."""
 
 CONTEXT_LINES: Final = 3
 """Equal lines around a change."""

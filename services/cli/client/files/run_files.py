@@ -20,7 +20,7 @@ from holdfast.cli.client.terminal.prompt import NobodyThere, ask
 from holdfast.cli.sanitize import clean_line
 
 Say = Callable[[str], None]
-"""Shows the user one line, which is safe to print."""
+"""Prints a line, which holds no control characters."""
 
 
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,10 +34,10 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """What became of the files at the end of a run."""
+    """The result of bringing the files back at the end of a run."""
 
     lines: list[str]
-    """For the user, safe to print; empty when there is nothing to say."""
+    """Lines to print."""
     ok: bool
     """False when the changes were to be brought back and could not be."""
     applied: bool = False
@@ -45,7 +45,7 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 class RunFiles:
-    """`prepare`, then `begin` with the session's id, then `finish`."""
+    """The files of one run. `prepare` makes it; call `begin` with the session's id, then `finish`."""
 
     def __init__(self, target: Target, options: FileOptions, plan: CopyPlan | None) -> None:
         self._target = target
@@ -97,7 +97,7 @@ class RunFiles:
 
 
 def applied_text(done: Applied, folder: Path) -> str:
-    """One line on what `apply` did."""
+    """A line to print about what `apply` did."""
     counts = [f"{len(paths)} {word}" for paths, word in ((done.written, "written"), (done.removed, "removed")) if paths]
     if not counts:
         return clean_line(f"{folder} has all of it already")

@@ -1,4 +1,4 @@
-"""Which files of a folder go into a workspace. Pure: decides by paths alone."""
+"""Which files of a folder are copied into a workspace, decided by their paths alone. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import Final, Literal
 
 import msgspec
 
-MADE_ANEW: Final = frozenset(
+REPRODUCIBLE_FOLDERS: Final = frozenset(
     {
         ".venv", "node_modules", "__pycache__", ".holdfast", ".tox", ".nox", ".mypy_cache", ".ruff_cache",
         ".pytest_cache", ".hypothesis", ".gradle", ".terraform",
     }
 )  # fmt: skip
-"""Names of folders that tools make anew from other files, and our own."""
+"""Names of folders that tools can make again from other files, and our own data folder."""
 
 _EXAMPLES: Final = (".example", ".sample", ".template", ".dist", ".defaults", ".pub")
 """Ends of names of files that only show what a secret file looks like, and of public keys."""
@@ -54,7 +54,7 @@ class Selection(msgspec.Struct, frozen=True):
         if self.wanted(path):
             return None
         name = path.rpartition("/")[2]
-        if name in MADE_ANEW:
+        if name in REPRODUCIBLE_FOLDERS:
             return "made anew"
         if is_secret(name, folder=folder):
             return "may hold secrets"

@@ -16,15 +16,15 @@ from holdfast.cli.sanitize import clean_line
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What one path of the user's folder becomes."""
+    """The change of one path of the folder."""
 
     path: str
     want: Entry | None
-    """None: it is removed."""
+    """The file or link to write; None: remove the path."""
     expected: tuple[Entry | None, ...]
-    """States from which it may become that."""
+    """The states that the path may be in now."""
     content: Callable[[], bytes]
-    """What is written. Raises CannotCompare."""
+    """Reads the content to write. Raises CannotCompare."""
 
 
 def same(one: Entry | None, other: Entry | None) -> bool:
@@ -34,9 +34,9 @@ def same(one: Entry | None, other: Entry | None) -> bool:
 
 
 class Transaction:
-    """Changes of files below a folder, taken back if the block ends with an error.
+    """Changes of files below a folder, undone if the block ends with an error.
 
-    A new content is written to a temporary file beside its place and moved over it; a backup is kept until the end.
+    New content is written to a temporary file beside its place and renamed over it. Backups are kept until the end.
     """
 
     def __init__(self, top: int) -> None:
@@ -70,7 +70,7 @@ class Transaction:
             os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
 
     def prepare(self, step: Step) -> None:
-        """Write the new content beside its place; nothing is visible under its name yet."""
+        """Write the new content to a temporary file beside its place."""
         if step.want is None:
             return
         content = step.content()
@@ -108,7 +108,7 @@ class Transaction:
             os.rmdir(path.rpartition("/")[2], dir_fd=folder)
 
     def commit(self, step: Step) -> None:
-        """Put the new content in its place, or remove what is there."""
+        """Move the new content into its place, or remove the old file."""
         name = step.path.rpartition("/")[2]
         now = trees.look(self._top, step.path)
         if not any(same(now, entry) for entry in step.expected):
@@ -139,7 +139,7 @@ class Transaction:
 
     def _restore(self, path: str, backup: str, name: str) -> None:
         self._rename(path, backup, name)
-        self._unlink(path, backup)  # it is still there when both are links to one file, else this does nothing
+        self._unlink(path, backup)  # rename does nothing if both are hard links of one file
 
     def _remove_empty(self, path: str) -> None:
         """Remove the folders of a removed file that hold nothing any more, as git does."""
@@ -150,6 +150,6 @@ class Transaction:
 
 
 def _mode(found: os.stat_result, executable: bool) -> int:
-    """The permissions of a file that is replaced: those it had, with or without the right to execute it."""
+    """The permissions of the new file: those of the old one, with or without the right to execute it."""
     mode = stat.S_IMODE(found.st_mode) & 0o777 if stat.S_ISREG(found.st_mode) else 0o644
     return mode | (mode & 0o444) >> 2 if executable else mode & ~0o111

@@ -1,4 +1,4 @@
-"""What a session does at this moment, told by its events: what it waits for, how long, tokens so far. Pure."""
+"""What a session does now, derived from its events: the activity, since when, the tokens so far. Pure."""
 
 import re
 from typing import Any, Final
@@ -8,7 +8,7 @@ from holdfast.cli.client.terminal.tool_calls import title
 from holdfast.cli.sanitize import clean
 
 MAX_OUTPUT_CHARS: Final = 4000
-"""How much of the output of a running tool is kept; only its last lines are shown."""
+"""Output of a running tool that is kept; its last lines are shown."""
 
 _WAIT: Final = re.compile(r"next in (?=\d)(?:(\d+) h ?)?(?:(\d+) min ?)?(?:(\d+(?:\.\d+)?) s)?")
 """The wait in the message of a failed model request, such as `(attempt 3, next in 1 min 30 s)`."""
@@ -19,7 +19,7 @@ WAITING_FOR_MODEL: Final = "waiting for the model"
 
 
 class Activity:
-    """Give it every event in order. Times are seconds of one clock."""
+    """Takes every event in order. Times are seconds of one monotonic clock."""
 
     def __init__(self, now: float) -> None:
         self.usage = Usage()
@@ -35,11 +35,11 @@ class Activity:
         self._retry_at = 0.0
 
     def say(self, what: str, now: float) -> None:
-        """Something that no event tells: a lost connection, an interrupt that was sent."""
+        """Set the activity from outside of the events, such as a lost connection."""
         if what != self._what:
             self._what, self._since = what, now
 
-    def event(self, event: Any, now: float) -> None:  # noqa: C901, PLR0912  one case an event, on purpose
+    def event(self, event: Any, now: float) -> None:  # noqa: C901, PLR0912  one case an event type
         match event.type:
             case "session.status_running":
                 self.say("asking the model again" if self.errors else "starting", now)
@@ -74,7 +74,7 @@ class Activity:
                 pass
 
     def _asked(self, event: Any, now: float) -> None:
-        """A model request has ended. Of a long outage the log tells not every failure by an error of its own."""
+        """A model request has ended. In a long outage not every failure has a `session.error` of its own."""
         self.usage.add(event.model_usage)
         if event.is_error:
             self.errors += 1
@@ -101,9 +101,9 @@ class Activity:
                 self.say(f"running {len(many)} tools: {', '.join(name.partition('(')[0] for name in many)}", now)
 
     def line(self, now: float, width: int) -> str:
-        """Such as `running Bash(pytest -q) · 12 s · 1.2k tokens`, or the error while the model is waited for.
+        """Such as `running Bash(pytest -q) · 12 s · 1.2k tokens`, or the error while a retry is due.
 
-        What runs is cut so that the line has at most `width` characters; an error is not.
+        The activity is shortened so that the line has at most `width` characters; an error is not.
         """
         if self._retry and self._what == WAITING_FOR_MODEL:
             if self._retry_at:

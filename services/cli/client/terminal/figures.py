@@ -1,4 +1,4 @@
-"""Numbers as people read them: times, tokens, money. Pure."""
+"""Numbers for people: times, tokens, money. Pure."""
 
 from collections.abc import Mapping
 
@@ -32,7 +32,7 @@ def short_count(number: int) -> str:
 
 
 def money(dollars: float) -> str:
-    """Such as `$0.0042`, `$0.12`, `$12.30`: two digits that say something."""
+    """Such as `$0.0042`, `$0.12`, `$12.30`: at least two significant digits."""
     if dollars >= 0.1 or not dollars:
         return f"${dollars:.2f}"
     return f"${dollars:.4f}" if dollars >= 0.001 else "under $0.001"

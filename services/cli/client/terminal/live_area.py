@@ -1,4 +1,4 @@
-"""The lowest lines of a terminal, which change: what is being written, output of a running tool, the sign of life."""
+"""The changing lines at the bottom of a terminal: the draft, the output of a running tool, the current activity."""
 
 import contextlib
 import os
@@ -20,9 +20,9 @@ Lines = Callable[[], list[Text]]
 
 
 class LiveArea:
-    """Drawn below everything that is printed on `console`, by a thread, while it is shown. Never in a pipe.
+    """Drawn by a thread below all that is printed on `console`, while it is shown. Never in a pipe.
 
-    While it is shown the terminal echoes no keys, which would stand in the middle of it.
+    While it is shown the terminal does not echo keys, which would appear inside the area.
     """
 
     def __init__(self, console: Console, lines: Lines) -> None:
@@ -55,7 +55,7 @@ class LiveArea:
 
     @contextlib.contextmanager
     def hidden(self) -> Generator[None]:
-        """Nothing is drawn within, so that a person can type."""
+        """The area is hidden within the block, so that a person can type."""
         shown = self._live is not None
         self.hide()
         try:
@@ -74,7 +74,7 @@ class LiveArea:
 
 
 def _silence() -> list[Any] | None:
-    """Turn off the echo of the terminal; returns what `_restore` needs, None when the input is no terminal."""
+    """Turn off the echo of the terminal; returns the settings for `_restore`, None if the input is no terminal."""
     try:
         if os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
             return None  # in the background: changing the terminal would stop this process

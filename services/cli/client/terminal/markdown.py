@@ -1,4 +1,4 @@
-"""Answers as Markdown: cut into blocks that can be printed one by one while the answer is generated, and drawn."""
+"""Answers as Markdown: split into blocks, which are printed while the answer is generated, and drawn."""
 
 import re
 from typing import Any, ClassVar, Final
@@ -16,10 +16,10 @@ _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
 def first_block(text: str) -> int:
-    """The length of the first complete block with the blank lines behind it; 0 while the end is not certain.
+    """The length of the first complete block with the blank lines after it; 0 while its end is uncertain.
 
-    A block ends at a blank line, outside of code fences, when the line behind it is there and is not indented: that
-    one could belong to a list item.
+    A block ends at a blank line outside of code fences, if the next line is there and not indented; an indented line
+    could belong to a list item.
     """
     fence, begun, blank, place = "", False, False, 0
     for line in text.splitlines(keepends=True):
@@ -54,8 +54,8 @@ class Heading(markdown.Heading):
 
 
 class Markdown(markdown.Markdown):
-    """Markdown of an agent on a terminal. No word of it is lost: HTML stands as text, line ends stay, addresses of
-    links and pictures are written out."""
+    """Markdown of an agent on a terminal, complete: HTML is shown as text, line ends stay, addresses of links and
+    pictures are written out."""
 
     elements: ClassVar[dict[str, type[markdown.MarkdownElement]]] = {
         **markdown.Markdown.elements,

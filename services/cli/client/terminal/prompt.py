@@ -1,4 +1,4 @@
-"""Asking the person at the terminal, without stopping the event loop."""
+"""Asks the person at the terminal without blocking the event loop."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ class NobodyThere(Exception):
 async def ask(question: str) -> str:
     """One line of standard input, without its end. Raises NobodyThere.
 
-    What was typed on a terminal before the question is thrown away: it was no answer to it. The call may be cancelled.
+    What was typed before the question is discarded, because it cannot be an answer to it. The call may be cancelled.
     """
     if sys.stdin.isatty():
         with contextlib.suppress(termios.error):
@@ -28,7 +28,7 @@ async def ask(question: str) -> str:
         print()
         raise NobodyThere
     if not sys.stdin.isatty():
-        print()  # nobody's Enter ended the line of the question
+        print()  # in a pipe no Enter has ended the line of the question
     return line.strip()
 
 
@@ -43,7 +43,7 @@ async def _line() -> str:
     try:
         loop.add_reader(sys.stdin.fileno(), ready)
     except (PermissionError, ValueError, OSError):
-        return sys.stdin.readline()  # a plain file: it never makes one wait
+        return sys.stdin.readline()  # a regular file, which never blocks
     try:
         await came
         return sys.stdin.readline()

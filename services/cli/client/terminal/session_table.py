@@ -1,4 +1,4 @@
-"""The list of sessions: what each one does in a word, and lines that fit the terminal. Pure."""
+"""The list of sessions: the status of each in a word, and lines that fit the terminal. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -39,7 +39,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status_of(session: Any, stop_reason: str | None) -> str:
-    """What a session does, in the words of people. `stop_reason` is that of its last `session.status_idle`."""
+    """The status of a session for people. `stop_reason` is that of its last `session.status_idle` event."""
     if session.archived_at:
         return "archived"
     match session.status:

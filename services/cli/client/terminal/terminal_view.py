@@ -29,7 +29,7 @@ def text_of(event: Any) -> str:
 
 
 class TerminalView:
-    """Steps of a turn with a blank line between them. `own` holds the ids of events that were sent from here."""
+    """Prints the steps of a turn with a blank line between them. `own` are the ids of events that this program sent."""
 
     def __init__(self, console: Console, own: set[str]) -> None:
         self._console = console
@@ -67,7 +67,7 @@ class TerminalView:
 
     # --- what is printed ---
 
-    def event(self, event: Any) -> None:  # noqa: C901, PLR0912  one case an event, on purpose
+    def event(self, event: Any) -> None:  # noqa: C901, PLR0912  one case an event type
         self.activity.event(event, time.monotonic())
         match event.type:
             case "event_delta":
@@ -104,13 +104,13 @@ class TerminalView:
                 pass
 
     def note(self, text: str) -> None:
-        """Something that is no step of the agent."""
+        """Print a remark in parentheses."""
         call = self._last_call
         self._print(Text(f"({clean(text)})", "dim"))
         self._last_call = call
 
     def connection(self, text: str) -> None:
-        """The connection was lost, or is there again."""
+        """Show that the connection was lost or restored."""
         self.activity.say(text, time.monotonic())
         if not self._rich:
             self.note(text)
@@ -120,13 +120,13 @@ class TerminalView:
             self._console.print(line, soft_wrap=True)  # whole lines, so that a command can be copied
 
     def ask_about(self, call: Any) -> None:
-        """Print the call that a question is about, unless it stands there already."""
+        """Print the call that a question is about, unless it was printed last."""
         self._calls[call.id] = call
         if self._last_call != call.id:
             self._call(call)
 
     def before(self, turn: Sequence[Any]) -> None:
-        """Print the last answer of a turn that is known already, and what it does now."""
+        """Take in the events of a turn that began earlier, and print its last answer."""
         for event in turn:
             self.activity.event(event, time.monotonic())
             if event.type in ("agent.tool_use", "agent.custom_tool_use"):
@@ -155,7 +155,7 @@ class TerminalView:
         self._below(result(text) if text.strip() else ["(no output)"], is_error=is_error)
 
     def _below(self, lines: Sequence[str], *, is_error: bool = False) -> None:
-        """Lines that belong to the step above."""
+        """Print indented lines that belong to the step above."""
         style = "red" if is_error else "dim"
         for number, line in enumerate(lines):
             sign = ("✗ " if is_error else "⎿ ") if not number else "  "
@@ -171,7 +171,7 @@ class TerminalView:
         if error.retry_status.type != "retrying":
             self._print(Text(f"✗ {clean(error.message)}", "bold red"))
         elif not self._rich:
-            told = "attempt" in error.message  # by a newer harness
+            told = "attempt" in error.message  # newer harnesses name the attempt themselves
             more = "" if told else f" (attempt {self.activity.errors} failed, trying again)"
             self.note(f"{error.message}{more}")
 
@@ -180,7 +180,7 @@ class TerminalView:
         self._print(line)
 
     def _indented(self, line: Text, indent: str, first: Text | None = None) -> None:
-        """The line with `indent` before each of the lines that it takes; `first` instead before the first one."""
+        """Print the line, wrapped, with `indent` before each part, or `first` before the first part."""
         parts = line.wrap(self._console, max(self._console.width - len(indent), 10)) if self._rich else [line]
         for number, part in enumerate(parts):
             self._print((first if first and not number else Text(indent)) + part)

@@ -16,7 +16,7 @@ DIFF_LINES: Final = 16
 RESULT_LINES: Final = 6
 RESULT_CHARS: Final = 900
 TOOLS_WITHOUT_RESULT: Final = ("write", "edit")
-"""Tools whose result only repeats the call, when it went well."""
+"""Tools whose result is not shown when it is no error, because it only repeats the call."""
 
 _MAIN_ARGUMENT: Final = {
     "bash": "command", "read": "file_path", "write": "file_path", "edit": "file_path", "glob": "pattern",

@@ -1,167 +1,141 @@
-"""The system call filter: `seccomp.json` (what is allowed) compiled to the kernel's filter program.
+"""The system call policy: reads `seccomp.json`, checks it, and gives the filter program of this machine.
 
-Our own compiler and not libseccomp: that library need not be on a fresh machine, and its age decides which names it
-knows, while the policy is an allow-list with a handful of conditions. The numbers in `syscalls.json` are those of the
-kernel's own tables, which never change.
+`seccomp.json` has the format of OCI runtimes (opencontainers/runtime-spec, config-linux.md, "Seccomp") in the form that
+Docker takes with `--security-opt seccomp=FILE`. It is an allow-list in the spirit of Docker's default profile, but
+closed where a sandbox without network and privileges needs nothing: namespaces, mounts, ptrace, keys, bpf, perf,
+io_uring, userfaultfd, and raw, packet, vsock and crypto sockets.
+
+Of the format we accept what means the same to our compiler (`bpf.py`) and to libseccomp, which compiles it for Docker:
+
+- A call that has a rule without `args` has no other rule: libseccomp would let the first override all others.
+- A rule has one condition per argument: runc would make two on the same argument alternatives of each other.
+- Of rules with `args` the first in the file whose conditions all hold decides. libseccomp defines no order, so rules
+  with different actions must not hold for the same arguments (as far as the kernel reads them).
+- A call without a rule, or for which none of its rules holds, gets `defaultAction`.
+- A call that is newer than `syscalls.json` fails with ENOSYS, as runc does it, so that libraries use an older one.
+
+The kernel reads 32 bits of an `int` argument, but a filter sees 64. A condition on such an argument that allows a call
+must be SCMP_CMP_MASKED_EQ with a mask of 32 bits, or high bits pass it by.
 """
 
-import errno
-import json
 import platform
-import struct
-from collections.abc import Iterable
+from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
-# Operations of the classic packet filter (linux/bpf_common.h).
-_LOAD: Final = 0x20
-_AND: Final = 0x54
-_EQUAL: Final = 0x15
-_GREATER: Final = 0x25
-_RETURN: Final = 0x06
+from holdfast.sandbox.drivers.bubblewrap import bpf, syscall_table
 
-_NUMBER: Final = 0
-_ARCH: Final = 4
-_ARGS: Final = 16
-"""Offsets in `struct seccomp_data`; the low half of argument i is at _ARGS + 8 i (both machines are little-endian)."""
+ARCHITECTURES: Final = {"SCMP_ARCH_X86_64": "x86_64", "SCMP_ARCH_AARCH64": "aarch64"}
+"""The format's name of a machine to that of uname(2)."""
 
-_KILL: Final = 0x80000000
-_ALLOW: Final = 0x7FFF0000
-_ERRNO: Final = 0x00050000
+MACHINES: Final = tuple(ARCHITECTURES.values())
+"""Machines on which sandboxes can be made."""
 
-AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""What the kernel calls the machine (linux/audit.h). A call made any other way, such as 32-bit, kills the process."""
-
-MACHINES: Final = tuple(AUDIT_ARCH)
+Unsigned = Annotated[int, msgspec.Meta(ge=0)]
+"""A number below 2^64, which `check` makes sure of: msgspec has no bounds above 2^63."""
 
 
 class UnknownMachine(Exception):
-    """There is no table of system calls for this kind of machine."""
+    """The policy or the table of system calls does not have this kind of machine."""
 
 
-class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Argument `arg`, masked with `mask`, is one of the values `is`. Only the low 32 bits are compared: each of the
-    arguments tested here is an `int` or `unsigned int` in the kernel."""
-
-    arg: int
-    values: tuple[int, ...] = msgspec.field(name="is")
-    mask: int = 0xFFFFFFFF
+class BadPolicy(Exception):
+    """The policy has a rule that libseccomp and our compiler would understand differently."""
 
 
-class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Allowed if every test of one row of `any` holds and no test of `none` does; else fails with `deny`."""
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Compares argument `index` with `value`. SCMP_CMP_MASKED_EQ: the argument masked with `value` is `value_two`."""
 
-    deny: str
-    why: str
-    any: tuple[tuple[Test, ...], ...] = ()
-    none: tuple[Test, ...] = ()
-
-
-class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The policy. A call that is not named fails with EPERM, one that is newer than the tables with ENOSYS."""
-
-    about: str
-    version: int
-    allow: tuple[str, ...]
-    errno: dict[str, str]
-    conditions: dict[str, Condition]
+    index: Annotated[int, msgspec.Meta(ge=0, le=5)]
+    value: Unsigned
+    op: bpf.Comparison
+    value_two: Unsigned = 0
 
 
-Instruction = tuple[int, int, int, int]
-"""Operation, jump if true, jump if false, operand."""
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What happens to the calls `names` if all conditions `args` hold."""
+
+    names: tuple[str, ...]
+    action: Literal["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"]
+    args: tuple[Condition, ...] = ()
+    errno_ret: int = 1
+    """Error number of SCMP_ACT_ERRNO."""
+    comment: str = ""
+
+
+class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    architecture: str
+    sub_architectures: tuple[str, ...] = ()
+    """Further call conventions that are allowed. None is: a call by another one kills the process."""
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The file."""
+
+    default_action: Literal["SCMP_ACT_ERRNO"]
+    default_errno_ret: int
+    arch_map: tuple[Architecture, ...]
+    syscalls: tuple[Rule, ...]
 
 
 @cache
-def profile() -> Profile:
+def policy() -> Policy:
     """The policy of this version."""
-    return msgspec.json.decode(Path(__file__).with_name("seccomp.json").read_bytes(), type=Profile)
+    return msgspec.json.decode(Path(__file__).with_name("seccomp.json").read_bytes(), type=Policy)
 
 
-@cache
-def _numbers() -> dict[str, dict[str, int]]:
-    return json.loads(Path(__file__).with_name("syscalls.json").read_bytes())
-
-
-def compiled(machine: str = "", policy: Profile | None = None) -> bytes:
+def compiled(machine: str = "") -> bytes:
     """The filter program for `machine` (default: this one), as bubblewrap's `--seccomp` takes it.
 
     Raises UnknownMachine.
     """
-    machine = machine or platform.machine()
-    if machine not in AUDIT_ARCH:
+    return _compiled(machine or platform.machine())
+
+
+@cache
+def _compiled(machine: str) -> bytes:
+    return compile_policy(policy(), machine)
+
+
+def compile_policy(policy: Policy, machine: str) -> bytes:
+    """The filter program of a policy. Calls that the machine does not have are left out.
+
+    Raises UnknownMachine and BadPolicy.
+    """
+    known = [ARCHITECTURES.get(entry.architecture, entry.architecture) for entry in policy.arch_map]
+    if machine not in known or machine not in MACHINES:
         raise UnknownMachine(f"no system call table for {machine}; known are {', '.join(MACHINES)}")
-    return b"".join(struct.pack("<HBBI", *step) for step in _program(machine, policy or profile()))
+    check(policy)
+    table = syscall_table.table()
+    rules: dict[int, list[bpf.Rule]] = {}
+    for rule in policy.syscalls:
+        returned = bpf.ALLOW if rule.action == "SCMP_ACT_ALLOW" else bpf.errno(rule.errno_ret)
+        conditions: tuple[bpf.Condition, ...] = tuple(
+            (arg.index, arg.op, arg.value, arg.value_two) for arg in rule.args
+        )
+        for name in rule.names:
+            number = table.numbers[machine].get(name)
+            if number is not None:
+                rules.setdefault(number, []).append((conditions, returned))
+    return bpf.program(machine, rules, default=bpf.errno(policy.default_errno_ret), last=table.last)
 
 
-def _program(machine: str, policy: Profile) -> Iterable[Instruction]:
-    numbers = _numbers()
-    yield (_LOAD, 0, 0, _ARCH)
-    yield (_EQUAL, 1, 0, AUDIT_ARCH[machine])
-    yield (_RETURN, 0, 0, _KILL)
-    yield (_LOAD, 0, 0, _NUMBER)
-    # Also refuses x32, whose numbers have bit 30 set.
-    yield (_GREATER, 0, 1, numbers["last"][machine])
-    yield _deny("ENOSYS")
-    for first, last in _runs(numbers[name][machine] for name in policy.allow if machine in numbers[name]):
-        yield (_GREATER, 2 if first else 1, 0, last)
-        if first:
-            yield (_GREATER, 0, 1, first - 1)
-        yield (_RETURN, 0, 0, _ALLOW)
-    for name, code in policy.errno.items():
-        yield (_EQUAL, 0, 1, numbers[name][machine])
-        yield _deny(code)
-    for name, condition in policy.conditions.items():
-        body = list(_condition(condition))
-        yield (_EQUAL, 0, len(body), numbers[name][machine])
-        yield from body
-    yield _deny("EPERM")
-
-
-def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Neighbouring numbers as (first, last): one comparison for many calls."""
-    runs: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
-        if runs and runs[-1][1] == number - 1:
-            runs[-1] = (runs[-1][0], number)
-        else:
-            runs.append((number, number))
-    return runs
-
-
-def _condition(condition: Condition) -> Iterable[Instruction]:
-    for test in condition.none:
-        yield from _load(test)
-        for value in test.values:
-            yield (_EQUAL, 0, 1, value)
-            yield _deny(condition.deny)
-    if not condition.any:
-        yield (_RETURN, 0, 0, _ALLOW)
-        return
-    for row in condition.any:
-        yield from _row(row)
-    yield _deny(condition.deny)
-
-
-def _row(row: tuple[Test, ...]) -> list[Instruction]:
-    """Allow if all tests hold, else fall through behind the row."""
-    steps: list[Instruction] = [(_RETURN, 0, 0, _ALLOW)]
-    for test in reversed(row):
-        after = len(steps)
-        compare = [
-            (_EQUAL, len(test.values) - 1 - index, 0 if index < len(test.values) - 1 else after, value)
-            for index, value in enumerate(test.values)
-        ]
-        steps = [*_load(test), *compare, *steps]
-    return steps
-
-
-def _load(test: Test) -> list[Instruction]:
-    load: Instruction = (_LOAD, 0, 0, _ARGS + 8 * test.arg)
-    return [load] if test.mask == 0xFFFFFFFF else [load, (_AND, 0, 0, test.mask)]
-
-
-def _deny(code: str) -> Instruction:
-    return (_RETURN, 0, 0, _ERRNO | int(getattr(errno, code)))
+def check(policy: Policy) -> None:
+    """Raises BadPolicy if libseccomp and our compiler would understand a rule differently."""
+    if any(entry.sub_architectures for entry in policy.arch_map):
+        raise BadPolicy("a machine has sub-architectures, which are not supported")
+    counts = Counter(name for rule in policy.syscalls for name in rule.names)
+    for rule in policy.syscalls:
+        repeated = [name for name in rule.names if counts[name] > 1]
+        if not rule.args and repeated:
+            raise BadPolicy(f"{repeated[0]} has a rule without conditions, and another one")
+        if len({arg.index for arg in rule.args}) < len(rule.args):
+            raise BadPolicy(f"a rule of {rule.names[0]} has two conditions on one argument")
+        for arg in rule.args:
+            if max(arg.value, arg.value_two) >= 1 << 64:
+                raise BadPolicy(f"a condition of {rule.names[0]} has a number of more than 64 bits")
+            if arg.op == "SCMP_CMP_MASKED_EQ" and arg.value_two & ~arg.value:
+                raise BadPolicy(f"a condition of {rule.names[0]} expects bits that its mask removes")

@@ -1,0 +1,160 @@
+"""What waits to be sent on one event stream: events of the log, and between them deltas and the output of tools. Pure.
+
+Deltas have no position, are stored nowhere, and are dropped first when the reader is slow. If events alone exceed the
+limit, the buffer takes no more: the tail is closed, and the log is read again from `position` once the reader has
+caught up.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+from holdfast.bus import events as ev
+from holdfast.bus.commands import Delta, Output
+from holdfast.bus.commits import Stored
+from holdfast.session.events.deltas import DeltaFilter
+from holdfast.session.events.tool_output import TOOL_RESULT_TYPE, OutputFilter
+from holdfast.session.log.serialize import START, Position, VisibleEvent, visible_events
+
+MAX_BUFFERED_FRAMES: Final = 2_000
+"""Frames that wait for a slow reader. Above it deltas are dropped, then events are left to the log."""
+
+MAX_BUFFERED_LIVE_CHARS: Final = 1_000_000
+"""Characters of deltas and outputs that wait for a slow reader. Above it they are dropped."""
+
+Live = Delta | Output
+"""A message that is published and not stored."""
+
+Item = VisibleEvent | Delta
+
+
+class StreamBuffer:
+    """The buffer of a stream that sends events behind `position`, and deltas of events of the types `delta_types`.
+
+    `position` None: behind the last commit when the stream opens.
+    """
+
+    def __init__(self, delta_types: Collection[str], position: Position | None) -> None:
+        types = [type_ for type_ in delta_types if type_ != TOOL_RESULT_TYPE]
+        self._deltas = DeltaFilter(types) if types else None
+        self._outputs = OutputFilter() if TOOL_RESULT_TYPE in delta_types else None
+        self.position = position
+        """Position of the last event that was put in."""
+        self.ended = False
+        """The session has ended: no event will follow."""
+        self.overflowed = False
+        """The reader is slow and too many events wait: the following ones are left to the log."""
+        self._items: deque[Item] = deque()
+        self._live_chars = 0
+        """Characters of the deltas in `_items`."""
+        self._opening = True
+        self._early: list[Live] = []
+        """Deltas and outputs heard while the stream opens and until the replay has been put in."""
+        self._replay_end = 0
+        """Sequence of the last commit when the stream opened; deltas are dropped until it has been put in."""
+        self._last_seq = 0
+        """Sequence of the last commit that was put in."""
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    @property
+    def wants_deltas(self) -> bool:
+        return self._deltas is not None
+
+    @property
+    def wants_outputs(self) -> bool:
+        return self._outputs is not None
+
+    # --- opening ---------------------------------------------------------------------------------------------------
+
+    def reopen(self) -> None:
+        """The stream opens, for the first time or after an overflow: `begin` follows."""
+        self._opening, self.overflowed = True, False
+        self._early.clear()
+
+    def begin(self, last: Stored, position: Position, replay_after: int) -> None:
+        """Take commits above the sequence `replay_after` and events behind `position`. `last`: the last commit."""
+        head = last.commit.head
+        self.position = position
+        self._last_seq, self._replay_end = replay_after, last.seq
+        if self._deltas is not None:
+            self._deltas.begin({name: thread.request for name, thread in head.threads.items() if thread.request})
+        if self._outputs is not None:
+            self._outputs.begin(head)
+        self._opening = False
+        self._take_early()
+        sent = position.seq > last.seq or (position.seq == last.seq and not any(visible_events(last, position)))
+        self.ended = bool(head.archived) and sent
+
+    # --- filling ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _replayed(self) -> bool:
+        return not self._opening and self._last_seq >= self._replay_end
+
+    def put_commit(self, stored: Stored) -> None:
+        """Add the visible events of the next commit, up to the end of the session or an overflow."""
+        for event in visible_events(stored, self.position or START):
+            self._put_event(event)
+        self._last_seq = stored.seq
+        self._take_early()
+
+    def _put_event(self, event: VisibleEvent) -> None:
+        if self.ended or self.overflowed:
+            return
+        self._items.append(event)
+        self.position = event.position
+        if self._replayed:
+            if self._outputs is not None:
+                self._outputs.observe(event.event)
+            if self._deltas is not None:
+                self._add_live(self._deltas.observe(event.event))
+        self.ended = isinstance(event.event, ev.SessionDeleted | ev.SessionStatusTerminated)
+        self.overflowed = len(self._items) > MAX_BUFFERED_FRAMES
+
+    def put_live(self, live: Sequence[Live]) -> None:
+        """Add those deltas and outputs that the stream is shown, at once or when the replay has been put in."""
+        if self.overflowed:
+            return
+        if self._replayed:
+            self._put_live(live)
+            return
+        self._early += live
+        if len(self._early) > MAX_BUFFERED_FRAMES or _chars(self._early) > MAX_BUFFERED_LIVE_CHARS:
+            self._early.clear()  # the deltas behind a start that is dropped here will not be selected
+
+    def _take_early(self) -> None:
+        if self._early and self._replayed:
+            early, self._early = self._early, []
+            self._put_live(early)
+
+    def _put_live(self, live: Sequence[Live]) -> None:
+        if len(self._items) > MAX_BUFFERED_FRAMES or self._live_chars > MAX_BUFFERED_LIVE_CHARS:
+            self._drop_live()
+        if self._deltas is not None:
+            self._add_live(self._deltas.select(one for one in live if isinstance(one, Delta)))
+        if self._outputs is not None:
+            self._add_live(self._outputs.select(one for one in live if isinstance(one, Output)))
+
+    def _drop_live(self) -> None:
+        self._items = deque(item for item in self._items if isinstance(item, VisibleEvent))
+        self._live_chars = 0
+        for live_filter in (self._deltas, self._outputs):
+            if live_filter is not None:
+                live_filter.drop()
+
+    def _add_live(self, deltas: Sequence[Delta]) -> None:
+        self._items += deltas
+        self._live_chars += _chars(deltas)
+
+    # --- sending ---------------------------------------------------------------------------------------------------
+
+    def take(self) -> Sequence[Item]:
+        """Return and clear what waits."""
+        items, self._items, self._live_chars = self._items, deque(), 0
+        return items
+
+
+def _chars(live: Iterable[Live]) -> int:
+    return sum(len(one.text) for one in live)

@@ -1,0 +1,58 @@
+"""Accepts the events of a request: checks them against the session, then stores them as one input."""
+
+from contextlib import aclosing
+from typing import Any
+
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored
+from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import ClientInput
+from holdfast.process.faults import point
+from holdfast.session.events.validation import answer_calls, check_against_head, closed_custom_calls
+from holdfast.session.log.history import forwards
+from holdfast.session.log.repository import SessionRepository
+from holdfast.session.log.serialize import Position, event_to_api
+
+
+async def send(sessions: SessionRepository, key: Key, events: list[ev.ClientEvent]) -> list[dict[str, Any]]:
+    """Store the events, and return them as clients see them. Raises ApiError 400 and 404, BusError."""
+    bus = sessions.bus
+    last = await sessions.last_commit(key)
+    stream_epoch = await bus.inbox.stream_epoch(key.cell)
+    waiting: list[ev.ClientEvent] = []
+    answered: set[str] = set()
+    if answer_calls(events):
+        inputs = await bus.inbox.pending(key, last.commit.head.taken_in(stream_epoch))
+        # The head is read again: an input that was taken between the two reads would be in neither.
+        last = await sessions.last_commit(key, leader=True)
+        taken = last.commit.head.taken_in(stream_epoch)
+        for pending in inputs:
+            if pending.seq > taken and isinstance(pending.input, ClientInput):
+                waiting += pending.input.events
+        answered = await _custom_calls(sessions, key, last, closed_custom_calls(last.commit.head, events))
+    primary_thread = (await sessions.config(key, last)).primary_thread if _names_thread(events) else ""
+    check_against_head(last.commit.head, waiting, events, primary_thread=primary_thread, answered=answered)
+    sessions.unseen.put(key, events[0].id, last.seq, now=sessions.now())
+    point("session.before_input")
+    seq = await bus.inbox.put(key, ClientInput(id=new_id("inp"), events=events))
+    point("session.input")
+    sessions.pending.put(key, stream_epoch, seq, events)
+    now = sessions.now()
+    return [event_to_api(e, now if isinstance(e, ev.UserCustomToolResult) else None) for e in events]
+
+
+def _names_thread(events: list[ev.ClientEvent]) -> bool:
+    return any(isinstance(e, ev.UserInterrupt) and e.session_thread_id is not None for e in events)
+
+
+async def _custom_calls(sessions: SessionRepository, key: Key, last: Stored, ids: list[str]) -> set[str]:
+    """Those ids that are custom tool calls in the log of the session."""
+    if not ids:
+        return set()
+    read_model = sessions.read_model
+    position = read_model.tables.position
+    found = read_model.queries.custom_calls(key, ids)
+    if position < last.seq and not found.issuperset(ids):
+        async with aclosing(forwards(sessions, key, Position(position + 1, -1))) as unlisted:
+            found |= {e.event.id async for e in unlisted if isinstance(e.event, ev.AgentCustomToolUse)}
+    return found

@@ -1,0 +1,174 @@
+"""The SQLite file of the read model: its schema, its transactions, and its rebuild when it cannot be used."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from holdfast.bus.errors import Unavailable
+from holdfast.bus.ids import Key
+
+SCHEMA_VERSION: Final = 1
+"""Version of the tables below; a file with another one is thrown away."""
+
+MAX_CACHED_SESSION_ROWS: Final = 100_000
+"""Sessions whose row number is kept in memory; above it all are forgotten, and read again."""
+
+_SCHEMA: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE sessions (
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, created INTEGER NOT NULL,
+    agent TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL, archived INTEGER NOT NULL,
+    claimed INTEGER NOT NULL, half INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL, config BLOB NOT NULL
+);
+CREATE INDEX sessions_by_time ON sessions (tenant, created, id);
+CREATE INDEX sessions_by_agent ON sessions (tenant, agent, created, id);
+CREATE INDEX sessions_by_status ON sessions (tenant, status, created, id);
+CREATE INDEX sessions_claimed ON sessions (seq) WHERE claimed = 1;
+CREATE INDEX sessions_half_made ON sessions (created) WHERE half = 1;
+CREATE TABLE commits (
+    session INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (session, seq)
+) WITHOUT ROWID;
+CREATE TABLE calls (session INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (session, id)) WITHOUT ROWID;
+"""
+"""`half` is 1 while the creation of a session is incomplete (see `sessions.create`)."""
+
+_log = structlog.get_logger()
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """The number of a session's row and the sequence of the last commit that is in it; 0 and 0: there is no row."""
+
+    number: int = 0
+    seq: int = 0
+
+
+class Tables:
+    """`path` is a file; None keeps the tables in memory.
+
+    When SQLite cannot use the file, the tables are rebuilt empty, and the statement raises Unavailable.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._session_rows: dict[str, SessionRow] = {}
+        self.tombstones: dict[str, int] = {}
+        """Deleted sessions whose tombstone is behind `position`, with its sequence."""
+        self.position = 0
+        """Every commit of the log up to this stream sequence is in the tables."""
+        self.caught_up = asyncio.Event()
+        """Set when everything that was stored when this process started is in the tables."""
+        self.builds = 0
+        """Number of times that the tables were made empty; the projector starts again when it grows."""
+        try:
+            self._db = self._open()
+        except sqlite3.DatabaseError as exc:
+            _log.warning("read model unreadable; rebuilding it", error=str(exc))
+            self._db = self._open_empty()
+
+    # --- the file --------------------------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self._path or ":memory:", isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=OFF")  # the file may be lost at any time
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version != SCHEMA_VERSION:
+                for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+                    db.execute(f'DROP TABLE "{name}"')
+                db.executescript(_SCHEMA)
+                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                self.builds += 1
+            (self.position,) = db.execute("SELECT coalesce(max(value), 0) FROM meta WHERE name = 'position'").fetchone()
+        except sqlite3.DatabaseError:
+            db.close()
+            raise
+        return db
+
+    def _open_empty(self) -> sqlite3.Connection:
+        """Delete the file and open a new one; in memory if that fails too, as on a full disk."""
+        if self._path:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        self._session_rows.clear()
+        self.tombstones.clear()
+        self.position = 0
+        self.caught_up.clear()
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as exc:
+            _log.warning("read model kept in memory until the next start", error=str(exc))
+            self._path = None
+            return self._open()
+
+    def rebuild(self) -> None:
+        """Empty the tables; the projector fills them again."""
+        self._db.close()
+        self._db = self._open_empty()
+
+    def bind_to_streams(self, stream_epoch: str) -> None:
+        """Rebuild unless the tables were made from the streams with that epoch."""
+        found = self.execute("SELECT value FROM meta WHERE name = 'incarnation'")
+        if found and found[0][0] != stream_epoch:
+            _log.warning("the streams are new; rebuilding the read model")
+            self.rebuild()
+        self.execute("INSERT OR REPLACE INTO meta VALUES ('incarnation', ?)", stream_epoch)
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.DatabaseError):  # what is lost is read from the log again
+            self.commit()
+        self._db.close()
+
+    # --- statements ------------------------------------------------------------------------------------------------
+
+    def execute(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of one statement. Raises Unavailable after a rebuild."""
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as exc:
+            raise self._broken() from exc
+
+    def execute_many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run one statement for each row of values. Raises Unavailable after a rebuild."""
+        try:
+            self._db.executemany(sql, rows)
+        except sqlite3.DatabaseError as exc:
+            raise self._broken() from exc
+
+    def _broken(self) -> Unavailable:
+        _log.exception("read model broken; rebuilding it")
+        self.rebuild()
+        return Unavailable("the read model is being rebuilt")
+
+    def begin(self) -> None:
+        """Open a transaction unless one is open. This connection sees what is in it; the projector commits it."""
+        if not self._db.in_transaction:
+            self.execute("BEGIN")
+
+    def commit(self) -> None:
+        if self._db.in_transaction:
+            self.execute("COMMIT")
+
+    # --- rows of sessions ------------------------------------------------------------------------------------------
+
+    def session_row(self, key: Key) -> SessionRow:
+        """The row of the session, from memory or from the table."""
+        row = self._session_rows.get(key.session)
+        if row is None:
+            found = self.execute("SELECT n, seq FROM sessions WHERE id = ? AND tenant = ?", key.session, key.tenant)
+            if len(self._session_rows) > MAX_CACHED_SESSION_ROWS:
+                self._session_rows.clear()
+            row = SessionRow(int(found[0][0]), int(found[0][1])) if found else SessionRow()
+            self._session_rows[key.session] = row
+        return row
+
+    def remember_session_row(self, key: Key, row: SessionRow) -> None:
+        self._session_rows[key.session] = row

@@ -1,0 +1,96 @@
+"""Bodies and query strings, read into what a route declares."""
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta
+
+from holdfast.session.http.decoding import MAX_NESTING_LEVELS, read_json, read_query
+from holdfast.session.http.errors import ApiError
+from holdfast.session.http.timestamps import Instant
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(max_length=3)]
+    inner: list[dict[str, int]] = []
+    free: Any = None
+
+
+class Query(msgspec.Struct, forbid_unknown_fields=True):
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    archived: bool = False
+    statuses: list[str] | None = None
+    since: Instant | None = msgspec.field(name="created_at[gte]", default=None)
+
+
+def refused(read: Any, *args: Any) -> str:
+    with pytest.raises(ApiError) as wrong:
+        read(*args)
+    assert wrong.value.status == 400
+    return wrong.value.message
+
+
+def test_a_refusal_begins_with_the_field() -> None:
+    assert refused(read_json, b'{"name":"long"}', Body).startswith("name: ")
+    assert refused(read_json, b'{"name":"n","inner":[{"a":"b"}]}', Body).startswith("inner[0][...]: ")
+    assert "`x`" in refused(read_json, b'{"name":"n","x":1}', Body)
+    assert "`name`" in refused(read_json, b"{}", Body)
+
+
+def test_nul_is_refused_wherever_it_stands_but_not_its_spelling() -> None:
+    for body in (b'{"name":"a\\u0000"}', b'{"name":"n","free":{"a\\u0000":1}}', b'{"name":"n","free":[[["\\u0000"]]]}'):
+        assert "NUL" in refused(read_json, body, Body)
+    assert read_json(b'{"name":"n","free":"\\\\u0000"}', Body).free == "\\u0000"
+
+
+def test_nesting_is_bounded() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"name":"n","free":' + b"[" * depth + b"]" * depth + b"}"
+
+    assert read_json(nested(MAX_NESTING_LEVELS - 2), Body)
+    for depth in (MAX_NESTING_LEVELS + 1, 900, 5_000, 100_000):
+        assert "levels deep" in refused(read_json, nested(depth), Body)
+    assert read_json(b'{"name":"n","free":[' + b"{},".join([b""] * 500) + b"{}]}", Body)
+
+
+@given(raw=st.binary())
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    with suppress(ApiError):
+        read_json(raw, Body)
+
+
+def test_a_query_takes_brackets_or_not() -> None:
+    both = [("statuses[]", "a"), ("statuses", "b"), ("created_at[gte]", "2026-01-01T00:00:00Z"), ("beta", "true")]
+    found = read_query(both, Query)
+    assert found.statuses == ["a", "b"]
+    assert found.since == 1_767_225_600_000_000
+    assert read_query([("limit", "7"), ("archived", "true")], Query) == Query(limit=7, archived=True)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("limit", "1"), ("limit", "2")],
+        [("limit", "0")],
+        [("limit", "")],
+        [("archived", "perhaps")],
+        [("colour", "red")],
+        [("created_at", "2026-01-01")],
+        [("created_at[gte]", "soon")],
+        [("statuses[]", "a\0b")],
+    ],
+)
+def test_a_wrong_query_is_refused(pairs: list[tuple[str, str]]) -> None:
+    refused(read_query, pairs, Query)
+
+
+@given(
+    pairs=st.lists(st.tuples(st.sampled_from(["limit", "archived", "statuses[]", "created_at[gte]", "x"]), st.text()))
+)
+def test_any_query_is_read_or_refused(pairs: list[tuple[str, str]]) -> None:
+    with suppress(ApiError):
+        read_query(pairs, Query)

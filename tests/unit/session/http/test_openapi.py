@@ -1,0 +1,97 @@
+"""The OpenAPI document of all routes of the edge: complete, and made from the types that the routes name."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.process.health import Health
+from holdfast.session.agents.store import AgentStore
+from holdfast.session.endpoints import all_routes
+from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.http.openapi import document
+from holdfast.session.http.routing import Call, Route
+from holdfast.session.log.readmodel import ReadModel
+from holdfast.session.log.repository import SessionRepository
+from holdfast.session.vaults.client import VaultClient
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
+
+
+@pytest.fixture(scope="module")
+def routes() -> list[Route]:
+    bus = MemoryBus(MemoryServer(), "test")
+    return all_routes(
+        sessions=SessionRepository(bus, ReadModel(None), cell="a0", now=lambda: 1),
+        agents=AgentStore(bus.kv),
+        environments=EnvironmentStore(bus.kv),
+        vaults=VaultClient(bus.core),
+        health=Health("session"),
+        now=lambda: 1,
+        stopping=asyncio.Event(),
+    )
+
+
+def operations(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for path in found["paths"].values() for operation in path.values()]
+
+
+def test_each_operation_has_an_id_of_its_own_and_a_summary(routes: list[Route]) -> None:
+    found = operations(document(routes))
+    names = [operation["operationId"] for operation in found]
+    assert len(names) == len(set(names)) == len(routes)
+    assert {"agents.create", "environments.create", "vaults.create", "credentials.create"} <= set(names)
+    assert all(operation["summary"] for operation in found)
+
+
+def test_each_reference_leads_to_a_component(routes: list[Route]) -> None:
+    found = document(routes)
+    known = {f"#/components/schemas/{name}" for name in found["components"]["schemas"]}
+
+    def references(part: Any) -> set[str]:
+        match part:
+            case dict():
+                own = {part["$ref"]} if isinstance(part.get("$ref"), str) else set[str]()
+                return own.union(*(references(inner) for inner in part.values()))
+            case list():
+                return set[str]().union(*(references(inner) for inner in part))
+            case _:
+                return set()
+
+    assert references(found) <= known
+
+
+def test_only_probes_and_the_document_need_no_key(routes: list[Route]) -> None:
+    public = {route.path for route in routes if route.public}
+    assert public == {"/healthz", "/readyz", "/openapi.json"}
+    for path, methods in document(routes)["paths"].items():
+        for operation in methods.values():
+            assert (operation.get("security") == []) == (path in public)
+
+
+def test_a_route_is_described_by_its_types() -> None:
+    class Asked(msgspec.Struct, forbid_unknown_fields=True):
+        count: int
+
+    class Told(msgspec.Struct):
+        text: str
+
+    async def handle(_call: Call) -> Told:
+        """Say something.
+
+        And more.
+        """
+        return Told("")
+
+    found = document([Route(method="POST", path="/v1/x/{x_id}", handle=handle, body=Asked, answer=Told)])
+    (operation,) = operations(found)
+    assert operation["summary"] == "Say something."
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["x_id"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/Asked"}
+    assert answer == {"$ref": "#/components/schemas/Told"}
+    assert found["components"]["schemas"]["Told"]["required"] == ["text"]
+    error = operation["responses"]["default"]["content"]["application/json"]["schema"]
+    assert error == {"$ref": "#/components/schemas/ErrorResponse"}

@@ -1,0 +1,190 @@
+"""The read model: filled in any order of its two writers, and rebuilt whenever it cannot be used."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import Unavailable
+from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.session.log.readmodel import ReadModel
+from holdfast.session.log.readmodel.tables import SCHEMA_VERSION
+
+
+def config(agent: str = "agent_1", first: str | None = None) -> ev.SessionConfig:
+    return ev.SessionConfig(
+        id=new_id("sevt"),
+        tenant="t",
+        agent={"id": agent, "version": 1},
+        environment_id="env_1",
+        environment={},
+        primary_thread="sthr_1",
+        first_input=first,
+    )
+
+
+def created(seq: int, *, first: str | None = None, at: int = 0) -> tuple[Key, Stored, ev.SessionConfig]:
+    made = config(first=first)
+    return (
+        Key("t", new_session_id()),
+        Stored(seq, commit(None, [made], by="test", new_id=new_id, now=at or seq * 1000)),
+        made,
+    )
+
+
+def followed(before: Stored, seq: int, *events: ev.Event) -> Stored:
+    return Stored(seq, commit(before, events, by="test", new_id=new_id, now=seq * 1000))
+
+
+def model(path: Path | None = None) -> ReadModel:
+    made = ReadModel(path)
+    made.tables.caught_up.set()
+    return made
+
+
+def ids(found: ReadModel, *, ascending: bool = True) -> list[str]:
+    return [row.id for row in found.queries.sessions([("tenant = ?", ["t"])], ascending=ascending, limit=100)]
+
+
+def test_sessions_are_listed_in_order_and_know_their_last_commit() -> None:
+    found = model()
+    one, two = created(1), created(2)
+    running = followed(one[1], 3, ev.SessionStatusRunning(id="a"))
+    found.projection.apply([one, two, (one[0], running, None)])
+    assert ids(found) == [one[0].session, two[0].session]
+    assert ids(found, ascending=False) == [two[0].session, one[0].session]
+    (row,) = found.queries.sessions([("id = ?", [one[0].session])], ascending=True, limit=2)
+    assert row.head == running.commit.head
+    assert found.queries.commits_below(one[0], 10, 5) == [3, 1]
+    assert found.tables.position == 3
+
+
+def test_an_older_commit_never_overwrites_a_newer_one() -> None:
+    found = model()
+    key, first, made = created(1)
+    second = followed(first, 2, ev.SessionStatusTerminated(id="a"))
+    found.projection.put(key, first, made)
+    found.projection.put(key, second, None)
+    found.projection.apply([(key, first, made)])
+    (row,) = found.queries.sessions([("tenant = ?", ["t"])], ascending=True, limit=2)
+    assert row.head.archived
+
+
+def test_a_deleted_session_is_gone_and_stays_gone() -> None:
+    found = model()
+    key, first, made = created(1)
+    end = followed(first, 2, ev.SessionDeleted(id="a"))
+    found.projection.apply([(key, first, made)])
+    found.projection.put(key, end, None)
+    found.projection.apply([(key, end, None)])
+    assert ids(found) == []
+    assert found.queries.commits_below(key, 10, 5) == []
+
+
+def test_an_incomplete_session_is_not_listed_until_it_is_complete() -> None:
+    found = model()
+    told, untold, taken = created(1, first="inp_1"), created(2, first="inp_2"), created(3, first="inp_3")
+    found.projection.apply([told, untold, taken])
+    assert ids(found) == []
+    found.projection.put(told[0], told[1], None, complete=True)
+    found.projection.apply([(taken[0], followed(taken[1], 4, ev.UserMessage(id="m", content=[])), None)])
+    assert ids(found) == [told[0].session, taken[0].session]
+    assert [row.id for row in found.queries.incomplete(10_000)] == [untold[0].session]
+    assert found.queries.incomplete(2_000) == []
+
+
+def test_custom_calls_are_known_even_when_they_lie_apart() -> None:
+    found = model()
+    key, first, made = created(1)
+    calls = followed(
+        first,
+        2,
+        ev.AgentCustomToolUse(id="c1", name="mine", input={}),
+        ev.Blob(id="c2", of="agent.custom_tool_use", ref="r", size=1),
+        ev.AgentToolUse(id="c3", name="bash", input={}),
+    )
+    found.projection.apply([(key, first, made), (key, calls, None)])
+    assert found.queries.custom_calls(key, ["c1", "c2", "c3", "c4"]) == {"c1", "c2"}
+
+
+def test_a_place_in_time_never_lies_behind_a_commit_of_that_time() -> None:
+    found = model()
+    key, first, made = created(1)
+    second = followed(first, 2, *[ev.AgentMessage(id=f"m{n}", content=[]) for n in range(5)])
+    third = followed(second, 3, ev.AgentMessage(id="z", content=[]))
+    found.projection.apply([(key, first, made), (key, second, None), (key, third, None)])
+    assert found.queries.last_before(key, 2_003) == 1
+    assert found.queries.last_before(key, 500) == 0
+    assert found.queries.last_before(key, 9_999) == 2
+
+
+def test_nothing_is_listed_before_it_has_caught_up() -> None:
+    with pytest.raises(Unavailable):
+        ReadModel(None).queries.sessions([], ascending=True, limit=1)
+
+
+def test_it_is_kept_over_a_restart(tmp_path: Path) -> None:
+    found = model(tmp_path / "data" / "r.sqlite")
+    one = created(5)
+    found.tables.bind_to_streams("streams")
+    found.projection.apply([one])
+    found.close()
+    again = model(tmp_path / "data" / "r.sqlite")
+    again.tables.bind_to_streams("streams")
+    assert again.tables.position == 5
+    assert ids(again) == [one[0].session]
+    again.tables.bind_to_streams("others")
+    assert (again.tables.position, again.tables.caught_up.is_set()) == (0, False)
+    again.close()
+
+
+@pytest.mark.parametrize("harm", ["garbage", "schema", "cut"])
+def test_a_file_that_cannot_be_used_is_made_anew(tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "r.sqlite"
+    found = model(path)
+    found.projection.apply([created(n) for n in range(1, 200)])
+    found.close()
+    if harm == "garbage":
+        path.write_bytes(b"no database" * 1000)
+    elif harm == "schema":
+        with sqlite3.connect(path) as db:
+            db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+        db.close()
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    again = model(path)
+    assert again.tables.position == 0
+    assert ids(again) == []
+    again.close()
+
+
+def test_a_file_that_breaks_in_use_is_made_anew_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    found = model(path)
+    found.projection.apply([created(n) for n in range(1, 2000)])
+    found_id = ids(found)[0]
+    found.close()
+    raw = bytearray(path.read_bytes())
+    raw[8192:] = b"\xff" * (len(raw) - 8192)
+    path.write_bytes(raw)
+    again = model(path)
+    builds = again.tables.builds
+    with pytest.raises(Unavailable):
+        again.queries.commits_below(Key("t", found_id), 9_999, 10)
+    assert again.tables.builds == builds + 1
+    assert again.tables.position == 0
+    again.close()
+
+
+def test_a_session_deleted_before_the_projector_saw_it_never_shows_up() -> None:
+    found = model()
+    key, first, made = created(1)
+    end = followed(first, 2, ev.SessionDeleted(id="a"))
+    found.projection.put(key, first, made)
+    found.projection.put(key, end, None)
+    found.projection.apply([(key, first, made)])
+    assert ids(found) == []
+    found.projection.apply([(key, end, None)])
+    assert ids(found) == []
