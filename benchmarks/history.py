@@ -6,13 +6,14 @@ that follows; the last response; the release. The context is folded by the harne
 full, and stored as a snapshot by the harness's own rule. What differs: no model was asked, and the texts are made up.
 """
 
+from msgspec import UNSET
+
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.api import PendingInput
-from holdfast.bus.commits import KEEP, Stored, commit
+from holdfast.bus.commits import Stored, commit
 from holdfast.bus.head import PRIMARY_THREAD, Claim
 from holdfast.bus.ids import Key, new_id
-from holdfast.bus.inputs import CallResult, ClientInput
+from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.main import now
@@ -62,8 +63,8 @@ class History:
     def count(self) -> int:
         return self._last.commit.head.count
 
-    async def _append(self, events: list[ev.Event], *, claim: Claim | object | None = KEEP) -> None:
-        made = commit(self._last, events, by="harness-bench", now=now(), claim=claim)  # type: ignore[arg-type]
+    async def _append(self, events: list[ev.Event], *, claim: Claim | object | None = UNSET) -> None:
+        made = commit(self._last, events, by="harness-bench", new_id=new_id, now=now(), claim=claim)  # type: ignore[arg-type]
         self._last = Stored(await self._bus.log.append(self._key, made, self._last.seq), made)
         self._contexts.fold(self._last)
 
@@ -78,13 +79,13 @@ class History:
         usage = ev.ModelUsage(input_tokens=self._characters // 4, output_tokens=len(text) // 4)
         return Response([{"type": "text", "text": text}, *calls], stop, usage)
 
-    async def _ask(self, events: list[ev.Event], *, claim: Claim | object = KEEP) -> str:
+    async def _ask(self, events: list[ev.Event], *, claim: Claim | object = UNSET) -> str:
         """Append with the start of a model request, whose id is returned; summarise first when the context is full."""
         await self._snapshot(self._settings.snapshot_every * 5)
         if self._characters // 4 > self._settings.context_tokens:
             await self._append(events, claim=claim)
             await self.compact()
-            events, claim = [], KEEP
+            events, claim = [], UNSET
         span = ev.ModelRequestStart(id=new_id("sevt"))
         await self._append([*events, span], claim=claim)
         return span.id

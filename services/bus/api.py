@@ -1,18 +1,20 @@
-"""The interface of the bus: `Bus` with its four parts `log`, `inbox`, `kv` and `core`.
+"""The interface of the bus: `Bus` with its four parts `log`, `inbox`, `kv` and `core`. Pure.
 
 `jetstream/` implements it over NATS JetStream, `holdfast.testing` in memory; both pass the same contract tests.
-Every call has a deadline of its own and raises a `BusError` when it cannot answer.
+Every call has a deadline of its own and raises a `BusError` if it cannot answer.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import AnyInput
+from holdfast.bus.inputs import AnyInput, PendingInput
+
+if TYPE_CHECKING:
+    import asyncio
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 """Answers a request; it must not raise anything but BusError."""
@@ -33,17 +35,6 @@ class Entry(msgspec.Struct, frozen=True):
     key: str
     value: bytes | None
     revision: int
-
-
-class PendingInput(msgspec.Struct, frozen=True):
-    """An inbox message that has not been removed, decoded."""
-
-    seq: int
-    data: bytes
-    input: AnyInput | None
-    """None if the body could not be decoded."""
-    previous: int = -1
-    """Of an arrival: the sequence of the last message before it in the same inbox (0: none); -1: unknown."""
 
 
 class Delivery(Protocol):
@@ -146,7 +137,7 @@ class Inbox(Protocol):
         ...
 
     async def consume(
-        self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
+        self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: "asyncio.Event", *, limit: int
     ) -> None:
         """Hand each delivery to `handle`, at most `limit` at once, until `stop`; then return when those are done.
 

@@ -1,4 +1,4 @@
-"""Bytes of commits and inputs, and what is too large for a message.
+"""The bytes of commits and inputs; large events and inputs are moved out of the message into a body. Pure.
 
 JSON, with an explicit version `v`. Unknown fields are ignored. An event of an unknown type (from a newer writer)
 becomes `events.Unknown`: it is neither shown nor folded, and nothing that reads the log stops at it. A version above

@@ -1,4 +1,4 @@
-"""Requests that travel as core request and reply: to sandbox workers and to the vault. Nothing here is ever stored."""
+"""Requests and answers of core NATS: to sandbox workers and to the vault. None is ever stored. Pure."""
 
 from typing import Any, Literal
 

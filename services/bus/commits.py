@@ -1,14 +1,14 @@
-"""A commit: the unit of the log. All its events are stored or none; it carries the head that it leads to."""
+"""A commit: the unit of the log. All its events are stored or none; it carries the head that it leads to. Pure."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from holdfast.bus.events import AnyEvent, Event
-from holdfast.bus.head import RECENT, Claim, Head, advance
-from holdfast.bus.ids import new_id
+from holdfast.bus.head import RECENT_INPUT_IDS, Claim, Head, advance
+from holdfast.bus.ids import NewId
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,19 +30,11 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class InboxPosition(msgspec.Struct, frozen=True):
-    """What a commit takes from the inbox: everything up to `seq` of that incarnation, with the ids of those inputs."""
+    """The inputs that a commit takes: all up to `seq` in the epoch `inbox` of the stream, with their ids."""
 
     inbox: str
     seq: int
     ids: tuple[str, ...] = ()
-
-
-class _Keep:
-    pass
-
-
-KEEP: Final = _Keep()
-"""The claim stays what it was."""
 
 
 def commit(
@@ -51,20 +43,22 @@ def commit(
     *,
     by: str,
     now: int,
-    claim: Claim | _Keep | None = KEEP,
+    new_id: NewId,
+    claim: Claim | UnsetType | None = UNSET,
     taken: InboxPosition | None = None,
 ) -> Commit:
-    """The commit that follows `before` (None: the first of its session), stamped no earlier. Pure but for its id.
+    """The commit that follows `before` (None: the first of its session), with a later time.
 
-    `now` is microseconds since 1970. The events must be complete; nothing is added to them.
+    `now` is microseconds since 1970. The events must be complete; nothing is added to them. Without `claim` the claim
+    stays as it was.
     """
     head = before.commit.head if before else Head()
     if before and not head.config:
         head = replace(head, config=before.seq)
     at = max(now, head.at + 1)
     head = advance(head, events, at)
-    if not isinstance(claim, _Keep):
+    if claim is not UNSET:
         head = replace(head, claim=claim)
     if taken:
-        head = replace(head, inbox=taken.inbox, taken=taken.seq, recent=(*head.recent, *taken.ids)[-RECENT:])
+        head = replace(head, inbox=taken.inbox, taken=taken.seq, recent=(*head.recent, *taken.ids)[-RECENT_INPUT_IDS:])
     return Commit(id=new_id("cmt"), at=at, by=by, head=head, events=list(events))  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Every failure that may cross the bus or leave the bus client.
+"""Every failure that may cross the bus or leave the bus client. Pure.
 
 BusError
 ├── Conflict       the log or the key has moved on; nothing was written     re-read, then decide again

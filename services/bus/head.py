@@ -1,12 +1,12 @@
-"""The head of a session: the pure fold of its whole log that others need at once.
+"""The head of a session: the fold of its log, carried by each commit. Pure.
 
-Each commit carries the head that it leads to, so one read of the last message answers `sessions.retrieve`, validates a
-confirmation and tells a woken harness what to do. `advance` is the only way a head changes through events; `taken`,
-`claim` and `recent` are set by the writer of the commit beside its events (PROTOCOL.md).
+One read of the last commit answers `sessions.retrieve`, validates a confirmation and tells a woken harness what to do.
+`advance` is the only way a head changes through events; `taken`, `claim` and `recent` are set by the writer of the
+commit beside its events (PROTOCOL.md).
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -15,16 +15,15 @@ from holdfast.bus import events as ev
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 
-RECENT = 16
+PRIMARY_THREAD = ""
+"""Id of the primary thread in `Head.threads`, `Call.thread` and `Event.thread`."""
+
+RECENT_INPUT_IDS = 16
 """Input ids kept in the head. A publisher gives up within the dedupe window: a repeated input is a recent one."""
 
 
-PRIMARY_THREAD: Final = ""
-"""Id of the session's first thread in `Head.threads` and in `thread` of an event."""
-
-
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who drives the session: `id` is new with every claim, `trigger` the inbox sequence that entitles to it."""
+    """The harness `by` runs the session. `id` is new with every claim, `trigger` the inbox sequence it was made for."""
 
     id: str
     by: str
@@ -35,8 +34,8 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tool call without a result yet.
 
-    `ask` waits for a confirmation, `client` for the client's own result, `held` is confirmed but waits for its
-    siblings, `ready` may be run by a sandbox. `generation` is the sandbox it belongs to, for ever; empty: none yet.
+    `ask` waits for a confirmation, `client` for the client's own result, `held` is confirmed and awaits its siblings,
+    `ready` may be run by a sandbox. `generation` is the sandbox it is bound to, which never changes; empty: none yet.
     """
 
     id: str
@@ -54,7 +53,7 @@ class Sandbox(msgspec.Struct, frozen=True):
 
 
 class Thread(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One list of the log with its own context. `todo`: the model owes an answer."""
+    """A conversation with a context of its own. `todo`: the next step is a model request."""
 
     status: Status = "idle"
     stop: ev.StopReason | None = None
@@ -69,13 +68,13 @@ class Thread(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: int = 0
     """Failed model requests since the last good one."""
     broken: int = 0
-    """Those of them whose answer had begun, or could not be used."""
+    """Those of them whose response had begun, or was unusable."""
     failing_since: int = 0
     """When the first of them failed (microseconds, Unix)."""
     told_at: int = 0
-    """When the last of them was told by events of its own (microseconds, Unix)."""
+    """When `session.error` last reported one of them (microseconds, Unix)."""
     retry_at: int = 0
-    """Not before this time (microseconds, Unix) the next model request. A new message ends the wait."""
+    """Earliest time of the next model request (microseconds, Unix). A new message ends the wait."""
     context_tokens: int = 0
     """Tokens of the last request and its answer together: how full the context is."""
 
@@ -110,7 +109,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     config: int = 0
     """Stream sequence of the commit that holds the valid `holdfast.session`; 0: it is in this very commit."""
     inbox: str = ""
-    """Incarnation of the inbox stream that `taken` counts in."""
+    """Epoch of the inbox stream that `taken` counts in."""
     taken: int = 0
     """Inbox messages up to this sequence are in the log."""
     recent: tuple[str, ...] = ()
@@ -118,7 +117,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     calls: tuple[Call, ...] = ()
     sandbox: Sandbox | None = None
     threads: dict[str, Thread] = {}
-    """By thread id, `""` is the primary one."""
+    """By thread id; the primary thread is PRIMARY_THREAD."""
     archived: int = 0
     deleted: int = 0
     usage: Usage = Usage()
@@ -126,13 +125,13 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     """Microseconds spent running, without the present run."""
     running_since: int = 0
 
+    def thread(self, thread_id: str = PRIMARY_THREAD) -> Thread:
+        """The state of a thread; that of a new thread if no event of it has been folded."""
+        return self.threads.get(thread_id, Thread())
+
     @property
     def primary(self) -> Thread:
         return self.thread(PRIMARY_THREAD)
-
-    def thread(self, thread_id: str) -> Thread:
-        """The state of that thread; a new thread is idle."""
-        return self.threads.get(thread_id, Thread())
 
     @property
     def status(self) -> Status:
@@ -143,13 +142,13 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
             return "running"
         return self.primary.status
 
-    def taken_in(self, incarnation: str) -> int:
-        """What is taken of the inbox of that incarnation; a new inbox counts from the start."""
-        return self.taken if self.inbox == incarnation else 0
+    def taken_in(self, stream_epoch: str) -> int:
+        """The sequence up to which the inbox of that epoch is taken; 0 if `taken` counts in another one."""
+        return self.taken if self.inbox == stream_epoch else 0
 
 
-def waits_for_client(head: Head, thread: str = "") -> list[str]:
-    """Ids of the calls that only the client can move."""
+def waits_for_client(head: Head, thread: str = PRIMARY_THREAD) -> list[str]:
+    """Ids of the calls of a thread that wait for a confirmation or a result of the client."""
     return [c.id for c in head.calls if c.thread == thread and c.state in ("ask", "client")]
 
 
@@ -166,12 +165,17 @@ def _with(head: Head, thread: str, new: Thread) -> Head:
     return replace(head, threads={**head.threads, thread: new})
 
 
-def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911, PLR0912  one case an event, on purpose
-    key = event.thread
-    thread = head.threads.get(key, Thread())
+def _apply(head: Head, event: ev.Event, at: int) -> Head:
+    for fold in (_fold_client, _fold_agent, _fold_span, _fold_thread_status, _fold_session, _fold_sandbox):
+        after = fold(head, event, at)
+        if after is not None:
+            return after
+    return head
+
+
+def _fold_client(head: Head, event: ev.Event, _at: int) -> Head | None:
+    key, thread = event.thread, head.thread(event.thread)
     match event:
-        case ev.SessionConfig():
-            return replace(head, created=head.created or at, config=0)
         case ev.UserMessage():
             return _with(head, key, replace(thread, todo=True, retry_at=0))
         case ev.UserInterrupt():
@@ -181,8 +185,13 @@ def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911
             return _confirmed(head, event)
         case ev.UserCustomToolResult():
             return _closed(head, event.custom_tool_use_id)
-        case ev.AgentToolResult():
-            return _closed(head, event.tool_use_id)
+        case _:
+            return None
+
+
+def _fold_agent(head: Head, event: ev.Event, _at: int) -> Head | None:
+    key, thread = event.thread, head.thread(event.thread)
+    match event:
         case ev.AgentToolUse():
             if event.evaluated_permission == "deny":
                 state = "held"
@@ -192,6 +201,60 @@ def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911
             return replace(head, calls=(*head.calls, Call(event.id, event.name, state, generation, key)))
         case ev.AgentCustomToolUse():
             return replace(head, calls=(*head.calls, Call(event.id, event.name, "client", "", key)))
+        case ev.AgentToolResult():
+            return _closed(head, event.tool_use_id)
+        case ev.AgentContextCompacted():
+            return _with(head, key, replace(thread, compactions=thread.compactions + 1, context_tokens=0))
+        case _:
+            return None
+
+
+def _fold_span(head: Head, event: ev.Event, at: int) -> Head | None:
+    thread = head.thread(event.thread)
+    match event:
+        case ev.ModelRequestStart():
+            return _with(head, event.thread, replace(thread, request=event.id))
+        case ev.ModelRequestEnd():
+            return _model_ended(head, event, thread, at)
+        case _:
+            return None
+
+
+def _fold_thread_status(head: Head, event: ev.Event, at: int) -> Head | None:
+    """Statuses of one thread. Those of the session are about its primary thread, and stop the clock too."""
+    key, thread = event.thread, head.thread(event.thread)
+    match event:
+        case ev.ThreadStatusRunning():
+            fresh = thread.status == "idle" and (thread.stop is None or thread.stop.type != "requires_action")
+            rounds = 0 if fresh else thread.rounds
+            return _with(head, key, replace(thread, status="running", stop=None, rounds=rounds))
+        case ev.ThreadStatusIdle(stop_reason=stop):
+            return _with(head, key, _idle(thread, stop))
+        case ev.SessionStatusIdle(stop_reason=stop):
+            return _with(_stop_clock(head, at), key, _idle(thread, stop))
+        case ev.SessionStatusRescheduled(retry_at=retry_at):
+            thread = replace(_failed(thread, retry_at, at), status="rescheduling", told_at=at)
+            return _with(_stop_clock(head, at), key, thread)
+        case _:
+            return None
+
+
+def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
+    match event:
+        case ev.SessionConfig():
+            return replace(head, created=head.created or at, config=0)
+        case ev.SessionStatusRunning():
+            return replace(head, running_since=head.running_since or at)
+        case ev.SessionStatusTerminated():
+            return replace(_stop_clock(head, at), archived=head.archived or at)
+        case ev.SessionDeleted():
+            return replace(_stop_clock(head, at), deleted=at)
+        case _:
+            return None
+
+
+def _fold_sandbox(head: Head, event: ev.Event, _at: int) -> Head | None:
+    match event:
         case ev.SandboxBound():
             calls = tuple(
                 replace(c, generation=event.generation) if c.state == "ready" and not c.generation else c
@@ -201,35 +264,18 @@ def _apply(head: Head, event: ev.Event, at: int) -> Head:  # noqa: C901, PLR0911
         case ev.SandboxLost():
             same = head.sandbox is not None and head.sandbox.generation == event.generation
             return replace(head, sandbox=None) if same else head
-        case ev.ModelRequestStart():
-            return _with(head, key, replace(thread, request=event.id))
-        case ev.ModelRequestEnd():
-            return _model_ended(head, event, thread, at)
-        case ev.AgentContextCompacted():
-            return _with(head, key, replace(thread, compactions=thread.compactions + 1, context_tokens=0))
-        case ev.SessionStatusRunning():
-            return replace(head, running_since=head.running_since or at)
-        case ev.ThreadStatusRunning():
-            fresh = thread.status == "idle" and (thread.stop is None or thread.stop.type != "requires_action")
-            rounds = 0 if fresh else thread.rounds
-            return _with(head, key, replace(thread, status="running", stop=None, rounds=rounds))
-        case ev.SessionStatusRescheduled(retry_at=retry_at):
-            thread = replace(_failed(thread, retry_at, at), status="rescheduling", told_at=at)
-            return _with(_stop_clock(head, at), key, thread)
-        case ev.SessionStatusIdle(stop_reason=stop):
-            ended = stop.type != "requires_action"
-            rest = replace(
-                _recovered(thread) if ended else thread, status="idle", stop=stop, interrupted=False, request="",
-                retry_at=0, compactions=0 if ended else thread.compactions,
-                todo=thread.todo and stop.type not in ("retries_exhausted", "refusal"),
-            )  # fmt: skip
-            return _with(_stop_clock(head, at), key, rest)
-        case ev.SessionStatusTerminated():
-            return replace(_stop_clock(head, at), archived=head.archived or at)
-        case ev.SessionDeleted():
-            return replace(_stop_clock(head, at), deleted=at)
         case _:
-            return head
+            return None
+
+
+def _idle(thread: Thread, stop: ev.StopReason) -> Thread:
+    """The thread after its run ended with `stop`. Folding the same stop twice changes nothing."""
+    ended = stop.type != "requires_action"
+    return replace(
+        _recovered(thread) if ended else thread, status="idle", stop=stop, interrupted=False, request="",
+        retry_at=0, compactions=0 if ended else thread.compactions,
+        todo=thread.todo and stop.type not in ("retries_exhausted", "refusal"),
+    )  # fmt: skip
 
 
 def _stop_clock(head: Head, at: int) -> Head:
@@ -270,7 +316,7 @@ def _closed(head: Head, call_id: str) -> Head:
     call = next((c for c in head.calls if c.id == call_id), None)
     if call is None:
         return head
-    thread = head.threads.get(call.thread, Thread())
+    thread = head.thread(call.thread)
     head = replace(head, calls=tuple(c for c in head.calls if c.id != call_id))
     if not thread.interrupted:
         head = _with(head, call.thread, replace(thread, todo=True))

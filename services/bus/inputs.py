@@ -1,4 +1,4 @@
-"""What may wait in a session's inbox: each message is one input, durable and waking in one write (PROTOCOL.md)."""
+"""The inputs of a session: one inbox message each, which is stored and wakes a harness in one write. Pure."""
 
 import msgspec
 
@@ -29,7 +29,18 @@ class CallResult(Input, frozen=True, kw_only=True, tag="result"):
 
 
 class Nudge(Input, frozen=True, kw_only=True, tag="nudge"):
-    """Nothing but a wake-up (rules 11 and 20)."""
+    """Wakes a harness and carries nothing (rules 11 and 20)."""
 
 
 AnyInput = ClientInput | CallResult | Nudge
+
+
+class PendingInput(msgspec.Struct, frozen=True):
+    """An inbox message that has not been removed, decoded."""
+
+    seq: int
+    data: bytes
+    input: AnyInput | None
+    """None if the body could not be decoded."""
+    previous: int = -1
+    """Of an arrival: the sequence of the last message before it in the same inbox (0: none); -1: unknown."""

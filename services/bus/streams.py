@@ -1,4 +1,4 @@
-"""Streams, consumers and buckets as data.
+"""Streams, consumers and buckets as data. Pure.
 
 Applied as raw JSON (`provision.py`): the client library keeps only the fields it knows, so a read-modify-write through
 it would drop newer server settings. Nothing that may hold a secret is covered: see `SECRET_SUBJECTS`.

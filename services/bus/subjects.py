@@ -1,4 +1,4 @@
-"""The only module that spells a subject. Every token that comes from outside is checked to be one token."""
+"""The subjects; no other module spells one. Each token from outside is checked to be a single token. Pure."""
 
 from holdfast.bus.ids import Key, is_token
 

@@ -1,39 +1,26 @@
 """W3C trace context in message headers.
 
-A request and its answer are one call: the caller's span is the parent. What goes through JetStream may be handled hours
-later: the writer's span is only linked, and lies in the context under `LINK` for whoever starts a span there.
+A request and its answer are one call: the span of the caller is the parent. A message of a stream may be handled hours
+later: the span of its writer is only linked; the context holds it under `LINK` for the spans that are started there.
 """
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
-from opentelemetry import context, propagate, trace
-from opentelemetry.propagators.textmap import Getter
+from opentelemetry import context, trace
+
+from holdfast.process import telemetry
 
 LINK = context.create_key("holdfast-link")
 """Key of the SpanContext that a span started now should link to."""
 
 
-class _AnyCase(Getter[Mapping[str, str]]):
-    """NATS keeps the spelling of header names, and a peer may write `Traceparent`."""
-
-    def get(self, carrier: Mapping[str, str], key: str) -> list[str] | None:
-        found = [value for name, value in carrier.items() if name.lower() == key]
-        return found or None
-
-    def keys(self, carrier: Mapping[str, str]) -> list[str]:
-        return [name.lower() for name in carrier]
-
-
-_GETTER = _AnyCase()
-
-
 def inject(headers: dict[str, str] | None) -> dict[str, str] | None:
-    """`headers` with the current trace context; they are returned untouched, maybe None, when there is none."""
+    """`headers` with the current trace context; without one they are returned as they are, None included."""
     if not trace.get_current_span().get_span_context().is_valid:
         return headers
     headers = {} if headers is None else headers
-    propagate.inject(headers)
+    telemetry.inject(headers)
     return headers
 
 
@@ -47,7 +34,7 @@ def under(headers: Mapping[str, str], *, link: bool) -> Generator[None]:
     if not _has_context(headers):
         yield
         return
-    sent = propagate.extract(headers, getter=_GETTER)
+    sent = telemetry.extract(headers)
     if link:
         sent = context.set_value(LINK, trace.get_current_span(sent).get_span_context())
     token = context.attach(sent)

@@ -1,23 +1,24 @@
-"""Which tools a sandbox has, and how long each may take. What they do is in `agent.py`; here they pass through."""
+"""Tool calls in a sandbox: known tools, their time limits, and error results.
+
+The list of tools is `bus/tools.py`; the package `agent` implements them inside the sandbox.
+"""
 
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 
+from holdfast.bus.tools import IN_SANDBOX
 from holdfast.sandbox.drivers.sandbox import Outcome
-
-TOOLS: Final = ("bash", "read", "write", "edit", "glob", "grep")
-"""One entry per tool of the agent."""
 
 
 def known(name: str) -> bool:
-    return name in TOOLS
+    """True if a sandbox executes the tool `name`."""
+    return name in IN_SANDBOX
 
 
 def unknown_tool(name: str) -> Outcome:
     """The result of a call of a tool that does not exist."""
-    return error(f"there is no tool {name[:100]!r}; there are {', '.join(TOOLS)}")
+    return error(f"there is no tool {name[:100]!r}; there are {', '.join(IN_SANDBOX)}")
 
 
 def error(text: str) -> Outcome:
@@ -32,15 +33,16 @@ class CallTimeouts(msgspec.Struct, frozen=True):
     most: float
 
     def limit(self, name: str, arguments: Mapping[str, object]) -> float:
-        """The time of this call: a bash command may ask for its own by `timeout_ms`."""
-        wanted = arguments.get("timeout_ms") if name == "bash" else None
+        """Seconds for this call: its own limit if the tool has an argument for it, at most `most`."""
+        tool = IN_SANDBOX.get(name)
+        wanted = arguments.get(tool.timeout_argument) if tool else None
         if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted <= 0:
             return self.usual
         return min(wanted / 1000, self.most)
 
 
 def lost(reason: str, *, kept: bool = True) -> str:
-    """What the model is told when a call ended with its sandbox."""
+    """The text for the model when a call ended because its sandbox was lost."""
     files = "Files in /workspace are kept" if kept else "Files in /workspace are not kept"
     return (
         f"The sandbox was lost while this call ran: {reason}. The call may have done part of its work. All processes "

@@ -1,17 +1,11 @@
 """The public documents of vaults and credentials: as they are stored, and as the API shows them. Pure."""
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import field
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  naive throughout, so that no conversion touches the local zone
-
-
-def time_text(at: int) -> str:
-    """Microseconds since 1970 (UTC) as RFC 3339."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds") + "Z"
+from holdfast.bus.times import time_text
 
 
 class Vault(msgspec.Struct, frozen=True, kw_only=True):

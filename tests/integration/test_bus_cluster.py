@@ -75,7 +75,7 @@ async def test_nothing_is_lost_or_done_twice_when_the_leader_dies(cluster: dict[
         last: Stored | None = None
         while not stop.is_set():
             message = ev.UserMessage(id=new_id("sevt"), content=[])
-            made = commit(last, [message], by="test", now=time.time_ns() // 1000)
+            made = commit(last, [message], by="test", new_id=new_id, now=time.time_ns() // 1000)
             last = Stored(await bus.log.append(k, made, last.seq if last else 0), made)
             acknowledged[k].append((last.seq, made.id))
             inputs[k].append(await bus.inbox.put(k, Nudge(id=new_id("ndg"))))

@@ -234,7 +234,7 @@ async def test_each_service_can_do_its_work(clean: NatsServer) -> None:
 async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     """A session is made, an input arrives with a large body, is taken, and everybody sees what they must."""
     key = Key("default", new_session_id())
-    first = commit(None, [SessionStatusRunning(id=new_id("sevt"))], by="session", now=1)
+    first = commit(None, [SessionStatusRunning(id=new_id("sevt"))], by="session", new_id=new_id, now=1)
     seq = await session.log.append(key, first, 0)
     tail = session.log.tail(key, seq)
     assert await anext(tail) is None
@@ -266,7 +266,7 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     head = await harness.log.head(key, leader=True)
     assert head
     assert head.seq == seq
-    second = commit(head, [SessionStatusRunning(id=new_id("sevt"))], by="harness", now=2)
+    second = commit(head, [SessionStatusRunning(id=new_id("sevt"))], by="harness", new_id=new_id, now=2)
     await harness.log.append(key, second, seq)
     stored = await anext(tail)
     while stored is None:

@@ -9,8 +9,8 @@ from holdfast.bus.commits import Commit
 from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import ClientInput
+from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT
-from holdfast.harness.turn.dispatch import CLAIM_STALE_US
 from holdfast.testing.faults import Faults
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.server import MemoryServer

@@ -14,12 +14,13 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus import head as heads
-from holdfast.bus.api import Delivery, PendingInput
+from holdfast.bus.api import Delivery
 from holdfast.bus.commands import Answer, Execute
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import NewId, new_id
+from holdfast.bus.inputs import PendingInput
 from holdfast.harness.tools import tool_calls
 from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
@@ -77,7 +78,7 @@ def reclaim_with_the_old_trigger() -> Applied:
                 last = await self.replica.bus.log.head(delivery.key, leader=True)
                 assert last is not None
                 own.claim = Claim(id=new_id("clm"), by=own.by, trigger=delivery.seq)
-                made = commit(last, [], by=own.by, now=self.replica.now(), claim=own.claim)
+                made = commit(last, [], by=own.by, new_id=new_id, now=self.replica.now(), claim=own.claim)
                 seq = await self.replica.bus.log.append(delivery.key, made, last.seq)
                 own.fold(Stored(seq, made))
                 await runner.run()

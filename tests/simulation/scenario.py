@@ -22,8 +22,9 @@ from holdfast.bus.errors import BusError, Conflict, Unavailable
 from holdfast.bus.head import Head, waits_for_client
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput, Nudge
+from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.settings import HarnessSettings
-from holdfast.harness.turn.dispatch import CLAIM_STALE_US, Dispatcher
+from holdfast.harness.turn.dispatch import Dispatcher
 from holdfast.sandbox.worker import WorkerConfig, work
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
@@ -153,7 +154,7 @@ class World:
             id="sevt_config", tenant="acme", agent=AGENT, environment_id="env_1", environment={"type": "cloud"},
             primary_thread="sthr_1",
         )  # fmt: skip
-        first = commit(None, [config], by="edge", now=self.now())
+        first = commit(None, [config], by="edge", new_id=new_id, now=self.now())
         await self._insist(lambda: bus.log.append(self.key, first, 0))
 
     async def _insist(self, act: Callable[[], Coroutine[Any, Any, int]]) -> int:
@@ -183,7 +184,9 @@ class World:
                 if archive and (last.commit.head.claim or last.commit.head.status != "idle"):
                     await asyncio.sleep(0.3)
                     continue
-                await bus.log.append(self.key, commit(last, [event], by="edge", now=self.now()), last.seq)
+                await bus.log.append(
+                    self.key, commit(last, [event], by="edge", new_id=new_id, now=self.now()), last.seq
+                )
             except Conflict:
                 continue
             except Unavailable:

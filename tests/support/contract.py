@@ -18,7 +18,7 @@ Connect = Callable[[str], Awaitable[Bus]]
 def said(text: str, before: Stored | None = None) -> Commit:
     """A commit that follows `before`."""
     message = ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}])
-    return commit(before, [message], by="test", now=time.time_ns() // 1000)
+    return commit(before, [message], by="test", new_id=new_id, now=time.time_ns() // 1000)
 
 
 async def written(bus: Bus, key: Key, count: int, before: Stored | None = None) -> list[Stored]:

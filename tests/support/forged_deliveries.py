@@ -4,8 +4,9 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from holdfast.bus.api import Bus, PendingInput
+from holdfast.bus.api import Bus
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import PendingInput
 from holdfast.harness.models.anthropic import AnthropicModel
 from holdfast.harness.models.interface import Endpoint
 from holdfast.harness.settings import HarnessSettings

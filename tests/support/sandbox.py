@@ -37,7 +37,7 @@ class DrivenSession:
 
     async def _append(self, *events: ev.Event) -> None:
         now = time.time_ns() // 1000
-        new = commit(self._last, events, by="test", now=now)
+        new = commit(self._last, events, by="test", new_id=new_id, now=now)
         seq = await self.bus.log.append(self.key, new, self._last.seq if self._last else 0)
         self._last = Stored(seq, new)
 

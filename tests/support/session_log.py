@@ -3,10 +3,12 @@
 import time
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Delta
-from holdfast.bus.commits import KEEP, Stored, commit
+from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Conflict
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id
@@ -19,12 +21,12 @@ class SessionLog:
         self.bus = bus
         self.key = Key(tenant, session_id)
 
-    async def write(self, *events: ev.Event, claim: Claim | object | None = KEEP) -> Stored:
+    async def write(self, *events: ev.Event, claim: Claim | object | None = UNSET) -> Stored:
         """Append the events as one commit after the last one."""
         while True:
             last = await self.bus.log.head(self.key, leader=True)
             assert last
-            new = commit(last, events, by="test", now=time.time_ns() // 1000, claim=claim)  # type: ignore[arg-type]
+            new = commit(last, events, by="test", new_id=new_id, now=time.time_ns() // 1000, claim=claim)  # type: ignore[arg-type]
             try:
                 return Stored(await self.bus.log.append(self.key, new, last.seq), new)
             except Conflict:
@@ -33,7 +35,7 @@ class SessionLog:
     async def running(self, *, claim: bool = True) -> Stored:
         """The session becomes running; with `claim` under the claim of a harness that does not exist."""
         thread = ev.ThreadStatusRunning(id=new_id("sevt"), agent_name="a", session_thread_id="sthr_1")
-        open_claim = Claim(id=new_id("clm"), by="test", trigger=1) if claim else KEEP
+        open_claim = Claim(id=new_id("clm"), by="test", trigger=1) if claim else UNSET
         return await self.write(ev.SessionStatusRunning(id=new_id("sevt")), thread, claim=open_claim)
 
     async def idle(self, *waiting_for: str) -> Stored:

@@ -12,9 +12,10 @@ import msgspec
 import structlog
 
 from holdfast.bus import streams, subjects, trace
-from holdfast.bus.api import Delivery, PendingInput
+from holdfast.bus.api import Delivery
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import PendingInput
 from holdfast.bus.jetstream.connection import ATTEMPT, Listening, RawMessage
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.requests import JetStreamClient

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from holdfast.bus import codec, subjects
-from holdfast.bus.api import Delivery, PendingInput, Subscription
+from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import AnyInput
+from holdfast.bus.inputs import AnyInput, PendingInput
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.consumer import Consumer
 from holdfast.bus.jetstream.inbox_reads import InboxReads

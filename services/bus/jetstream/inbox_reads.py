@@ -5,10 +5,10 @@ import hashlib
 import structlog
 
 from holdfast.bus import codec, streams, subjects
-from holdfast.bus.api import PendingInput
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.errors import Absent, NoResponders, Refused, Unavailable
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import PendingInput
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.commits import KEEP, InboxPosition, Stored, commit
+from holdfast.bus.commits import InboxPosition, Stored, commit
 from holdfast.bus.errors import Conflict
 from holdfast.bus.head import Claim, Head, Thread, advance
-from holdfast.bus.ids import Key
+from holdfast.bus.ids import Key, new_id
 from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.turn.claim import is_done
 from holdfast.harness.turn.replica import Replica
@@ -101,8 +102,8 @@ class Appender:
         if progress and self.claim.failures:
             self.claim = replace(self.claim, failures=0)
         while True:
-            claim = None if release else (self.claim if self.claim != self.head.claim else KEEP)
-            made = commit(self.last, events, by=self.by, now=self._now(), claim=claim, taken=taken)
+            claim = None if release else (self.claim if self.claim != self.head.claim else UNSET)
+            made = commit(self.last, events, by=self.by, new_id=new_id, now=self._now(), claim=claim, taken=taken)
             try:
                 seq = await self._bus.log.append(self.key, made, self.last.seq)
             except Conflict:

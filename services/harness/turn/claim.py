@@ -6,10 +6,10 @@ from typing import Final
 import msgspec
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import PendingInput
 from holdfast.bus.commits import Commit, InboxPosition, Stored, commit
 from holdfast.bus.head import PRIMARY_THREAD, Claim, Head, advance
 from holdfast.bus.ids import NewId
+from holdfast.bus.inputs import PendingInput
 from holdfast.harness.turn.decide import Limits, error, request_start
 from holdfast.harness.turn.idle import closed
 from holdfast.harness.turn.ingest import ingest
@@ -74,7 +74,7 @@ def claim_commit(
     if request is not None:
         events = [*events, request]
     position = InboxPosition(inbox, max(ingested.seq, taken), ingested.ids)
-    made = commit(last, events, by=writer.name, now=writer.now, claim=claim, taken=position)
+    made = commit(last, events, by=writer.name, new_id=new_id, now=writer.now, claim=claim, taken=position)
     return ClaimCommit(made, claim, request)
 
 
@@ -92,4 +92,4 @@ def closing_commit(last: Stored, config: ev.SessionConfig, *, inbox: str, trigge
         error=error("unknown_error", text, "exhausted"),
     )
     position = InboxPosition(inbox, max(trigger, head.taken_in(inbox)))
-    return commit(last, events, by=writer.name, now=writer.now, claim=None, taken=position)
+    return commit(last, events, by=writer.name, new_id=writer.new_id, now=writer.now, claim=None, taken=position)

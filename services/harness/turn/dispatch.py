@@ -6,11 +6,13 @@ from typing import Final
 
 import structlog
 
-from holdfast.bus.api import Bus, Delivery, PendingInput
+from holdfast.bus.api import Bus, Delivery
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import PendingInput
+from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.models.interface import Model
 from holdfast.harness.settings import HarnessSettings
@@ -23,9 +25,6 @@ from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.process.faults import point
-
-CLAIM_STALE_US: Final = 15 * 60 * 1_000_000
-"""Time without a commit after which a foreign claim is taken over (rule 3)."""
 
 NO_LOG_NAK_DELAY_S: Final = 1.0
 """Delay of a delivery whose session has no log yet (rule 1)."""

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus.head import PRIMARY_THREAD, Head, advance
 from holdfast.bus.ids import NewId
+from holdfast.bus.usage import usage_object
 from holdfast.harness.tools.tool_results import CALL_INTERRUPTED, error_result
 from holdfast.harness.turn.retry import Retry
 
@@ -127,18 +128,3 @@ def closed(
         *close_calls(head, thread=thread, new_id=new_id),
     ]
     return idle(head, config, stop, now=now, thread=thread, new_id=new_id, before=open_work, error=error)
-
-
-def usage_object(head: Head, now: int) -> dict[str, object]:
-    """The `usage` object of the wire from the head; `now` in microseconds."""
-    running_for = now - head.running_since if head.running_since else 0
-    return {
-        "input_tokens": head.usage.input_tokens,
-        "output_tokens": head.usage.output_tokens,
-        "cache_read_input_tokens": head.usage.cache_read_input_tokens,
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": head.usage.cache_creation_input_tokens,
-            "ephemeral_1h_input_tokens": 0,
-        },
-        "active_seconds": round((head.active + max(running_for, 0)) / 1e6, 3),
-    }

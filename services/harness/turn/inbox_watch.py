@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import Bus, PendingInput, Subscription
+from holdfast.bus.api import Bus, Subscription
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import ClientInput
+from holdfast.bus.inputs import ClientInput, PendingInput
 
 
 class InboxWatch:

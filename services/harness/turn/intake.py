@@ -7,12 +7,11 @@ from typing import Final
 import structlog
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import PendingInput
 from holdfast.bus.commits import InboxPosition
 from holdfast.bus.errors import BusError
 from holdfast.bus.head import Head
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import CallResult, Nudge
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts

@@ -1,5 +1,6 @@
 """The registry of sandbox drivers. Every driver isolates, and `tests/escape/` runs over all of them."""
 
+from holdfast.process.settings import BadSettings
 from holdfast.sandbox.drivers.bubblewrap.driver import Bubblewrap
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
 from holdfast.sandbox.drivers.sandbox import Outcome, Sandbox, SandboxLost
@@ -12,5 +13,7 @@ __all__ = ["DRIVERS", "Driver", "Outcome", "Sandbox", "SandboxLost", "SandboxUna
 
 
 def make_driver(settings: SandboxSettings) -> Driver:
-    """The driver that the setting `driver` names."""
+    """The driver that the setting `driver` names. Raises BadSettings."""
+    if settings.driver not in DRIVERS:
+        raise BadSettings(f"HOLDFAST_DRIVER: one of {', '.join(DRIVERS)}")
     return DRIVERS[settings.driver](settings)

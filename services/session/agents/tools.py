@@ -5,22 +5,25 @@ here: every turn of the session would fail.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from holdfast.bus.tools import BY_NAME, DEFAULT_POLICY, TOOLS, TOOLSET
 from holdfast.session.agents.input_schema import check_input_schema
 from holdfast.session.http.errors import invalid, not_available
 
-TOOLSET: Final = "agent_toolset_20260401"
+if TYPE_CHECKING:
+    BuiltIn = str
+else:
+    BuiltIn = Literal[tuple(BY_NAME)]
+    """The name of a built-in tool; msgspec checks it and OpenAPI lists the names."""
 
-BuiltIn = Literal["bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search"]
+BUILT_IN: Final = frozenset(BY_NAME)
 
-WEB: Final[tuple[BuiltIn, ...]] = ("web_fetch", "web_search")
-"""Tools that this version lacks: a default that covers them leaves them disabled, an entry for one is refused."""
-
-BUILT_IN: Final[frozenset[str]] = frozenset(("bash", "read", "write", "edit", "glob", "grep", *WEB))
+UNAVAILABLE: Final = tuple(tool.name for tool in TOOLS if tool.runs_in == "nowhere")
+"""Not implemented: if the default covers them they are shown as disabled; enabling one by name is refused."""
 
 MAX_TOOLS: Final = 256
 """Tools of one agent: its custom tools and the enabled ones of the toolset."""
@@ -163,7 +166,7 @@ def _size(tool: dict[str, Any]) -> int:
 def _toolset(tool: Toolset, at: str) -> dict[str, Any]:
     default = tool.default_config or DefaultConfig()
     enabled = default.enabled is not False
-    policy = _policy(default.permission_policy, f"{at}.default_config", "always_allow")
+    policy = _policy(default.permission_policy, f"{at}.default_config", DEFAULT_POLICY)
     configs: dict[str, dict[str, Any]] = {}
     for index, config in enumerate(tool.configs or ()):
         here = f"{at}.configs[{index}]"
@@ -171,7 +174,7 @@ def _toolset(tool: Toolset, at: str) -> dict[str, Any]:
             raise invalid(f"{here}: {config.name} is configured twice")
         configs[config.name] = _config(config, here, enabled, policy)
     if enabled:
-        for name in WEB:
+        for name in UNAVAILABLE:
             configs.setdefault(name, _entry(name, enabled=False, policy=policy))
     return {
         "type": TOOLSET,
@@ -184,23 +187,16 @@ def _config(config: ToolConfig, at: str, default_enabled: bool, default_policy: 
     if config.type not in (None, config.name):
         raise invalid(f"{at}: name {config.name} and type {config.type} differ")
     enabled = default_enabled if config.enabled is None else config.enabled
-    if config.name in WEB and enabled:
+    if config.name in UNAVAILABLE and enabled:
         raise not_available(f"{at}: the tool {config.name} is")
     if config.has_web_options:
         raise not_available(f"{at}: options of the web tools are")
     return _entry(config.name, enabled=enabled, policy=_policy(config.permission_policy, at, default_policy))
 
 
-def _entry(name: BuiltIn, *, enabled: bool, policy: str) -> dict[str, Any]:
+def _entry(name: str, *, enabled: bool, policy: str) -> dict[str, Any]:
     entry = {"name": name, "type": name, "enabled": enabled, "permission_policy": {"type": policy}}
-    match name:
-        case "web_fetch":
-            options = ("allowed_domains", "blocked_domains", "max_content_tokens", "url_sources")
-        case "web_search":
-            options = ("allowed_domains", "blocked_domains", "user_location")
-        case _:
-            options = ()
-    return entry | dict.fromkeys(options)
+    return entry | dict.fromkeys(BY_NAME[name].options)
 
 
 def _policy(policy: Policy | None, at: str, default: str) -> str:

@@ -1,14 +1,10 @@
-"""Times are integers: microseconds since 1970, UTC. On the wire they are RFC 3339 with six digits and `Z`. Pure."""
+"""Times in requests and answers: RFC 3339 on the wire, microseconds since 1970 in here. Pure."""
 
-import re
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from msgspec import Meta
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  naive throughout, so that no conversion touches the local zone
-_SHAPE: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?)?")
-
+from holdfast.bus.times import parse_time, time_text
 
 TimeText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """A time in an answer, as `text` writes it."""
@@ -20,7 +16,7 @@ class Instant(int):
 
 def text(at: int) -> str:
     """`at` in RFC 3339, as answers have it."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds") + "Z"
+    return time_text(at)
 
 
 def text_or_none(at: int | None) -> str | None:
@@ -29,11 +25,7 @@ def text_or_none(at: int | None) -> str | None:
 
 def parse(value: str) -> Instant:
     """Read RFC 3339, or a bare date; without an offset it is UTC. Raises ValueError."""
-    if not _SHAPE.fullmatch(value):
-        raise ValueError("expected an RFC 3339 time such as 2026-11-21T09:30:00Z")
-    stamp = datetime.fromisoformat(value.upper())
-    offset = stamp.utcoffset() or timedelta()
-    return Instant((stamp.replace(tzinfo=None) - _EPOCH - offset) // timedelta(microseconds=1))
+    return Instant(parse_time(value))
 
 
 def decode(kind: type, value: Any) -> Any:

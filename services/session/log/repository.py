@@ -20,7 +20,7 @@ from holdfast.bus.codec import encode
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Head, Status
-from holdfast.bus.ids import Key, cell_of, is_token
+from holdfast.bus.ids import Key, cell_of, is_token, new_id
 from holdfast.session.http.errors import not_found
 from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
@@ -116,7 +116,7 @@ class SessionRepository:
 
         `complete`: as in `Projection.put`.
         """
-        new = commit(before, events, by=WRITER, now=self.now())
+        new = commit(before, events, by=WRITER, new_id=new_id, now=self.now())
         stored = Stored(await self.bus.log.append(key, new, before.seq if before else 0), new)
         config = config_in(stored)
         if config:

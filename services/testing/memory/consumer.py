@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from holdfast.bus import codec, streams
-from holdfast.bus.api import Delivery, PendingInput
+from holdfast.bus.api import Delivery
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.errors import Absent, Refused
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import PendingInput
 from holdfast.testing.memory.link import MemoryLink
 from holdfast.testing.memory.records import Puller, Record
 

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from holdfast.bus import codec, subjects
-from holdfast.bus.api import Delivery, PendingInput, Subscription
+from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import AnyInput
+from holdfast.bus.inputs import AnyInput, PendingInput
 from holdfast.testing.memory.consumer import MemoryConsumer, pending_input
 from holdfast.testing.memory.link import MemoryLink
 from holdfast.testing.memory.records import CoreMessage, Record

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from holdfast.bus import streams
-from holdfast.bus.api import Bus, Delivery, PendingInput
+from holdfast.bus.api import Bus, Delivery
 from holdfast.bus.codec import encode_input
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from holdfast.bus.inputs import CallResult, Nudge
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput
 from tests.support.contract import Connect, asked, consuming
 from tests.support.eventually import eventually
 

@@ -92,7 +92,7 @@ async def test_a_large_event_travels_by_the_object_store(bus: Bus, key: Key, siz
 
 async def test_many_middling_events_fit_one_commit(bus: Bus, key: Key) -> None:
     messages = [ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": "y" * 100_000}]) for _ in range(90)]
-    made = commit(None, messages, by="test", now=1)
+    made = commit(None, messages, by="test", new_id=new_id, now=1)
     seq = await bus.log.append(key, made, 0)
     assert await bus.log.read(key) == [Stored(seq, made)]
 

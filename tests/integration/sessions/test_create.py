@@ -45,8 +45,8 @@ def test_overrides_hold_for_one_session_and_leave_the_agent_alone(sync: Anthropi
         model={"id": "m-1", "effort": "low"},
         name="a",
         system="one",
-        tools=[TOOL],
-        description="d",  # type: ignore[arg-type]
+        tools=[TOOL],  # type: ignore[arg-type]
+        description="d",
     )
 
     def made(**overrides: Any) -> Any:
@@ -166,7 +166,7 @@ async def test_a_session_of_another_tenant_is_not_found(client: AsyncAnthropic, 
         id=new_id("sevt"), tenant="other", agent={"id": "x", "version": 1}, environment_id="e", environment={},
         primary_thread="sthr_1",
     )  # fmt: skip
-    await bus.log.append(key, commit(None, [config], by="test", now=time.time_ns() // 1000), 0)
+    await bus.log.append(key, commit(None, [config], by="test", new_id=new_id, now=time.time_ns() // 1000), 0)
     with pytest.raises(anthropic.NotFoundError):
         await client.beta.sessions.retrieve(key.session)
     assert key.session not in [s.id async for s in client.beta.sessions.list(limit=100)]

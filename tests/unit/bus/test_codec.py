@@ -11,6 +11,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit, commit
 from holdfast.bus.errors import Refused, TooLarge
 from holdfast.bus.head import Call, Head, advance
+from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, ClientInput
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v1"
@@ -51,7 +52,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 @given(st.lists(st.sampled_from(EVENTS), max_size=40), st.integers(0, 2**50))
 def test_the_head_is_total_and_the_same_from_bytes(events: list[ev.AnyEvent], now: int) -> None:
-    made = commit(None, events, by="test", now=now)
+    made = commit(None, events, by="test", new_id=new_id, now=now)
     data, bodies = codec.encode_commit(made)
     assert codec.decode_commit(data) == made
     assert not bodies
@@ -69,7 +70,7 @@ def test_large_commits_fit_and_come_back(sizes: list[int], text: str) -> None:
         ev.UserMessage(id=f"sevt_{n}", content=[{"type": "text", "text": text + "x" * size}])
         for n, size in enumerate(sizes)
     ]
-    made = commit(None, messages, by="test", now=1)
+    made = commit(None, messages, by="test", new_id=new_id, now=1)
     data, bodies = codec.encode_commit(made)
     assert len(data) <= streams.MAX_MESSAGE // 2 + streams.BLOB_OVER
     stored = codec.decode_commit(data)

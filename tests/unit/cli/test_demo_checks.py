@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
+from holdfast.bus.ids import new_id
 from holdfast.cli.demo import repository
 from holdfast.cli.demo.checks import Check, check
 from holdfast.scripted_model.journal import Record
@@ -31,7 +32,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def failing(events: list[ev.Event], workspace: Path, asked: list[Record] | None = None) -> list[str]:
-    made = commit(None, events, by="test", now=1)
+    made = commit(None, events, by="test", new_id=new_id, now=1)
     found: list[Check] = check([Stored(1, made)], ["said"], workspace, ASKED if asked is None else asked)
     return [c.claim for c in found if not c.holds]
 

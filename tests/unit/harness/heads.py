@@ -3,10 +3,9 @@
 from typing import Any
 
 from holdfast.bus import events as ev
-from holdfast.bus.api import PendingInput
 from holdfast.bus.head import PRIMARY_THREAD, Head, advance
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import AnyInput, ClientInput
+from holdfast.bus.inputs import AnyInput, ClientInput, PendingInput
 from holdfast.harness.turn import decide as step
 from holdfast.harness.turn.decide import Limits, decide
 from holdfast.harness.turn.ingest import Ingested, ingest

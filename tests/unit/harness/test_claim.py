@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit, InboxPosition, Stored, commit
 from holdfast.bus.head import Claim, Head
+from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import AnyInput, Nudge
 from holdfast.harness.turn.claim import (
     ClaimCommit,
@@ -29,7 +30,7 @@ def writer() -> Writer:
 
 def created(*events: ev.Event, claim: Claim | None = None, taken: int = 0) -> Stored:
     position = InboxPosition("epoch", taken)
-    return Stored(1, commit(None, [CONFIG, *events], by="test", now=1, claim=claim, taken=position))
+    return Stored(1, commit(None, [CONFIG, *events], by="test", new_id=new_id, now=1, claim=claim, taken=position))
 
 
 def claimed(last: Stored, *inputs: AnyInput | None, trigger: int = 1, start: int = 1) -> ClaimCommit:

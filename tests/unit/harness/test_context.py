@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.head import PRIMARY_THREAD
+from holdfast.bus.ids import new_id
 from holdfast.harness.conversation.cache_marks import with_cache_marks
 from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, UNANSWERED_LIMIT_CHARS, Context, Contexts
 from holdfast.harness.conversation.rendering import NO_RESULT
@@ -99,7 +100,7 @@ def test_a_snapshot_goes_on_where_the_log_was_cut(plan: list[Any], cut: int) -> 
     log: list[Stored] = []
     for event in log_of(plan):
         last = log[-1] if log else None
-        log.append(Stored(len(log) + 1, commit(last, [event], by="test", now=0)))
+        log.append(Stored(len(log) + 1, commit(last, [event], by="test", new_id=new_id, now=0)))
     whole, first = Contexts(), Contexts()
     for stored in log:
         whole.fold(stored)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.bus.tools import TOOLSET
 from holdfast.session.agents import resolve, schema
-from holdfast.session.agents.tools import BUILT_IN, TOOLSET, WEB, Tool, resolve_tools
+from holdfast.session.agents.tools import BUILT_IN, UNAVAILABLE, Tool, resolve_tools
 from holdfast.session.http.errors import ApiError
 from holdfast.session.storage.metadata import patched
 
@@ -19,7 +20,7 @@ CONFIG = st.fixed_dictionaries({"enabled": ENABLED, "permission_policy": POLICIE
 
 @st.composite
 def toolsets(draw: st.DrawFn) -> dict[str, Any]:
-    names = draw(st.lists(st.sampled_from(sorted(BUILT_IN - set(WEB))), unique=True))
+    names = draw(st.lists(st.sampled_from(sorted(BUILT_IN - set(UNAVAILABLE))), unique=True))
     configs = [{"name": name, **draw(CONFIG)} for name in names]
     return {"type": TOOLSET, "default_config": draw(st.none() | CONFIG), "configs": configs}
 
@@ -44,8 +45,8 @@ def test_resolving_twice_is_resolving_once(toolset: dict[str, Any]) -> None:
     shown = {config["name"]: config for config in found["configs"]}
     for config in toolset["configs"]:
         assert shown[config["name"]]["enabled"] == (default if config["enabled"] is None else config["enabled"])
-    assert not any(shown[name]["enabled"] for name in WEB if name in shown)
-    assert all(name in shown for name in WEB) == default
+    assert not any(shown[name]["enabled"] for name in UNAVAILABLE if name in shown)
+    assert all(name in shown for name in UNAVAILABLE) == default
 
 
 def test_overrides_replace_whole_or_clear_or_inherit() -> None:

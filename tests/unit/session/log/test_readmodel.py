@@ -27,11 +27,15 @@ def config(agent: str = "agent_1", first: str | None = None) -> ev.SessionConfig
 
 def created(seq: int, *, first: str | None = None, at: int = 0) -> tuple[Key, Stored, ev.SessionConfig]:
     made = config(first=first)
-    return Key("t", new_session_id()), Stored(seq, commit(None, [made], by="test", now=at or seq * 1000)), made
+    return (
+        Key("t", new_session_id()),
+        Stored(seq, commit(None, [made], by="test", new_id=new_id, now=at or seq * 1000)),
+        made,
+    )
 
 
 def followed(before: Stored, seq: int, *events: ev.Event) -> Stored:
-    return Stored(seq, commit(before, events, by="test", now=seq * 1000))
+    return Stored(seq, commit(before, events, by="test", new_id=new_id, now=seq * 1000))
 
 
 def model(path: Path | None = None) -> ReadModel:

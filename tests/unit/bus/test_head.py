@@ -1,0 +1,68 @@
+"""The fold of a session's log: each thread has a state of its own."""
+
+from holdfast.bus import events as ev
+from holdfast.bus.head import PRIMARY_THREAD, Head, Thread, advance
+
+CHILD = "sthr_child"
+END_TURN = ev.StopReason(type="end_turn")
+ACTION = ev.StopReason(type="requires_action", event_ids=["call_1"])
+
+
+def thread_running(thread: str) -> ev.Event:
+    return ev.ThreadStatusRunning(id="sevt_1", thread=thread, agent_name="helper", session_thread_id="sthr_1")
+
+
+def thread_idle(thread: str, stop: ev.StopReason = END_TURN) -> ev.Event:
+    return ev.ThreadStatusIdle(
+        id="sevt_2", thread=thread, agent_name="helper", session_thread_id="sthr_1", stop_reason=stop
+    )
+
+
+def session_running() -> ev.Event:
+    return ev.SessionStatusRunning(id="sevt_3")
+
+
+def session_idle(stop: ev.StopReason = END_TURN) -> ev.Event:
+    return ev.SessionStatusIdle(id="sevt_4", stop_reason=stop)
+
+
+def test_a_thread_without_events_has_the_state_of_a_new_one() -> None:
+    assert Head().thread() == Head().thread(CHILD) == Thread()
+
+
+def test_a_child_thread_becomes_idle() -> None:
+    busy = advance(Head(), [thread_running(CHILD)], 1)
+    assert (busy.status, busy.thread(CHILD).status) == ("running", "running")
+    rested = advance(busy, [thread_idle(CHILD)], 10)
+    assert (rested.status, rested.thread(CHILD).status) == ("idle", "idle")
+    assert rested.thread(CHILD).stop == END_TURN
+    assert rested.thread(PRIMARY_THREAD) == Thread(), "the primary thread is not touched"
+
+
+def test_the_session_runs_until_its_last_thread_is_idle() -> None:
+    head = advance(Head(), [session_running(), thread_running(PRIMARY_THREAD), thread_running(CHILD)], 1)
+    head = advance(head, [thread_idle(PRIMARY_THREAD)], 10)
+    assert (head.thread().status, head.status) == ("idle", "running")
+    head = advance(head, [thread_idle(CHILD)], 20)
+    assert head.status == "idle"
+    assert head.running_since == 1, "only the idle status of the session stops its clock"
+
+
+def test_a_child_thread_that_rests_owes_nothing_of_its_last_request() -> None:
+    message = ev.UserMessage(id="sevt_5", thread=CHILD, content=[])
+    request = ev.ModelRequestStart(id="sevt_6", thread=CHILD)
+    head = advance(Head(), [message, thread_running(CHILD), request], 1)
+    assert (head.thread(CHILD).todo, head.thread(CHILD).request) == (True, "sevt_6")
+    waits = advance(head, [thread_idle(CHILD, ACTION)], 10).thread(CHILD)
+    assert (waits.todo, waits.request, waits.stop) == (True, "", ACTION)
+    refused = advance(head, [thread_idle(CHILD, ev.StopReason(type="refusal"))], 10).thread(CHILD)
+    assert (refused.todo, refused.status) == (False, "idle")
+
+
+def test_the_pair_of_a_primary_thread_leads_to_the_same_head_in_both_orders() -> None:
+    running = advance(Head(), [session_running(), thread_running(PRIMARY_THREAD)], 1)
+    for stop in (END_TURN, ACTION, ev.StopReason(type="retries_exhausted")):
+        one = advance(running, [thread_idle(PRIMARY_THREAD, stop), session_idle(stop)], 10)
+        other = advance(running, [session_idle(stop), thread_idle(PRIMARY_THREAD, stop)], 10)
+        alone = advance(running, [session_idle(stop)], 10)
+        assert one.threads == other.threads == alone.threads
