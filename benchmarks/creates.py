@@ -18,7 +18,7 @@ from benchmarks.rig import MODEL, TOOLSET, Bench, Rig, run, said
 from benchmarks.ttft import Visitor
 from holdfast.bus import codec
 from holdfast.bus.ids import new_id
-from holdfast.bus.jetstream.requests import Got
+from holdfast.bus.jetstream.requests import RawMessage
 from tests.support.model import say
 
 TITLE = "sessions created and turns per second"
@@ -120,7 +120,7 @@ async def _turns_by_http(rig: Rig, client: AsyncAnthropic, scenario: str, count:
     stack = rig.stack.run
     resting = {session: asyncio.Event() for session in sessions}
 
-    async def heard(got: Got) -> None:
+    async def heard(got: RawMessage) -> None:
         event = resting.get(got.subject.rpartition(".")[2])
         if event is not None:
             head = codec.decode_commit(got.data).head

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.result import Row, at_most, spread
 from benchmarks.rig import Bench, Rig, message, ms, new_mark, rested, run, session_key
 from holdfast.bus.ids import Key, new_id, new_session_id
-from holdfast.sandbox.drivers import Box, make_driver
+from holdfast.sandbox.drivers import Sandbox, make_driver
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.scripted_model.journal import Record
 from tests.support.model import bash, say
@@ -21,7 +21,7 @@ STEPS = 60
 
 
 @contextlib.asynccontextmanager
-async def sandbox(folder: Path) -> AsyncGenerator[Box]:
+async def sandbox(folder: Path) -> AsyncGenerator[Sandbox]:
     """A sandbox as the service makes it, without the service around it."""
     driver = make_driver(SandboxSettings(data_dir=str(folder)))
     worker = new_id("wrk")

@@ -1,5 +1,6 @@
-"""Whether sandboxes can be had here: told to the health of the process, and to the log when it changes."""
+"""Whether sandboxes can be made here: reported to the health of the process, and logged when it changes."""
 
+import asyncio
 from typing import Protocol
 
 import structlog
@@ -10,32 +11,34 @@ log = structlog.get_logger()
 
 
 class Report(Protocol):
-    """Where the worker tells how it is; `holdfast.process.health.Health` is one."""
+    """Receives the state of the worker; `holdfast.process.health.Health` is one."""
 
     def set(self, check: str, ok: bool, cause: str = "") -> None:
         """Record a check: `bus` or `sandbox`."""
         ...
 
     def note(self, name: str, text: str) -> None:
-        """Tell a person something that is no fault; an empty text takes it back."""
+        """Record a note to the operator that is not a fault; an empty text removes it."""
         ...
 
 
 class Availability:
-    """What is known, over all registrations of this process."""
+    """Whether the last attempt to make a sandbox worked. One for all registration epochs of the process."""
 
     def __init__(self, report: Report) -> None:
+        self.doubted = asyncio.Event()
+        """Set by every failure: the driver should be probed again."""
         self._report = report
         self._cause: str | None = None
-        """The last cause in the log; empty after a success, None at the start."""
+        """The cause that was logged last; empty after a success, None before the first attempt."""
 
     @property
     def known(self) -> bool:
-        """Whether it was found out at all."""
+        """Whether there was an attempt yet."""
         return self._cause is not None
 
-    def had(self, weak_limits: str) -> None:
-        """A sandbox was made; `weak_limits` as the driver tells them."""
+    def available(self, weak_limits: str) -> None:
+        """A sandbox was made. `weak_limits` is that of the driver."""
         self._report.set("sandbox", True)
         self._report.note("limits", weak_limits)
         if self._cause:
@@ -44,8 +47,8 @@ class Availability:
             log.warning("limits hold less than they should", limits=weak_limits)
         self._cause = ""
 
-    def missing(self, exc: SandboxUnavailable) -> None:
-        """No sandbox could be made."""
+    def unavailable(self, exc: SandboxUnavailable) -> None:
+        """A sandbox could not be made."""
         cause = str(exc)
         self._report.set("sandbox", False, cause)
         if cause == self._cause:
@@ -53,3 +56,4 @@ class Availability:
         else:
             log.warning("no sandbox can be had", cause=cause)
         self._cause = cause
+        self.doubted.set()

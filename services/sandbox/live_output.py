@@ -1,4 +1,4 @@
-"""What a running call prints, published for people who watch. Best effort: nothing waits for it, nothing is stored."""
+"""The output of a running call, published for viewers. Best effort: nothing waits for it and nothing is stored."""
 
 import asyncio
 from typing import Final
@@ -7,59 +7,60 @@ import msgspec
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Bus
+from holdfast.bus.api import Core
 from holdfast.bus.commands import Output
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 
-TOTAL: Final = 256 * 1024
-"""Characters of one call that are published; what follows is only in its result."""
+CALL_OUTPUT_CHARS: Final = 256 * 1024
+"""Characters of one call that are published. The result has the rest too."""
 
-WAITING: Final = 128 * 1024
-"""Characters that may wait while the bus is slow; above that nothing more of the call is published."""
+UNSENT_OUTPUT_CHARS: Final = 128 * 1024
+"""Characters that may wait while the bus is slow. Above that nothing more of the call is published."""
 
 log = structlog.get_logger()
 
 
 class LiveOutput:
-    """The output of one call of one session, published in order and without a hole up to where it stops."""
+    """The output of one call of one session: published in order, without a gap, and possibly without its end."""
 
-    def __init__(self, bus: Bus, key: Key, call: str) -> None:
-        self._bus = bus
+    def __init__(self, core: Core, key: Key, call: str) -> None:
+        self._core = core
         self._subject = subjects.output(key)
         self._call = call
-        self._at = 0
+        self._sent = 0
         """Characters that were published."""
-        self._waiting = ""
-        self._over = False
-        self._sending: asyncio.Task[None] | None = None
+        self._unsent = ""
+        self._closed = False
+        self._sender: asyncio.Task[None] | None = None
 
     def add(self, text: str) -> None:
-        """Publish the text, now or with the next. Returns at once."""
-        if self._over:
+        """Publish the text, now or together with the next one. Returns at once."""
+        if self._closed:
             return
-        if len(self._waiting) + len(text) > WAITING or self._at + len(self._waiting) + len(text) > TOTAL:
-            self._over = True
+        waiting = len(self._unsent) + len(text)
+        if waiting > UNSENT_OUTPUT_CHARS or self._sent + waiting > CALL_OUTPUT_CHARS:
+            self._closed = True
             return
-        self._waiting += text
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send(), name="live-output")
+        self._unsent += text
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send(), name="live-output")
 
     def close(self) -> None:
         """Publish nothing more: the call has ended."""
-        self._over, self._waiting = True, ""
-        if self._sending is not None:
-            self._sending.cancel()
+        self._closed, self._unsent = True, ""
+        if self._sender is not None:
+            self._sender.cancel()
 
     async def _send(self) -> None:
         try:
-            while self._waiting:
-                text, self._waiting = self._waiting, ""
-                output = Output(call=self._call, text=text, at=self._at)
-                self._at += len(text)
-                await self._bus.core.publish(self._subject, msgspec.json.encode(output))
+            while self._unsent:
+                text, self._unsent = self._unsent, ""
+                output = Output(call=self._call, text=text, at=self._sent)
+                self._sent += len(text)
+                await self._core.publish(self._subject, msgspec.json.encode(output))
         except BusError as exc:
             log.info("the output of a running call could not be published", call=self._call, code=exc.code)
-            self._over = True
+            self._closed = True
         finally:
-            self._sending = None
+            self._sender = None

@@ -12,10 +12,12 @@ from holdfast.sandbox.worker import WorkerConfig, work
 async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
     """Serve until `stop`."""
     health = Health("sandbox", "bus", "sandbox")
-    terms = WorkerConfig(lease=settings.lease, idle_after=settings.idle_after, drain=settings.drain_timeout)
+    config = WorkerConfig(
+        lease_s=settings.lease, idle_after_s=settings.idle_after, drain_s=settings.drain_timeout
+    )  # fmt: skip
     async with health.serve(settings.health_port):
         bus = await connect(settings, name="sandbox")
         try:
-            await work(bus, make_driver(settings), terms, stop, health)
+            await work(bus, make_driver(settings), config, stop, health)
         finally:
             await bus.close()

@@ -1,22 +1,24 @@
-"""What workers keep in the `sbx` bucket, and what follows from it. Pure.
+"""The records that workers keep in the bucket `sbx`, and the decision whether a call may run. Pure.
 
-w.<worker>   Registration   expires unless refreshed
-s.<t>.<s>    Placement      which generation a session has, and where; written under compare-and-set only
-c.<call>     Record         a call that was accepted and whose result is not stored yet (rules 13, 14, 17)
+w.<worker>               WorkerRecord  a registered worker; expires unless it is refreshed
+s.<tenant>.<session>     Placement     the generation that a session has, and its worker; only compare-and-set writes
+c.<call>                 CallRecord    an accepted call whose result is not in the inbox yet (rules 13, 14, 17)
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-from holdfast.bus.api import Entry
 from holdfast.bus.errors import Refused
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 
+BUCKET: Final = "sbx"
+"""Name of the bucket."""
 
-class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A living worker."""
+
+class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A registered worker. Its id is in the key."""
 
     v: int = 1
     host: str = ""
@@ -24,15 +26,18 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Empty: the session has no sandbox. A key is emptied, not deleted: only a write can be compared-and-set."""
+    """The sandbox of a session. Empty fields: the session has none.
+
+    A placement is emptied, not deleted, because only a write can be compared-and-set.
+    """
 
     v: int = 1
     generation: str = ""
     worker: str = ""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whose result will come, from where."""
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call that `worker` runs in `generation`, so that another worker can close it if `worker` dies."""
 
     v: int = 1
     tenant: str
@@ -46,28 +51,33 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return Key(self.tenant, self.session)
 
 
-def placement_of(entry: Entry | None) -> Placement:
-    """What the entry of a session says; nothing readable counts as nothing."""
-    if entry is None or entry.value is None:
+def placement_of(value: bytes | None) -> Placement:
+    """The placement in a stored value; an empty one if there is no value or it cannot be read."""
+    if value is None:
         return Placement()
     try:
-        return msgspec.json.decode(entry.value, type=Placement)
+        return msgspec.json.decode(value, type=Placement)
     except msgspec.MsgspecError:
         return Placement()
 
 
-def record_of(entry: Entry) -> Record:
-    """Raises Refused when it is not a record of ours."""
+def call_record_of(value: bytes | None) -> CallRecord:
+    """The call record in a stored value. Raises Refused when it cannot be read."""
     try:
-        return msgspec.json.decode(entry.value or b"", type=Record)
+        return msgspec.json.decode(value or b"", type=CallRecord)
     except msgspec.MsgspecError:
-        raise Refused(f"not a record: {entry.key}") from None
+        raise Refused("not a call record") from None
+
+
+def encode(record: WorkerRecord | Placement | CallRecord) -> bytes:
+    """The bytes that are stored."""
+    return msgspec.json.encode(record)
 
 
 def admission(head: Head | None, call: str, name: str, generation: str) -> Literal["run", "unknown", "no"]:
-    """Whether the head lets the call run: it is open, ready, of that tool and bound to that generation (rule 13).
+    """Whether the call may run: it is open, ready, calls the tool `name` and is bound to `generation` (rule 13).
 
-    `unknown`: this head does not have it, a newer one may.
+    `unknown`: this head does not have the call, a newer one may have it.
     """
     if head is None:
         return "unknown"

@@ -1,92 +1,172 @@
-"""A sandbox in a worker's hands, and what it knows of calls: pure bookkeeping, no awaits.
+"""The sandboxes that a worker has in one registration epoch, and the calls that each of them knows.
 
-Calls are known for as long as the generation lives: that is what makes a call run at most once (rule 13).
+A call is known for as long as its generation lives: that is what makes a call run at most once (rule 13).
 """
 
 import asyncio
 from typing import Literal
 
+from holdfast.bus.commands import Provisioned
+from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 from holdfast.sandbox.drivers.sandbox import Sandbox
 
 Phase = Literal["checking", "running", "delivering", "done"]
 
+Creation = asyncio.Task[Provisioned | BusError]
+"""The task that makes the sandbox of a session."""
 
-class Call:
-    """One call in this generation: `settled` is set when it is clear whether it runs, `over` when nothing follows."""
+
+class TrackedCall:
+    """A call in one generation.
+
+    `decided` is set when it is known whether the call runs, `finished` when nothing of it follows any more.
+    """
 
     def __init__(self) -> None:
         self.phase: Phase = "checking"
-        self.settled = asyncio.Event()
-        self.over = asyncio.Event()
+        self.decided = asyncio.Event()
+        self.finished = asyncio.Event()
 
 
 class SandboxHandle:
-    """The sandbox of a session: `alive` ends once and for all."""
+    """A sandbox of a session with its calls. Bookkeeping only: nothing here awaits.
 
-    def __init__(self, key: Key, generation: str, box: Sandbox, now: float) -> None:
+    `alive` becomes False once, when the worker gives the generation up, and never True again.
+    """
+
+    def __init__(self, key: Key, generation: str, sandbox: Sandbox, now: float) -> None:
         self.key = key
         self.generation = generation
-        self.box = box
+        self.sandbox = sandbox
         self.alive = True
-        self.used = now
-        self._calls: dict[str, Call] = {}
+        self._last_used = now
+        self._calls: dict[str, TrackedCall] = {}
         self._refused: set[str] = set()
 
-    def find(self, call: str) -> Call | None:
-        return self._calls.get(call)
+    def find(self, call_id: str) -> TrackedCall | None:
+        """The call if it is known here."""
+        return self._calls.get(call_id)
 
-    def begin(self, call: str) -> Call:
-        """Know the call from now on."""
-        entry = self._calls[call] = Call()
-        return entry
+    def track(self, call_id: str) -> TrackedCall:
+        """Know the call from now on; it is being checked."""
+        call = self._calls[call_id] = TrackedCall()
+        return call
 
-    def forget(self, call: str) -> None:
-        """It will not run, and may be asked for again."""
-        entry = self._calls.pop(call, _DONE)
-        entry.settled.set()
-        entry.over.set()
+    def forget(self, call_id: str) -> None:
+        """The call will not run and may be asked for again."""
+        call = self._calls.pop(call_id, _FINISHED)
+        call.decided.set()
+        call.finished.set()
 
-    def run(self, entry: Call) -> None:
-        """It runs."""
-        entry.phase = "running"
-        entry.settled.set()
+    def mark_running(self, call: TrackedCall) -> None:
+        """The call runs."""
+        call.phase = "running"
+        call.decided.set()
 
-    def deliver(self, entry: Call) -> None:
-        """It has a result on the way that is not to be stopped any more."""
-        entry.phase = "delivering"
+    def mark_delivering(self, call: TrackedCall) -> None:
+        """The result of the call is being stored: a cancellation comes too late."""
+        call.phase = "delivering"
 
-    def close(self, call: str, now: float) -> None:
-        """Its result is stored, or will never be."""
-        entry = self._calls[call]
-        entry.phase = "done"
-        entry.over.set()
-        self._calls[call] = _DONE
-        self.used = now
+    def finish(self, call_id: str, now: float) -> None:
+        """The result of the call is stored, or will never be."""
+        call = self._calls[call_id]
+        call.phase = "done"
+        call.finished.set()
+        self._calls[call_id] = _FINISHED
+        self._last_used = now
 
-    def refuse(self, call: str) -> None:
-        """Never run it, nor let a result of it out (rule 18)."""
-        self._refused.add(call)
+    def refuse(self, call_id: str) -> None:
+        """Never run the call, nor store a result of it (rule 18)."""
+        self._refused.add(call_id)
 
     def refuse_all(self) -> None:
-        """Let no result of any call out any more."""
+        """Store no result of any known call."""
         self._refused.update(self._calls)
 
-    def refused(self, call: str) -> bool:
-        return call in self._refused
+    def is_refused(self, call_id: str) -> bool:
+        """Whether the call was refused."""
+        return call_id in self._refused
 
     def idle_since(self) -> float | None:
-        """When it had its last call; None while one is in hand."""
-        return None if any(entry.phase != "done" for entry in self._calls.values()) else self.used
+        """Loop time at which the last call finished; None while a call is unfinished."""
+        return None if any(call.phase != "done" for call in self._calls.values()) else self._last_used
 
 
-def _finished() -> Call:
-    entry = Call()
-    entry.phase = "done"
-    entry.settled.set()
-    entry.over.set()
-    return entry
+def _finished() -> TrackedCall:
+    call = TrackedCall()
+    call.phase = "done"
+    call.decided.set()
+    call.finished.set()
+    return call
 
 
-_DONE = _finished()
-"""Stands for every call that is over, so that a long-lived generation costs little memory."""
+_FINISHED = _finished()
+"""Stands for every finished call, so that a long-lived generation costs little memory."""
+
+
+class Sandboxes:
+    """The living sandboxes by generation and by session, and the sandboxes being made.
+
+    Every handle in this table is alive: `remove` takes it out and ends its life in one step.
+    """
+
+    def __init__(self) -> None:
+        self._by_generation: dict[str, SandboxHandle] = {}
+        self._by_session: dict[Key, SandboxHandle] = {}
+        self._creations: dict[Key, Creation] = {}
+        self.closed = False
+        """True when the epoch is over: no further sandbox may be made."""
+
+    def all(self) -> list[SandboxHandle]:
+        """Every living sandbox."""
+        return list(self._by_generation.values())
+
+    def find(self, key: Key, generation: str) -> SandboxHandle | None:
+        """The generation, if it lives here and is the session's."""
+        handle = self._by_generation.get(generation)
+        return handle if handle is not None and handle.key == key else None
+
+    def of_session(self, key: Key) -> SandboxHandle | None:
+        """The sandbox that was made last for the session, if it lives."""
+        return self._by_session.get(key)
+
+    def add(self, handle: SandboxHandle) -> None:
+        """Answer for this generation from now on."""
+        self._by_generation[handle.generation] = self._by_session[handle.key] = handle
+
+    def remove(self, handle: SandboxHandle) -> None:
+        """Give the generation up: everybody who asks for it is told that it is gone. May be repeated."""
+        handle.alive = False
+        self._by_generation.pop(handle.generation, None)
+        if self._by_session.get(handle.key) is handle:
+            del self._by_session[handle.key]
+
+    async def end(self, handle: SandboxHandle, reason: str) -> None:
+        """Give the generation up and kill the sandbox; returns when nothing of it runs."""
+        self.remove(handle)
+        await handle.sandbox.kill(reason)
+
+    async def end_all(self, reason: str) -> None:
+        """Give every generation up at once, then kill all the sandboxes at the same time."""
+        handles = self.all()
+        for handle in handles:
+            self.remove(handle)
+        await asyncio.gather(*[handle.sandbox.kill(reason) for handle in handles])
+
+    def creation(self, key: Key) -> Creation | None:
+        """The task that is making a sandbox for the session."""
+        return self._creations.get(key)
+
+    def add_creation(self, key: Key, creation: Creation) -> None:
+        """Know the task until it has ended."""
+        self._creations[key] = creation
+        creation.add_done_callback(lambda _: self._creations.pop(key, None))
+
+    def close(self) -> None:
+        """Give every generation up, without killing it, and stop making new ones."""
+        self.closed = True
+        for handle in self.all():
+            self.remove(handle)
+        for creation in self._creations.values():
+            creation.cancel()

@@ -10,14 +10,14 @@ MIB = 1024 * 1024
 
 
 class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
-    """Read once at start from HOLDFAST_<FIELD>. All limits are per sandbox."""
+    """Read once at start from HOLDFAST_<FIELD>. Every limit is that of one sandbox."""
 
     data_dir: str = "data/sandbox"
-    """Folder of the workspaces (files of the sessions) and of what the sandboxes share; made if it is missing."""
+    """Folder of the workspaces (the files of the sessions) and of files that all sandboxes share; made if missing."""
     driver: str = "bubblewrap"
     """How sandboxes are isolated: a name in `drivers.DRIVERS`."""
     memory_bytes: Annotated[int, Meta(ge=64 * MIB)] = 1024 * MIB
-    """Memory of all processes of a sandbox together, its /tmp included (bytes)."""
+    """Memory of all processes of a sandbox together, including its /tmp (bytes)."""
     pids: Annotated[int, Meta(ge=16, le=32768)] = 256
     """Processes and threads at once."""
     cpus: Annotated[float, Meta(ge=0.05, le=1024)] = 2.0
@@ -25,21 +25,21 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     tmp_bytes: Annotated[int, Meta(ge=MIB)] = 256 * MIB
     """Size of /tmp, which lives in memory and ends with the sandbox (bytes)."""
     disk_bytes: Annotated[int, Meta(ge=MIB)] = 4096 * MIB
-    """Size of a workspace; no single file may be larger either (bytes). A sandbox that goes over it is killed."""
+    """Size of a workspace, and of each file in it (bytes). A sandbox whose workspace is larger is killed."""
     disk_files: Annotated[int, Meta(ge=100)] = 500_000
-    """Files and folders in a workspace. A sandbox that goes over it is killed."""
+    """Files and folders in a workspace. A sandbox whose workspace has more is killed."""
     disk_reserve_bytes: Annotated[int, Meta(ge=0)] = 512 * MIB
-    """Free space of the host's disk below which the sandbox that writes is killed (bytes)."""
+    """Free space of the host's disk below which a sandbox that writes is killed (bytes)."""
     allow_weak_limits: bool = False
     """Whether sandboxes may run where no control group can be written: then memory is limited for each process alone,
     so many processes together may use much more, and processor time is not limited. true or false."""
     call_timeout: Annotated[float, Meta(ge=1, le=3600)] = 120.0
-    """Seconds a bash command may take when it asks for no other limit, and any other tool at most."""
+    """Seconds that a call may take; a bash command may ask for another limit."""
     call_timeout_max: Annotated[float, Meta(ge=1, le=86400)] = 1800.0
-    """Seconds a bash command may ask for."""
+    """The most seconds that a bash command may ask for."""
     idle_after: Annotated[float, Meta(ge=1, le=604800)] = 900.0
-    """Seconds without a call after which a sandbox is ended; its files stay."""
+    """Seconds without a call after which a sandbox is ended; its files are kept."""
     lease: Annotated[int, Meta(ge=2, le=60)] = 3
-    """Seconds a worker's registration lives without refresh; a dead worker is noticed after as long. Whole seconds."""
+    """Seconds after which a worker's registration expires unless refreshed; then a dead worker is noticed."""
     creates_at_once: Annotated[int, Meta(ge=1, le=256)] = 4
-    """Sandboxes made at the same time; about twice the processors."""
+    """Sandboxes made at the same time; about twice the number of processors."""

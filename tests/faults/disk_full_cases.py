@@ -1,4 +1,4 @@
-"""Run by `test_disk_full.py` in a mount namespace of its own."""
+"""A full disk under a stack. `test_disk_full.py` runs these tests in a mount namespace of their own."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ from anthropic import APIStatusError
 from holdfast.process import disk
 from holdfast.session.log.readmodel import ReadModel
 from tests.faults.conftest import Start
-from tests.support.conversation import Talk, results
+from tests.support.conversation import Conversation, results
 from tests.support.eventually import eventually
-from tests.support.invariants import check, noted
+from tests.support.invariants import check_invariants, journaled
 from tests.support.model import bash, say
 from tests.support.stack import Stack
 
 HOLDFAST = str(Path(sys.executable).parent / "holdfast")
 SIZE = "600m"
 RESERVE = {"HOLDFAST_DISK_RESERVE_BYTES": "0"}
-"""Sandboxes run until the last byte; by default they end while more is free than this disk has."""
+"""No reserve: by default sandboxes are killed below a free space that is larger than this disk."""
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     data = tmp_path / "data"
     data.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "holdfast-test", str(data)], check=True)
-    # What `holdfast up` says is read by the test; it must not be lost with the disk.
+    # The tests read the output of `holdfast up`, so it must not be written to the full disk.
     (data / "up.log").symlink_to(tmp_path / "up.log")
     yield data
     subprocess.run(["umount", "--lazy", str(data)], check=True)
 
 
 def fill(data: Path, *, leave: int = 0) -> Path:
-    """Write a file until only `leave` bytes are free, or nothing."""
+    """Fill the disk with one file until `leave` bytes are free. Returns the file."""
     path = data / "filling"
     if leave:
         with path.open("wb", buffering=0) as file:
@@ -66,7 +66,7 @@ async def holdfast(*arguments: str) -> tuple[int, str]:
 
 
 async def said(stack: Stack, text: str, *, count: int = 1, within: float = 20) -> None:
-    """Wait until `holdfast up` has said that."""
+    """Wait until `holdfast up` has printed `text` `count` times."""
 
     async def look() -> bool:
         return stack.log.read_text().count(text) >= count
@@ -77,50 +77,52 @@ async def said(stack: Stack, text: str, *, count: int = 1, within: float = 20) -
         raise AssertionError(f"{exc} in:\n{stack.log.read_text()[-2000:]}") from None
 
 
-async def refused(talk: Talk, mark: str) -> APIStatusError:
-    """Send a message that must be refused at once."""
+async def refused(conversation: Conversation, mark: str) -> APIStatusError:
+    """Send a message and check that it is refused within 5 s."""
     began = time.monotonic()
     with pytest.raises(APIStatusError) as caught:
-        await talk.say(mark)
+        await conversation.say(mark)
     assert time.monotonic() - began < 5, "it was not refused at once"
     return caught.value
 
 
-async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, start: Start) -> None:
+async def test_a_turn_on_a_full_disk_goes_on_when_there_is_room_again(small_disk: Path, start: Start) -> None:
     stack = start(environ=RESERVE)
     supervisor = stack.run.supervisor
     mark = await stack.model.play(
-        noted("one"), {"text": "I think.", **noted("two"), "gates": [{"name": "middle", "after": 1}]}, say("Over.")
+        journaled("one"),
+        {"text": "I think.", **journaled("two"), "gates": [{"name": "middle", "after": 1}]},
+        say("Over."),
     )
     async with stack.client() as client:
-        talk = await Talk.begin(client)
-        await talk.say(mark)
+        conversation = await Conversation.begin(client)
+        await conversation.say(mark)
         await stack.model.reached("middle")
         filling = fill(small_disk)
         await said(stack, "is full (")
 
-        error = await refused(talk, mark)
+        error = await refused(conversation, mark)
         assert error.status_code == 507
         assert error.type == "api_error"
         assert "the disk of this stack is full" in error.message
         with pytest.raises(APIStatusError, match="disk of this stack is full"):
             await client.beta.environments.create(name="never")
-        assert (await talk.events("user.message"))[0].id == talk.sent[0], "reading must go on"
+        assert (await conversation.events("user.message"))[0].id == conversation.sent[0], "reading must go on"
         code, out = await holdfast("status", "--data", str(small_disk))
         assert code == 1
         assert "FULL, new work is refused until" in out
 
-        # The turn cannot write its next step now, and must not give up.
+        # The turn cannot log its next step now, and must keep trying.
         await stack.model.release("middle")
         await stack.model.requests(mark, ended=2)
         filling.unlink()
         await said(stack, "has room again")
         await said(stack, "restarting nats: ")
-        events = await talk.rests(within=60)
+        events = await conversation.until_idle(within=60)
         assert not [r for r in results(events).values() if r.is_error]
-        await talk.say(await stack.model.play(noted("three"), say("After.")))
-        await talk.rests()
-        await check(stack, talk)
+        await conversation.say(await stack.model.play(journaled("three"), say("After.")))
+        await conversation.until_idle()
+        await check_invariants(stack, conversation)
         assert (await client.beta.vaults.create(display_name="after")).id
         code, out = await holdfast("status", "--data", str(small_disk))
         assert code == 0, out
@@ -129,35 +131,37 @@ async def test_full_in_the_middle_of_a_turn_and_room_again(small_disk: Path, sta
     assert not died, died
 
 
-async def test_the_reserve_is_for_what_runs_and_for_its_end(small_disk: Path, start: Start) -> None:
+async def test_running_turns_can_end_and_be_interrupted_on_the_reserve_of_a_full_disk(
+    small_disk: Path, start: Start
+) -> None:
     stack = start(environ=RESERVE)
     mark = await stack.model.play(say("On the reserve.", gates=[{"name": "held"}]))
     async with stack.client() as client:
-        runs, stuck, idle = [await Talk.begin(client) for _ in range(3)]
+        runs, stuck, idle = [await Conversation.begin(client) for _ in range(3)]
         await runs.say(mark)
         await stuck.say(await stack.model.play(bash("sleep 1000"), say("unreached")))
-        await stuck.has("agent.tool_use")
+        await stuck.until_events("agent.tool_use")
         await stack.model.reached("held")
         filling = fill(small_disk, leave=disk.space(small_disk).full_below - 1_000_000)
         await said(stack, "is full (")
 
         assert (await refused(idle, mark)).status_code == 507
         await stack.model.release("held")
-        await runs.rests()
+        await runs.until_idle()
         await stuck.interrupt()
-        await stuck.rests()
+        await stuck.until_idle()
         await client.beta.sessions.archive(runs.id)
         await client.beta.sessions.delete(idle.id)
 
         filling.unlink()
         await said(stack, "has room again")
         await stuck.say(await stack.model.play(say("Again.")))
-        await stuck.rests()
-        await check(stack, stuck)
+        await stuck.until_idle()
+        await check_invariants(stack, stuck)
     assert "restarting nats" not in stack.log.read_text(), "nothing had failed"
 
 
-async def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
+async def test_a_start_on_a_full_disk_fails_and_says_why(small_disk: Path) -> None:
     fill(small_disk)
     code, out = await holdfast("up", "--data", str(small_disk / "stack"), "--port", "0")
     assert code == 1
@@ -166,7 +170,7 @@ async def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
     assert "Traceback" not in out
 
 
-async def test_the_read_model_moves_to_memory(small_disk: Path) -> None:
+async def test_the_read_model_moves_to_memory_on_a_full_disk(small_disk: Path) -> None:
     filling = fill(small_disk)
     model = ReadModel(small_disk / "read-model" / "sessions.sqlite")
     model.tables.bind_to_streams("one")

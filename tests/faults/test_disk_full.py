@@ -1,6 +1,7 @@
-"""The disk under a stack is full, and has room again: said at once, nothing acknowledged is lost, all goes on.
+"""The disk under a stack becomes full and has room again: errors at once, nothing acknowledged lost, turns go on.
 
-The cases need a small disk: a tmpfs in a mount namespace of their own, which root and ordinary users can have.
+The tests are in `disk_full_cases.py`. They need a small disk: a tmpfs in a mount namespace, which root and ordinary
+users can make.
 """
 
 import os
@@ -14,7 +15,7 @@ CASES = Path(__file__).with_name("disk_full_cases.py")
 
 
 @pytest.mark.timeout(600)
-def test_the_cases_in_a_mount_namespace_of_their_own(tmp_path: Path) -> None:
+def test_a_full_disk_in_a_mount_namespace(tmp_path: Path) -> None:
     namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
     options = ["-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={tmp_path / 'cases'}"]
     done = subprocess.run(

@@ -1,72 +1,72 @@
-"""The sandbox service dies while a command runs: an error result, no process left, files kept, and the work goes on."""
+"""The sandbox service is killed at five moments of a call: no process is left, files are kept, and the turn goes on."""
 
 from tests.faults.conftest import Start
-from tests.support.conversation import Talk, results, text
+from tests.support.conversation import Conversation, results, text
 from tests.support.eventually import eventually
-from tests.support.invariants import check, noted, runs
+from tests.support.invariants import check_invariants, journaled, tool_runs
 from tests.support.model import say
 from tests.support.processes import running
 
 SLEEP = "sleep 1234.5"
-"""A command that nobody else runs."""
+"""A command line that is unique on this machine."""
 
 
-async def test_the_call_fails_and_the_next_one_works(start: Start) -> None:
+async def test_a_worker_killed_while_a_command_runs(start: Start) -> None:
     stack = start()
-    steps = [noted("one", SLEEP), noted("two", "cat ledger"), say("Over.")]
+    steps = [journaled("one", SLEEP), journaled("two", "cat run-journal"), say("Over.")]
     mark = await stack.model.play(*steps)
     async with stack.client() as client:
-        talk = await Talk.begin(client)
-        await talk.say(mark)
+        conversation = await Conversation.begin(client)
+        await conversation.say(mark)
         await eventually(lambda: running(SLEEP), what="the command")
         old = stack.kill("sandbox")
-        events = await talk.rests()
+        events = await conversation.until_idle()
         first, second = results(events).values()
         assert first.is_error
         assert "sandbox was lost" in text(first)
         assert not second.is_error
         assert text(second).startswith("one ")
-        assert runs(stack, talk.id) == {"one": 1, "two": 1}
+        assert tool_runs(stack, conversation.id) == {"one": 1, "two": 1}
         assert not await running(SLEEP), "a command outlived its worker"
         await stack.replaced("sandbox", old)
-        await check(stack, talk)
+        await check_invariants(stack, conversation)
     assert len(await stack.model.requests(mark)) == 3
 
 
-async def test_a_worker_that_dies_before_it_runs_a_call(start: Start) -> None:
+async def test_a_worker_killed_before_it_runs_the_call(start: Start) -> None:
     stack = start(faults={"sandbox": "worker.recorded:kill"})
-    await _goes_on(stack, ran=(0, 1))
+    await _turn_goes_on(stack, ran=(0, 1))
 
 
-async def test_a_worker_that_dies_with_the_result_in_its_hand(start: Start) -> None:
+async def test_a_worker_killed_before_it_stores_the_result(start: Start) -> None:
     stack = start(faults={"sandbox": "worker.ran:kill"})
-    await _goes_on(stack, ran=(1, 1))
+    await _turn_goes_on(stack, ran=(1, 1))
 
 
-async def test_a_worker_that_dies_after_it_stored_the_result(start: Start) -> None:
-    stack = start(faults={"sandbox": "worker.published:kill"})
-    await _goes_on(stack, ran=(1, 1), good=True)
+async def test_a_worker_killed_after_it_stored_the_result(start: Start) -> None:
+    stack = start(faults={"sandbox": "worker.result_stored:kill"})
+    await _turn_goes_on(stack, ran=(1, 1), good=True)
 
 
-async def test_a_worker_that_dies_while_it_makes_the_sandbox(start: Start) -> None:
+async def test_a_worker_killed_while_it_makes_the_sandbox(start: Start) -> None:
     stack = start(faults={"sandbox": "worker.created:kill"})
-    await _goes_on(stack, ran=(0, 1), any_result=True)
+    await _turn_goes_on(stack, ran=(0, 1), any_result=True)
 
 
-async def _goes_on(stack, *, ran: tuple[int, int], good: bool = False, any_result: bool = False) -> None:
-    """One call that is hit, one that is not; `ran` are the least and most runs of the first."""
+async def _turn_goes_on(stack, *, ran: tuple[int, int], good: bool = False, any_result: bool = False) -> None:
+    """Two calls, the first of which is hit. `ran`: fewest and most runs of it; `good`: its result is not an error."""
     old = stack.pid("sandbox")
-    mark = await stack.model.play(noted("one"), noted("two"), say("Over."))
+    mark = await stack.model.play(journaled("one"), journaled("two"), say("Over."))
     async with stack.client() as client:
-        talk = await Talk.begin(client)
-        await talk.say(mark)
+        conversation = await Conversation.begin(client)
+        await conversation.say(mark)
         await stack.replaced("sandbox", old)
-        events = await talk.rests()
+        events = await conversation.until_idle()
         first, second = results(events).values()
         assert any_result or bool(first.is_error) != good
         assert not second.is_error
-        counted = runs(stack, talk.id)
+        counted = tool_runs(stack, conversation.id)
         assert ran[0] <= counted["one"] <= ran[1]
         assert counted["two"] == 1
-        await check(stack, talk)
+        await check_invariants(stack, conversation)
     assert len(await stack.model.requests(mark)) == 3

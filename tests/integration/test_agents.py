@@ -8,7 +8,7 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import SessionService, session_service
 
 TOOLSET = {"type": "agent_toolset_20260401"}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
@@ -19,13 +19,13 @@ def custom(name: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     with session_service(tmp_path_factory.mktemp("edge")) as running:
         yield running
 
 
 @pytest.fixture
-def client(edge: EdgeProcess) -> Anthropic:
+def client(edge: SessionService) -> Anthropic:
     return edge.client(max_retries=0)
 
 
@@ -308,7 +308,7 @@ def test_an_unknown_agent_is_not_found_everywhere(agents: Any) -> None:
 # --- two at once, and crashes --------------------------------------------------------------------------------------
 
 
-async def test_of_updates_at_once_with_a_version_one_wins(edge: EdgeProcess) -> None:
+async def test_of_updates_at_once_with_a_version_one_wins(edge: SessionService) -> None:
     async with edge.async_client(max_retries=0) as client:
         agents = client.beta.agents
         agent = await agents.create(model="m", name="0")
@@ -320,7 +320,7 @@ async def test_of_updates_at_once_with_a_version_one_wins(edge: EdgeProcess) -> 
         assert [one.name async for one in agents.versions.list(agent.id)] == [won[0].name, "0"]
 
 
-async def test_updates_at_once_without_a_version_all_happen(edge: EdgeProcess) -> None:
+async def test_updates_at_once_without_a_version_all_happen(edge: SessionService) -> None:
     async with edge.async_client(max_retries=0) as client:
         agents = client.beta.agents
         agent = await agents.create(model="m", name="0")
@@ -332,7 +332,7 @@ async def test_updates_at_once_without_a_version_all_happen(edge: EdgeProcess) -
         assert [len(one.metadata) async for one in agents.versions.list(agent.id)] == [6, 5, 4, 3, 2, 1, 0]
 
 
-async def test_a_crash_between_the_copy_and_the_new_version_changes_nothing(edge: EdgeProcess) -> None:
+async def test_a_crash_between_the_copy_and_the_new_version_changes_nothing(edge: SessionService) -> None:
     async with edge.async_client(max_retries=0) as client, edge.bus() as bus:
         agents = client.beta.agents
         agent = await agents.create(model="m", name="one")

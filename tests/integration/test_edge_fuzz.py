@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from schemathesis import Case
 from schemathesis.generation import GenerationMode
 
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import SessionService, session_service
 from tests.support.stack import stack
 
+EVERY_CHECK: Final = [*HealthCheck.__members__.values()]
 REQUESTS: Final = int(os.environ.get("HOLDFAST_FUZZ", "0"))
 LONG: Final = REQUESTS > 0
 
@@ -40,7 +41,7 @@ class Target:
 
     def __init__(self, base_url: str, key: str, written: Callable[[], dict[str, int]] | None) -> None:
         self.base_url = base_url
-        self.written = written
+        self.last_sequences = written
         self.http = requests.Session()
         self.http.trust_env = False
         self.http.headers["authorization"] = f"Bearer {key}"
@@ -70,7 +71,7 @@ class Target:
 
     def send(self, case: Case, **changes: Any) -> None:
         """Send the case, and check what must hold for any answer."""
-        before = self.written() if self.written else {}
+        before = self.last_sequences() if self.last_sequences else {}
         request = {**case.as_transport_kwargs(base_url=self.base_url), **changes}
         answer = self.http.request(**{**request, "stream": True, "timeout": 30})
         try:
@@ -88,11 +89,13 @@ class Target:
             assert error["type"] == "error"
             assert error["error"]["message"]
             assert error["request_id"] == answer.headers["request-id"]
-            assert (self.written() if self.written else {}) == before, "something was stored by a refused request"
+            assert (self.last_sequences() if self.last_sequences else {}) == before, (
+                "something was stored by a refused request"
+            )
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     with session_service(tmp_path_factory.mktemp("edge")) as running:
         yield running
 
@@ -102,7 +105,7 @@ def fuzz(target: Target, prefix: str) -> dict[str, int]:
     schema = schemathesis.openapi.from_url(f"{target.base_url}/openapi.json")
     sent: dict[str, int] = {}
     for result in schema.get_all_operations():
-        operation = result.ok()
+        operation = result.ok()  # pyright: ignore[reportAttributeAccessIssue]  an Err raises here
         if operation.path.startswith(prefix):
             sent[operation.label] = _fuzz_operation(target, operation)
     assert sent
@@ -126,7 +129,7 @@ def _fuzz_operation(target: Target, operation: Any) -> int:
         database=None,
         derandomize=not LONG,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=EVERY_CHECK,
     )
     @given(case=st.one_of(strategies), use_real=st.integers(0, 9))
     def one(case: Case, use_real: int) -> None:
@@ -183,8 +186,8 @@ def _with_parts(body: dict[str, Any], parts: dict[str, str]) -> dict[str, Any]:
 
 @pytest.mark.timeout(0 if LONG else 120)
 @pytest.mark.parametrize("prefix", ["/v1/agents", "/v1/environments", "/v1/sessions", "/"])
-def test_no_request_breaks_the_edge_or_stores_what_it_refuses(edge: EdgeProcess, prefix: str) -> None:
-    target = Target(edge.base_url, edge.key, edge.written)
+def test_no_request_breaks_the_edge_or_stores_what_it_refuses(edge: SessionService, prefix: str) -> None:
+    target = Target(edge.base_url, edge.key, edge.last_sequences)
     if prefix == "/":
         for path in ("/healthz", "/readyz"):
             assert fuzz(target, path)
@@ -207,10 +210,15 @@ def test_no_request_breaks_the_vault_endpoints(tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.timeout(0 if LONG else 120)
-def test_bytes_that_are_no_json_are_refused(edge: EdgeProcess) -> None:
-    target = Target(edge.base_url, edge.key, edge.written)
+def test_bytes_that_are_no_json_are_refused(edge: SessionService) -> None:
+    target = Target(edge.base_url, edge.key, edge.last_sequences)
 
-    @settings(max_examples=REQUESTS or 200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=REQUESTS or 200,
+        deadline=None,
+        database=None,
+        suppress_health_check=EVERY_CHECK,
+    )
     @given(
         body=st.one_of(st.binary(max_size=200), st.text(max_size=100).map(lambda t: t.encode("utf-8", "surrogatepass")))
     )
@@ -220,7 +228,7 @@ def test_bytes_that_are_no_json_are_refused(edge: EdgeProcess) -> None:
             assert answer.status_code == 400, (answer.status_code, answer.text)
             assert answer.json()["error"]["type"] == "invalid_request_error"
 
-    before = edge.written()
+    before = edge.last_sequences()
     one()
-    assert edge.written() == before
+    assert edge.last_sequences() == before
     target.http.close()

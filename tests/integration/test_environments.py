@@ -9,7 +9,7 @@ import anthropic
 import msgspec
 import pytest
 
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import SessionService, session_service
 
 PACKAGES = {"type": "packages", "apt": [], "cargo": [], "gem": [], "go": [], "npm": [], "pip": []}
 OPEN = {"type": "cloud", "networking": {"type": "unrestricted"}, "packages": PACKAGES}
@@ -22,13 +22,13 @@ def fresh() -> str:
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     with session_service(tmp_path_factory.mktemp("edge")) as running:
         yield running
 
 
 @pytest.fixture
-def environments(edge: EdgeProcess) -> Any:
+def environments(edge: SessionService) -> Any:
     """Untyped, because much of what is sent here breaks the SDK's own types."""
     return edge.client(max_retries=0).beta.environments
 
@@ -197,7 +197,7 @@ def test_lists_are_newest_first_in_pages(environments: Any) -> None:
 # --- names under concurrency and after crashes ---------------------------------------------------------------------
 
 
-async def test_of_many_creations_at_once_one_gets_the_name(edge: EdgeProcess) -> None:
+async def test_of_many_creations_at_once_one_gets_the_name(edge: SessionService) -> None:
     async with edge.async_client(max_retries=0) as client:
         name = fresh()
         tries = [client.beta.environments.create(name=name) for _ in range(8)]
@@ -207,7 +207,7 @@ async def test_of_many_creations_at_once_one_gets_the_name(edge: EdgeProcess) ->
         assert len(found) == 1
 
 
-async def test_deleting_and_creating_at_once_never_leaves_two(edge: EdgeProcess) -> None:
+async def test_deleting_and_creating_at_once_never_leaves_two(edge: SessionService) -> None:
     async with edge.async_client(max_retries=0) as client:
         environments = client.beta.environments
         name = fresh()
@@ -224,7 +224,7 @@ async def test_deleting_and_creating_at_once_never_leaves_two(edge: EdgeProcess)
                 await environments.delete(one)
 
 
-async def test_a_name_whose_environment_never_came_is_free_after_a_while(edge: EdgeProcess) -> None:
+async def test_a_name_whose_environment_never_came_is_free_after_a_while(edge: SessionService) -> None:
     name = fresh()
     async with edge.async_client(max_retries=0) as client, edge.bus() as bus:
         made = await client.beta.environments.create(name=name)

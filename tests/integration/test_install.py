@@ -143,7 +143,7 @@ def test_uv_installs_the_wheel_as_a_tool(wheel: Path, uv: str, project: Path, tm
     folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
     what = f"holdfast-agents[embedded] @ {wheel.as_uri()}"
     install = ("tool", "install", "--quiet", "--python", system_python(), "--constraints", locked, what)
-    run(uv, *install, **folders, UV_SYSTEM_CERTS="1")
+    run(uv, *install, UV_SYSTEM_CERTS="1", **folders)  # pyright: ignore[reportArgumentType]  names of variables
     assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == ["holdfast"]
     holdfast = tmp_path / "bin" / "holdfast"
     assert wheel.name.split("-")[1] in run(holdfast, "--version", cwd=project, PYTHONPATH=".")

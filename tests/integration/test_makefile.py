@@ -107,7 +107,7 @@ class Index:
             def __init__(self, *arguments: object) -> None:
                 super().__init__(*arguments, directory=served)  # type: ignore[arg-type]
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name in the base class
                 pass
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)

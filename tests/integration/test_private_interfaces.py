@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from holdfast.bus.jetstream import connection
 from holdfast.bus.jetstream.imports import Client
-from holdfast.session.http.protocol import MAX_HEAD, Connection
+from holdfast.session.http.protocol import REQUEST_HEAD_BYTES, BoundedHttpProtocol
 from tests.support.eventually import eventually
 
 INFO = b'INFO {"server_id":"x","version":"2.12.0","proto":1,"headers":true,"max_payload":1048576}\r\n'
@@ -233,7 +233,7 @@ async def served(protocol: type[asyncio.Protocol]) -> AsyncGenerator[int]:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "is_refused"), [(HttpToolsProtocol, False), (Connection, True)], ids=["library", "ours"]
+    ("protocol", "is_refused"), [(HttpToolsProtocol, False), (BoundedHttpProtocol, True)], ids=["library", "ours"]
 )
 async def test_the_head_of_a_request_is_bounded(protocol: type[asyncio.Protocol], is_refused: bool) -> None:
     """Kludex/uvicorn#157, Kludex/uvicorn#1684: httptools has no bound for headers, and uvicorn adds none."""
@@ -241,7 +241,7 @@ async def test_the_head_of_a_request_is_bounded(protocol: type[asyncio.Protocol]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
         for number in range(9):  # one piece more than is allowed, and no end
-            writer.write(f"X-{number}: {'x' * (MAX_HEAD // 8)}\r\n".encode())
+            writer.write(f"X-{number}: {'x' * (REQUEST_HEAD_BYTES // 8)}\r\n".encode())
             await writer.drain()
         answer = b""
         with contextlib.suppress(TimeoutError):

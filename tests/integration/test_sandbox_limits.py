@@ -17,7 +17,7 @@ from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
-from tests.support.sandbox import Hands, WorkerProcess
+from tests.support.sandbox import DrivenSession, WorkerProcess
 from tests.support.servers import ROOT, NatsServer, nats_server
 
 READ_ONLY = "for group in $(findmnt -rno TARGET -t cgroup,cgroup2); do mount -o remount,bind,ro $group; done"
@@ -60,7 +60,7 @@ async def test_with_consent_sandboxes_are_made_and_the_weak_limits_told(
         assert body["notes"]["limits"].startswith(NOTE)
         assert ("number of processes" in body["notes"]["limits"]) == (os.geteuid() == 0)
         assert body["checks"]["sandbox"]["cause"] == ""
-        hands = Hands(bus)
+        hands = DrivenSession(bus)
         await hands.begin()
         await hands.bind()
         assert await hands.bash("echo made; ulimit -d") == "made\n1048576\n"

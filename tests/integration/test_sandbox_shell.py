@@ -159,7 +159,7 @@ async def test_a_cancel_stops_a_command_within_a_second_and_one_that_waits_never
 
 async def test_a_cancel_stops_a_search(hands: Hands) -> None:
     await hands.call("write", file_path="slow", content="a" * 40 + "\n")
-    search = asyncio.create_task(hands.box.run("one", "grep", {"pattern": "(a|aa)+$b"}))
+    search = asyncio.create_task(hands.box.run("one", "grep", {"pattern": "(a|aa)+$(b)"}))
     await hands.sh("sleep 0.2")
     assert not search.done()
     began = time.monotonic()

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Message
+from holdfast.bus.api import Bus, Message
 from holdfast.bus.commands import Output
 from holdfast.bus.errors import NoResponders, Unavailable
 from holdfast.bus.ids import Key
@@ -18,7 +18,7 @@ from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
-from tests.support.sandbox import Hands, WorkerProcess, sandbox_worker, text_of
+from tests.support.sandbox import DrivenSession, WorkerProcess, sandbox_worker, text_of
 from tests.support.servers import NatsServer, nats_server
 
 
@@ -42,167 +42,171 @@ async def worker(nats: NatsServer, tmp_path: Path, isolation: Isolation) -> Asyn
 
 
 @pytest.fixture
-async def hands(bus: NatsBus) -> Hands:
-    session = Hands(bus)
-    await session.begin()
-    return session
+async def session(bus: NatsBus) -> DrivenSession:
+    driven = DrivenSession(bus)
+    await driven.begin()
+    return driven
 
 
-async def records(bus: NatsBus) -> list[str]:
+async def records(bus: Bus) -> list[str]:
     return [entry.key for entry in await bus.kv.list("sbx", subjects.RECORDS)]
 
 
-async def test_a_call_runs_and_its_result_comes_to_the_inbox(worker: WorkerProcess, hands: Hands) -> None:
-    await hands.bind()
-    result = await hands.run("bash", {"command": "echo hello; pwd; id -u"})
+async def test_a_call_runs_and_its_result_comes_to_the_inbox(worker: WorkerProcess, session: DrivenSession) -> None:
+    await session.bind()
+    result = await session.run("bash", {"command": "echo hello; pwd; id -u"})
     assert text_of(result) == "hello\n/workspace\n1000\n"
     assert not result.is_error
-    assert result.generation == hands.sandbox.generation
+    assert result.generation == session.sandbox.generation
 
     async def clean() -> bool:
-        return not await records(hands.bus)
+        return not await records(session.bus)
 
     await eventually(clean, what="the record is deleted")
 
 
-async def test_a_call_runs_once_however_often_it_is_sent(worker: WorkerProcess, hands: Hands) -> None:
-    await hands.bind()
+async def test_a_call_runs_once_however_often_it_is_sent(worker: WorkerProcess, session: DrivenSession) -> None:
+    await session.bind()
     arguments = {"command": "echo x >> /workspace/count; sleep 0.2; wc -l < /workspace/count"}
-    call = await hands.open("bash", arguments)
-    answers = await asyncio.gather(*[hands.execute(call, "bash", arguments) for _ in range(8)])
+    call = await session.open("bash", arguments)
+    answers = await asyncio.gather(*[session.execute(call, "bash", arguments) for _ in range(8)])
     assert set(answers) == {"accepted"}
-    assert text_of(await hands.result(call)).strip() == "1"
-    assert await hands.execute(call, "bash", arguments) == "accepted"
-    assert (await hands.bash("wc -l < /workspace/count")).strip() == "1"
-    assert [found.id for found in await hands.results()].count(call) == 1
+    assert text_of(await session.result(call)).strip() == "1"
+    assert await session.execute(call, "bash", arguments) == "accepted"
+    assert (await session.bash("wc -l < /workspace/count")).strip() == "1"
+    assert [found.id for found in await session.results()].count(call) == 1
 
 
-async def test_only_what_the_log_wants_is_run(worker: WorkerProcess, hands: Hands) -> None:
-    await hands.bind()
+async def test_only_calls_that_are_open_in_the_log_run(worker: WorkerProcess, session: DrivenSession) -> None:
+    await session.bind()
     arguments = {"command": "touch /workspace/ran"}
-    call = await hands.open("bash", arguments)
-    assert await hands.execute("sevt_other", "bash", arguments) == "refused"
-    assert await hands.execute(call, "write", arguments) == "refused"
-    assert await hands.execute(call, "bash", arguments, generation="sbx_other") == "gone"
-    await hands.lose()
-    assert await hands.execute(call, "bash", arguments) == "refused"
-    assert list((worker.data / "workspaces" / "default" / hands.key.session).glob("ran")) == []
+    call = await session.open("bash", arguments)
+    assert await session.execute("sevt_other", "bash", arguments) == "refused"
+    assert await session.execute(call, "write", arguments) == "refused"
+    assert await session.execute(call, "bash", arguments, generation="sbx_other") == "gone"
+    await session.lose()
+    assert await session.execute(call, "bash", arguments) == "refused"
+    assert list((worker.data / "workspaces" / "default" / session.key.session).glob("ran")) == []
 
 
-async def test_concurrent_requests_make_one_sandbox(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
+async def test_concurrent_requests_make_one_sandbox(nats: NatsServer, tmp_path: Path, session: DrivenSession) -> None:
     async with sandbox_worker(nats.url, tmp_path, name="a"), sandbox_worker(nats.url, tmp_path, name="b"):
-        answers = await asyncio.gather(*[hands.provision() for _ in range(12)])
+        answers = await asyncio.gather(*[session.provision() for _ in range(12)])
         assert len({(answer.generation, answer.worker) for answer in answers}) == 1
         assert not answers[0].error
 
 
 async def test_a_cancelled_call_stops_within_a_second_and_is_refused_for_ever(
-    worker: WorkerProcess, hands: Hands
+    worker: WorkerProcess, session: DrivenSession
 ) -> None:
-    await hands.bind()
+    await session.bind()
     arguments = {"command": "(trap '' TERM; sleep 300) & sleep 300; wait"}
-    call = await hands.open("bash", arguments)
-    assert await hands.execute(call, "bash", arguments) == "accepted"
+    call = await session.open("bash", arguments)
+    assert await session.execute(call, "bash", arguments) == "accepted"
     began = time.monotonic()
-    assert await hands.cancel(call) == "cancelled"
+    assert await session.cancel(call) == "cancelled"
     assert time.monotonic() - began < 1.0
-    assert await hands.execute(call, "bash", arguments) == "refused"
-    assert await records(hands.bus) == []
-    left = await hands.bash("cat /proc/[0-9]*/comm")
+    assert await session.execute(call, "bash", arguments) == "refused"
+    assert await records(session.bus) == []
+    left = await session.bash("cat /proc/[0-9]*/comm")
     assert "sleep" not in left.split("\n")
-    assert call not in [found.id for found in await hands.results()]
-    later = await hands.open("bash", {"command": "echo no"})
-    assert await hands.cancel(later) == "cancelled"
-    assert await hands.execute(later, "bash", {"command": "echo no"}) == "refused"
+    assert call not in [found.id for found in await session.results()]
+    later = await session.open("bash", {"command": "echo no"})
+    assert await session.cancel(later) == "cancelled"
+    assert await session.execute(later, "bash", {"command": "echo no"}) == "refused"
 
 
-async def test_calls_of_one_session_run_side_by_side(worker: WorkerProcess, hands: Hands) -> None:
-    await hands.bind()
-    slow = await hands.open("bash", {"command": "sleep 1; echo slow"})
-    quick = await hands.open("write", {"file_path": "a", "content": "b"})
-    second = await hands.open("bash", {"command": "echo second"})
+async def test_calls_of_one_session_run_concurrently(worker: WorkerProcess, session: DrivenSession) -> None:
+    await session.bind()
+    slow = await session.open("bash", {"command": "sleep 1; echo slow"})
+    quick = await session.open("write", {"file_path": "a", "content": "b"})
+    second = await session.open("bash", {"command": "echo second"})
     for call, name, arguments in (
         (slow, "bash", {"command": "sleep 1; echo slow"}),
         (quick, "write", {"file_path": "a", "content": "b"}),
         (second, "bash", {"command": "echo second"}),
     ):
-        assert await hands.execute(call, name, arguments) == "accepted"
-    await hands.result(quick)
-    assert [found.id for found in await hands.results()] == [quick]
-    assert text_of(await hands.result(second)) == "second\n"
-    assert [found.id for found in await hands.results()] == [quick, slow, second]
+        assert await session.execute(call, name, arguments) == "accepted"
+    await session.result(quick)
+    assert [found.id for found in await session.results()] == [quick]
+    assert text_of(await session.result(second)) == "second\n"
+    assert [found.id for found in await session.results()] == [quick, slow, second]
 
 
-async def test_a_sandbox_killed_in_mid_command_is_one_failed_call(worker: WorkerProcess, hands: Hands) -> None:
-    await hands.bind()
-    await hands.bash("echo kept > /workspace/file")
+async def test_a_sandbox_killed_while_a_command_runs_is_one_failed_call(
+    worker: WorkerProcess, session: DrivenSession
+) -> None:
+    await session.bind()
+    await session.bash("echo kept > /workspace/file")
     arguments = {"command": "kill -9 -1; sleep 10"}
-    call = await hands.open("bash", arguments)
-    assert await hands.execute(call, "bash", arguments) == "accepted"
-    result = await hands.result(call, within=5)
+    call = await session.open("bash", arguments)
+    assert await session.execute(call, "bash", arguments) == "accepted"
+    result = await session.result(call, within=5)
     assert result.is_error
     assert result.lost
     assert "sandbox was lost" in text_of(result)
     assert "/workspace are kept" in text_of(result)
-    assert await hands.execute(call, "bash", arguments) == "gone"
-    before = hands.sandbox
-    await hands.lose()
-    await hands.bind()
-    assert hands.sandbox.generation != before.generation
-    assert await hands.bash("cat /workspace/file") == "kept\n"
+    assert await session.execute(call, "bash", arguments) == "gone"
+    before = session.sandbox
+    await session.lose()
+    await session.bind()
+    assert session.sandbox.generation != before.generation
+    assert await session.bash("cat /workspace/file") == "kept\n"
 
 
-async def test_a_killed_worker_s_call_is_closed_by_another(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
+async def test_a_killed_worker_s_call_is_closed_by_another(
+    nats: NatsServer, tmp_path: Path, session: DrivenSession
+) -> None:
     async with sandbox_worker(nats.url, tmp_path / "..", name="a", data_dir=tmp_path / "a") as first:
-        await hands.bind()
+        await session.bind()
         arguments = {"command": "sleep 300"}
-        call = await hands.open("bash", arguments)
-        assert await hands.execute(call, "bash", arguments) == "accepted"
+        call = await session.open("bash", arguments)
+        assert await session.execute(call, "bash", arguments) == "accepted"
         async with sandbox_worker(nats.url, tmp_path, name="b", data_dir=tmp_path / "b"):
             first.kill()
             # Silence is possible too, while the server has not seen the end of the connection.
             with pytest.raises((NoResponders, Unavailable)):
-                await hands.execute(call, "bash", arguments, timeout=1)
-            result = await hands.result(call, within=10)
+                await session.execute(call, "bash", arguments, timeout=1)
+            result = await session.result(call, within=10)
             assert result.lost
             assert result.is_error
-            await hands.lose()
-            assert (await hands.bind()).worker != ""
-            assert await hands.bash("echo again") == "again\n"
+            await session.lose()
+            assert (await session.bind()).worker != ""
+            assert await session.bash("echo again") == "again\n"
 
 
 async def test_a_worker_started_again_on_the_same_data_closes_lost_calls_at_once(
-    nats: NatsServer, tmp_path: Path, hands: Hands
+    nats: NatsServer, tmp_path: Path, session: DrivenSession
 ) -> None:
     async with sandbox_worker(nats.url, tmp_path, lease=30) as first:
-        await hands.bind()
-        await hands.bash("echo kept > file")
-        call = await hands.open("bash", {"command": "sleep 300"})
-        assert await hands.execute(call, "bash", {"command": "sleep 300"}) == "accepted"
+        await session.bind()
+        await session.bash("echo kept > file")
+        call = await session.open("bash", {"command": "sleep 300"})
+        assert await session.execute(call, "bash", {"command": "sleep 300"}) == "accepted"
         first.kill()
     async with sandbox_worker(nats.url, tmp_path):
-        assert (await hands.result(call, within=5)).lost
-        await hands.lose()
-        await hands.bind()
-        assert await hands.bash("cat file") == "kept\n"
+        assert (await session.result(call, within=5)).lost
+        await session.lose()
+        await session.bind()
+        assert await session.bash("cat file") == "kept\n"
 
 
 async def test_a_frozen_worker_s_sandboxes_die_before_its_registration_expires(
-    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, session: DrivenSession
 ) -> None:
     async with sandbox_worker(nats.url, tmp_path) as frozen:
-        await hands.bind()
+        await session.bind()
         arguments = {"command": "while sleep 0.05; do date +%s.%N > /workspace/alive; done"}
-        call = await hands.open("bash", arguments)
-        assert await hands.execute(call, "bash", arguments) == "accepted"
-        alive = frozen.data / "workspaces" / "default" / hands.key.session / "alive"
+        call = await session.open("bash", arguments)
+        assert await session.execute(call, "bash", arguments) == "accepted"
+        alive = frozen.data / "workspaces" / "default" / session.key.session / "alive"
 
         async def written() -> bool:
             return alive.exists()
 
         await eventually(written, what="the loop runs")
         frozen.signal(signal.SIGSTOP)
-        name = subjects.worker_key(hands.sandbox.worker)
+        name = subjects.worker_key(session.sandbox.worker)
         async for entry in bus.kv.watch("sbx", name):
             if entry is not None and entry.value is None:
                 break
@@ -211,27 +215,27 @@ async def test_a_frozen_worker_s_sandboxes_die_before_its_registration_expires(
         stopped = alive.stat().st_mtime
         assert stopped < expired
         async with sandbox_worker(nats.url, tmp_path, name="other"):
-            assert (await hands.result(call, within=10)).lost
+            assert (await session.result(call, within=10)).lost
             frozen.signal(signal.SIGCONT)
             assert alive.stat().st_mtime == stopped
 
-            # It comes back under another name, and the old one answers nothing.
+            # It goes on under another worker id, and the old id gets no answer.
             async def back() -> bool:
                 return "the lease was lost" in frozen.log()
 
             await eventually(back, what="the thawed worker notices")
             with pytest.raises(NoResponders):
-                await hands.execute(call, "bash", arguments)
-            await hands.lose()
-            await hands.bind()
-            assert await hands.bash("echo again") == "again\n"
+                await session.execute(call, "bash", arguments)
+            await session.lose()
+            await session.bind()
+            assert await session.bash("echo again") == "again\n"
 
 
-async def test_a_worker_goes_on_under_a_new_identity_when_the_bus_was_away(
-    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands, isolation: Isolation
+async def test_a_worker_goes_on_under_a_new_id_after_the_bus_was_down(
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, session: DrivenSession, isolation: Isolation
 ) -> None:
     async with sandbox_worker(nats.url, tmp_path) as worker:
-        before = (await hands.provision()).worker
+        before = (await session.provision()).worker
         pid = worker.pid
         nats.kill()
 
@@ -242,59 +246,61 @@ async def test_a_worker_goes_on_under_a_new_identity_when_the_bus_was_away(
         assert not (await worker.probe())[1]["checks"]["bus"]["ok"]
         await nats.start()
         await eventually(worker.ready, within=30, what=f"readiness; {worker.log()[-1000:]}")
-        session = Hands(bus)
-        await session.begin()
-        await session.bind()
-        assert session.sandbox.worker != before
-        assert await session.bash("echo again") == "again\n"
+        second = DrivenSession(bus)
+        await second.begin()
+        await second.bind()
+        assert second.sandbox.worker != before
+        assert await second.bash("echo again") == "again\n"
         assert worker.pid == pid
         assert "crashed" not in worker.log()
 
 
-async def test_an_idle_sandbox_is_ended_and_its_files_stay(nats: NatsServer, tmp_path: Path, hands: Hands) -> None:
+async def test_an_idle_sandbox_is_ended_and_its_files_stay(
+    nats: NatsServer, tmp_path: Path, session: DrivenSession
+) -> None:
     async with sandbox_worker(nats.url, tmp_path, idle_after=1):
-        await hands.bind()
-        await hands.bash("echo kept > /workspace/file")
-        call = await hands.open("bash", {"command": "true"})
+        await session.bind()
+        await session.bash("echo kept > /workspace/file")
+        call = await session.open("bash", {"command": "true"})
 
         async def gone() -> bool:
-            return await hands.execute(call, "bash", {"command": "true"}) == "gone"
+            return await session.execute(call, "bash", {"command": "true"}) == "gone"
 
         await asyncio.sleep(1.5)  # what is tested is that time passes without a call
         await eventually(gone, what="the generation is over")
-        await hands.lose()
-        await hands.bind()
-        assert await hands.bash("cat /workspace/file") == "kept\n"
+        await session.lose()
+        await session.bind()
+        assert await session.bash("cat /workspace/file") == "kept\n"
 
 
-async def test_a_release_removes_the_files(worker: WorkerProcess, hands: Hands) -> None:
-    await hands.bind()
-    await hands.bash("mkdir -p a/b/c && touch a/b/c/d && chmod 000 a/b")
-    folder = worker.data / "workspaces" / "default" / hands.key.session
+async def test_a_release_removes_the_files(worker: WorkerProcess, session: DrivenSession) -> None:
+    await session.bind()
+    await session.bash("mkdir -p a/b/c && touch a/b/c/d && chmod 000 a/b")
+    folder = worker.data / "workspaces" / "default" / session.key.session
     assert folder.exists()
-    assert await hands.release(files=True) == "done"
+    assert await session.release(files=True) == "done"
     assert not folder.exists()
-    assert await hands.bus.kv.get("sbx", subjects.placement_key(hands.key)) is None
+    assert await session.bus.kv.get("sbx", subjects.placement_key(session.key)) is None
 
 
-async def test_a_stopped_worker_says_what_it_lost_and_leaves_nothing(
-    nats: NatsServer, bus: NatsBus, tmp_path: Path, hands: Hands
+async def test_a_stopped_worker_stores_lost_results_and_leaves_nothing_behind(
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, session: DrivenSession
 ) -> None:
     async with sandbox_worker(nats.url, tmp_path, drain_timeout=2) as worker:
-        await hands.bind()
-        call = await hands.open("bash", {"command": "sleep 300"})
-        assert await hands.execute(call, "bash", {"command": "sleep 300"}) == "accepted"
+        await session.bind()
+        call = await session.open("bash", {"command": "sleep 300"})
+        assert await session.execute(call, "bash", {"command": "sleep 300"}) == "accepted"
         assert await worker.stop() == 0
-        assert (await hands.result(call)).lost
+        assert (await session.result(call)).lost
         assert await records(bus) == []
-        assert await bus.kv.get("sbx", subjects.worker_key(hands.sandbox.worker)) is None
+        assert await bus.kv.get("sbx", subjects.worker_key(session.sandbox.worker)) is None
         assert list((worker.data / "run").iterdir()) == []
 
 
-async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
-    nats: NatsServer, tmp_path: Path, hands: Hands
+async def test_without_sandboxes_readiness_fails_and_a_provision_request_names_the_cause(
+    nats: NatsServer, tmp_path: Path, session: DrivenSession
 ) -> None:
-    """A worker in a user namespace that may have no others: what a locked-down host looks like."""
+    """The worker runs in a user namespace that allows no further ones, as on a locked-down host."""
     lock = ["unshare", "--user", "--map-root-user", "sh", "-c"]
     lock += ['echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
     worker = WorkerProcess(nats.url, tmp_path, prefix=lock)
@@ -306,14 +312,14 @@ async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
             return status == 503 and body["checks"]["bus"]["ok"] and "no sandbox" in worker.log()
 
         await eventually(asked, what=f"red health; {worker.log()[-1000:]}")
-        answer = await hands.provision()
+        answer = await session.provision()
         assert answer.error == "sandbox_unavailable"
         assert "max_user_namespaces = 0" in answer.message
         assert "sudo sysctl -w user.max_user_namespaces=15000" in answer.message
         check = (await worker.probe())[1]["checks"]["sandbox"]
         assert check["ok"] is False
         assert check["cause"] == answer.message
-        assert await hands.bus.kv.get("sbx", subjects.placement_key(hands.key)) is None
+        assert await session.bus.kv.get("sbx", subjects.placement_key(session.key)) is None
     finally:
         worker.kill()
 
@@ -321,8 +327,8 @@ async def test_where_there_is_no_sandbox_health_is_red_and_provision_says_why(
 # --- the output of running calls -------------------------------------------------------------------------------------
 
 
-async def heard_of(bus: NatsBus, key: Key) -> list[Output]:
-    """What is published for that session from now on; the list grows."""
+async def output_of(bus: NatsBus, key: Key) -> list[Output]:
+    """The output published for that session from now on; the list grows."""
     found: list[Output] = []
 
     async def hear(message: Message) -> None:
@@ -333,40 +339,42 @@ async def heard_of(bus: NatsBus, key: Key) -> list[Output]:
 
 
 async def test_the_output_of_a_running_call_is_published_for_its_session_alone(
-    worker: WorkerProcess, bus: NatsBus, hands: Hands
+    worker: WorkerProcess, bus: NatsBus, session: DrivenSession
 ) -> None:
-    other = Hands(bus)
+    other = DrivenSession(bus)
     await other.begin()
-    heard, heard_there = await heard_of(bus, hands.key), await heard_of(bus, other.key)
-    await hands.bind()
+    heard, heard_other = await output_of(bus, session.key), await output_of(bus, other.key)
+    await session.bind()
     await other.bind()
     command = {"command": "echo one; until [ -e go ]; do sleep 0.02; done; echo two"}
-    call = await hands.open("bash", command)
-    assert await hands.execute(call, "bash", command) == "accepted"
+    call = await session.open("bash", command)
+    assert await session.execute(call, "bash", command) == "accepted"
 
     async def one() -> bool:
         return "".join(o.text for o in heard) == "one\n"
 
     await eventually(one)
     write = {"file_path": "go", "content": ""}
-    second = await hands.open("write", write)
-    assert await hands.execute(second, "write", write) == "accepted"
-    assert text_of(await hands.result(call)) == "one\ntwo\n"
+    second = await session.open("write", write)
+    assert await session.execute(second, "write", write) == "accepted"
+    assert text_of(await session.result(call)) == "one\ntwo\n"
     at = 0
     for output in heard:
         assert (output.call, output.at) == (call, at)
         at += len(output.text)
-    assert not heard_there
+    assert not heard_other
 
 
-async def test_a_call_that_is_refused_prints_nothing(worker: WorkerProcess, bus: NatsBus, hands: Hands) -> None:
-    heard = await heard_of(bus, hands.key)
-    await hands.bind()
+async def test_a_call_that_is_refused_prints_nothing(
+    worker: WorkerProcess, bus: NatsBus, session: DrivenSession
+) -> None:
+    heard = await output_of(bus, session.key)
+    await session.bind()
     slow = {"command": "echo never; sleep 0.5"}
-    call = await hands.open("bash", slow)
-    assert await hands.cancel(call) == "cancelled"
-    assert await hands.execute(call, "bash", slow) == "refused"
-    assert await hands.bash("echo printed; sleep 0.5") == "printed\n"
+    call = await session.open("bash", slow)
+    assert await session.cancel(call) == "cancelled"
+    assert await session.execute(call, "bash", slow) == "refused"
+    assert await session.bash("echo printed; sleep 0.5") == "printed\n"
 
     async def printed() -> bool:
         return "".join(o.text for o in heard) == "printed\n"

@@ -15,14 +15,14 @@ import pytest
 
 from holdfast.process.api_keys import new_api_key
 from holdfast.session.http import api_keys
-from tests.support.edge import EdgeProcess, replica, session_service
+from tests.support.edge import SessionService, replica, session_service
 from tests.support.eventually import eventually
 
 LIMIT = 32 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     with session_service(tmp_path_factory.mktemp("edge")) as running:
         yield running
 
@@ -42,13 +42,13 @@ def envelope(response: httpx.Response, status: int, kind: str) -> str:
 # --- 1: who is calling ---------------------------------------------------------------------------------------------
 
 
-def test_the_key_works_as_bearer_token_and_as_x_api_key(edge: EdgeProcess) -> None:
+def test_the_key_works_as_bearer_token_and_as_x_api_key(edge: SessionService) -> None:
     assert edge.client().beta.agents.list().data is not None
     with httpx.Client(base_url=edge.base_url, headers={"x-api-key": edge.key}) as older:
         assert older.get("/v1/agents").status_code == 200
 
 
-def test_a_missing_and_a_wrong_key_get_the_same_answer(edge: EdgeProcess) -> None:
+def test_a_missing_and_a_wrong_key_get_the_same_answer(edge: SessionService) -> None:
     with pytest.raises(anthropic.AuthenticationError) as wrong:
         edge.client(api_key="sk-wrong").beta.agents.list()
     assert wrong.value.request_id
@@ -56,13 +56,13 @@ def test_a_missing_and_a_wrong_key_get_the_same_answer(edge: EdgeProcess) -> Non
     assert envelope(missing, 401, "authentication_error") == wrong.value.body["error"]["message"]  # type: ignore[index]
 
 
-def test_an_odd_authorization_header_is_a_wrong_key(edge: EdgeProcess) -> None:
+def test_an_odd_authorization_header_is_a_wrong_key(edge: SessionService) -> None:
     for value in ("Bearer", "Basic abc", "bearer " + "x" * 3000, "Bearer \xff"):
-        answer = httpx.get(f"{edge.base_url}/v1/agents", headers={"authorization": value.encode("latin-1")})
+        answer = httpx.get(f"{edge.base_url}/v1/agents", headers=[(b"authorization", value.encode("latin-1"))])
         envelope(answer, 401, "authentication_error")
 
 
-def test_an_unknown_endpoint_is_404_and_a_wrong_method_405_even_without_a_key(edge: EdgeProcess) -> None:
+def test_an_unknown_endpoint_is_404_and_a_wrong_method_405_even_without_a_key(edge: SessionService) -> None:
     unknown = httpx.post(f"{edge.base_url}/")
     assert envelope(unknown, 404, "not_found_error") == "no such endpoint"
     assert unknown.headers["server"] == "holdfast"
@@ -71,7 +71,7 @@ def test_an_unknown_endpoint_is_404_and_a_wrong_method_405_even_without_a_key(ed
     assert answer.headers["allow"] == "GET, POST"
 
 
-async def test_a_removed_key_stops_working_within_a_second(edge: EdgeProcess) -> None:
+async def test_a_removed_key_stops_working_within_a_second(edge: SessionService) -> None:
     key = new_api_key()
     headers = {"x-api-key": key}
     async with edge.bus() as bus, httpx.AsyncClient(base_url=edge.base_url, headers=headers) as http:
@@ -88,7 +88,7 @@ async def test_a_removed_key_stops_working_within_a_second(edge: EdgeProcess) ->
         assert time.monotonic() - begin < 1.0
 
 
-async def test_only_the_hash_of_a_key_is_stored(edge: EdgeProcess) -> None:
+async def test_only_the_hash_of_a_key_is_stored(edge: SessionService) -> None:
     async with edge.bus() as bus:
         entry = await bus.kv.get(api_keys.BUCKET, api_keys.digest(edge.key))
     assert entry
@@ -100,7 +100,7 @@ async def test_only_the_hash_of_a_key_is_stored(edge: EdgeProcess) -> None:
     assert edge.key not in edge.log.read_text()
 
 
-async def test_one_tenant_does_not_see_another(edge: EdgeProcess) -> None:
+async def test_one_tenant_does_not_see_another(edge: SessionService) -> None:
     key = new_api_key()
     async with edge.bus() as bus:
         await api_keys.install(bus.kv, key, tenant="neighbour", name="test", now=0)
@@ -118,7 +118,7 @@ async def test_one_tenant_does_not_see_another(edge: EdgeProcess) -> None:
 # --- 2, 3, 4: answers ----------------------------------------------------------------------------------------------
 
 
-def test_every_answer_has_a_request_id_and_an_unknown_id_is_not_found(edge: EdgeProcess) -> None:
+def test_every_answer_has_a_request_id_and_an_unknown_id_is_not_found(edge: SessionService) -> None:
     client = edge.client()
     raw = client.beta.agents.with_raw_response.list()
     assert raw.headers["request-id"].startswith("req_")
@@ -131,7 +131,7 @@ def test_every_answer_has_a_request_id_and_an_unknown_id_is_not_found(edge: Edge
             envelope(http.get(f"/v1/agents/{odd}"), 404, "not_found_error")
 
 
-def test_a_post_without_a_body_needs_no_content_type(edge: EdgeProcess) -> None:
+def test_a_post_without_a_body_needs_no_content_type(edge: SessionService) -> None:
     agent = edge.client().beta.agents.create(model="m", name="n")
     with edge.http() as http:
         request = http.build_request("POST", f"/v1/agents/{agent.id}/archive")
@@ -142,7 +142,7 @@ def test_a_post_without_a_body_needs_no_content_type(edge: EdgeProcess) -> None:
         assert http.post(f"/v1/agents/{agent.id}/archive", json={}).status_code == 200
 
 
-def test_a_conflict_costs_the_client_one_request(edge: EdgeProcess) -> None:
+def test_a_conflict_costs_the_client_one_request(edge: SessionService) -> None:
     sent: list[str] = []
     http = anthropic.DefaultHttpxClient(event_hooks={"request": [lambda request: sent.append(str(request.url))]})
     client = edge.client(http_client=http)
@@ -156,7 +156,7 @@ def test_a_conflict_costs_the_client_one_request(edge: EdgeProcess) -> None:
 # --- 5, 6: lists ---------------------------------------------------------------------------------------------------
 
 
-async def test_pages_hold_every_agent_once_newest_first(edge: EdgeProcess) -> None:
+async def test_pages_hold_every_agent_once_newest_first(edge: SessionService) -> None:
     key = new_api_key()
     async with edge.bus() as bus:
         await api_keys.install(bus.kv, key, tenant="pages", name="test", now=0)
@@ -168,7 +168,7 @@ async def test_pages_hold_every_agent_once_newest_first(edge: EdgeProcess) -> No
     assert len(client.beta.agents.list().data) == 20
 
 
-def test_a_cursor_belongs_to_its_list_and_filters(edge: EdgeProcess) -> None:
+def test_a_cursor_belongs_to_its_list_and_filters(edge: SessionService) -> None:
     client = edge.client()
     for i in range(3):
         client.beta.agents.create(model="m", name=f"cursor {i}")
@@ -185,7 +185,7 @@ def test_a_cursor_belongs_to_its_list_and_filters(edge: EdgeProcess) -> None:
         client.beta.environments.list(page=page)
 
 
-def test_a_bad_limit_or_an_unknown_filter_is_refused(edge: EdgeProcess) -> None:
+def test_a_bad_limit_or_an_unknown_filter_is_refused(edge: SessionService) -> None:
     with edge.http() as http:
         queries = ("limit=0", "limit=101", "limit=x", "limit=1&limit=2", "colour=red", "created_at[gte]=soon")
         for query in (*queries, "include_archived=maybe", "created_at[lt]=2026-01-01", "limit="):
@@ -193,7 +193,7 @@ def test_a_bad_limit_or_an_unknown_filter_is_refused(edge: EdgeProcess) -> None:
         assert http.get("/v1/agents?beta=true&limit=1").status_code == 200  # older SDKs send it everywhere
 
 
-def test_times_filter_in_bracket_form(edge: EdgeProcess) -> None:
+def test_times_filter_in_bracket_form(edge: SessionService) -> None:
     client = edge.client()
     older = client.beta.agents.create(model="m", name="older")
     newer = client.beta.agents.create(model="m", name="newer")
@@ -212,7 +212,7 @@ def test_times_filter_in_bracket_form(edge: EdgeProcess) -> None:
 # --- 7 and bodies --------------------------------------------------------------------------------------------------
 
 
-def test_a_body_over_the_limit_is_413(edge: EdgeProcess) -> None:
+def test_a_body_over_the_limit_is_413(edge: SessionService) -> None:
     client = edge.client(max_retries=0)
     with pytest.raises(anthropic.APIStatusError) as large:
         client.beta.agents.create(model="m", name="n", system="x" * (33 * 1024 * 1024))
@@ -220,7 +220,7 @@ def test_a_body_over_the_limit_is_413(edge: EdgeProcess) -> None:
     assert large.value.request_id
 
 
-def test_a_chunked_body_over_the_limit_is_413(edge: EdgeProcess) -> None:
+def test_a_chunked_body_over_the_limit_is_413(edge: SessionService) -> None:
     def chunks() -> Iterator[bytes]:
         yield b'{"name":"'
         for _ in range(33):
@@ -230,7 +230,7 @@ def test_a_chunked_body_over_the_limit_is_413(edge: EdgeProcess) -> None:
         envelope(http.post("/v1/agents", content=chunks()), 413, "request_too_large")
 
 
-async def test_bodies_of_many_requests_take_only_so_much_memory(edge: EdgeProcess) -> None:
+async def test_bodies_of_many_requests_take_only_so_much_memory(edge: SessionService) -> None:
     head = f"POST /v1/agents HTTP/1.1\r\nHost: x\r\nx-api-key: {edge.key}\r\nContent-Length: {LIMIT}\r\n\r\n"
     port = int(edge.base_url.rpartition(":")[2])
     async with httpx.AsyncClient(base_url=edge.base_url, headers={"x-api-key": edge.key}) as client:
@@ -253,7 +253,7 @@ async def test_bodies_of_many_requests_take_only_so_much_memory(edge: EdgeProces
         await eventually(accepted, what="room for a large body")
 
 
-def test_an_object_too_large_for_the_store_is_413_and_not_stored(edge: EdgeProcess) -> None:
+def test_an_object_too_large_for_the_store_is_413_and_not_stored(edge: SessionService) -> None:
     client = edge.client(max_retries=0)
     before = len(list(client.beta.agents.list(limit=100)))
     schema = {"type": "object", "description": "x" * (9 * 1024 * 1024)}
@@ -287,13 +287,13 @@ def test_an_object_too_large_for_the_store_is_413_and_not_stored(edge: EdgeProce
     ],
     ids=lambda value: repr(value[:50]) if isinstance(value, bytes) else None,
 )
-def test_bad_json_is_refused_with_a_sentence(edge: EdgeProcess, body: bytes, says: str) -> None:
+def test_bad_json_is_refused_with_a_sentence(edge: SessionService, body: bytes, says: str) -> None:
     with edge.http() as http:
         answer = http.post("/v1/agents", content=body, headers={"content-type": "application/json"})
         assert says in envelope(answer, 400, "invalid_request_error")
 
 
-def raw(edge: EdgeProcess, *parts: bytes) -> bytes:
+def raw(edge: SessionService, *parts: bytes) -> bytes:
     """What a connection answers until it is closed."""
     host, port = edge.base_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -315,7 +315,7 @@ def _received(connection: socket.socket) -> bytes:
         return b""
 
 
-def test_a_head_without_end_is_cut_off(edge: EdgeProcess) -> None:
+def test_a_head_without_end_is_cut_off(edge: SessionService) -> None:
     start = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
     assert b" 400 " in raw(edge, start, b"x-long: ", *[b"x" * 10_000] * 10)[:20]
     assert b" 400 " in raw(edge, start, *[b"x-%d: y\r\n" % i * 500 for i in range(40)])[:20]
@@ -324,7 +324,7 @@ def test_a_head_without_end_is_cut_off(edge: EdgeProcess) -> None:
     assert b" 200 OK" in fine[:20]
 
 
-def test_what_is_not_http_is_answered_and_closed(edge: EdgeProcess) -> None:
+def test_what_is_not_http_is_answered_and_closed(edge: SessionService) -> None:
     for data in (b"\x16\x03\x01\x02\x00\x01", b"GET \xff HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n"):
         assert raw(edge, data).startswith(b"HTTP/1.1 400 ")
     assert '"level": "error"' not in edge.log.read_text()
@@ -333,7 +333,7 @@ def test_what_is_not_http_is_answered_and_closed(edge: EdgeProcess) -> None:
 # --- the process ---------------------------------------------------------------------------------------------------
 
 
-def test_the_probes_and_the_document_need_no_key(edge: EdgeProcess) -> None:
+def test_the_probes_and_the_document_need_no_key(edge: SessionService) -> None:
     for path in ("/healthz", "/readyz"):
         assert httpx.get(edge.base_url + path).json() == {"ok": True}
         assert httpx.head(edge.base_url + path).status_code == 200
@@ -410,7 +410,7 @@ def test_what_is_in_hand_is_finished_before_it_stops(tmp_path: Path) -> None:
         assert edge.wait() == 0
 
 
-async def test_replicas_agree_at_once_on_objects_and_soon_on_lists(edge: EdgeProcess, tmp_path: Path) -> None:
+async def test_replicas_agree_at_once_on_objects_and_soon_on_lists(edge: SessionService, tmp_path: Path) -> None:
     with replica(edge, tmp_path) as second:
         async with edge.async_client() as one, second.async_client() as two:
             made = await one.beta.agents.create(model="m", name="one")

@@ -7,8 +7,8 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from holdfast.bus.ids import new_id
-from tests.support.conversation import Talk, results, text
-from tests.support.invariants import check, noted, runs
+from tests.support.conversation import Conversation, results, text
+from tests.support.invariants import check_invariants, journaled, tool_runs
 from tests.support.model import bash, say
 from tests.support.stack import Stack
 
@@ -37,9 +37,9 @@ async def test_a_passing_error_is_told_and_tried_again(
     shared: Stack, client: AsyncAnthropic, fault: Any, kind: str
 ) -> None:
     mark = await shared.model.play(say("At last it works.", faults=[fault]))
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     assert errors(events) == [(kind, "retrying")]
     order = [e.type for e in events]
     assert order[3:12] == [
@@ -58,19 +58,19 @@ async def test_a_passing_error_is_told_and_tried_again(
     assert [text(e) for e in events if e.type == "agent.message"] == ["At last it works."]
     first, second = await shared.model.requests(mark)
     assert second.received - first.received >= fault.get("retry_after", 0)
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 async def test_an_error_that_stays_ends_the_turn_not_the_session(shared: Stack, client: AsyncAnthropic) -> None:
     mark = await shared.model.play(say("Never.", faults=[{"kind": "status", "status": 529, "times": 0}]))
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests("retries_exhausted")
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle("retries_exhausted")
     assert errors(events) == [("model_overloaded_error", "retrying")] * 3 + [("model_overloaded_error", "exhausted")]
     assert len(await shared.model.requests(mark)) == 4
-    await talk.say(await shared.model.play(say("Back.")))
-    await talk.rests()
-    await check(shared, talk)
+    await conversation.say(await shared.model.play(say("Back.")))
+    await conversation.until_idle()
+    await check_invariants(shared, conversation)
 
 
 @pytest.mark.parametrize(
@@ -82,37 +82,37 @@ async def test_what_would_fail_again_is_not_tried_again(
 ) -> None:
     fault = {"kind": "status", "status": status, "message": "no such thing"}
     mark = await shared.model.play(say("Never.", faults=[fault]))
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests("retries_exhausted")
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle("retries_exhausted")
     assert errors(events) == [(kind, "exhausted")]
     assert "no such thing" in next(e for e in events if e.type == "session.error").error.message
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 @pytest.mark.parametrize("kind", ["bad_input", "list_input", "cut_input"])
 async def test_a_spoiled_tool_call_gets_an_error_result(shared: Stack, client: AsyncAnthropic, kind: str) -> None:
-    spoiled = {**noted("never", LONG), "faults": [{"kind": kind}]}
-    mark = await shared.model.play(spoiled, noted("well"), say("Done."))
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    spoiled = {**journaled("never", LONG), "faults": [{"kind": kind}]}
+    mark = await shared.model.play(spoiled, journaled("well"), say("Done."))
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     first, second = results(events).values()
     assert first.is_error
     assert not second.is_error
-    assert runs(shared, talk.id) == {"well": 1}
-    await check(shared, talk)
+    assert tool_runs(shared, conversation.id) == {"well": 1}
+    await check_invariants(shared, conversation)
 
 
 @pytest.mark.parametrize("kind", ["empty_text", "unknown_event"])
 async def test_oddities_are_passed_over(shared: Stack, client: AsyncAnthropic, kind: str) -> None:
     mark = await shared.model.play({"text": "Fine.", **bash("echo a"), "faults": [{"kind": kind}]}, say("Done."))
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     assert [text(e) for e in events if e.type == "agent.message"] == ["Fine.", "Done."]
     assert not errors(events)
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 async def test_poison_in_what_the_model_says_is_taken_out(shared: Stack, client: AsyncAnthropic) -> None:
@@ -121,47 +121,47 @@ async def test_poison_in_what_the_model_says_is_taken_out(shared: Stack, client:
         say("Done."),
     ]
     mark = await shared.model.play(*steps)
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     assert "\0" not in str([e.to_dict(mode="json") for e in events])
     assert next(text(e) for e in events if e.type == "agent.message") == "ab"
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 async def test_an_unknown_tool_gets_an_error_result(shared: Stack, client: AsyncAnthropic) -> None:
     mark = await shared.model.play({"tools": [{"name": "teleport", "input": {"to": "Mars"}}]}, say("Alas."))
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     (result,) = results(events).values()
     assert result.is_error
     assert "teleport" in text(result)
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 async def test_a_refusal_ends_the_turn_and_runs_nothing(shared: Stack, client: AsyncAnthropic) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "No."}
-    refusal = {"text": "I will not.", **noted("never"), "stop": "refusal", "stop_details": details}
+    refusal = {"text": "I will not.", **journaled("never"), "stop": "refusal", "stop_details": details}
     mark = await shared.model.play(refusal)
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests("refusal")
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle("refusal")
     assert events[-1].stop_details.to_dict() == details
     assert not [e for e in events if e.type == "agent.tool_use"]
-    assert not runs(shared, talk.id)
-    await talk.say(await shared.model.play(say("Gladly.")))
-    await talk.rests()
-    await check(shared, talk)
+    assert not tool_runs(shared, conversation.id)
+    await conversation.say(await shared.model.play(say("Gladly.")))
+    await conversation.until_idle()
+    await check_invariants(shared, conversation)
 
 
 async def test_an_answer_that_was_cut_short_by_its_limit_is_kept(shared: Stack, client: AsyncAnthropic) -> None:
     mark = await shared.model.play(say("It begins well but", stop="max_tokens"))
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     assert [text(e) for e in events if e.type == "agent.message"] == ["It begins well but"]
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 async def test_thoughts_go_back_to_the_model_unchanged(shared: Stack, client: AsyncAnthropic) -> None:
@@ -171,41 +171,41 @@ async def test_thoughts_go_back_to_the_model_unchanged(shared: Stack, client: As
         say("Done."),
     ]
     mark = await shared.model.play(*steps)
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     last = (await shared.model.requests(mark))[-1].body["messages"]
     turns = [[b["type"] for b in m["content"]] for m in last if m["role"] == "assistant"]
     assert turns == [["thinking", "tool_use"], ["thinking", "text", "tool_use"]]
     assert last[1]["content"][0]["thinking"] == "First I think: \u00fcber alles \U0001f600."
     shown = [e.to_dict(mode="json") for e in events if e.type == "agent.thinking"]
     assert all(set(e) <= {"id", "type", "processed_at"} for e in shown)
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 async def test_the_prefix_is_read_from_the_cache(shared: Stack, client: AsyncAnthropic) -> None:
     mark = await shared.model.play({"repeat": 4, **bash("seq 1 300")}, say("Done."))
-    talk = await Talk.begin(client)
-    await talk.say(mark, "word " * 500)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark, "word " * 500)
+    events = await conversation.until_idle()
     usage = [e.model_usage for e in events if e.type == "span.model_request_end"]
     for before, after in pairwise(usage):
         assert after.cache_read_input_tokens >= before.cache_read_input_tokens + before.cache_creation_input_tokens - 1
     assert usage[-1].input_tokens < 200
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 async def test_a_context_that_is_too_long_for_the_model_is_summarised(shared: Stack, client: AsyncAnthropic) -> None:
-    steps = [{"repeat": 6, **noted("step", "seq 1 1500")}, say("All six are done.")]
+    steps = [{"repeat": 6, **journaled("step", "seq 1 1500")}, say("All six are done.")]
     mark = await shared.model.play(*steps, context_tokens=5000, summary="Some steps were made.")
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     assert [e.type for e in events].count("agent.thread_context_compacted") >= 1
     assert text(events[-5]) == "All six are done."
-    assert runs(shared, talk.id) == {"step": 6}
+    assert tool_runs(shared, conversation.id) == {"step": 6}
     assert not errors(events)
-    await check(shared, talk, allow="too long")
+    await check_invariants(shared, conversation, allow="too long")
 
 
 async def test_a_picture_that_the_model_cannot_read_does_not_brick_the_session(
@@ -215,16 +215,16 @@ async def test_a_picture_that_the_model_cannot_read_does_not_brick_the_session(
     look = {"tools": [{"name": "read", "input": {"file_path": "a.png"}}]}
     fault = {"kind": "status", "status": 400, "message": "Could not process image"}
     mark = await shared.model.play(write, look, say("It is none.", faults=[fault]))
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     assert errors(events) == [("model_request_failed_error", "retrying")]
     assert text(events[-5]) == "It is none."
     shown = [str(r.body["messages"]).count("'type': 'image'") for r in await shared.model.requests(mark)]
     assert shown == [0, 0, 1, 0]
-    await talk.say(await shared.model.play(say("Still here.")))
-    await talk.rests()
-    await check(shared, talk)
+    await conversation.say(await shared.model.play(say("Still here.")))
+    await conversation.until_idle()
+    await check_invariants(shared, conversation)
 
 
 async def test_a_conversation_that_is_too_long_even_to_be_summarised(shared: Stack, client: AsyncAnthropic) -> None:
@@ -232,12 +232,12 @@ async def test_a_conversation_that_is_too_long_even_to_be_summarised(shared: Sta
     mark = await shared.model.play(
         {"tools": many}, say("All is said."), context_tokens=180_000, summary="Much was said."
     )
-    talk = await Talk.begin(client)
-    await talk.say(mark)
-    events = await talk.rests()
+    conversation = await Conversation.begin(client)
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     assert text(events[-5]) == "All is said."
     assert not errors(events)
-    await check(shared, talk, allow="too long")
+    await check_invariants(shared, conversation, allow="too long")
 
 
 @pytest.mark.parametrize(
@@ -259,10 +259,10 @@ async def test_the_agent_is_told_that_its_sandbox_has_no_network(
         model="claude-opus-4-6", name="told", system="Be kind.", tools=[{"type": "agent_toolset_20260401"}]
     )
     session = await client.beta.sessions.create(agent=agent.id, environment_id=environment.id)
-    talk = Talk(client, session.id)
+    conversation = Conversation(client, session.id)
     mark = await shared.model.play(bash("echo a"), say("Done."))
-    await talk.say(mark)
-    await talk.rests()
+    await conversation.say(mark)
+    await conversation.until_idle()
     first, second = [r.body["system"] for r in await shared.model.requests(mark)]
     assert first == second
     assert first[0]["text"] == "Be kind."

@@ -4,24 +4,24 @@ from typing import Any
 
 from anthropic import AsyncAnthropic
 
-from tests.support.conversation import TOOLSET, Talk, results, text
-from tests.support.invariants import check
+from tests.support.conversation import TOOLSET, Conversation, results, text
+from tests.support.invariants import check_invariants
 from tests.support.model import Json, bash, call, say, texts_of
 from tests.support.stack import Stack
 
 
 async def _play(stack: Stack, client: AsyncAnthropic, *steps: Json, **session: Any) -> list[Any]:
     """The results of the calls of these steps, one call a step, in order."""
-    talk = await Talk.begin(client, **session)
-    await talk.say(await stack.model.play(*steps, say("Done.")))
-    events = await talk.rests()
-    await check(stack, talk)
+    conversation = await Conversation.begin(client, **session)
+    await conversation.say(await stack.model.play(*steps, say("Done.")))
+    events = await conversation.until_idle()
+    await check_invariants(stack, conversation)
     found = results(events)
     return [found[e.id] for e in events if e.type == "agent.tool_use"]
 
 
 async def test_write_read_edit_bash(shared: Stack, client: AsyncAnthropic) -> None:
-    talk = await Talk.begin(client)
+    conversation = await Conversation.begin(client)
     steps = [
         call("write", file_path="notes/a.txt", content="one\ntwo\n"),
         call("read", file_path="/workspace/notes/a.txt"),
@@ -29,15 +29,15 @@ async def test_write_read_edit_bash(shared: Stack, client: AsyncAnthropic) -> No
         bash("cat notes/a.txt"),
         say("Done."),
     ]
-    await talk.say(await shared.model.play(*steps))
-    events = await talk.rests()
+    await conversation.say(await shared.model.play(*steps))
+    events = await conversation.until_idle()
     found = [text(r) for r in results(events).values()]
     assert "one" in found[1]
     assert found[3] == "one\nthree\n"
-    await talk.say(await shared.model.play(bash("cat notes/a.txt"), say("Still there.")))
-    events = await talk.rests()
+    await conversation.say(await shared.model.play(bash("cat notes/a.txt"), say("Still there.")))
+    events = await conversation.until_idle()
     assert text(list(results(events).values())[-1]) == "one\nthree\n"
-    await check(shared, talk)
+    await check_invariants(shared, conversation)
 
 
 async def test_the_shell_persists_and_restarts(shared: Stack, client: AsyncAnthropic) -> None:
@@ -96,33 +96,33 @@ async def test_long_output_is_kept_in_a_file(shared: Stack, client: AsyncAnthrop
 
 async def test_a_disabled_tool_is_not_offered_and_never_runs(shared: Stack, client: AsyncAnthropic) -> None:
     only_read = {**TOOLSET, "default_config": {"enabled": False}, "configs": [{"name": "read", "enabled": True}]}
-    talk = await Talk.begin(client, tools=[only_read])
+    conversation = await Conversation.begin(client, tools=[only_read])
     mark = await shared.model.play(bash("echo x > made"), say("Done."))
-    await talk.say(mark)
-    events = await talk.rests()
+    await conversation.say(mark)
+    events = await conversation.until_idle()
     (result,) = results(events).values()
     assert result.is_error
     assert next(e for e in events if e.type == "agent.tool_use").evaluated_permission == "deny"
     asked = (await shared.model.requests(mark))[0].body
     assert [t["name"] for t in asked["tools"]] == ["read"]
-    assert not list((shared.data / "sandbox").rglob(f"{talk.id}/made"))
-    await check(shared, talk)
+    assert not list((shared.data / "sandbox").rglob(f"{conversation.id}/made"))
+    await check_invariants(shared, conversation)
 
 
 async def test_calls_of_one_answer_run_side_by_side(shared: Stack, client: AsyncAnthropic) -> None:
     wait = "mkfifo -m 600 pipe 2>/dev/null; echo hello > pipe"
     both = [*bash(wait)["tools"], *call("read", file_path="other")["tools"]]
-    talk = await Talk.begin(client)
+    conversation = await Conversation.begin(client)
     mark = await shared.model.play(bash("echo text > other"), {"tools": both}, say("Done."))
-    await talk.say(mark)
+    await conversation.say(mark)
     # The first call waits until somebody reads from the pipe; the second one's result comes before it.
-    found = await talk.has("agent.tool_result", count=2)
-    calls = await talk.events("agent.tool_use")
+    found = await conversation.until_events("agent.tool_result", count=2)
+    calls = await conversation.events("agent.tool_use")
     assert found[1].tool_use_id == calls[2].id
-    pipe = next((shared.data / "sandbox").rglob(f"{talk.id}/pipe"))
+    pipe = next((shared.data / "sandbox").rglob(f"{conversation.id}/pipe"))
     assert pipe.read_text() == "hello\n"
-    await talk.rests()
+    await conversation.until_idle()
     last = (await shared.model.requests(mark))[-1]
     assert [b["tool_use_id"] for b in last.body["messages"][-1]["content"]] == [c.id for c in calls[1:]]
     assert "hello" not in texts_of(last)[-1]
-    await check(shared, talk)
+    await check_invariants(shared, conversation)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from holdfast.session.http.unavailable import PARTS
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import SessionService, session_service
 
 METHODS = {
     "_get": "GET",
@@ -49,12 +49,12 @@ SDK = sorted(
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     with session_service(tmp_path_factory.mktemp("edge")) as running:
         yield running
 
 
-def test_each_request_of_the_sdk_is_served_or_refused_by_name(edge: EdgeProcess) -> None:
+def test_each_request_of_the_sdk_is_served_or_refused_by_name(edge: SessionService) -> None:
     assert len(SDK) > 250
     served = 0
     with httpx.Client(base_url=edge.base_url, trust_env=False) as http:  # without a key: a route answers 401
@@ -70,7 +70,7 @@ def test_each_request_of_the_sdk_is_served_or_refused_by_name(edge: EdgeProcess)
     assert served >= 30
 
 
-def test_each_missing_part_is_known_to_the_sdk_and_has_no_route(edge: EdgeProcess) -> None:
+def test_each_missing_part_is_known_to_the_sdk_and_has_no_route(edge: SessionService) -> None:
     beside_the_resources = {"/v1/oauth"}
     for path in set(PARTS) - beside_the_resources:
         assert any(known == path or known.startswith(f"{path}/") for _, known in SDK), f"{path}: unknown to the SDK"
@@ -80,7 +80,7 @@ def test_each_missing_part_is_known_to_the_sdk_and_has_no_route(edge: EdgeProces
         assert not any(path == part or path.startswith(f"{part}/") for part in PARTS), f"{path} is served"
 
 
-def test_the_sdk_raises_not_found_at_once(edge: EdgeProcess) -> None:
+def test_the_sdk_raises_not_found_at_once(edge: SessionService) -> None:
     beta = edge.client().beta
     for call, name in (
         (beta.files.list, "files"),

@@ -202,7 +202,7 @@ def test_on_a_terminal_the_lines_to_paste_are_whole(home: Path, columns: int) ->
 def test_an_address_of_its_own_is_no_model(home: Path) -> None:
     port = str(free_port())
     pasted = {"ANTHROPIC_BASE_URL": f"http://localhost:{port}/", "ANTHROPIC_API_KEY": "hf_pasted"}
-    done = holdfast(home, "up", "--port", port, **pasted)
+    done = holdfast(home, "up", "--port", port, around=None, **pasted)
     assert done.returncode == 1
     assert "ANTHROPIC_BASE_URL is the address of Holdfast itself" in done.stderr
     assert "HOLDFAST_MODEL_API_KEY=" in done.stderr

@@ -285,7 +285,7 @@ async def test_a_redirect_is_not_followed_and_the_token_stays(tmp_path: Path) ->
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name in the base class
             pass
 
     class Redirecting(Elsewhere):

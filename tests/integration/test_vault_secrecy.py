@@ -3,6 +3,7 @@
 import gzip
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 from anthropic import AsyncAnthropic
 
@@ -15,9 +16,9 @@ SERVER = "https://mcp.linear.app/mcp"
 async def test_a_token_leaves_no_trace(shared: Stack, client: AsyncAnthropic) -> None:
     vaults = client.beta.vaults
     vault = await vaults.create(display_name="Anna")
-    auth = {"type": "static_bearer", "mcp_server_url": SERVER, "token": TOKEN}
+    auth: Any = {"type": "static_bearer", "mcp_server_url": SERVER, "token": TOKEN}
     credential = await vaults.credentials.create(vault.id, auth=auth, display_name="Linear")
-    rotated = {"type": "static_bearer", "token": TOKEN + "-2"}
+    rotated: Any = {"type": "static_bearer", "token": TOKEN + "-2"}
     await vaults.credentials.update(credential.id, vault_id=vault.id, auth=rotated)
     assert TOKEN not in (await vaults.credentials.retrieve(credential.id, vault_id=vault.id)).model_dump_json()
 

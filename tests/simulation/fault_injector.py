@@ -141,19 +141,19 @@ class Storm(Faults):
 
     # --- weather ---------------------------------------------------------------------------------------------------
 
-    async def pause(self, who: str, what: str) -> None:
+    async def pause(self, process: str, operation: str) -> None:
         self.steps += 1
-        process = self.processes.get(who)
+        found = self.processes.get(process)
         now = asyncio.get_running_loop().time()
-        if process is not None and not who.startswith(self.immune):
+        if found is not None and not process.startswith(self.immune):
             if self._hits(self.odds.crash):
-                self.crash(process)
+                self.crash(found)
                 raise asyncio.CancelledError
             if self._hits(self.odds.freeze):
                 self._count("freeze")
-                process.frozen_until = now + self.rng.uniform(0.2, 6.0)
-            while process.frozen_until > now:
-                await asyncio.sleep(process.frozen_until - now)
+                found.frozen_until = now + self.rng.uniform(0.2, 6.0)
+            while found.frozen_until > now:
+                await asyncio.sleep(found.frozen_until - now)
                 now = asyncio.get_running_loop().time()
         if self._hits(self.odds.slow):
             await asyncio.sleep(self.rng.choice([0.01, 0.1, 1.0, 2.5]))
@@ -166,8 +166,8 @@ class Storm(Faults):
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
 
-    def fate(self, who: str, what: str) -> Fate:
-        if self.processes.get(who) is None:
+    def fate(self, process: str, operation: str) -> Fate:
+        if self.processes.get(process) is None:
             return "good"
         roll = self.rng.random()
         for name in ("lost", "unanswered", "late"):
@@ -178,20 +178,20 @@ class Storm(Faults):
             roll -= chance
         return "good"
 
-    def lag(self, who: str, what: str) -> float:
+    def lag(self, process: str, operation: str) -> float:
         return self.rng.choice([0.001, 0.1, 1.0, 3.0]) if self._hits(self.odds.lag) else 0.0
 
-    def delay(self, who: str, what: str) -> float:
+    def delay(self, process: str, operation: str) -> float:
         return self.rng.choice([0.0, 0.001, 0.5, 3.0]) if self.odds is not CALM else 0.0
 
     def pick(self, count: int) -> int:
         return self.rng.randrange(count)
 
-    def reads_input(self, who: str, data: bytes) -> None:
-        process = self.processes.get(who)
-        if process is not None and DEADLY in data:
-            self.crash(process)
+    def reads_input(self, process: str, data: bytes) -> None:
+        found = self.processes.get(process)
+        if found is not None and DEADLY in data:
+            self.crash(found)
             raise asyncio.CancelledError
 
-    def repeats(self, who: str, what: str) -> bool:
+    def repeats(self, process: str, operation: str) -> bool:
         return self._hits(self.odds.twice)

@@ -14,9 +14,8 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus import head as heads
-from holdfast.bus import subjects
 from holdfast.bus.api import Delivery
-from holdfast.bus.commands import Answer
+from holdfast.bus.commands import Answer, Execute
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.head import Claim, Head
@@ -26,8 +25,9 @@ from holdfast.harness.tools import tool_calls
 from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
-from holdfast.sandbox import lease, results, sandboxes, worker
-from holdfast.sandbox.placement import Record
+from holdfast.sandbox import execution, lease, registration, results, sandboxes
+from holdfast.sandbox.placement import CallRecord
+from holdfast.sandbox.waiting import retry_until_done
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
 from holdfast.testing.memory.kv import MemoryKeyValue
@@ -240,27 +240,24 @@ def c1_not_bound_to_a_generation() -> Applied:
 def c2_accepted_before_the_record() -> Applied:
     """The call runs and is accepted; its record follows."""
 
-    async def hasty(self: worker.Worker, box: sandboxes.SandboxHandle, entry: sandboxes.Call, ask: Any) -> Answer:
-        record = Record(
-            tenant=ask.tenant, session=ask.session, call=ask.call, generation=ask.generation, worker=self.id
-        )
-        if not await self._wanted(box.key, ask):
-            box.forget(ask.call)
+    async def hasty(
+        self: execution.Executor, handle: sandboxes.SandboxHandle, call: sandboxes.TrackedCall, request: Execute
+    ) -> Answer:
+        if not await self.is_wanted(handle.key, request):
+            handle.forget(request.call)
             return Answer(answer="refused")
-        box.run(entry)
+        handle.mark_running(call)
 
-        async def run() -> None:
+        async def record_late() -> None:
+            record = self.record_of(request)
             await asyncio.sleep(1.0)
-            value = results.encode(record)
-            await results.persistently(lambda: self._bus.kv.put("sbx", subjects.record_key(ask.call), value))
-            await self._run(box, entry, record, ask)
+            await retry_until_done(lambda: self.store_record(record))
+            await self.run(handle, call, record, request)
 
-        task = self._tasks.create_task(run())
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        self.start(record_late())
         return Answer(answer="accepted")
 
-    return swapped((worker.Worker, "_admit", hasty))
+    return swapped((execution.Executor, "admit", hasty))
 
 
 def c3_records_expire() -> Applied:
@@ -274,10 +271,10 @@ def c3_records_expire() -> Applied:
 
 
 def c4_record_deleted_first() -> Applied:
-    deliver, forget = results.deliver, results.forget
+    deliver, delete_record = results.deliver, results.delete_record
 
-    async def early(bus: Any, record: Record, outcome: Any, *, is_lost: bool) -> None:
-        await forget(bus, record.call)
+    async def early(bus: Any, record: CallRecord, outcome: Any, *, is_lost: bool) -> None:
+        await delete_record(bus, record.call)
         await deliver(bus, record, outcome, is_lost=is_lost)
 
     return swapped((results, "deliver", early))
@@ -291,13 +288,13 @@ def c5_results_taken_blindly() -> Applied:
 
 
 def c6_finished_calls_forgotten() -> Applied:
-    close = sandboxes.SandboxHandle.close
+    finish = sandboxes.SandboxHandle.finish
 
-    def forgetful(self: sandboxes.SandboxHandle, call: str, now: float) -> None:
-        close(self, call, now)
-        del self._calls[call]
+    def forgetful(self: sandboxes.SandboxHandle, call_id: str, now: float) -> None:
+        finish(self, call_id, now)
+        self.forget(call_id)
 
-    return swapped((sandboxes.SandboxHandle, "close", forgetful))
+    return swapped((sandboxes.SandboxHandle, "finish", forgetful))
 
 
 def c7_released_before_it_was_accepted() -> Applied:
@@ -313,15 +310,15 @@ def c8_no_cancel_on_interrupt() -> Applied:
 
 def c9_a_lease_nobody_watches() -> Applied:
     """The worker goes on when its registration has expired."""
-    register = worker.Worker._register
+    register = registration.Registration.register
 
-    async def careless(self: worker.Worker) -> None:
+    async def careless(self: registration.Registration) -> None:
         with contextlib.suppress(BusError):
             await register(self)
 
     return swapped(
-        (lease, "END", 1e6), (lease, "START", 1e6), (Driver, "keep_until", lambda _self, _deadline: None),
-        (worker.Worker, "_register", careless),
+        (lease, "END_SHARE", 1e6), (lease, "START_SHARE", 1e6), (Driver, "keep_until", lambda _self, _deadline: None),
+        (registration.Registration, "register", careless),
     )  # fmt: skip
 
 
@@ -329,7 +326,7 @@ def c10_nobody_posts_lost_results() -> Applied:
     async def nobody(_bus: Any, _myself: str) -> int:
         return 0
 
-    return swapped((results, "settle", nobody))
+    return swapped((results, "close_lost_calls", nobody))
 
 
 _DEAF = Odds(lost=0.4, slow=0.2)

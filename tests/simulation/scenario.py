@@ -6,8 +6,8 @@
 import asyncio
 import random
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -139,7 +139,7 @@ class World:
             process, stop = self.storm.processes[name], asyncio.Event()
             driver = Driver(self.storm, process, self.ledger)
             self.stops[name] = (stop,)
-            await work(bus, driver, WorkerConfig(lease=3.0, idle_after=20.0, drain=2.0), stop, Unheard())
+            await work(bus, driver, WorkerConfig(lease_s=3.0, idle_after_s=20.0, drain_s=2.0), stop, Unheard())
 
         return main
 
@@ -232,7 +232,7 @@ class World:
         if state == "client":
             done: list[ev.Block] = [{"type": "text", "text": "done"}]
             return ev.UserCustomToolResult(id=new_id("sevt"), custom_tool_use_id=call, content=done)
-        result = self.rng.choice(["allow", "deny"])
+        result: Literal["allow", "deny"] = self.rng.choice(("allow", "deny"))
         return ev.UserToolConfirmation(id=new_id("sevt"), tool_use_id=call, result=result)
 
     async def impatient(self, bus: Bus) -> None:
@@ -373,7 +373,7 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
     random.seed(seed)
     world = World(seed, odds=odds, given=given)
 
-    def hear(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    def hear(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         exc = event.get("exc_info")
         if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
             found = sys.exc_info()[1] if exc is True else exc
@@ -406,7 +406,7 @@ def story(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> 
         made = codec.decode_commit(record.data)
         claim = made.head.claim
         kinds = " ".join(ev.type_of(e).partition(".")[2] for e in made.events)
-        lines.append(f"{record.at:8.3f} {record.seq:3} {made.by:10} claim {claim and claim.trigger} {kinds}")
+        lines.append(f"{record.stored_at:8.3f} {record.seq:3} {made.by:10} claim {claim and claim.trigger} {kinds}")
     return "\n".join([*lines, *world.ledger.violations])
 
 

@@ -38,7 +38,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._selector = _Nowhere(self)
         self._born = born
-        self.set_task_factory(self._make)
+        self.set_task_factory(self._make)  # pyright: ignore[reportArgumentType]  what it gets is a coroutine
 
     def time(self) -> float:
         return self._now

@@ -1,4 +1,4 @@
-"""One session as its client sees it, through the official SDK."""
+"""A session as a client sees it through the official SDK."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -10,12 +10,12 @@ from tests.support.eventually import eventually
 from tests.support.model import Json, said
 
 TOOLSET: Json = {"type": "agent_toolset_20260401"}
-WITHIN = 40.0
-"""Seconds for a turn to end; takeovers of a busy machine included."""
+TURN_TIMEOUT_S = 40.0
+"""Seconds within which a turn ends, also with takeovers on a busy machine."""
 
 
-class Talk:
-    """A session; remembers the ids of what was sent and accepted."""
+class Conversation:
+    """A session with its client. `sent` has the ids of the events that the service accepted."""
 
     def __init__(self, client: AsyncAnthropic, session: str) -> None:
         self.client = client
@@ -23,7 +23,9 @@ class Talk:
         self.sent: list[str] = []
 
     @classmethod
-    async def begin(cls, client: AsyncAnthropic, *, tools: Sequence[Json] = (TOOLSET,), **session: Any) -> "Talk":
+    async def begin(
+        cls, client: AsyncAnthropic, *, tools: Sequence[Json] = (TOOLSET,), **session: Any
+    ) -> "Conversation":
         """A new agent, environment and session."""
         name = new_id("test")
         agent = await client.beta.agents.create(model="claude-opus-4-6", name=name, tools=cast("Any", list(tools)))
@@ -50,8 +52,8 @@ class Talk:
     async def types(self) -> list[str]:
         return [e.type for e in await self.events()]
 
-    async def has(self, *types: str, count: int = 1, within: float = WITHIN) -> list[Any]:
-        """Wait until there are that many events of these types, and return them."""
+    async def until_events(self, *types: str, count: int = 1, within: float = TURN_TIMEOUT_S) -> list[Any]:
+        """Wait until the history has `count` events of these types, and return them."""
 
         async def look() -> list[Any]:
             found = await self.events(*types)
@@ -59,8 +61,8 @@ class Talk:
 
         return await eventually(look, within=within, what=f"{count} of {types}")
 
-    async def rests(self, stop: str = "end_turn", *, within: float = WITHIN) -> list[Any]:
-        """Wait until everything that was sent is taken and the session rests for that reason; returns the history."""
+    async def until_idle(self, stop: str = "end_turn", *, within: float = TURN_TIMEOUT_S) -> list[Any]:
+        """Wait until the session is idle for the reason `stop` and has taken all that was sent; returns the history."""
         seen: list[Any] = []
 
         async def look() -> bool:
@@ -75,7 +77,7 @@ class Talk:
             )
 
         try:
-            await eventually(look, within=within, what=f"rest ({stop})")
+            await eventually(look, within=within, what=f"idle ({stop})")
         except AssertionError as exc:
             history = "\n".join(str(e.to_dict(mode="json"))[:300] for e in seen[-30:])
             raise AssertionError(f"{exc}; the log of {self.id} ends with\n{history}") from None

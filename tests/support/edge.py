@@ -1,4 +1,4 @@
-"""The real session service on a real nats-server, for tests of the HTTP edge that need no other service."""
+"""The session service on a nats-server, both real, for tests of the HTTP API that need no other service."""
 
 import contextlib
 import json
@@ -23,10 +23,10 @@ READY_WITHIN = 30.0
 STOP_WITHIN = 15.0
 
 
-class EdgeProcess:
+class SessionService:
     """One session service with its nats-server. Both are stopped by their process ids."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], other: "EdgeProcess | None" = None) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], other: "SessionService | None" = None) -> None:
         self.monitor = other.monitor if other else f"127.0.0.1:{free_port()}"
         self.nats = other.nats if other else NatsServer(folder / "nats", config=f'http: "{self.monitor}"')
         self.key = other.key if other else new_api_key()
@@ -105,7 +105,7 @@ class EdgeProcess:
             time.sleep(0.02)
 
     def close(self) -> None:
-        """End the service and all that speaks to it."""
+        """Kill the service and close its clients."""
         for client in (*self._clients, self._plain):
             client.close()
         self.kill()
@@ -131,8 +131,8 @@ class EdgeProcess:
         headers = {"authorization": f"Bearer {self.key}", **headers}
         return httpx.Client(base_url=self.base_url, headers=headers, timeout=30, trust_env=False)
 
-    def written(self) -> dict[str, int]:
-        """The last sequence of every stream: whether anything was stored shows here."""
+    def last_sequences(self) -> dict[str, int]:
+        """The last sequence of every stream. It grows when anything is stored."""
         answer = self._plain.get(f"http://{self.monitor}/jsz?streams=true&accounts=true").json()
         streams = [stream for account in answer["account_details"] for stream in account["stream_detail"]]
         return {stream["name"]: stream["state"]["last_seq"] for stream in streams}
@@ -147,9 +147,9 @@ class EdgeProcess:
 
 
 @contextlib.contextmanager
-def session_service(folder: Path, environ: Mapping[str, str] | None = None) -> Generator[EdgeProcess]:
+def session_service(folder: Path, environ: Mapping[str, str] | None = None) -> Generator[SessionService]:
     """A running session service and what it needs; everything ends with the block."""
-    edge = EdgeProcess(folder, environ or {})
+    edge = SessionService(folder, environ or {})
     edge.nats.start_now()
     try:
         edge.nats.provision()
@@ -161,9 +161,9 @@ def session_service(folder: Path, environ: Mapping[str, str] | None = None) -> G
 
 
 @contextlib.contextmanager
-def replica(edge: EdgeProcess, folder: Path) -> Generator[EdgeProcess]:
+def replica(edge: SessionService, folder: Path) -> Generator[SessionService]:
     """A second session service on the same bus."""
-    second = EdgeProcess(folder, {}, edge)
+    second = SessionService(folder, {}, edge)
     try:
         second.start()
         yield second

@@ -13,8 +13,8 @@ from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.commands import Delta
 from holdfast.bus.ids import new_id
-from tests.support.edge import EdgeProcess
-from tests.support.session_log import Log
+from tests.support.edge import SessionService
+from tests.support.session_log import SessionLog
 
 DELTAS = ["agent.message", "agent.thinking"]
 
@@ -28,7 +28,7 @@ class Frame(msgspec.Struct):
 
 
 @contextlib.asynccontextmanager
-async def raw(edge: EdgeProcess, session: str, query: str = "", **headers: str) -> AsyncGenerator[httpx.Response]:
+async def raw(edge: SessionService, session: str, query: str = "", **headers: str) -> AsyncGenerator[httpx.Response]:
     headers = {"authorization": f"Bearer {edge.key}", **{k.replace("_", "-"): v for k, v in headers.items()}}
     async with (
         httpx.AsyncClient(base_url=edge.base_url, headers=headers, timeout=30, trust_env=False) as http,
@@ -53,7 +53,7 @@ async def take(found: AsyncIterator[Any], count: int) -> list[Any]:
         return [await anext(found) for _ in range(count)]
 
 
-async def tell(log: Log, *deltas: Delta) -> None:
+async def tell(log: SessionLog, *deltas: Delta) -> None:
     await log.bus.core.publish(subjects.delta(log.key), msgspec.json.encode(list(deltas)))
 
 

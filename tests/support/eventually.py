@@ -1,4 +1,4 @@
-"""Waiting for something to become true: with a deadline, and saying what was seen last."""
+"""Poll until a condition is true, with a deadline; the error has the last value."""
 
 import asyncio
 import time
@@ -7,12 +7,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-EVERY = 0.02
-"""Seconds between two looks."""
+POLL_INTERVAL_S = 0.02
+"""Seconds between two polls."""
 
 
 async def eventually(look: Callable[[], Awaitable[T]], *, within: float = 20.0, what: str = "") -> T:
-    """The first true value of `look`. Raises AssertionError with the last value after `within` seconds."""
+    """The first true value of `look`. Raises AssertionError with `what` and the last value after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
         value = await look()
@@ -20,4 +20,4 @@ async def eventually(look: Callable[[], Awaitable[T]], *, within: float = 20.0, 
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"{what or 'it'} did not become true within {within} s; last: {value!r}")
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(POLL_INTERVAL_S)

@@ -14,7 +14,7 @@ from holdfast.harness.turn.dispatch import Dispatcher
 from tests.support.stack import Stack
 
 
-class Forged:
+class ForgedDelivery:
     """A delivery of the inbox message `seq`, for the `count`-th time. Its ack removes nothing."""
 
     def __init__(self, key: Key, seq: int, count: int = 1) -> None:

@@ -1,6 +1,6 @@
-"""What must never happen (PROTOCOL.md), looked for from outside after every fault: log, inbox, files, model requests.
+"""The six checks of PROTOCOL.md ("What must never happen"), made from outside: log, inbox, files, model requests.
 
-`noted` makes tools leave a trace of every run in the workspace, the ledger, with the namespaces they ran in.
+Tool calls made by `journaled` append a line to the run journal, a file in the workspace, each time they run.
 """
 
 import re
@@ -12,32 +12,32 @@ from typing import Any
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.head import waits_for_client
-from tests.support.conversation import Talk
+from tests.support.conversation import Conversation
 from tests.support.eventually import eventually
 from tests.support.model import Json, bash
 from tests.support.stack import Stack, key
 
-LEDGER = "ledger"
-QUIET_WITHIN = 30.0
-"""Seconds for acks that are still on their way, and for a nudge to be taken."""
+RUN_JOURNAL = "run-journal"
+IDLE_TIMEOUT_S = 30.0
+"""Seconds within which the last acks arrive and nudges are taken."""
 
 
-def noted(tag: str, then: str = "", **more: Any) -> Json:
-    """A step that runs a command which writes `tag` into the ledger first, and then does `then`."""
+def journaled(tag: str, then: str = "", **more: Any) -> Json:
+    """A step that appends `tag` and the namespaces of the process to the run journal, then runs the command `then`."""
     spaces = "$(readlink /proc/self/ns/net) $(readlink /proc/self/ns/user)"
-    return bash(f'echo "{tag} {spaces}" >> /workspace/{LEDGER}; {then or f"echo {tag}"}', **more)
+    return bash(f'echo "{tag} {spaces}" >> /workspace/{RUN_JOURNAL}; {then or f"echo {tag}"}', **more)
 
 
-def ledger(stack: Stack, session: str) -> list[str]:
-    """The lines that the tools of a session wrote, whatever became of their results."""
-    found = [p for p in (stack.data / "sandbox").rglob(LEDGER) if session in str(p)]
+def run_journal(stack: Stack, session: str) -> list[str]:
+    """The run journal of a session: one line for each run, whether or not its result was stored."""
+    found = [p for p in (stack.data / "sandbox").rglob(RUN_JOURNAL) if session in str(p)]
     assert len(found) <= 1, found
     return found[0].read_text().splitlines() if found else []
 
 
-def runs(stack: Stack, session: str) -> Counter[str]:
-    """How often each tagged command has run."""
-    return Counter(line.split()[0] for line in ledger(stack, session))
+def tool_runs(stack: Stack, session: str) -> Counter[str]:
+    """How often each tag has run."""
+    return Counter(line.split()[0] for line in run_journal(stack, session))
 
 
 async def read_log(stack: Stack, session: str) -> list[Stored]:
@@ -45,22 +45,24 @@ async def read_log(stack: Stack, session: str) -> list[Stored]:
         return await bus.log.read(key(session), leader=True)
 
 
-async def check(stack: Stack, *talks: Talk, canaries: Iterable[str] = (), allow: str = "") -> None:
-    """All six, for these sessions, which must be at rest. `allow`: a reason for which requests may be refused."""
-    for talk in talks:
-        await rests_with_nothing_owed(stack, talk.id)
-        log = await read_log(stack, talk.id)
-        nothing_lost_nothing_twice(log, talk.sent)
+async def check_invariants(
+    stack: Stack, *conversations: Conversation, canaries: Iterable[str] = (), allow: str = ""
+) -> None:
+    """Make all six checks for idle sessions. `allow`: text of an error with which the model may refuse a request."""
+    for conversation in conversations:
+        await idle_with_nothing_pending(stack, conversation.id)
+        log = await read_log(stack, conversation.id)
+        nothing_lost_nothing_twice(log, conversation.sent)
         one_driver_at_a_time(log)
         every_call_has_one_result(log)
-        no_call_ran_twice(log, runs(stack, talk.id))
-        ran_in_isolation(ledger(stack, talk.id))
-        await the_model_was_never_shown_nonsense(stack, log, allow)
+        no_call_ran_twice(log, tool_runs(stack, conversation.id))
+        ran_in_isolation(run_journal(stack, conversation.id))
+        await no_model_request_was_invalid(stack, log, allow)
     no_secret_leaked(stack, canaries)
 
 
 def nothing_lost_nothing_twice(log: Sequence[Stored], sent: Iterable[str]) -> None:
-    """1. What was acknowledged to the client is in the log exactly once; so is everything else."""
+    """1. Every acknowledged event is in the log exactly once, and no other event is there twice."""
     ids = Counter(event.id for stored in log for event in stored.commit.events)
     twice = [i for i, n in ids.items() if n > 1]
     assert not twice, f"in the log twice: {twice}"
@@ -71,7 +73,7 @@ def nothing_lost_nothing_twice(log: Sequence[Stored], sent: Iterable[str]) -> No
 
 
 def one_driver_at_a_time(log: Sequence[Stored]) -> None:
-    """2. Claims follow each other: once one is replaced or let go, nothing is appended under it again."""
+    """2. One claim at a time: after a claim is replaced or released, nothing is appended under it."""
     over: set[str] = set()
     current = ""
     owner = ""
@@ -80,21 +82,21 @@ def one_driver_at_a_time(log: Sequence[Stored]) -> None:
         now = claim.id if claim else ""
         assert now not in over, f"commit {stored.seq} was appended under the claim {now}, which had ended"
         if current and now == current:
-            outside = stored.commit.by != owner and any(_is_the_drivers(e) for e in stored.commit.events)
+            outside = stored.commit.by != owner and any(_is_of_the_owner(e) for e in stored.commit.events)
             assert not outside, f"commit {stored.seq} of {stored.commit.by} under the claim of {owner}"
         if now != current:
             over.update({current} - {""})
             current, owner = now, claim.by if claim else ""
 
 
-def _is_the_drivers(event: ev.Event) -> bool:
+def _is_of_the_owner(event: ev.Event) -> bool:
     return isinstance(event, ev.AgentEvent | ev.AgentToolResult | ev.ModelRequestStart | ev.ModelRequestEnd)
 
 
 def every_call_has_one_result(log: Sequence[Stored]) -> None:
-    """3a. No call without a result, unless it waits for the client; none with two.
+    """3a. Every call has one result, unless it waits for the client.
 
-    A client may answer a call of its own again: that is logged, and the model never sees it.
+    A client may send a second result for its own tool: it is logged, and the model never sees it.
     """
     waiting = set(waits_for_client(log[-1].commit.head))
     calls: set[str] = set()
@@ -111,14 +113,14 @@ def every_call_has_one_result(log: Sequence[Stored]) -> None:
                     repeated.add(call)
                 case _:
                     pass
-    held = {c.id for c in log[-1].commit.head.calls} if waiting else set[str]()
+    siblings = {c.id for c in log[-1].commit.head.calls} if waiting else set[str]()
     closed = answered.keys() | repeated
-    assert not calls - closed - waiting - held, f"without a result: {calls - closed}"
+    assert not calls - closed - waiting - siblings, f"without a result: {calls - closed}"
     assert not [c for c, n in answered.items() if n > 1], f"several results: {answered}"
 
 
 def no_call_ran_twice(log: Sequence[Stored], ran: Counter[str]) -> None:
-    """3b. Each command of the ledger ran at most once for each call, and as often as there are good results."""
+    """3b. Each journaled command ran at most once for each call, and at least once for each result without error."""
     calls: Counter[str] = Counter()
     good: Counter[str] = Counter()
     tags: dict[str, str] = {}
@@ -136,13 +138,13 @@ def no_call_ran_twice(log: Sequence[Stored], ran: Counter[str]) -> None:
 
 def _tag(event: ev.AgentToolUse) -> str:
     found = re.match(r'echo "([\w-]+) ', str(event.input.get("command", "")))
-    return found[1] if found and LEDGER in str(event.input.get("command")) else ""
+    return found[1] if found and RUN_JOURNAL in str(event.input.get("command")) else ""
 
 
-async def rests_with_nothing_owed(stack: Stack, session: str) -> None:
-    """4. The session is idle, unclaimed, nothing waits that is not taken, and the model owes nothing.
+async def idle_with_nothing_pending(stack: Stack, session: str) -> None:
+    """4. The session is idle and unclaimed, no input waits to be taken, and no model request is due.
 
-    Inputs that are taken may wait for their ack: whoever got them while another drove asks again after ten seconds.
+    Taken inputs may still wait for their ack: a harness that received one during a foreign claim retries after 10 s.
     """
 
     async def look() -> bool:
@@ -156,11 +158,11 @@ async def rests_with_nothing_owed(stack: Stack, session: str) -> None:
         return not waiting and head.claim is None and head.status == "idle" and not head.primary.todo
 
     state: dict[str, Any] = {}
-    await eventually(look, within=QUIET_WITHIN, what=f"rest of {session}: {state}")
+    await eventually(look, within=IDLE_TIMEOUT_S, what=f"{session} idle: {state}")
 
 
-async def the_model_was_never_shown_nonsense(stack: Stack, log: Sequence[Stored], allow: str) -> None:
-    """No request of the session was refused as invalid: its log can be replayed."""
+async def no_model_request_was_invalid(stack: Stack, log: Sequence[Stored], allow: str) -> None:
+    """The model refused no request of the session as invalid, so its log can be replayed."""
     said = str([e.content for s in log for e in s.commit.events if isinstance(e, ev.UserMessage)])
     refused = [r for r in await stack.model.requests() if r.status == 400 and not r.fault]
     for record in refused:
@@ -169,21 +171,21 @@ async def the_model_was_never_shown_nonsense(stack: Stack, log: Sequence[Stored]
 
 
 def no_secret_leaked(stack: Stack, canaries: Iterable[str] = ()) -> None:
-    """5. The key of the model and of the API, and other canaries, stand only where they are kept."""
+    """5. The keys of the model and of the API, and other canaries, are in no file but their own."""
     kept = {stack.data / "secrets", stack.data / "api.key", stack.data / "run.json"}
     secrets = {stack.model_key: kept, (stack.data / "api.key").read_text().strip(): kept | {stack.log}}
     secrets |= dict.fromkeys(canaries, kept)
     for file in stack.data.rglob("*"):
         if file.is_symlink() or not file.is_file() or file.name.startswith(".run.json."):
-            continue  # the last is run.json while it is written anew
+            continue  # `.run.json.*` is run.json while it is being replaced
         content = file.read_bytes()
         for secret, places in secrets.items():
             at_home = any(file == p or p in file.parents for p in places)
-            assert at_home or secret.encode() not in content, f"a secret stands in {file}"
+            assert at_home or secret.encode() not in content, f"a secret is in {file}"
 
 
 def ran_in_isolation(lines: Sequence[str]) -> None:
-    """6. What the model asked to run had a network and users of its own."""
+    """6. Every run had network and user namespaces of its own."""
     ours = {str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("net", "user")}
     for line in lines:
         spaces = set(line.split()[1:])

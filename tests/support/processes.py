@@ -1,10 +1,10 @@
-"""Looking for processes of sandboxes from outside: by the command, which must be one that nobody else runs."""
+"""Find processes of sandboxes on the host by their command, which must be unique on this machine."""
 
 import psutil
 
 
 async def running(command: str) -> list[int]:
-    """Ids of the processes of this machine that run exactly this command."""
+    """Ids of the processes on this machine with exactly this command line."""
     words = command.split()
     return [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == words]
 

@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and a server that can swallow what comes back, or cut the connection."""
+"""A TCP proxy between a client and a server that can drop answers, inject bytes, or cut the connections."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 
 class Proxy:
-    """Passes bytes both ways until told otherwise. It never changes or reorders any."""
+    """Passes bytes both ways. It drops or cuts only when told to, and never changes or reorders bytes."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -14,12 +14,12 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._clients: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.swallow = False
-        """Drop all that the server says, from now on, for good on the present connections."""
-        self.asked = 0
-        """Bytes that clients have sent to the server."""
-        self.seen = asyncio.Event()
-        """Set when something was swallowed: the server has done what it was asked."""
+        self.drop_answers = False
+        """Set to True: drop all bytes of the server from now on, on the present connections for good."""
+        self.bytes_to_server = 0
+        """Number of bytes that clients have sent to the server."""
+        self.dropped = asyncio.Event()
+        """Set when an answer was dropped: the server has carried the request out."""
 
     @property
     def url(self) -> str:
@@ -37,14 +37,14 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def say(self, data: bytes) -> None:
-        """Have the server say this to every client, between two of its own messages if it is silent."""
+    def inject(self, data: bytes) -> None:
+        """Send these bytes to every client as if the server had. The server must be silent meanwhile."""
         for writer in self._clients:
             writer.write(data)
 
     def cut(self) -> None:
-        """Break every connection now; new ones pass again."""
-        self.swallow = False
+        """Break every connection now; new connections work again."""
+        self.drop_answers = False
         for writer in list(self._writers):
             writer.transport.abort()
 
@@ -71,16 +71,16 @@ class Proxy:
             self._tasks.discard(task)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
-        deaf = False
+        dropping = False
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                deaf = deaf or (answers and self.swallow)
-                if deaf:
-                    self.seen.set()
+                dropping = dropping or (answers and self.drop_answers)
+                if dropping:
+                    self.dropped.set()
                     continue
                 writer.write(data)
                 await writer.drain()
-                self.asked += 0 if answers else len(data)
+                self.bytes_to_server += 0 if answers else len(data)
         writer.transport.abort()
 
 

@@ -1,4 +1,4 @@
-"""A session whose calls a test opens itself, and sandbox workers as real processes."""
+"""A session that a test drives in place of a harness, and sandbox workers as real processes."""
 
 import asyncio
 import contextlib
@@ -26,8 +26,8 @@ from tests.support.eventually import eventually
 from tests.support.isolation import sandbox_environment
 
 
-class Hands:
-    """One session as its owner sees it: opens calls in the log, sends them, reads results from the inbox."""
+class DrivenSession:
+    """One session as its harness sees it: opens calls in the log, sends them, reads results from the inbox."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -42,7 +42,7 @@ class Hands:
         self._last = Stored(seq, new)
 
     async def begin(self) -> None:
-        """The creation commit."""
+        """Append the creation commit."""
         config = ev.SessionConfig(
             id=new_id("sevt"), tenant=self.key.tenant, agent={}, environment_id="env_x", environment={},
             primary_thread=new_id("sthr"),
@@ -50,13 +50,13 @@ class Hands:
         await self._append(config)
 
     async def provision(self, *, timeout: float = 30.0) -> Provisioned:  # noqa: ASYNC109
-        """Ask for the sandbox without telling the log."""
+        """Request the sandbox; the log is not changed."""
         ask = Provision(tenant=self.key.tenant, session=self.key.session, environment={})
         raw = await self.bus.core.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=timeout)
         return msgspec.json.decode(raw, type=Provisioned)
 
     async def bind(self) -> Provisioned:
-        """Provision and bind it in the log, as rule 12 has it."""
+        """Request the sandbox and bind it in the log (rule 12)."""
         self.sandbox = await self.provision()
         assert not self.sandbox.error, self.sandbox.message
         bound = ev.SandboxBound(
@@ -66,13 +66,13 @@ class Hands:
         return self.sandbox
 
     async def lose(self) -> None:
-        """Rule 15: the generation is gone for the log."""
+        """Log that the generation is lost, with a result for each open call (rule 15)."""
         lost = ev.SandboxLost(id=new_id("sevt"), generation=self.sandbox.generation, reason="gone")
         calls = self._last.commit.head.calls if self._last else ()
         await self._append(*[ev.AgentToolResult(id=new_id("sevt"), tool_use_id=c.id) for c in calls], lost)
 
     async def open(self, name: str, arguments: dict[str, Any]) -> str:
-        """A call in the log, ready to run."""
+        """Append a call that is ready to run. Returns its id."""
         use = ev.AgentToolUse(id=new_id("sevt"), name=name, input=arguments)
         await self._append(use)
         return use.id
@@ -107,7 +107,7 @@ class Hands:
         return [entry.input for entry in waiting if isinstance(entry.input, CallResult)]
 
     async def result(self, call: str, *, within: float = 20.0) -> CallResult:
-        """The result of that call, when it has come."""
+        """Wait for the result of that call."""
 
         async def look() -> CallResult | None:
             return next((found for found in await self.results() if found.id == call), None)
@@ -117,7 +117,7 @@ class Hands:
         return found
 
     async def run(self, name: str, arguments: dict[str, Any]) -> CallResult:
-        """Open, execute, wait."""
+        """Open and execute a call, and wait for its result."""
         call = await self.open(name, arguments)
         assert await self.execute(call, name, arguments) == "accepted"
         return await self.result(call)
@@ -131,7 +131,7 @@ def text_of(result: CallResult) -> str:
 
 
 class WorkerProcess:
-    """`python -m holdfast.sandbox` with its own log."""
+    """A process `python -m holdfast.sandbox` with a log file of its own."""
 
     def __init__(
         self,
@@ -204,12 +204,12 @@ class WorkerProcess:
             self._process.wait(10)
 
     def wait(self) -> int:
-        """Its exit code, when it has ended by itself within 20 s."""
+        """Wait at most 20 s until the process ends by itself; returns the exit code."""
         assert self._process
         return self._process.wait(20)
 
     async def stop(self) -> int:
-        """SIGTERM, and its exit code."""
+        """Send SIGTERM; returns the exit code."""
         assert self._process
         self._process.terminate()
         return await asyncio.to_thread(self._process.wait, 20)
@@ -219,7 +219,7 @@ class WorkerProcess:
 async def sandbox_worker(
     url: str, folder: Path, *, name: str = "sandbox", **settings: str | float | Path
 ) -> AsyncIterator[WorkerProcess]:
-    """A ready worker, killed at the end."""
+    """A ready worker; killed when the block ends."""
     worker = WorkerProcess(url, folder, name=name, prefix=(), **settings)
     try:
         await worker.start()

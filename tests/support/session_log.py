@@ -1,4 +1,4 @@
-"""Sessions whose log a test writes itself, through the bus: what a harness would have left there."""
+"""Write events into the log of a session through the bus, as a harness does."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id
 
 
-class Log:
+class SessionLog:
     """The log of one session."""
 
     def __init__(self, bus: Bus, session_id: str, *, tenant: str = "default") -> None:
@@ -22,7 +22,7 @@ class Log:
         self.key = Key(tenant, session_id)
 
     async def write(self, *events: ev.Event, claim: Claim | object | None = UNSET) -> Stored:
-        """Append the events as one commit, behind whatever is there."""
+        """Append the events as one commit after the last one."""
         while True:
             last = await self.bus.log.head(self.key, leader=True)
             assert last
@@ -33,18 +33,18 @@ class Log:
                 continue
 
     async def running(self, *, claim: bool = True) -> Stored:
-        """The session runs, held by a harness that is not there."""
+        """The session becomes running; with `claim` under the claim of a harness that does not exist."""
         thread = ev.ThreadStatusRunning(id=new_id("sevt"), agent_name="a", session_thread_id="sthr_1")
-        held = Claim(id=new_id("clm"), by="test", trigger=1) if claim else UNSET
-        return await self.write(ev.SessionStatusRunning(id=new_id("sevt")), thread, claim=held)
+        open_claim = Claim(id=new_id("clm"), by="test", trigger=1) if claim else UNSET
+        return await self.write(ev.SessionStatusRunning(id=new_id("sevt")), thread, claim=open_claim)
 
     async def idle(self, *waiting_for: str) -> Stored:
-        """The session rests: at the end of its turn, or waiting for the client to move those calls."""
+        """The session becomes idle, at the end of its turn or because these calls wait for the client."""
         stop = ev.StopReason("requires_action", list(waiting_for)) if waiting_for else ev.StopReason("end_turn")
         return await self.write(ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop), claim=None)
 
     async def asks(self, *, custom: int = 0, ask: int = 0) -> list[str]:
-        """Calls that wait for the client, the session at rest on them. Returns their ids."""
+        """Append calls that wait for the client and make the session idle. Returns their ids."""
         calls: list[ev.Event] = [ev.AgentCustomToolUse(id=new_id("sevt"), name="mine", input={}) for _ in range(custom)]
         calls += [
             ev.AgentToolUse(id=new_id("sevt"), name="bash", input={"command": "ls"}, evaluated_permission="ask")
@@ -57,19 +57,19 @@ class Log:
         return ids
 
     async def says(self, text: str, *, event_id: str = "") -> str:
-        """A message of the agent. Returns its id."""
+        """Append a message of the agent. Returns its id."""
         event_id = event_id or new_id("sevt")
         await self.write(ev.AgentMessage(id=event_id, content=[{"type": "text", "text": text}]))
         return event_id
 
 
-def start(event_id: str, kind: str = "agent.message", *, request: str = "") -> Delta:
+def delta_start(event_id: str, kind: str = "agent.message", *, request: str = "") -> Delta:
     return Delta(event_id, kind, start=True, request=request)
 
 
-def piece(event_id: str, text: str) -> Delta:
+def delta_piece(event_id: str, text: str) -> Delta:
     return Delta(event_id, "agent.message", 0, text)
 
 
-def texts(deltas: Sequence[Delta]) -> str:
+def delta_text(deltas: Sequence[Delta]) -> str:
     return "".join(delta.text for delta in deltas)

@@ -1,37 +1,39 @@
-"""The work that the fault tests interrupt: one call, then two at once, then an answer, all leaving traces."""
+"""The turn that the fault tests interrupt: one tool call, two calls at once, a final message. Calls are journaled."""
 
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.conversation import Talk
+from tests.support.conversation import Conversation
 from tests.support.eventually import eventually
-from tests.support.invariants import check, noted, runs
+from tests.support.invariants import check_invariants, journaled, tool_runs
 from tests.support.model import Json, say
 from tests.support.stack import Stack
 
 REQUESTS = 3
-"""Model requests of the job when nothing goes wrong."""
+"""Model requests of the workload when nothing is interrupted."""
 
 RUNS = Counter({"one": 1, "two": 1, "three": 1})
-"""Tool executions of the job, whatever goes wrong."""
+"""Tool executions of the workload, whatever is interrupted."""
 
 
-def job(**first: Any) -> list[Json]:
-    """The steps; `first` changes the first of them."""
-    both = [*noted("two")["tools"], *noted("three")["tools"]]
+def workload(**first: Any) -> list[Json]:
+    """The steps for the scripted model; `first` overrides fields of the first one."""
+    both = [*journaled("two")["tools"], *journaled("three")["tools"]]
     return [
-        {"thinking": "One first.", "text": "I begin with one.", **noted("one"), **first},
+        {"thinking": "One first.", "text": "I begin with one.", **journaled("one"), **first},
         {"text": "Now two things at once.", "tools": both},
         say("All three are done."),
     ]
 
 
-async def finished(stack: Stack, talk: Talk, mark: str, *, requests: int = REQUESTS) -> list[Any]:
-    """Wait for the end of the job; checks that nothing was lost or done twice, and counts. Returns the history."""
-    events = await talk.rests()
-    await check(stack, talk)
-    assert runs(stack, talk.id) == RUNS
+async def workload_finished(
+    stack: Stack, conversation: Conversation, mark: str, *, requests: int = REQUESTS
+) -> list[Any]:
+    """Wait for the end of the workload; check the invariants and count runs and requests. Returns the history."""
+    events = await conversation.until_idle()
+    await check_invariants(stack, conversation)
+    assert tool_runs(stack, conversation.id) == RUNS
     asked = await stack.model.requests(mark)
     assert len(asked) == requests, [(r.step, r.attempt, r.closed) for r in asked]
     answers = [b.text for e in events if e.type == "agent.message" for b in e.content]
@@ -41,28 +43,28 @@ async def finished(stack: Stack, talk: Talk, mark: str, *, requests: int = REQUE
     return events
 
 
-async def through_kills(
+async def workload_survives_kills(
     stack: Stack, armed: Mapping[str, str], *, requests: int = REQUESTS, deaths: int = 2
 ) -> list[Any]:
-    """Run the job on a stack whose harnesses kill themselves at a fault point; that many of them must have done so."""
+    """Run the workload on a stack whose harnesses are armed with kills; at least `deaths` of them must have died."""
     before = {name: stack.pid(name) for name in armed}
-    mark = await stack.model.play(*job())
+    mark = await stack.model.play(*workload())
     async with stack.client() as client:
-        talk = await Talk.begin(client)
-        await talk.say(mark)
-        events = await finished(stack, talk, mark, requests=requests)
+        conversation = await Conversation.begin(client)
+        await conversation.say(mark)
+        events = await workload_finished(stack, conversation, mark, requests=requests)
 
         async def look() -> bool:
             return sum(stack.run.processes.get(name, pid) != pid for name, pid in before.items()) >= deaths
 
         await eventually(look, within=30, what=f"{deaths} deaths")
         again = await stack.model.play(say("Still here."))
-        await talk.say(again)
-        await talk.rests()
-        await check(stack, talk)
+        await conversation.say(again)
+        await conversation.until_idle()
+        await check_invariants(stack, conversation)
     return events
 
 
-def at(point: str, action: str = "kill") -> dict[str, str]:
-    """Both harnesses do that at the point: the second takes the session over from the first and fares no better."""
+def fault_at(point: str, action: str = "kill") -> dict[str, str]:
+    """Arm both harnesses with `action` at the fault point: the one that takes over is stopped at the same place."""
     return {f"harness-{n}": f"harness.{point}:{action}" for n in (1, 2)}

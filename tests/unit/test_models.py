@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from anthropic.resources.messages.messages import DEPRECATED_MODELS
+from anthropic._data import DEPRECATED_MODELS
 from anthropic.types.model_param import ModelParam
 
 from holdfast.cli.models import DEFAULT_MODEL

@@ -22,7 +22,7 @@ HIDDEN: Final = ".holdfast"
 """Folder of the agent in the workspace: the home directory, and outputs that were too long to show."""
 
 WALK_LIMIT: Final = 50_000
-"""Entries looked at by one search."""
+"""Most files and folders that one call of `glob` looks at."""
 
 _OPENAT2: Final = 437
 _RESOLVE: Final = 0x08 | 0x02
@@ -111,10 +111,11 @@ class Root:
                 finally:
                     os.close(parent)
 
-    def walk(self, relative: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Each file and folder below as (path from there, what it is); links are neither followed nor entered.
+    def walk(self, relative: str, *, skipped: str = "") -> Iterator[tuple[str, os.stat_result]]:
+        """Each file and folder below `relative` as (path from there, status). Links are not followed.
 
-        Our own folder is left out. Raises OSError when `relative` itself cannot be opened as a folder.
+        Left out: the agent's own folder, and folders called `skipped` with what is in them. Raises OSError if
+        `relative` itself cannot be opened as a folder.
         """
         os.close(self.open(relative, os.O_RDONLY | os.O_DIRECTORY))
         stack = [""]
@@ -122,7 +123,7 @@ class Root:
             prefix = stack.pop()
             for name, info in self._entries(joined(relative, prefix)):
                 path = joined(prefix, name)
-                if relative == "." and path == HIDDEN:
+                if (relative == "." and path == HIDDEN) or (name == skipped and stat.S_ISDIR(info.st_mode)):
                     continue
                 yield path, info
                 if stat.S_ISDIR(info.st_mode):

@@ -6,31 +6,31 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
 from holdfast.bus.jetstream.client import NatsBus
-from tests.support.edge import EdgeProcess, session_service
-from tests.support.session_log import Log
+from tests.support.edge import SessionService, session_service
+from tests.support.session_log import SessionLog
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[EdgeProcess]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     folder = tmp_path_factory.mktemp("edge")
     with session_service(folder, {"HOLDFAST_SESSION_DATA": str(folder / "data")}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def sync(edge: EdgeProcess) -> Iterator[Anthropic]:
+def sync(edge: SessionService) -> Iterator[Anthropic]:
     with edge.client() as client:
         yield client
 
 
 @pytest.fixture
-async def client(edge: EdgeProcess) -> AsyncIterator[AsyncAnthropic]:
+async def client(edge: SessionService) -> AsyncIterator[AsyncAnthropic]:
     async with edge.async_client(max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def bus(edge: EdgeProcess) -> AsyncIterator[NatsBus]:
+async def bus(edge: SessionService) -> AsyncIterator[NatsBus]:
     async with edge.bus() as bus:
         yield bus
 
@@ -51,5 +51,5 @@ async def session(client: AsyncAnthropic, agent: str, environment: str) -> str:
 
 
 @pytest.fixture
-async def log(bus: NatsBus, session: str) -> Log:
-    return Log(bus, session)
+async def log(bus: NatsBus, session: str) -> SessionLog:
+    return SessionLog(bus, session)

@@ -16,14 +16,14 @@ from holdfast.bus.api import Message
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.jetstream.client import NatsBus
-from tests.support.session_log import Log
+from tests.support.session_log import SessionLog
 from tests.support.session_requests import SAY, list_events
 
 
 async def test_a_running_session_can_neither_be_archived_nor_deleted(
     client: AsyncAnthropic, bus: NatsBus, session: str
 ) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await client.beta.sessions.events.send(session, events=[SAY])  # type: ignore[list-item]
     for refused in (client.beta.sessions.archive, client.beta.sessions.delete):
         with pytest.raises(anthropic.BadRequestError, match="running"):
@@ -46,7 +46,7 @@ async def test_archiving_ends_a_session_for_good(client: AsyncAnthropic, bus: Na
         heard.put_nowait(msgspec.json.decode(message.data, type=commands.Release))
 
     listening = await bus.core.subscribe(subjects.RELEASE, hear)
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     mine, asked = await log.asks(custom=1, ask=1)
     assert (await client.beta.sessions.retrieve(session)).status == "idle"
     found = await client.beta.sessions.archive(session)
@@ -97,7 +97,7 @@ async def test_a_deleted_session_is_gone_and_its_streams_end(
 async def test_a_session_that_is_held_for_a_moment_is_archived_when_it_is_let_go(
     client: AsyncAnthropic, bus: NatsBus, session: str
 ) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await log.write(ev.UserInterrupt(id=new_id("sevt")), claim=Claim(id="clm_1", by="test", trigger=1))
     archiving = asyncio.create_task(client.beta.sessions.archive(session))
     await asyncio.sleep(0)

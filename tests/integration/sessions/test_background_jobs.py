@@ -16,7 +16,7 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from tests.support.edge import session_service
-from tests.support.session_log import Log
+from tests.support.session_log import SessionLog
 from tests.support.session_requests import SAY
 
 
@@ -69,7 +69,7 @@ async def test_a_creation_that_died_half_way_is_never_listed_and_is_undone(tmp_p
 
 
 async def test_a_claim_that_stands_still_with_nothing_waiting_is_nudged(bus: NatsBus, session: str) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await log.running()
     await _sweep(bus, ahead=16 * 60)
     await _sweep(bus, ahead=16 * 60)

@@ -42,8 +42,12 @@ def test_a_new_session_rests_and_keeps_the_agent_as_it_was(sync: Anthropic, envi
 
 def test_overrides_hold_for_one_session_and_leave_the_agent_alone(sync: Anthropic, environment: str) -> None:
     agent = sync.beta.agents.create(
-        model={"id": "m-1", "effort": "low"}, name="a", system="one", tools=[TOOL], description="d"
-    )  # type: ignore[arg-type]
+        model={"id": "m-1", "effort": "low"},
+        name="a",
+        system="one",
+        tools=[TOOL],
+        description="d",  # type: ignore[arg-type]
+    )
 
     def made(**overrides: Any) -> Any:
         chosen = {"type": "agent_with_overrides", "id": agent.id, **overrides}

@@ -15,8 +15,8 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
-from tests.support.edge import EdgeProcess
-from tests.support.session_log import Log
+from tests.support.edge import SessionService
+from tests.support.session_log import SessionLog
 from tests.support.session_requests import SAY, list_events
 
 
@@ -60,7 +60,7 @@ async def test_what_is_sent_is_stored_whole_in_one_input_with_its_final_ids(
 
 
 async def test_what_was_sent_shows_under_its_id_when_it_is_taken(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     (sent,) = await send(client, session, SAY)
     assert await list_events(client, session) == []
@@ -89,7 +89,7 @@ async def test_a_refused_event_refuses_the_whole_request(client: AsyncAnthropic,
     assert (await client.beta.sessions.retrieve(session)).status == "idle"
 
 
-def test_text_that_no_log_can_hold_is_refused(edge: EdgeProcess, session: str) -> None:
+def test_text_that_no_log_can_hold_is_refused(edge: SessionService, session: str) -> None:
     texts = [b'"a\\u0000b"', b'"\\ud800"', b'"\xed\xa0\x80"', b'"\xff"', b'"\\udc00\\ud800"']
     with edge.http() as http:
         for text in texts:
@@ -100,7 +100,7 @@ def test_text_that_no_log_can_hold_is_refused(edge: EdgeProcess, session: str) -
             assert http.post(f"/v1/sessions/{session}/events", content=body).status_code == 400, body[:20]
 
 
-async def test_a_call_is_confirmed_once(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_a_call_is_confirmed_once(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     mine, first, second = await log.asks(custom=1, ask=2)
     assert "not waiting" in await refused(client, session, allow(mine))
     assert "deny_message" in await refused(client, session, allow(first, deny_message="no"))
@@ -119,7 +119,7 @@ async def test_a_call_is_confirmed_once(client: AsyncAnthropic, log: Log, sessio
 
 
 async def test_a_custom_result_may_come_again_but_not_for_a_call_that_never_was(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     mine, asked = await log.asks(custom=1, ask=1)
     assert "not answered by the client" in await refused(client, session, result(asked))
@@ -135,7 +135,9 @@ async def test_a_custom_result_may_come_again_but_not_for_a_call_that_never_was(
     assert "no custom tool call" in await refused(client, session, result(asked.replace("sevt", "sevt_x")))
 
 
-async def test_an_interrupt_names_the_primary_thread_or_none(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_an_interrupt_names_the_primary_thread_or_none(
+    client: AsyncAnthropic, log: SessionLog, session: str
+) -> None:
     last = await log.bus.log.head(log.key)
     assert last
     config = last.commit.events[0]
@@ -147,7 +149,7 @@ async def test_an_interrupt_names_the_primary_thread_or_none(client: AsyncAnthro
     )
 
 
-async def test_large_events_go_through(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_large_events_go_through(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     text = "x" * 3_000_000
     await send(client, session, {"type": "user.message", "content": [{"type": "text", "text": text}]})
     (waiting,) = await log.bus.inbox.pending(log.key, 0)
@@ -160,7 +162,7 @@ async def test_large_events_go_through(client: AsyncAnthropic, log: Log, session
 # --- list ---------------------------------------------------------------------------------------------------------
 
 
-async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     await log.running()
     for n in range(5):
         await log.write(
@@ -197,7 +199,7 @@ async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, lo
             assert await list_events(client, session, **between, **more) == whole[3:9][way]
 
 
-async def test_a_cursor_belongs_to_one_list(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_a_cursor_belongs_to_one_list(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     for n in range(3):
         await log.says(str(n))
     page = await client.beta.sessions.events.list(session, limit=1)
@@ -214,7 +216,7 @@ async def test_a_cursor_belongs_to_one_list(client: AsyncAnthropic, log: Log, se
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=1001", "order=up", "types[]=agent.mesage", "created_at[gt]=x", "what=1"]
 )
-def test_a_wrong_filter_is_refused(edge: EdgeProcess, session: str, query: str) -> None:
+def test_a_wrong_filter_is_refused(edge: SessionService, session: str, query: str) -> None:
     with edge.http() as http:
         assert http.get(f"/v1/sessions/{session}/events?{query}").status_code == 400
 
@@ -227,7 +229,7 @@ def test_the_synchronous_client_reads_the_same(sync: Anthropic, agent: str, envi
 
 
 async def test_the_newest_events_of_a_long_log_are_found_without_reading_it(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     last = None
     for n in range(1200):

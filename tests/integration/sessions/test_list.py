@@ -10,9 +10,9 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from holdfast.bus.jetstream.client import NatsBus
-from tests.support.edge import EdgeProcess
+from tests.support.edge import SessionService
 from tests.support.eventually import eventually
-from tests.support.session_log import Log
+from tests.support.session_log import SessionLog
 
 
 async def test_lists_filter_order_and_lead_both_ways(client: AsyncAnthropic, bus: NatsBus, environment: str) -> None:
@@ -21,7 +21,7 @@ async def test_lists_filter_order_and_lead_both_ways(client: AsyncAnthropic, bus
         (await client.beta.sessions.create(agent=agent.id, environment_id=environment, title=str(n))) for n in range(7)
     ]
     ids = [s.id for s in made]
-    await Log(bus, ids[2]).running()
+    await SessionLog(bus, ids[2]).running()
     await client.beta.sessions.archive(ids[5])
 
     async def found(**filters: Any) -> list[str]:
@@ -79,14 +79,14 @@ async def test_lists_filter_order_and_lead_both_ways(client: AsyncAnthropic, bus
         "deployment_id=depl_1", "memory_store_id=memstore_1", "include_archived=maybe",
     ],
 )  # fmt: skip
-def test_a_wrong_filter_is_refused(edge: EdgeProcess, query: str) -> None:
+def test_a_wrong_filter_is_refused(edge: SessionService, query: str) -> None:
     with edge.http() as http:
         answer = http.get(f"/v1/sessions?{query}")
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_filters_are_taken_with_and_without_brackets(edge: EdgeProcess) -> None:
+def test_filters_are_taken_with_and_without_brackets(edge: SessionService) -> None:
     with edge.http() as http:
         for query in ("statuses=idle&statuses=running", "statuses[]=idle&statuses[]=running", "beta=true"):
             assert http.get(f"/v1/sessions?{query}").status_code == 200

@@ -11,18 +11,20 @@ from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.commands import Output
 from holdfast.bus.ids import new_id
-from tests.support.edge import EdgeProcess
+from tests.support.edge import SessionService
 from tests.support.event_stream import frames, raw, take, tell
-from tests.support.session_log import Log, piece, start
+from tests.support.session_log import SessionLog, delta_piece, delta_start
 
 
-async def test_a_reader_that_falls_far_behind_misses_no_event(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_a_reader_that_falls_far_behind_misses_no_event(
+    edge: SessionService, log: SessionLog, session: str
+) -> None:
     async with raw(edge, session, "?event_deltas[]=agent.message") as answer:
         said: list[str] = []
         await log.write(ev.ModelRequestStart(id=new_id("sevt")))
         for n in range(300):
             ids = [new_id("sevt") for _ in range(20)]
-            await tell(log, *(start(i) for i in ids), *(piece(i, "x" * 500) for i in ids))
+            await tell(log, *(delta_start(i) for i in ids), *(delta_piece(i, "x" * 500) for i in ids))
             await log.write(
                 *(ev.AgentMessage(id=i, content=[{"type": "text", "text": str(n) + "y" * 5000}]) for i in ids)
             )
@@ -43,11 +45,13 @@ async def test_a_reader_that_falls_far_behind_misses_no_event(edge: EdgeProcess,
         assert 0 < pieces < len(said), "deltas are dropped first"
         request, fresh = new_id("sevt"), new_id("sevt")
         await log.write(ev.ModelRequestStart(id=request))
-        await tell(log, start(fresh), piece(fresh, "x"))
+        await tell(log, delta_start(fresh), delta_piece(fresh, "x"))
         assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
 
 
-async def test_the_output_of_tools_is_shown_and_dropped_first(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_the_output_of_tools_is_shown_and_dropped_first(
+    edge: SessionService, log: SessionLog, session: str
+) -> None:
     """A reader that does not read while calls print 40 MB misses output, but no event, and what it sees is a prefix."""
     async with raw(edge, session, "?event_deltas[]=agent.tool_result") as answer:
         calls: list[str] = []

@@ -14,14 +14,14 @@ from anthropic import AsyncAnthropic
 
 from holdfast.bus import events as ev
 from holdfast.bus.ids import new_id
-from tests.support.edge import EdgeProcess, session_service
+from tests.support.edge import SessionService, session_service
 from tests.support.event_stream import Frame, frames, raw, take, text_of
 from tests.support.eventually import eventually
-from tests.support.session_log import Log
+from tests.support.session_log import SessionLog
 
 
 async def test_a_stream_carries_what_is_stored_after_it_was_opened(
-    client: AsyncAnthropic, log: Log, session: str
+    client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     await log.says("before")
     async with await client.beta.sessions.events.stream(session) as stream:
@@ -30,7 +30,7 @@ async def test_a_stream_carries_what_is_stored_after_it_was_opened(
         assert [text_of(e) for e in await take(stream.__aiter__(), 30)] == [str(n) for n in range(30)]
 
 
-async def test_nothing_that_follows_the_answer_is_missed(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_nothing_that_follows_the_answer_is_missed(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     for n in range(25):
         async with await client.beta.sessions.events.stream(session) as stream:
             said = await log.says(str(n))
@@ -38,7 +38,7 @@ async def test_nothing_that_follows_the_answer_is_missed(client: AsyncAnthropic,
             assert first.id == said
 
 
-async def test_each_frame_has_its_name_and_its_position(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_each_frame_has_its_name_and_its_position(edge: SessionService, log: SessionLog, session: str) -> None:
     async with raw(edge, session) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -55,7 +55,7 @@ async def test_each_frame_has_its_name_and_its_position(edge: EdgeProcess, log: 
     assert set(found[1].data) == {"id", "type", "processed_at"}
 
 
-async def test_the_stream_and_the_list_agree(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_the_stream_and_the_list_agree(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     async with await client.beta.sessions.events.stream(session) as stream:
         await log.asks(custom=1, ask=1)
         await log.running()
@@ -66,7 +66,7 @@ async def test_the_stream_and_the_list_agree(client: AsyncAnthropic, log: Log, s
 
 
 async def test_a_client_resumes_behind_any_position_without_a_gap(
-    edge: EdgeProcess, client: AsyncAnthropic, log: Log, session: str
+    edge: SessionService, client: AsyncAnthropic, log: SessionLog, session: str
 ) -> None:
     for n in range(4):
         await log.write(
@@ -103,7 +103,7 @@ async def test_a_position_that_the_session_does_not_have_is_refused(
         await client.beta.sessions.events.stream(session, extra_headers={"Last-Event-ID": after})
 
 
-async def test_a_stream_ends_with_its_session(client: AsyncAnthropic, log: Log, session: str) -> None:
+async def test_a_stream_ends_with_its_session(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     await log.says("x")
     async with await client.beta.sessions.events.stream(session) as stream:
         await client.beta.sessions.archive(session)
@@ -121,12 +121,12 @@ async def test_a_stream_ends_with_its_session(client: AsyncAnthropic, log: Log, 
             assert [e.type async for e in stream] == []
 
 
-async def test_a_silent_stream_shows_signs_of_life(edge: EdgeProcess, session: str) -> None:
+async def test_a_silent_stream_shows_signs_of_life(edge: SessionService, session: str) -> None:
     async with raw(edge, session) as answer, asyncio.timeout(15):
         assert (await anext(frames(answer))).event == "ping"
 
 
-async def test_many_viewers_see_the_same(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_many_viewers_see_the_same(edge: SessionService, log: SessionLog, session: str) -> None:
     async with contextlib.AsyncExitStack() as opened:
         answers = [await opened.enter_async_context(raw(edge, session)) for _ in range(20)]
         said = [await log.says(str(n)) for n in range(10)]
@@ -143,13 +143,13 @@ async def test_many_viewers_see_the_same(edge: EdgeProcess, log: Log, session: s
         "?" + "event_deltas[]=agent.message&" * 101,
     ],
 )
-async def test_a_wrong_query_is_refused(edge: EdgeProcess, session: str, query: str) -> None:
+async def test_a_wrong_query_is_refused(edge: SessionService, session: str, query: str) -> None:
     async with raw(edge, session, query.rstrip("&")) as answer:
         assert answer.status_code == 400
         assert json.loads(await answer.aread())["error"]["type"] == "invalid_request_error"
 
 
-async def test_a_viewer_that_leaves_is_forgotten(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_a_viewer_that_leaves_is_forgotten(edge: SessionService, log: SessionLog, session: str) -> None:
     async def viewers() -> int:
         """Connections that the service holds."""
         service = psutil.Process(edge.pid)
@@ -168,7 +168,7 @@ async def test_a_viewer_that_leaves_is_forgotten(edge: EdgeProcess, log: Log, se
     await eventually(gone)
 
 
-async def test_streams_survive_a_restart_of_the_bus(edge: EdgeProcess, log: Log, session: str) -> None:
+async def test_streams_survive_a_restart_of_the_bus(edge: SessionService, log: SessionLog, session: str) -> None:
     async with raw(edge, session) as answer:
         found = frames(answer)
         first = await log.says("before")

@@ -10,7 +10,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from holdfast.bus.jetstream.client import NatsBus
-from tests.support.session_log import Log
+from tests.support.session_log import SessionLog
 from tests.support.session_requests import TOOL, list_events
 
 
@@ -36,7 +36,7 @@ async def test_an_update_is_told_with_only_what_changed(client: AsyncAnthropic, 
 
 
 async def test_tools_change_only_while_the_session_rests(client: AsyncAnthropic, bus: NatsBus, session: str) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await log.running()
     with pytest.raises(anthropic.BadRequestError, match="running"):
         await client.beta.sessions.update(session, agent={"tools": [TOOL]})  # type: ignore[typeddict-item]
@@ -58,7 +58,7 @@ async def test_tools_change_only_while_the_session_rests(client: AsyncAnthropic,
 async def test_updates_hold_beside_a_harness_that_appends_all_the_time(
     client: AsyncAnthropic, bus: NatsBus, session: str
 ) -> None:
-    log = Log(bus, session)
+    log = SessionLog(bus, session)
     await log.running()
     stop = asyncio.Event()
 

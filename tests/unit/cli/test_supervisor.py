@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -19,7 +20,7 @@ from tests.support.eventually import eventually
 SLEEP = "import time; time.sleep(600)"
 
 
-def program(folder: Path, name: str, code: str, *arguments: str, **more: object) -> Program:
+def program(folder: Path, name: str, code: str, *arguments: str, **more: Any) -> Program:
     """A Python program that is ready as soon as it has made the file `<name>.ready`, or at once."""
     ready = folder / f"{name}.ready"
 

@@ -1,9 +1,10 @@
 """The events of a commit that takes inputs."""
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.head import Head, advance
+from holdfast.bus.head import advance
 from holdfast.bus.inputs import AnyInput, CallResult, Nudge
 from holdfast.harness.tools.tool_results import CALL_LOST
 from holdfast.harness.turn.ingest import may_wait
@@ -22,7 +23,7 @@ def test_an_input_taken_before_is_not_taken_again() -> None:
     assert [e.id for e in once.events if isinstance(e, ev.UserMessage)] == ["u1"]
     assert once.seq == 2
     head = after()
-    head = Head(**{f: getattr(head, f) for f in head.__struct_fields__} | {"recent": ("in1",)})
+    head = replace(head, recent=("in1",))
     assert ingested(head, given).events == []
 
 

@@ -45,6 +45,7 @@ def test_a_call_that_nothing_could_read_again_is_logged_with_its_error(depth: in
     assert isinstance(call, ev.AgentToolUse)
     assert call.input == {}
     assert isinstance(error, ev.AgentToolResult)
+    assert error.content
     assert "levels deep" in error.content[0]["text"]
 
 

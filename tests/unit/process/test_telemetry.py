@@ -72,7 +72,7 @@ def test_spans_reach_a_collector_at_stop() -> None:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name in the base class
             pass
 
     with HTTPServer(("127.0.0.1", 0), Sink) as server:

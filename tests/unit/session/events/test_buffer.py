@@ -7,7 +7,7 @@ from holdfast.bus.head import Head, Thread
 from holdfast.bus.ids import new_id
 from holdfast.session.events.buffer import MAX_BUFFERED_FRAMES, MAX_BUFFERED_LIVE_CHARS, StreamBuffer
 from holdfast.session.log.serialize import START, Position, VisibleEvent, after_commit
-from tests.support.session_log import piece, start
+from tests.support.session_log import delta_piece, delta_start
 
 DELTAS = ("agent.message", "agent.tool_result")
 
@@ -38,11 +38,11 @@ def taken(buffer: StreamBuffer) -> list[str]:
 def test_deltas_stand_between_the_events_of_the_log() -> None:
     request, a = new_id("sevt"), new_id("sevt")
     buffer = opened(commit(1, message("old")))
-    buffer.put_live([start(a, request=request), piece(a, "x")])
+    buffer.put_live([delta_start(a, request=request), delta_piece(a, "x")])
     assert not buffer
     buffer.put_commit(commit(2, ev.ModelRequestStart(id=request)))
     buffer.put_commit(commit(3, message(a)))
-    buffer.put_live([piece(a, "late")])
+    buffer.put_live([delta_piece(a, "late")])
     assert taken(buffer) == [request, f"start {a}", f"piece {a}", a]
     assert not buffer
     assert buffer.position == Position(3, 0)
@@ -52,7 +52,7 @@ def test_no_delta_is_sent_before_the_replay() -> None:
     request, a = new_id("sevt"), new_id("sevt")
     head = Head(threads={"": Thread(request=request)})
     buffer = opened(commit(2, ev.ModelRequestStart(id=request), head=head), START)
-    buffer.put_live([start(a, request=request), piece(a, "x")])
+    buffer.put_live([delta_start(a, request=request), delta_piece(a, "x")])
     buffer.put_commit(commit(1, message("first")))
     assert taken(buffer) == ["first"]
     buffer.put_commit(commit(2, ev.ModelRequestStart(id=request)))
@@ -78,6 +78,7 @@ def test_too_many_events_are_left_to_the_log() -> None:
     assert buffer.overflowed
     assert len(taken(buffer)) == MAX_BUFFERED_FRAMES + 1
     position = buffer.position
+    assert position is not None
     assert position == Position(2, MAX_BUFFERED_FRAMES)
     buffer.reopen()
     buffer.begin(last, position, 1)

@@ -9,7 +9,7 @@ from holdfast.bus.commands import Delta
 from holdfast.bus.ids import new_id
 from holdfast.session.events import deltas as module
 from holdfast.session.events.deltas import DeltaFilter
-from tests.support.session_log import piece, start
+from tests.support.session_log import delta_piece, delta_start
 
 BOTH = ("agent.message", "agent.thinking")
 
@@ -34,7 +34,7 @@ def test_the_deltas_of_an_event_are_sent_from_its_start() -> None:
     request, a = made(2)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(request))
-    deltas = [start(a), piece(a, "x"), piece(a, "y")]
+    deltas = [delta_start(a), delta_piece(a, "x"), delta_piece(a, "y")]
     assert delta_filter.select(deltas) == deltas
 
 
@@ -42,67 +42,70 @@ def test_without_its_start_no_delta_of_an_event_is_sent() -> None:
     request, a, b = made(3)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(request))
-    assert delta_filter.select([piece(a, "x"), start(b), piece(b, "y")]) == [start(b), piece(b, "y")]
+    assert delta_filter.select([delta_piece(a, "x"), delta_start(b), delta_piece(b, "y")]) == [
+        delta_start(b),
+        delta_piece(b, "y"),
+    ]
 
 
 def test_only_the_kinds_that_were_asked_for() -> None:
     request, a, t = made(3)
     delta_filter = DeltaFilter(["agent.thinking"])
     delta_filter.observe(begins(request))
-    thinking = start(t, "agent.thinking")
-    assert delta_filter.select([thinking, start(a), piece(a, "x")]) == [thinking]
+    thinking = delta_start(t, "agent.thinking")
+    assert delta_filter.select([thinking, delta_start(a), delta_piece(a, "x")]) == [thinking]
 
 
 def test_thinking_is_only_announced() -> None:
     request, t = made(2)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(request))
-    thinking = start(t, "agent.thinking")
+    thinking = delta_start(t, "agent.thinking")
     assert delta_filter.select([thinking, Delta(t, "agent.thinking", 0, "secret thought")]) == [thinking]
 
 
 def test_deltas_that_are_faster_than_the_start_of_their_request_wait_for_it() -> None:
     request, a = made(2)
     delta_filter = DeltaFilter(BOTH)
-    assert delta_filter.select([start(a), piece(a, "x")]) == []
-    assert delta_filter.observe(begins(request)) == [start(a), piece(a, "x")]
-    assert delta_filter.select([piece(a, "y")]) == [piece(a, "y")]
+    assert delta_filter.select([delta_start(a), delta_piece(a, "x")]) == []
+    assert delta_filter.observe(begins(request)) == [delta_start(a), delta_piece(a, "x")]
+    assert delta_filter.select([delta_piece(a, "y")]) == [delta_piece(a, "y")]
 
 
 def test_nothing_comes_behind_the_event_itself_or_the_end_of_its_request() -> None:
     one, a, b, end, two, c = made(6)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(one))
-    delta_filter.select([start(a), start(b)])
+    delta_filter.select([delta_start(a), delta_start(b)])
     delta_filter.observe(message(a))
-    assert delta_filter.select([piece(a, "late"), start(a), piece(b, "x")]) == [piece(b, "x")]
+    assert delta_filter.select([delta_piece(a, "late"), delta_start(a), delta_piece(b, "x")]) == [delta_piece(b, "x")]
     delta_filter.observe(ends(end))
-    assert delta_filter.select([piece(b, "late"), start(c), piece(c, "x")]) == []
-    assert delta_filter.observe(begins(two)) == [start(c), piece(c, "x")]
+    assert delta_filter.select([delta_piece(b, "late"), delta_start(c), delta_piece(c, "x")]) == []
+    assert delta_filter.observe(begins(two)) == [delta_start(c), delta_piece(c, "x")]
 
 
 def test_the_next_request_may_begin_before_the_end_of_the_last_was_shown() -> None:
     one, a, end, two, b = made(5)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(one))
-    assert delta_filter.select([start(a), start(b)]) == [start(a), start(b)]
+    assert delta_filter.select([delta_start(a), delta_start(b)]) == [delta_start(a), delta_start(b)]
     delta_filter.observe(ends(end))
-    assert delta_filter.select([piece(b, "x"), piece(a, "late")]) == []
-    assert delta_filter.observe(begins(two)) == [piece(b, "x")]
+    assert delta_filter.select([delta_piece(b, "x"), delta_piece(a, "late")]) == []
+    assert delta_filter.observe(begins(two)) == [delta_piece(b, "x")]
 
 
 def test_a_start_that_names_its_request_waits_for_it_though_the_last_request_still_runs() -> None:
     one, a, two, b, end = made(5)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(one))
-    begun = start(a, request=one)
+    begun = delta_start(a, request=one)
     assert delta_filter.select([begun]) == [begun]
-    following = [start(b, request=two), piece(b, "x")]
+    following = [delta_start(b, request=two), delta_piece(b, "x")]
     assert delta_filter.select(following) == []
     delta_filter.observe(ends(end))
     assert delta_filter.observe(begins(two)) == following
-    assert delta_filter.select([start(new_id("sevt"), request=one)]) == []
-    assert delta_filter.select([piece(b, "y")]) == [piece(b, "y")]
+    assert delta_filter.select([delta_start(new_id("sevt"), request=one)]) == []
+    assert delta_filter.select([delta_piece(b, "y")]) == [delta_piece(b, "y")]
 
 
 def test_the_end_of_one_thread_leaves_the_others() -> None:
@@ -120,33 +123,33 @@ def test_the_end_of_one_thread_leaves_the_others() -> None:
 def test_a_connection_opened_in_a_response_gets_none_of_it() -> None:
     _, a, b, end, two, c = made(6)
     delta_filter = DeltaFilter(BOTH)
-    assert delta_filter.select([piece(a, "x"), start(b), piece(b, "y")]) == []
+    assert delta_filter.select([delta_piece(a, "x"), delta_start(b), delta_piece(b, "y")]) == []
     delta_filter.observe(message(b))
     delta_filter.observe(ends(end))
-    assert delta_filter.select([piece(b, "z")]) == []
+    assert delta_filter.select([delta_piece(b, "z")]) == []
     assert delta_filter.observe(begins(two)) == []
-    assert delta_filter.select([start(c)]) == [start(c)]
+    assert delta_filter.select([delta_start(c)]) == [delta_start(c)]
 
 
 def test_a_request_that_runs_already_is_shown_from_its_first_delta() -> None:
     request, a = made(2)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.begin({"": request})
-    deltas = [start(a, request=request), piece(a, "x"), piece(a, "y")]
+    deltas = [delta_start(a, request=request), delta_piece(a, "x"), delta_piece(a, "y")]
     assert delta_filter.select(deltas) == deltas
-    assert delta_filter.select([piece(a, "z")]) == [piece(a, "z")]
+    assert delta_filter.select([delta_piece(a, "z")]) == [delta_piece(a, "z")]
 
 
 def test_of_a_request_that_has_sent_deltas_before_nothing_is_shown() -> None:
     request, a, b, end, two, c = made(6)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.begin({"": request})
-    assert delta_filter.select([piece(a, "x"), start(b, request=request), piece(b, "y")]) == []
+    assert delta_filter.select([delta_piece(a, "x"), delta_start(b, request=request), delta_piece(b, "y")]) == []
     delta_filter.observe(message(a))
     delta_filter.observe(ends(end))
-    assert delta_filter.select([piece(b, "z")]) == []
+    assert delta_filter.select([delta_piece(b, "z")]) == []
     delta_filter.observe(begins(two))
-    following = [start(c, request=two), piece(c, "x")]
+    following = [delta_start(c, request=two), delta_piece(c, "x")]
     assert delta_filter.select(following) == following
 
 
@@ -154,8 +157,8 @@ def test_late_deltas_of_the_request_before_do_not_hide_the_running_one() -> None
     before, a, b, request, c = made(5)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.begin({"": request})
-    assert delta_filter.select([piece(a, "late"), start(b, request=before), piece(b, "late")]) == []
-    mine = [start(c, request=request), piece(c, "x")]
+    assert delta_filter.select([delta_piece(a, "late"), delta_start(b, request=before), delta_piece(b, "late")]) == []
+    mine = [delta_start(c, request=request), delta_piece(c, "x")]
     assert delta_filter.select(mine) == mine
 
 
@@ -163,10 +166,10 @@ def test_what_had_begun_before_a_connection_was_opened_again_is_not_continued() 
     request, a, b = made(3)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(request))
-    delta_filter.select([start(a, request=request), piece(a, "x")])
+    delta_filter.select([delta_start(a, request=request), delta_piece(a, "x")])
     delta_filter.begin({"": request})
-    assert delta_filter.select([piece(a, "y")]) == []
-    other = [start(b, request=request), piece(b, "x")]
+    assert delta_filter.select([delta_piece(a, "y")]) == []
+    other = [delta_start(b, request=request), delta_piece(b, "x")]
     assert delta_filter.select(other) == other
 
 
@@ -181,7 +184,7 @@ def _two_requests(random: Random) -> tuple[list[ev.Event | Delta], dict[str, str
         messages: list[ev.Event] = []
         for event_id in made(random.randint(1, 3)):
             texts[event_id], request_of[event_id] = "", request
-            happened.append(start(event_id, request=request))
+            happened.append(delta_start(event_id, request=request))
             for _ in range(random.randint(1, 4)):
                 text = random.choice(["a", "bc", "def"])
                 happened.append(Delta(event_id, "agent.message", 0, text, at=len(texts[event_id])))
@@ -253,9 +256,9 @@ def test_after_a_loss_an_event_of_which_something_was_sent_gets_no_more_deltas()
     request, a, b = made(3)
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(request))
-    delta_filter.select([start(a)])
+    delta_filter.select([delta_start(a)])
     delta_filter.drop()
-    assert delta_filter.select([piece(a, "x"), start(a), start(b)]) == [start(b)]
+    assert delta_filter.select([delta_piece(a, "x"), delta_start(a), delta_start(b)]) == [delta_start(b)]
 
 
 def test_a_lost_piece_ends_the_deltas_of_its_event() -> None:
@@ -263,14 +266,14 @@ def test_a_lost_piece_ends_the_deltas_of_its_event() -> None:
     delta_filter = DeltaFilter(BOTH)
     delta_filter.observe(begins(request))
     first, second, third = (Delta(a, "agent.message", 0, text, at=at) for text, at in (("ab", 0), ("cd", 2), ("e", 4)))
-    assert delta_filter.select([start(a), first, third, second]) == [start(a), first]
-    assert delta_filter.select([start(b), piece(b, "x")]) == [start(b), piece(b, "x")]
+    assert delta_filter.select([delta_start(a), first, third, second]) == [delta_start(a), first]
+    assert delta_filter.select([delta_start(b), delta_piece(b, "x")]) == [delta_start(b), delta_piece(b, "x")]
 
 
 def test_deltas_of_a_response_that_nobody_follows_are_not_kept_for_ever() -> None:
     _, a, two, b = made(4)
     delta_filter = DeltaFilter(BOTH)
     for _ in range(3 * module.MAX_BUFFERED_DELTAS):
-        delta_filter.select([piece(a, "x")])
-    assert delta_filter.select([start(b)]) == []
-    assert delta_filter.observe(begins(two)) == [start(b)]
+        delta_filter.select([delta_piece(a, "x")])
+    assert delta_filter.select([delta_start(b)]) == []
+    assert delta_filter.observe(begins(two)) == [delta_start(b)]

@@ -5,7 +5,7 @@ from holdfast.bus.commands import Delta
 from holdfast.session.events.frames import delta_to_api, frames, merge_deltas
 from holdfast.session.events.tool_output import TOOL_RESULT_TYPE
 from holdfast.session.log.serialize import Position, VisibleEvent
-from tests.support.session_log import piece, start
+from tests.support.session_log import delta_piece, delta_start
 
 
 def test_frames_name_their_type_and_events_their_position() -> None:
@@ -20,17 +20,19 @@ def test_frames_name_their_type_and_events_their_position() -> None:
         b"event: session.status_running\nid: 7-1\n"
         b'data: {"id":"r","type":"session.status_running","processed_at":"1970-01-01T00:00:01.000000Z"}\n\n'
     )
-    assert frames([start("a"), piece("a", "x"), event, piece("a", "y")]) == begin + x + running + y
+    assert frames([delta_start("a"), delta_piece("a", "x"), event, delta_piece("a", "y")]) == begin + x + running + y
 
 
 def test_neighbouring_pieces_become_one() -> None:
-    found = merge_deltas([start("a"), piece("a", "x"), piece("a", "y"), start("b"), piece("b", "z")])
-    assert found == [start("a"), piece("a", "xy"), start("b"), piece("b", "z")]
+    found = merge_deltas(
+        [delta_start("a"), delta_piece("a", "x"), delta_piece("a", "y"), delta_start("b"), delta_piece("b", "z")]
+    )
+    assert found == [delta_start("a"), delta_piece("a", "xy"), delta_start("b"), delta_piece("b", "z")]
 
 
 def test_deltas_are_spelled_as_the_sdk_reads_them() -> None:
-    assert delta_to_api(start("a")) == {"type": "event_start", "event": {"type": "agent.message", "id": "a"}}
-    assert delta_to_api(piece("a", "x")) == {
+    assert delta_to_api(delta_start("a")) == {"type": "event_start", "event": {"type": "agent.message", "id": "a"}}
+    assert delta_to_api(delta_piece("a", "x")) == {
         "type": "event_delta",
         "event_id": "a",
         "delta": {"type": "content_delta", "index": 0, "content": {"type": "text", "text": "x"}},

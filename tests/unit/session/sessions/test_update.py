@@ -71,7 +71,8 @@ def test_a_field_that_cannot_be_changed_is_refused(fields: dict[str, Any], says:
 
 
 def test_the_agent_changes_only_while_the_session_is_idle() -> None:
-    for head, status in ((Head(), "running"), (CLAIMED, "idle")):
+    cases: tuple[tuple[Head, Status], ...] = ((Head(), "running"), (CLAIMED, "idle"))
+    for head, status in cases:
         with pytest.raises(ApiError, match="while the session is running"):
             update(head, status, agent={"tools": []})
         assert update(head, status, title="two")

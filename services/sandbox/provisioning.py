@@ -1,0 +1,153 @@
+"""Giving a session its sandbox and taking it away (rule 12)."""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from holdfast.bus import subjects
+from holdfast.bus.api import Entry, KeyValue
+from holdfast.bus.commands import Answer, Provision, Provisioned, Release
+from holdfast.bus.errors import BusError, Conflict, Unavailable
+from holdfast.bus.ids import Key, new_id
+from holdfast.process import faults
+from holdfast.sandbox.availability import Availability
+from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
+from holdfast.sandbox.placement import BUCKET, Placement, encode, placement_of
+from holdfast.sandbox.registration import Registration
+from holdfast.sandbox.sandboxes import Sandboxes, SandboxHandle
+from holdfast.sandbox.waiting import loop_time
+
+log = structlog.get_logger()
+
+
+class Provisioner:
+    """Makes sandboxes, stores their placements, and removes both."""
+
+    def __init__(
+        self,
+        kv: KeyValue,
+        driver: Driver,
+        *,
+        registration: Registration,
+        sandboxes: Sandboxes,
+        availability: Availability,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        """`tasks` runs the creations and waits for the end of every sandbox; it must be entered before a request."""
+        self._kv = kv
+        self._driver = driver
+        self._registration = registration
+        self._sandboxes = sandboxes
+        self._availability = availability
+        self._tasks = tasks
+
+    async def provision(self, request: Provision) -> Provisioned:
+        """The session's sandbox, made if it has none. Requests for one session at the same time share the work."""
+        key = Key(request.tenant, request.session)
+        creation = self._sandboxes.creation(key)
+        if creation is None:
+            if self._sandboxes.closed:
+                raise Unavailable("the registration is over")
+            self._registration.require_fresh()
+            creation = self._tasks.create_task(self._place(key))
+            self._sandboxes.add_creation(key, creation)
+        provisioned = await asyncio.shield(creation)
+        if isinstance(provisioned, BusError):
+            raise provisioned
+        return provisioned
+
+    async def release(self, request: Release) -> Answer:
+        """End the session's sandbox; with `files` also remove its workspace."""
+        key = Key(request.tenant, request.session)
+        handle = self._sandboxes.of_session(key)
+        if handle is not None:
+            if request.files:
+                handle.refuse_all()  # the session is deleted: nobody reads a result
+            await self._sandboxes.end(handle, "the session was archived or deleted")
+        if request.files:
+            await self._driver.remove_files(key)
+            if handle is not None:
+                await self._kv.delete(BUCKET, subjects.placement_key(key))
+        return Answer(answer="done")
+
+    async def vacate(self, key: Key, generation: str) -> None:
+        """Empty the placement of the session if it names this generation on this worker. Raises BusError."""
+        entry = await self._kv.get(BUCKET, subjects.placement_key(key))
+        here = Placement(generation=generation, worker=self._registration.worker_id)
+        if entry is None or placement_of(entry.value) != here:
+            return
+        with contextlib.suppress(Conflict):  # another worker has placed the session meanwhile
+            await self._kv.update(
+                BUCKET, subjects.placement_key(key), encode(Placement()), entry.revision
+            )  # fmt: skip
+
+    # --- making a sandbox ------------------------------------------------------------------------------------------
+
+    async def _place(self, key: Key) -> Provisioned | BusError:
+        """Run `_adopt_or_create`. A BusError is returned: raised in the task group, it would end all the sandboxes."""
+        try:
+            return await self._adopt_or_create(key)
+        except SandboxUnavailable as exc:
+            self._availability.unavailable(exc)
+            return Provisioned(error=exc.code, message=str(exc))
+        except BusError as exc:
+            return exc
+
+    async def _adopt_or_create(self, key: Key) -> Provisioned:
+        while True:
+            entry = await self._kv.get(BUCKET, subjects.placement_key(key))
+            placed = placement_of(entry.value if entry else None)
+            if placed.generation and await self._is_alive(key, placed):
+                return Provisioned(generation=placed.generation, worker=placed.worker)
+            self._registration.require_fresh()
+            handle = await self._create(key)
+            try:
+                await self._store_placement(handle, entry)
+            except Conflict:
+                await self._sandboxes.end(handle, "another worker was faster")
+                continue
+            except BusError:
+                await self._sandboxes.end(handle, "the placement could not be stored")
+                raise
+            faults.point("worker.placed")
+            self._availability.available(self._driver.weak_limits)
+            return Provisioned(generation=handle.generation, worker=self._registration.worker_id)
+
+    async def _is_alive(self, key: Key, placed: Placement) -> bool:
+        """Whether the placed generation can run calls: it lives here, or the other worker is registered."""
+        if placed.worker == self._registration.worker_id:
+            return self._sandboxes.find(key, placed.generation) is not None
+        return await self._kv.get(BUCKET, subjects.worker_key(placed.worker)) is not None
+
+    async def _create(self, key: Key) -> SandboxHandle:
+        faults.point("worker.create")
+        generation = new_id("sbx")
+        sandbox = await self._driver.create(key, generation)
+        faults.point("worker.created")
+        handle = SandboxHandle(key, generation, sandbox, loop_time())
+        self._sandboxes.add(handle)
+        self._tasks.create_task(self._on_exit(handle))
+        return handle
+
+    async def _store_placement(self, handle: SandboxHandle, entry: Entry | None) -> None:
+        """Name the sandbox in the placement, which must still be as in `entry`. Raises Conflict and other BusErrors."""
+        name = subjects.placement_key(handle.key)
+        value = encode(Placement(generation=handle.generation, worker=self._registration.worker_id))
+        if entry is None:
+            await self._kv.create(BUCKET, name, value)
+        else:
+            await self._kv.update(BUCKET, name, value, entry.revision)
+
+    async def _on_exit(self, handle: SandboxHandle) -> None:
+        """Wait until the sandbox has ended, for whatever cause, then give its generation up.
+
+        Running calls are not looked at here: each of them gets SandboxLost from the sandbox and stores a lost result.
+        """
+        reason = await handle.sandbox.wait()
+        log.info("sandbox ended", generation=handle.generation, reason=reason)
+        self._sandboxes.remove(handle)
+        faults.point("worker.sandbox_ended")
+        # A stale placement does no harm: a harness that follows it is told `gone`, and then `vacate` is tried again.
+        with contextlib.suppress(BusError):
+            await self.vacate(handle.key, handle.generation)

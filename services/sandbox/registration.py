@@ -1,0 +1,69 @@
+"""The registration of a worker on the bus, which is its lease (rule 16).
+
+A registration epoch lasts from the first `register` until the worker stops or loses its lease. Nothing of an epoch is
+used after it, neither the worker's id nor its sandboxes.
+"""
+
+import asyncio
+import socket
+
+from holdfast.bus import subjects
+from holdfast.bus.api import KeyValue
+from holdfast.bus.errors import Unavailable
+from holdfast.sandbox.availability import Report
+from holdfast.sandbox.drivers.driver import Driver
+from holdfast.sandbox.lease import Lease
+from holdfast.sandbox.placement import BUCKET, WorkerRecord, encode
+from holdfast.sandbox.waiting import loop_time, retry_until_done
+
+
+class LeaseOver(Exception):
+    """The registration was not refreshed in time. It ends the epoch."""
+
+
+class Registration:
+    """The registration of one worker in one epoch. It expires `lease_s` seconds after its last refresh."""
+
+    def __init__(self, kv: KeyValue, driver: Driver, report: Report, *, worker_id: str, lease_s: float) -> None:
+        self.worker_id = worker_id
+        self._kv = kv
+        self._driver = driver
+        self._report = report
+        self._lease = Lease(lease_s, float("-inf"))
+
+    @property
+    def fresh(self) -> bool:
+        """Whether calls may start and sandboxes may be made."""
+        return self._lease.may_start(loop_time())
+
+    def require_fresh(self) -> None:
+        """Raise Unavailable unless `fresh`."""
+        if not self.fresh:
+            raise Unavailable("the lease is not fresh")
+
+    async def register(self) -> None:
+        """Store the registration, or refresh it, and let the sandboxes live as long. Raises BusError."""
+        value = encode(WorkerRecord(host=socket.gethostname(), driver=self._driver.name))
+        sent = loop_time()
+        await self._kv.put(BUCKET, subjects.worker_key(self.worker_id), value, ttl=self._lease.duration)
+        self._lease = Lease(self._lease.duration, sent)
+        self._driver.keep_until(self._lease.end)
+
+    async def refresh_until_over(self) -> None:
+        """Refresh the registration again and again. Returns when the lease is over."""
+        while True:
+            await asyncio.sleep(max(0.0, self._lease.refresh_due - loop_time()))
+            # The lease expired while this process was frozen: others may have taken over, so never refresh.
+            if loop_time() >= self._lease.end:
+                break
+            try:
+                async with asyncio.timeout_at(self._lease.end):
+                    await retry_until_done(self.register)
+            except TimeoutError:
+                break
+            self._report.set("bus", True)
+        self._report.set("bus", False)
+
+    async def withdraw(self, worker_id: str) -> None:
+        """Delete the registration of `worker_id`, which is this worker or its former epoch. Raises BusError."""
+        await self._kv.delete(BUCKET, subjects.worker_key(worker_id))

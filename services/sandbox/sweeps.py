@@ -1,0 +1,101 @@
+"""The background duties of a worker: calls of dead workers, idle sandboxes, and whether sandboxes can be made."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from holdfast.bus import subjects
+from holdfast.bus.api import Bus
+from holdfast.bus.errors import BusError
+from holdfast.sandbox import results
+from holdfast.sandbox.availability import Availability
+from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
+from holdfast.sandbox.placement import BUCKET
+from holdfast.sandbox.sandboxes import Sandboxes
+from holdfast.sandbox.waiting import BUS_RETRY_DELAY_S, loop_time, wait_for_event
+
+log = structlog.get_logger()
+
+LOST_CALLS_SWEEP_INTERVAL_S: Final = 30.0
+"""Seconds between two sweeps for calls of dead workers. A registration that expires starts a sweep at once."""
+
+IDLE_SWEEP_INTERVAL_S: Final = 1.0
+"""Seconds between two sweeps for idle sandboxes."""
+
+PROBE_INTERVAL_S: Final = 30.0
+"""Seconds between two probes while no sandbox can be made."""
+
+
+class Sweeps:
+    """Each method but the constructor runs until it is cancelled, in a task of its own."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        driver: Driver,
+        sandboxes: Sandboxes,
+        availability: Availability,
+        *,
+        worker_id: str,
+        idle_after_s: float,
+    ) -> None:
+        """`idle_after_s`: seconds without a call after which a sandbox is ended."""
+        self._bus = bus
+        self._driver = driver
+        self._sandboxes = sandboxes
+        self._availability = availability
+        self._worker_id = worker_id
+        self._idle_after_s = idle_after_s
+        self._expired = asyncio.Event()
+
+    async def watch_registrations(self) -> None:
+        """Start a sweep for lost calls at the beginning and whenever a registration ends (rule 17)."""
+        while True:
+            try:
+                async for entry in self._bus.kv.watch(BUCKET, subjects.REGISTERED):
+                    if entry is None or entry.value is None:
+                        self._expired.set()
+            except BusError as exc:
+                log.info("the watch of the registrations will be repeated", code=exc.code)
+                await asyncio.sleep(BUS_RETRY_DELAY_S)
+
+    async def close_lost_calls(self) -> None:
+        """Publish the lost results of calls whose worker died, on this host or on another (rule 17)."""
+        while True:
+            await wait_for_event(self._expired, LOST_CALLS_SWEEP_INTERVAL_S)
+            self._expired.clear()
+            try:
+                # The driver knows workers of this host that died: their registrations need not expire first.
+                for dead_id in await self._driver.collect():
+                    await self._bus.kv.delete(BUCKET, subjects.worker_key(dead_id))
+                count = await results.close_lost_calls(self._bus, self._worker_id)
+            except BusError as exc:
+                log.info("the sweep for lost calls will be repeated", code=exc.code)
+                self._expired.set()
+                await asyncio.sleep(BUS_RETRY_DELAY_S)
+                continue
+            if count:
+                log.warning("calls of dead workers were closed", count=count)
+
+    async def end_idle_sandboxes(self) -> None:
+        """End every sandbox that has had no call for `idle_after_s`; its files stay."""
+        while True:
+            await asyncio.sleep(min(IDLE_SWEEP_INTERVAL_S, self._idle_after_s))
+            for handle in self._sandboxes.all():
+                since = handle.idle_since()
+                if since is not None and loop_time() - since >= self._idle_after_s:
+                    await self._sandboxes.end(handle, "it was idle")
+
+    async def probe(self) -> None:
+        """Make a sandbox and report whether that works: at the start, after a failure, and while it does not work."""
+        while True:
+            self._availability.doubted.clear()
+            try:
+                await self._driver.probe()
+            except SandboxUnavailable as exc:
+                self._availability.unavailable(exc)
+                await asyncio.sleep(PROBE_INTERVAL_S)
+            else:
+                self._availability.available(self._driver.weak_limits)
+                await self._availability.doubted.wait()

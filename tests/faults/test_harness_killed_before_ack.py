@@ -1,9 +1,0 @@
-"""A harness dies after letting the session go, before it acknowledges the input."""
-
-from tests.faults.conftest import Start
-from tests.support.workload import at, through_kills
-
-
-async def test_the_input_is_not_taken_again(start: Start) -> None:
-    armed = at("released")
-    await through_kills(start(faults=armed), armed, deaths=1)

@@ -1,0 +1,108 @@
+"""An administrator removes consumers and streams, and writes bytes that are not ours."""
+
+import asyncio
+
+import pytest
+
+from holdfast.bus import streams
+from holdfast.bus.api import Delivery
+from holdfast.bus.errors import Absent, Refused
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus.inputs import Nudge
+from holdfast.bus.jetstream.client import NatsBus
+from holdfast.bus.jetstream.provision import provision
+from holdfast.bus.jetstream.requests import JetStreamClient
+from tests.support.bus_faults import said
+from tests.support.eventually import eventually
+
+
+async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
+    stop = asyncio.Event()
+    got: asyncio.Queue[int] = asyncio.Queue()
+
+    async def handle(delivery: Delivery) -> None:
+        await delivery.ack()
+        got.put_nowait(delivery.seq)
+
+    task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8))
+    first = await bus.inbox.put(key, Nudge(id=new_id("ndg")))
+    assert await asyncio.wait_for(got.get(), 5) == first
+    await admin.api(f"CONSUMER.DELETE.{streams.inbox_stream()}.{streams.HARNESS}")
+    second = await bus.inbox.put(key, Nudge(id=new_id("ndg")))
+    await provision(admin, FIRST_CELL)
+    assert await asyncio.wait_for(got.get(), 10) == second
+    stop.set()
+    await asyncio.wait_for(task, 10)
+
+
+async def test_another_inbox_stream_has_another_epoch(bus: NatsBus, admin: JetStreamClient) -> None:
+    stop, acked = asyncio.Event(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        await delivery.ack()
+        acked.set()
+
+    before = await bus.inbox.stream_epoch(FIRST_CELL)
+    task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8))
+    await bus.inbox.put(Key("acme", new_session_id()), Nudge(id=new_id("ndg")))
+    await asyncio.wait_for(acked.wait(), 10)
+    await admin.api(f"STREAM.DELETE.{streams.inbox_stream()}")
+    await provision(admin, FIRST_CELL)
+
+    async def changed() -> bool:
+        return await bus.inbox.stream_epoch(FIRST_CELL) != before
+
+    await eventually(changed, within=10)
+    stop.set()
+    await asyncio.wait_for(task, 10)
+
+
+async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
+    made = said("x" * 300_000)
+    await bus.log.append(key, made, 0)
+    await admin.api(f"STREAM.PURGE.OBJ_{streams.BLOBS}")
+    with pytest.raises(Absent):
+        await bus.log.read(key)
+    assert await bus.log.head(key) is not None
+
+
+async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
+    for body in (
+        b"not json",
+        b"[1]",
+        b'{"type":"of the future","id":"x"}',
+        b'{"type":"nudge","id":"x","v":99}',
+        b"\xff",
+    ):
+        await admin.ask(f"in.{key.tenant}.{key.session}", body)
+    waiting = await bus.inbox.pending(key, 0)
+    assert [w.input for w in waiting] == [None] * 5
+
+
+async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
+    for subject in ("in.a", "in.a.b.c", "in.a.b*c"):
+        await admin.ask(subject, b"{}")
+    stop, got = asyncio.Event(), list[Key]()
+
+    async def handle(delivery: Delivery) -> None:
+        got.append(delivery.key)
+        await delivery.ack()
+        stop.set()
+
+    await bus.inbox.put(key, Nudge(id=new_id("ndg")))
+    await asyncio.wait_for(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8), 10)
+    assert got == [key]
+    info = await admin.api(f"STREAM.INFO.{streams.inbox_stream()}")
+    assert info["state"]["messages"] == 0
+
+
+async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
+    await admin.ask(f"ev.{key.tenant}.{key.session}", b"not a commit")
+    with pytest.raises(Refused):
+        await bus.log.read(key)
+    with pytest.raises(Refused):
+        await bus.log.head(key)
