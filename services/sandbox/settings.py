@@ -13,7 +13,7 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     """Read once at start from HOLDFAST_<FIELD>. Every limit is that of one sandbox."""
 
     data_dir: str = "data/sandbox"
-    """Folder of the workspaces (files of the sessions) and of what the sandboxes share; made if it is missing."""
+    """Folder of the workspaces (the files of the sessions) and of files that all sandboxes share; made if missing."""
     driver: str = "bubblewrap"
     """How sandboxes are isolated: a name in `drivers.DRIVERS`."""
     memory_bytes: Annotated[int, Meta(ge=64 * MIB)] = 1024 * MIB

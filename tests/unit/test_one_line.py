@@ -138,14 +138,15 @@ def test_a_model(add: Add, run: Run) -> None:
     add(
         "harness/models/toy.py", "", "class Toy:\n    def __init__(self, endpoint):\n        self.endpoint = endpoint\n"
     )
-    add("harness/models/__init__.py", '"anthropic": _anthropic', ', "toy": Toy')
+    add("harness/models/registry.py", '"anthropic": _anthropic', ', "toy": Toy')
     add(
-        "harness/models/__init__.py",
+        "harness/models/registry.py",
         "    return AnthropicModel(endpoint)\n",
-        "\nfrom holdfast.harness.models.toy import Toy\n",
+        "\n\nfrom holdfast.harness.models.toy import Toy\n",
     )
     run("""
-from holdfast.harness.models import MODELS, Endpoint
+from holdfast.harness.models.interface import Endpoint
+from holdfast.harness.models.registry import MODELS
 
 endpoint = Endpoint(base_url="http://127.0.0.1:1", key="", silence=1.0)
 assert MODELS["toy"](endpoint).endpoint is endpoint
