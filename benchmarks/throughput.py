@@ -19,7 +19,7 @@ from holdfast.bus import codec
 from holdfast.bus import events as ev
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.harness.tools.catalog import offered
+from holdfast.harness.tools.offered_tools import offered
 from tests.support.model import Json, bash, say
 
 TITLE = "steps per second, sessions looping with a tool call each"

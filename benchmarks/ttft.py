@@ -14,7 +14,7 @@ from anthropic import AsyncAnthropic
 
 from benchmarks.result import Aim, Row, at_most, spread
 from benchmarks.rig import MODEL, Bench, Rig, ms, new_mark, run, said
-from holdfast.harness.tools.catalog import offered
+from holdfast.harness.tools.offered_tools import offered
 from tests.support.model import Json, say
 
 TITLE = "time to first token (ms)"

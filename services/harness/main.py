@@ -12,7 +12,7 @@ import structlog
 
 from holdfast.bus.jetstream.client import connect
 from holdfast.harness.models.interface import Endpoint
-from holdfast.harness.models.observed import ObservedModel
+from holdfast.harness.models.model_health import ObservedModel
 from holdfast.harness.models.registry import MODELS
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher

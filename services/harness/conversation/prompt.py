@@ -6,7 +6,7 @@ The same configuration gives the same bytes, so that prompt caching works.
 from typing import Any, Final
 
 from holdfast.bus.events import SessionConfig
-from holdfast.harness.tools.catalog import uses_sandbox
+from holdfast.harness.tools.offered_tools import uses_sandbox
 
 NO_NETWORK: Final = (
     "Your sandbox, in which bash and the file tools run, has no network: no host can be reached from it, and nothing "

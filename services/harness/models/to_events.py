@@ -16,7 +16,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import NewId
 from holdfast.harness.models.interface import Response
 from holdfast.harness.models.sanitize import is_deeper, sanitize
-from holdfast.harness.tools.catalog import permission
+from holdfast.harness.tools.offered_tools import permission
 from holdfast.harness.tools.tool_results import error_result
 
 INPUT_LIMIT_BYTES: Final = 4 * 1024 * 1024

@@ -19,7 +19,7 @@ from holdfast.harness.conversation.truncate import truncate_messages
 from holdfast.harness.models.call import CallOutcome, CallSignals, ModelCall
 from holdfast.harness.models.interface import ModelFailure, Request, Response
 from holdfast.harness.models.to_events import ResponseEvents, summary_text
-from holdfast.harness.tools.catalog import offered
+from holdfast.harness.tools.offered_tools import offered
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn import decide, idle, retry
 from holdfast.harness.turn.appender import Appender, ThreadRun

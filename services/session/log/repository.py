@@ -24,7 +24,7 @@ from holdfast.bus.ids import Key, cell_of, is_token, new_id
 from holdfast.session.http.errors import not_found
 from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
-from holdfast.session.log.unseen import UnseenInputs
+from holdfast.session.log.unseen_inputs import UnseenInputs
 
 WRITER: Final = "session"
 """`by` of the commits of this service."""

@@ -1,8 +1,8 @@
-"""The system call policy: reads `seccomp.json`, checks it, and gives the filter program of this machine.
+"""The system call policy: reads `seccomp_policy.json`, checks it, and gives the filter program of this machine.
 
-`seccomp.json` has the format of OCI runtimes (opencontainers/runtime-spec, config-linux.md, "Seccomp") in the form that
-Docker takes with `--security-opt seccomp=FILE`. It is an allow-list in the spirit of Docker's default profile, but
-closed where a sandbox without network and privileges needs nothing: namespaces, mounts, ptrace, keys, bpf, perf,
+`seccomp_policy.json` has the format of OCI runtimes (opencontainers/runtime-spec, config-linux.md, "Seccomp") in the
+form that Docker takes with `--security-opt seccomp=FILE`. It is an allow-list like Docker's default profile,
+but closed where a sandbox without network and privileges needs nothing: namespaces, mounts, ptrace, keys, bpf, perf,
 io_uring, userfaultfd, and raw, packet, vsock and crypto sockets.
 
 Of the format we accept what means the same to our compiler (`bpf.py`) and to libseccomp, which compiles it for Docker:
@@ -12,7 +12,7 @@ Of the format we accept what means the same to our compiler (`bpf.py`) and to li
 - Of rules with `args` the first in the file whose conditions all hold decides. libseccomp defines no order, so rules
   with different actions must not hold for the same arguments (as far as the kernel reads them).
 - A call without a rule, or for which none of its rules holds, gets `defaultAction`.
-- A call that is newer than `syscalls.json` fails with ENOSYS, as runc does it, so that libraries use an older one.
+- A call that is newer than `syscall_numbers.json` fails with ENOSYS, as in runc, so that libraries use an older one.
 
 The kernel reads 32 bits of an `int` argument, but a filter sees 64. A condition on such an argument that allows a call
 must be SCMP_CMP_MASKED_EQ with a mask of 32 bits, or high bits pass it by.
@@ -84,7 +84,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 @cache
 def policy() -> Policy:
     """The policy of this version."""
-    return msgspec.json.decode(Path(__file__).with_name("seccomp.json").read_bytes(), type=Policy)
+    return msgspec.json.decode(Path(__file__).with_name("seccomp_policy.json").read_bytes(), type=Policy)
 
 
 def compiled(machine: str = "") -> bytes:

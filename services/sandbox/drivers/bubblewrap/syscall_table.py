@@ -1,4 +1,4 @@
-"""The numbers of system calls: reads `syscalls.json`, and generates it from the headers of the kernel.
+"""The numbers of system calls: reads `syscall_numbers.json`, and generates it from the headers of the kernel.
 
 To bring the table up to date, with the package linux-libc-dev of Debian 13 or newer (its headers are those of all
 machines, from Linux 6.11 on) unpacked in FOLDER:
@@ -6,8 +6,9 @@ machines, from Linux 6.11 on) unpacked in FOLDER:
     apt-get download linux-libc-dev && dpkg -x linux-libc-dev_*.deb FOLDER
     python services/sandbox/drivers/bubblewrap/syscall_table.py FOLDER LAST
 
-LAST is the number of the newest call for which the policy (`seccomp.json`) has been read through: newer calls fail with
-ENOSYS, while calls of the table that the policy does not name fail with EPERM. The number of a call never changes.
+LAST is the number of the newest call for which the policy (`seccomp_policy.json`) has been read through: newer calls
+fail with ENOSYS, while calls of the table that the policy does not name fail with EPERM.
+The number of a call never changes.
 """
 
 import re
@@ -20,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-FILE: Final = Path(__file__).with_name("syscalls.json")
+FILE: Final = Path(__file__).with_name("syscall_numbers.json")
 
 HEADERS: Final = {
     "x86_64": "usr/include/x86_64-linux-gnu/asm/unistd_64.h",
@@ -51,7 +52,7 @@ def numbers_in(header: str, last: int) -> dict[str, int]:
 
 
 def generate(headers: Mapping[str, str], last: int) -> str:
-    """The text of `syscalls.json`. `headers`: machine to the text of its header."""
+    """The text of `syscall_numbers.json`. `headers`: machine to the text of its header."""
     machines: list[str] = []
     for machine, header in headers.items():
         entries = ", ".join(f'"{name}":~{number}' for name, number in numbers_in(header, last).items())
@@ -61,7 +62,7 @@ def generate(headers: Mapping[str, str], last: int) -> str:
 
 
 def main() -> None:
-    """Write `syscalls.json`; arguments: folder, last."""
+    """Write `syscall_numbers.json`; arguments: folder, last."""
     folder, last = Path(sys.argv[1]), int(sys.argv[2])
     FILE.write_text(generate({machine: (folder / path).read_text() for machine, path in HEADERS.items()}, last))
 

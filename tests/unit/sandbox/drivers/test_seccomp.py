@@ -168,7 +168,7 @@ def test_a_policy_that_libseccomp_would_read_differently_is_refused(policy: Poli
 
 def test_the_file_is_in_the_format_that_docker_takes() -> None:
     """Docker ignores fields that it does not know, so a misspelt one would be lost there: here none is unknown."""
-    text = Path(seccomp.__file__).with_name("seccomp.json").read_bytes()
+    text = Path(seccomp.__file__).with_name("seccomp_policy.json").read_bytes()
     assert set(msgspec.json.decode(text)) == {"defaultAction", "defaultErrnoRet", "archMap", "syscalls"}
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
         msgspec.json.decode(text.replace(b'"errnoRet"', b'"errno"', 1), type=Policy)

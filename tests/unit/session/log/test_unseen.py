@@ -1,8 +1,8 @@
 """Inputs whose outcome the client has not looked at yet."""
 
 from holdfast.bus.ids import Key
-from holdfast.session.log import unseen as module
-from holdfast.session.log.unseen import UnseenInputs
+from holdfast.session.log import unseen_inputs as module
+from holdfast.session.log.unseen_inputs import UnseenInputs
 
 A, B = Key("t", "sesn_a0_a"), Key("t", "sesn_a0_b")
 NOW = 1_000_000_000
