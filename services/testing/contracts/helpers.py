@@ -1,4 +1,4 @@
-"""What the contract tests of the bus say to it."""
+"""Commits, inputs and a consumer for the contracts, and the type of the fixture `joined`."""
 
 import asyncio
 import contextlib
