@@ -9,12 +9,12 @@ from holdfast.bus.api import Bus, Delivery
 from holdfast.bus.codec import encode_input
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge, PendingInput
-from holdfast.testing.contracts.helpers import Connect, asked, consuming
+from holdfast.testing.contracts.helpers import Connect, client_input, consuming
 from holdfast.testing.eventually import eventually
 
 
 async def test_an_input_waits_until_it_is_acked(bus: Bus, key: Key) -> None:
-    values = [asked("one"), Nudge(id=new_id("ndg")), asked("three")]
+    values = [client_input("one"), Nudge(id=new_id("ndg")), client_input("three")]
     seqs = [await bus.inbox.put(key, value) for value in values]
     assert seqs == sorted(set(seqs))
     assert await bus.inbox.put(key, values[0]) == seqs[0], "the same id is stored once"
@@ -40,7 +40,7 @@ async def test_the_ack_removes(joined: Connect, key: Key) -> None:
         got.put_nowait((delivery.key, delivery.seq, delivery.count, delivery.pending_input()))
 
     async with consuming(one, handle):
-        value = asked()
+        value = client_input()
         seq = await two.inbox.put(key, value)
         assert await asyncio.wait_for(got.get(), 5) == (key, seq, 1, PendingInput(seq, encode_input(value)[0], value))
         assert await two.inbox.pending(key, 0) == []
@@ -61,7 +61,7 @@ async def test_an_input_is_delivered_again_after_ack_wait_and_a_beat_holds_it_of
         await delivery.ack()
 
     async with consuming(one, drop):
-        await one.inbox.put(key, asked())
+        await one.inbox.put(key, client_input())
         await asyncio.wait_for(dropped.wait(), 5)
     async with consuming(two, hold):
         await eventually(lambda: _is(len(times) > 1), within=5)
@@ -93,7 +93,7 @@ async def test_a_nak_brings_it_again_after_its_delay(bus: Bus, key: Key) -> None
                 done.set()
 
     async with consuming(bus, handle):
-        await bus.inbox.put(key, asked())
+        await bus.inbox.put(key, client_input())
         await asyncio.wait_for(done.wait(), 10)
     assert times[1] - times[0] < 1
     assert 1.9 < times[2] - times[1] < 3, "longer than ack_wait"
@@ -134,7 +134,7 @@ async def test_a_failed_handler_leaves_its_delivery_to_another(joined: Connect, 
         done.set()
 
     async with consuming(bus, handle):
-        await bus.inbox.put(key, asked())
+        await bus.inbox.put(key, client_input())
         await asyncio.wait_for(done.wait(), 5)
     assert counts == [1, 2]
 
@@ -154,11 +154,11 @@ async def test_stopping_waits_for_what_is_in_hand_and_takes_nothing_more(joined:
         await delivery.ack()
 
     task = asyncio.create_task(one.inbox.consume(FIRST_CELL, hold, stop, limit=5))
-    await one.inbox.put(key, asked("in hand"))
+    await one.inbox.put(key, client_input("in hand"))
     await asyncio.wait_for(held.wait(), 5)
     stop.set()
     async with consuming(two, take):
-        await two.inbox.put(key, asked("for the other"))
+        await two.inbox.put(key, client_input("for the other"))
         await eventually(lambda: _is(len(counts) == 1), within=1)
         assert not task.done(), "it waits for its handler"
         release.set()
@@ -172,8 +172,8 @@ async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
     listening = await one.inbox.on_arrival(key, heard.put_nowait)
     assert await one.inbox.pending(key, 0) == []  # the server has seen the subscription
     before = 0
-    for given in (asked(), asked("z" * 300_000), asked()):
-        await two.inbox.put(Key(key.tenant, new_session_id()), asked("to another session"))
+    for given in (client_input(), client_input("z" * 300_000), client_input()):
+        await two.inbox.put(Key(key.tenant, new_session_id()), client_input("to another session"))
         seq = await two.inbox.put(key, given)
         arrived = await asyncio.wait_for(heard.get(), 5)
         assert (arrived.seq, arrived.input, arrived.previous) == (seq, given, before)

@@ -10,11 +10,11 @@ from holdfast.bus.api import Bus
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Conflict, Refused
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from holdfast.testing.contracts.helpers import Connect, said, written
+from holdfast.testing.contracts.helpers import Connect, append_commits, user_commit
 
 
 async def test_the_log_keeps_commits_in_order(bus: Bus, key: Key) -> None:
-    stored = await written(bus, key, 3)
+    stored = await append_commits(bus, key, 3)
     assert await bus.log.read(key) == stored
     assert await bus.log.read(key, leader=True) == stored
     assert await bus.log.read(key, stored[0].seq) == stored[1:]
@@ -27,7 +27,7 @@ async def test_the_log_keeps_commits_in_order(bus: Bus, key: Key) -> None:
 
 
 async def test_what_is_not_there_is_none(bus: Bus, key: Key) -> None:
-    stored = await written(bus, key, 1)
+    stored = await append_commits(bus, key, 1)
     other = Key("acme", new_session_id())
     assert await bus.log.head(other) is None
     assert await bus.log.head(other, leader=True) is None
@@ -37,19 +37,19 @@ async def test_what_is_not_there_is_none(bus: Bus, key: Key) -> None:
 
 
 async def test_an_append_at_a_moved_log_is_refused_and_writes_nothing(bus: Bus, key: Key) -> None:
-    first, second = await written(bus, key, 2)
+    first, second = await append_commits(bus, key, 2)
     with pytest.raises(Conflict) as caught:
-        await bus.log.append(key, said("late", first), first.seq)
+        await bus.log.append(key, user_commit("late", first), first.seq)
     assert (caught.value.expected, caught.value.actual) == (first.seq, second.seq)
     with pytest.raises(Conflict):
-        await bus.log.append(key, said("again the first"), 0)
+        await bus.log.append(key, user_commit("again the first"), 0)
     with pytest.raises(Conflict):
-        await bus.log.append(Key("acme", new_session_id()), said("no log yet"), 7)
+        await bus.log.append(Key("acme", new_session_id()), user_commit("no log yet"), 7)
     assert await bus.log.read(key) == [first, second]
 
 
 async def test_an_unchanged_commit_sent_again_is_stored_once(bus: Bus, key: Key) -> None:
-    first, second, third = await written(bus, key, 3)
+    first, second, third = await append_commits(bus, key, 3)
     assert await bus.log.append(key, third.commit, second.seq) == third.seq
     assert await bus.log.append(key, second.commit, first.seq) == second.seq, "found below the last one"
     assert await bus.log.append(key, first.commit, 0) == first.seq
@@ -60,7 +60,7 @@ async def test_of_many_racing_writers_one_wins(joined: Connect, key: Key) -> Non
     buses = [await joined(f"racer-{n}") for n in range(4)]
     last: Stored | None = None
     for number in range(10):
-        made = [said(f"{number} by {n}", last) for n in range(4)]
+        made = [user_commit(f"{number} by {n}", last) for n in range(4)]
         results = await asyncio.gather(
             *(b.log.append(key, m, last.seq if last else 0) for b, m in zip(buses, made, strict=True)),
             return_exceptions=True,
@@ -74,8 +74,8 @@ async def test_of_many_racing_writers_one_wins(joined: Connect, key: Key) -> Non
 
 @pytest.mark.parametrize("size", [300_000, 3_000_000])
 async def test_a_large_event_travels_by_the_object_store(bus: Bus, key: Key, size: int) -> None:
-    (first,) = await written(bus, key, 1)
-    made = said("x" * size, first)
+    (first,) = await append_commits(bus, key, 1)
+    made = user_commit("x" * size, first)
     stored = Stored(await bus.log.append(key, made, first.seq), made)
     head = await bus.log.head(key)
     assert head is not None
@@ -99,13 +99,13 @@ async def test_many_middling_events_fit_one_commit(bus: Bus, key: Key) -> None:
 
 async def test_text_that_is_no_utf8_never_enters_the_log(bus: Bus, key: Key) -> None:
     with pytest.raises(Refused):
-        await bus.log.append(key, said("\ud800"), 0)
+        await bus.log.append(key, user_commit("\ud800"), 0)
     assert await bus.log.read(key) == []
 
 
 async def test_a_tail_has_no_gap_and_no_repetition_under_concurrent_appends(joined: Connect, key: Key) -> None:
     writer, reader = await joined("writer"), await joined("reader")
-    stored = await written(writer, key, 5)
+    stored = await append_commits(writer, key, 5)
     tails = [reader.log.tail(key, 0), reader.log.tail(key, stored[2].seq), reader.log.tail(key, None)]
 
     async def collect(tail: AsyncIterator[Stored | None], count: int) -> list[Stored]:
@@ -120,7 +120,7 @@ async def test_a_tail_has_no_gap_and_no_repetition_under_concurrent_appends(join
     for tail in tails:
         assert await anext(tail) is None, "the first value says that nothing is missed from now on"
     reading = [asyncio.create_task(collect(t, n)) for t, n in zip(tails, (105, 102, 100), strict=True)]
-    stored += await written(writer, key, 100, stored[-1])
+    stored += await append_commits(writer, key, 100, stored[-1])
     found = await asyncio.wait_for(asyncio.gather(*reading), 20)
     assert found == [stored, stored[3:], stored[5:]]
 
@@ -134,7 +134,7 @@ async def test_a_silent_tail_says_so(bus: Bus, key: Key) -> None:
 async def test_following_all_sessions_of_a_cell(joined: Connect) -> None:
     writer, reader = await joined("writer"), await joined("reader")
     keys = [Key("acme", new_session_id()) for _ in range(3)]
-    first = [(k, (await written(writer, k, 1))[0]) for k in keys]
+    first = [(k, (await append_commits(writer, k, 1))[0]) for k in keys]
     start = first[0][1].seq - 1
     following = reader.log.follow(FIRST_CELL, start)
     found: list[tuple[Key, Stored]] = []
@@ -143,7 +143,7 @@ async def test_following_all_sessions_of_a_cell(joined: Connect) -> None:
         if not batch:
             break
     assert found == first
-    second = [(k, (await written(writer, k, 1, s))[0]) for k, s in first]
+    second = [(k, (await append_commits(writer, k, 1, s))[0]) for k, s in first]
     async for batch in following:
         found += batch
         if len(found) == 6:
