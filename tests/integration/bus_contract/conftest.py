@@ -6,14 +6,15 @@ import pytest
 
 from holdfast.bus import streams
 from holdfast.bus.api import Bus
-from holdfast.bus.ids import Key, new_session_id
 from holdfast.bus.jetstream.client import connect
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import ProcessSettings
+from holdfast.testing.contracts.fixtures import Connect, bus, key
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
-from tests.support.contract import Connect
 from tests.support.servers import NatsServer
+
+__all__ = ["bus", "joined", "key", "nats"]
 
 
 @pytest.fixture(scope="package")
@@ -54,15 +55,5 @@ async def joined(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
             return made[-1]
 
     yield join
-    for bus in made:
-        await bus.close()
-
-
-@pytest.fixture
-async def bus(joined: Connect) -> Bus:
-    return await joined("one")
-
-
-@pytest.fixture
-def key() -> Key:
-    return Key("acme", new_session_id())
+    for process in made:
+        await process.close()

@@ -1,4 +1,4 @@
-"""The buckets: what every bus must do, over the one in memory and the real one."""
+"""The buckets: what every bus must do with keys, revisions, times to live and watches."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from holdfast.bus.api import Bus, Entry
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
-from tests.support.contract import Connect
+from holdfast.testing.contracts.helpers import Connect
 
 
 @pytest.fixture

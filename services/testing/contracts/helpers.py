@@ -1,9 +1,9 @@
-"""What the contract tests of the bus say to it."""
+"""Commits, inputs and a consumer for the contracts, and the type of the fixture `joined`."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus, Delivery
@@ -15,29 +15,31 @@ Connect = Callable[[str], Awaitable[Bus]]
 """Connects one more process to the same bus."""
 
 
-def said(text: str, before: Stored | None = None) -> Commit:
-    """A commit that follows `before`."""
+def user_commit(text: str, before: Stored | None = None) -> Commit:
+    """A commit with one message of a user, which follows `before`."""
     message = ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}])
     return commit(before, [message], by="test", new_id=new_id, now=time.time_ns() // 1000)
 
 
-async def written(bus: Bus, key: Key, count: int, before: Stored | None = None) -> list[Stored]:
-    """`count` more commits."""
+async def append_commits(bus: Bus, key: Key, count: int, before: Stored | None = None) -> list[Stored]:
+    """Append `count` commits after `before`, and return them."""
     found: list[Stored] = []
     for number in range(count):
-        made = said(f"number {number}", before)
+        made = user_commit(f"number {number}", before)
         before = Stored(await bus.log.append(key, made, before.seq if before else 0), made)
         found.append(before)
     return found
 
 
-def asked(text: str = "hello") -> ClientInput:
+def client_input(text: str = "hello") -> ClientInput:
+    """An input with one message of a user."""
     message = ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}])
     return ClientInput(id=new_id("in"), events=[message])
 
 
 @contextlib.asynccontextmanager
-async def consuming(bus: Bus, handle: Callable[[Delivery], Awaitable[None]], limit: int = 10) -> AsyncIterator[None]:
+async def consuming(bus: Bus, handle: Callable[[Delivery], Awaitable[None]], limit: int = 10) -> AsyncGenerator[None]:
+    """Consume the inbox of the cell with `handle` inside the block, and wait for running handlers at its end."""
     stop = asyncio.Event()
     task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, handle, stop, limit=limit))
     try:

@@ -1,0 +1,196 @@
+"""The inbox: what every bus must do with inputs, deliveries, acks and redelivery."""
+
+import asyncio
+
+import pytest
+
+from holdfast.bus import streams
+from holdfast.bus.api import Bus, Delivery
+from holdfast.bus.codec import encode_input
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput
+from holdfast.testing.contracts.helpers import Connect, client_input, consuming
+from holdfast.testing.eventually import eventually
+
+
+async def test_an_input_waits_until_it_is_acked(bus: Bus, key: Key) -> None:
+    values = [client_input("one"), Nudge(id=new_id("ndg")), client_input("three")]
+    seqs = [await bus.inbox.put(key, value) for value in values]
+    assert seqs == sorted(set(seqs))
+    assert await bus.inbox.put(key, values[0]) == seqs[0], "the same id is stored once"
+    waiting = await bus.inbox.pending(key, 0)
+    assert [(w.seq, w.input) for w in waiting] == list(zip(seqs, values, strict=True))
+    assert [w.seq for w in await bus.inbox.pending(key, seqs[0], upto=seqs[2])] == seqs[1:]
+    assert await bus.inbox.pending(key, seqs[2]) == []
+    assert await bus.inbox.pending(Key("acme", new_session_id()), 0) == []
+
+
+async def test_the_stream_epoch_stays(joined: Connect) -> None:
+    one, two = await joined("one"), await joined("two")
+    assert await one.inbox.stream_epoch(FIRST_CELL) == await two.inbox.stream_epoch(FIRST_CELL) != ""
+
+
+async def test_the_ack_removes(joined: Connect, key: Key) -> None:
+    one, two = await joined("one"), await joined("two")
+    got: asyncio.Queue[tuple[Key, int, int, PendingInput]] = asyncio.Queue()
+
+    async def handle(delivery: Delivery) -> None:
+        await delivery.ack()
+        await delivery.ack()  # again does no harm
+        got.put_nowait((delivery.key, delivery.seq, delivery.count, delivery.pending_input()))
+
+    async with consuming(one, handle):
+        value = client_input()
+        seq = await two.inbox.put(key, value)
+        assert await asyncio.wait_for(got.get(), 5) == (key, seq, 1, PendingInput(seq, encode_input(value)[0], value))
+        assert await two.inbox.pending(key, 0) == []
+
+
+async def test_an_input_is_delivered_again_after_ack_wait_and_a_beat_holds_it_off(joined: Connect, key: Key) -> None:
+    one, two = await joined("one"), await joined("two")
+    times: list[tuple[str, int, float]] = []
+    dropped, release = asyncio.Event(), asyncio.Event()
+
+    async def drop(delivery: Delivery) -> None:
+        times.append(("one", delivery.count, asyncio.get_running_loop().time()))
+        dropped.set()  # returns without an ack: as a process that died
+
+    async def hold(delivery: Delivery) -> None:
+        times.append(("two", delivery.count, asyncio.get_running_loop().time()))
+        await release.wait()
+        await delivery.ack()
+
+    async with consuming(one, drop):
+        await one.inbox.put(key, client_input())
+        await asyncio.wait_for(dropped.wait(), 5)
+    async with consuming(two, hold):
+        await eventually(lambda: _is(len(times) > 1), within=5)
+        assert [t[:2] for t in times] == [("one", 1), ("two", 2)]
+        assert streams.ACK_WAIT - 0.05 <= times[1][2] - times[0][2] < streams.ACK_WAIT + 1
+        with pytest.raises(AssertionError):  # nothing comes while the handler runs, for longer than ack_wait
+            await eventually(lambda: _is(len(times) > 2), within=streams.ACK_WAIT * 2)
+        release.set()
+    assert await one.inbox.pending(key, 0) == []
+
+
+async def _is(value: bool) -> bool:
+    return value
+
+
+async def test_a_nak_brings_it_again_after_its_delay(bus: Bus, key: Key) -> None:
+    times: list[float] = []
+    done = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        times.append(asyncio.get_running_loop().time())
+        match delivery.count:
+            case 1:
+                await delivery.nak()
+            case 2:
+                await delivery.nak(2.0)
+            case _:
+                await delivery.ack()
+                done.set()
+
+    async with consuming(bus, handle):
+        await bus.inbox.put(key, client_input())
+        await asyncio.wait_for(done.wait(), 10)
+    assert times[1] - times[0] < 1
+    assert 1.9 < times[2] - times[1] < 3, "longer than ack_wait"
+
+
+async def test_no_more_than_the_limit_at_once_and_all_in_the_end(bus: Bus, key: Key) -> None:
+    now = most = done = 0
+    full = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        nonlocal now, most, done
+        now += 1
+        most = max(most, now)
+        if now == 3:
+            full.set()
+        await full.wait()
+        now -= 1
+        await delivery.ack()
+        done += 1
+
+    seqs = [await bus.inbox.put(key, Nudge(id=new_id("ndg"))) for _ in range(20)]
+    async with consuming(bus, handle, limit=3):
+        await eventually(lambda: _is(done == len(seqs)), within=10)
+    assert most == 3
+    assert await bus.inbox.pending(key, 0) == []
+
+
+async def test_a_failed_handler_leaves_its_delivery_to_another(joined: Connect, key: Key) -> None:
+    bus = await joined("one")
+    counts: list[int] = []
+    done = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        counts.append(delivery.count)
+        if delivery.count == 1:
+            raise RuntimeError("as a bug would")
+        await delivery.ack()
+        done.set()
+
+    async with consuming(bus, handle):
+        await bus.inbox.put(key, client_input())
+        await asyncio.wait_for(done.wait(), 5)
+    assert counts == [1, 2]
+
+
+async def test_stopping_waits_for_what_is_in_hand_and_takes_nothing_more(joined: Connect, key: Key) -> None:
+    one, two = await joined("one"), await joined("two")
+    held, release, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    counts: list[int] = []
+
+    async def hold(delivery: Delivery) -> None:
+        held.set()
+        await release.wait()
+        await delivery.ack()
+
+    async def take(delivery: Delivery) -> None:
+        counts.append(delivery.count)
+        await delivery.ack()
+
+    task = asyncio.create_task(one.inbox.consume(FIRST_CELL, hold, stop, limit=5))
+    await one.inbox.put(key, client_input("in hand"))
+    await asyncio.wait_for(held.wait(), 5)
+    stop.set()
+    async with consuming(two, take):
+        await two.inbox.put(key, client_input("for the other"))
+        await eventually(lambda: _is(len(counts) == 1), within=1)
+        assert not task.done(), "it waits for its handler"
+        release.set()
+        await asyncio.wait_for(task, 5)
+    assert await two.inbox.pending(key, 0) == []
+
+
+async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
+    one, two = await joined("one"), await joined("two")
+    heard: asyncio.Queue[PendingInput] = asyncio.Queue()
+    listening = await one.inbox.on_arrival(key, heard.put_nowait)
+    assert await one.inbox.pending(key, 0) == []  # the server has seen the subscription
+    before = 0
+    for given in (client_input(), client_input("z" * 300_000), client_input()):
+        await two.inbox.put(Key(key.tenant, new_session_id()), client_input("to another session"))
+        seq = await two.inbox.put(key, given)
+        arrived = await asyncio.wait_for(heard.get(), 5)
+        assert (arrived.seq, arrived.input, arrived.previous) == (seq, given, before)
+        before = seq
+    await listening.close()
+
+
+@pytest.mark.parametrize("size", [300_000, 3_000_000])
+async def test_a_large_input_travels_by_the_object_store(bus: Bus, key: Key, size: int) -> None:
+    value = CallResult(id=new_id("sevt"), generation="g", content=[{"type": "text", "text": "r" * size}])
+    seq = await bus.inbox.put(key, value)
+    assert [(w.seq, w.input) for w in await bus.inbox.pending(key, 0)] == [(seq, value)]
+    got: asyncio.Queue[PendingInput] = asyncio.Queue()
+
+    async def handle(delivery: Delivery) -> None:
+        got.put_nowait(delivery.pending_input())
+        await delivery.ack()
+
+    async with consuming(bus, handle):
+        assert (await asyncio.wait_for(got.get(), 5)).input == value

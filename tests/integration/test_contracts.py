@@ -1,0 +1,48 @@
+"""The contract of the bus as the author of a bus runs it: the files of services/testing/README.md, elsewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "services" / "testing" / "README.md").read_text()
+BROKEN_LOG = """
+
+import holdfast.testing.memory.server
+
+holdfast.testing.memory.server.MemoryServer.commits = lambda self, key: []
+"""
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def outcome(folder: Path, part: str, tests: str, more: str = "") -> str:
+    """The output of pytest for `tests` of a part, in a project with the `conftest.py` of the README and `more`."""
+    *_, fixtures, module = blocks()
+    (folder / "conftest.py").write_text(fixtures + more)
+    (folder / f"test_{part}.py").write_text(module.replace(".log ", f".{part} "))
+    (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", tests, folder]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+    return done.stdout + done.stderr
+
+
+def test_the_readme_runs_the_contract_over_a_bus(tmp_path: Path) -> None:
+    output = outcome(tmp_path, "kv", "test")
+    assert re.search(r"^4 passed in", output, re.MULTILINE), output
+
+
+def test_a_bus_that_breaks_the_contract_fails_with_the_values(tmp_path: Path) -> None:
+    output = outcome(tmp_path, "log", "commits_in_order", BROKEN_LOG)
+    assert "1 failed" in output
+    assert re.search(r"assert \[\] == \[Stored", output), output
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_other_examples_run(number: int) -> None:
+    exec(blocks()[number], {"__name__": "example"})
