@@ -20,7 +20,7 @@ from holdfast.bus.inputs import AnyInput, Input
 
 VERSION: Final = 1
 
-ROOM: Final = streams.MAX_MESSAGE // 2
+COMMIT_TARGET_BYTES: Final = streams.MAX_MESSAGE_BYTES // 2
 """A commit is kept below this many bytes by moving its largest events to the object store."""
 
 
@@ -89,14 +89,14 @@ def _body(data: bytes) -> Body:
 def encode_commit(commit: Commit) -> tuple[bytes, list[Body]]:
     """The message, and the bodies that must lie in the object store before it is sent."""
     whole = encode(commit)
-    if len(whole) <= streams.BLOB_OVER:
+    if len(whole) <= streams.BLOB_THRESHOLD_BYTES:
         return whole, []
     events = list(commit.events)
     sizes = {index: encode(event) for index, event in enumerate(events)}
     total, bodies = len(whole), list[Body]()
     for index in sorted(sizes, key=lambda i: -len(sizes[i])):
         data, event = sizes[index], events[index]
-        if len(data) <= streams.BLOB_OVER and total <= ROOM:
+        if len(data) <= streams.BLOB_THRESHOLD_BYTES and total <= COMMIT_TARGET_BYTES:
             break
         body = _body(data)
         stub = ev.Blob(id=event.id, thread=event.thread, of=ev.type_of(event), ref=body.ref, size=len(data))
@@ -165,7 +165,7 @@ def put_back(commit: Commit, bodies: dict[str, bytes]) -> Commit:
 def encode_input(value: AnyInput) -> tuple[bytes, Body | None]:
     """The message, and the body that must lie in the object store before it is sent."""
     whole = encode(value)
-    if len(whole) <= streams.BLOB_OVER:
+    if len(whole) <= streams.BLOB_THRESHOLD_BYTES:
         return whole, None
     body = _body(whole)
     return encode(BlobInput(id=value.id, ref=body.ref, size=len(whole))), body
@@ -183,6 +183,6 @@ def decode_input(data: bytes) -> AnyInput | BlobInput:
 
 
 def _checked(data: bytes) -> bytes:
-    if len(data) > streams.MAX_MESSAGE - 64 * 1024:
+    if len(data) > streams.MAX_MESSAGE_BYTES - 64 * 1024:
         raise TooLarge(f"{len(data)} bytes are over the limit of the stream")
     return data

@@ -20,18 +20,18 @@ from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
 
 log = structlog.get_logger()
 
-CONNECT_WITHIN = 30.0
+CONNECT_TIMEOUT_S = 30.0
 """Seconds in which `open` keeps trying."""
 
-ATTEMPT = 2.0
+REQUEST_TIMEOUT_S = 2.0
 """Seconds one request waits for its answer before the whole is tried again or given up."""
 
-_RECONNECT_PAUSE = 0.5
+_RECONNECT_PAUSE_S = 0.5
 
-PENDING = 64 * 1024 * 1024
+WRITE_BUFFER_BYTES = 64 * 1024 * 1024
 """Bytes that may wait to be written while the server is away."""
 
-FAILURES = (nats.errors.Error, OSError, TimeoutError)
+CLIENT_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """What nats-py raises; an OSError when it writes to a connection that has just broken."""
 
 
@@ -96,7 +96,7 @@ class _Reconnecting(Client):
                 return await super()._attempt_reconnect()
             except Exception:
                 log.exception("nats.reconnect_failed")
-                await asyncio.sleep(_RECONNECT_PAUSE)
+                await asyncio.sleep(_RECONNECT_PAUSE_S)
 
 
 def _got(msg: Msg) -> RawMessage:
@@ -113,14 +113,14 @@ class Listening:
         """Hear nothing more; what came and was not yet handled is dropped."""
         try:
             await self._inner.unsubscribe()
-        except FAILURES:
+        except CLIENT_ERRORS:
             return  # closed already, alone or with its connection
 
     async def drain(self) -> None:
         """Ask for nothing more, and return when all that the server had already sent has been handled."""
         try:
             await self._inner.drain()
-        except FAILURES:
+        except CLIENT_ERRORS:
             await self.close()
 
 
@@ -139,7 +139,7 @@ class Connection:
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def open(self, servers: list[str], *, name: str, login: tuple[str, str] | None) -> None:
-        """Connect, trying for CONNECT_WITHIN seconds. Raises Unavailable."""
+        """Connect, trying for CONNECT_TIMEOUT_S seconds. Raises Unavailable."""
         options: dict[str, Any] = {}
         if login:
             options = {"user": login[0], "password": login[1], "inbox_prefix": f"_INBOX_{login[0]}".encode()}
@@ -162,7 +162,7 @@ class Connection:
                 look_again()
 
         try:
-            async with asyncio.timeout(CONNECT_WITHIN):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._nc.connect(  # pyright: ignore[reportUnknownMemberType]
                     servers,
                     name=name,
@@ -173,7 +173,7 @@ class Connection:
                     reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]  it is a duration
                     connect_timeout=2,
                     ping_interval=5,
-                    pending_size=PENDING,
+                    pending_size=WRITE_BUFFER_BYTES,
                     **options,
                 )
         except TimeoutError:
@@ -222,7 +222,7 @@ class Connection:
             await self._nc.publish(subject, data, reply=reply, headers=headers)
         except nats.errors.MaxPayloadError:
             raise TooLarge(f"{len(data)} bytes are over the limit of the server") from None
-        except FAILURES as exc:
+        except CLIENT_ERRORS as exc:
             raise Unavailable(f"cannot publish: {type(exc).__name__}") from None
 
     async def listen(self, subject: str, receive: Receive, *, queue: str = "") -> Listening:
@@ -240,7 +240,7 @@ class Connection:
             return await self._nc.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 subject, queue=queue, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0
             )
-        except FAILURES as exc:
+        except CLIENT_ERRORS as exc:
             raise Unavailable(f"cannot subscribe: {type(exc).__name__}") from None
 
     def inbox(self) -> str:
@@ -250,8 +250,8 @@ class Connection:
     async def flush(self) -> None:
         """Wait until the server has seen all that was sent. Raises Unavailable."""
         try:
-            await self._nc.flush(timeout=int(ATTEMPT))
-        except FAILURES:
+            await self._nc.flush(timeout=int(REQUEST_TIMEOUT_S))
+        except CLIENT_ERRORS:
             raise Unavailable("the server does not answer") from None
 
     # --- requests --------------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ class Connection:
             answer(got)
 
     async def ask(
-        self, subject: str, data: bytes = b"", *, headers: dict[str, str] | None = None, within: float = ATTEMPT
+        self, subject: str, data: bytes = b"", *, headers: dict[str, str] | None = None, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> RawMessage:
         """One request, one answer. Raises NoResponders, Unavailable, TooLarge."""
         token = str(next(self._numbers))
@@ -274,11 +274,11 @@ class Connection:
 
         self._waiting[token] = answer
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout_s):
                 await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=trace.inject(headers))
                 got = await future
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {within} s") from None
+            raise Unavailable(f"no answer on {subject} within {timeout_s} s") from None
         finally:
             del self._waiting[token]
         if got is None:
@@ -290,7 +290,7 @@ class Connection:
     async def stream(self, subject: str, data: bytes) -> AsyncIterator[RawMessage]:
         """One request, many answers, the last of which has a status; it is yielded too.
 
-        Raises NoResponders, Unavailable when nothing comes for ATTEMPT seconds.
+        Raises NoResponders, Unavailable when nothing comes for REQUEST_TIMEOUT_S seconds.
         """
         token = str(next(self._numbers))
         queue: asyncio.Queue[RawMessage | None] = asyncio.Queue()
@@ -299,7 +299,7 @@ class Connection:
             await self.send(subject, data, reply=f"{self._inbox}.{token}")
             while True:
                 if queue.empty():
-                    async with asyncio.timeout(ATTEMPT):
+                    async with asyncio.timeout(REQUEST_TIMEOUT_S):
                         got = await queue.get()
                 else:
                     got = queue.get_nowait()
@@ -311,6 +311,6 @@ class Connection:
                 if got.status:
                     return
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {ATTEMPT} s") from None
+            raise Unavailable(f"no answer on {subject} within {REQUEST_TIMEOUT_S} s") from None
         finally:
             del self._waiting[token]

@@ -16,28 +16,28 @@ from holdfast.bus.api import Delivery
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
-from holdfast.bus.jetstream.connection import ATTEMPT, Listening, RawMessage
+from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import within
+from holdfast.bus.jetstream.retry import retry_until
 
 log = structlog.get_logger()
 
 Handle = Callable[[Delivery], Awaitable[None]]
 
-EXPIRES = 30.0
+PULL_EXPIRY_S = 30.0
 """Seconds a pull stands; it is renewed as it ends."""
 
-HEARTBEAT = 2.0
+PULL_HEARTBEAT_S = 2.0
 """Seconds between signs of life of an idle pull."""
 
-DEAF = 2.5 * HEARTBEAT
+PULL_SILENCE_S = 2.5 * PULL_HEARTBEAT_S
 """Seconds without any word from the server after which the pull is made anew."""
 
-PAUSE = 0.25
+PULL_RETRY_PAUSE_S = 0.25
 """Seconds between attempts when the consumer does not answer."""
 
-ACK_WITHIN = 8.0
+ACK_TIMEOUT_S = 8.0
 """Seconds an ack keeps trying."""
 
 
@@ -72,7 +72,7 @@ class NatsDelivery:
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
         if sure:
-            await within(self._link, ACK_WITHIN, self._ack)
+            await retry_until(self._link, ACK_TIMEOUT_S, self._ack)
         else:
             await _best_effort(self._link, self._reply, b"+ACK")
 
@@ -97,7 +97,7 @@ async def _in_progress(link: JetStreamClient, reply: str) -> None:
 
 
 async def _nak(link: JetStreamClient, reply: str, delay: float = 0.0) -> None:
-    body = b"-NAK " + msgspec.json.encode({"delay": int(delay * streams.SECOND)}) if delay else b"-NAK"
+    body = b"-NAK " + msgspec.json.encode({"delay": int(delay * streams.SECOND_NS)}) if delay else b"-NAK"
     await _best_effort(link, reply, body)
 
 
@@ -127,7 +127,7 @@ class Consumer:
         self._link = link
         self._inbox = inbox
         self._stream = streams.inbox_stream(cell)
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS}"
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS_CONSUMER}"
         self._handle = handle
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
@@ -174,15 +174,15 @@ class Consumer:
         try:
             listening = await self._link.listen(self._reply, self._receive)
         except Unavailable:
-            await self._sleep(PAUSE)
+            await self._sleep(PULL_RETRY_PAUSE_S)
             return
         self._heard = asyncio.get_running_loop().time()
         try:
             while not self._broken and not self._stopping:
                 self._word.clear()
                 await self._ask()
-                await self._sleep(HEARTBEAT)
-                if asyncio.get_running_loop().time() - self._heard > DEAF and self._wanted:
+                await self._sleep(PULL_HEARTBEAT_S)
+                if asyncio.get_running_loop().time() - self._heard > PULL_SILENCE_S and self._wanted:
                     log.warning("consume.deaf", stream=self._stream)
                     break
         finally:
@@ -190,7 +190,7 @@ class Consumer:
         if self._broken and not self._stopping:
             self._inbox.forget()
             self._word.clear()
-            await self._sleep(PAUSE)
+            await self._sleep(PULL_RETRY_PAUSE_S)
 
     async def _drop(self, listening: Listening) -> None:
         """Take the pull back. What was sent before the server knew is heard, and when stopping handed back at once."""
@@ -198,7 +198,7 @@ class Consumer:
             await listening.close()
             return
         try:
-            async with asyncio.timeout(ATTEMPT):
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 await listening.drain()
         except TimeoutError:
             await listening.close()
@@ -217,8 +217,8 @@ class Consumer:
             return
         body = {
             "batch": free,
-            "expires": int(EXPIRES * streams.SECOND),
-            "idle_heartbeat": int(HEARTBEAT * streams.SECOND),
+            "expires": int(PULL_EXPIRY_S * streams.SECOND_NS),
+            "idle_heartbeat": int(PULL_HEARTBEAT_S * streams.SECOND_NS),
         }
         self._wanted += free
         try:
@@ -284,8 +284,8 @@ class Consumer:
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
 
     async def _beats(self) -> None:
-        """One sign of life for every delivery in hand each BEAT: none is forgotten, and none outlives its handler."""
+        """One sign of life for every delivery in hand each IN_PROGRESS_INTERVAL_S: none is forgotten, and none outlives its handler."""
         while True:
-            await asyncio.sleep(streams.BEAT)
+            await asyncio.sleep(streams.IN_PROGRESS_INTERVAL_S)
             for reply in list(self._running.values()):
                 await _in_progress(self._link, reply)

@@ -12,7 +12,7 @@ from holdfast.bus.inputs import PendingInput
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class InboxReads:
         Cached until the connection or a pull is lost.
         """
         if cell not in self._epochs:
-            self._epochs[cell] = await patiently(self._link, self._created, cell)
+            self._epochs[cell] = await retry(self._link, self._created, cell)
         return self._epochs[cell]
 
     async def _created(self, cell: str) -> str:
@@ -57,14 +57,14 @@ class InboxReads:
         found: list[RawMessage] = []
         at, left = above, 1
         while left:
-            got, left = await patiently(self._link, self._link.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS)
+            got, left = await retry(self._link, self._link.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS)
             found += got
             if not got:
                 break
             at = got[-1].seq
         while at < upto:  # a replica may lag behind the leader
             query = {"seq": at + 1, "next_by_subj": subject}
-            one = await patiently(self._link, self._link.leader, stream, query)
+            one = await retry(self._link, self._link.leader, stream, query)
             if one is None:
                 break
             found.append(one)

@@ -12,16 +12,16 @@ from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
-from holdfast.bus.jetstream.retry import PATIENCE, Pauses, patiently
+from holdfast.bus.jetstream.retry import RETRY_TIMEOUT_S, Pauses, retry
 from holdfast.bus.subjects import bucket_changes, bucket_key
 
-PAGE = 500
+PAGE_KEYS = 500
 """Keys asked for at once."""
 
-SILENCE = 10.0
+WATCH_IDLE_TIMEOUT_S = 10.0
 """Seconds without a change after which a watch compares with the bucket."""
 
-DELETED_FOR = "60s"
+TOMBSTONE_TTL = "60s"
 """How long the tombstone of a deletion lies there; then nothing is left of the key."""
 
 
@@ -52,20 +52,20 @@ class NatsKeyValue:
         if leader:
             got = await self._last(bucket, key)
         else:
-            got = await patiently(self._link, self._link.direct, _stream(bucket), _subject(bucket, bucket_key(key)))
+            got = await retry(self._link, self._link.direct, _stream(bucket), _subject(bucket, bucket_key(key)))
         entry = _entry(bucket, got) if got else None
         return entry if entry and entry.value is not None else None
 
     async def _last(self, bucket: str, key: str) -> RawMessage | None:
         query = {"last_by_subj": _subject(bucket, bucket_key(key))}
-        return await patiently(self._link, self._link.leader, _stream(bucket), query)
+        return await retry(self._link, self._link.leader, _stream(bucket), query)
 
     async def _all(self, bucket: str, match: str) -> list[Entry]:
         found: list[Entry] = []
         at, left = 0, 1
         while left:
-            got, left = await patiently(
-                self._link, self._link.batch, _stream(bucket), _subject(bucket, match), seq=at + 1, limit=PAGE
+            got, left = await retry(
+                self._link, self._link.batch, _stream(bucket), _subject(bucket, match), seq=at + 1, limit=PAGE_KEYS
             )
             if not got:
                 break
@@ -100,7 +100,7 @@ class NatsKeyValue:
 
     async def delete(self, bucket: str, key: str) -> None:
         """See `api.KeyValue.delete`."""
-        await self._write(bucket, key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": DELETED_FOR})
+        await self._write(bucket, key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": TOMBSTONE_TTL})
 
     async def _write(
         self,
@@ -130,7 +130,7 @@ class NatsKeyValue:
                 raise Conflict(expected=expect or 0, actual=last.seq if last else 0) from None
             except Unavailable as why:
                 unsure = True
-                pauses = pauses or Pauses(self._link, PATIENCE)
+                pauses = pauses or Pauses(self._link, RETRY_TIMEOUT_S)
                 await pauses.wait(why)
 
     # --- watch -----------------------------------------------------------------------------------------------------
@@ -148,10 +148,10 @@ class NatsKeyValue:
             heard.put_nowait(None)
 
         subject = bucket_changes(bucket, match)
-        listening = await patiently(self._link, self._link.listen, subject, hear)
+        listening = await retry(self._link, self._link.listen, subject, hear)
         self._link.on_back.add(back)
         try:
-            await patiently(self._link, self._link.flush)
+            await retry(self._link, self._link.flush)
             known: dict[str, int] = {}
             for entry in await self.list(bucket, match):
                 known[entry.key] = entry.revision
@@ -159,7 +159,7 @@ class NatsKeyValue:
             yield None
             while True:
                 try:
-                    async with asyncio.timeout(SILENCE):
+                    async with asyncio.timeout(WATCH_IDLE_TIMEOUT_S):
                         entry = await heard.get()
                 except TimeoutError:
                     entry = None

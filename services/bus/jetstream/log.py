@@ -12,7 +12,7 @@ from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import Pauses
 from holdfast.bus.jetstream.tail import LogTail
 
-APPEND_WITHIN = 30.0
+APPEND_TIMEOUT_S = 30.0
 """Seconds in which an append must be resolved: stored, refused, or Unavailable."""
 
 
@@ -46,7 +46,7 @@ class NatsLog(LogReads):
                 why = Unavailable("the log refused the append, yet stands where it was expected")
             except Unavailable as exc:
                 why = exc
-            pauses = pauses or Pauses(self._link, APPEND_WITHIN)
+            pauses = pauses or Pauses(self._link, APPEND_TIMEOUT_S)
             try:
                 seq = await self._fate(key, commit.id, expect)
             except Unavailable as exc:

@@ -8,7 +8,7 @@ from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
 PAGE_COMMITS = 500
 """Commits asked for at once; a message limit, since the server bounds the bytes in flight."""
@@ -33,14 +33,14 @@ class LogReads:
                 return await self.leader_last(key)
             return await self._link.direct(streams.log_stream(key.cell), subjects.log(key))
 
-        got = await patiently(self._link, look)
+        got = await retry(self._link, look)
         return Stored(got.seq, codec.decode_commit(got.data)) if got else None
 
     async def read(self, key: Key, after: int = 0, *, leader: bool = False) -> list[Stored]:
         """See `api.Log.read`. With `leader` it reaches what the leader has now; most of it is read from any replica."""
         end = 0
         if leader:
-            last = await patiently(self._link, self.leader_last, key)
+            last = await retry(self._link, self.leader_last, key)
             end = last.seq if last else 0
             if end <= after:
                 return []
@@ -50,7 +50,7 @@ class LogReads:
         at = found[-1].seq if found else after
         while at < end:  # the replicas lag behind the leader
             query = {"seq": at + 1, "next_by_subj": subjects.log(key)}
-            got = await patiently(self._link, self._link.leader, streams.log_stream(key.cell), query)
+            got = await retry(self._link, self._link.leader, streams.log_stream(key.cell), query)
             if got is None:
                 break
             found.append(await self.stored(got))
@@ -61,7 +61,7 @@ class LogReads:
         """See `api.Log.pages`."""
         at = after
         while True:
-            got, left = await patiently(
+            got, left = await retry(
                 self._link,
                 self._link.batch,
                 streams.log_stream(key.cell),
@@ -78,9 +78,9 @@ class LogReads:
     async def get(self, key: Key, seq: int) -> Stored | None:
         """See `api.Log.get`."""
         stream = streams.log_stream(key.cell)
-        got = await patiently(self._link, self._link.direct_seq, stream, seq)
+        got = await retry(self._link, self._link.direct_seq, stream, seq)
         if got is None:  # a replica may lag behind the leader
-            got = await patiently(self._link, self._link.leader, stream, {"seq": seq})
+            got = await retry(self._link, self._link.leader, stream, {"seq": seq})
         if got is None or got.subject != subjects.log(key):
             return None
         return await self.stored(got)

@@ -1,7 +1,7 @@
 """The object store: bodies by their SHA-256, in chunks, written once.
 
 A chunk is the message `$O.blobs.C.<ref>.<index>`, stored only if it is not there. Chunks are written in order, so the
-last one proves all. CHUNK is part of the format. There is no index: who knows the ref and the size knows the chunks.
+last one proves all. CHUNK_BYTES is part of the format. There is no index: who knows the ref and the size knows the chunks.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from holdfast.bus import streams
 from holdfast.bus.codec import Body
 from holdfast.bus.errors import Absent
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
-CHUNK = 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
 _STREAM = f"OBJ_{streams.BLOBS}"
 
 
@@ -27,9 +27,9 @@ class Blobs:
 
     async def put(self, body: Body) -> None:
         """Store it unless it is there. Raises Unavailable."""
-        for index, start in enumerate(range(0, len(body.data), CHUNK)):
-            chunk = body.data[start : start + CHUNK]
-            await patiently(self._link, self._put_chunk, _subject(body.ref, index), chunk)
+        for index, start in enumerate(range(0, len(body.data), CHUNK_BYTES)):
+            chunk = body.data[start : start + CHUNK_BYTES]
+            await retry(self._link, self._put_chunk, _subject(body.ref, index), chunk)
 
     async def _put_chunk(self, subject: str, chunk: bytes) -> None:
         try:
@@ -39,8 +39,8 @@ class Blobs:
 
     async def get(self, ref: str, size: int) -> bytes:
         """The body. Raises Absent when it is not there whole, Unavailable."""
-        count = max(1, -(-size // CHUNK))
-        chunks = await asyncio.gather(*(patiently(self._link, self._get_chunk, _subject(ref, i)) for i in range(count)))
+        count = max(1, -(-size // CHUNK_BYTES))
+        chunks = await asyncio.gather(*(retry(self._link, self._get_chunk, _subject(ref, i)) for i in range(count)))
         data = b"".join(chunks)
         if len(data) != size or hashlib.sha256(data).hexdigest() != ref:
             raise Absent(f"the body {ref} is not in the object store")

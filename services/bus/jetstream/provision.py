@@ -18,13 +18,13 @@ from holdfast.process.settings import BadSettings, ProcessSettings, credentials,
 
 log = structlog.get_logger()
 
-JETSTREAM_WITHIN = 30.0
+READY_TIMEOUT_S = 30.0
 """Seconds to wait for JetStream to be ready."""
 
-_ANSWER_WITHIN = 10.0
+_REQUEST_TIMEOUT_S = 10.0
 """Seconds for one answer: making a stream on a cluster elects a leader first."""
 
-_NO_STREAM = 10059
+_STREAM_NOT_FOUND = 10059
 _NO_CONSUMER = 10014
 
 
@@ -65,7 +65,7 @@ async def provision(link: JetStreamClient, cell: str, *, replicas: int = 1) -> N
     await _ready(link)
     await _check_existing(link)
     for config in configs:
-        await _apply(link, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, _NO_STREAM)
+        await _apply(link, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, _STREAM_NOT_FOUND)
     inbox, durable = streams.inbox_stream(cell), streams.harness_consumer()
     name = durable["durable_name"]
     body = {"stream_name": inbox, "config": durable}
@@ -73,7 +73,7 @@ async def provision(link: JetStreamClient, cell: str, *, replicas: int = 1) -> N
 
 
 async def _ready(link: JetStreamClient) -> None:
-    deadline = asyncio.get_running_loop().time() + JETSTREAM_WITHIN
+    deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
     while True:
         try:
             answer = await link.api("INFO")
@@ -99,7 +99,7 @@ async def _check_existing(link: JetStreamClient) -> None:
 
 
 async def _apply(link: JetStreamClient, info: str, change: str, config: dict[str, Any], missing: int) -> None:
-    answer = await link.api(info, within=_ANSWER_WITHIN)
+    answer = await link.api(info, timeout_s=_REQUEST_TIMEOUT_S)
     error = answer.get("error")
     if error and error.get("err_code") == missing:
         await _call(link, change.format("CREATE"), config)
@@ -121,7 +121,7 @@ def _differs(wanted: Any, actual: Any) -> bool:
 
 
 async def _call(link: JetStreamClient, name: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = await link.api(name, body, within=_ANSWER_WITHIN)
+    answer = await link.api(name, body, timeout_s=_REQUEST_TIMEOUT_S)
     if "error" in answer:
         raise Refused(f"{name}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
     return answer

@@ -10,39 +10,39 @@ from holdfast.bus.jetstream.requests import JetStreamClient
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PATIENCE = 15.0
+RETRY_TIMEOUT_S = 15.0
 """Seconds a read or a repeatable write keeps trying: longer than the election of a new leader."""
 
-_FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 0.5
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
 
 
 class Pauses:
     """Waits between attempts: short at first, then longer. Raises Unavailable at the deadline."""
 
-    def __init__(self, link: JetStreamClient, within: float) -> None:
+    def __init__(self, link: JetStreamClient, timeout_s: float) -> None:
         self._link = link
-        self.deadline = asyncio.get_running_loop().time() + within
-        self._next = _FIRST_PAUSE
+        self.deadline = asyncio.get_running_loop().time() + timeout_s
+        self._next = _FIRST_PAUSE_S
 
     async def wait(self, why: Unavailable) -> None:
         left = self.deadline - asyncio.get_running_loop().time()
         if left <= self._next:
             raise why
         await asyncio.sleep(self._next)
-        self._next = min(self._next * 2, _LONGEST_PAUSE)
+        self._next = min(self._next * 2, _LONGEST_PAUSE_S)
         await self._link.up(self.deadline)
 
 
-async def patiently(link: JetStreamClient, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of `attempt`, called again each time it raises Unavailable, for PATIENCE seconds."""
-    return await within(link, PATIENCE, attempt, *args, **kwargs)
+async def retry(link: JetStreamClient, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of `attempt`, called again each time it raises Unavailable, for RETRY_TIMEOUT_S seconds."""
+    return await retry_until(link, RETRY_TIMEOUT_S, attempt, *args, **kwargs)
 
 
-async def within(
+async def retry_until(
     link: JetStreamClient, seconds: float, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """As `patiently`, for that many seconds. Raises StorageFull at once: room is not made within seconds."""
+    """As `retry`, for that many seconds. Raises StorageFull at once: room is not made within seconds."""
     pauses: Pauses | None = None
     while True:
         try:

@@ -13,20 +13,20 @@ from holdfast.bus.api import Handler, Listener, Message, Subscription
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.jetstream.connection import Listening, RawMessage
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
 log = structlog.get_logger()
 
-AT_ONCE = 256
+CONCURRENT_REQUESTS = 256
 """Requests of one subject that are handled at the same time; more wait."""
 
-INBOXES = "_INBOX"
+REPLY_SUBJECT_PREFIX = "_INBOX"
 """How every subject begins on which an answer may be waited for."""
 
-CODE = "Nats-Service-Error-Code"
-TEXT = "Nats-Service-Error"
+ERROR_CODE_HEADER = "Nats-Service-Error-Code"
+ERROR_TEXT_HEADER = "Nats-Service-Error"
 
-_SENTENCES = {
+_ERROR_TEXTS = {
     "conflict": "it has moved on; read it again",
     "refused": "this is not allowed",
     "absent": "there is no such thing",
@@ -35,7 +35,7 @@ _SENTENCES = {
     "too_large": "it is too large",
     "internal": "an error of the service",
 }
-_KINDS: dict[str, type[BusError]] = {
+_ERROR_TYPES: dict[str, type[BusError]] = {
     kind.code: kind
     for kind in (errors.Refused, errors.Absent, errors.NoResponders, errors.Unavailable, errors.TooLarge)
 }
@@ -45,8 +45,8 @@ def _error(code: str) -> BusError:
     """What the peer raised. A conflict loses its numbers on the way; what we do not know is Unavailable."""
     if code == errors.Conflict.code:
         return errors.Conflict(expected=0, actual=0)
-    kind = _KINDS.get(code, errors.Unavailable)
-    return kind(_SENTENCES.get(code, _SENTENCES["internal"]))
+    kind = _ERROR_TYPES.get(code, errors.Unavailable)
+    return kind(_ERROR_TEXTS.get(code, _ERROR_TEXTS["internal"]))
 
 
 class Serving:
@@ -73,8 +73,8 @@ class NatsCore:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         await self._link.up(deadline)
-        got = await self._link.ask(subject, data, within=max(0.0, deadline - loop.time()))
-        code = got.headers.get(CODE, "")
+        got = await self._link.ask(subject, data, timeout_s=max(0.0, deadline - loop.time()))
+        code = got.headers.get(ERROR_CODE_HEADER, "")
         if code:
             raise _error(code)
         return got.data
@@ -82,7 +82,7 @@ class NatsCore:
     async def serve(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
         """See `api.Core.serve`."""
         running: set[asyncio.Task[None]] = set()
-        places = asyncio.Semaphore(AT_ONCE)
+        places = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
         async def receive(got: RawMessage) -> None:
             await places.acquire()
@@ -94,8 +94,8 @@ class NatsCore:
             running.discard(task)
             places.release()
 
-        listening = await patiently(self._link, self._link.listen, subject, receive, queue=queue)
-        await patiently(self._link, self._link.flush)  # from now on it is found
+        listening = await retry(self._link, self._link.listen, subject, receive, queue=queue)
+        await retry(self._link, self._link.flush)  # from now on it is found
         return Serving(listening, running)
 
     async def _answer(self, got: RawMessage, handler: Handler) -> None:
@@ -105,12 +105,12 @@ class NatsCore:
             try:
                 body = await handler(got.data)
             except BusError as exc:
-                headers = {CODE: exc.code, TEXT: _SENTENCES.get(exc.code, exc.code)}
+                headers = {ERROR_CODE_HEADER: exc.code, ERROR_TEXT_HEADER: _ERROR_TEXTS.get(exc.code, exc.code)}
             except Exception:
                 log.exception("bus.request_failed", subject=got.subject)
-                headers = {CODE: "internal", TEXT: _SENTENCES["internal"]}
+                headers = {ERROR_CODE_HEADER: "internal", ERROR_TEXT_HEADER: _ERROR_TEXTS["internal"]}
         # Who serves may answer on any subject, so a request must not choose one that its sender may not write to.
-        if not got.reply.startswith(INBOXES):
+        if not got.reply.startswith(REPLY_SUBJECT_PREFIX):
             return
         try:
             await self._link.send(got.reply, body, headers=headers)
@@ -133,6 +133,6 @@ class NatsCore:
             with trace.under(got.headers, link=True):
                 await listener(Message(got.subject, got.data))
 
-        listening = await patiently(self._link, self._link.listen, subject, receive)
-        await patiently(self._link, self._link.flush)
+        listening = await retry(self._link, self._link.listen, subject, receive)
+        await retry(self._link, self._link.flush)
         return listening

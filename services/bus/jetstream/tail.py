@@ -17,14 +17,14 @@ from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
 log = structlog.get_logger()
 
-SILENCE = 5.0
+IDLE_TIMEOUT_S = 5.0
 """Seconds without a live message after which the log is looked at."""
 
-PAGE = 500
+PAGE_COMMITS = 500
 """Commits asked for at once."""
 
 Live = asyncio.Queue[RawMessage | None]
@@ -45,10 +45,10 @@ class LogTail:
         async def hear(got: RawMessage) -> None:
             live.put_nowait(got)
 
-        listening = await patiently(self._link, self._link.listen, subject, hear)
+        listening = await retry(self._link, self._link.listen, subject, hear)
         with self._woken(live):
             try:
-                await patiently(self._link, self._link.flush)
+                await retry(self._link, self._link.flush)
                 yield live
             finally:
                 await listening.close()
@@ -73,7 +73,7 @@ class LogTail:
         async with self._listening(subjects.live(key)) as live:
             at = after
             if at is None:
-                last = await patiently(self._link, self._reads.leader_last, key)
+                last = await retry(self._link, self._reads.leader_last, key)
                 at = last.seq if last else 0
             yield None
             if after is not None:
@@ -127,7 +127,7 @@ class LogTail:
         while left:
             start = at + 1
             try:
-                got, left = await self._link.batch(stream, subjects.ALL_LOGS, seq=start, limit=PAGE)
+                got, left = await self._link.batch(stream, subjects.ALL_LOGS, seq=start, limit=PAGE_COMMITS)
             except Unavailable:
                 return  # the reconnection or the next silence looks again
             if not got:
@@ -139,7 +139,7 @@ class LogTail:
 async def _next(live: Live) -> tuple[RawMessage | None, bool]:
     """The next live message, or None when some may have been missed; and whether that is for silence."""
     try:
-        async with asyncio.timeout(SILENCE):
+        async with asyncio.timeout(IDLE_TIMEOUT_S):
             return await live.get(), False
     except TimeoutError:
         return None, True
@@ -156,7 +156,7 @@ async def _run_of(live: Live, stream: str, at: int) -> tuple[list[RawMessage], i
         if ours and got.seq == at + 1:
             found.append(got)
             at = got.seq
-        if live.empty() or len(found) >= PAGE:
+        if live.empty() or len(found) >= PAGE_COMMITS:
             return found, at, False
         got = live.get_nowait()
     return found, at, True

@@ -29,7 +29,7 @@ async def test_provisioning_again_changes_nothing_and_loses_nothing(server: Nats
 
 async def test_provisioning_brings_a_stream_up_to_date(server: NatsServer, admin: JetStreamClient) -> None:
     config = next(c for c in streams.stream_configs() if c["name"] == "KV_sbx")
-    old = {k: v for k, v in config.items() if k != "republish"} | {"duplicate_window": streams.SECOND}
+    old = {k: v for k, v in config.items() if k != "republish"} | {"duplicate_window": streams.SECOND_NS}
     answer = await admin.api("STREAM.UPDATE.KV_sbx", old)
     assert "error" not in answer
     assert "republish" not in answer["config"]
