@@ -141,8 +141,8 @@ class Inbox(Protocol):
     ) -> None:
         """Hand each delivery to `handle`, at most `limit` at once, until `stop`; then return when those are done.
 
-        While a handler runs its delivery is kept alive by `in_progress` each IN_PROGRESS_INTERVAL_S seconds. An exception of a handler is
-        logged, and its delivery left to be delivered again.
+        While a handler runs, `in_progress` is sent for its delivery each IN_PROGRESS_INTERVAL_S seconds. An exception
+        of a handler is logged, and the server delivers the input again.
         """
         ...
 

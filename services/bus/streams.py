@@ -1,7 +1,7 @@
 """Streams, consumers and buckets as data. Pure.
 
-Applied as raw JSON (`provision.py`): the client library keeps only the fields it knows, so a read-modify-write through
-it would drop newer server settings. Nothing that may hold a secret is covered: see `SECRET_SUBJECTS`.
+`provision.py` sends them as raw JSON: nats-py keeps only the fields that it knows, so a read-modify-write through it
+would drop newer settings of the server. No stream covers a subject of `SECRET_SUBJECTS`.
 """
 
 from typing import Any
@@ -12,25 +12,25 @@ SECOND_NS = 1_000_000_000
 """Nanoseconds, the unit of durations in the JetStream API."""
 
 ACK_WAIT_S = 1.5
-"""Seconds a harness may be silent before its session is given to another."""
+"""Seconds without an ack or in_progress after which the server redelivers, to any harness."""
 
 IN_PROGRESS_INTERVAL_S = 0.5
-"""Seconds between two signs of life for a delivery in hand; a third of ACK_WAIT_S."""
+"""Seconds between two in_progress messages for a delivery; a third of ACK_WAIT_S."""
 
 DEDUPLICATION_WINDOW_S = 120
-"""Seconds within which a repeated publish of the same id stores nothing."""
+"""Seconds within which the server stores no second message with the same Nats-Msg-Id."""
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Largest message in bytes; also `max_payload` of the server."""
 
 BLOB_THRESHOLD_BYTES = 128 * 1024
-"""Encoded events and inputs above this many bytes go to the object store."""
+"""Encoded events and inputs above this many bytes are stored in the object store."""
 
 HARNESS_CONSUMER = "harness"
 """The durable consumer that all harness replicas share."""
 
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
-"""No stream may cover these."""
+"""Messages on these subjects may contain secrets: no stream may store them."""
 
 BUCKETS = ("agents", "envs", "keys", "sbx", "snap")
 BLOBS = "blobs"
@@ -102,7 +102,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
 
 
 def harness_consumer() -> dict[str, Any]:
-    """The shared durable of all harness replicas. It is updated, never recreated: that would lose its ack state."""
+    """The shared durable of all harness replicas. Update it, never recreate it: that would lose its ack state."""
     return {
         "durable_name": HARNESS_CONSUMER,
         "name": HARNESS_CONSUMER,

@@ -1,8 +1,8 @@
-"""Deliveries of the inbox: a standing pull on the shared durable, refilled as handlers finish.
+"""Deliveries of the inbox: a pull on the shared durable consumer, refilled as handlers finish.
 
-One subscription with a fresh reply subject carries the pull. Whenever anything about it is in doubt (no heartbeat, the
-consumer or its leader gone, the connection lost) it is dropped whole and another is made: the server then forgets what
-was asked for, and nothing is delivered to nobody for longer than ack_wait.
+Each pull has its own subscription with a new reply subject. After a missed heartbeat, an error of the consumer or its
+leader, or a lost connection, the subscription is dropped and another is made. The server then forgets the old request,
+so that no delivery goes to a dead subject for longer than ACK_WAIT_S.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ log = structlog.get_logger()
 Handle = Callable[[Delivery], Awaitable[None]]
 
 PULL_EXPIRY_S = 30.0
-"""Seconds a pull stands; it is renewed as it ends."""
+"""Seconds after which the server ends a pull request; the consumer then sends the next."""
 
 PULL_HEARTBEAT_S = 2.0
-"""Seconds between signs of life of an idle pull."""
+"""Seconds between two heartbeats of the server on an idle pull."""
 
 PULL_SILENCE_S = 2.5 * PULL_HEARTBEAT_S
-"""Seconds without any word from the server after which the pull is made anew."""
+"""Seconds without a message of the server after which the pull is replaced."""
 
 PULL_RETRY_PAUSE_S = 0.25
-"""Seconds between attempts when the consumer does not answer."""
+"""Seconds before the next pull after one failed."""
 
 ACK_TIMEOUT_S = 8.0
-"""Seconds an ack keeps trying."""
+"""Seconds for which an ack is retried."""
 
 
 class NatsDelivery:
     """`api.Delivery` over NATS. The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`."""
 
-    def __init__(self, link: JetStreamClient, got: RawMessage, message: PendingInput) -> None:
+    def __init__(self, client: JetStreamClient, got: RawMessage, message: PendingInput) -> None:
         tokens = got.reply.split(".")
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
-        self._link = link
+        self._client = client
         self._reply = got.reply
         self._message = message
         self._key = subjects.key_of(got.subject)
@@ -72,38 +72,38 @@ class NatsDelivery:
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
         if sure:
-            await retry_until(self._link, ACK_TIMEOUT_S, self._ack)
+            await retry_until(self._client, ACK_TIMEOUT_S, self._ack)
         else:
-            await _best_effort(self._link, self._reply, b"+ACK")
+            await _best_effort(self._client, self._reply, b"+ACK")
 
     async def _ack(self) -> None:
         try:
-            await self._link.ask(self._reply, b"+ACK")
+            await self._client.ask(self._reply, b"+ACK")
         except NoResponders:
             raise Unavailable("the consumer does not answer") from None
 
     async def nak(self, delay: float = 0.0) -> None:
         """See `api.Delivery.nak`."""
-        await _nak(self._link, self._reply, delay)
+        await _nak(self._client, self._reply, delay)
 
     async def in_progress(self) -> None:
         """See `api.Delivery.in_progress`."""
-        await _in_progress(self._link, self._reply)
+        await _in_progress(self._client, self._reply)
 
 
-async def _in_progress(link: JetStreamClient, reply: str) -> None:
-    if link.is_up:  # a late one would be of no use
-        await _best_effort(link, reply, b"+WPI")
+async def _in_progress(client: JetStreamClient, reply: str) -> None:
+    if client.is_up:  # sent after a reconnection it would come too late
+        await _best_effort(client, reply, b"+WPI")
 
 
-async def _nak(link: JetStreamClient, reply: str, delay: float = 0.0) -> None:
+async def _nak(client: JetStreamClient, reply: str, delay: float = 0.0) -> None:
     body = b"-NAK " + msgspec.json.encode({"delay": int(delay * streams.SECOND_NS)}) if delay else b"-NAK"
-    await _best_effort(link, reply, body)
+    await _best_effort(client, reply, body)
 
 
-async def _best_effort(link: JetStreamClient, subject: str, data: bytes) -> None:
+async def _best_effort(client: JetStreamClient, subject: str, data: bytes) -> None:
     try:
-        await link.send(subject, data)
+        await client.send(subject, data)
     except BusError as exc:
         log.warning("bus.not_sent", error=str(exc))
 
@@ -123,39 +123,39 @@ def _stream_seq(reply: str) -> int:
 class Consumer:
     """One consumer loop of one process."""
 
-    def __init__(self, link: JetStreamClient, inbox: InboxReads, cell: str, handle: Handle, limit: int) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient, inbox: InboxReads, cell: str, handle: Handle, limit: int) -> None:
+        self._client = client
         self._inbox = inbox
         self._stream = streams.inbox_stream(cell)
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS_CONSUMER}"
         self._handle = handle
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
-        """Each handler with the reply subject of its delivery."""
+        """The reply subject of the delivery, by the task that handles it."""
         self._wanted = 0
-        """Deliveries asked for and not yet received."""
+        """Number of deliveries requested and not yet received."""
         self._heard = 0.0
         self._word = asyncio.Event()
-        """Set when there is something to look at: a delivery, a status, a handler that finished."""
+        """Set when a status arrives, a handler finishes, the pull breaks or the consumer stops."""
         self._broken = False
         self._stopping = False
         self._reply = ""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop`, then drain."""
+        """Deliver until `stop` is set, then wait for the running handlers."""
         ended = asyncio.create_task(self._until(stop))
-        beating = asyncio.create_task(self._beats())
-        self._link.on_back.add(self._break)
+        in_progress = asyncio.create_task(self._send_in_progress())
+        self._client.on_reconnect.add(self._break)
         try:
             while not self._stopping:
                 await self._pull()
         finally:
-            self._link.on_back.discard(self._break)
+            self._client.on_reconnect.discard(self._break)
             ended.cancel()
             try:
                 await self._finish()
             finally:
-                beating.cancel()
+                in_progress.cancel()
 
     async def _until(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -169,10 +169,10 @@ class Consumer:
     # --- the pull --------------------------------------------------------------------------------------------------
 
     async def _pull(self) -> None:
-        """One subscription, from its first request until it is in doubt or we stop."""
-        self._broken, self._wanted, self._reply = False, 0, self._link.inbox()
+        """Hold one subscription until it breaks, falls silent, or the consumer stops."""
+        self._broken, self._wanted, self._reply = False, 0, self._client.inbox()
         try:
-            listening = await self._link.listen(self._reply, self._receive)
+            listening = await self._client.listen(self._reply, self._receive)
         except Unavailable:
             await self._sleep(PULL_RETRY_PAUSE_S)
             return
@@ -193,8 +193,8 @@ class Consumer:
             await self._sleep(PULL_RETRY_PAUSE_S)
 
     async def _drop(self, listening: Listening) -> None:
-        """Take the pull back. What was sent before the server knew is heard, and when stopping handed back at once."""
-        if not self._link.is_up:
+        """Unsubscribe and handle the deliveries already on their way; a stopping consumer naks them."""
+        if not self._client.is_up:
             await listening.close()
             return
         try:
@@ -211,7 +211,7 @@ class Consumer:
             return
 
     async def _ask(self) -> None:
-        """Keep a request standing for every free place, without a message for each single one."""
+        """Request a delivery for each free handler, once at least half of them have no request."""
         free = self._limit - len(self._running) - self._wanted
         if free <= 0 or self._wanted > (self._limit - len(self._running)) // 2:
             return
@@ -222,7 +222,7 @@ class Consumer:
         }
         self._wanted += free
         try:
-            await self._link.send(
+            await self._client.send(
                 self._next,
                 msgspec.json.encode(body),
                 reply=self._reply,
@@ -242,7 +242,7 @@ class Consumer:
                 await self._deliver(got)
             case "100":
                 return
-            case "404" | "408":  # the request has ended; what it did not deliver may be asked for again
+            case "404" | "408":  # the request has ended: request its undelivered messages again
                 self._wanted = max(0, self._wanted - int(got.headers.get("Nats-Pending-Messages", self._wanted)))
                 self._word.set()
             case "409" if "Batch Completed" in got.headers.get("Description", ""):
@@ -256,11 +256,13 @@ class Consumer:
 
     async def _deliver(self, got: RawMessage) -> None:
         if self._stopping:
-            await _nak(self._link, got.reply)
+            await _nak(self._client, got.reply)
             return
         if not _is_inbox(got.subject):
             log.error("consume.not_an_inbox", subject=got.subject)
-            await _best_effort(self._link, got.reply, b"+TERM")  # no session will ever take it
+            await _best_effort(
+                self._client, got.reply, b"+TERM"
+            )  # no session reads this subject, so it must not be redelivered
             return
         task = asyncio.create_task(self._run(got))
         self._running[task] = got.reply
@@ -274,18 +276,18 @@ class Consumer:
         try:
             message = await self._inbox.decoded(_stream_seq(got.reply), got.data)
         except Unavailable:
-            await _nak(self._link, got.reply, 1.0)
+            await _nak(self._client, got.reply, 1.0)
             return
-        delivery = NatsDelivery(self._link, got, message)
+        delivery = NatsDelivery(self._client, got, message)
         try:
             with trace.under(got.headers, link=True):
                 await self._handle(delivery)
         except Exception:
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
 
-    async def _beats(self) -> None:
-        """One sign of life for every delivery in hand each IN_PROGRESS_INTERVAL_S: none is forgotten, and none outlives its handler."""
+    async def _send_in_progress(self) -> None:
+        """Send in_progress for every running handler, each IN_PROGRESS_INTERVAL_S seconds."""
         while True:
             await asyncio.sleep(streams.IN_PROGRESS_INTERVAL_S)
             for reply in list(self._running.values()):
-                await _in_progress(self._link, reply)
+                await _in_progress(self._client, reply)

@@ -9,12 +9,12 @@ from holdfast.bus.errors import NoResponders, StorageFull, TooLarge, Unavailable
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Connection, RawMessage
 
 WRONG_LAST_SEQUENCE_CODES = (10071, 10164)
-"""Codes of a refused expected sequence; the second when another message of the subject is in flight (R > 1)."""
+"""Error codes for a wrong expected sequence; the second while another message of the subject is in flight (R > 1)."""
 
 _MESSAGE_TOO_LARGE_CODE = 10054
 
 _STORAGE_FULL_CODES = (10023, 10028, 10047, 10077)
-"""Codes of a limit of the server, of its memory, of its storage and of the stream (discard new)."""
+"""Error codes for the limits of the server, its memory, its storage and the stream (discard new)."""
 
 
 class WrongLastSequence(Exception):
@@ -37,9 +37,11 @@ _ACK = msgspec.json.Decoder(_Ack)
 
 
 class JetStreamClient(Connection):
-    """A connection that speaks to streams."""
+    """A connection with the requests of JetStream."""
 
-    async def api(self, name: str, body: dict[str, Any] | None = None, *, timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, Any]:
+    async def api(
+        self, name: str, body: dict[str, Any] | None = None, *, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> dict[str, Any]:
         """A request of the JetStream API as JSON; `error` is left in the answer. Raises Unavailable, NoResponders."""
         data = msgspec.json.encode(body) if body is not None else b""
         got = await self.ask(f"$JS.API.{name}", data, timeout_s=timeout_s)
@@ -48,7 +50,7 @@ class JetStreamClient(Connection):
     # --- streams ---------------------------------------------------------------------------------------------------
 
     async def store(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
-        """Publish to a stream; return the sequence. Raises Moved, TooLarge, StorageFull, Unavailable (not known)."""
+        """Publish to a stream; return the sequence. Raises WrongLastSequence, TooLarge, StorageFull, Unavailable."""
         try:
             got = await self.ask(subject, data, headers=headers)
         except NoResponders:
@@ -56,7 +58,7 @@ class JetStreamClient(Connection):
         try:
             ack = _ACK.decode(got.data)
         except msgspec.DecodeError:
-            raise Unavailable(f"something else than a stream answers on {subject}") from None
+            raise Unavailable(f"the response on {subject} is not of a stream") from None
         if ack.error is None:
             return ack.seq
         if ack.error.err_code in WRONG_LAST_SEQUENCE_CODES:
@@ -119,7 +121,7 @@ class JetStreamClient(Connection):
 
 
 def _whole(got: RawMessage) -> RawMessage:
-    """A direct get with the subject its message was stored under."""
+    """The message of a direct get, under the subject with which it was stored. Raises Unavailable for an error."""
     if got.status:
         raise Unavailable(f"the stream refused to read: {got.status} {got.headers.get('Description', '')}")
     return RawMessage(got.headers["Nats-Subject"], "", got.data, got.headers)

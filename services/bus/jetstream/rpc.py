@@ -1,7 +1,7 @@
 """Requests, answers and plain messages over core NATS. Nothing here is stored.
 
-A refusal crosses as the header `Nats-Service-Error-Code` with a code of `errors` and one fixed sentence for it; texts
-of exceptions never leave the process.
+An error is sent as the header `Nats-Service-Error-Code` with a code of `errors`, and a fixed sentence for each code.
+Texts of exceptions never leave the process.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from holdfast.bus.jetstream.retry import retry
 log = structlog.get_logger()
 
 CONCURRENT_REQUESTS = 256
-"""Requests of one subject that are handled at the same time; more wait."""
+"""Requests of one subject that are handled at the same time; further requests wait."""
 
 REPLY_SUBJECT_PREFIX = "_INBOX"
-"""How every subject begins on which an answer may be waited for."""
+"""Prefix of every subject on which a client may wait for a response."""
 
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 ERROR_TEXT_HEADER = "Nats-Service-Error"
@@ -42,7 +42,7 @@ _ERROR_TYPES: dict[str, type[BusError]] = {
 
 
 def _error(code: str) -> BusError:
-    """What the peer raised. A conflict loses its numbers on the way; what we do not know is Unavailable."""
+    """The error for the code of a peer: a Conflict without its sequences; Unavailable for an unknown code."""
     if code == errors.Conflict.code:
         return errors.Conflict(expected=0, actual=0)
     kind = _ERROR_TYPES.get(code, errors.Unavailable)
@@ -50,7 +50,7 @@ def _error(code: str) -> BusError:
 
 
 class Serving:
-    """A served subject; closing it stops asking for requests and lets those in hand finish."""
+    """A served subject. `close` unsubscribes and waits for the running handlers."""
 
     def __init__(self, listening: Listening, running: set[asyncio.Task[None]]) -> None:
         self._listening = listening
@@ -65,15 +65,15 @@ class Serving:
 class NatsCore:
     """`api.Core` over NATS."""
 
-    def __init__(self, link: JetStreamClient) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient) -> None:
+        self._client = client
 
     async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109
         """See `api.Core.request`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        await self._link.up(deadline)
-        got = await self._link.ask(subject, data, timeout_s=max(0.0, deadline - loop.time()))
+        await self._client.up(deadline)
+        got = await self._client.ask(subject, data, timeout_s=max(0.0, deadline - loop.time()))
         code = got.headers.get(ERROR_CODE_HEADER, "")
         if code:
             raise _error(code)
@@ -94,8 +94,8 @@ class NatsCore:
             running.discard(task)
             places.release()
 
-        listening = await retry(self._link, self._link.listen, subject, receive, queue=queue)
-        await retry(self._link, self._link.flush)  # from now on it is found
+        listening = await retry(self._client, self._client.listen, subject, receive, queue=queue)
+        await retry(self._client, self._client.flush)  # from here on the server routes requests to it
         return Serving(listening, running)
 
     async def _answer(self, got: RawMessage, handler: Handler) -> None:
@@ -109,20 +109,20 @@ class NatsCore:
             except Exception:
                 log.exception("bus.request_failed", subject=got.subject)
                 headers = {ERROR_CODE_HEADER: "internal", ERROR_TEXT_HEADER: _ERROR_TEXTS["internal"]}
-        # Who serves may answer on any subject, so a request must not choose one that its sender may not write to.
+        # A service may publish on any subject, so a request must not choose one that its sender may not publish on.
         if not got.reply.startswith(REPLY_SUBJECT_PREFIX):
             return
         try:
-            await self._link.send(got.reply, body, headers=headers)
+            await self._client.send(got.reply, body, headers=headers)
         except BusError as exc:
             log.warning("bus.not_answered", subject=got.subject, error=str(exc))
 
     async def publish(self, subject: str, data: bytes) -> None:
-        """See `api.Core.publish`. While the server is away it is dropped: later it would be of no use."""
-        if not self._link.is_up:
+        """See `api.Core.publish`. Without a connection the message is dropped: later it would be stale."""
+        if not self._client.is_up:
             return
         try:
-            await self._link.send(subject, data, headers=trace.inject(None))
+            await self._client.send(subject, data, headers=trace.inject(None))
         except Unavailable as exc:
             log.warning("bus.not_sent", error=str(exc))
 
@@ -133,6 +133,6 @@ class NatsCore:
             with trace.under(got.headers, link=True):
                 await listener(Message(got.subject, got.data))
 
-        listening = await retry(self._link, self._link.listen, subject, receive)
-        await retry(self._link, self._link.flush)
+        listening = await retry(self._client, self._client.listen, subject, receive)
+        await retry(self._client, self._client.flush)
         return listening
