@@ -124,7 +124,7 @@ class Inbox(Protocol):
     async def put(self, key: Key, value: AnyInput) -> int:
         """Store the input, have it delivered, and return its sequence.
 
-        Safe to repeat with the same id within DEDUPE seconds.
+        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds.
         """
         ...
 
@@ -141,8 +141,8 @@ class Inbox(Protocol):
     ) -> None:
         """Hand each delivery to `handle`, at most `limit` at once, until `stop`; then return when those are done.
 
-        While a handler runs its delivery is kept alive by `in_progress` each BEAT seconds. An exception of a handler is
-        logged, and its delivery left to be delivered again.
+        While a handler runs, `in_progress` is sent for its delivery each IN_PROGRESS_INTERVAL_S seconds. An exception
+        of a handler is logged, and the server delivers the input again.
         """
         ...
 

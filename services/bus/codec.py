@@ -1,8 +1,8 @@
 """The bytes of commits and inputs; large events and inputs are moved out of the message into a body. Pure.
 
 JSON, with an explicit version `v`. Unknown fields are ignored. An event of an unknown type (from a newer writer)
-becomes `events.Unknown`: it is neither shown nor folded, and nothing that reads the log stops at it. A version above
-ours, or a body that is none of ours, raises Refused. `tests/golden/` pins the bytes.
+becomes `events.Unknown`: clients never see it, heads ignore it, and readers of the log continue. A version above
+VERSION, and data that is no commit or input, raise Refused. `tests/golden/` pins the bytes.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ from holdfast.bus.inputs import AnyInput, Input
 
 VERSION: Final = 1
 
-ROOM: Final = streams.MAX_MESSAGE // 2
-"""A commit is kept below this many bytes by moving its largest events to the object store."""
+COMMIT_TARGET_BYTES: Final = streams.MAX_MESSAGE_BYTES // 2
+"""Bytes of a commit above which its largest events are moved to the object store."""
 
 
 class BlobInput(Input, frozen=True, kw_only=True, tag="blob"):
-    """Stands for an input too large for a message; its body lies in the object store under `ref`."""
+    """Replaces an input too large for a message; its body is in the object store under `ref`."""
 
     ref: str
     size: int
 
 
 class Body(msgspec.Struct, frozen=True):
-    """What goes to the object store: content-addressed by SHA-256, in hex."""
+    """A body for the object store; `ref` is its SHA-256 in hex."""
 
     ref: str
     data: bytes
@@ -61,7 +61,7 @@ class _Loose(msgspec.Struct):
 
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises: broken JSON and wrong types, text that is no UTF-8, nesting without end."""
+"""Exceptions of decoding, in this order: bad JSON or wrong types, text that is no UTF-8, nesting too deep."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 _COMMIT: Final = msgspec.json.Decoder(Commit)
@@ -87,16 +87,16 @@ def _body(data: bytes) -> Body:
 
 
 def encode_commit(commit: Commit) -> tuple[bytes, list[Body]]:
-    """The message, and the bodies that must lie in the object store before it is sent."""
+    """The message, and the bodies to store in the object store before it is sent."""
     whole = encode(commit)
-    if len(whole) <= streams.BLOB_OVER:
+    if len(whole) <= streams.BLOB_THRESHOLD_BYTES:
         return whole, []
     events = list(commit.events)
     sizes = {index: encode(event) for index, event in enumerate(events)}
     total, bodies = len(whole), list[Body]()
     for index in sorted(sizes, key=lambda i: -len(sizes[i])):
         data, event = sizes[index], events[index]
-        if len(data) <= streams.BLOB_OVER and total <= ROOM:
+        if len(data) <= streams.BLOB_THRESHOLD_BYTES and total <= COMMIT_TARGET_BYTES:
             break
         body = _body(data)
         stub = ev.Blob(id=event.id, thread=event.thread, of=ev.type_of(event), ref=body.ref, size=len(data))
@@ -120,7 +120,7 @@ def decode_commit(data: bytes) -> Commit:
 
 
 def _decode_newer(data: bytes) -> Commit:
-    """A commit with events of types we do not know."""
+    """A commit with events of unknown types. Raises Refused."""
     try:
         loose = _LOOSE.decode(data)
         events = [_decode_event(bytes(raw)) for raw in loose.events]
@@ -145,7 +145,7 @@ def _newer(data: bytes) -> str:
 
 
 def commit_id(data: bytes) -> str:
-    """Only the id of a stored commit, of whatever version; empty when it has none."""
+    """Only the id of a stored commit, of any version; empty if it has none."""
     try:
         return _ID.decode(data).id
     except _UNREADABLE:
@@ -163,16 +163,16 @@ def put_back(commit: Commit, bodies: dict[str, bytes]) -> Commit:
 
 
 def encode_input(value: AnyInput) -> tuple[bytes, Body | None]:
-    """The message, and the body that must lie in the object store before it is sent."""
+    """The message, and the body to store in the object store before it is sent."""
     whole = encode(value)
-    if len(whole) <= streams.BLOB_OVER:
+    if len(whole) <= streams.BLOB_THRESHOLD_BYTES:
         return whole, None
     body = _body(whole)
     return encode(BlobInput(id=value.id, ref=body.ref, size=len(whole))), body
 
 
 def decode_input(data: bytes) -> AnyInput | BlobInput:
-    """What a message of the inbox says. Raises Refused when it is not an input of ours."""
+    """Decode a message of the inbox. Raises Refused if it is no input or of a newer version."""
     try:
         value = _INPUT.decode(data)
     except _UNREADABLE as exc:
@@ -183,6 +183,6 @@ def decode_input(data: bytes) -> AnyInput | BlobInput:
 
 
 def _checked(data: bytes) -> bytes:
-    if len(data) > streams.MAX_MESSAGE - 64 * 1024:
+    if len(data) > streams.MAX_MESSAGE_BYTES - 64 * 1024:
         raise TooLarge(f"{len(data)} bytes are over the limit of the stream")
     return data

@@ -1,36 +1,36 @@
 """Streams, consumers and buckets as data. Pure.
 
-Applied as raw JSON (`provision.py`): the client library keeps only the fields it knows, so a read-modify-write through
-it would drop newer server settings. Nothing that may hold a secret is covered: see `SECRET_SUBJECTS`.
+`provision.py` sends them as raw JSON: nats-py keeps only the fields that it knows, so a read-modify-write through it
+would drop newer settings of the server. No stream covers a subject of `SECRET_SUBJECTS`.
 """
 
 from typing import Any
 
 from holdfast.bus.ids import FIRST_CELL
 
-SECOND = 1_000_000_000
+SECOND_NS = 1_000_000_000
 """Nanoseconds, the unit of durations in the JetStream API."""
 
-ACK_WAIT = 1.5
-"""Seconds a harness may be silent before its session is given to another."""
+ACK_WAIT_S = 1.5
+"""Seconds without an ack or in_progress after which the server redelivers, to any harness."""
 
-BEAT = 0.5
-"""Seconds between two signs of life for a delivery in hand; a third of ACK_WAIT."""
+IN_PROGRESS_INTERVAL_S = 0.5
+"""Seconds between two in_progress messages for a delivery; a third of ACK_WAIT_S."""
 
-DEDUPE = 120
-"""Seconds within which a repeated publish of the same id stores nothing."""
+DEDUPLICATION_WINDOW_S = 120
+"""Seconds within which the server stores no second message with the same Nats-Msg-Id."""
 
-MAX_MESSAGE = 8 * 1024 * 1024
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Largest message in bytes; also `max_payload` of the server."""
 
-BLOB_OVER = 128 * 1024
-"""Encoded events and inputs above this many bytes go to the object store."""
+BLOB_THRESHOLD_BYTES = 128 * 1024
+"""Encoded events and inputs above this many bytes are stored in the object store."""
 
-HARNESS = "harness"
+HARNESS_CONSUMER = "harness"
 """The durable consumer that all harness replicas share."""
 
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
-"""No stream may cover these."""
+"""Messages on these subjects may contain secrets: no stream may store them."""
 
 BUCKETS = ("agents", "envs", "keys", "sbx", "snap")
 BLOBS = "blobs"
@@ -53,8 +53,8 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "max_msgs": -1,
         "max_bytes": -1,
         "max_age": 0,
-        "max_msg_size": MAX_MESSAGE,
-        "duplicate_window": DEDUPE * SECOND,
+        "max_msg_size": MAX_MESSAGE_BYTES,
+        "duplicate_window": DEDUPLICATION_WINDOW_S * SECOND_NS,
         "allow_direct": True,
     }
     log = {
@@ -85,7 +85,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
             "allow_rollup_hdrs": True,
             "deny_delete": True,
             "allow_msg_ttl": True,
-            "subject_delete_marker_ttl": 1 * SECOND,
+            "subject_delete_marker_ttl": 1 * SECOND_NS,
             "republish": {"src": f"$KV.{bucket}.>", "dest": f"kv.{bucket}.>"},
         }
         for bucket in BUCKETS
@@ -102,12 +102,12 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
 
 
 def harness_consumer() -> dict[str, Any]:
-    """The shared durable of all harness replicas. It is updated, never recreated: that would lose its ack state."""
+    """The shared durable of all harness replicas. Update it, never recreate it: that would lose its ack state."""
     return {
-        "durable_name": HARNESS,
-        "name": HARNESS,
+        "durable_name": HARNESS_CONSUMER,
+        "name": HARNESS_CONSUMER,
         "ack_policy": "explicit",
-        "ack_wait": int(ACK_WAIT * SECOND),
+        "ack_wait": int(ACK_WAIT_S * SECOND_NS),
         "max_deliver": -1,
         "max_ack_pending": 1_000_000,
         "max_waiting": 512,

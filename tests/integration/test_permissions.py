@@ -21,7 +21,7 @@ from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.streams import BLOB_OVER
+from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
 from holdfast.cli.embedded.layout import NATS_USERS
 from holdfast.cli.embedded.packaged_files import packaged
 from tests.support.eventually import eventually
@@ -238,7 +238,7 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     seq = await session.log.append(key, first, 0)
     tail = session.log.tail(key, seq)
     assert await anext(tail) is None
-    large = [{"type": "text", "text": "x" * (2 * BLOB_OVER)}]
+    large = [{"type": "text", "text": "x" * (2 * BLOB_THRESHOLD_BYTES)}]
     await session.inbox.put(key, Nudge(id=new_id("ndg")))
     await sandbox.inbox.put(key, CallResult(id=new_id("sevt"), generation="g", content=large))
 

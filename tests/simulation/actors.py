@@ -1,4 +1,4 @@
-"""The outside of a session in a schedule: a model that answers at random, sandboxes of no substance, a user."""
+"""The surroundings of a session in a schedule: a model that answers at random, and sandboxes that run nothing."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from holdfast.bus.ids import Key, new_id
 from holdfast.harness.models.interface import BlockStart, ModelFailure, Piece, Request, Response, TextDelta
 from holdfast.sandbox.drivers.sandbox import OnPrinted, Outcome, SandboxLost
 from holdfast.scripted_model import validate
-from tests.simulation.fault_injector import Process, Storm
+from tests.simulation.fault_injector import FaultInjector, Process
 
 AGENT = {
     "id": "agent_1",
@@ -27,24 +27,24 @@ AGENT = {
     ],
 }
 
-POISON = "the poison"
-"""Whoever sends this text to the model dies of it."""
+POISON_TEXT = "the poison"
+"""A process that sends this text to the model crashes."""
 
 
 class Model:
     """Answers at random: text, tool calls, failures; slowly or at once. It refuses what the real API refuses."""
 
-    def __init__(self, storm: Storm, process: Process, ledger: "Ledger") -> None:
-        self._storm = storm
+    def __init__(self, injector: FaultInjector, process: Process, observations: "Observations") -> None:
+        self._injector = injector
         self._process = process
-        self._ledger = ledger
+        self._observations = observations
 
     async def close(self) -> None:
         """Nothing is open."""
 
     async def stream(self, request: Request) -> AsyncIterator[Piece]:
-        rng, who = self._storm.rng, self._process.name
-        await self._storm.pause(who, "model")
+        rng, who = self._injector.rng, self._process.name
+        await self._injector.pause(who, "model")
         body = {
             "model": request.model["id"],
             "max_tokens": request.max_tokens,
@@ -55,13 +55,13 @@ class Model:
         try:
             validate.check(body)
         except validate.Refused as exc:
-            self._ledger.wrong(f"3: the model was sent an invalid request: {exc}")
-        self._ledger.requests += 1
-        if POISON in str(request.messages):
-            self._storm.crash(self._process)
+            self._observations.violation(f"3: the model was sent an invalid request: {exc}")
+        self._observations.requests += 1
+        if POISON_TEXT in str(request.messages):
+            self._injector.crash(self._process)
             raise asyncio.CancelledError
-        if rng.random() < 0.1 and self._ledger.failures_left:
-            self._ledger.failures_left -= 1
+        if rng.random() < 0.1 and self._observations.failures_left:
+            self._observations.failures_left -= 1
             long = rng.random() < 0.2
             may_heal = rng.random() < 0.7
             raise ModelFailure(
@@ -70,23 +70,23 @@ class Model:
         yield BlockStart(0, "text")
         for word in ("some", "words"):
             await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2.0]))
-            await self._storm.pause(who, "model:chunk")
+            await self._injector.pause(who, "model:chunk")
             yield TextDelta(0, word)
         blocks: list[ev.Block] = [{"type": "text", "text": "some words"}]
-        often = [1, 1, 2] if self._ledger.eager else [0, 0, 1, 1, 2]
-        count = rng.choice(often) if self._ledger.calls_left > 0 and request.may_call_tools else 0
+        often = [1, 1, 2] if self._observations.eager else [0, 0, 1, 1, 2]
+        count = rng.choice(often) if self._observations.calls_left > 0 and request.may_call_tools else 0
         for _ in range(count):
-            self._ledger.calls_left -= 1
+            self._observations.calls_left -= 1
             name = rng.choice(["bash", "bash", "bash", "bash", "read", "write", "ask_client"])
-            name = "bash" if self._ledger.eager else name
+            name = "bash" if self._observations.eager else name
             given = {"bash": {"command": "true"}, "ask_client": {}}.get(name, {"file_path": "a", "content": "b"})
             blocks.append({"type": "tool_use", "id": new_id("toolu"), "name": name, "input": given})
-        usage = ev.ModelUsage(700, 100) if self._ledger.heavy else ev.ModelUsage(10, 5)
+        usage = ev.ModelUsage(700, 100) if self._observations.heavy else ev.ModelUsage(10, 5)
         stop = "refusal" if rng.random() < 0.03 else "tool_use" if count else "end_turn"
         yield Response(blocks, stop, usage)
 
 
-class Box:
+class SimulatedSandbox:
     """A sandbox in which calls only take time."""
 
     def __init__(self, driver: "Driver", key: Key, generation: str) -> None:
@@ -101,16 +101,16 @@ class Box:
     async def run(
         self, call: str, name: str, arguments: dict[str, object], on_printed: OnPrinted | None = None
     ) -> Outcome:
-        storm = self._driver.storm
+        injector = self._driver.injector
         self._check_alive()
-        self._driver.ledger.ran(self.key, call, self.generation)
+        self._driver.observations.ran(self.key, call, self.generation)
         cancelled = self._running[call] = asyncio.Event()
         self._ended[call] = asyncio.Event()
         try:
-            if storm.rng.random() < storm.odds.box_dies:
+            if injector.rng.random() < injector.odds.sandbox_dies:
                 self.die("out of memory")
             waits = [asyncio.ensure_future(cancelled.wait()), asyncio.ensure_future(asyncio.shield(self._gone))]
-            takes = storm.rng.choice([0, 0.01, 0.5, 2.0, 8.0])
+            takes = injector.rng.choice([0, 0.01, 0.5, 2.0, 8.0])
             await asyncio.wait(waits, timeout=takes, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
@@ -119,7 +119,7 @@ class Box:
         finally:
             del self._running[call]
             self._ended.pop(call).set()
-            self._driver.ledger.ended(call)
+            self._driver.observations.ended(call)
 
     def _check_alive(self) -> None:
         if self._gone.done():
@@ -147,29 +147,29 @@ class Box:
 
 
 class Driver:
-    """Makes boxes that die with their worker's process, or when it did not say in time that it lives."""
+    """Makes sandboxes that die with their worker's process, or when it did not say in time that it lives."""
 
     name = "simulated"
     weak_limits = ""
 
-    def __init__(self, storm: Storm, process: Process, ledger: "Ledger") -> None:
-        self.storm = storm
-        self.ledger = ledger
+    def __init__(self, injector: FaultInjector, process: Process, observations: "Observations") -> None:
+        self.injector = injector
+        self.observations = observations
         self._process = process
-        self._boxes: list[Box] = []
+        self._sandboxes: list[SimulatedSandbox] = []
         self.worker = ""
         self._deadline = 0.0
-        process.at_death.append(self._all_die)
+        process.at_death.append(self._kill_all)
 
     async def probe(self) -> None:
         """There is always one to be had."""
 
-    async def create(self, key: Key, generation: str) -> Box:
-        await self.storm.pause(self._process.name, "create")
-        box = Box(self, key, generation)
-        self._boxes.append(box)
-        self.ledger.boxes.append(box)
-        return box
+    async def create(self, key: Key, generation: str) -> SimulatedSandbox:
+        await self.injector.pause(self._process.name, "create")
+        sandbox = SimulatedSandbox(self, key, generation)
+        self._sandboxes.append(sandbox)
+        self.observations.sandboxes.append(sandbox)
+        return sandbox
 
     def keep_until(self, deadline: float) -> None:
         self._deadline = deadline
@@ -177,12 +177,12 @@ class Driver:
 
     def _overdue(self, deadline: float) -> None:
         if deadline == self._deadline:
-            self._all_die()
+            self._kill_all()
 
-    def _all_die(self) -> None:
-        for box in self._boxes:
-            box.die("its worker is gone")
-        self._boxes.clear()
+    def _kill_all(self) -> None:
+        for sandbox in self._sandboxes:
+            sandbox.die("its worker is gone")
+        self._sandboxes.clear()
 
     async def remove_files(self, key: Key) -> None:
         """There are none."""
@@ -194,11 +194,11 @@ class Driver:
         self.worker = worker
 
     async def close(self) -> None:
-        self._all_die()
+        self._kill_all()
 
 
-class Unheard:
-    """Health that nobody asks for."""
+class IgnoredHealth:
+    """A health report that is thrown away."""
 
     def set(self, check: str, ok: bool, cause: str = "") -> None:
         """Not kept."""
@@ -207,8 +207,8 @@ class Unheard:
         """Not kept."""
 
 
-class Ledger:
-    """What has happened that no log shows, and what was found wrong."""
+class Observations:
+    """Events of a schedule that no log shows, and the violations found."""
 
     def __init__(self, rng: random.Random) -> None:
         self.violations: list[str] = []
@@ -222,19 +222,19 @@ class Ledger:
         self.running: set[str] = set()
         self.closed: Callable[[Key, str], bool] = lambda _key, _call: False
         """Whether the log says that this call has its result."""
-        self.boxes: list[Box] = []
+        self.sandboxes: list[SimulatedSandbox] = []
 
-    def wrong(self, text: str) -> None:
+    def violation(self, text: str) -> None:
         self.violations.append(text)
 
     def ran(self, key: Key, call: str, generation: str) -> None:
         self.runs[call, generation] = self.runs.get((call, generation), 0) + 1
         if self.runs[call, generation] > 1:
-            self.wrong(f"3: call {call} ran twice in generation {generation}")
+            self.violation(f"3: call {call} ran twice in generation {generation}")
         if len({g for c, g in self.runs if c == call}) > 1:
-            self.wrong(f"3: call {call} ran in two generations")
+            self.violation(f"3: call {call} ran in two generations")
         if self.closed(key, call):
-            self.wrong(f"3: call {call} starts after it was closed")
+            self.violation(f"3: call {call} starts after it was closed")
         self.running.add(call)
 
     def ended(self, call: str) -> None:

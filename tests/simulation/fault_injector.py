@@ -1,4 +1,4 @@
-"""The weather of a schedule: which process crashes, freezes, or loses an answer at which await. All from one seed."""
+"""The faults of a schedule: which process crashes, freezes, or loses a response at which await. All from one seed."""
 
 import asyncio
 import contextvars
@@ -15,8 +15,8 @@ from holdfast.testing.memory.server import MemoryServer
 PROCESS: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
 """The simulated process that the running task belongs to."""
 
-DEADLY = b"deadly to read"
-"""An inbox message with this text kills whoever decodes it."""
+DEADLY_INPUT_TEXT = b"deadly to read"
+"""A process that decodes an inbox message with this text crashes."""
 
 
 class Odds(Struct, frozen=True):
@@ -32,22 +32,22 @@ class Odds(Struct, frozen=True):
     slow: float = 0.0
     again: float = 0.0
     """Of one second: that a held delivery is delivered a second time."""
-    box_dies: float = 0.0
+    sandbox_dies: float = 0.0
     """Of one tool call: that its sandbox dies under it."""
 
 
-CALM = Odds()
-WILD = Odds(
+NO_FAULTS = Odds()
+ALL_FAULTS = Odds(
     crash=0.012, freeze=0.01, lost=0.02, unanswered=0.03, late=0.03, twice=0.05, lag=0.2, slow=0.1, again=0.1,
-    box_dies=0.05,
+    sandbox_dies=0.05,
 )  # fmt: skip
 
 
 def odds(rng: random.Random) -> Odds:
     """One schedule in five has everything; the others have few kinds of faults, but those hard."""
     if rng.random() < 0.2:
-        return WILD
-    chosen = {name: value * rng.choice([1, 1, 2, 4]) for name, value in _fields(WILD) if rng.random() < 0.4}
+        return ALL_FAULTS
+    chosen = {name: value * rng.choice([1, 1, 2, 4]) for name, value in _fields(ALL_FAULTS) if rng.random() < 0.4}
     return Odds(**chosen)
 
 
@@ -58,8 +58,10 @@ def _fields(value: Odds) -> list[tuple[str, float]]:
 class Process:
     """A simulated process: its tasks, its bus, and how to start it again."""
 
-    def __init__(self, storm: "Storm", name: str, main: Callable[[MemoryBus], Coroutine[Any, Any, None]]) -> None:
-        self.storm = storm
+    def __init__(
+        self, injector: "FaultInjector", name: str, main: Callable[[MemoryBus], Coroutine[Any, Any, None]]
+    ) -> None:
+        self.injector = injector
         self.name = name
         self.main = main
         self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their birth
@@ -76,14 +78,14 @@ class Process:
         self.frozen_until = 0.0
         self.tasks = {}
         self.at_death = []
-        self.bus = MemoryBus(self.storm.server, self.name)
+        self.bus = MemoryBus(self.injector.server, self.name)
         context = contextvars.copy_context()
         context.run(PROCESS.set, self)
         asyncio.get_running_loop().create_task(self.main(self.bus), context=context).add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (exc := task.exception()) is not None:
-            self.storm.ended.append((self.name, exc))
+            self.injector.ended.append((self.name, exc))
 
     def die(self) -> None:
         """kill -9."""
@@ -96,18 +98,18 @@ class Process:
             task.cancel()
 
 
-class Storm(Faults):
-    """Asked at every await of every process."""
+class FaultInjector(Faults):
+    """Decides at every await of every process whether a fault happens there."""
 
     def __init__(self, seed: int, *, given: Odds | None = None) -> None:
         self.rng = random.Random(seed)
         self.odds = given or odds(self.rng)
         self.server = MemoryServer(self)
         self.immune: tuple[str, ...] = ()
-        """Processes whose name begins so neither crash nor freeze."""
+        """Prefixes of the names of processes that neither crash nor freeze."""
         self.processes: dict[str, Process] = {}
         self.ended: list[tuple[str, BaseException]] = []
-        """Processes whose main function raised: a mistake of ours or of theirs."""
+        """Name and exception of each process whose main function raised, which none should."""
         self.steps = 0
         self.counts: dict[str, int] = {}
 
@@ -118,7 +120,7 @@ class Storm(Faults):
         process.start()
         return process
 
-    def born(self, task: asyncio.Task[Any], context: contextvars.Context) -> None:
+    def on_task_created(self, task: asyncio.Task[Any], context: contextvars.Context) -> None:
         process = context.get(PROCESS)
         if process is not None:
             process.tasks[task] = None
@@ -133,13 +135,13 @@ class Storm(Faults):
         wait = self.rng.uniform(0.1, 4.0) if back_after is None else back_after
         asyncio.get_running_loop().call_later(wait, process.start)
 
-    def clear_up(self) -> None:
+    def end_faults(self) -> None:
         """No more faults from now on; what is frozen thaws."""
-        self.odds = CALM
+        self.odds = NO_FAULTS
         for process in self.processes.values():
             process.frozen_until = 0.0
 
-    # --- weather ---------------------------------------------------------------------------------------------------
+    # --- faults ----------------------------------------------------------------------------------------------------
 
     async def pause(self, process: str, operation: str) -> None:
         self.steps += 1
@@ -182,14 +184,14 @@ class Storm(Faults):
         return self.rng.choice([0.001, 0.1, 1.0, 3.0]) if self._hits(self.odds.lag) else 0.0
 
     def delay(self, process: str, operation: str) -> float:
-        return self.rng.choice([0.0, 0.001, 0.5, 3.0]) if self.odds is not CALM else 0.0
+        return self.rng.choice([0.0, 0.001, 0.5, 3.0]) if self.odds is not NO_FAULTS else 0.0
 
     def pick(self, count: int) -> int:
         return self.rng.randrange(count)
 
     def reads_input(self, process: str, data: bytes) -> None:
         found = self.processes.get(process)
-        if found is not None and DEADLY in data:
+        if found is not None and DEADLY_INPUT_TEXT in data:
             self.crash(found)
             raise asyncio.CancelledError
 

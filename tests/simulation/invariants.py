@@ -1,4 +1,4 @@
-"""Checks at the moment of every append and every ack: what must never happen, numbered as in PROTOCOL.md."""
+"""Checks at every append and every ack that what PROTOCOL.md forbids does not happen; numbered as there."""
 
 from msgspec.structs import replace
 
@@ -14,22 +14,22 @@ from holdfast.harness.turn.claim import TAKEOVER_LIMIT
 from holdfast.testing.faults import Faults
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.server import MemoryServer
-from tests.simulation.actors import Ledger
+from tests.simulation.actors import Observations
 
 EPOCH = 1_700_000_000_000_000
 """Microseconds since 1970 at which every schedule begins."""
 
 
-class Watched(MemoryServer):
+class CheckedServer(MemoryServer):
     """A server that checks what it stores and what it removes."""
 
-    def __init__(self, faults: Faults, ledger: Ledger) -> None:
+    def __init__(self, faults: Faults, observations: Observations) -> None:
         super().__init__(faults)
-        self._ledger = ledger
+        self._observations = observations
         self.commits_of: dict[Key, list[Commit]] = {}
         self._owner: MemoryDelivery | None = None
         """The delivery whose handler made the open claim."""
-        ledger.closed = self._closed
+        observations.closed = self._closed
         self._given_up: set[str] = set()
         """Calls closed with a turn that was given up: rule 4 does not cancel them first, so one may be starting."""
         self.unread: set[str] = set()
@@ -56,16 +56,18 @@ class Watched(MemoryServer):
         if record and last:
             head = last.head
             if seq > head.taken_in(self.stream_epoch):
-                self._ledger.wrong(f"1: input {seq} was removed before it was taken (taken {head.taken})")
+                self._observations.violation(f"1: input {seq} was removed before it was taken (taken {head.taken})")
             elif head.claim and head.claim.trigger == seq:
-                self._ledger.wrong(f"4: the trigger {seq} of the open claim was removed")
+                self._observations.violation(f"4: the trigger {seq} of the open claim was removed")
         super().ack(seq)
 
     def _expire(self, bucket: str, entry: Entry) -> None:
         if self.buckets[bucket].get(entry.key) is entry:
-            for box in self._ledger.boxes:
-                if box.alive and entry.key == subjects.worker_key(box.worker):
-                    self._ledger.wrong(f"3: generation {box.generation} outlives the registration of its worker")
+            for sandbox in self._observations.sandboxes:
+                if sandbox.alive and entry.key == subjects.worker_key(sandbox.worker):
+                    self._observations.violation(
+                        f"3: generation {sandbox.generation} outlives the registration of its worker"
+                    )
         super()._expire(bucket, entry)
 
     def _closed(self, key: Key, call: str) -> bool:
@@ -89,7 +91,7 @@ class Watched(MemoryServer):
         folded = advance(head, after.events, after.at)
         beside = {name: getattr(after.head, name) for name in ("claim", "taken", "inbox", "recent", "config")}
         if replace(folded, **beside) != after.head:
-            self._ledger.wrong(f"2: the head of {after.id} by {after.by} is not the fold of the log")
+            self._observations.violation(f"2: the head of {after.id} by {after.by} is not the fold of the log")
 
     def _check_claim(self, before: Commit, after: Commit, writer: MemoryDelivery | None, now: int) -> bool:
         """Whether the append closes a turn that nobody could finish."""
@@ -97,21 +99,21 @@ class Watched(MemoryServer):
         if new and (old is None or new.id != old.id):  # a claim
             entitled = old is None or old.trigger == new.trigger or now - before.head.updated > CLAIM_STALE_US
             if not entitled:
-                self._ledger.wrong(f"2: claim {new} was taken from {old}")
+                self._observations.violation(f"2: claim {new} was taken from {old}")
             if writer is None or writer.seq != new.trigger:
-                self._ledger.wrong(f"2: claim {new} by a delivery of another input")
+                self._observations.violation(f"2: claim {new} by a delivery of another input")
             self._owner = writer
             return False
         if writer is None:  # the session service
             if old != new:
-                self._ledger.wrong(f"2: the session service changed the claim {old} to {new}")
+                self._observations.violation(f"2: the session service changed the claim {old} to {new}")
             return False
         if writer is not self._owner or old is None:
             given_up = new is None and old and old.trigger == writer.seq and old.failures + 1 >= TAKEOVER_LIMIT
             if given_up:
                 self._owner = None
                 return True
-            self._ledger.wrong(f"2: append {after.id} by a handler without the claim ({old})")
+            self._observations.violation(f"2: append {after.id} by a handler without the claim ({old})")
         if new is None:
             self._owner = None
         return False
@@ -119,11 +121,11 @@ class Watched(MemoryServer):
     def _check_taken(self, key: Key, before: Commit, after: Commit, *, closing: bool) -> None:
         old, new = before.head.taken_in(self.stream_epoch), after.head.taken_in(self.stream_epoch)
         if new < old:
-            self._ledger.wrong(f"1: taken went back from {old} to {new}")
+            self._observations.violation(f"1: taken went back from {old} to {new}")
         given = {e.id for e in after.events if isinstance(e, ev.ClientEvent)}
         earlier = {e.id for c in self.commits_of[key][:-1] for e in c.events if isinstance(e, ev.ClientEvent)}
         if given & earlier:
-            self._ledger.wrong(f"1: {given & earlier} was taken twice")
+            self._observations.violation(f"1: {given & earlier} was taken twice")
         for seq in range(old + 1, new + 1):
             record = self.inbox.get(seq)
             value = codec.decode_input(record.data) if record and record.key == key else None
@@ -135,14 +137,14 @@ class Watched(MemoryServer):
             if closing:
                 self.unread |= ids
             else:
-                self._ledger.wrong(f"1: input {seq} was skipped by {after.id}")
+                self._observations.violation(f"1: input {seq} was skipped by {after.id}")
 
     def _check_calls(self, key: Key, after: Commit) -> None:
         commits = self.commits_of[key]
         results = [e.tool_use_id for c in commits for e in c.events if isinstance(e, ev.AgentToolResult)]
         for event in after.events:
             if isinstance(event, ev.AgentToolResult) and results.count(event.tool_use_id) > 1:
-                self._ledger.wrong(f"3: a second result of call {event.tool_use_id}")
+                self._observations.violation(f"3: a second result of call {event.tool_use_id}")
 
 
 def head_of(commit: Commit | None) -> Head:

@@ -1,4 +1,4 @@
-"""The rules, each taken away from the real code: the search must notice every one.
+"""Mutations of the real code, each without one rule of the protocol: the search must find a violation for each.
 
 Names are those of the models in which the rules were found: "final minus" of the claims, C1 to C10 of the calls.
 Nothing of this is a switch in the product; each mutation replaces one function for as long as it lasts.
@@ -34,14 +34,14 @@ from holdfast.testing.memory.kv import MemoryKeyValue
 from holdfast.testing.memory.log import MemoryLog
 from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Driver
-from tests.simulation.fault_injector import CALM, Odds
-from tests.simulation.scenario import Plan
+from tests.simulation.fault_injector import NO_FAULTS, Odds
+from tests.simulation.plan import Plan
 
 Applied = contextlib.AbstractContextManager[None]
 
 
 class Mutation(Struct, frozen=True):
-    """One rule less. `odds` and `plan` say which schedules to search; `finds` how the violation's text begins."""
+    """A rule to remove. `odds` and `plan` select the schedules to search; `finds`: prefixes of the violation."""
 
     name: str
     apply: Callable[[], Applied]
@@ -148,7 +148,7 @@ def three_deliveries_at_most() -> Applied:
 
 
 def ack_under_a_foreign_claim() -> Applied:
-    """Whoever sees the open claim of another trigger acks, instead of asking again until it is taken."""
+    """A handler that sees the open claim of another trigger acks, instead of NAKing until its input is taken."""
     nak = MemoryDelivery.nak
 
     async def early(self: MemoryDelivery, delay: float = 0.0) -> None:
@@ -332,7 +332,7 @@ def c10_nobody_posts_lost_results() -> Applied:
 _DEAF = Odds(lost=0.4, slow=0.2)
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
-_HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, box_dies=0.2, freeze=0.01)
+_HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
 _DYING = Odds(crash=0.04, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
 _REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
@@ -356,8 +356,8 @@ MUTATIONS = [
     Mutation("unlimited deliveries", three_deliveries_at_most, ("4:",), _BUSY, _MANY),
     Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
-    Mutation("counting takeovers", never_count_takeovers, ("4:",), CALM, _POISON),
-    Mutation("claim before reading", read_before_the_claim, ("4:",), CALM, _DEADLY),
+    Mutation("counting takeovers", never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
+    Mutation("claim before reading", read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),

@@ -1,6 +1,6 @@
-"""One schedule: the real drive loop and the real sandbox workers over the memory bus, through a storm, to a good rest.
+"""One schedule: the real drive loop and the real sandbox workers over the memory bus, with faults injected.
 
-`schedule(seed)` is deterministic. It returns what was found wrong, which must be nothing.
+`schedule(seed)` is deterministic. It returns the violations that it found, of which there must be none.
 """
 
 import asyncio
@@ -11,13 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from holdfast.bus import codec, subjects
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Release
-from holdfast.bus.commits import Stored, commit
+from holdfast.bus.commits import commit
 from holdfast.bus.errors import BusError, Conflict, Unavailable
 from holdfast.bus.head import Head, waits_for_client
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
@@ -28,91 +27,42 @@ from holdfast.harness.turn.dispatch import Dispatcher
 from holdfast.sandbox.worker import WorkerConfig, work
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
-from tests.simulation.actors import AGENT, POISON, Driver, Ledger, Model, Unheard
-from tests.simulation.fault_injector import DEADLY, Odds, Process, Storm
-from tests.simulation.invariants import EPOCH, Watched
+from tests.simulation.actors import AGENT, POISON_TEXT, Driver, IgnoredHealth, Model, Observations
+from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, FaultInjector, Odds, Process
+from tests.simulation.invariants import EPOCH, CheckedServer
+from tests.simulation.plan import Plan, Result, draw_plan
 
-STORM = 12.0
-"""Seconds of bad weather."""
-REST = 120.0
-"""Seconds in which the session must have come to rest when the weather is calm."""
-REST_AFTER_LOSS = 45 * 60.0
-"""The same when the message of an open claim was lost for good: then only the sweeper helps (rules 3 and 20)."""
-
-
-class Plan(Struct, frozen=True):
-    """What a schedule is made of; drawn from its seed unless given."""
-
-    replicas: int = 2
-    workers: int = 1
-    messages: int = 2
-    interrupts: int = 0
-    impatient: int = 0
-    """Interrupts of a user who sends one when a tool call is open."""
-    updates: int = 0
-    archive: bool = False
-    poison: bool = False
-    """The first message kills whoever sends it to the model."""
-    deadly: bool = False
-    """The first message kills whoever reads it."""
-    vanish: bool = False
-    drains: int = 0
-    calls: int | None = None
-    """Tool calls that the model makes at the most; then it is eager to make them, and all are of `bash`."""
-    hold: float | None = None
-    """Seconds that a harness stays with a session while its tools run."""
-    steady: tuple[str, ...] = ()
-    """Processes whose name begins so neither crash nor freeze."""
+FAULT_PERIOD_S = 12.0
+"""Seconds during which faults are injected."""
+SETTLE_TIMEOUT_S = 120.0
+"""Seconds within which the session must settle once no fault is injected any more."""
+SETTLE_AFTER_LOSS_TIMEOUT_S = 45 * 60.0
+"""The same if the message of an open claim was lost for good: only the sweeper repairs that (rules 3 and 20)."""
 
 
-def plan(rng: random.Random) -> Plan:
-    return Plan(
-        replicas=rng.choice([1, 2, 2, 3]),
-        workers=rng.choice([1, 1, 2]),
-        messages=rng.choice([1, 2, 2, 3]),
-        interrupts=rng.choice([0, 0, 1, 2]),
-        impatient=rng.choice([0, 0, 0, 2]),
-        updates=rng.choice([0, 0, 1, 3]),
-        archive=rng.random() < 0.1,
-        poison=rng.random() < 0.1,
-        deadly=rng.random() < 0.05,
-        vanish=rng.random() < 0.1,
-        drains=rng.choice([0, 0, 1]),
-    )
-
-
-class Result(Struct):
-    """What came out of a schedule."""
-
-    seed: int
-    violations: list[str]
-    seconds: float
-    steps: int
-    commits: int
-    counts: dict[str, int]
-
-
-class World:
-    """The processes and the people of one schedule."""
+class Scenario:
+    """The processes and the actors of one schedule."""
 
     def __init__(self, seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> None:
-        self.storm = Storm(seed, given=odds)
-        self.rng = self.storm.rng
-        self.plan = given or plan(self.rng)
-        self.ledger = Ledger(self.rng)
-        self.server = self.storm.server = Watched(self.storm, self.ledger)
+        self.injector = FaultInjector(seed, given=odds)
+        self.rng = self.injector.rng
+        self.plan = given or draw_plan(self.rng)
+        self.observations = Observations(self.rng)
+        self.server = self.injector.server = CheckedServer(self.injector, self.observations)
         self.key = Key("acme", f"sesn_{FIRST_CELL}_{seed:026d}")
         hold = self.rng.choice([0.0, 0.5, 30.0]) if self.plan.hold is None else self.plan.hold
-        self.ledger.heavy = self.rng.random() < 0.1
+        self.observations.heavy = self.rng.random() < 0.1
         self.settings = HarnessSettings(
-            hold=hold, snapshot_every=self.rng.choice([2, 200]), context_tokens=1000 if self.ledger.heavy else 160_000
+            hold=hold,
+            snapshot_every=self.rng.choice([2, 200]),
+            context_tokens=1000 if self.observations.heavy else 160_000,
         )
         if self.plan.calls is not None:
-            self.ledger.calls_left, self.ledger.eager = self.plan.calls, True
+            self.observations.calls_left, self.observations.eager = self.plan.calls, True
         self.acknowledged: set[str] = set()
         self.answered: set[str] = set()
         self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
-        """What SIGTERM sets, by process."""
+        """The events that SIGTERM sets, by process."""
 
     @staticmethod
     def now() -> int:
@@ -127,8 +77,10 @@ class World:
 
     def harness(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
         async def main(bus: MemoryBus) -> None:
-            process, stop = self.storm.processes[name], asyncio.Event()
-            claims = Dispatcher(bus, Model(self.storm, process, self.ledger), self.settings, name=name, now=self.now)
+            process, stop = self.injector.processes[name], asyncio.Event()
+            claims = Dispatcher(
+                bus, Model(self.injector, process, self.observations), self.settings, name=name, now=self.now
+            )
             self.stops[name] = (claims.draining, stop)
             await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8)
 
@@ -136,15 +88,15 @@ class World:
 
     def worker(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
         async def main(bus: MemoryBus) -> None:
-            process, stop = self.storm.processes[name], asyncio.Event()
-            driver = Driver(self.storm, process, self.ledger)
+            process, stop = self.injector.processes[name], asyncio.Event()
+            driver = Driver(self.injector, process, self.observations)
             self.stops[name] = (stop,)
-            await work(bus, driver, WorkerConfig(lease_s=3.0, idle_after_s=20.0, drain_s=2.0), stop, Unheard())
+            await work(bus, driver, WorkerConfig(lease_s=3.0, idle_after_s=20.0, drain_s=2.0), stop, IgnoredHealth())
 
         return main
 
     async def edge(self, bus: MemoryBus) -> None:
-        """The session service: it never crashes here, its requests do get lost."""
+        """The session service: it never crashes here, but its requests get lost."""
         await asyncio.Event().wait()
 
     # --- the user --------------------------------------------------------------------------------------------------
@@ -155,10 +107,10 @@ class World:
             primary_thread="sthr_1",
         )  # fmt: skip
         first = commit(None, [config], by="edge", new_id=new_id, now=self.now())
-        await self._insist(lambda: bus.log.append(self.key, first, 0))
+        await self._retry_unavailable(lambda: bus.log.append(self.key, first, 0))
 
-    async def _insist(self, act: Callable[[], Coroutine[Any, Any, int]]) -> int:
-        """As a publisher does, for at most 20 s (rule 19); 0 when it gave up."""
+    async def _retry_unavailable(self, act: Callable[[], Coroutine[Any, Any, int]]) -> int:
+        """Retry as a publisher does, for at most 20 s (rule 19); 0 if none succeeded."""
         deadline = asyncio.get_running_loop().time() + 20
         while asyncio.get_running_loop().time() < deadline:
             try:
@@ -169,7 +121,7 @@ class World:
 
     async def send(self, bus: Bus, *events: ev.ClientEvent) -> None:
         value = ClientInput(id=new_id("in"), events=list(events))
-        if await self._insist(lambda: bus.inbox.put(self.key, value)):
+        if await self._retry_unavailable(lambda: bus.inbox.put(self.key, value)):
             self.acknowledged |= {e.id for e in events}
 
     async def say(self, bus: Bus, text: str) -> None:
@@ -202,7 +154,7 @@ class World:
         for number in range(self.plan.messages):
             text = f"message {number}"
             if number == 0 and (self.plan.poison or self.plan.deadly):
-                text = DEADLY.decode() if self.plan.deadly else POISON
+                text = DEADLY_INPUT_TEXT.decode() if self.plan.deadly else POISON_TEXT
             acts.append(lambda text=text: self.say(bus, text))
         acts += [lambda: self.send(bus, ev.UserInterrupt(id=new_id("sevt")))] * self.plan.interrupts
         acts += [lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new"))] * self.plan.updates
@@ -213,11 +165,11 @@ class World:
             await asyncio.sleep(seconds)
             await act()
 
-        times = [0.0, *(self.rng.choice([0.0, 0.01, 0.5, self.rng.uniform(0, STORM)]) for _ in acts[1:])]
+        times = [0.0, *(self.rng.choice([0.0, 0.01, 0.5, self.rng.uniform(0, FAULT_PERIOD_S)]) for _ in acts[1:])]
         await asyncio.gather(*(at(t, a) for t, a in zip(times, acts, strict=True)))
 
     async def client(self, bus: Bus) -> None:
-        """Answers what waits for the client, some time after the session came to rest."""
+        """Answers what waits for the client, some time after the session became idle."""
         while True:
             await asyncio.sleep(0.5)
             head = self.head
@@ -238,7 +190,7 @@ class World:
     async def impatient(self, bus: Bus) -> None:
         """Interrupts open calls, some before their worker has heard of them."""
         left = self.plan.impatient
-        while left and asyncio.get_running_loop().time() < STORM:
+        while left and asyncio.get_running_loop().time() < FAULT_PERIOD_S:
             await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.0]))
             if any(c.state == "ready" for c in self.head.calls):
                 left -= 1
@@ -250,19 +202,19 @@ class World:
             await asyncio.sleep(60)
             head = self.head
             if head.claim and self.now() - head.updated > CLAIM_STALE_US and not self._inbox():
-                await self._insist(lambda: bus.inbox.put(self.key, Nudge(id=new_id("ndg"))))
+                await self._retry_unavailable(lambda: bus.inbox.put(self.key, Nudge(id=new_id("ndg"))))
 
     # --- more faults -----------------------------------------------------------------------------------------------
 
-    async def trouble(self) -> None:
-        """What happens by the second rather than at an await."""
-        drains = [self.rng.uniform(0.5, STORM) for _ in range(self.plan.drains)]
-        vanish = self.rng.uniform(0.5, STORM) if self.plan.vanish else 1e9
+    async def inject_timed_faults(self) -> None:
+        """Inject the faults whose probability is per second rather than per await."""
+        drains = [self.rng.uniform(0.5, FAULT_PERIOD_S) for _ in range(self.plan.drains)]
+        vanish = self.rng.uniform(0.5, FAULT_PERIOD_S) if self.plan.vanish else 1e9
         loop = asyncio.get_running_loop()
-        while loop.time() < STORM:
+        while loop.time() < FAULT_PERIOD_S:
             await asyncio.sleep(0.25)
             for seq in self.server.in_flight():
-                if self.rng.random() < self.storm.odds.again / 4:
+                if self.rng.random() < self.injector.odds.again / 4:
                     self.server.redeliver(seq)
             for at in [at for at in drains if at < loop.time()]:
                 drains.remove(at)
@@ -272,7 +224,7 @@ class World:
 
     def _drain(self, name: str) -> None:
         """SIGTERM: hand over, stop, and start again."""
-        process = self.storm.processes[name]
+        process = self.injector.processes[name]
         if not process.alive or name not in self.stops:
             return
         for event in self.stops[name]:
@@ -281,62 +233,62 @@ class World:
 
     def _replace(self, process: Process, bus: MemoryBus | None) -> None:
         if process.bus is bus:
-            self.storm.crash(process, back_after=0.1)
+            self.injector.crash(process, back_after=0.1)
 
     def _vanish(self) -> bool:
         """The message of the open claim's trigger is lost with its owner: an operator's purge, lost data."""
         claim = self.head.claim
         if claim is None or claim.trigger not in self.server.inbox or claim.trigger > self.head.taken:
             return False  # untaken it would just be lost
-        for process in self.storm.processes.values():
+        for process in self.injector.processes.values():
             if process.name.startswith("harness"):
-                self.storm.crash(process)
+                self.injector.crash(process)
         self.server.vanish(claim.trigger)
         return True
 
     # --- the schedule ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        storm = self.storm
-        storm.immune = ("edge", *self.plan.steady)
-        edge = storm.add("edge", self.edge).bus
+        injector = self.injector
+        injector.immune = ("edge", *self.plan.steady)
+        edge = injector.add("edge", self.edge).bus
         assert edge
         for number in range(self.plan.replicas):
-            storm.add(f"harness-{number}", self.harness(f"harness-{number}"))
+            injector.add(f"harness-{number}", self.harness(f"harness-{number}"))
         for number in range(self.plan.workers):
-            storm.add(f"worker-{number}", self.worker(f"worker-{number}"))
+            injector.add(f"worker-{number}", self.worker(f"worker-{number}"))
         await self.create(edge)
         others = [asyncio.create_task(self.client(edge)), asyncio.create_task(self.sweeper(edge))]
-        await asyncio.gather(self.user(edge), self.impatient(edge), self.trouble())
-        storm.clear_up()
-        await self._rest(REST_AFTER_LOSS if self.server.vanished else REST)
+        await asyncio.gather(self.user(edge), self.impatient(edge), self.inject_timed_faults())
+        injector.end_faults()
+        await self._settle(SETTLE_AFTER_LOSS_TIMEOUT_S if self.server.vanished else SETTLE_TIMEOUT_S)
         self._check_end()
         for task in others:
             task.cancel()
-        for name, exc in storm.ended:
-            self.ledger.wrong(f"{name} ended with {type(exc).__name__}: {exc}")
-        for process in storm.processes.values():
+        for name, exc in injector.ended:
+            self.observations.violation(f"{name} ended with {type(exc).__name__}: {exc}")
+        for process in injector.processes.values():
             process.die()
 
-    async def _rest(self, within: float) -> None:
+    async def _settle(self, within: float) -> None:
         loop = asyncio.get_running_loop()
         deadline, calm = loop.time() + within, 0
         while calm < 3:
             if loop.time() > deadline:
-                self.ledger.wrong(f"4: no good rest within {within} s: {self._unrest()}")
+                self.observations.violation(f"4: not settled within {within} s: {self._unsettled()}")
                 return
-            if self.ledger.violations or self.storm.steps > 200_000:
+            if self.observations.violations or self.injector.steps > 200_000:
                 break
             await asyncio.sleep(1.0)
-            calm = 0 if self._unrest() else calm + 1
-        if self.storm.steps > 200_000:
-            self.ledger.wrong(f"4: it goes on and on: {self._unrest()}")
+            calm = 0 if self._unsettled() else calm + 1
+        if self.injector.steps > 200_000:
+            self.observations.violation(f"4: it never settles: {self._unsettled()}")
 
     def _inbox(self) -> list[int]:
         return [r.seq for r in self.server.inbox.values() if r.key == self.key]
 
-    def _unrest(self) -> str:
-        """What still keeps the session from a good rest; empty when nothing does."""
+    def _unsettled(self) -> str:
+        """The reasons why the session has not settled; empty if it has."""
         head = self.head
         # A record whose answer was lost may stay behind, of a call that never ran: it ends with its worker (rule 17).
         kept = self.server.buckets["sbx"]
@@ -348,7 +300,7 @@ class World:
             "todo": head.primary.todo and not head.archived,
             "status": head.status not in ("idle", "terminated"),
             "records": records,
-            "running": self.ledger.running,
+            "running": self.observations.running,
         }
         return ", ".join(f"{name} {value}" for name, value in found.items() if value)
 
@@ -356,58 +308,57 @@ class World:
         events = [e for c in self.server.commits_of.get(self.key, []) for e in c.events]
         taken = [e.id for e in events if isinstance(e, ev.ClientEvent)]
         for lost in self.acknowledged - set(taken) - self.server.unread:
-            self.ledger.wrong(f"1: the acknowledged input {lost} is lost")
+            self.observations.violation(f"1: the acknowledged input {lost} is lost")
         if len(taken) != len(set(taken)):
-            self.ledger.wrong("1: an input is in the log twice")
+            self.observations.violation("1: an input is in the log twice")
         if self.head.archived:
             return
         calls = [e.id for e in events if isinstance(e, ev.AgentToolUse | ev.AgentCustomToolUse)]
         done = {e.tool_use_id for e in events if isinstance(e, ev.AgentToolResult)}
         done |= {e.custom_tool_use_id for e in events if isinstance(e, ev.UserCustomToolResult)}
         for open_ in set(calls) - done:
-            self.ledger.wrong(f"3: call {open_} has no result")
+            self.observations.violation(f"3: call {open_} has no result")
 
 
 def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> Result:
     """Run one schedule in a loop of its own."""
     random.seed(seed)
-    world = World(seed, odds=odds, given=given)
+    scenario = Scenario(seed, odds=odds, given=given)
 
     def hear(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         exc = event.get("exc_info")
         if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
             found = sys.exc_info()[1] if exc is True else exc
             if not isinstance(found, BusError):
-                world.ledger.wrong(f"{event['event']}: {type(found).__name__}: {found}")
+                scenario.observations.violation(f"{event['event']}: {type(found).__name__}: {found}")
         raise structlog.DropEvent
 
     before = structlog.get_config()
     structlog.configure(processors=[hear], cache_logger_on_first_use=False)
     try:
-        seconds = virtual_time.run(lambda: _timed(world), world.storm.born)
+        seconds = virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
     finally:
         structlog.configure(**before)
-    commits = len(world.server.log)
-    return Result(seed, world.ledger.violations, seconds, world.storm.steps, commits, world.storm.counts)
+    commits = len(scenario.server.log)
+    return Result(
+        seed, scenario.observations.violations, seconds, scenario.injector.steps, commits, scenario.injector.counts
+    )
 
 
-async def _timed(world: World) -> float:
-    await world.run()
+async def _timed(scenario: Scenario) -> float:
+    await scenario.run()
     return asyncio.get_running_loop().time()
 
 
 def story(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> str:
-    """The log of a schedule, for whoever looks at a failure."""
+    """The log of a schedule as text, to examine a failure."""
     random.seed(seed)
-    world = World(seed, odds=odds, given=given)
-    virtual_time.run(lambda: _timed(world), world.storm.born)
-    lines = [f"plan {world.plan}", f"odds {world.storm.odds}"]
-    for record in world.server.log:
+    scenario = Scenario(seed, odds=odds, given=given)
+    virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
+    lines = [f"plan {scenario.plan}", f"odds {scenario.injector.odds}"]
+    for record in scenario.server.log:
         made = codec.decode_commit(record.data)
         claim = made.head.claim
         kinds = " ".join(ev.type_of(e).partition(".")[2] for e in made.events)
         lines.append(f"{record.stored_at:8.3f} {record.seq:3} {made.by:10} claim {claim and claim.trigger} {kinds}")
-    return "\n".join([*lines, *world.ledger.violations])
-
-
-__all__ = ["Plan", "Result", "Stored", "schedule", "story"]
+    return "\n".join([*lines, *scenario.observations.violations])

@@ -1,37 +1,38 @@
 """The protocol as the real code keeps it: thousands of schedules of crashes, stalls, lost answers, late and repeated
-messages and stale reads at every await. None may break what must never happen (PROTOCOL.md), each ends in a good rest.
+messages and stale reads at every await. None may break what must never happen (PROTOCOL.md), each must settle.
 
-SCHEDULES=20000 searches longer. A seed that fails is looked at with `tests.property.world.story(seed)`.
+SCHEDULES=20000 searches longer. A seed that fails is looked at with `tests.simulation.scenario.story(seed)`.
 """
 
 import os
 
 import pytest
 
-from tests.simulation.fault_injector import WILD
+from tests.simulation.fault_injector import ALL_FAULTS
 from tests.simulation.mutations import MUTATIONS, Mutation
-from tests.simulation.scenario import Plan, schedule
+from tests.simulation.plan import Plan
+from tests.simulation.scenario import schedule
 
 pytestmark = pytest.mark.timeout(600)
 
 COUNT = int(os.environ.get("SCHEDULES", "2400"))
-CHUNK = 100
-ENOUGH = 400
-"""Schedules in which every missing rule must show."""
+CHUNK_SCHEDULES = 100
+MUTATION_SCHEDULES = 400
+"""Schedules within which every missing rule must cause a violation."""
 
 
-@pytest.mark.parametrize("first", range(0, COUNT, CHUNK))
+@pytest.mark.parametrize("first", range(0, COUNT, CHUNK_SCHEDULES))
 def test_the_rules_hold(first: int) -> None:
-    for seed in range(first, first + CHUNK):
+    for seed in range(first, first + CHUNK_SCHEDULES):
         result = schedule(seed)
         assert not result.violations, result
 
 
-@pytest.mark.parametrize("first", range(0, COUNT // 4, CHUNK))
+@pytest.mark.parametrize("first", range(0, COUNT // 4, CHUNK_SCHEDULES))
 def test_the_rules_hold_with_everything_at_once(first: int) -> None:
     busy = Plan(replicas=3, workers=2, messages=4, interrupts=2, impatient=2, updates=2, drains=1, calls=6)
-    for seed in range(first, first + CHUNK):
-        result = schedule(seed, odds=WILD, given=busy)
+    for seed in range(first, first + CHUNK_SCHEDULES):
+        result = schedule(seed, odds=ALL_FAULTS, given=busy)
         assert not result.violations, result
 
 
@@ -39,7 +40,7 @@ def test_the_rules_hold_with_everything_at_once(first: int) -> None:
 def test_every_rule_is_needed(mutation: Mutation) -> None:
     found = -1
     with mutation.apply():
-        for seed in range(ENOUGH):
+        for seed in range(MUTATION_SCHEDULES):
             violations = schedule(seed, odds=mutation.odds, given=mutation.plan).violations
             if any(text.startswith(mutation.finds) for text in violations):
                 found = seed

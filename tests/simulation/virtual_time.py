@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-Born = Callable[[asyncio.Task[Any], contextvars.Context], None]
+OnTaskCreated = Callable[[asyncio.Task[Any], contextvars.Context], None]
 
 
 class Standstill(Exception):
@@ -31,13 +31,13 @@ class _Nowhere:
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """`born` hears of every new task and of the context it runs in."""
+    """`on_task_created` hears of every new task and of the context it runs in."""
 
-    def __init__(self, born: Born) -> None:
+    def __init__(self, on_task_created: OnTaskCreated) -> None:
         super().__init__()
         self._now = 0.0
         self._selector = _Nowhere(self)
-        self._born = born
+        self._on_task_created = on_task_created
         self.set_task_factory(self._make)  # pyright: ignore[reportArgumentType]  what it gets is a coroutine
 
     def time(self) -> float:
@@ -51,7 +51,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Task[T]:
         context = contextvars.copy_context() if context is None else context
         task = asyncio.Task(coro, loop=self, context=context)
-        self._born(task, context)
+        self._on_task_created(task, context)
         return task
 
     def _process_events(self, event_list: list[Any]) -> None:
@@ -61,9 +61,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Nobody sleeps who would have to be woken."""
 
 
-def run(main: Callable[[], Coroutine[Any, Any, T]], born: Born) -> T:
+def run(main: Callable[[], Coroutine[Any, Any, T]], on_task_created: OnTaskCreated) -> T:
     """Run to the end, then cancel what is left over."""
-    loop = VirtualLoop(born)
+    loop = VirtualLoop(on_task_created)
     try:
         asyncio.set_event_loop(loop)
         result = loop.run_until_complete(main())

@@ -169,3 +169,15 @@ def replica(edge: SessionService, folder: Path) -> Generator[SessionService]:
         yield second
     finally:
         second.close()
+
+
+def envelope(response: httpx.Response, status: int, kind: str) -> str:
+    """Check that the answer is the error envelope, and return its message."""
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert body["type"] == "error"
+    assert body["error"]["type"] == kind
+    assert body["request_id"] == response.headers["request-id"]
+    assert body["request_id"].startswith("req_")
+    assert "Traceback" not in response.text
+    return body["error"]["message"]

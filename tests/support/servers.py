@@ -46,7 +46,7 @@ class NatsServer:
         self.store.mkdir(parents=True, exist_ok=True)
         file = self.store / "nats.conf"
         file.write_text(
-            f'listen: "127.0.0.1:{self.port}"\nmax_payload: {streams.MAX_MESSAGE}\nmax_pending: 256MB\n'
+            f'listen: "127.0.0.1:{self.port}"\nmax_payload: {streams.MAX_MESSAGE_BYTES}\nmax_pending: 256MB\n'
             f'jetstream {{ store_dir: "{self.store}/js", max_mem: 256MB, max_file: {self._max_file} }}\n{self._config}'
         )
         with (self.store / "nats.log").open("ab") as log:

@@ -12,26 +12,26 @@ from holdfast.process.settings import ProcessSettings, credentials
 class NatsBus:
     """`api.Bus` over one connection."""
 
-    def __init__(self, link: JetStreamClient) -> None:
-        blobs = Blobs(link)
-        self._link = link
-        self.log = NatsLog(link, blobs)
-        self.inbox = NatsInbox(link, blobs)
-        self.kv = NatsKeyValue(link)
-        self.core = NatsCore(link)
+    def __init__(self, client: JetStreamClient) -> None:
+        blobs = Blobs(client)
+        self._client = client
+        self.log = NatsLog(client, blobs)
+        self.inbox = NatsInbox(client, blobs)
+        self.kv = NatsKeyValue(client)
+        self.core = NatsCore(client)
 
     @property
     def connected(self) -> bool:
         """True while the connection stands: for readiness."""
-        return self._link.is_up
+        return self._client.is_up
 
     async def close(self) -> None:
         """See `api.Bus.close`."""
-        await self._link.close()
+        await self._client.close()
 
 
 async def connect(settings: ProcessSettings, *, name: str) -> NatsBus:
     """Connect as the user of the credentials file, under `name`. Raises Unavailable after 30 s, BadSettings."""
-    link = JetStreamClient()
-    await link.open(settings.nats_url.split(","), name=name, login=credentials(settings.nats_credentials))
-    return NatsBus(link)
+    client = JetStreamClient()
+    await client.open(settings.nats_url.split(","), name=name, login=credentials(settings.nats_credentials))
+    return NatsBus(client)

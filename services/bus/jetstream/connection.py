@@ -1,8 +1,19 @@
-"""One connection to NATS. Everything above it sees our own types and errors; no other module uses nats.
+"""One connection to NATS, with our own types and errors. Only this module and `imports` use nats-py.
 
-All answers, those of requests and those of batched reads, come to one subscription whose last token names the request:
-a read then costs no subscription of its own. When the connection is lost every request in flight fails at once
-(Unavailable: whether it happened is not known), instead of after its timeout.
+- The responses to all requests and batched reads arrive on one subscription. The last token of the reply subject is the
+  number of the request, so that a read needs no subscription of its own.
+- When the connection is lost, every request in flight raises Unavailable at once instead of after its timeout. The
+  caller then does not know whether the server carried the request out.
+- `_Reconnecting` overrides nats-py 2.16 in four places. Each has a contract test beside one of the library alone:
+    1. `_process_err`: an error from the server closes the connection of nats-py for good. Ours reconnects.
+       nats-io/nats-architecture-and-design#282 (agreed for all clients), nats-io/nats.py#956, nats-io/nats.c#999.
+    2. `_attempt_reconnect`: an unexpected exception, such as one of a callback, ends the reconnect task of nats-py
+       without a message. Ours logs it and tries again. nats-io/nats.py#204.
+    3. `_send_ping`, order: nats-py writes the ping past its buffer, so that a flush proves nothing about a message or
+       subscription before it. Ours goes through the buffer. nats-io/nats.py2#24 fixed this in the older client.
+    4. `_send_ping`, future: the pong of a cancelled flush ends the reading task of nats-py. Ours sets the result of a
+       future that nobody cancels. nats-io/nats.py#624 is the same fault with another future.
+- `_parse_header_lines` is a fifth override, for speed only. nats-io/nats.py#928 brought the slower parser.
 """
 
 import asyncio
@@ -20,23 +31,23 @@ from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
 
 log = structlog.get_logger()
 
-CONNECT_WITHIN = 30.0
-"""Seconds in which `open` keeps trying."""
+CONNECT_TIMEOUT_S = 30.0
+"""Seconds after which `open` gives up."""
 
-ATTEMPT = 2.0
-"""Seconds one request waits for its answer before the whole is tried again or given up."""
+REQUEST_TIMEOUT_S = 2.0
+"""Seconds that one request waits for its response; callers may retry it."""
 
-_RECONNECT_PAUSE = 0.5
+_RECONNECT_PAUSE_S = 0.5
 
-PENDING = 64 * 1024 * 1024
-"""Bytes that may wait to be written while the server is away."""
+WRITE_BUFFER_BYTES = 64 * 1024 * 1024
+"""Bytes that nats-py buffers for writing while the connection is lost."""
 
-FAILURES = (nats.errors.Error, OSError, TimeoutError)
-"""What nats-py raises; an OSError when it writes to a connection that has just broken."""
+CLIENT_ERRORS = (nats.errors.Error, OSError, TimeoutError)
+"""Exceptions of nats-py; it raises OSError when it writes to a connection that has just broken."""
 
 
 class RawMessage(msgspec.Struct, frozen=True):
-    """A message as it came. `status` is that of the server's own answers (404, 408, 503 …), else empty."""
+    """A message as received. `status` is set on messages of the server itself (404, 408, 503 …), else empty."""
 
     subject: str
     reply: str
@@ -49,7 +60,7 @@ class RawMessage(msgspec.Struct, frozen=True):
 
     @property
     def seq(self) -> int:
-        """Sequence in its stream: of a direct get and of a republished message."""
+        """Sequence in its stream; only messages of a direct get and republished messages have it."""
         return int(self.headers["Nats-Sequence"])
 
 
@@ -57,17 +68,11 @@ Receive = Callable[[RawMessage], Awaitable[None]]
 
 
 class _Reconnecting(Client):
-    """The client of nats-py with four holes closed (2.16): it never gives a connection up, and a flush is one.
-
-    An error the server sends closes the original for good, unless it is about a stale connection or a permission; and
-    an error it did not think of ends its attempts to reconnect without a word. Its ping overtakes what waits to be
-    written, so that its flush says nothing about a subscription or a message sent just before. And the answer to a
-    flush that was cancelled meanwhile ends its reading: it hears nothing for eleven seconds, and then reconnects.
-    """
+    """The client of nats-py 2.16 with the fixes listed in the docstring of this module."""
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """As the original, but without its look at every character of each name, which cost a tenth of all our time."""
+        """As in nats-py, but without its check of each character of each name, which took 10 % of our CPU time."""
         headers: dict[str, str] = {}
         for line in raw.decode("utf-8", "replace").split("\r\n"):
             name, colon, value = line.partition(":")
@@ -86,7 +91,7 @@ class _Reconnecting(Client):
     async def _process_err(self, err_msg: str) -> None:
         error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
         if "permissions violation" in err_msg.lower():
-            await self._error_cb(error)  # the connection goes on
+            await self._error_cb(error)  # the connection stays open
         else:
             await self._process_op_err(error)
 
@@ -96,7 +101,7 @@ class _Reconnecting(Client):
                 return await super()._attempt_reconnect()
             except Exception:
                 log.exception("nats.reconnect_failed")
-                await asyncio.sleep(_RECONNECT_PAUSE)
+                await asyncio.sleep(_RECONNECT_PAUSE_S)
 
 
 def _got(msg: Msg) -> RawMessage:
@@ -110,22 +115,22 @@ class Listening:
         self._inner = inner
 
     async def close(self) -> None:
-        """Hear nothing more; what came and was not yet handled is dropped."""
+        """Unsubscribe and drop the messages that were received and not yet handled."""
         try:
             await self._inner.unsubscribe()
-        except FAILURES:
-            return  # closed already, alone or with its connection
+        except CLIENT_ERRORS:
+            return  # the subscription or its connection is closed already
 
     async def drain(self) -> None:
-        """Ask for nothing more, and return when all that the server had already sent has been handled."""
+        """Unsubscribe, and return when every message that the server had already sent is handled."""
         try:
             await self._inner.drain()
-        except FAILURES:
+        except CLIENT_ERRORS:
             await self.close()
 
 
 class Connection:
-    """The connection: messages, subscriptions, requests with one answer or many."""
+    """The connection: publish, subscribe, and requests with one response or many."""
 
     def __init__(self) -> None:
         self._nc = _Reconnecting()
@@ -133,13 +138,13 @@ class Connection:
         self._waiting: dict[str, Callable[[RawMessage | None], None]] = {}
         self._inbox = ""
         self._up = asyncio.Event()
-        self.on_back: set[Callable[[], None]] = set()
-        """Called after each reconnection: what was published meanwhile was not heard, so readers look again."""
+        self.on_reconnect: set[Callable[[], None]] = set()
+        """Called after each reconnection: readers missed the messages published meanwhile and must read again."""
 
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def open(self, servers: list[str], *, name: str, login: tuple[str, str] | None) -> None:
-        """Connect, trying for CONNECT_WITHIN seconds. Raises Unavailable."""
+        """Connect. Raises Unavailable after CONNECT_TIMEOUT_S seconds."""
         options: dict[str, Any] = {}
         if login:
             options = {"user": login[0], "password": login[1], "inbox_prefix": f"_INBOX_{login[0]}".encode()}
@@ -154,26 +159,26 @@ class Connection:
         async def on_lost() -> None:
             self._lost()
 
-        async def on_back() -> None:
+        async def on_reconnect() -> None:
             log.info("nats.reconnected", server=self._where())
             last.clear()
             self._up.set()
-            for look_again in list(self.on_back):
+            for look_again in list(self.on_reconnect):
                 look_again()
 
         try:
-            async with asyncio.timeout(CONNECT_WITHIN):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._nc.connect(  # pyright: ignore[reportUnknownMemberType]
                     servers,
                     name=name,
                     error_cb=on_error,
                     disconnected_cb=on_lost,
-                    reconnected_cb=on_back,
+                    reconnected_cb=on_reconnect,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]  it is a duration
                     connect_timeout=2,
                     ping_interval=5,
-                    pending_size=PENDING,
+                    pending_size=WRITE_BUFFER_BYTES,
                     **options,
                 )
         except TimeoutError:
@@ -184,7 +189,7 @@ class Connection:
         self._up.set()
 
     async def close(self) -> None:
-        """Close the connection; what was published is written first."""
+        """Write the published messages, then close the connection."""
         if not self._nc.is_closed:
             await self._nc.close()
         self._lost()
@@ -217,16 +222,16 @@ class Connection:
     # --- core ------------------------------------------------------------------------------------------------------
 
     async def send(self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None) -> None:
-        """Publish. Raises TooLarge, Unavailable (closed, or too much is waiting to be written)."""
+        """Publish. Raises TooLarge; Unavailable if the connection is closed or its write buffer is full."""
         try:
             await self._nc.publish(subject, data, reply=reply, headers=headers)
         except nats.errors.MaxPayloadError:
             raise TooLarge(f"{len(data)} bytes are over the limit of the server") from None
-        except FAILURES as exc:
+        except CLIENT_ERRORS as exc:
             raise Unavailable(f"cannot publish: {type(exc).__name__}") from None
 
     async def listen(self, subject: str, receive: Receive, *, queue: str = "") -> Listening:
-        """Hand every message to `receive`, one after the other."""
+        """Subscribe, and await `receive` with each message in turn. Raises Unavailable."""
         return Listening(await self._subscribe(subject, receive, queue))
 
     async def _subscribe(self, subject: str, receive: Receive, queue: str = "") -> NatsSubscription:
@@ -240,18 +245,18 @@ class Connection:
             return await self._nc.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 subject, queue=queue, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0
             )
-        except FAILURES as exc:
+        except CLIENT_ERRORS as exc:
             raise Unavailable(f"cannot subscribe: {type(exc).__name__}") from None
 
     def inbox(self) -> str:
-        """A fresh subject of our own."""
+        """A new reply subject that only this connection uses."""
         return self._nc.new_inbox()
 
     async def flush(self) -> None:
-        """Wait until the server has seen all that was sent. Raises Unavailable."""
+        """Wait until the server has processed every message and subscription sent before. Raises Unavailable."""
         try:
-            await self._nc.flush(timeout=int(ATTEMPT))
-        except FAILURES:
+            await self._nc.flush(timeout=int(REQUEST_TIMEOUT_S))
+        except CLIENT_ERRORS:
             raise Unavailable("the server does not answer") from None
 
     # --- requests --------------------------------------------------------------------------------------------------
@@ -262,9 +267,14 @@ class Connection:
             answer(got)
 
     async def ask(
-        self, subject: str, data: bytes = b"", *, headers: dict[str, str] | None = None, within: float = ATTEMPT
+        self,
+        subject: str,
+        data: bytes = b"",
+        *,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> RawMessage:
-        """One request, one answer. Raises NoResponders, Unavailable, TooLarge."""
+        """Send a request and return its only response. Raises NoResponders, Unavailable, TooLarge."""
         token = str(next(self._numbers))
         future: asyncio.Future[RawMessage | None] = asyncio.get_running_loop().create_future()
 
@@ -274,11 +284,11 @@ class Connection:
 
         self._waiting[token] = answer
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout_s):
                 await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=trace.inject(headers))
                 got = await future
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {within} s") from None
+            raise Unavailable(f"no answer on {subject} within {timeout_s} s") from None
         finally:
             del self._waiting[token]
         if got is None:
@@ -288,9 +298,9 @@ class Connection:
         return got
 
     async def stream(self, subject: str, data: bytes) -> AsyncIterator[RawMessage]:
-        """One request, many answers, the last of which has a status; it is yielded too.
+        """Send a request and yield its responses up to the first with a status, which is yielded too.
 
-        Raises NoResponders, Unavailable when nothing comes for ATTEMPT seconds.
+        Raises NoResponders; Unavailable if no response arrives for REQUEST_TIMEOUT_S seconds.
         """
         token = str(next(self._numbers))
         queue: asyncio.Queue[RawMessage | None] = asyncio.Queue()
@@ -299,7 +309,7 @@ class Connection:
             await self.send(subject, data, reply=f"{self._inbox}.{token}")
             while True:
                 if queue.empty():
-                    async with asyncio.timeout(ATTEMPT):
+                    async with asyncio.timeout(REQUEST_TIMEOUT_S):
                         got = await queue.get()
                 else:
                     got = queue.get_nowait()
@@ -311,6 +321,6 @@ class Connection:
                 if got.status:
                     return
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {ATTEMPT} s") from None
+            raise Unavailable(f"no answer on {subject} within {REQUEST_TIMEOUT_S} s") from None
         finally:
             del self._waiting[token]

@@ -1,8 +1,8 @@
-"""Deliveries of the inbox: a standing pull on the shared durable, refilled as handlers finish.
+"""Deliveries of the inbox: a pull on the shared durable consumer, refilled as handlers finish.
 
-One subscription with a fresh reply subject carries the pull. Whenever anything about it is in doubt (no heartbeat, the
-consumer or its leader gone, the connection lost) it is dropped whole and another is made: the server then forgets what
-was asked for, and nothing is delivered to nobody for longer than ack_wait.
+Each pull has its own subscription with a new reply subject. After a missed heartbeat, an error of the consumer or its
+leader, or a lost connection, the subscription is dropped and another is made. The server then forgets the old request,
+so that no delivery goes to a dead subject for longer than ACK_WAIT_S.
 """
 
 import asyncio
@@ -16,38 +16,38 @@ from holdfast.bus.api import Delivery
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
-from holdfast.bus.jetstream.connection import ATTEMPT, Listening, RawMessage
+from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import within
+from holdfast.bus.jetstream.retry import retry_until
 
 log = structlog.get_logger()
 
 Handle = Callable[[Delivery], Awaitable[None]]
 
-EXPIRES = 30.0
-"""Seconds a pull stands; it is renewed as it ends."""
+PULL_EXPIRY_S = 30.0
+"""Seconds after which the server ends a pull request; the consumer then sends the next."""
 
-HEARTBEAT = 2.0
-"""Seconds between signs of life of an idle pull."""
+PULL_HEARTBEAT_S = 2.0
+"""Seconds between two heartbeats of the server on an idle pull."""
 
-DEAF = 2.5 * HEARTBEAT
-"""Seconds without any word from the server after which the pull is made anew."""
+PULL_SILENCE_S = 2.5 * PULL_HEARTBEAT_S
+"""Seconds without a message of the server after which the pull is replaced."""
 
-PAUSE = 0.25
-"""Seconds between attempts when the consumer does not answer."""
+PULL_RETRY_PAUSE_S = 0.25
+"""Seconds before the next pull after one failed."""
 
-ACK_WITHIN = 8.0
-"""Seconds an ack keeps trying."""
+ACK_TIMEOUT_S = 8.0
+"""Seconds for which an ack is retried."""
 
 
 class NatsDelivery:
     """`api.Delivery` over NATS. The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`."""
 
-    def __init__(self, link: JetStreamClient, got: RawMessage, message: PendingInput) -> None:
+    def __init__(self, client: JetStreamClient, got: RawMessage, message: PendingInput) -> None:
         tokens = got.reply.split(".")
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
-        self._link = link
+        self._client = client
         self._reply = got.reply
         self._message = message
         self._key = subjects.key_of(got.subject)
@@ -72,38 +72,38 @@ class NatsDelivery:
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
         if sure:
-            await within(self._link, ACK_WITHIN, self._ack)
+            await retry_until(self._client, ACK_TIMEOUT_S, self._ack)
         else:
-            await _best_effort(self._link, self._reply, b"+ACK")
+            await _best_effort(self._client, self._reply, b"+ACK")
 
     async def _ack(self) -> None:
         try:
-            await self._link.ask(self._reply, b"+ACK")
+            await self._client.ask(self._reply, b"+ACK")
         except NoResponders:
             raise Unavailable("the consumer does not answer") from None
 
     async def nak(self, delay: float = 0.0) -> None:
         """See `api.Delivery.nak`."""
-        await _nak(self._link, self._reply, delay)
+        await _nak(self._client, self._reply, delay)
 
     async def in_progress(self) -> None:
         """See `api.Delivery.in_progress`."""
-        await _in_progress(self._link, self._reply)
+        await _in_progress(self._client, self._reply)
 
 
-async def _in_progress(link: JetStreamClient, reply: str) -> None:
-    if link.is_up:  # a late one would be of no use
-        await _best_effort(link, reply, b"+WPI")
+async def _in_progress(client: JetStreamClient, reply: str) -> None:
+    if client.is_up:  # sent after a reconnection it would come too late
+        await _best_effort(client, reply, b"+WPI")
 
 
-async def _nak(link: JetStreamClient, reply: str, delay: float = 0.0) -> None:
-    body = b"-NAK " + msgspec.json.encode({"delay": int(delay * streams.SECOND)}) if delay else b"-NAK"
-    await _best_effort(link, reply, body)
+async def _nak(client: JetStreamClient, reply: str, delay: float = 0.0) -> None:
+    body = b"-NAK " + msgspec.json.encode({"delay": int(delay * streams.SECOND_NS)}) if delay else b"-NAK"
+    await _best_effort(client, reply, body)
 
 
-async def _best_effort(link: JetStreamClient, subject: str, data: bytes) -> None:
+async def _best_effort(client: JetStreamClient, subject: str, data: bytes) -> None:
     try:
-        await link.send(subject, data)
+        await client.send(subject, data)
     except BusError as exc:
         log.warning("bus.not_sent", error=str(exc))
 
@@ -123,39 +123,39 @@ def _stream_seq(reply: str) -> int:
 class Consumer:
     """One consumer loop of one process."""
 
-    def __init__(self, link: JetStreamClient, inbox: InboxReads, cell: str, handle: Handle, limit: int) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient, inbox: InboxReads, cell: str, handle: Handle, limit: int) -> None:
+        self._client = client
         self._inbox = inbox
         self._stream = streams.inbox_stream(cell)
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS}"
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS_CONSUMER}"
         self._handle = handle
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
-        """Each handler with the reply subject of its delivery."""
+        """The reply subject of the delivery, by the task that handles it."""
         self._wanted = 0
-        """Deliveries asked for and not yet received."""
+        """Number of deliveries requested and not yet received."""
         self._heard = 0.0
         self._word = asyncio.Event()
-        """Set when there is something to look at: a delivery, a status, a handler that finished."""
+        """Set when a status arrives, a handler finishes, the pull breaks or the consumer stops."""
         self._broken = False
         self._stopping = False
         self._reply = ""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop`, then drain."""
+        """Deliver until `stop` is set, then wait for the running handlers."""
         ended = asyncio.create_task(self._until(stop))
-        beating = asyncio.create_task(self._beats())
-        self._link.on_back.add(self._break)
+        in_progress = asyncio.create_task(self._send_in_progress())
+        self._client.on_reconnect.add(self._break)
         try:
             while not self._stopping:
                 await self._pull()
         finally:
-            self._link.on_back.discard(self._break)
+            self._client.on_reconnect.discard(self._break)
             ended.cancel()
             try:
                 await self._finish()
             finally:
-                beating.cancel()
+                in_progress.cancel()
 
     async def _until(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -169,20 +169,20 @@ class Consumer:
     # --- the pull --------------------------------------------------------------------------------------------------
 
     async def _pull(self) -> None:
-        """One subscription, from its first request until it is in doubt or we stop."""
-        self._broken, self._wanted, self._reply = False, 0, self._link.inbox()
+        """Hold one subscription until it breaks, falls silent, or the consumer stops."""
+        self._broken, self._wanted, self._reply = False, 0, self._client.inbox()
         try:
-            listening = await self._link.listen(self._reply, self._receive)
+            listening = await self._client.listen(self._reply, self._receive)
         except Unavailable:
-            await self._sleep(PAUSE)
+            await self._sleep(PULL_RETRY_PAUSE_S)
             return
         self._heard = asyncio.get_running_loop().time()
         try:
             while not self._broken and not self._stopping:
                 self._word.clear()
                 await self._ask()
-                await self._sleep(HEARTBEAT)
-                if asyncio.get_running_loop().time() - self._heard > DEAF and self._wanted:
+                await self._sleep(PULL_HEARTBEAT_S)
+                if asyncio.get_running_loop().time() - self._heard > PULL_SILENCE_S and self._wanted:
                     log.warning("consume.deaf", stream=self._stream)
                     break
         finally:
@@ -190,15 +190,15 @@ class Consumer:
         if self._broken and not self._stopping:
             self._inbox.forget()
             self._word.clear()
-            await self._sleep(PAUSE)
+            await self._sleep(PULL_RETRY_PAUSE_S)
 
     async def _drop(self, listening: Listening) -> None:
-        """Take the pull back. What was sent before the server knew is heard, and when stopping handed back at once."""
-        if not self._link.is_up:
+        """Unsubscribe and handle the deliveries already on their way; a stopping consumer naks them."""
+        if not self._client.is_up:
             await listening.close()
             return
         try:
-            async with asyncio.timeout(ATTEMPT):
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 await listening.drain()
         except TimeoutError:
             await listening.close()
@@ -211,18 +211,18 @@ class Consumer:
             return
 
     async def _ask(self) -> None:
-        """Keep a request standing for every free place, without a message for each single one."""
+        """Request a delivery for each free handler, once at least half of them have no request."""
         free = self._limit - len(self._running) - self._wanted
         if free <= 0 or self._wanted > (self._limit - len(self._running)) // 2:
             return
         body = {
             "batch": free,
-            "expires": int(EXPIRES * streams.SECOND),
-            "idle_heartbeat": int(HEARTBEAT * streams.SECOND),
+            "expires": int(PULL_EXPIRY_S * streams.SECOND_NS),
+            "idle_heartbeat": int(PULL_HEARTBEAT_S * streams.SECOND_NS),
         }
         self._wanted += free
         try:
-            await self._link.send(
+            await self._client.send(
                 self._next,
                 msgspec.json.encode(body),
                 reply=self._reply,
@@ -242,7 +242,7 @@ class Consumer:
                 await self._deliver(got)
             case "100":
                 return
-            case "404" | "408":  # the request has ended; what it did not deliver may be asked for again
+            case "404" | "408":  # the request has ended: request its undelivered messages again
                 self._wanted = max(0, self._wanted - int(got.headers.get("Nats-Pending-Messages", self._wanted)))
                 self._word.set()
             case "409" if "Batch Completed" in got.headers.get("Description", ""):
@@ -256,11 +256,13 @@ class Consumer:
 
     async def _deliver(self, got: RawMessage) -> None:
         if self._stopping:
-            await _nak(self._link, got.reply)
+            await _nak(self._client, got.reply)
             return
         if not _is_inbox(got.subject):
             log.error("consume.not_an_inbox", subject=got.subject)
-            await _best_effort(self._link, got.reply, b"+TERM")  # no session will ever take it
+            await _best_effort(
+                self._client, got.reply, b"+TERM"
+            )  # no session reads this subject, so it must not be redelivered
             return
         task = asyncio.create_task(self._run(got))
         self._running[task] = got.reply
@@ -274,18 +276,18 @@ class Consumer:
         try:
             message = await self._inbox.decoded(_stream_seq(got.reply), got.data)
         except Unavailable:
-            await _nak(self._link, got.reply, 1.0)
+            await _nak(self._client, got.reply, 1.0)
             return
-        delivery = NatsDelivery(self._link, got, message)
+        delivery = NatsDelivery(self._client, got, message)
         try:
             with trace.under(got.headers, link=True):
                 await self._handle(delivery)
         except Exception:
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
 
-    async def _beats(self) -> None:
-        """One sign of life for every delivery in hand each BEAT: none is forgotten, and none outlives its handler."""
+    async def _send_in_progress(self) -> None:
+        """Send in_progress for every running handler, each IN_PROGRESS_INTERVAL_S seconds."""
         while True:
-            await asyncio.sleep(streams.BEAT)
+            await asyncio.sleep(streams.IN_PROGRESS_INTERVAL_S)
             for reply in list(self._running.values()):
-                await _in_progress(self._link, reply)
+                await _in_progress(self._client, reply)

@@ -12,10 +12,10 @@ from holdfast.bus.inputs import AnyInput, PendingInput
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.consumer import Consumer
 from holdfast.bus.jetstream.inbox_reads import InboxReads
-from holdfast.bus.jetstream.retry import patiently, within
+from holdfast.bus.jetstream.retry import retry, retry_until
 
-PUT_WITHIN_S = 20.0
-"""Seconds a publisher tries: well within DEDUPE, so that a repeated input is never stored twice (rule 19)."""
+PUT_TIMEOUT_S = 20.0
+"""Seconds for which a put is retried: far below DEDUPLICATION_WINDOW_S, so no input is stored twice (rule 19)."""
 
 
 class NatsInbox(InboxReads):
@@ -27,13 +27,13 @@ class NatsInbox(InboxReads):
         if body:
             await self._blobs.put(body)
         headers = {"Nats-Msg-Id": value.id}
-        return await within(self._link, PUT_WITHIN_S, self._link.store, subjects.inbox(key), data, headers)
+        return await retry_until(self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key), data, headers)
 
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
     ) -> None:
         """See `api.Inbox.consume`."""
-        await Consumer(self._link, self, cell, handle, limit).run(stop)
+        await Consumer(self._client, self, cell, handle, limit).run(stop)
 
     async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
         """See `api.Inbox.on_arrival`."""
@@ -42,4 +42,4 @@ class NatsInbox(InboxReads):
             heard = await self.decoded(got.seq, got.data)
             listener(replace(heard, previous=int(got.headers.get("Nats-Last-Sequence", "-1"))))
 
-        return await patiently(self._link, self._link.listen, subjects.arrived(key), arrived)
+        return await retry(self._client, self._client.listen, subjects.arrived(key), arrived)

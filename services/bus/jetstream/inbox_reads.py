@@ -12,22 +12,22 @@ from holdfast.bus.inputs import PendingInput
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
 log = structlog.get_logger()
 
 PAGE_INPUTS = 500
-"""Inbox messages asked for at once."""
+"""Inbox messages in one batched read."""
 
 
 class InboxReads:
     """`stream_epoch` and `pending` of `api.Inbox` over NATS."""
 
-    def __init__(self, link: JetStreamClient, blobs: Blobs) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient, blobs: Blobs) -> None:
+        self._client = client
         self._blobs = blobs
         self._epochs: dict[str, str] = {}
-        link.on_back.add(self.forget)
+        client.on_reconnect.add(self.forget)
 
     def forget(self) -> None:
         """The stream may have been replaced: read its epoch again."""
@@ -39,12 +39,12 @@ class InboxReads:
         Cached until the connection or a pull is lost.
         """
         if cell not in self._epochs:
-            self._epochs[cell] = await patiently(self._link, self._created, cell)
+            self._epochs[cell] = await retry(self._client, self._created, cell)
         return self._epochs[cell]
 
     async def _created(self, cell: str) -> str:
         try:
-            answer = await self._link.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")
+            answer = await self._client.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")
         except NoResponders:
             raise Unavailable("JetStream does not answer") from None
         if "error" in answer:
@@ -57,14 +57,14 @@ class InboxReads:
         found: list[RawMessage] = []
         at, left = above, 1
         while left:
-            got, left = await patiently(self._link, self._link.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS)
+            got, left = await retry(self._client, self._client.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS)
             found += got
             if not got:
                 break
             at = got[-1].seq
         while at < upto:  # a replica may lag behind the leader
             query = {"seq": at + 1, "next_by_subj": subject}
-            one = await patiently(self._link, self._link.leader, stream, query)
+            one = await retry(self._client, self._client.leader, stream, query)
             if one is None:
                 break
             found.append(one)
@@ -72,7 +72,7 @@ class InboxReads:
         return [await self.decoded(one.seq, one.data) for one in found]
 
     async def decoded(self, seq: int, data: bytes) -> PendingInput:
-        """Decode an inbox message and fetch its body if that lies elsewhere. Raises Unavailable when it cannot tell."""
+        """Decode an inbox message, with its body from the object store if it has one. Raises Unavailable."""
         try:
             value = codec.decode_input(data)
             if isinstance(value, BlobInput):

@@ -1,7 +1,7 @@
 """Key-value buckets over NATS: the layout of NATS KV (one message a key, `KV-Operation: DEL` for a deletion).
 
-A bucket is republished to `kv.<bucket>.>` after it is stored, expiry markers included: a watch needs no consumer. Every
-write carries an id of its own, by which a lost answer is resolved.
+The server republishes each stored change, expiry markers included, to `kv.<bucket>.>`, so that a watch needs no
+consumer. Each write carries a new id. After a lost response the id tells whether the write was stored.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
-from holdfast.bus.jetstream.retry import PATIENCE, Pauses, patiently
+from holdfast.bus.jetstream.retry import RETRY_TIMEOUT_S, Pauses, retry
 from holdfast.bus.subjects import bucket_changes, bucket_key
 
-PAGE = 500
-"""Keys asked for at once."""
+PAGE_KEYS = 500
+"""Keys in one batched read."""
 
-SILENCE = 10.0
-"""Seconds without a change after which a watch compares with the bucket."""
+WATCH_IDLE_TIMEOUT_S = 10.0
+"""Seconds without a change after which a watch reads the bucket again."""
 
-DELETED_FOR = "60s"
-"""How long the tombstone of a deletion lies there; then nothing is left of the key."""
+TOMBSTONE_TTL = "60s"
+"""Lifetime of the tombstone that a deletion leaves, as the header Nats-TTL spells it."""
 
 
 def _stream(bucket: str) -> str:
@@ -42,30 +42,30 @@ def _entry(bucket: str, got: RawMessage) -> Entry:
 class NatsKeyValue:
     """`api.KeyValue` over NATS."""
 
-    def __init__(self, link: JetStreamClient) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient) -> None:
+        self._client = client
 
     # --- read ------------------------------------------------------------------------------------------------------
 
     async def get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
-        """See `api.KeyValue.get`. Asks the leader, so that everyone reads what anyone has written."""
+        """See `api.KeyValue.get`. By default the leader answers, which has every acknowledged write."""
         if leader:
             got = await self._last(bucket, key)
         else:
-            got = await patiently(self._link, self._link.direct, _stream(bucket), _subject(bucket, bucket_key(key)))
+            got = await retry(self._client, self._client.direct, _stream(bucket), _subject(bucket, bucket_key(key)))
         entry = _entry(bucket, got) if got else None
         return entry if entry and entry.value is not None else None
 
     async def _last(self, bucket: str, key: str) -> RawMessage | None:
         query = {"last_by_subj": _subject(bucket, bucket_key(key))}
-        return await patiently(self._link, self._link.leader, _stream(bucket), query)
+        return await retry(self._client, self._client.leader, _stream(bucket), query)
 
     async def _all(self, bucket: str, match: str) -> list[Entry]:
         found: list[Entry] = []
         at, left = 0, 1
         while left:
-            got, left = await patiently(
-                self._link, self._link.batch, _stream(bucket), _subject(bucket, match), seq=at + 1, limit=PAGE
+            got, left = await retry(
+                self._client, self._client.batch, _stream(bucket), _subject(bucket, match), seq=at + 1, limit=PAGE_KEYS
             )
             if not got:
                 break
@@ -91,7 +91,7 @@ class NatsKeyValue:
                     raise Conflict(expected=0, actual=got.seq) from None
                 after_tombstone = got.seq if got else 0
                 if after_tombstone == expect and exc.actual == expect:
-                    raise  # cannot be, but would loop
+                    raise  # should not happen; without this it would loop for ever
                 expect = after_tombstone
 
     async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
@@ -100,7 +100,7 @@ class NatsKeyValue:
 
     async def delete(self, bucket: str, key: str) -> None:
         """See `api.KeyValue.delete`."""
-        await self._write(bucket, key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": DELETED_FOR})
+        await self._write(bucket, key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": TOMBSTONE_TTL})
 
     async def _write(
         self,
@@ -122,15 +122,15 @@ class NatsKeyValue:
         pauses: Pauses | None = None
         while True:
             try:
-                return await self._link.store(subject, value, dict(sent))
+                return await self._client.store(subject, value, dict(sent))
             except WrongLastSequence:
                 last = await self._last(bucket, key)
                 if unsure and last and last.headers.get("Nats-Msg-Id") == write:
-                    return last.seq  # an earlier attempt was stored, only its answer was lost
+                    return last.seq  # an earlier attempt was stored and its response lost
                 raise Conflict(expected=expect or 0, actual=last.seq if last else 0) from None
             except Unavailable as why:
                 unsure = True
-                pauses = pauses or Pauses(self._link, PATIENCE)
+                pauses = pauses or Pauses(self._client, RETRY_TIMEOUT_S)
                 await pauses.wait(why)
 
     # --- watch -----------------------------------------------------------------------------------------------------
@@ -148,10 +148,10 @@ class NatsKeyValue:
             heard.put_nowait(None)
 
         subject = bucket_changes(bucket, match)
-        listening = await patiently(self._link, self._link.listen, subject, hear)
-        self._link.on_back.add(back)
+        listening = await retry(self._client, self._client.listen, subject, hear)
+        self._client.on_reconnect.add(back)
         try:
-            await patiently(self._link, self._link.flush)
+            await retry(self._client, self._client.flush)
             known: dict[str, int] = {}
             for entry in await self.list(bucket, match):
                 known[entry.key] = entry.revision
@@ -159,7 +159,7 @@ class NatsKeyValue:
             yield None
             while True:
                 try:
-                    async with asyncio.timeout(SILENCE):
+                    async with asyncio.timeout(WATCH_IDLE_TIMEOUT_S):
                         entry = await heard.get()
                 except TimeoutError:
                     entry = None
@@ -174,11 +174,11 @@ class NatsKeyValue:
                         known[change.key] = change.revision
                         yield change
         finally:
-            self._link.on_back.discard(back)
+            self._client.on_reconnect.discard(back)
             await listening.close()
 
     async def _differences(self, bucket: str, match: str, known: dict[str, int]) -> list[Entry]:
-        """What a watch has missed; nothing when the bucket cannot be read now."""
+        """Entries that a watch missed; empty if the bucket cannot be read now."""
         try:
             now = {entry.key: entry for entry in await self._all(bucket, match)}
             missing = [key for key in known if key not in now]
@@ -188,7 +188,7 @@ class NatsKeyValue:
         return gone + list(now.values())
 
     async def _gone(self, bucket: str, key: str, revision: int) -> Entry:
-        """What the leader says of a key that a replica does not list: it may only lag."""
+        """The entry that the leader has for a key that a replica does not list, since the replica may lag."""
         got = await self._last(bucket, key)
         return _entry(bucket, got) if got else Entry(key, None, revision + 1)
 

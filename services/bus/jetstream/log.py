@@ -1,4 +1,4 @@
-"""The log of sessions over NATS. An append is resolved before it returns: stored, refused, or Unavailable."""
+"""The log of sessions over NATS. `append` finds out whether its commit was stored before it returns."""
 
 from collections.abc import AsyncGenerator
 
@@ -12,16 +12,16 @@ from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import Pauses
 from holdfast.bus.jetstream.tail import LogTail
 
-APPEND_WITHIN = 30.0
-"""Seconds in which an append must be resolved: stored, refused, or Unavailable."""
+APPEND_TIMEOUT_S = 30.0
+"""Seconds after which an append whose outcome is unknown raises Unavailable."""
 
 
 class NatsLog(LogReads):
     """`api.Log` over NATS."""
 
-    def __init__(self, link: JetStreamClient, blobs: Blobs) -> None:
-        super().__init__(link, blobs)
-        self._tail = LogTail(link, self)
+    def __init__(self, client: JetStreamClient, blobs: Blobs) -> None:
+        super().__init__(client, blobs)
+        self._tail = LogTail(client, self)
 
     def tail(self, key: Key, after: int | None = None) -> AsyncGenerator[Stored | None]:
         """See `api.Log.tail`."""
@@ -32,7 +32,7 @@ class NatsLog(LogReads):
         return self._tail.follow(cell, after)
 
     async def append(self, key: Key, commit: Commit, expect: int) -> int:
-        """See `api.Log.append`. One round trip when nothing goes wrong."""
+        """See `api.Log.append`. One round trip if the first attempt succeeds."""
         data, bodies = codec.encode_commit(commit)
         for body in bodies:
             await self._blobs.put(body)
@@ -41,14 +41,14 @@ class NatsLog(LogReads):
         pauses: Pauses | None = None
         while True:
             try:
-                return await self._link.store(subject, data, dict(headers))
+                return await self._client.store(subject, data, dict(headers))
             except WrongLastSequence:
-                why = Unavailable("the log refused the append, yet stands where it was expected")
+                why = Unavailable("the log refused the append although its last sequence is the expected one")
             except Unavailable as exc:
                 why = exc
-            pauses = pauses or Pauses(self._link, APPEND_WITHIN)
+            pauses = pauses or Pauses(self._client, APPEND_TIMEOUT_S)
             try:
-                seq = await self._fate(key, commit.id, expect)
+                seq = await self._resolve(key, commit.id, expect)
             except Unavailable as exc:
                 why = exc
             else:
@@ -56,7 +56,7 @@ class NatsLog(LogReads):
                     return seq
             await pauses.wait(why)
 
-    async def _fate(self, key: Key, commit_id: str, expect: int) -> int:
+    async def _resolve(self, key: Key, commit_id: str, expect: int) -> int:
         """The sequence of our commit if the leader has it, 0 if the log still stands at `expect`; else Conflict."""
         last = await self.leader_last(key)
         at = last.seq if last else 0
@@ -66,7 +66,9 @@ class NatsLog(LogReads):
             return 0
         seq = expect + 1
         while seq < at:
-            got = await self._link.leader(streams.log_stream(key.cell), {"seq": seq, "next_by_subj": subjects.log(key)})
+            got = await self._client.leader(
+                streams.log_stream(key.cell), {"seq": seq, "next_by_subj": subjects.log(key)}
+            )
             if got is None:
                 break
             if codec.commit_id(got.data) == commit_id:

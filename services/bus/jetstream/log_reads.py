@@ -8,22 +8,22 @@ from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
 PAGE_COMMITS = 500
-"""Commits asked for at once; a message limit, since the server bounds the bytes in flight."""
+"""Commits in one batched read. The server itself limits the bytes in flight."""
 
 
 class LogReads:
     """`head`, `read`, `pages` and `get` of `api.Log` over NATS."""
 
-    def __init__(self, link: JetStreamClient, blobs: Blobs) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient, blobs: Blobs) -> None:
+        self._client = client
         self._blobs = blobs
 
     async def leader_last(self, key: Key) -> RawMessage | None:
         """The last message of the log as the leader has it, undecoded."""
-        return await self._link.leader(streams.log_stream(key.cell), {"last_by_subj": subjects.log(key)})
+        return await self._client.leader(streams.log_stream(key.cell), {"last_by_subj": subjects.log(key)})
 
     async def head(self, key: Key, *, leader: bool = False) -> Stored | None:
         """See `api.Log.head`."""
@@ -31,16 +31,16 @@ class LogReads:
         async def look() -> RawMessage | None:
             if leader:
                 return await self.leader_last(key)
-            return await self._link.direct(streams.log_stream(key.cell), subjects.log(key))
+            return await self._client.direct(streams.log_stream(key.cell), subjects.log(key))
 
-        got = await patiently(self._link, look)
+        got = await retry(self._client, look)
         return Stored(got.seq, codec.decode_commit(got.data)) if got else None
 
     async def read(self, key: Key, after: int = 0, *, leader: bool = False) -> list[Stored]:
-        """See `api.Log.read`. With `leader` it reaches what the leader has now; most of it is read from any replica."""
+        """See `api.Log.read`. With `leader` it ends with the last commit of the leader; replicas serve the rest."""
         end = 0
         if leader:
-            last = await patiently(self._link, self.leader_last, key)
+            last = await retry(self._client, self.leader_last, key)
             end = last.seq if last else 0
             if end <= after:
                 return []
@@ -50,7 +50,7 @@ class LogReads:
         at = found[-1].seq if found else after
         while at < end:  # the replicas lag behind the leader
             query = {"seq": at + 1, "next_by_subj": subjects.log(key)}
-            got = await patiently(self._link, self._link.leader, streams.log_stream(key.cell), query)
+            got = await retry(self._client, self._client.leader, streams.log_stream(key.cell), query)
             if got is None:
                 break
             found.append(await self.stored(got))
@@ -61,9 +61,9 @@ class LogReads:
         """See `api.Log.pages`."""
         at = after
         while True:
-            got, left = await patiently(
-                self._link,
-                self._link.batch,
+            got, left = await retry(
+                self._client,
+                self._client.batch,
                 streams.log_stream(key.cell),
                 subjects.log(key),
                 seq=at + 1,
@@ -78,15 +78,15 @@ class LogReads:
     async def get(self, key: Key, seq: int) -> Stored | None:
         """See `api.Log.get`."""
         stream = streams.log_stream(key.cell)
-        got = await patiently(self._link, self._link.direct_seq, stream, seq)
+        got = await retry(self._client, self._client.direct_seq, stream, seq)
         if got is None:  # a replica may lag behind the leader
-            got = await patiently(self._link, self._link.leader, stream, {"seq": seq})
+            got = await retry(self._client, self._client.leader, stream, {"seq": seq})
         if got is None or got.subject != subjects.log(key):
             return None
         return await self.stored(got)
 
     async def stored(self, got: RawMessage) -> Stored:
-        """A message of the log, decoded, blobs put back. Raises Absent, Refused, Unavailable."""
+        """Decode a message of the log and put its blobs back. Raises Absent, Refused, Unavailable."""
         commit = codec.decode_commit(got.data)
         blobs = codec.blob_refs(commit)
         if blobs:

@@ -1,7 +1,7 @@
-"""Make a server agree with `streams`: `python -m holdfast.bus.jetstream.provision`, as an administrator.
+"""Create and update on a server what `streams` describes: `python -m holdfast.bus.jetstream.provision`.
 
-Idempotent: what is missing is created, what differs is updated, nothing is ever deleted. Applied as raw JSON, since the
-client library drops what it does not know.
+It connects as the administrator. Idempotent: missing streams are created, differing ones are updated, none is ever
+deleted. The configurations are sent as raw JSON, since nats-py drops the fields that it does not know.
 """
 
 import asyncio
@@ -18,14 +18,13 @@ from holdfast.process.settings import BadSettings, ProcessSettings, credentials,
 
 log = structlog.get_logger()
 
-JETSTREAM_WITHIN = 30.0
+READY_TIMEOUT_S = 30.0
 """Seconds to wait for JetStream to be ready."""
 
-_ANSWER_WITHIN = 10.0
-"""Seconds for one answer: making a stream on a cluster elects a leader first."""
+_REQUEST_TIMEOUT_S = 10.0
+"""Seconds for one response: a cluster elects a leader before it answers that a stream is created."""
 
-_NO_STREAM = 10059
-_NO_CONSUMER = 10014
+_STREAM_NOT_FOUND = 10059
 
 
 class ProvisionSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -44,8 +43,8 @@ def overlaps(one: str, other: str) -> bool:
     return len(left) == len(right)
 
 
-def uncovered(configs: list[dict[str, Any]]) -> None:
-    """Raises Refused when a stream would store what may hold a secret."""
+def refuse_secret_subjects(configs: list[dict[str, Any]]) -> None:
+    """Raises Refused if a stream would store a subject of SECRET_SUBJECTS."""
     for config in configs:
         for subject in [*config.get("subjects", []), *_republished(config)]:
             for secret in streams.SECRET_SUBJECTS:
@@ -58,25 +57,27 @@ def _republished(config: dict[str, Any]) -> Iterator[str]:
         yield config["republish"]["dest"]
 
 
-async def provision(link: JetStreamClient, cell: str, *, replicas: int = 1) -> None:
+async def provision(client: JetStreamClient, cell: str, *, replicas: int = 1) -> None:
     """Create or update everything of one cell. Raises Refused, Unavailable."""
     configs = streams.stream_configs(cell, replicas=replicas)
-    uncovered(configs)
-    await _ready(link)
-    await _check_existing(link)
+    refuse_secret_subjects(configs)
+    await _ready(client)
+    await _check_existing(client)
     for config in configs:
-        await _apply(link, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, _NO_STREAM)
+        await _apply(
+            client, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, _STREAM_NOT_FOUND
+        )
     inbox, durable = streams.inbox_stream(cell), streams.harness_consumer()
     name = durable["durable_name"]
     body = {"stream_name": inbox, "config": durable}
-    await _call(link, f"CONSUMER.CREATE.{inbox}.{name}", body)  # creates or updates; the state of a durable is kept
+    await _call(client, f"CONSUMER.CREATE.{inbox}.{name}", body)  # creates or updates; the state of a durable is kept
 
 
-async def _ready(link: JetStreamClient) -> None:
-    deadline = asyncio.get_running_loop().time() + JETSTREAM_WITHIN
+async def _ready(client: JetStreamClient) -> None:
+    deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
     while True:
         try:
-            answer = await link.api("INFO")
+            answer = await client.api("INFO")
         except (NoResponders, Unavailable) as exc:
             why = str(exc)
         else:
@@ -88,40 +89,40 @@ async def _ready(link: JetStreamClient) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _check_existing(link: JetStreamClient) -> None:
-    """No stream of whatever origin may cover a secret subject."""
+async def _check_existing(client: JetStreamClient) -> None:
+    """Raises Refused if any stream on the server, also of others, covers a secret subject."""
     offset, total = 0, 1
     while offset < total:
-        answer = await _call(link, "STREAM.LIST", {"offset": offset})
+        answer = await _call(client, "STREAM.LIST", {"offset": offset})
         found: list[dict[str, Any]] = answer.get("streams") or []
-        uncovered([stream["config"] for stream in found])
+        refuse_secret_subjects([stream["config"] for stream in found])
         total, offset = int(answer.get("total", 0)), offset + max(1, len(found))
 
 
-async def _apply(link: JetStreamClient, info: str, change: str, config: dict[str, Any], missing: int) -> None:
-    answer = await link.api(info, within=_ANSWER_WITHIN)
+async def _apply(client: JetStreamClient, info: str, change: str, config: dict[str, Any], missing: int) -> None:
+    answer = await client.api(info, timeout_s=_REQUEST_TIMEOUT_S)
     error = answer.get("error")
     if error and error.get("err_code") == missing:
-        await _call(link, change.format("CREATE"), config)
+        await _call(client, change.format("CREATE"), config)
         log.info("provision.created", stream=config["name"])
         return
     if error:
         raise Unavailable(str(error.get("description")))
     if _differs(config, answer["config"]):
-        await _call(link, change.format("UPDATE"), {**answer["config"], **config})
+        await _call(client, change.format("UPDATE"), {**answer["config"], **config})
         log.info("provision.updated", stream=config["name"])
 
 
 def _differs(wanted: Any, actual: Any) -> bool:
-    """Whether the server's value lacks something of ours. It leaves out what is zero, and adds fields of its own."""
+    """True if the server's value lacks one of our fields. The server omits zeros and adds fields of its own."""
     if not isinstance(wanted, dict):
         return bool(wanted != actual) and bool(wanted or actual)
     ours, theirs = cast("dict[str, Any]", wanted), cast("dict[str, Any]", actual or {})
     return any(_differs(value, theirs.get(key)) for key, value in ours.items())
 
 
-async def _call(link: JetStreamClient, name: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = await link.api(name, body, within=_ANSWER_WITHIN)
+async def _call(client: JetStreamClient, name: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.api(name, body, timeout_s=_REQUEST_TIMEOUT_S)
     if "error" in answer:
         raise Refused(f"{name}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
     return answer
@@ -130,12 +131,12 @@ async def _call(link: JetStreamClient, name: str, body: dict[str, Any]) -> dict[
 async def main() -> int:
     try:
         settings = load(ProvisionSettings)
-        link = JetStreamClient()
-        await link.open(settings.nats_url.split(","), name="provision", login=credentials(settings.nats_credentials))
+        client = JetStreamClient()
+        await client.open(settings.nats_url.split(","), name="provision", login=credentials(settings.nats_credentials))
         try:
-            await provision(link, settings.cell, replicas=settings.replicas)
+            await provision(client, settings.cell, replicas=settings.replicas)
         finally:
-            await link.close()
+            await client.close()
     except (BusError, BadSettings) as exc:
         print(f"provision: {exc}", file=sys.stderr)  # noqa: T201
         return 1

@@ -6,15 +6,15 @@ from typing import Any
 import msgspec
 
 from holdfast.bus.errors import NoResponders, StorageFull, TooLarge, Unavailable
-from holdfast.bus.jetstream.connection import ATTEMPT, Connection, RawMessage
+from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Connection, RawMessage
 
-MOVED = (10071, 10164)
-"""Codes of a refused expected sequence; the second when another message of the subject is in flight (R > 1)."""
+WRONG_LAST_SEQUENCE_CODES = (10071, 10164)
+"""Error codes for a wrong expected sequence; the second while another message of the subject is in flight (R > 1)."""
 
-_TOO_LARGE = 10054
+_MESSAGE_TOO_LARGE_CODE = 10054
 
-_NO_ROOM = (10023, 10028, 10047, 10077)
-"""Codes of a limit of the server, of its memory, of its storage and of the stream (discard new)."""
+_STORAGE_FULL_CODES = (10023, 10028, 10047, 10077)
+"""Error codes for the limits of the server, its memory, its storage and the stream (discard new)."""
 
 
 class WrongLastSequence(Exception):
@@ -37,18 +37,20 @@ _ACK = msgspec.json.Decoder(_Ack)
 
 
 class JetStreamClient(Connection):
-    """A connection that speaks to streams."""
+    """A connection with the requests of JetStream."""
 
-    async def api(self, name: str, body: dict[str, Any] | None = None, *, within: float = ATTEMPT) -> dict[str, Any]:
+    async def api(
+        self, name: str, body: dict[str, Any] | None = None, *, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> dict[str, Any]:
         """A request of the JetStream API as JSON; `error` is left in the answer. Raises Unavailable, NoResponders."""
         data = msgspec.json.encode(body) if body is not None else b""
-        got = await self.ask(f"$JS.API.{name}", data, within=within)
+        got = await self.ask(f"$JS.API.{name}", data, timeout_s=timeout_s)
         return msgspec.json.decode(got.data, type=dict[str, Any])
 
     # --- streams ---------------------------------------------------------------------------------------------------
 
     async def store(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
-        """Publish to a stream; return the sequence. Raises Moved, TooLarge, StorageFull, Unavailable (not known)."""
+        """Publish to a stream; return the sequence. Raises WrongLastSequence, TooLarge, StorageFull, Unavailable."""
         try:
             got = await self.ask(subject, data, headers=headers)
         except NoResponders:
@@ -56,14 +58,14 @@ class JetStreamClient(Connection):
         try:
             ack = _ACK.decode(got.data)
         except msgspec.DecodeError:
-            raise Unavailable(f"something else than a stream answers on {subject}") from None
+            raise Unavailable(f"the response on {subject} is not of a stream") from None
         if ack.error is None:
             return ack.seq
-        if ack.error.err_code in MOVED:
+        if ack.error.err_code in WRONG_LAST_SEQUENCE_CODES:
             raise WrongLastSequence
-        if ack.error.err_code == _TOO_LARGE:
+        if ack.error.err_code == _MESSAGE_TOO_LARGE_CODE:
             raise TooLarge(ack.error.description)
-        if ack.error.err_code in _NO_ROOM:
+        if ack.error.err_code in _STORAGE_FULL_CODES:
             raise StorageFull(f"the stream refused: {ack.error.description}")
         raise Unavailable(f"the stream refused: {ack.error.description} ({ack.error.err_code})")
 
@@ -119,7 +121,7 @@ class JetStreamClient(Connection):
 
 
 def _whole(got: RawMessage) -> RawMessage:
-    """A direct get with the subject its message was stored under."""
+    """The message of a direct get, under the subject with which it was stored. Raises Unavailable for an error."""
     if got.status:
         raise Unavailable(f"the stream refused to read: {got.status} {got.headers.get('Description', '')}")
     return RawMessage(got.headers["Nats-Subject"], "", got.data, got.headers)

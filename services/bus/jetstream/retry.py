@@ -1,4 +1,4 @@
-"""Trying again what is safe to repeat, until a deadline."""
+"""Retries of operations that are safe to repeat, until a deadline."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,39 +10,39 @@ from holdfast.bus.jetstream.requests import JetStreamClient
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PATIENCE = 15.0
-"""Seconds a read or a repeatable write keeps trying: longer than the election of a new leader."""
+RETRY_TIMEOUT_S = 15.0
+"""Seconds for which a read or a repeatable write is retried: longer than the election of a new leader."""
 
-_FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 0.5
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
 
 
 class Pauses:
-    """Waits between attempts: short at first, then longer. Raises Unavailable at the deadline."""
+    """Pauses between attempts, doubled up to 0.5 s. `wait` raises Unavailable at the deadline."""
 
-    def __init__(self, link: JetStreamClient, within: float) -> None:
-        self._link = link
-        self.deadline = asyncio.get_running_loop().time() + within
-        self._next = _FIRST_PAUSE
+    def __init__(self, client: JetStreamClient, timeout_s: float) -> None:
+        self._client = client
+        self.deadline = asyncio.get_running_loop().time() + timeout_s
+        self._next = _FIRST_PAUSE_S
 
     async def wait(self, why: Unavailable) -> None:
         left = self.deadline - asyncio.get_running_loop().time()
         if left <= self._next:
             raise why
         await asyncio.sleep(self._next)
-        self._next = min(self._next * 2, _LONGEST_PAUSE)
-        await self._link.up(self.deadline)
+        self._next = min(self._next * 2, _LONGEST_PAUSE_S)
+        await self._client.up(self.deadline)
 
 
-async def patiently(link: JetStreamClient, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of `attempt`, called again each time it raises Unavailable, for PATIENCE seconds."""
-    return await within(link, PATIENCE, attempt, *args, **kwargs)
+async def retry(client: JetStreamClient, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of `attempt`, called again while it raises Unavailable, for RETRY_TIMEOUT_S seconds."""
+    return await retry_until(client, RETRY_TIMEOUT_S, attempt, *args, **kwargs)
 
 
-async def within(
-    link: JetStreamClient, seconds: float, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+async def retry_until(
+    client: JetStreamClient, timeout_s: float, attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """As `patiently`, for that many seconds. Raises StorageFull at once: room is not made within seconds."""
+    """As `retry`, for `timeout_s` seconds. StorageFull is not retried: space is not freed within seconds."""
     pauses: Pauses | None = None
     while True:
         try:
@@ -50,5 +50,5 @@ async def within(
         except StorageFull:
             raise
         except Unavailable as why:
-            pauses = pauses or Pauses(link, seconds)
+            pauses = pauses or Pauses(client, timeout_s)
             await pauses.wait(why)

@@ -1,7 +1,7 @@
 """Requests, answers and plain messages over core NATS. Nothing here is stored.
 
-A refusal crosses as the header `Nats-Service-Error-Code` with a code of `errors` and one fixed sentence for it; texts
-of exceptions never leave the process.
+An error is sent as the header `Nats-Service-Error-Code` with a code of `errors`, and a fixed sentence for each code.
+Texts of exceptions never leave the process.
 """
 
 import asyncio
@@ -13,20 +13,20 @@ from holdfast.bus.api import Handler, Listener, Message, Subscription
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.jetstream.connection import Listening, RawMessage
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
 log = structlog.get_logger()
 
-AT_ONCE = 256
-"""Requests of one subject that are handled at the same time; more wait."""
+CONCURRENT_REQUESTS = 256
+"""Requests of one subject that are handled at the same time; further requests wait."""
 
-INBOXES = "_INBOX"
-"""How every subject begins on which an answer may be waited for."""
+REPLY_SUBJECT_PREFIX = "_INBOX"
+"""Prefix of every subject on which a client may wait for a response."""
 
-CODE = "Nats-Service-Error-Code"
-TEXT = "Nats-Service-Error"
+ERROR_CODE_HEADER = "Nats-Service-Error-Code"
+ERROR_TEXT_HEADER = "Nats-Service-Error"
 
-_SENTENCES = {
+_ERROR_TEXTS = {
     "conflict": "it has moved on; read it again",
     "refused": "this is not allowed",
     "absent": "there is no such thing",
@@ -35,22 +35,22 @@ _SENTENCES = {
     "too_large": "it is too large",
     "internal": "an error of the service",
 }
-_KINDS: dict[str, type[BusError]] = {
+_ERROR_TYPES: dict[str, type[BusError]] = {
     kind.code: kind
     for kind in (errors.Refused, errors.Absent, errors.NoResponders, errors.Unavailable, errors.TooLarge)
 }
 
 
 def _error(code: str) -> BusError:
-    """What the peer raised. A conflict loses its numbers on the way; what we do not know is Unavailable."""
+    """The error for the code of a peer: a Conflict without its sequences; Unavailable for an unknown code."""
     if code == errors.Conflict.code:
         return errors.Conflict(expected=0, actual=0)
-    kind = _KINDS.get(code, errors.Unavailable)
-    return kind(_SENTENCES.get(code, _SENTENCES["internal"]))
+    kind = _ERROR_TYPES.get(code, errors.Unavailable)
+    return kind(_ERROR_TEXTS.get(code, _ERROR_TEXTS["internal"]))
 
 
 class Serving:
-    """A served subject; closing it stops asking for requests and lets those in hand finish."""
+    """A served subject. `close` unsubscribes and waits for the running handlers."""
 
     def __init__(self, listening: Listening, running: set[asyncio.Task[None]]) -> None:
         self._listening = listening
@@ -65,16 +65,16 @@ class Serving:
 class NatsCore:
     """`api.Core` over NATS."""
 
-    def __init__(self, link: JetStreamClient) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient) -> None:
+        self._client = client
 
     async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109
         """See `api.Core.request`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        await self._link.up(deadline)
-        got = await self._link.ask(subject, data, within=max(0.0, deadline - loop.time()))
-        code = got.headers.get(CODE, "")
+        await self._client.up(deadline)
+        got = await self._client.ask(subject, data, timeout_s=max(0.0, deadline - loop.time()))
+        code = got.headers.get(ERROR_CODE_HEADER, "")
         if code:
             raise _error(code)
         return got.data
@@ -82,7 +82,7 @@ class NatsCore:
     async def serve(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
         """See `api.Core.serve`."""
         running: set[asyncio.Task[None]] = set()
-        places = asyncio.Semaphore(AT_ONCE)
+        places = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
         async def receive(got: RawMessage) -> None:
             await places.acquire()
@@ -94,8 +94,8 @@ class NatsCore:
             running.discard(task)
             places.release()
 
-        listening = await patiently(self._link, self._link.listen, subject, receive, queue=queue)
-        await patiently(self._link, self._link.flush)  # from now on it is found
+        listening = await retry(self._client, self._client.listen, subject, receive, queue=queue)
+        await retry(self._client, self._client.flush)  # from here on the server routes requests to it
         return Serving(listening, running)
 
     async def _answer(self, got: RawMessage, handler: Handler) -> None:
@@ -105,24 +105,24 @@ class NatsCore:
             try:
                 body = await handler(got.data)
             except BusError as exc:
-                headers = {CODE: exc.code, TEXT: _SENTENCES.get(exc.code, exc.code)}
+                headers = {ERROR_CODE_HEADER: exc.code, ERROR_TEXT_HEADER: _ERROR_TEXTS.get(exc.code, exc.code)}
             except Exception:
                 log.exception("bus.request_failed", subject=got.subject)
-                headers = {CODE: "internal", TEXT: _SENTENCES["internal"]}
-        # Who serves may answer on any subject, so a request must not choose one that its sender may not write to.
-        if not got.reply.startswith(INBOXES):
+                headers = {ERROR_CODE_HEADER: "internal", ERROR_TEXT_HEADER: _ERROR_TEXTS["internal"]}
+        # A service may publish on any subject, so a request must not choose one that its sender may not publish on.
+        if not got.reply.startswith(REPLY_SUBJECT_PREFIX):
             return
         try:
-            await self._link.send(got.reply, body, headers=headers)
+            await self._client.send(got.reply, body, headers=headers)
         except BusError as exc:
             log.warning("bus.not_answered", subject=got.subject, error=str(exc))
 
     async def publish(self, subject: str, data: bytes) -> None:
-        """See `api.Core.publish`. While the server is away it is dropped: later it would be of no use."""
-        if not self._link.is_up:
+        """See `api.Core.publish`. Without a connection the message is dropped: later it would be stale."""
+        if not self._client.is_up:
             return
         try:
-            await self._link.send(subject, data, headers=trace.inject(None))
+            await self._client.send(subject, data, headers=trace.inject(None))
         except Unavailable as exc:
             log.warning("bus.not_sent", error=str(exc))
 
@@ -133,6 +133,6 @@ class NatsCore:
             with trace.under(got.headers, link=True):
                 await listener(Message(got.subject, got.data))
 
-        listening = await patiently(self._link, self._link.listen, subject, receive)
-        await patiently(self._link, self._link.flush)
+        listening = await retry(self._client, self._client.listen, subject, receive)
+        await retry(self._client, self._client.flush)
         return listening

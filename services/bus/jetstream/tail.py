@@ -1,7 +1,7 @@
 """Reading the log as it grows, without gap or repetition.
 
-A live message only says that there is something: it is taken when its place in the log is the next one, and otherwise
-the log is read. Republishing happens after storing, so a live message never shows what is not stored.
+A live message is yielded if it is the next of the log; otherwise the log is read. The server republishes a message
+after it has stored it, so a live message is always stored.
 """
 
 import asyncio
@@ -17,25 +17,25 @@ from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.jetstream.retry import patiently
+from holdfast.bus.jetstream.retry import retry
 
 log = structlog.get_logger()
 
-SILENCE = 5.0
-"""Seconds without a live message after which the log is looked at."""
+IDLE_TIMEOUT_S = 5.0
+"""Seconds without a live message after which the log is read."""
 
-PAGE = 500
-"""Commits asked for at once."""
+PAGE_COMMITS = 500
+"""Commits in one batched read."""
 
 Live = asyncio.Queue[RawMessage | None]
-"""Live messages; None says that some may have been missed."""
+"""Live messages; None means that some may have been missed."""
 
 
 class LogTail:
     """`tail` and `follow` of `api.Log` over NATS."""
 
-    def __init__(self, link: JetStreamClient, reads: LogReads) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient, reads: LogReads) -> None:
+        self._client = client
         self._reads = reads
 
     @asynccontextmanager
@@ -45,26 +45,26 @@ class LogTail:
         async def hear(got: RawMessage) -> None:
             live.put_nowait(got)
 
-        listening = await patiently(self._link, self._link.listen, subject, hear)
+        listening = await retry(self._client, self._client.listen, subject, hear)
         with self._woken(live):
             try:
-                await patiently(self._link, self._link.flush)
+                await retry(self._client, self._client.flush)
                 yield live
             finally:
                 await listening.close()
 
     @contextmanager
     def _woken(self, live: Live) -> Generator[None]:
-        """After a reconnection something may have been missed."""
+        """Put None into `live` after each reconnection, since messages may have been missed."""
 
         def back() -> None:
             live.put_nowait(None)
 
-        self._link.on_back.add(back)
+        self._client.on_reconnect.add(back)
         try:
             yield
         finally:
-            self._link.on_back.discard(back)
+            self._client.on_reconnect.discard(back)
 
     # --- one session -----------------------------------------------------------------------------------------------
 
@@ -73,7 +73,7 @@ class LogTail:
         async with self._listening(subjects.live(key)) as live:
             at = after
             if at is None:
-                last = await patiently(self._link, self._reads.leader_last, key)
+                last = await retry(self._client, self._reads.leader_last, key)
                 at = last.seq if last else 0
             yield None
             if after is not None:
@@ -96,11 +96,11 @@ class LogTail:
                     yield None
 
     async def _unheard(self, key: Key, at: int) -> AsyncGenerator[Stored]:
-        """What the leader has above `at` though it was not heard. One request when there is nothing."""
+        """Commits above `at` whose live messages were missed. Costs one request if there are none."""
         try:
             last = await self._reads.leader_last(key)
         except Unavailable:
-            return  # the server is away: the reconnection or the next silence looks again
+            return  # no connection: the next reconnection or idle timeout reads again
         if last is not None and last.seq > at:
             for stored in await self._reads.read(key, at, leader=True):
                 yield stored
@@ -127,9 +127,9 @@ class LogTail:
         while left:
             start = at + 1
             try:
-                got, left = await self._link.batch(stream, subjects.ALL_LOGS, seq=start, limit=PAGE)
+                got, left = await self._client.batch(stream, subjects.ALL_LOGS, seq=start, limit=PAGE_COMMITS)
             except Unavailable:
-                return  # the reconnection or the next silence looks again
+                return  # the next reconnection or idle timeout reads again
             if not got:
                 return
             at = got[-1].seq
@@ -137,16 +137,16 @@ class LogTail:
 
 
 async def _next(live: Live) -> tuple[RawMessage | None, bool]:
-    """The next live message, or None when some may have been missed; and whether that is for silence."""
+    """The next live message, or None if some may have been missed; and True if the idle timeout passed."""
     try:
-        async with asyncio.timeout(SILENCE):
+        async with asyncio.timeout(IDLE_TIMEOUT_S):
             return await live.get(), False
     except TimeoutError:
         return None, True
 
 
 async def _run_of(live: Live, stream: str, at: int) -> tuple[list[RawMessage], int, bool]:
-    """The live messages that follow `at` without a hole, where they lead, and whether then something is missing."""
+    """The live messages that follow `at` without a gap, the sequence of the last, and True if a gap follows."""
     found: list[RawMessage] = []
     got, _ = await _next(live)
     while got is not None:
@@ -156,7 +156,7 @@ async def _run_of(live: Live, stream: str, at: int) -> tuple[list[RawMessage], i
         if ours and got.seq == at + 1:
             found.append(got)
             at = got.seq
-        if live.empty() or len(found) >= PAGE:
+        if live.empty() or len(found) >= PAGE_COMMITS:
             return found, at, False
         got = live.get_nowait()
     return found, at, True

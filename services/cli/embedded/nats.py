@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from holdfast.bus.streams import MAX_MESSAGE
+from holdfast.bus.streams import MAX_MESSAGE_BYTES
 from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private
 from holdfast.cli.embedded.packaged_files import not_installed, packaged
 from holdfast.process import disk
@@ -50,7 +50,7 @@ def write_config(layout: Layout, port: int, sync: str) -> Path:
     text = f"""# Written by `holdfast up` at each start; do not edit.
 server_name: "{server_name(layout)}"
 listen: "127.0.0.1:{port}"
-max_payload: {MAX_MESSAGE}
+max_payload: {MAX_MESSAGE_BYTES}
 lame_duck_grace_period: "1ms"
 lame_duck_duration: "30s"
 jetstream {{

@@ -7,7 +7,8 @@ import structlog
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.inputs import Nudge
-from holdfast.bus.streams import DEDUPE
+from holdfast.bus.streams import DEDUPLICATION_WINDOW_S
+from holdfast.bus.times import CLAIM_STALE_US, SECOND_US
 from holdfast.session.log.readmodel.queries import ListedSession
 from holdfast.session.log.repository import SessionRepository, SessionView
 from holdfast.session.sessions.create import undo
@@ -15,10 +16,7 @@ from holdfast.session.sessions.create import undo
 ROUND_INTERVAL_S: Final = 60.0
 """Seconds between two rounds."""
 
-CLAIM_STALE_US: Final = 15 * 60 * 1_000_000
-"""Microseconds without a commit after which the harness of a claim is taken for gone."""
-
-INCOMPLETE_AGE_US: Final = 2 * DEDUPE * 1_000_000
+INCOMPLETE_AGE_US: Final = 2 * DEDUPLICATION_WINDOW_S * SECOND_US
 """Microseconds after its creation from which nobody tries to store the first input of a session any more."""
 
 _log = structlog.get_logger()

@@ -14,17 +14,16 @@ import msgspec
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.head import Head, Status
+from holdfast.bus.times import SECOND_US
+from holdfast.bus.usage import active_seconds, usage_object
 from holdfast.session.http import timestamps
 from holdfast.session.log.schema import (
     SPARSE_TYPES,
-    CacheCreation,
     Session,
     SessionStats,
     SessionUsage,
     visible_fields,
 )
-
-US_PER_S: Final = 1_000_000
 
 _POSITION: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,9})")
 
@@ -97,22 +96,7 @@ def event_to_api(event: ev.Event, processed_at: int | None) -> dict[str, Any]:
 
 def usage_to_api(head: Head, now: int) -> SessionUsage:
     """The usage of a session at `now` (microseconds since 1970): tokens so far and seconds in the status `running`."""
-    used = head.usage
-    written = used.cache_creation_input_tokens
-    return SessionUsage(
-        input_tokens=used.input_tokens,
-        output_tokens=used.output_tokens,
-        cache_read_input_tokens=used.cache_read_input_tokens,
-        cache_creation=CacheCreation(ephemeral_5m_input_tokens=written, ephemeral_1h_input_tokens=0)
-        if written
-        else None,
-        active_seconds=_active_s(head, now),
-    )
-
-
-def _active_s(head: Head, now: int) -> float:
-    present_us = max(now - head.running_since, 0) if head.running_since else 0
-    return round((head.active + present_us) / US_PER_S, 3)
+    return msgspec.convert(usage_object(head, now), SessionUsage)
 
 
 def session_to_api(
@@ -131,7 +115,9 @@ def session_to_api(
         vault_ids=config.vault_ids,
         resources=config.resources,
         usage=usage_to_api(head, now),
-        stats=SessionStats(active_seconds=_active_s(head, now), duration_seconds=round(duration_us / US_PER_S, 3)),
+        stats=SessionStats(
+            active_seconds=active_seconds(head, now), duration_seconds=round(duration_us / SECOND_US, 3)
+        ),
         created_at=timestamps.text(head.created),
         updated_at=timestamps.text(head.updated),
         archived_at=timestamps.text(head.archived) if head.archived else None,

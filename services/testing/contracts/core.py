@@ -140,4 +140,4 @@ async def test_a_queue_group_shares_and_others_all_hear(joined: Connect, key: Ke
 
 async def test_too_large_is_typed(bus: Bus, key: Key) -> None:
     with pytest.raises(TooLarge):
-        await bus.core.publish(subjects.delta(key), b"x" * (streams.MAX_MESSAGE + 1))
+        await bus.core.publish(subjects.delta(key), b"x" * (streams.MAX_MESSAGE_BYTES + 1))

@@ -66,9 +66,9 @@ async def test_an_input_is_delivered_again_after_ack_wait_and_a_beat_holds_it_of
     async with consuming(two, hold):
         await eventually(lambda: _is(len(times) > 1), within=5)
         assert [t[:2] for t in times] == [("one", 1), ("two", 2)]
-        assert streams.ACK_WAIT - 0.05 <= times[1][2] - times[0][2] < streams.ACK_WAIT + 1
+        assert streams.ACK_WAIT_S - 0.05 <= times[1][2] - times[0][2] < streams.ACK_WAIT_S + 1
         with pytest.raises(AssertionError):  # nothing comes while the handler runs, for longer than ack_wait
-            await eventually(lambda: _is(len(times) > 2), within=streams.ACK_WAIT * 2)
+            await eventually(lambda: _is(len(times) > 2), within=streams.ACK_WAIT_S * 2)
         release.set()
     assert await one.inbox.pending(key, 0) == []
 

@@ -120,6 +120,6 @@ class MemoryConsumer:
 
     async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(streams.BEAT)
+            await asyncio.sleep(streams.IN_PROGRESS_INTERVAL_S)
             for delivery in list(self._running.values()):
                 await delivery.in_progress()

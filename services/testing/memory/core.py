@@ -109,5 +109,5 @@ class MemoryCore:
 
 
 def _check_size(data: bytes) -> None:
-    if len(data) > streams.MAX_MESSAGE:
+    if len(data) > streams.MAX_MESSAGE_BYTES:
         raise TooLarge(f"{len(data)} bytes are over the limit of the server")

@@ -80,7 +80,7 @@ class MemoryServer:
     def put(self, key: Key, data: bytes, input_id: str) -> int:
         """Store unless the same id was stored within the dedupe window."""
         stored_at, seq = self._dedupe.get(input_id, (-1e9, 0))
-        if self.now() - stored_at < streams.DEDUPE:
+        if self.now() - stored_at < streams.DEDUPLICATION_WINDOW_S:
             return seq
         self._inbox_seq += 1
         record = Record(self._inbox_seq, key, data, self.now(), input_id)
@@ -110,7 +110,7 @@ class MemoryServer:
             seqs = sorted(self._ready, key=lambda s: (self._ready[s] == 0, s))  # redeliveries first
             seq = seqs[self.faults.pick(len(seqs))]
             count = self._ready.pop(seq) + 1
-            delivery = InFlight(count, self.now() + streams.ACK_WAIT)
+            delivery = InFlight(count, self.now() + streams.ACK_WAIT_S)
             self._in_flight[seq] = delivery
             self._schedule_timeout(seq, delivery)
             puller.free -= 1
@@ -170,7 +170,7 @@ class MemoryServer:
         """Begin ack_wait anew."""
         delivery = self._in_flight.get(seq)
         if delivery is not None:
-            delivery.deadline = max(delivery.deadline, self.now() + streams.ACK_WAIT)
+            delivery.deadline = max(delivery.deadline, self.now() + streams.ACK_WAIT_S)
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 

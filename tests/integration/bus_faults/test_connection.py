@@ -40,7 +40,7 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: 
 
 async def test_a_cancelled_flush_leaves_the_connection_alone(bus: NatsBus, admin: JetStreamClient) -> None:
     lost: list[bool] = []
-    admin.on_back.add(lambda: lost.append(True))
+    admin.on_reconnect.add(lambda: lost.append(True))
     for _ in range(5):
         flushing = asyncio.create_task(admin.flush())
         await asyncio.sleep(0)
@@ -64,7 +64,7 @@ async def test_a_message_sent_before_a_flush_is_there_after_it(bus: NatsBus, adm
     for number in range(50):
         await admin.send("live.default.x", b"%d" % number)
         await admin.flush()
-        await bus._link.flush()  # what the server had before is heard before its answer
+        await bus._client.flush()  # what the server had before is heard before its answer
         assert len(heard) == number + 1
 
 

@@ -29,7 +29,7 @@ async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
     task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8))
     first = await bus.inbox.put(key, Nudge(id=new_id("ndg")))
     assert await asyncio.wait_for(got.get(), 5) == first
-    await admin.api(f"CONSUMER.DELETE.{streams.inbox_stream()}.{streams.HARNESS}")
+    await admin.api(f"CONSUMER.DELETE.{streams.inbox_stream()}.{streams.HARNESS_CONSUMER}")
     second = await bus.inbox.put(key, Nudge(id=new_id("ndg")))
     await provision(admin, FIRST_CELL)
     assert await asyncio.wait_for(got.get(), 10) == second

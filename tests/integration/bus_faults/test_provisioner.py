@@ -9,7 +9,7 @@ from holdfast.bus.errors import Refused
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import Nudge
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.bus.jetstream.provision import overlaps, provision, uncovered
+from holdfast.bus.jetstream.provision import overlaps, provision, refuse_secret_subjects
 from holdfast.bus.jetstream.requests import JetStreamClient
 from tests.support.bus_faults import said
 from tests.support.servers import NatsServer
@@ -29,7 +29,7 @@ async def test_provisioning_again_changes_nothing_and_loses_nothing(server: Nats
 
 async def test_provisioning_brings_a_stream_up_to_date(server: NatsServer, admin: JetStreamClient) -> None:
     config = next(c for c in streams.stream_configs() if c["name"] == "KV_sbx")
-    old = {k: v for k, v in config.items() if k != "republish"} | {"duplicate_window": streams.SECOND}
+    old = {k: v for k, v in config.items() if k != "republish"} | {"duplicate_window": streams.SECOND_NS}
     answer = await admin.api("STREAM.UPDATE.KV_sbx", old)
     assert "error" not in answer
     assert "republish" not in answer["config"]
@@ -47,12 +47,12 @@ async def test_provisioning_refuses_while_any_stream_covers_a_secret(admin: JetS
 
 
 def test_our_streams_cover_no_secret() -> None:
-    uncovered(streams.stream_configs())
+    refuse_secret_subjects(streams.stream_configs())
     for subjects in (["vault.>"], [">"], ["*.req.x"], ["_INBOX.*.x"], ["*.*"]):
         with pytest.raises(Refused):
-            uncovered([{"name": "BAD", "subjects": subjects}])
+            refuse_secret_subjects([{"name": "BAD", "subjects": subjects}])
     with pytest.raises(Refused):
-        uncovered([{"name": "BAD", "subjects": ["a.>"], "republish": {"src": "a.>", "dest": "vault.>"}}])
+        refuse_secret_subjects([{"name": "BAD", "subjects": ["a.>"], "republish": {"src": "a.>", "dest": "vault.>"}}])
 
 
 def test_patterns_overlap() -> None:

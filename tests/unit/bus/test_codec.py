@@ -72,7 +72,7 @@ def test_large_commits_fit_and_come_back(sizes: list[int], text: str) -> None:
     ]
     made = commit(None, messages, by="test", new_id=new_id, now=1)
     data, bodies = codec.encode_commit(made)
-    assert len(data) <= streams.MAX_MESSAGE // 2 + streams.BLOB_OVER
+    assert len(data) <= streams.MAX_MESSAGE_BYTES // 2 + streams.BLOB_THRESHOLD_BYTES
     stored = codec.decode_commit(data)
     assert stored.head == made.head, "the head is readable without any blob"
     assert codec.put_back(stored, {b.ref: b.data for b in bodies}) == made
@@ -88,7 +88,7 @@ def test_large_inputs_fit_and_come_back(size: int, text: str) -> None:
         ClientInput(id="in_1", events=[ev.UserMessage(id="sevt_2", content=content)]),
     ):
         data, body = codec.encode_input(value)
-        assert len(data) <= streams.BLOB_OVER
+        assert len(data) <= streams.BLOB_THRESHOLD_BYTES
         assert codec.decode_input(body.data if body else data) == value
 
 

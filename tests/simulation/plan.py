@@ -1,0 +1,58 @@
+"""The plan of a schedule and its result, as data. Only `draw_plan` is random, from the generator that it is given."""
+
+import random
+
+from msgspec import Struct
+
+
+class Plan(Struct, frozen=True):
+    """The processes, inputs and rare events of a schedule; drawn from its seed unless given."""
+
+    replicas: int = 2
+    workers: int = 1
+    messages: int = 2
+    interrupts: int = 0
+    impatient: int = 0
+    """Interrupts that the user sends while a tool call is open."""
+    updates: int = 0
+    archive: bool = False
+    poison: bool = False
+    """The first message kills each process that sends it to the model."""
+    deadly: bool = False
+    """The first message kills each process that decodes it."""
+    vanish: bool = False
+    drains: int = 0
+    calls: int | None = None
+    """Most tool calls that the model makes. If given, it makes them as early as possible, and all of `bash`."""
+    hold: float | None = None
+    """Seconds that a harness stays with a session while its tools run."""
+    steady: tuple[str, ...] = ()
+    """Prefixes of the names of processes that neither crash nor freeze."""
+
+
+def draw_plan(rng: random.Random) -> Plan:
+    """A plan at random."""
+    return Plan(
+        replicas=rng.choice([1, 2, 2, 3]),
+        workers=rng.choice([1, 1, 2]),
+        messages=rng.choice([1, 2, 2, 3]),
+        interrupts=rng.choice([0, 0, 1, 2]),
+        impatient=rng.choice([0, 0, 0, 2]),
+        updates=rng.choice([0, 0, 1, 3]),
+        archive=rng.random() < 0.1,
+        poison=rng.random() < 0.1,
+        deadly=rng.random() < 0.05,
+        vanish=rng.random() < 0.1,
+        drains=rng.choice([0, 0, 1]),
+    )
+
+
+class Result(Struct):
+    """The outcome of a schedule: its violations and how much happened in it."""
+
+    seed: int
+    violations: list[str]
+    seconds: float
+    steps: int
+    commits: int
+    counts: dict[str, int]
