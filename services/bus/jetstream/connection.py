@@ -163,8 +163,8 @@ class Connection:
             log.info("nats.reconnected", server=self._where())
             last.clear()
             self._up.set()
-            for look_again in list(self.on_reconnect):
-                look_again()
+            for notify in list(self.on_reconnect):
+                notify()
 
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):

@@ -132,10 +132,10 @@ class Consumer:
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
         """The reply subject of the delivery, by the task that handles it."""
-        self._wanted = 0
+        self._requested = 0
         """Number of deliveries requested and not yet received."""
-        self._heard = 0.0
-        self._word = asyncio.Event()
+        self._last_message_loop_time = 0.0
+        self._wakeup = asyncio.Event()
         """Set when a status arrives, a handler finishes, the pull breaks or the consumer stops."""
         self._broken = False
         self._stopping = False
@@ -143,7 +143,7 @@ class Consumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, then wait for the running handlers."""
-        ended = asyncio.create_task(self._until(stop))
+        ended = asyncio.create_task(self._await_stop(stop))
         in_progress = asyncio.create_task(self._send_in_progress())
         self._client.on_reconnect.add(self._break)
         try:
@@ -157,10 +157,10 @@ class Consumer:
             finally:
                 in_progress.cancel()
 
-    async def _until(self, stop: asyncio.Event) -> None:
+    async def _await_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._stopping = True
-        self._word.set()
+        self._wakeup.set()
 
     async def _finish(self) -> None:
         if self._running:
@@ -170,26 +170,29 @@ class Consumer:
 
     async def _pull(self) -> None:
         """Hold one subscription until it breaks, falls silent, or the consumer stops."""
-        self._broken, self._wanted, self._reply = False, 0, self._client.inbox()
+        self._broken, self._requested, self._reply = False, 0, self._client.inbox()
         try:
             listening = await self._client.listen(self._reply, self._receive)
         except Unavailable:
             await self._sleep(PULL_RETRY_PAUSE_S)
             return
-        self._heard = asyncio.get_running_loop().time()
+        self._last_message_loop_time = asyncio.get_running_loop().time()
         try:
             while not self._broken and not self._stopping:
-                self._word.clear()
-                await self._ask()
+                self._wakeup.clear()
+                await self._request_deliveries()
                 await self._sleep(PULL_HEARTBEAT_S)
-                if asyncio.get_running_loop().time() - self._heard > PULL_SILENCE_S and self._wanted:
-                    log.warning("consume.deaf", stream=self._stream)
+                if (
+                    asyncio.get_running_loop().time() - self._last_message_loop_time > PULL_SILENCE_S
+                    and self._requested
+                ):
+                    log.warning("consume.pull_silent", stream=self._stream)
                     break
         finally:
             await self._drop(listening)
         if self._broken and not self._stopping:
             self._inbox.forget()
-            self._word.clear()
+            self._wakeup.clear()
             await self._sleep(PULL_RETRY_PAUSE_S)
 
     async def _drop(self, listening: Listening) -> None:
@@ -206,21 +209,21 @@ class Consumer:
     async def _sleep(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._word.wait()
+                await self._wakeup.wait()
         except TimeoutError:
             return
 
-    async def _ask(self) -> None:
+    async def _request_deliveries(self) -> None:
         """Request a delivery for each free handler, once at least half of them have no request."""
-        free = self._limit - len(self._running) - self._wanted
-        if free <= 0 or self._wanted > (self._limit - len(self._running)) // 2:
+        free = self._limit - len(self._running) - self._requested
+        if free <= 0 or self._requested > (self._limit - len(self._running)) // 2:
             return
         body = {
             "batch": free,
             "expires": int(PULL_EXPIRY_S * streams.SECOND_NS),
             "idle_heartbeat": int(PULL_HEARTBEAT_S * streams.SECOND_NS),
         }
-        self._wanted += free
+        self._requested += free
         try:
             await self._client.send(
                 self._next,
@@ -232,19 +235,21 @@ class Consumer:
 
     def _break(self) -> None:
         self._broken = True
-        self._word.set()
+        self._wakeup.set()
 
     async def _receive(self, got: RawMessage) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        self._last_message_loop_time = asyncio.get_running_loop().time()
         match got.status:
             case "":
-                self._wanted = max(0, self._wanted - 1)
+                self._requested = max(0, self._requested - 1)
                 await self._deliver(got)
             case "100":
                 return
             case "404" | "408":  # the request has ended: request its undelivered messages again
-                self._wanted = max(0, self._wanted - int(got.headers.get("Nats-Pending-Messages", self._wanted)))
-                self._word.set()
+                self._requested = max(
+                    0, self._requested - int(got.headers.get("Nats-Pending-Messages", self._requested))
+                )
+                self._wakeup.set()
             case "409" if "Batch Completed" in got.headers.get("Description", ""):
                 return
             case status:
@@ -270,7 +275,7 @@ class Consumer:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        self._word.set()
+        self._wakeup.set()
 
     async def _run(self, got: RawMessage) -> None:
         try:

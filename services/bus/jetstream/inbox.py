@@ -39,7 +39,7 @@ class NatsInbox(InboxReads):
         """See `api.Inbox.on_arrival`."""
 
         async def arrived(got: RawMessage) -> None:
-            heard = await self.decoded(got.seq, got.data)
-            listener(replace(heard, previous=int(got.headers.get("Nats-Last-Sequence", "-1"))))
+            arrived_input = await self.decoded(got.seq, got.data)
+            listener(replace(arrived_input, previous=int(got.headers.get("Nats-Last-Sequence", "-1"))))
 
         return await retry(self._client, self._client.listen, subjects.arrived(key), arrived)

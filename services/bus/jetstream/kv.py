@@ -137,19 +137,19 @@ class NatsKeyValue:
 
     async def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:
         """See `api.KeyValue.watch`."""
-        heard: asyncio.Queue[Entry | None] = asyncio.Queue()
+        updates: asyncio.Queue[Entry | None] = asyncio.Queue()
         prefix = bucket_changes(bucket, "")
 
-        async def hear(got: RawMessage) -> None:
+        async def receive(got: RawMessage) -> None:
             changed = RawMessage(_subject(bucket, got.subject.removeprefix(prefix)), "", got.data, got.headers)
-            heard.put_nowait(_entry(bucket, changed))
+            updates.put_nowait(_entry(bucket, changed))
 
-        def back() -> None:
-            heard.put_nowait(None)
+        def note_reconnection() -> None:
+            updates.put_nowait(None)
 
         subject = bucket_changes(bucket, match)
-        listening = await retry(self._client, self._client.listen, subject, hear)
-        self._client.on_reconnect.add(back)
+        listening = await retry(self._client, self._client.listen, subject, receive)
+        self._client.on_reconnect.add(note_reconnection)
         try:
             await retry(self._client, self._client.flush)
             known: dict[str, int] = {}
@@ -160,7 +160,7 @@ class NatsKeyValue:
             while True:
                 try:
                     async with asyncio.timeout(WATCH_IDLE_TIMEOUT_S):
-                        entry = await heard.get()
+                        entry = await updates.get()
                 except TimeoutError:
                     entry = None
                 changes = [entry] if entry else await self._differences(bucket, match, known)
@@ -174,7 +174,7 @@ class NatsKeyValue:
                         known[change.key] = change.revision
                         yield change
         finally:
-            self._client.on_reconnect.discard(back)
+            self._client.on_reconnect.discard(note_reconnection)
             await listening.close()
 
     async def _differences(self, bucket: str, match: str, known: dict[str, int]) -> list[Entry]:

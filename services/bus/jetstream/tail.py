@@ -42,11 +42,11 @@ class LogTail:
     async def _listening(self, subject: str) -> AsyncGenerator[Live]:
         live: Live = asyncio.Queue()
 
-        async def hear(got: RawMessage) -> None:
+        async def receive(got: RawMessage) -> None:
             live.put_nowait(got)
 
-        listening = await retry(self._client, self._client.listen, subject, hear)
-        with self._woken(live):
+        listening = await retry(self._client, self._client.listen, subject, receive)
+        with self._told_of_reconnections(live):
             try:
                 await retry(self._client, self._client.flush)
                 yield live
@@ -54,17 +54,17 @@ class LogTail:
                 await listening.close()
 
     @contextmanager
-    def _woken(self, live: Live) -> Generator[None]:
+    def _told_of_reconnections(self, live: Live) -> Generator[None]:
         """Put None into `live` after each reconnection, since messages may have been missed."""
 
-        def back() -> None:
+        def note_reconnection() -> None:
             live.put_nowait(None)
 
-        self._client.on_reconnect.add(back)
+        self._client.on_reconnect.add(note_reconnection)
         try:
             yield
         finally:
-            self._client.on_reconnect.discard(back)
+            self._client.on_reconnect.discard(note_reconnection)
 
     # --- one session -----------------------------------------------------------------------------------------------
 
@@ -89,13 +89,13 @@ class LogTail:
                     yield await self._reads.stored(got)
                     at = got.seq
                     continue
-                async for stored in self._unheard(key, at):
+                async for stored in self._missed(key, at):
                     yield stored
                     at = stored.seq
                 if silent:
                     yield None
 
-    async def _unheard(self, key: Key, at: int) -> AsyncGenerator[Stored]:
+    async def _missed(self, key: Key, at: int) -> AsyncGenerator[Stored]:
         """Commits above `at` whose live messages were missed. Costs one request if there are none."""
         try:
             last = await self._reads.leader_last(key)
@@ -118,7 +118,7 @@ class LogTail:
                 yield []
                 missed = False
                 while not missed:
-                    heard, at, missed = await _run_of(live, stream, at)
+                    heard, at, missed = await _contiguous(live, stream, at)
                     if heard:
                         yield _decoded(heard)
 
@@ -145,7 +145,7 @@ async def _next(live: Live) -> tuple[RawMessage | None, bool]:
         return None, True
 
 
-async def _run_of(live: Live, stream: str, at: int) -> tuple[list[RawMessage], int, bool]:
+async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage], int, bool]:
     """The live messages that follow `at` without a gap, the sequence of the last, and True if a gap follows."""
     found: list[RawMessage] = []
     got, _ = await _next(live)
