@@ -56,7 +56,7 @@ def test_a_tool(add: Add, run: Run) -> None:
     add("bus/tools.py", "    WEB_SEARCH,", line)
     run("""
 import msgspec
-from holdfast.harness.tools.catalog import offered, permission, uses_sandbox
+from holdfast.harness.tools.offered_tools import offered, permission, uses_sandbox
 from holdfast.sandbox import drivers, tools
 from holdfast.session.agents.tools import Tool, resolve_tools
 
