@@ -16,12 +16,12 @@ from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.harness.conversation.context import Contexts
-from holdfast.harness.main import now
 from holdfast.harness.models.interface import Response
 from holdfast.harness.models.to_events import ResponseEvents
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.idle import idle
 from holdfast.harness.turn.ingest import ingest
+from holdfast.process.clock import now
 
 TURN = 10
 """Tool calls of a turn."""

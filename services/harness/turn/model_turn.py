@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from holdfast.bus import events as ev
+from holdfast.bus.events import status
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, SUMMARY_PROMPT
@@ -154,7 +155,7 @@ class ModelTurn:
     async def _show_running(self, start: ev.ModelRequestStart) -> None:
         """Append the events that show that a rescheduled session runs again: the response has begun."""
         if self._thread.state.status == "rescheduling":
-            events = idle.running(self._appender.config, thread=self._thread.id, new_id=new_id)
+            events = status.running(self._appender.config, thread=self._thread.id, new_id=new_id)
             await self._appender.append(events, request=start)
 
     async def _refused(self, events: list[ev.Event], response: Response) -> bool:
