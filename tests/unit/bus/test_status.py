@@ -58,7 +58,9 @@ def test_the_session_follows_its_primary_thread() -> None:
     resting = idle(PRIMARY_THREAD)
     assert types(resting) == ["session.thread_status_idle", "session.usage", "session.status_idle"]
     assert [event.usage for event in resting if isinstance(event, ev.SessionUsage)] == [USAGE]
-    assert [event.stop_details for event in resting if isinstance(event, ev.ThreadStatusIdle | ev.SessionStatusIdle)] == [
+    assert [
+        event.stop_details for event in resting if isinstance(event, ev.ThreadStatusIdle | ev.SessionStatusIdle)
+    ] == [
         {"type": "refusal"},
         {"type": "refusal"},
     ]
