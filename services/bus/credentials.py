@@ -4,8 +4,8 @@ A kind is one line in KINDS, which names the shapes of its `auth` object. The se
 its OpenAPI document by them. The vault service has the code of a kind, in the module of its name in `vault/kinds`.
 """
 
+import operator
 from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -81,6 +81,6 @@ UNAVAILABLE: Final = tuple(kind.name for kind in KINDS if not kind.shown)
 if TYPE_CHECKING:
     AuthCreate = AuthUpdate = AuthShown = Auth
 else:
-    AuthCreate = reduce(or_, (kind.create for kind in KINDS))
-    AuthUpdate = reduce(or_, (kind.update for kind in KINDS))
-    AuthShown = reduce(or_, (kind.shown for kind in KINDS if kind.shown))
+    AuthCreate = reduce(operator.or_, (kind.create for kind in KINDS))
+    AuthUpdate = reduce(operator.or_, (kind.update for kind in KINDS))
+    AuthShown = reduce(operator.or_, (kind.shown for kind in KINDS if kind.shown))
