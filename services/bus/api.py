@@ -11,7 +11,7 @@ import msgspec
 
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import AnyInput, PendingInput, Source, Taken
+from holdfast.bus.inputs import NOTHING_TAKEN, AnyInput, PendingInput, Source, Taken
 
 if TYPE_CHECKING:
     import asyncio
@@ -133,7 +133,7 @@ class Inbox(Protocol):
         """The id of the present inbox stream of the cell. Sequences are comparable only within one epoch."""
         ...
 
-    async def pending(self, key: Key, above: Taken, *, upto: int = 0) -> list[PendingInput]:
+    async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
         """The inputs that are not taken, of both sources, in order, at least up to sequence `upto` if that one exists.
 
         What is returned has no hole: everything stored up to its last sequence, and not removed, is in it.

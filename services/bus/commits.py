@@ -12,7 +12,6 @@ from holdfast.bus.ids import NewId
 from holdfast.bus.inputs import VERSION, Taken
 
 
-
 class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`at` is the `processed_at` of the first event in microseconds; event i has `at + i`. `by` names the writer."""
 
@@ -62,5 +61,7 @@ def commit(
     if claim is not UNSET:
         head = replace(head, claim=claim)
     if taken:
-        head = replace(head, inbox=taken.inbox, taken=taken.taken, recent=(*head.recent, *taken.ids)[-RECENT_INPUT_IDS:])
+        head = replace(
+            head, inbox=taken.inbox, taken=taken.taken, recent=(*head.recent, *taken.ids)[-RECENT_INPUT_IDS:]
+        )
     return Commit(id=new_id("cmt"), at=at, by=by, head=head, events=list(events))  # pyright: ignore[reportArgumentType]

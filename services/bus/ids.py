@@ -46,7 +46,7 @@ def new_id(prefix: str) -> str:
 
 
 def is_cell(text: str) -> bool:
-    """Whether `text` may name a cell: one to eight lower-case letters and digits, a part of session ids and subjects."""
+    """Whether `text` may name a cell: one to eight lower-case letters and digits."""
     return _CELL.fullmatch(text) is not None
 
 

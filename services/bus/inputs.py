@@ -12,7 +12,6 @@ import msgspec
 
 from holdfast.bus.events import Block, ClientEvent
 
-
 VERSION = 2
 """Version of commits and inputs, as written into each. Version 1 had no cells in its subjects and one sandbox."""
 

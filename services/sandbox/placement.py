@@ -2,7 +2,7 @@
 
 w.<cell>.<worker>                   WorkerRecord  a registered worker; expires unless it is refreshed
 s.<cell>.<tenant>.<session>.<hand>  Placement     generation and worker of a hand; only compare-and-set writes
-c.<cell>.<call>                     CallRecord    an accepted call whose result is not in the inbox yet (rules 13, 14, 17)
+c.<cell>.<call>                     CallRecord    an accepted call whose result is not in the inbox (rules 13, 14, 17)
 """
 
 from typing import Final, Literal

@@ -24,7 +24,9 @@ class LeaseOver(Exception):
 class Registration:
     """The registration of one worker in one epoch. It expires `lease_s` seconds after its last refresh."""
 
-    def __init__(self, kv: KeyValue, driver: Driver, report: Report, *, cell: str, worker_id: str, lease_s: float) -> None:
+    def __init__(
+        self, kv: KeyValue, driver: Driver, report: Report, *, cell: str, worker_id: str, lease_s: float
+    ) -> None:
         self.worker_id = worker_id
         self._cell = cell
         self._kv = kv

@@ -22,6 +22,7 @@ from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
+from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.layout import NATS_USERS
 from holdfast.cli.embedded.packaged_files import packaged
 from tests.support.eventually import eventually
@@ -260,8 +261,8 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     await harness.inbox.put(key, Nudge(id=new_id("ndg")))
     await consuming
     await listening.close()
-    assert await harness.inbox.pending(key, 0) == []
-    assert await session.inbox.pending(key, 0) == []
+    assert await harness.inbox.pending(key) == []
+    assert await session.inbox.pending(key) == []
 
     head = await harness.log.head(key, leader=True)
     assert head
@@ -288,16 +289,20 @@ async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: Nats
         return data
 
     served = [
-        await sandbox.core.serve(subjects.PROVISION, echo, queue="sbx"),
-        await sandbox.core.serve(subjects.execute("w1"), echo),
-        await sandbox.core.serve(subjects.cancel("w1"), echo),
-        await sandbox.core.serve(subjects.RELEASE, echo),
+        await sandbox.core.serve(subjects.provision(FIRST_CELL, SANDBOX), echo, queue="sbx"),
+        await sandbox.core.serve(subjects.execute(FIRST_CELL, "w1"), echo),
+        await sandbox.core.serve(subjects.cancel(FIRST_CELL, "w1"), echo),
+        await sandbox.core.serve(subjects.release(FIRST_CELL), echo),
         await vault.core.serve(subjects.VAULT_ADMIN, echo, queue="vault"),
         await vault.core.serve(subjects.VAULT_KEY, echo, queue="vault"),
     ]
-    for subject in (subjects.PROVISION, subjects.execute("w1"), subjects.cancel("w1")):
+    for subject in (
+        subjects.provision(FIRST_CELL, SANDBOX),
+        subjects.execute(FIRST_CELL, "w1"),
+        subjects.cancel(FIRST_CELL, "w1"),
+    ):
         assert await harness.core.request(subject, b"1", timeout=5) == b"1"
-    for subject in (subjects.RELEASE, subjects.VAULT_ADMIN, subjects.VAULT_KEY):
+    for subject in (subjects.release(FIRST_CELL), subjects.VAULT_ADMIN, subjects.VAULT_KEY):
         assert await session.core.request(subject, b"2", timeout=5) == b"2"
     for one in served:
         await one.close()

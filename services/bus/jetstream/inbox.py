@@ -27,7 +27,9 @@ class NatsInbox(InboxReads):
         if body:
             await self._blobs.put(body)
         headers = {"Nats-Msg-Id": value.id}
-        return await retry_until(self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key, source_for(value)), data, headers)
+        return await retry_until(
+            self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key, source_for(value)), data, headers
+        )
 
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int

@@ -8,7 +8,7 @@ from holdfast.bus import codec, streams, subjects
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.errors import Absent, NoResponders, Refused, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import PendingInput, Taken
+from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
@@ -51,7 +51,7 @@ class InboxReads:
             raise Unavailable(f"no inbox stream: {answer['error'].get('description')}")
         return hashlib.sha256(str(answer["created"]).encode()).hexdigest()[:12]
 
-    async def pending(self, key: Key, above: Taken, *, upto: int = 0) -> list[PendingInput]:
+    async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
         """See `api.Inbox.pending`. One read serves both sources, so that what it finds is a prefix of the stream."""
         stream, subject = streams.inbox_stream(key.cell), subjects.inbox_all(key)
         found: list[RawMessage] = []

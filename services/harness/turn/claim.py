@@ -42,7 +42,7 @@ class ClaimCommit(msgspec.Struct, frozen=True):
 
 
 def is_done(head: Head, inbox: str, seq: int, source: Source) -> bool:
-    """Rule 2: the input `seq` of that source is in the log and is not the trigger of the open claim, so its message may be acked."""
+    """Rule 2: the message may be acked, as its input is in the log and it is not the trigger of the open claim."""
     return seq <= head.taken_in(inbox).of(source) and not (head.claim and head.claim.trigger == seq)
 
 

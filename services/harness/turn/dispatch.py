@@ -11,7 +11,7 @@ from holdfast.bus.commits import Stored
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput
+from holdfast.bus.inputs import PendingInput
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.models.interface import Model
@@ -120,7 +120,7 @@ class Dispatcher:
         if delivery.count > 1:
             return await self._bus.log.head(key, leader=leader), []
         last, pending = await asyncio.gather(
-            self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, NOTHING_TAKEN, upto=delivery.seq)
+            self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, upto=delivery.seq)
         )
         return last, pending
 

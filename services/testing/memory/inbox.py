@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from holdfast.bus import codec, subjects
 from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import AnyInput, PendingInput, Taken, source_for
+from holdfast.bus.inputs import NOTHING_TAKEN, AnyInput, PendingInput, Taken, source_for
 from holdfast.testing.memory.consumer import MemoryConsumer, pending_input
 from holdfast.testing.memory.link import MemoryLink
 from holdfast.testing.memory.records import CoreMessage, Record
@@ -35,7 +35,7 @@ class MemoryInbox:
         await self._link.pause("stream_epoch")
         return self._server.stream_epoch
 
-    async def pending(self, key: Key, above: Taken, *, upto: int = 0) -> list[PendingInput]:
+    async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
         """See `api.Inbox.pending`."""
         await self._link.pause("pending")
         until = self._link.replica_time("pending")

@@ -79,7 +79,7 @@ async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
         b"\xff",
     ):
         await admin.ask(f"in.{key.tenant}.{key.session}", body)
-    waiting = await bus.inbox.pending(key, 0)
+    waiting = await bus.inbox.pending(key)
     assert [w.input for w in waiting] == [None] * 5
 
 

@@ -80,7 +80,7 @@ async def test_an_input_whose_answer_was_lost_is_stored_once(
     await asyncio.wait_for(between.dropped.wait(), 5)
     between.cut()
     seq = await asyncio.wait_for(putting, 15)
-    assert [w.seq for w in await bus.inbox.pending(key, 0)] == [seq]
+    assert [w.seq for w in await bus.inbox.pending(key)] == [seq]
 
 
 async def test_a_key_whose_answer_was_lost_is_created_once(bus: NatsBus, far: NatsBus, between: Proxy) -> None:

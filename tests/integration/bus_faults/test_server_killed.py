@@ -43,7 +43,7 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_in_the_mid
     await asyncio.wait_for(asyncio.gather(*writing), 30)
     for k in keys:
         assert [(s.seq, s.commit.id) for s in await bus.log.read(k, leader=True)] == acknowledged[k]
-        assert [w.seq for w in await bus.inbox.pending(k, 0)] == inputs[k]
+        assert [w.seq for w in await bus.inbox.pending(k)] == inputs[k]
 
 
 async def test_a_tail_is_whole_over_a_restart(  # noqa: C901
@@ -102,7 +102,7 @@ async def test_deliveries_go_on_over_a_restart_without_a_storm(server: NatsServe
         seqs.append(await bus.inbox.put(key, Nudge(id=new_id("ndg"))))
     await eventually(lambda: is_true(acked == set(seqs)), within=20)
     assert max(counts.values()) <= 3
-    assert await bus.inbox.pending(key, 0) == []
+    assert await bus.inbox.pending(key) == []
     stop.set()
     await asyncio.wait_for(task, 10)
 
