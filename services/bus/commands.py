@@ -4,9 +4,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from holdfast.bus.inputs import VERSION
+
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
-    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
+    v: int = msgspec.field(default_factory=lambda: VERSION)  # a factory, so that it is always written
 
 
 class Provision(Command, frozen=True, kw_only=True):

@@ -108,7 +108,6 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     """State of a session after a commit. Times are microseconds since 1970, UTC."""
 
-    v: int = 2
     count: int = 0
     """Events in the log, this commit included."""
     at: int = 0

@@ -85,11 +85,11 @@ async def test_an_input_whose_answer_was_lost_is_stored_once(
 
 async def test_a_key_whose_answer_was_lost_is_created_once(bus: NatsBus, far: NatsBus, between: Proxy) -> None:
     between.drop_answers = True
-    creating = asyncio.create_task(far.kv.create("sbx", "c.one", b"1"))
+    creating = asyncio.create_task(far.kv.create("hands", "c.a0.one", b"1"))
     await asyncio.wait_for(between.dropped.wait(), 5)
     between.cut()
     revision = await asyncio.wait_for(creating, 15)
-    entry = await bus.kv.get("sbx", "c.one")
+    entry = await bus.kv.get("hands", "c.a0.one")
     assert entry
     assert (entry.value, entry.revision) == (b"1", revision)
 
