@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from holdfast.bus.ids import FIRST_CELL
 from holdfast.process.known_settings import PREFIX, unknown_setting
 
 T = TypeVar("T", bound="ProcessSettings")
@@ -28,7 +27,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Loopback port of /healthz and /readyz; 0: no probes."""
     log_level: str = "info"
     """debug, info, warning or error."""
-    cell: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,8}$")] = FIRST_CELL
+    cell: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,8}$")] = "a0"
     """The cell whose streams this process works on: one to eight lower-case letters and digits."""
     drain_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 5.0
     """Seconds after SIGTERM until work that has not finished is cancelled."""

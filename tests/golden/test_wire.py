@@ -110,7 +110,7 @@ def test_what_is_none_of_ours_is_refused() -> None:
         b"\xff\xfe",
         b"{}",
         b"[" * 100_000,
-        _with(commit, v=2),
+        _with(commit, v=3),
         _with(commit, head=7),
     ):
         with pytest.raises(Refused):
@@ -121,7 +121,7 @@ def test_what_is_none_of_ours_is_refused() -> None:
         b"[]",
         b"{}",
         b"\xff",
-        _with(given, v=2),
+        _with(given, v=3),
         _with(given, type="later"),
         _with(given, events=[1]),
     ):
