@@ -339,19 +339,20 @@ async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: Nats
 
 async def buckets(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     for bus, bucket in ((session, "agents"), (session, "envs"), (session, "keys"), (sandbox, "hands")):
+        one, other = ("w.a0.b", "w.a0.c") if bucket == "hands" else ("a.b", "c")
         watch = bus.kv.watch(bucket)
         assert await anext(watch) is None
-        revision = await bus.kv.create(bucket, "a.b", b"1")
-        await bus.kv.update(bucket, "a.b", b"2", revision)
-        await bus.kv.put(bucket, "c", b"3", ttl=60)
-        entry = await bus.kv.get(bucket, "a.b")
+        revision = await bus.kv.create(bucket, one, b"1")
+        await bus.kv.update(bucket, one, b"2", revision)
+        await bus.kv.put(bucket, other, b"3", ttl=60)
+        entry = await bus.kv.get(bucket, one)
         assert entry
         assert entry.value == b"2"
         assert len(await bus.kv.list(bucket)) == 2
-        await bus.kv.delete(bucket, "a.b")
+        await bus.kv.delete(bucket, one)
         changed = await anext(watch)
         assert changed
-        assert changed.key == "a.b"
+        assert changed.key == one
         await watch.aclose()  # type: ignore[attr-defined]
-    await harness.kv.put("snap", "default.x", b"1")
-    assert await harness.kv.get("snap", "default.x", leader=False)
+    await harness.kv.put("snap", "a0.default.x", b"1")
+    assert await harness.kv.get("snap", "a0.default.x", leader=False)

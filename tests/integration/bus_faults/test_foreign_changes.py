@@ -114,7 +114,7 @@ async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: J
 
 
 async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
-    await admin.ask(f"ev.{key.tenant}.{key.session}", b"not a commit")
+    await admin.ask(subjects.log(key), b"not a commit")
     with pytest.raises(Refused):
         await bus.log.read(key)
     with pytest.raises(Refused):
