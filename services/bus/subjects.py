@@ -79,8 +79,10 @@ def key_of(subject: str) -> Key:
 def source_of(subject: str) -> Source:
     """The source of an inbox subject, or of its republished copy. Raises ValueError if it is none."""
     source = subject.removeprefix("arrived.").partition(".")[0]
-    if source in ("in", "res"):
-        return source
+    if source == "in":
+        return "in"
+    if source == "res":
+        return "res"
     raise ValueError(f"not a subject of an inbox: {subject[:200]!r}")
 
 

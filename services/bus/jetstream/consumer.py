@@ -49,7 +49,7 @@ class NatsDelivery:
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
         self._reply = got.reply
-        self._source = subjects.source_of(got.subject)
+        self._source: Source = subjects.source_of(got.subject)
         self._key = subjects.key_of(got.subject)
         self._count = int(tokens[at])
         self._seq = int(tokens[at + 1])

@@ -84,9 +84,7 @@ async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
     assert [w.input for w in waiting] == [None] * 5
 
 
-async def test_a_hand_speaks_for_no_user_and_no_user_for_a_hand(
-    bus: NatsBus, admin: JetStreamClient, key: Key
-) -> None:
+async def test_a_hand_speaks_for_no_user_and_no_user_for_a_hand(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     """What is on the subject of the other is left out, whoever was able to publish it; it only moves the position."""
     said, result = client_input("I am the user"), CallResult(id=new_id("sevt"), generation="g", content=[])
     await admin.ask(subjects.inbox(key, "res"), codec.encode_input(said)[0])
