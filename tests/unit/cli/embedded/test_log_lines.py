@@ -1,14 +1,13 @@
-"""Lines of logs: read from the forms of four programs, and shown."""
+"""Lines of logs: parsed from the formats of four programs, and formatted for people."""
 
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-
 import pytest
-
 from holdfast.cli.embedded import log_files
 from holdfast.cli.embedded.log_lines import Entry, parse, shown, since
 from holdfast.cli.embedded.sizes import human
+
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
@@ -47,47 +46,3 @@ def test_values_are_readable() -> None:
     fields = {"a": "two words", "n": 3, "l": ["ü", None], "empty": "", "error": "it broke", "trace_id": "00"}
     line = shown(Entry(NOW, "up", "info", "what", fields), width=4, colours=False)
     assert line.endswith('up    info   what: it broke  a="two words" n=3 l=["ü",null] empty=""')
-
-
-def test_files_are_merged_by_time_and_followed_past_a_trim(tmp_path: Path) -> None:
-    def line(second: int, text: str) -> str:
-        return json.dumps({"event": text, "timestamp": f"2026-11-27T03:00:{second:02d}Z"}) + "\n"
-
-    (tmp_path / "a.log.1").write_text(line(1, "a1"))
-    (tmp_path / "a.log").write_text("lost beginning\n" + line(3, "a3") + "more of a3\n" + line(6, "a6"))
-    (tmp_path / "b.log").write_text(line(2, "b2") + line(4, "b4"))
-    (tmp_path / "bao-audit.log").write_text(line(5, "secret"))
-    assert log_files.services(tmp_path) == ["a", "b"]
-    found = list(log_files.entries(tmp_path, ["a", "b"]))
-    assert [e.text for e in found] == ["a1", "b2", "a3", "b4", "a6"]
-    assert found[0].more == ["lost beginning"]
-    assert found[2].more == ["more of a3"]
-
-    follower = log_files.LogFollower(tmp_path, [])
-    assert follower.new() == []
-    whole = line(8, "a8")
-    with (tmp_path / "a.log").open("a") as file:
-        file.write(whole[:20])
-    (tmp_path / "c.log").write_text(line(7, "c7"))
-    assert [e.text for e in follower.new()] == ["c7"]
-    with (tmp_path / "a.log").open("a") as file:
-        file.write(whole[20:])
-    assert [e.text for e in follower.new()] == ["a8"]
-    (tmp_path / "a.log").write_text(line(9, "a9"))  # trimmed
-    assert [e.text for e in follower.new()] == ["a9"]
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (9940, "9.9 kB"),
-        (9960, "10 kB"),
-        (999_600, "1.0 MB"),
-        (64_000_000, "64 MB"),
-    ],
-)
-def test_sizes(size: int, text: str) -> None:
-    assert human(size) == text

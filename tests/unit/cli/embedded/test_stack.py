@@ -1,12 +1,12 @@
+"""The programs of an embedded stack: their environment, ports, keys and files."""
+
 import asyncio
 import os
 import socket
 from pathlib import Path
-
 import msgspec
 import pytest
 from msgspec.structs import replace
-
 from holdfast.cli.embedded.environment import child_environment
 from holdfast.cli.embedded.layout import MAX_LOG_BYTES, BadFolder, Busy, Layout, write_private
 from holdfast.cli.embedded.ports import why_not
@@ -16,27 +16,6 @@ from holdfast.cli.embedded.runfile import RunFile, read, running, write
 from holdfast.cli.embedded.stack import Stack
 from holdfast.process.health import Check, Report
 
-
-def test_children_get_no_key_no_fault_and_nothing_that_is_not_theirs() -> None:
-    environ = {
-        "PATH": "/bin",
-        "HOME": "/root",
-        "ANTHROPIC_API_KEY": "sk-ant-x",
-        "ANTHROPIC_BASE_URL": "http://x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "HOLDFAST_API_KEY": "hf_x",
-        "HOLDFAST_MODEL_API_KEY": "sk-ant-x",
-        "HOLDFAST_MODEL_KEY_FILE": "/k",
-        "HOLDFAST_FAULT_HARNESS_1": "x:kill",
-        "HOLDFAST_LOG_LEVEL": "debug",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
-        "LD_PRELOAD": "x",
-    }
-    assert child_environment(environ) == {
-        "PATH": "/bin",
-        "HOLDFAST_LOG_LEVEL": "debug",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
-    }
 
 
 @pytest.fixture
@@ -94,48 +73,6 @@ def test_a_scripted_model_is_one_more_process(layout: Layout) -> None:
     assert not Stack(layout, port=0, harnesses=1, sync="1s", environ={}).run_file({}).has_model_key
 
 
-def test_the_data_folder_ignores_itself_in_git(tmp_path: Path) -> None:
-    Layout(tmp_path / "new").open()
-    assert (tmp_path / "new" / ".gitignore").read_text() == "*\n"
-    (tmp_path / "new2").mkdir()
-    Layout(tmp_path / "new2").open()
-    assert (tmp_path / "new2" / ".gitignore").read_text() == "*\n"
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "main.py").touch()
-    Layout(tmp_path / "project").open()
-    assert not (tmp_path / "project" / ".gitignore").exists()
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "stack.json").write_text('{"id": "x"}')
-    (tmp_path / "old" / ".gitignore").write_text("mine\n")
-    Layout(tmp_path / "old").open()
-    assert (tmp_path / "old" / ".gitignore").read_text() == "mine\n"
-
-
-def test_a_folder_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
-    with pytest.raises(BadFolder, match=r"(?s)it is a file.*--data FOLDER"):
-        Layout(file).open()
-    with pytest.raises(BadFolder, match="a part of the path is a file"):
-        Layout(file / "below").open()
-    with pytest.raises(BadFolder, match="too long"):
-        Layout(tmp_path / ("x" * 300)).open()
-    with pytest.raises(BadFolder, match="quote"):
-        Layout(tmp_path / 'with"quote').open()
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "stack.json").write_text("{")
-    with pytest.raises(BadFolder, match=r"stack\.json is damaged"):
-        Layout(tmp_path / "bad").open()
-    with pytest.raises(BadFolder, match="/proc/none: "):
-        Layout(Path("/proc/none")).open()
-
-
-def test_why_a_port_cannot_be_had() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        assert "in use by another process" in why_not(other.getsockname()[1])
-    assert why_not(0) == ""
-
-
 def test_a_key_of_an_earlier_start_is_not_kept(layout: Layout) -> None:
     Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"}).prepare()
     assert layout.model_key_file.exists()
@@ -169,74 +106,3 @@ def test_a_port_in_use_is_named_with_the_way_out(layout: Layout) -> None:
             Stack(layout, port=port, harnesses=1, sync="always", environ={})
         layout.state.ports["nats"] = port
         assert layout.port("nats") != port
-
-
-async def test_a_foreign_nats_server_is_not_taken_for_ours() -> None:
-    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b'INFO {"server_name":"somebody-else"} \r\n')
-        writer.close()
-
-    server = await asyncio.start_server(greet, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        assert "somebody-else" in (await nats_ready(port, "holdfast-1")()).cause
-        assert await nats_ready(port, "somebody-else")() == Readiness(True)
-    assert await nats_ready(port, "holdfast-1")() == Readiness(False)
-
-
-def test_readiness_carries_cause_and_notes() -> None:
-    def report(ok: bool, **checks: Check) -> bytes:
-        return msgspec.json.encode(Report("sandbox", ok, False, 0.0, checks, {"limits": "weak"}))
-
-    weak = {"limits": "weak"}
-    assert readiness(200, report(True, bus=Check(True, 1.0))) == Readiness(True, "", weak)
-    assert readiness(503, report(False, bus=Check(False, 1.0))) == Readiness(False, "", weak)
-    hopeless = report(False, bus=Check(True, 1.0), sandbox=Check(False, 1.0, "no namespaces"))
-    assert readiness(503, hopeless) == Readiness(False, "no namespaces", weak)
-    assert readiness(200, b"{}") == Readiness(True)
-    assert readiness(0, b"") == Readiness(False)
-
-
-def test_a_run_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    assert read(path) is None
-    run = RunFile(
-        base_url="http://127.0.0.1:1", api_key="hf_x", data="/d", logs="/d/logs", nats_url="nats://127.0.0.1:2",
-        credentials={}, supervisor=1, processes={"nats": 2}, health={},
-    )  # fmt: skip
-    write(path, run)
-    assert read(path) == run
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-    assert run.workspace("sesn_a0_1") == Path("/d/sandbox/workspaces/default/sesn_a0_1")
-
-
-def test_a_private_file_never_has_other_permissions(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    path.write_text("old")
-    path.chmod(0o666)
-    write_private(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_log_that_has_grown_is_put_aside_while_its_writer_goes_on(layout: Layout) -> None:
-    log = layout.log("session")
-    with log.open("ab", buffering=0) as writer:
-        writer.write(b"x" * (MAX_LOG_BYTES + 1))
-        layout.trim_logs()
-        writer.write(b"after\n")
-    assert log.read_bytes() == b"after\n"
-    assert (layout.logs / "session.log.1").stat().st_size == MAX_LOG_BYTES + 1
-
-
-def test_a_run_file_left_behind_is_no_running_stack(layout: Layout) -> None:
-    assert running(layout.data) is None
-    stack = Stack(layout, port=0, harnesses=1, sync="1s", environ={})
-    run = stack.run_file({})
-    write(layout.run_file, run)
-    assert running(layout.data) == run
-    write(layout.run_file, replace(run, supervisor_started=1))  # the number was given to another process
-    assert running(layout.data) is None
-    write(layout.run_file, replace(run, supervisor=2**22 + 1))
-    assert running(layout.data) is None
