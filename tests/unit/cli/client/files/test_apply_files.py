@@ -11,7 +11,7 @@ from holdfast.cli.client.files import changes
 from holdfast.cli.client.files.apply_files import Applied, CannotApply, apply_changes
 from holdfast.cli.client.files.changes import CannotCompare
 from holdfast.cli.client.files.patch import patch, quoted, write_patch
-from tests.support.folders import ODD, copied, git, state, write
+from tests.support.folders import UNUSUAL_NAMES, copied, git, state, write
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def edited(folder: Path) -> None:
     (folder / "becomes link").symlink_to("binary")
     (folder / "emptied").write_bytes(b"")
     (folder / "gone empty").unlink()
-    write(folder, {f"made/{name}": f"new {name!a}\n" for name in ODD})
+    write(folder, {f"made/{name}": f"new {name!a}\n" for name in UNUSUAL_NAMES})
     write(folder, {"new empty": b"", "new binary": b"\0\1\2", "new exec": "x\n"})
     (folder / "new exec").chmod(0o755)
 

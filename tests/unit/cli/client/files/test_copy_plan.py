@@ -10,7 +10,7 @@ from holdfast.cli.client.files import changes, copy_plan
 from holdfast.cli.client.files.copy_in import copy_in
 from holdfast.cli.client.files.copy_plan import CannotCopy, leaves, plan, summary
 from holdfast.cli.client.files.selection import is_secret, matches
-from tests.support.folders import ODD, base_of, copied, git, state, write
+from tests.support.folders import UNUSUAL_NAMES, base_of, copied, git, state, write
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_the_workspace_is_the_folder_with_every_odd_name(source: Path, tmp_path: Path) -> None:
-    write(source, {name: f"content of {n}" for n, name in enumerate(ODD)})
+    write(source, {name: f"content of {n}" for n, name in enumerate(UNUSUAL_NAMES)})
     (source / "run.sh").write_text("#!/bin/sh\n")
     (source / "run.sh").chmod(0o755)
     (source / "inner").symlink_to("deep/er")
@@ -29,9 +29,9 @@ def test_the_workspace_is_the_folder_with_every_odd_name(source: Path, tmp_path:
     (source / "empty").mkdir()
     made = plan(source)
     assert made.outside == ["out"]
-    assert len(made.files) == len(ODD) + 3
+    assert len(made.files) == len(UNUSUAL_NAMES) + 3
     text = "\n".join(summary(made))
-    assert text.startswith(f"copying {len(ODD) + 3} files (")
+    assert text.startswith(f"copying {len(UNUSUAL_NAMES) + 3} files (")
     assert "out" in text
     base = base_of(tmp_path)
     copy_in(made, base)
