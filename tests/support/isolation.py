@@ -1,6 +1,6 @@
 """How well this machine can isolate a sandbox. Each test process finds out once, by making a real sandbox.
 
-Tests that make sandboxes use the fixture `isolation` (tests/conftest.py). On a machine where no sandbox can be made they
+Tests that make sandboxes use the fixture `isolation` (tests/conftest.py). On a machine that cannot make sandboxes they
 are skipped with the cause; with HOLDFAST_TEST_SANDBOX=required they fail. Tests of limits on a sandbox as a whole use
 the fixture `strong_limits`. Drivers in tests get their settings from `sandbox_settings()`, services from
 `sandbox_environment()`. Both allow weak limits, independently of the environment of the test run.

@@ -168,7 +168,7 @@ class _Show:
         return session
 
     async def work(self, session: BetaManagedAgentsSession) -> None:
-        """Send the task, show all events, kill the harness in mid-sentence; returns when the session is idle."""
+        """Send the task, show all events, and kill the harness in the middle of a sentence. Returns when it is idle."""
         events = self._client.beta.sessions.events
         async with await events.stream(session.id, event_deltas=["agent.message"]) as stream:
             self._timeline.start_clock()

@@ -29,7 +29,7 @@ class CannotApply(CannotDo):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What `apply` did. Paths that were already as the agent made them are in neither."""
+    """The paths that `apply` wrote and removed. Paths that already had the content of the agent are in neither list."""
 
     written: list[str]
     removed: list[str]
