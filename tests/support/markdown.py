@@ -1,4 +1,4 @@
-"""Fenced blocks and links of a Markdown file. Pure."""
+"""Fenced blocks, inline code and links of a Markdown file. Pure."""
 
 import re
 import shlex
@@ -79,3 +79,12 @@ def links(markdown: str) -> list[str]:
     """Targets of the links to other files of the repository, without `#` and what follows it."""
     found = re.findall(r"\]\(([^)\s]+)\)", markdown)
     return [target.split("#")[0] for target in found if not re.match(r"[a-z]+:|#", target)]
+
+
+def inline_code(markdown: str) -> list[str]:
+    """The texts between single backticks, those of fenced blocks left out."""
+    lines = markdown.splitlines()
+    for block in blocks(markdown):
+        first = block.line - 1
+        lines[first : first + len(block.text.splitlines())] = [""] * len(block.text.splitlines())
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", "\n".join(lines))
