@@ -56,7 +56,7 @@ def exists(path: str, document: str) -> bool:
     wanted = [pattern for one in (plain, beside) for pattern in (one, f"{one}.py", f"*/{one}", f"*/{one}.py")]
     return (
         any(fnmatch(found, pattern) for found in repository() for pattern in wanted)
-        or any(fnmatch(plain, pattern) for pattern in IGNORED)
+        or any(fnmatch(PurePath(plain).parts[0], pattern) for pattern in IGNORED)
         or (Path(sysconfig.get_path("purelib")) / plain).exists()
     )
 
