@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from holdfast.cli.client import questions
-from holdfast.cli.client.terminal.prompt import NobodyThere, ask
+from holdfast.cli.client.terminal.prompt import NobodyToAsk, ask
 from holdfast.cli.client.terminal.view import View
 
 
@@ -70,17 +70,17 @@ class Questioner:
     async def _ask_all(self, calls: Sequence[Any]) -> None:
         try:
             answers = [await self._answer(call) for call in calls]
-        except NobodyThere:
+        except NobodyToAsk:
             self._inbox.put_nowait(Answered(None))
         else:
             self._inbox.put_nowait(Answered(answers))
 
     async def _answer(self, call: Any) -> dict[str, Any]:
-        """The event that answers one call. Raises NobodyThere."""
+        """The event that answers one call. Raises NobodyToAsk."""
         if call.name in self._always_allowed and not questions.wants_result(call):
             return questions.allow(call)
         if not self._asks:
-            raise NobodyThere
+            raise NobodyToAsk
         with self._view.hidden():
             self._view.ask_about(call)
             given = questions.reply(call, await ask(questions.question(call)))

@@ -89,7 +89,7 @@ def open_questions(session: str, calls: Sequence[Any], data: str = "") -> list[T
     return lines
 
 
-def go_on(session: str, data: str = "") -> str:
+def continue_command(session: str, data: str = "") -> str:
     """The command that gives the session its next task."""
     return f'holdfast run "…" --session {short(session)}{data}'
 

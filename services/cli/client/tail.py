@@ -62,18 +62,18 @@ async def _idle_marked(events: Any, newest: str) -> AsyncIterator[tuple[Any, boo
 
     With no stored events (`newest` is BEGINNING) the pair `(None, True)` comes first.
     """
-    passed, idle, said = newest == BEGINNING, True, False
+    passed, idle, marked = newest == BEGINNING, True, False
     if passed:
-        said = True
+        marked = True
         yield None, True
     async with aclosing(events) as following:
         async for event in following:
             passed = passed or event.id == newest
             if event.type.startswith("session.status_"):
                 idle = event.type == "session.status_idle"
-            waits = passed and idle and not said
-            said = said or waits
-            yield event, waits
+            mark = passed and idle and not marked
+            marked = marked or mark
+            yield event, mark
 
 
 async def show_stored(target: Target, session: str, first: int, *, as_json: bool) -> int:

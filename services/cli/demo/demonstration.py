@@ -118,7 +118,7 @@ async def _demo(console: Console, data: Path, model: str, endpoint: Endpoint | N
         which = "a scripted model (no key, no cost)" if scripted else f"{model} at {run.model_base_url}"
         console.print(f"Ready after {time.monotonic() - began:.1f} s, with {which}.\n")
         async with AsyncAnthropic(base_url=run.base_url, api_key=run.api_key) as client:
-            show = _Show(client, run_file, Timeline(console))
+            show = _DemoRun(client, run_file, Timeline(console))
             session = await show.create(model)
             repository.seed(show.workspace)
             await show.work(session)
@@ -135,7 +135,7 @@ async def _demo(console: Console, data: Path, model: str, endpoint: Endpoint | N
     return 0 if passed else 1
 
 
-class _Show:
+class _DemoRun:
     """One session, watched while the harness that drives it is killed."""
 
     def __init__(self, client: AsyncAnthropic, run_file: Path, timeline: Timeline) -> None:

@@ -110,7 +110,7 @@ class Transaction:
     def commit(self, step: Step) -> None:
         """Move the new content into its place, or remove the old file."""
         name = step.path.rpartition("/")[2]
-        now = trees.look(self._top, step.path)
+        now = trees.entry_at(self._top, step.path)
         if not any(same(now, entry) for entry in step.expected):
             raise Unreadable(f"{clean_line(step.path)} was changed while the changes were applied")
         if now is not None:

@@ -226,8 +226,8 @@ def parent_of(top: int, path: str) -> Generator[int]:
         os.close(fd)
 
 
-def look(top: int, path: str) -> Entry | None:
-    """What is at `path` now; None when nothing is. A folder is `unread`, as is everything behind a link."""
+def entry_at(top: int, path: str) -> Entry | None:
+    """The file or link that is now at `path`; None if there is nothing. A folder, and a path over a link, is `unread`."""
     try:
         with parent_of(top, path) as folder:
             node = _node(folder, path)

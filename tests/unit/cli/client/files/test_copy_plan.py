@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.cli.client.files import changes, copy_plan
 from holdfast.cli.client.files.copy_in import copy_in
-from holdfast.cli.client.files.copy_plan import CannotCopy, leaves, plan, summary
+from holdfast.cli.client.files.copy_plan import CannotCopy, leads_outside, plan, summary
 from holdfast.cli.client.files.selection import is_secret, matches
 from tests.support.folders import UNUSUAL_NAMES, base_of, copied, git, state, write
 
@@ -169,7 +169,7 @@ def test_bases_of_deleted_sessions_are_removed(source: Path, tmp_path: Path) -> 
     ],
 )  # fmt: skip
 def test_links_that_lead_out_are_known(path: str, target: str, out: bool) -> None:
-    assert leaves(path, target) is out
+    assert leads_outside(path, target) is out
 
 
 def test_patterns() -> None:
