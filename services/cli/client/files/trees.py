@@ -227,7 +227,7 @@ def parent_of(top: int, path: str) -> Generator[int]:
 
 
 def entry_at(top: int, path: str) -> Entry | None:
-    """The file or link that is now at `path`; None if there is nothing. A folder, and a path over a link, is `unread`."""
+    """What is at `path` now; None if there is nothing. A folder is `unread`, and so is a path behind a link."""
     try:
         with parent_of(top, path) as folder:
             node = _node(folder, path)

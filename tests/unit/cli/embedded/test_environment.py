@@ -18,7 +18,7 @@ from holdfast.process.health import Check, Report
 
 
 
-def test_children_get_no_key_no_fault_and_nothing_that_is_not_theirs() -> None:
+def test_services_inherit_no_keys_no_faults_and_no_unknown_variables() -> None:
     environ = {
         "PATH": "/bin",
         "HOME": "/root",

@@ -25,7 +25,7 @@ def layout(tmp_path: Path) -> Layout:
     return made
 
 
-def test_the_data_folder_ignores_itself_in_git(tmp_path: Path) -> None:
+def test_the_data_folder_has_a_gitignore_unless_it_is_a_project(tmp_path: Path) -> None:
     Layout(tmp_path / "new").open()
     assert (tmp_path / "new" / ".gitignore").read_text() == "*\n"
     (tmp_path / "new2").mkdir()
@@ -42,7 +42,7 @@ def test_the_data_folder_ignores_itself_in_git(tmp_path: Path) -> None:
     assert (tmp_path / "old" / ".gitignore").read_text() == "mine\n"
 
 
-def test_a_folder_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
+def test_the_error_says_why_a_folder_cannot_be_used(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(BadFolder, match=r"(?s)it is a file.*--data FOLDER"):
@@ -70,7 +70,7 @@ def test_a_private_file_never_has_other_permissions(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_log_that_has_grown_is_put_aside_while_its_writer_goes_on(layout: Layout) -> None:
+def test_a_large_log_is_trimmed_while_its_writer_goes_on(layout: Layout) -> None:
     log = layout.log("session")
     with log.open("ab", buffering=0) as writer:
         writer.write(b"x" * (MAX_LOG_BYTES + 1))

@@ -12,7 +12,7 @@ from holdfast.cli.embedded.sizes import human
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
 
-def test_the_forms_of_all_programs_are_read() -> None:
+def test_the_log_formats_of_all_programs_are_parsed() -> None:
     ours = parse("vault", '{"event": "ready", "level": "info", "timestamp": "2026-11-27T03:00:00Z", "url": "x"}')
     assert ours == Entry(datetime(2026, 11, 27, 3, tzinfo=UTC), "vault", "info", "ready", {"url": "x"})
     nats = parse("nats", "[12] 2026/11/27 03:35:23.540134 [WRN] Filestore [LOG] is slow")
@@ -25,7 +25,7 @@ def test_the_forms_of_all_programs_are_read() -> None:
         assert parse("vault", other) is None
 
 
-def test_times_are_named_in_two_ways() -> None:
+def test_since_takes_a_duration_or_a_time() -> None:
     assert since("90m", NOW) == datetime(2026, 11, 27, 10, 30, tzinfo=UTC)
     assert since("2026-11-26T00:00:00Z", NOW) == datetime(2026, 11, 26, tzinfo=UTC)
     for wrong in ("", "yesterday", "10 minutes", "-5m"):
@@ -33,7 +33,7 @@ def test_times_are_named_in_two_ways() -> None:
             since(wrong, NOW)
 
 
-def test_colours_are_ours_alone() -> None:
+def test_escape_sequences_in_a_log_are_removed() -> None:
     entry = Entry(NOW, "up", "error", "\x1b[32mgreen", {"key": "\x9b1mv"})
     assert "\x1b" not in shown(entry, width=2, colours=False)
     coloured = shown(entry, width=2, colours=True)

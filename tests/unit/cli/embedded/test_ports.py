@@ -18,7 +18,7 @@ from holdfast.process.health import Check, Report
 
 
 
-def test_why_a_port_cannot_be_had() -> None:
+def test_the_cause_says_why_a_port_cannot_be_used() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert "in use by another process" in why_not(other.getsockname()[1])
     assert why_not(0) == ""

@@ -18,7 +18,7 @@ from holdfast.process.health import Check, Report
 
 
 
-async def test_a_foreign_nats_server_is_not_taken_for_ours() -> None:
+async def test_another_nats_server_on_our_port_is_recognised() -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b'INFO {"server_name":"somebody-else"} \r\n')
         writer.close()

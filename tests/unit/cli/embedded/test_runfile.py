@@ -25,7 +25,7 @@ def layout(tmp_path: Path) -> Layout:
     return made
 
 
-def test_a_run_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
+def test_a_run_file_is_written_atomically_and_private(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     assert read(path) is None
     run = RunFile(
@@ -39,7 +39,7 @@ def test_a_run_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
     assert run.workspace("sesn_a0_1") == Path("/d/sandbox/workspaces/default/sesn_a0_1")
 
 
-def test_a_run_file_left_behind_is_no_running_stack(layout: Layout) -> None:
+def test_the_run_file_of_a_dead_stack_is_ignored(layout: Layout) -> None:
     assert running(layout.data) is None
     stack = Stack(layout, port=0, harnesses=1, sync="1s", environ={})
     run = stack.run_file({})

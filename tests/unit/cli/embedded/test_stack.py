@@ -49,7 +49,7 @@ def test_the_programs_of_a_stack(layout: Layout) -> None:
     assert len(set(ports)) == len(ports)
 
 
-def test_the_sandbox_alone_may_ask_systemd_and_weak_limits_are_consented_to(layout: Layout) -> None:
+def test_only_the_sandbox_service_may_ask_systemd_and_it_allows_weak_limits(layout: Layout) -> None:
     bus = {"XDG_RUNTIME_DIR": "/run/user/1", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1/bus"}
     programs = Stack(layout, port=0, harnesses=1, sync="1s", environ=bus).prepare()
     for program in programs:
@@ -73,20 +73,20 @@ def test_a_scripted_model_is_one_more_process(layout: Layout) -> None:
     assert not Stack(layout, port=0, harnesses=1, sync="1s", environ={}).run_file({}).has_model_key
 
 
-def test_a_key_of_an_earlier_start_is_not_kept(layout: Layout) -> None:
+def test_the_key_file_of_an_earlier_start_is_removed(layout: Layout) -> None:
     Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"}).prepare()
     assert layout.model_key_file.exists()
     Stack(layout, port=0, harnesses=1, sync="1s", environ={}).prepare()
     assert not layout.model_key_file.exists()
 
 
-def test_everything_private_is_private(layout: Layout) -> None:
+def test_all_files_of_the_data_folder_are_private(layout: Layout) -> None:
     Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"}).prepare()
     for path in layout.data.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_keys_and_ports_are_kept(layout: Layout) -> None:
+def test_keys_and_ports_are_the_same_at_the_next_start(layout: Layout) -> None:
     stack = Stack(layout, port=0, harnesses=2, sync="always", environ={})
     again = Layout(layout.data)
     with pytest.raises(Busy, match=rf"(?s)process id {os.getpid()}.*--data"):
@@ -99,7 +99,7 @@ def test_keys_and_ports_are_kept(layout: Layout) -> None:
     assert again.nats_password("vault") == layout.nats_password("vault")
 
 
-def test_a_port_in_use_is_named_with_the_way_out(layout: Layout) -> None:
+def test_the_error_for_a_port_in_use_says_what_to_do(layout: Layout) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(Busy, match=rf"(?s)port {port} .*in use.*--port"):

@@ -62,7 +62,7 @@ async def test_a_program_starts_when_what_it_needs_is_ready(tmp_path: Path) -> N
     assert supervisor.pids == {}
 
 
-async def test_a_program_that_dies_is_started_again_and_that_is_said(tmp_path: Path) -> None:
+async def test_a_program_that_dies_is_started_again_and_reported(tmp_path: Path) -> None:
     supervisor, heard = supervise(
         program(tmp_path, "one", "print('a last word', flush=True)\nopen(sys.argv[1], 'w')  # ready\n" + SLEEP)
     )
@@ -107,7 +107,7 @@ async def test_a_program_that_refuses_its_settings_is_not_started_again(tmp_path
     await supervisor.stop([])
 
 
-async def test_what_does_not_become_ready_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+async def test_the_error_names_the_program_that_does_not_become_ready_and_its_log(tmp_path: Path) -> None:
     slow = program(tmp_path, "slow", "print('still thinking', flush=True)  # ready\n" + SLEEP)
     supervisor, _ = supervise(slow, program(tmp_path, "fast", SLEEP))
     with pytest.raises(NotReady, match=r"slow: not ready after 1 s: still thinking") as caught:
@@ -117,7 +117,7 @@ async def test_what_does_not_become_ready_is_named_with_the_end_of_its_log(tmp_p
     assert supervisor.pids == {}
 
 
-async def test_one_that_does_not_hear_is_killed_with_its_children(tmp_path: Path) -> None:
+async def test_a_program_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
     ready = tmp_path / "deaf.ready"
     code = (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -211,7 +211,7 @@ async def test_a_crash_loop_ends_the_start_with_its_cause(tmp_path: Path) -> Non
     await supervisor.stop([])
 
 
-async def test_a_cause_in_a_running_stack_is_said_once(tmp_path: Path) -> None:
+async def test_a_cause_in_a_running_stack_is_reported_once(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text("")
 
@@ -239,7 +239,7 @@ async def test_a_cause_in_a_running_stack_is_said_once(tmp_path: Path) -> None:
     await supervisor.stop([])
 
 
-async def test_a_second_signal_need_not_wait(tmp_path: Path) -> None:
+async def test_hurry_ends_the_wait_for_a_slow_stop(tmp_path: Path) -> None:
     code = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen(sys.argv[1], 'w')  # ready\n" + SLEEP
     supervisor, _ = supervise(program(tmp_path, "deaf", code, stop_timeout=600))
     await supervisor.start(10)

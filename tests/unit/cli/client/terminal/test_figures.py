@@ -20,7 +20,7 @@ def test_times_are_words(seconds: float, words: str) -> None:
     assert duration(seconds).replace("60 s", "1 min 0 s") == words
 
 
-def test_money_comes_from_the_price_table_or_not_at_all() -> None:
+def test_money_is_shown_only_for_models_with_a_known_price() -> None:
     usage = Usage()
     usage.add(SimpleNamespace(input_tokens=1_000_000, output_tokens=100_000, cache_read_input_tokens=2_000_000,
                               cache_creation_input_tokens=400_000))  # fmt: skip

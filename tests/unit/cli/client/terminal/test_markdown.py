@@ -25,5 +25,5 @@ from holdfast.cli.models import DEFAULT_MODEL, PRICES, price_of
         ("\n\na\n\nb", "\n\na\n\n"),
     ],
 )
-def test_a_block_of_markdown_ends_where_it_is_certain(text: str, block: str) -> None:
+def test_a_block_of_markdown_ends_only_where_the_next_text_cannot_belong_to_it(text: str, block: str) -> None:
     assert text[: first_block(text)] == block

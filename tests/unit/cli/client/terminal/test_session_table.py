@@ -47,7 +47,7 @@ def test_a_session_is_one_line_that_fits(width: int, status: str) -> None:
         assert lines[5].plain.endswith("…")
 
 
-def test_a_program_gets_full_values_on_one_line() -> None:
+def test_a_line_for_programs_has_full_values() -> None:
     values = fields(row("a\tb\nc")).split("\t")
     assert values[0] == "sesn_a0_01m8d9g68xetmssyp8nesj2001"
     assert values[1:] == [
@@ -65,7 +65,7 @@ def test_a_program_gets_full_values_on_one_line() -> None:
         ("terminated", None, None, "ended"),
     ],
 )  # fmt: skip
-def test_the_word_for_what_a_session_does(status: str, archived: Any, stop: str | None, word: str) -> None:
+def test_the_status_of_a_session_is_a_word(status: str, archived: Any, stop: str | None, word: str) -> None:
     assert status_of(SimpleNamespace(status=status, archived_at=archived), stop) == word
 
 
