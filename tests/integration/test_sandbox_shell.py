@@ -147,7 +147,9 @@ async def test_commands_run_in_the_order_of_their_calls(tools: Tools) -> None:
 
 
 async def test_a_cancel_stops_a_command_within_a_second_and_a_waiting_command_never_runs(tools: Tools) -> None:
-    first = asyncio.create_task(tools.sandbox.run("one", "bash", {"command": "trap '' TERM; while :; do sleep 95; done"}))
+    first = asyncio.create_task(
+        tools.sandbox.run("one", "bash", {"command": "trap '' TERM; while :; do sleep 95; done"})
+    )
     second = asyncio.create_task(tools.sandbox.run("two", "bash", {"command": "touch ran"}))
     await tools.call("write", file_path="x", content="y")
     await tools.sandbox.cancel("two")

@@ -87,7 +87,8 @@ def test_every_path_leads_to_a_file(name: str) -> None:
     ("path", "found"),
     [
         ("services/bus/tools.py", True), ("services/<name>/settings.py", True), ("tests/unit/", True),
-        ("holdfast/bus/tools", True), ("tools.py", True), ("turn/claim", True), ("dist/", True), ("../bus/tools.py", True),
+        ("holdfast/bus/tools", True), ("tools.py", True), ("turn/claim", True), ("dist/", True),
+        ("../bus/tools.py", True),
         ("anthropic/lib/", True), ("services/bus/hammer.py", False), ("hammer.py", False), ("turn/hammer", False),
         ("services/<name>/hammer.py", False), ("ools.py", False),
     ],

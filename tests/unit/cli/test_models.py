@@ -1,15 +1,6 @@
 """The price of a model."""
 
-from types import SimpleNamespace
-from typing import Any
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from holdfast.cli.client.terminal.figures import Usage, duration, money, short_count
-from holdfast.cli.client.terminal.markdown import first_block
-from holdfast.cli.client.terminal.tool_calls import DIFF_LINES, RESULT_LINES, TITLE_CHARS, detail, result, title
 from holdfast.cli.models import DEFAULT_MODEL, PRICES, price_of
-
 
 
 def test_prices_are_those_of_the_named_model_only() -> None:

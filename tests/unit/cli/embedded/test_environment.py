@@ -1,21 +1,6 @@
 """The environment variables that services inherit from `holdfast up`."""
 
-import asyncio
-import os
-import socket
-from pathlib import Path
-import msgspec
-import pytest
-from msgspec.structs import replace
 from holdfast.cli.embedded.environment import child_environment
-from holdfast.cli.embedded.layout import MAX_LOG_BYTES, BadFolder, Busy, Layout, write_private
-from holdfast.cli.embedded.ports import why_not
-from holdfast.cli.embedded.probes import nats_ready, readiness
-from holdfast.cli.embedded.program import Readiness
-from holdfast.cli.embedded.runfile import RunFile, read, running, write
-from holdfast.cli.embedded.stack import Stack
-from holdfast.process.health import Check, Report
-
 
 
 def test_services_inherit_no_keys_no_faults_and_no_unknown_variables() -> None:

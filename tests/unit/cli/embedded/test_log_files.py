@@ -1,13 +1,9 @@
 """The log files of a stack, merged in the order of time and followed."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
-import pytest
-from holdfast.cli.embedded import log_files
-from holdfast.cli.embedded.log_lines import Entry, parse, shown, since
-from holdfast.cli.embedded.sizes import human
 
+from holdfast.cli.embedded import log_files
 
 
 def test_files_are_merged_by_time_and_followed_past_a_trim(tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
 """Lines of logs: parsed from the formats of four programs, and formatted for people."""
 
-import json
 from datetime import UTC, datetime
-from pathlib import Path
-import pytest
-from holdfast.cli.embedded import log_files
-from holdfast.cli.embedded.log_lines import Entry, parse, shown, since
-from holdfast.cli.embedded.sizes import human
 
+import pytest
+
+from holdfast.cli.embedded.log_lines import Entry, parse, shown, since
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 

@@ -1,20 +1,10 @@
 """The last lines of a log, and the cause of a failure in it."""
 
-import asyncio
-import os
-import signal
-import sys
-import time
 from pathlib import Path
-from typing import Any
-import msgspec
-import psutil
-import pytest
-from holdfast.cli.embedded.log_tail import cause, last_lines
-from holdfast.cli.embedded.program import NotReady, Program, Readiness
-from holdfast.cli.embedded.supervisor import Supervisor
-from tests.support.eventually import eventually
 
+import pytest
+
+from holdfast.cli.embedded.log_tail import cause, last_lines
 
 
 def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
@@ -23,6 +13,7 @@ def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     log.write_text("".join(f"line {n}\n" for n in range(1000)))
     assert last_lines(log, 2) == ["line 998", "line 999"]
     assert last_lines(log, 5, since=log.stat().st_size) == []
+
 
 REFUSED = """\
 {"event": "cannot start", "cause": "BadSettings: HOLDFAST_X: no", "level": "critical", \

@@ -1,21 +1,12 @@
 """Readiness probes of nats-server and of the services."""
 
 import asyncio
-import os
-import socket
-from pathlib import Path
+
 import msgspec
-import pytest
-from msgspec.structs import replace
-from holdfast.cli.embedded.environment import child_environment
-from holdfast.cli.embedded.layout import MAX_LOG_BYTES, BadFolder, Busy, Layout, write_private
-from holdfast.cli.embedded.ports import why_not
+
 from holdfast.cli.embedded.probes import nats_ready, readiness
 from holdfast.cli.embedded.program import Readiness
-from holdfast.cli.embedded.runfile import RunFile, read, running, write
-from holdfast.cli.embedded.stack import Stack
 from holdfast.process.health import Check, Report
-
 
 
 async def test_another_nats_server_on_our_port_is_recognised() -> None:

@@ -1,13 +1,8 @@
 """Numbers of bytes for people."""
 
-import json
-from datetime import UTC, datetime
-from pathlib import Path
 import pytest
-from holdfast.cli.embedded import log_files
-from holdfast.cli.embedded.log_lines import Entry, parse, shown, since
-from holdfast.cli.embedded.sizes import human
 
+from holdfast.cli.embedded.sizes import human
 
 
 @pytest.mark.parametrize(

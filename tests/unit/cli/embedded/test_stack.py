@@ -1,21 +1,13 @@
 """The programs of an embedded stack: their environment, ports, keys and files."""
 
-import asyncio
 import os
 import socket
 from pathlib import Path
-import msgspec
-import pytest
-from msgspec.structs import replace
-from holdfast.cli.embedded.environment import child_environment
-from holdfast.cli.embedded.layout import MAX_LOG_BYTES, BadFolder, Busy, Layout, write_private
-from holdfast.cli.embedded.ports import why_not
-from holdfast.cli.embedded.probes import nats_ready, readiness
-from holdfast.cli.embedded.program import Readiness
-from holdfast.cli.embedded.runfile import RunFile, read, running, write
-from holdfast.cli.embedded.stack import Stack
-from holdfast.process.health import Check, Report
 
+import pytest
+
+from holdfast.cli.embedded.layout import Busy, Layout
+from holdfast.cli.embedded.stack import Stack
 
 
 @pytest.fixture

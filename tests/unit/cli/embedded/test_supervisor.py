@@ -7,14 +7,14 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
 import msgspec
 import psutil
 import pytest
-from holdfast.cli.embedded.log_tail import cause, last_lines
+
 from holdfast.cli.embedded.program import NotReady, Program, Readiness
 from holdfast.cli.embedded.supervisor import Supervisor
 from tests.support.eventually import eventually
-
 
 SLEEP = "import time; time.sleep(600)"
 
@@ -149,6 +149,7 @@ async def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
     began = time.monotonic()
     await supervisor.stop([])
     assert time.monotonic() - began < 5
+
 
 PARENT = """
 import asyncio, os, sys

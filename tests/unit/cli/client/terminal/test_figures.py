@@ -1,15 +1,11 @@
 """Times, tokens and money in words."""
 
 from types import SimpleNamespace
-from typing import Any
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from holdfast.cli.client.terminal.figures import Usage, duration, money, short_count
-from holdfast.cli.client.terminal.markdown import first_block
-from holdfast.cli.client.terminal.tool_calls import DIFF_LINES, RESULT_LINES, TITLE_CHARS, detail, result, title
-from holdfast.cli.models import DEFAULT_MODEL, PRICES, price_of
 
+import pytest
+
+from holdfast.cli.client.terminal.figures import Usage, duration, money, short_count
+from holdfast.cli.models import DEFAULT_MODEL
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+
 import pytest
 from rich.cells import cell_len
-from holdfast.cli.client.terminal.event_lines import event_line
-from holdfast.cli.client.terminal.session_table import Row, age, fields, status_of, table, truncate
 
+from holdfast.cli.client.terminal.session_table import Row, age, fields, status_of, table, truncate
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
 

@@ -1,15 +1,12 @@
 """Tool calls, their results and the diff of an edit as people read them."""
 
-from types import SimpleNamespace
 from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from holdfast.cli.client.terminal.figures import Usage, duration, money, short_count
-from holdfast.cli.client.terminal.markdown import first_block
-from holdfast.cli.client.terminal.tool_calls import DIFF_LINES, RESULT_LINES, TITLE_CHARS, detail, result, title
-from holdfast.cli.models import DEFAULT_MODEL, PRICES, price_of
 
+from holdfast.cli.client.terminal.tool_calls import DIFF_LINES, RESULT_LINES, TITLE_CHARS, detail, result, title
 
 KEYS = st.sampled_from(["command", "file_path", "content", "old_string", "new_string", "pattern", "path", "view_range"])
 
