@@ -84,7 +84,7 @@ async def test_the_files_of_another_session_cannot_be_reached(make: MakeSandbox)
         assert outcome.is_error
 
 
-async def test_the_canary_is_found_nowhere(inside: Inside) -> None:
+async def test_the_canary_is_nowhere(inside: Inside) -> None:
     half = len(CANARY) // 2
     seen = await inside.sh(
         # The command joins the two halves of the canary, so that the search does not find its own command line.
