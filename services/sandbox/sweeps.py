@@ -38,6 +38,7 @@ class Sweeps:
         sandboxes: Sandboxes,
         availability: Availability,
         *,
+        cell: str,
         worker_id: str,
         idle_after_s: float,
     ) -> None:
@@ -46,6 +47,7 @@ class Sweeps:
         self._driver = driver
         self._sandboxes = sandboxes
         self._availability = availability
+        self._cell = cell
         self._worker_id = worker_id
         self._idle_after_s = idle_after_s
         self._expired = asyncio.Event()
@@ -55,7 +57,7 @@ class Sweeps:
         await keep_watching(self._watch_registrations, on=BusError, what="registrations of workers")
 
     async def _watch_registrations(self) -> None:
-        async for entry in self._bus.kv.watch(BUCKET, subjects.REGISTERED):
+        async for entry in self._bus.kv.watch(BUCKET, subjects.worker_keys(self._cell)):
             if entry is None or entry.value is None:
                 self._expired.set()
 
@@ -71,8 +73,8 @@ class Sweeps:
     async def _close_lost_calls(self) -> int:
         # The driver knows workers of this host that died: their registrations need not expire first.
         for dead_id in await self._driver.collect():
-            await self._bus.kv.delete(BUCKET, subjects.worker_key(dead_id))
-        return await results.close_lost_calls(self._bus, self._worker_id)
+            await self._bus.kv.delete(BUCKET, subjects.worker_key(self._cell, dead_id))
+        return await results.close_lost_calls(self._bus, self._cell, self._worker_id)
 
     async def end_idle_sandboxes(self) -> None:
         """End every sandbox that has had no call for `idle_after_s`; its files stay."""
