@@ -8,41 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.bus.ids import Key, new_id, new_session_id
-from holdfast.sandbox.drivers import Outcome, Sandbox, make_driver
+from holdfast.sandbox.drivers import Outcome
 from holdfast.sandbox.settings import MIB
-from tests.support.isolation import Isolation, sandbox_settings
-
-
-class Hands:
-    def __init__(self, box: Sandbox) -> None:
-        self.box = box
-        self._count = 0
-
-    async def call(self, name: str, **arguments: object) -> Outcome:
-        self._count += 1
-        return await self.box.run(f"call_{self._count}", name, arguments)
-
-    async def text(self, name: str, **arguments: object) -> str:
-        return text_of(await self.call(name, **arguments))
-
-    async def sh(self, command: str, **more: object) -> str:
-        return await self.text("bash", command=command, **more)
-
-
-def text_of(outcome: Outcome) -> str:
-    return "".join(block.get("text", "") for block in outcome.content)
+from tests.support.hands import Hands, new_hands, text_of
+from tests.support.isolation import Isolation
 
 
 @pytest.fixture
 async def hands(tmp_path: Path, isolation: Isolation) -> AsyncIterator[Hands]:
-    settings = sandbox_settings(data_dir=str(tmp_path), memory_bytes=512 * MIB, call_timeout=30)
-    driver = make_driver(settings)
-    await driver.open(new_id("wrk"))
-    try:
-        yield Hands(await driver.create(Key("default", new_session_id()), new_id("sbx")))
-    finally:
-        await driver.close()
+    async with new_hands(tmp_path, memory_bytes=512 * MIB, call_timeout=30) as made:
+        yield made
 
 
 async def test_folder_variables_functions_and_options_live_on(hands: Hands) -> None:
