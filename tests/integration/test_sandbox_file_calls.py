@@ -222,7 +222,8 @@ async def test_a_helper_that_waits_works_where_no_process_can_be_started(
 ) -> None:
     async with new_hands(tmp_path, pids=24, call_timeout=10) as hands:
         await hands.call("write", file_path="many.py", content=(
-            "import os, time\ntry:\n    while os.fork(): pass\nexcept OSError: pass\ntime.sleep(99)\n"
+            "import os, time\ntry:\n    for _ in range(40):\n        if not os.fork(): break\n"
+            "except OSError: pass\ntime.sleep(99)\n"
         ))  # fmt: skip
         await hands.call("bash", command="python3 many.py >/dev/null 2>&1 & sleep 1", timeout_ms=3000)
         for _ in range(3):
