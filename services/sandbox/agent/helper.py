@@ -20,7 +20,7 @@ from .tools import FILE_TOOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final, NoReturn
+    from typing import Final, NoReturn
 
     from .files import Root
 

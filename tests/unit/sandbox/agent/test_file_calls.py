@@ -22,8 +22,8 @@ IDLE_S = 0.5
 class Agent:
     def __init__(self, workspace: Path) -> None:
         program = (
-            f"import sys; sys.path.insert(0, {str(FOLDER)!r}); from agent.files import Root; from agent.loop import Loop;"
-            f" Loop(Root({str(workspace)!r}), {IDLE_S}).run()"
+            f"import sys; sys.path.insert(0, {str(FOLDER)!r}); from agent.files import Root;"
+            f" from agent.loop import Loop; Loop(Root({str(workspace)!r}), {IDLE_S}).run()"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -49,6 +49,10 @@ class Agent:
     def helpers(self) -> set[int]:
         return {child.pid for child in psutil.Process(self.process.pid).children()}
 
+    async def alone(self) -> bool:
+        """Whether it has no helper."""
+        return not self.helpers()
+
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Agent]:
@@ -63,7 +67,7 @@ async def test_a_helper_without_a_call_ends_and_the_next_call_gets_a_new_one(age
     agent.send("file")
     assert agent.receive(1) == ["content"]
     (first,) = agent.helpers()
-    await eventually(lambda: not agent.helpers(), what="the end of the helper")
+    await eventually(agent.alone, what="the end of the helper")
     agent.send("file")
     assert agent.receive(1) == ["content"]
     (second,) = agent.helpers()
@@ -74,7 +78,7 @@ async def test_calls_at_once_have_a_helper_each_and_all_end(agent: Agent) -> Non
     agent.send(*["file"] * 12)
     assert agent.receive(12) == ["content"] * 12
     assert agent.helpers()
-    await eventually(lambda: not agent.helpers(), what="the end of the helpers")
+    await eventually(agent.alone, what="the end of the helpers")
 
 
 def test_helpers_end_with_the_agent(agent: Agent) -> None:
