@@ -61,7 +61,7 @@ def _close_all_but(*kept: int) -> None:
 
 def _serve(fd: int, root: Root) -> None:
     frames = FrameReader(FRAME_BYTES)
-    usage = _Usage()
+    usage = Usage()
     while data := os.read(fd, CHUNK_BYTES):
         frames.add(data)
         frame = frames.next()
@@ -71,7 +71,7 @@ def _serve(fd: int, root: Root) -> None:
             del frame  # nothing of a call stays while the helper waits for the next
 
 
-def _answer(fd: int, root: Root, frame: bytes, usage: _Usage) -> None:
+def _answer(fd: int, root: Root, frame: bytes, usage: Usage) -> None:
     fields = decode(frame)
     name: str = fields["name"]
     try:
@@ -84,7 +84,7 @@ def _answer(fd: int, root: Root, frame: bytes, usage: _Usage) -> None:
     write_all(fd, encode([content, is_error, usage.after_a_call()]))
 
 
-class _Usage:
+class Usage:
     """What the helper has used since it was made."""
 
     def __init__(self) -> None:
