@@ -17,7 +17,7 @@ from holdfast.sandbox.settings import SandboxSettings
 from holdfast.scripted_model.journal import Record
 from tests.support.model import bash, call, say
 
-Call = tuple[str, dict[str, object]]
+Call = tuple[str, dict[str, str]]
 
 TITLE = "one tool step: model answer ends to next model request (ms)"
 
@@ -52,7 +52,7 @@ async def calls(folder: Path, count: int, tool: Call) -> list[float]:
         await box.run("make", "bash", {"command": MAKE})
         for number in range(count + 20):
             begin = time.perf_counter()
-            outcome = await box.run(f"call-{number}", name, arguments)
+            outcome = await box.run(f"call-{number}", name, {**arguments})
             found.append(time.perf_counter() - begin)
             assert not outcome.is_error, outcome
     return found[20:]
