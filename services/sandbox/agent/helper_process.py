@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket  # the part of `socket` in C: the other part takes 3 ms to import, as long as a fork
 import os
 import select
 import signal
@@ -127,7 +128,5 @@ class HelperProcess:
 
 def _socket_pair() -> tuple[int, int]:
     """Two connected descriptors. Raises OSError."""
-    import socket  # noqa: PLC0415  3 ms, which a sandbox whose only tool is bash does not spend
-
-    ours, theirs = socket.socketpair()
+    ours, theirs = _socket.socketpair()
     return ours.detach(), theirs.detach()
