@@ -9,14 +9,14 @@ from holdfast.sandbox.drivers import Outcome, Sandbox, make_driver
 from tests.support.isolation import sandbox_settings
 
 
-class Hands:
-    def __init__(self, box: Sandbox) -> None:
-        self.box = box
+class Tools:
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
         self._count = 0
 
     async def call(self, name: str, **arguments: object) -> Outcome:
         self._count += 1
-        return await self.box.run(f"call_{self._count}", name, arguments)
+        return await self.sandbox.run(f"call_{self._count}", name, arguments)
 
     async def text(self, name: str, **arguments: object) -> str:
         """The text of a call, whether it failed or not."""
@@ -32,11 +32,11 @@ def text_of(outcome: Outcome) -> str:
 
 
 @contextlib.asynccontextmanager
-async def new_hands(data: Path, **settings: object) -> AsyncGenerator[Hands]:
+async def new_tools(data: Path, **settings: object) -> AsyncGenerator[Tools]:
     """A new sandbox, of a driver of its own with these settings."""
     driver = make_driver(sandbox_settings(data_dir=str(data), **settings))
     await driver.open(new_id("wrk"))
     try:
-        yield Hands(await driver.create(Key("default", new_session_id()), new_id("sbx")))
+        yield Tools(await driver.create(Key("default", new_session_id()), new_id("sbx")))
     finally:
         await driver.close()
