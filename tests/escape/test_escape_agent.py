@@ -11,7 +11,7 @@ AGENT = (
     "$(for p in /proc/[0-9]*; do"
     " grep -q agent.main $p/cmdline 2>/dev/null && [ $p != /proc/1 ] && echo ${p#/proc/}; done | sort -n | head -1)"
 )
-"""A shell expression, for use inside of the sandbox: the process id of the agent. Its helpers have the same program and higher ids."""
+"""A shell expression, for use inside of the sandbox: the process id of the agent, the lowest that runs its program."""
 
 FORGERY = """
 import json, os, struct, sys
