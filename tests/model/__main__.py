@@ -10,13 +10,23 @@ from tests.model.scenario import describe
 MODELS = (arrivals, claim, requests, calls, threads)
 
 
+def table() -> list[str]:
+    """The scenarios as lines of a Markdown table."""
+    rows = [f"| {s.name} | {s.rule} | {s.verdict} |" for model in MODELS for s in model.SCENARIOS]
+    return ["| scenario | rule | verdict |", "|---|---|---|", *rows]
+
+
 def main() -> int:
     """Exit status 0: each scenario gave the verdict that it must give, also those that must fail."""
     parser = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
     parser.add_argument("--big", action="store_true", help="the rules at larger bounds: minutes, some GB")
     parser.add_argument("--quiet", action="store_true", help="no traces")
     parser.add_argument("words", nargs="*", help="only scenarios whose name contains one of these")
+    parser.add_argument("--table", action="store_true", help="print the scenarios as a Markdown table, explore nothing")
     options = parser.parse_args()
+    if options.table:
+        print("\n".join(table()))  # noqa: T201
+        return 0
     chosen = [s for model in MODELS for s in (model.BIG if options.big else model.SCENARIOS)]
     if options.words:
         chosen = [s for s in chosen if any(word in s.name for word in options.words)]

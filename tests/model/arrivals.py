@@ -23,7 +23,7 @@ SUBJECTS = ("in", "res")
 class Rules:
     """The rules of a variant; the defaults are those of the protocol."""
 
-    messages: int = 4
+    messages: int = 3
     taken: Literal["each", "one"] = "each"
     """The head has a taken sequence for each subject, or one for both."""
     hearing: Literal["gapless", "blind", "never"] = "gapless"
@@ -225,7 +225,7 @@ SCENARIOS = [
 ]  # fmt: skip
 
 BIG = [
-    _scenario("a sequence for each subject, 6 messages", "5", messages=6),
-    _scenario("one sequence, one wildcard request, 6 messages", "5", messages=6, taken="one", reading="wildcard",
+    _scenario("a sequence for each subject, 5 messages", "5", messages=5),
+    _scenario("one sequence, one wildcard request, 5 messages", "5", messages=5, taken="one", reading="wildcard",
               hearing="never"),
 ]  # fmt: skip

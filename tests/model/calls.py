@@ -38,52 +38,50 @@ class CallsModel:
         yield from self._workers.steps(state)
 
 
-def _scenario(name: str, rule: str, verdict: Verdict = "holds", what: str = "", **rules: Any) -> Scenario:
-    return Scenario(
-        name=f"calls: {name}", rule=rule, model=lambda: CallsModel(Rules(**rules)), verdict=verdict, what=what
-    )
+def _scenario(
+    name: str, rule: str, verdict: Verdict = "holds", what: str = "", base: dict[str, Any] | None = None, **rules: Any
+) -> Scenario:
+    """`rules` are those of `base`, or differ from them."""
+    given = Rules(**{**(base or {}), **rules})
+    return Scenario(name=f"calls: {name}", rule=rule, model=lambda: CallsModel(given), verdict=verdict, what=what)
 
 
 _CALM: dict[str, Any] = {"crashes": False, "deaths": False, "wire": False, "lapses": False}
+_WIRE: dict[str, Any] = {**_CALM, "generations": 1, "wire": True}
 _DYING: dict[str, Any] = {**_CALM, "generations": 1, "deaths": True}
 _TWO_HANDS: dict[str, Any] = {"hands": 2, "calls": 2, "parallel": True, "generations": 1}
+_TWO_DYING: dict[str, Any] = {**_DYING, **_TWO_HANDS}
 
 SCENARIOS = [
-    _scenario("2 calls, no faults", "12-18", calls=2, **_CALM),
+    _scenario("2 calls, no faults", "12-18", base=_CALM, calls=2),
     _scenario("1 call, 2 generations, all faults", "12-18"),
     _scenario("1 call, an interrupt, all faults", "18", interrupts=1, generations=1),
     _scenario("2 calls one after the other, deaths and lapses", "12-18", calls=2, wire=False),
     _scenario("2 calls at once, an interrupt, crashes and deaths", "18", calls=2, parallel=True, interrupts=1,
               generations=1, wire=False, lapses=False),
     _scenario("no window: each call is accepted at once", "13", window=False),
-    _scenario("2 hands, a call for each, deaths", "12-18", **{**_TWO_HANDS, "wire": False, "lapses": False}),
-    _scenario("call not bound to a generation", "12", "broken", "runs twice", **{**_DYING, "generations": 2},
-              bind=False),
-    _scenario("provisioned before the placement is stored", "12", "stuck", **_DYING, placement="after"),
-    _scenario("finished calls are forgotten", "13", "broken", "runs twice", **{**_DYING, "deaths": False},
-              remembers=False, wire=True),
-    _scenario("no fallback to the inbox", "14", "stuck", **{**_DYING, "deaths": False}, wire=True, fallback=False),
-    _scenario("confirmed before the result is appended", "14", "stuck", **{**_DYING, "deaths": False},
-              confirm="before", crashes=True),
-    _scenario("results of closed calls are taken", "5", "broken", "second result", **_DYING, take="blindly",
-              wire=True),
-    _scenario("released when the calls are sent", "8", "stuck", **{**_DYING, "deaths": False}, wire=True,
-              release="sent"),
-    _scenario("an interrupt closes calls without a cancel", "18", "broken", "after it was closed",
-              **{**_DYING, "deaths": False}, cancel=False, interrupts=1),
-    _scenario("the registration expires before its worker knows", "16", "broken", "", **{**_DYING, "deaths": False},
-              lapses=True, lease=False),
-    _scenario("nobody publishes lost results", "17", "stuck", **_DYING, watcher=False),
-    _scenario("placements expire with the registration", "17", "stuck", **_DYING, placements="expire"),
-    _scenario("lost calls are looked for in an old head", "17", "stuck", **_DYING, look="follower"),
-    _scenario("lost calls are looked for before the expiry", "17", "stuck", **_DYING, looks="early"),
-    _scenario("the placement is emptied whatever it names", "17", "stuck", **{**_DYING, "generations": 2}, calls=2,
-              emptied="always", crashes=True),
-    _scenario("a worker starts again under its old id", "17", "stuck", **_DYING, worker_ids="kept"),
-    _scenario("2 hands, one placement for the session", "17", "stuck", **{**_DYING, **_TWO_HANDS},
-              placed_by="session"),
-    _scenario("2 hands, the loss of one closes all calls", "15", "broken", "though its generation lives",
-              **{**_DYING, **_TWO_HANDS}, lost_closes="session"),
+    _scenario("2 hands, a call for each, deaths", "12-18", base=_TWO_HANDS, wire=False, lapses=False),
+    _scenario("call not bound to a generation", "12", "broken", "runs twice", _DYING, generations=2, bind=False),
+    _scenario("provisioned before the placement is stored", "12", "stuck", "", _DYING, placement="after"),
+    _scenario("finished calls are forgotten", "13", "broken", "runs twice", _WIRE, remembers=False),
+    _scenario("no fallback to the inbox", "14", "stuck", "", _WIRE, fallback=False),
+    _scenario("confirmed before the result is appended", "14", "stuck", "", _CALM, confirm="before", crashes=True),
+    _scenario("results of closed calls are taken", "5", "broken", "second result", _WIRE, take="blindly"),
+    _scenario("released when the calls are sent", "8", "stuck", "", _WIRE, release="sent"),
+    _scenario("an interrupt closes calls without a cancel", "18", "broken", "after it was closed", _CALM,
+              cancel=False, interrupts=1),
+    _scenario("the registration expires before its worker knows", "16", "broken", "", _CALM, lapses=True,
+              lease=False),
+    _scenario("nobody publishes lost results", "17", "stuck", "", _DYING, watcher=False),
+    _scenario("placements expire with the registration", "17", "stuck", "", _DYING, placements="expire"),
+    _scenario("lost calls are looked for in an old head", "17", "stuck", "", _DYING, look="follower"),
+    _scenario("lost calls are looked for before the expiry", "17", "stuck", "", _DYING, looks="early"),
+    _scenario("the placement is emptied whatever it names", "17", "stuck", "", _DYING, generations=2,
+              emptied="always"),
+    _scenario("a worker starts again under its old id", "17", "stuck", "", _DYING, worker_ids="kept"),
+    _scenario("2 hands, one placement for the session", "17", "stuck", "", _TWO_DYING, placed_by="session"),
+    _scenario("2 hands, the loss of one closes all calls", "15", "broken", "though its generation lives", _TWO_DYING,
+              lost_closes="session"),
 ]  # fmt: skip
 
 BIG = [
@@ -91,6 +89,6 @@ BIG = [
     _scenario("2 calls at once, all faults", "12-18", calls=2, parallel=True),
     _scenario("1 call, 2 generations, an interrupt, all faults", "18", interrupts=1),
     _scenario("2 calls at once, an interrupt, all faults", "18", calls=2, parallel=True, interrupts=1, generations=1),
-    _scenario("2 hands, a call for each, all faults", "12-18", **_TWO_HANDS),
-    _scenario("2 hands, an interrupt, deaths", "18", **_TWO_HANDS, interrupts=1, wire=False, lapses=False),
+    _scenario("2 hands, a call for each, all faults", "12-18", base=_TWO_HANDS),
+    _scenario("2 hands, an interrupt, deaths", "18", base=_TWO_HANDS, interrupts=1, wire=False, lapses=False),
 ]  # fmt: skip
