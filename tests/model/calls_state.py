@@ -79,8 +79,8 @@ class Box(NamedTuple):
     """A generation of a hand on its worker.
 
     `state`: none, live, lapsed (the lease is over), dead. `registered`: no, yes, or `again` under the same id.
-    `knows`, for each call: "", `window` (it runs and its requester waits), `runs` (accepted), `answered` (the result was
-    given in an answer and is not confirmed), `known` (finished and delivered), `refused`.
+    `knows`, for each call: "", `window` (it runs and its requester waits), `runs` (accepted), `answered` (the result
+    was given in an answer and is not confirmed), `known` (finished and delivered), `refused`.
     """
 
     state: str
@@ -159,7 +159,7 @@ def is_gone(state: State, generation: int) -> bool:
     return box.state in ("dead", "none") or box.registered != "yes"
 
 
-def with_box(state: State, generation: int, **changes: object) -> tuple[Box, ...]:
+def with_box(state: State, generation: int, /, **changes: object) -> tuple[Box, ...]:
     """The boxes with one changed."""
     boxes = list(state.boxes)
     boxes[generation - 1] = boxes[generation - 1]._replace(**changes)  # type: ignore[arg-type]

@@ -151,7 +151,9 @@ class WorkerSteps:
             if is_same or self.rules.emptied == "always":
                 placements = replaced(placements, slot, 0)
             after = state._replace(looks=replaced(state.looks, slot, None), placements=placements)
-            yield Step(f"it empties the placement of generation {look.generation} if compared: {is_same}", "step", after)
+            yield Step(
+                f"it empties the placement of generation {look.generation} if compared: {is_same}", "step", after
+            )
 
     def _may_look(self, state: State, generation: int) -> bool:
         return self.rules.looks == "early" or state.boxes[generation - 1].registered == "no"
@@ -162,5 +164,3 @@ def _answered(state: State, call: int, answer: str) -> State:
     if not answer or state.owner is None or state.owner[call] != "sent":
         return state
     return state._replace(owner=replaced(state.owner, call, answer))
-
-
