@@ -125,10 +125,11 @@ SCENARIOS = [
               stale_log=True, **_NAMED),
     # C2: claims by what a replica knows of a session that it released
     _scenario("warm: 2 inputs, 2 replicas", "4", warm=True, lost=True, updates=True),
-    _scenario("warm: 1 input, 3 replicas, all faults", "4", warm=True, inputs=1, replicas=3, **_ALL),
+    _scenario("warm: 1 input, 2 replicas, all faults", "4", warm=True, inputs=1, **_ALL),
     _scenario("warm: poison", "4", warm=True, poison=2, claim_first=True, parse_kills=True, **_NAMED),
     _scenario("warm: older inputs are not known", "4", "broken", "(1)", warm=True, contiguous=False, **_NAMED),
-    _scenario("warm: refused, the old knowledge is used again", "4", "stuck", inputs=1, warm=True, refused="same", **_NAMED),
+    _scenario("warm: refused, the old knowledge is used again", "4", "stuck", inputs=1, warm=True, refused="same",
+              **_NAMED),
     # C4: notice of a death
     _scenario("notice has the delivery repeated, also a false one", "21", slow=True, lost=True, inputs=1, replicas=3),
     _scenario("notice has it repeated: no live owner is taken over", "21", slow=False, no_bounce=True),
@@ -140,6 +141,7 @@ SCENARIOS = [
 ]  # fmt: skip
 
 BIG = [
+    _scenario("warm: 1 input, 3 replicas, all faults", "4", warm=True, inputs=1, replicas=3, **_ALL),
     _scenario("2 inputs, 2 replicas, late appends, stale reads", "1-11", late=True, stale_log=True, stale_inbox=True),
     _scenario("archived session, 2 inputs", "5", archive=True, lost=True, stale_log=True),
     _scenario("2 inputs, 2 replicas, all faults", "1-11", **_ALL),
