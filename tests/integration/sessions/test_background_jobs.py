@@ -73,7 +73,7 @@ async def test_a_claim_that_stands_still_with_nothing_waiting_is_nudged(bus: Nat
     await log.running()
     await _sweep(bus, ahead=16 * 60)
     await _sweep(bus, ahead=16 * 60)
-    (waiting,) = await bus.inbox.pending(log.key, 0)
+    (waiting,) = await bus.inbox.pending(log.key)
     assert waiting.input is not None
     assert waiting.input.id.startswith("ndg_")
 
