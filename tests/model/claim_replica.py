@@ -1,281 +1,36 @@
-"""The steps of one replica in the model of claims (rules 1 to 11 and 21). Pure."""
+"""The steps of one replica in the model of claims, by what it does next. Pure."""
 
 from collections.abc import Iterator
 
-from tests.model.claim_state import APPENDING, IDLE, Append, Head, Moves, Replica, Rules, State
-from tests.model.explore import Kind, Step
-from tests.model.scenario import replaced
-
-POISON = 2
+from tests.model.claim_delivery import DeliverySteps
+from tests.model.claim_owner import OwnerSteps
+from tests.model.claim_state import APPENDING, IDLE, Moves, Replica, Rules, State
+from tests.model.explore import Step
 
 
 class ReplicaSteps:
-    """What a replica may do next, by `Replica.does`."""
+    """What a replica may do next."""
 
     def __init__(self, rules: Rules, moves: Moves) -> None:
-        self.rules = rules
-        self.moves = moves
-        self._counted = rules.max_deliver or (2 if rules.claim_first or rules.warm else 0)
-        """Deliveries of a message are counted up to this number."""
+        self._crashes = rules.crashes
+        self._moves = moves
+        delivery, owner = DeliverySteps(rules, moves), OwnerSteps(rules, moves)
         self._by_name = {
-            "idle": self._idle,
-            "warm": self._idle,
-            "read": self._read,
-            "claim": self._claim,
-            "own": self._own,
-            **dict.fromkeys(APPENDING, self._append),
-            "unsure": self._unsure,
-            "unsure release": self._unsure_release,
-            "look": self._look,
-            "ack": self._ack,
-            "nak": self._nak,
+            "idle": delivery.idle,
+            "warm": delivery.idle,
+            "read": delivery.read,
+            "claim": delivery.claim,
+            "nak": delivery.nak,
+            "own": owner.own,
+            **dict.fromkeys(APPENDING, owner.append),
+            "unsure": owner.unsure,
+            "unsure release": owner.unsure_release,
+            "look": owner.look,
+            "ack": owner.ack,
         }
 
     def steps(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        if self.rules.crashes and replica != IDLE:
+        if self._crashes and replica != IDLE:
             label = f"R{index} crashes (next was: {replica.does} {replica.trigger})"
-            yield Step(label, "fault", self.moves.moved(state, index, IDLE))
+            yield Step(label, "fault", self._moves.moved(state, index, IDLE))
         yield from self._by_name[replica.does](state, index, replica)
-
-    # --- a delivery (rules 1 to 4) -------------------------------------------------------------------------------
-
-    def _idle(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        limit = self.rules.max_deliver
-        for seq in range(1, state.stored + 1):
-            count = state.counts[seq - 1]
-            if state.inbox[seq - 1] != "ready" or (limit and count >= limit):
-                continue
-            held = state._replace(
-                inbox=replaced(state.inbox, seq - 1, "held"),
-                counts=replaced(state.counts, seq - 1, min(count + 1, self._counted)),
-            )
-            if replica.does == "warm" and count == 0 and (claim := self._warm_claim(state, replica, seq)):
-                label = f"R{index} is delivered {seq}, claims at once, its knowledge is fresh: {replica.fresh}"
-                yield Step(label, "step", self.moves.moved(held, index, claim))
-            else:
-                after = self.moves.moved(held, index, Replica("read", seq))
-                yield Step(f"R{index} is delivered {seq}", "step", after)
-        if self.rules.notice == "claim" and state.head.trigger:
-            yield from self._notice(state, index)
-
-    def _warm_claim(self, state: State, replica: Replica, seq: int) -> Replica | None:
-        """The claim of a warm replica; None if inputs may wait before its trigger. Stale knowledge is refused."""
-        if replica.fresh and seq <= state.head.taken:
-            return None
-        if replica.fresh and seq > state.head.taken + 1 and self.rules.contiguous:
-            return None
-        return Replica("claim", seq, seq if replica.fresh else 0, fresh=replica.fresh, how="alone")
-
-    def _notice(self, state: State, index: int) -> Iterator[Step[State]]:
-        """Rule 21 in the variant that claims: the claim is made with the dead replica's trigger."""
-        is_alive = any(r.mine for r in state.replicas)
-        if is_alive and not self.rules.false_notices:
-            return
-        trigger = state.head.trigger
-        claim = Replica("claim", trigger, state.head.taken, fresh=True, how="notice")
-        label = f"R{index} hears that the owner is dead (true: {not is_alive})"
-        yield Step(label, kind_if(is_alive, "fault", "step"), self.moves.moved(state, index, claim))
-
-    def _read(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        """Rule 1, from the leader or a follower that lags."""
-        seq = replica.trigger
-        heads = [("leader", (state.head.taken, state.head.trigger), True)]
-        if not state.current:
-            heads.append(("follower", state.follower, False))
-        for source, head, fresh in heads:
-            for upto in self._horizons(state, seq):
-                decided = self._decide(state, head, seq, upto, fresh=fresh)
-                after = self.moves.moved(state, index, decided)
-                yield Step(f"R{index} reads the head ({source}) for {seq} -> {decided.does}", "step", after)
-
-    def _decide(self, state: State, head: tuple[int, int], seq: int, upto: int, *, fresh: bool) -> Replica:
-        """Rules 2 to 4, given a head of any age and how far the inbox was read."""
-        taken, trigger = head
-        if state.head.archived and self.rules.archived == "ack":
-            return Replica("ack", seq)
-        if trigger == seq and self.rules.done == "taken" and seq <= taken:
-            return Replica("ack", seq)
-        if trigger == seq or (not trigger and seq > taken):
-            alone = self.rules.take == "trigger"
-            last = seq if alone else upto
-            if self.rules.claim_first and state.counts[seq - 1] > 1:
-                last = 0
-            return Replica("claim", seq, last if fresh else 0, fresh=fresh, how="alone" if alone else "")
-        if seq <= taken or self.rules.foreign == "ack":
-            return Replica("ack", seq)
-        takes_over = fresh and self.rules.takeover_of_standing
-        return Replica("nak", seq, upto if takes_over else 0, fresh=takes_over)
-
-    def _claim(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        """Rule 4: append the claim."""
-        if not replica.fresh:
-            yield from self._refused_claim(state, index, replica)
-        elif self.rules.parse_kills and self._is_poisonous(state, replica.upto):
-            yield Step(f"R{index} dies of the poison before its claim", "step", self.moves.moved(state, index, IDLE))
-        else:
-            yield from self._accepted_claim(state, index, replica)
-
-    def _accepted_claim(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        head, seq, rules = state.head, replica.trigger, self.rules
-        is_takeover = head.trigger == seq
-        failures = head.failures + 1 if is_takeover and rules.attempts else 0
-        last = max(replica.upto, head.taken)
-        label = f"R{index} claims with {seq}, takes up to {last}" + (" (takeover)" if is_takeover else "")
-        work = POISON if head.work == POISON or self._is_poisonous(state, last) else int(head.work or last > head.taken)
-        new = Head(last, seq, work, failures, head.archived)
-        after = Replica("own", seq, fresh=True, mine=True, how=replica.how if replica.how == "notice" else "")
-        violation = None
-        if replica.how == "alone" and last > head.taken + 1:
-            violation = "(1) an input was skipped"
-        if is_takeover and rules.no_bounce and any(r.mine for r in state.replicas):
-            violation = "(b) a live owner is taken over"
-        if rules.attempts and failures > rules.attempts:
-            label = f"R{index} closes the turn of {seq} with session.error"
-            violation = "(e) a turn was closed with session.error" if rules.no_error else violation
-            keeps = rules.at_limit == "keep"
-            new = Head(max(head.taken, seq), seq if keeps else 0, 0, 0, head.archived)
-            after = after if keeps else self._after_release(replica, fresh=True)
-        yield Step(label, "step", self.moves.wrote(state, index, after, new, claims=True), violation)
-        if rules.lost:
-            unsure = Replica("unsure", seq, fresh=True, mine=True) if new.trigger else _unsure_release(replica)
-            lost = self.moves.wrote(state, index, unsure, new, claims=True)
-            yield Step(f"{label}, answer lost", "fault", lost, violation)
-        if rules.late and not state.flying:
-            read = self.moves.moved(state, index, Replica("read", seq), flying=Append("claim", new, claims=True))
-            yield Step(f"{label}, delayed", "fault", read)
-
-    def _refused_claim(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        seq, head = replica.trigger, state.head
-        if replica.how == "notice" or self.rules.refused == "drop":
-            decided = IDLE
-        elif self.rules.refused == "same":
-            decided = replica
-        else:
-            decided = self._decide(state, (head.taken, head.trigger), seq, state.stored, fresh=True)
-        after = self.moves.moved(state, index, decided)
-        yield Step(f"R{index}'s claim with {seq} is refused -> {decided.does}", "step", after)
-
-    # --- an owner (rules 5 to 9) ---------------------------------------------------------------------------------
-
-    def _own(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        """At a boundary: read the inbox, then take, work or release."""
-        if not replica.fresh:
-            yield self._read_again(state, index, replica, "append is refused")
-            return
-        head, seq = state.head, replica.trigger
-        for upto in sorted({self._waiting(state, h) for h in self._horizons(state, head.taken)}):
-            if upto and self.rules.parse_kills and self._is_poisonous(state, upto):
-                yield Step(f"R{index} dies of the poison as it reads it", "step", self.moves.moved(state, index, IDLE))
-            elif upto:
-                after = replica._replace(does="take", upto=upto)
-                yield Step(f"R{index} finds inputs up to {upto}", "step", self.moves.moved(state, index, after))
-            elif head.work:
-                after = replica._replace(does="work")
-                yield Step(f"R{index} finds nothing new, works", "step", self.moves.moved(state, index, after))
-            elif head.taken >= seq:
-                after = replica._replace(does="release")
-                yield Step(f"R{index} finds nothing new, is done", "step", self.moves.moved(state, index, after))
-
-    def _append(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        head, does = state.head, replica.does
-        if does == "work" and head.work == POISON and not head.archived:
-            yield Step(f"R{index} dies of the poison", "step", self.moves.moved(state, index, IDLE))
-            return
-        after = replica._replace(does="own", upto=0)
-        if does == "take":
-            poisonous = head.work == POISON or self._is_poisonous(state, replica.upto)
-            new = head._replace(taken=replica.upto, work=POISON if poisonous else 1)
-        elif does == "work":
-            new = head._replace(work=0, failures=0)
-        else:
-            new, after = head._replace(trigger=0, failures=0), self._after_release(replica, fresh=True)
-        owns = replica.mine and head.trigger == replica.trigger
-        violation = None if owns else "(2) an append by a replica without the claim"
-        label = f"R{index} appends: {does} (taken {new.taken})"
-        yield Step(label, "step", self.moves.wrote(state, index, after, new), violation)
-        if self.rules.lost:
-            unsure = _unsure_release(replica) if does == "release" else replica._replace(does="unsure", upto=0)
-            yield Step(f"{label}, answer lost", "fault", self.moves.wrote(state, index, unsure, new), violation)
-        if self.rules.late and not state.flying:
-            flying = Append(does, new, claims=does == "release")
-            own = replica._replace(does="own", upto=0)
-            yield Step(f"{label}, delayed", "fault", self.moves.moved(state, index, own, flying=flying))
-
-    def _unsure(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        yield self._read_again(state, index, replica, "commit is found")
-
-    def _read_again(self, state: State, index: int, replica: Replica, why: str) -> Step[State]:
-        """Rule 7: read to the leader's end."""
-        owns = replica.mine or (self.rules.fence == "name" and state.head.trigger != 0)
-        after = Replica("own", replica.trigger, fresh=True, mine=replica.mine, how=replica.how) if owns else IDLE
-        label = f"R{index}'s {why}, still its claim: {owns}"
-        return Step(label, "step", self.moves.moved(state, index, after))
-
-    def _unsure_release(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        if self.rules.unsure == "id":
-            after = self._after_release(replica, fresh=replica.fresh)
-            yield Step(f"R{index} reads again, finds its release", "step", self.moves.moved(state, index, after))
-        else:
-            own = IDLE if state.head.trigger else Replica("own", replica.trigger, fresh=True, how=replica.how)
-            label = f"R{index} reads again, foreign claim: {state.head.trigger != 0}"
-            yield Step(label, "step", self.moves.moved(state, index, own))
-
-    # --- the end of a delivery (rules 3, 10 and 11) --------------------------------------------------------------
-
-    def _after_release(self, replica: Replica, *, fresh: bool) -> Replica:
-        """A replica that claimed by notice has no delivery: it cannot ack."""
-        if replica.how == "notice":
-            return IDLE
-        return Replica("ack" if self.rules.recheck == "none" else "look", replica.trigger, fresh=fresh)
-
-    def _look(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        seq = replica.trigger
-        for upto in sorted({self._waiting(state, h) for h in self._horizons(state, state.head.taken)}):
-            after, decided = state, Replica("ack", seq, fresh=replica.fresh)
-            if upto and self.rules.recheck == "same":
-                decided = Replica("claim", seq, upto if replica.fresh else 0, fresh=replica.fresh)
-            elif upto and state.nudges:
-                after = self.moves.put_nudge(state)
-            label = f"R{index} looks once more, finds {upto or 'nothing'} -> {decided.does}"
-            yield Step(label, "step", self.moves.moved(after, index, decided))
-
-    def _ack(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        seq = replica.trigger
-        after = Replica("warm", fresh=replica.fresh) if self.rules.warm else IDLE
-        inbox, counts = replaced(state.inbox, seq - 1, "gone"), replaced(state.counts, seq - 1, 0)
-        yield Step(f"R{index} acks {seq}", "step", self.moves.moved(state, index, after, inbox=inbox, counts=counts))
-
-    def _nak(self, state: State, index: int, replica: Replica) -> Iterator[Step[State]]:
-        """Rule 3. A takeover is safe at any time, so the clock may be wrong; it is needed only after a loss."""
-        seq = replica.trigger
-        if replica.fresh:
-            after = Replica("claim", seq, replica.upto, fresh=True)
-            label = f"R{index} finds that the claim by {state.head.trigger} has stood still"
-            yield Step(label, kind_if(self.rules.vanish, "step", "fault"), self.moves.moved(state, index, after))
-        inbox = state.inbox
-        if inbox[seq - 1] == "held":
-            inbox = replaced(inbox, seq - 1, "ready")
-        yield Step(f"R{index} NAKs {seq} with a delay", "wait", self.moves.moved(state, index, IDLE, inbox=inbox))
-
-    # --- the inbox -----------------------------------------------------------------------------------------------
-
-    def _horizons(self, state: State, least: int) -> range:
-        """How far a read of the inbox may reach."""
-        return range(least, state.stored + 1) if self.rules.stale_inbox else range(state.stored, state.stored + 1)
-
-    def _waiting(self, state: State, upto: int) -> int:
-        """The last input above `taken` within the horizon; 0: none."""
-        waiting = (s for s in range(state.head.taken + 1, upto + 1) if state.inbox[s - 1] != "gone")
-        return max(waiting, default=0)
-
-    def _is_poisonous(self, state: State, last: int) -> bool:
-        return state.head.taken < self.rules.poison <= last
-
-
-def _unsure_release(replica: Replica) -> Replica:
-    return Replica("unsure release", replica.trigger, fresh=True, how=replica.how)
-
-
-def kind_if(condition: object, kind: Kind, otherwise: Kind) -> Kind:
-    """A kind of step that depends on a condition."""
-    return kind if condition else otherwise

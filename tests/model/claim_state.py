@@ -133,6 +133,8 @@ class State(NamedTuple):
 IDLE = Replica()
 APPENDING = frozenset({"take", "work", "release"})
 OWNING = APPENDING | {"own"}
+POISON = 2
+"""`Head.work` if an input that kills was taken."""
 
 
 class Moves:
@@ -179,3 +181,30 @@ def _outdated(replica: Replica, *, claims: bool) -> Replica:
     if does == "warm":
         return Replica("warm")
     return replica._replace(fresh=False, mine=mine)
+
+
+def after_release(rules: Rules, replica: Replica, *, fresh: bool) -> Replica:
+    """What a replica does after its release. One that claimed by notice has no delivery: it cannot ack."""
+    if replica.how == "notice":
+        return IDLE
+    return Replica("ack" if rules.recheck == "none" else "look", replica.trigger, fresh=fresh)
+
+
+def unsure_release(replica: Replica) -> Replica:
+    """A replica whose release was not answered."""
+    return Replica("unsure release", replica.trigger, fresh=True, how=replica.how)
+
+
+def horizons(rules: Rules, state: State, least: int) -> range:
+    """How far a read of the inbox may reach, at least up to `least`."""
+    return range(least if rules.stale_inbox else state.stored, state.stored + 1)
+
+
+def waiting(state: State, upto: int) -> int:
+    """The last input above `taken` within the horizon `upto`; 0: none."""
+    return max((s for s in range(state.head.taken + 1, upto + 1) if state.inbox[s - 1] != "gone"), default=0)
+
+
+def is_poisonous(rules: Rules, state: State, last: int) -> bool:
+    """True if taking the inputs up to `last` takes the one that kills."""
+    return state.head.taken < rules.poison <= last
