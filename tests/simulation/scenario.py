@@ -331,7 +331,9 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
         exc = event.get("exc_info")
         if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
             found = sys.exc_info()[1] if exc is True else exc
-            if not isinstance(found, BusError):
+            # Faults cause retryable errors only. A handler that fails with another one would be called with the same
+            # delivery again and again.
+            if not (isinstance(found, BusError) and found.retryable):
                 scenario.observations.violation(f"{event['event']}: {type(found).__name__}: {found}")
         raise structlog.DropEvent
 

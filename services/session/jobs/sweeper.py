@@ -1,4 +1,4 @@
-"""Nudges sessions whose harness is gone (rule 20), and undoes creations that died half-way (see `sessions.create`)."""
+"""Nudges sessions whose harness is gone (rule 20), and deletes incomplete sessions (see `sessions.create`)."""
 
 import asyncio
 from typing import Final
@@ -67,5 +67,5 @@ async def _complete_or_undo(sessions: SessionRepository, listed: ListedSession) 
     if await sessions.bus.inbox.pending(listed.key):
         sessions.read_model.projection.put(listed.key, last, None, complete=True)
         return True
-    _log.warning("session undone: its creation died half-way", session=listed.id)
+    _log.warning("incomplete session deleted: its creation was not finished", session=listed.id)
     return await undo(sessions, SessionView(listed.key, last, listed.config))

@@ -12,7 +12,6 @@ import msgspec
 import psutil
 import pytest
 
-from holdfast.cli.embedded.log_tail import cause, last_lines
 from holdfast.cli.embedded.program import NotReady, Program, Readiness
 from holdfast.cli.embedded.supervisor import Supervisor
 from tests.support.eventually import eventually
@@ -63,7 +62,7 @@ async def test_a_program_starts_when_what_it_needs_is_ready(tmp_path: Path) -> N
     assert supervisor.pids == {}
 
 
-async def test_a_program_that_dies_is_started_again_and_that_is_said(tmp_path: Path) -> None:
+async def test_a_program_that_dies_is_started_again_and_reported(tmp_path: Path) -> None:
     supervisor, heard = supervise(
         program(tmp_path, "one", "print('a last word', flush=True)\nopen(sys.argv[1], 'w')  # ready\n" + SLEEP)
     )
@@ -108,7 +107,7 @@ async def test_a_program_that_refuses_its_settings_is_not_started_again(tmp_path
     await supervisor.stop([])
 
 
-async def test_what_does_not_become_ready_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+async def test_the_error_names_the_program_that_does_not_become_ready_and_its_log(tmp_path: Path) -> None:
     slow = program(tmp_path, "slow", "print('still thinking', flush=True)  # ready\n" + SLEEP)
     supervisor, _ = supervise(slow, program(tmp_path, "fast", SLEEP))
     with pytest.raises(NotReady, match=r"slow: not ready after 1 s: still thinking") as caught:
@@ -118,7 +117,7 @@ async def test_what_does_not_become_ready_is_named_with_the_end_of_its_log(tmp_p
     assert supervisor.pids == {}
 
 
-async def test_one_that_does_not_hear_is_killed_with_its_children(tmp_path: Path) -> None:
+async def test_a_program_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
     ready = tmp_path / "deaf.ready"
     code = (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -186,46 +185,6 @@ async def test_children_die_with_their_parent(tmp_path: Path) -> None:
     await eventually(gone, what="the child gone")
 
 
-def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    assert last_lines(log) == []
-    log.write_text("".join(f"line {n}\n" for n in range(1000)))
-    assert last_lines(log, 2) == ["line 998", "line 999"]
-    assert last_lines(log, 5, since=log.stat().st_size) == []
-
-
-REFUSED = """\
-{"event": "cannot start", "cause": "BadSettings: HOLDFAST_X: no", "level": "critical", \
-"timestamp": "2026-11-27T03:00:00Z"}"""
-
-LIMITS = """\
-{"event": "no sandbox can be had", "cause": "weak \\u2026", "level": "warning", "timestamp": "2026-11-27T03:00:00Z"}
-{"event": "later", "level": "info", "timestamp": "2026-11-27T03:00:01Z"}"""
-
-
-@pytest.mark.parametrize(
-    ("lines", "said"),
-    [
-        (
-            REFUSED,
-            "HOLDFAST_X: no",
-        ),
-        (
-            LIMITS,
-            "weak …",
-        ),
-        ("[7] 2026/11/27 03:00:00.000001 [FTL] Error listening on port: 4222", "Error listening on port: 4222"),
-        ("Traceback (most recent call last):\n  File x\nModuleNotFoundError: no x", "ModuleNotFoundError: no x"),
-        ("a \x1b[31mred\x1b[0m word", "a red word"),
-        ("", ""),
-    ],
-)  # fmt: skip
-def test_the_cause_in_a_log_is_a_sentence(tmp_path: Path, lines: str, said: str) -> None:
-    log = tmp_path / "log"
-    log.write_text("an older line\n" + lines + "\n")
-    assert cause("sandbox", log, since=len("an older line\n")) == said
-
-
 async def test_a_cause_ends_the_start_at_once(tmp_path: Path) -> None:
     async def probe() -> Readiness:
         return Readiness(False, "there is no disk")
@@ -253,7 +212,7 @@ async def test_a_crash_loop_ends_the_start_with_its_cause(tmp_path: Path) -> Non
     await supervisor.stop([])
 
 
-async def test_a_cause_in_a_running_stack_is_said_once(tmp_path: Path) -> None:
+async def test_a_cause_in_a_running_stack_is_reported_once(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text("")
 
@@ -281,7 +240,7 @@ async def test_a_cause_in_a_running_stack_is_said_once(tmp_path: Path) -> None:
     await supervisor.stop([])
 
 
-async def test_a_second_signal_need_not_wait(tmp_path: Path) -> None:
+async def test_hurry_ends_the_wait_for_a_slow_stop(tmp_path: Path) -> None:
     code = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen(sys.argv[1], 'w')  # ready\n" + SLEEP
     supervisor, _ = supervise(program(tmp_path, "deaf", code, stop_timeout=600))
     await supervisor.start(10)

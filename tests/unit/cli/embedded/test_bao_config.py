@@ -1,4 +1,4 @@
-"""OpenBao's configuration holds any path as it is."""
+"""Every path in the configuration of OpenBao is quoted correctly."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.bao import BaoServer
 
 
 @pytest.mark.parametrize("path", ["/data", '/a "quoted" one', "/back\\slash", "/${HOME}", "/open ${", "/é"])
-def test_a_path_is_one_string_without_a_template(path: str) -> None:
+def test_a_path_becomes_a_string_without_a_template(path: str) -> None:
     assert "${" not in quoted(path)
     assert json.loads(quoted(path)) == path
 

@@ -1,4 +1,4 @@
-"""Which model is called, and with which key: a key goes only to the address of its own pair."""
+"""The address and key of the model. A key is used only with the address of its own pair of variables."""
 
 import pytest
 
@@ -78,7 +78,7 @@ def test_a_key_goes_to_the_address_of_its_pair(environ: dict[str, str], url: str
         ({"HOLDFAST_MODEL_API_KEY": "hf_ours"}, "http://other:1", "HOLDFAST_MODEL_API_KEY is"),
     ],
 )
-def test_holdfast_is_not_its_own_model(environ: dict[str, str], url: str, said: str) -> None:
+def test_the_address_of_holdfast_is_refused_as_a_model(environ: dict[str, str], url: str, said: str) -> None:
     with pytest.raises(OwnEndpoint, match="HOLDFAST_MODEL_API_KEY=") as caught:
         choose(environ, url=url, own=[OURS])
     assert said in str(caught.value)
@@ -87,14 +87,14 @@ def test_holdfast_is_not_its_own_model(environ: dict[str, str], url: str, said: 
 
 
 @pytest.mark.parametrize("address", ["localhost:8700", "ftp://x", "http://", "http://x:99999", "not an address"])
-def test_what_is_no_address_is_refused_with_its_source(address: str) -> None:
+def test_an_invalid_address_is_refused_and_its_source_is_named(address: str) -> None:
     with pytest.raises(BadEndpoint, match="--model-url must be"):
         choose({}, url=address)
     with pytest.raises(BadEndpoint, match="HOLDFAST_MODEL_BASE_URL must be"):
         choose({"HOLDFAST_MODEL_BASE_URL": address})
 
 
-def test_two_keys_are_one_too_many() -> None:
+def test_a_key_and_a_key_file_exclude_each_other() -> None:
     with pytest.raises(BadEndpoint, match="both set"):
         choose({"HOLDFAST_MODEL_API_KEY": "k", "HOLDFAST_MODEL_KEY_FILE": "/k"})
 
@@ -115,5 +115,5 @@ def test_two_keys_are_one_too_many() -> None:
         ("http://192.0.2.1:8700", False),
     ],
 )
-def test_every_spelling_of_this_machine(address: str, same: bool) -> None:
+def test_every_spelling_of_a_loopback_address_is_recognised(address: str, same: bool) -> None:
     assert is_loopback_port(address, 8700) is same

@@ -1,4 +1,4 @@
-"""The checks at the end of the demo notice what they are there for."""
+"""Each check at the end of the demo fails when its claim does not hold."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_a_tool_that_ran_twice(workspace: Path) -> None:
     assert failing(GOOD, workspace) == ["no tool ran twice"]
 
 
-def test_an_answer_that_was_asked_for_twice(workspace: Path) -> None:
+def test_a_response_that_was_requested_twice(workspace: Path) -> None:
     assert failing(GOOD, workspace, ASKED * 2) == ["no answer was paid for twice"]
 
 
@@ -67,7 +67,7 @@ def test_changed_tests(workspace: Path) -> None:
     assert failing(GOOD, workspace) == ["the tests pass"]
 
 
-def test_a_session_that_does_not_rest(workspace: Path) -> None:
+def test_a_session_that_is_not_idle(workspace: Path) -> None:
     assert "the session is at rest" in failing(
         [ev.ThreadStatusRunning(id="r", agent_name="a", session_thread_id="t"), *GOOD[:-1]], workspace
     )

@@ -1,3 +1,5 @@
+"""The table of `holdfast sessions`: statuses in words, and lines that fit the terminal."""
+
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -5,7 +7,6 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from holdfast.cli.client.terminal.event_lines import event_line
 from holdfast.cli.client.terminal.session_table import Row, age, fields, status_of, table, truncate
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
@@ -46,7 +47,7 @@ def test_a_session_is_one_line_that_fits(width: int, status: str) -> None:
         assert lines[5].plain.endswith("…")
 
 
-def test_a_program_gets_full_values_on_one_line() -> None:
+def test_a_line_for_programs_has_full_values() -> None:
     values = fields(row("a\tb\nc")).split("\t")
     assert values[0] == "sesn_a0_01m8d9g68xetmssyp8nesj2001"
     assert values[1:] == [
@@ -64,7 +65,7 @@ def test_a_program_gets_full_values_on_one_line() -> None:
         ("terminated", None, None, "ended"),
     ],
 )  # fmt: skip
-def test_the_word_for_what_a_session_does(status: str, archived: Any, stop: str | None, word: str) -> None:
+def test_the_status_of_a_session_is_a_word(status: str, archived: Any, stop: str | None, word: str) -> None:
     assert status_of(SimpleNamespace(status=status, archived_at=archived), stop) == word
 
 
@@ -84,30 +85,3 @@ def test_text_is_cut_by_columns_not_by_characters() -> None:
     assert truncate("abcd", 3) == "ab…"
     assert truncate("日本語", 4) == "日…"
     assert cell_len(truncate("日本語", 5)) == 5
-
-
-def event(kind: str, **more: Any) -> Any:
-    return SimpleNamespace(type=kind, id="sevt_1", **more)
-
-
-def test_an_event_is_a_line_with_its_time_and_the_time_since_the_one_before() -> None:
-    result = event(
-        "agent.tool_result", processed_at=NOW, is_error=False,
-        content=[SimpleNamespace(type="text", text="one\ntwo\x1b[2J\n" + "x\n" * 40)],
-    )  # fmt: skip
-    text = event_line(result, 7, NOW - timedelta(seconds=2.34)).plain
-    first, second, *rest = text.split("\n")
-    assert first.split() == ["7", NOW.astimezone().strftime("%H:%M:%S"), "+2.3", "s", "agent.tool_result", "one"]
-    assert second == "       two"
-    assert rest[-1].endswith("more characters")
-    assert "\x1b" not in text
-    assert len(rest) <= 12
-    assert all(line == line.rstrip() for line in text.split("\n"))
-
-
-def test_an_event_without_content_is_its_type_alone() -> None:
-    line = event_line(event("session.status_running", processed_at=None), 1, None).plain
-    assert line.split() == ["1", "session.status_running"]
-    assert line == line.rstrip()
-    idle = event("session.status_idle", processed_at=NOW, stop_reason=SimpleNamespace(type="requires_action"))
-    assert event_line(idle, 1, None).plain.endswith("session.status_idle  (it waits for an answer)")

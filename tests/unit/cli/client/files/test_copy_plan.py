@@ -1,4 +1,4 @@
-"""What `--dir` copies into a workspace, and what it leaves out."""
+"""The files that `--dir` copies into a workspace, and those that it leaves out."""
 
 import os
 import shutil
@@ -8,9 +8,9 @@ import pytest
 
 from holdfast.cli.client.files import changes, copy_plan
 from holdfast.cli.client.files.copy_in import copy_in
-from holdfast.cli.client.files.copy_plan import CannotCopy, leaves, plan, summary
+from holdfast.cli.client.files.copy_plan import CannotCopy, leads_outside, plan, summary
 from holdfast.cli.client.files.selection import is_secret, matches
-from tests.support.folders import ODD, base_of, copied, git, state, write
+from tests.support.folders import UNUSUAL_NAMES, base_of, copied, git, state, write
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def source(tmp_path: Path) -> Path:
     return made
 
 
-def test_the_workspace_is_the_folder_with_every_odd_name(source: Path, tmp_path: Path) -> None:
-    write(source, {name: f"content of {n}" for n, name in enumerate(ODD)})
+def test_the_workspace_has_every_file_of_the_folder_with_its_unusual_name(source: Path, tmp_path: Path) -> None:
+    write(source, {name: f"content of {n}" for n, name in enumerate(UNUSUAL_NAMES)})
     (source / "run.sh").write_text("#!/bin/sh\n")
     (source / "run.sh").chmod(0o755)
     (source / "inner").symlink_to("deep/er")
@@ -29,9 +29,9 @@ def test_the_workspace_is_the_folder_with_every_odd_name(source: Path, tmp_path:
     (source / "empty").mkdir()
     made = plan(source)
     assert made.outside == ["out"]
-    assert len(made.files) == len(ODD) + 3
+    assert len(made.files) == len(UNUSUAL_NAMES) + 3
     text = "\n".join(summary(made))
-    assert text.startswith(f"copying {len(ODD) + 3} files (")
+    assert text.startswith(f"copying {len(UNUSUAL_NAMES) + 3} files (")
     assert "out" in text
     base = base_of(tmp_path)
     copy_in(made, base)
@@ -42,7 +42,7 @@ def test_the_workspace_is_the_folder_with_every_odd_name(source: Path, tmp_path:
     assert changes.changes(base).items == []
 
 
-def test_what_stays_out_is_named_and_can_be_included(source: Path) -> None:
+def test_left_out_files_are_named_and_can_be_included(source: Path) -> None:
     write(
         source,
         {
@@ -71,7 +71,7 @@ def test_what_stays_out_is_named_and_can_be_included(source: Path) -> None:
     assert "credentials/store.py" not in plan(source, exclude=["credentials/"]).files
 
 
-def test_git_says_what_it_ignores(source: Path) -> None:
+def test_files_that_git_ignores_are_left_out(source: Path) -> None:
     write(source, {".gitignore": "dist/\n*.log\n.env\n", "dist/a.js": "x", "b.log": "x", "c.txt": "x", ".env": "x"})
     assert "b.log" in plan(source).files
     git(source, "init", "-q")
@@ -93,7 +93,7 @@ def test_a_password_in_the_configuration_of_git_is_a_secret(source: Path) -> Non
     assert ".git/config" in plan(source, include=[".git/config"]).files
 
 
-def test_a_secret_in_the_history_of_git_is_told(source: Path) -> None:
+def test_a_note_tells_of_a_secret_in_the_history_of_git(source: Path) -> None:
     git(source, "init", "-q")
     write(source, {"id_rsa": "x", ".env": "x", "a.py": "x"})
     assert not [line for line in summary(plan(source)) if "ever committed" in line]
@@ -103,7 +103,7 @@ def test_a_secret_in_the_history_of_git_is_told(source: Path) -> None:
     assert not [line for line in summary(plan(source, exclude=[".git"])) if "ever committed" in line]
 
 
-def test_what_cannot_be_copied_is_refused_in_a_sentence(source: Path, tmp_path: Path) -> None:
+def test_the_error_says_why_a_folder_cannot_be_copied(source: Path, tmp_path: Path) -> None:
     with pytest.raises(CannotCopy, match="no such folder"):
         plan(tmp_path / "nothing")
     write(tmp_path, {"file": "x"})
@@ -123,7 +123,7 @@ def test_what_cannot_be_copied_is_refused_in_a_sentence(source: Path, tmp_path: 
     assert made.left_out["data of holdfast"] == ["my-data/"]
 
 
-def test_fifos_and_sockets_stay_out_and_are_named(source: Path) -> None:
+def test_fifos_and_sockets_are_left_out_and_named(source: Path) -> None:
     os.mkfifo(source / "pipe")
     write(source, {"a": "x"})
     made = plan(source)
@@ -132,7 +132,7 @@ def test_fifos_and_sockets_stay_out_and_are_named(source: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_a_file_that_cannot_be_read_is_named_with_the_way_out(source: Path) -> None:
+def test_the_error_for_an_unreadable_file_says_what_to_do(source: Path) -> None:
     write(source, {"shut": "x", "inner/shut": "x"})
     (source / "shut").chmod(0)
     with pytest.raises(CannotCopy, match=r"cannot read shut: Permission denied.*--exclude 'shut'"):
@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_way_out(source: Path) -> N
     assert plan(source, exclude=["shut"]).files == []
 
 
-def test_nothing_is_copied_over_files_that_are_there(source: Path, tmp_path: Path) -> None:
+def test_existing_files_of_a_workspace_are_never_overwritten(source: Path, tmp_path: Path) -> None:
     write(source, {"a": "x"})
     base = copied(source, tmp_path)
     with pytest.raises(CannotCopy, match="not empty"):
@@ -168,11 +168,11 @@ def test_bases_of_deleted_sessions_are_removed(source: Path, tmp_path: Path) -> 
         ("a", "d/../../b", True), ("a/b/c", "d/../x", True), ("a", "./b", False), ("d/a", ".././../x", True),
     ],
 )  # fmt: skip
-def test_links_that_lead_out_are_known(path: str, target: str, out: bool) -> None:
-    assert leaves(path, target) is out
+def test_links_that_lead_outside_are_recognised(path: str, target: str, out: bool) -> None:
+    assert leads_outside(path, target) is out
 
 
-def test_patterns() -> None:
+def test_patterns_match_paths_and_names() -> None:
     assert matches("*.py", "a/b/c.py")
     assert matches("b", "a/b/c")
     assert matches("a/b", "a/b/c")

@@ -1,4 +1,4 @@
-"""A turn as it is printed: in a pipe, on a terminal, and as the numbered lines of `tail`."""
+"""A turn printed in a pipe, on a terminal, and as the numbered lines of `tail`."""
 
 import io
 from types import SimpleNamespace
@@ -42,7 +42,7 @@ def error(message: str, retry: str) -> Any:
 
 
 def printed(*events: Any, width: int = 80, terminal: bool = False) -> str:
-    """What stands there after these events; strings are notes."""
+    """The text that is on the screen, or in the pipe, after these events; strings are notes."""
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False, theme=THEME, force_terminal=terminal, color_system=None)
     view = TerminalView(console, set())
@@ -58,7 +58,7 @@ def printed(*events: Any, width: int = 80, terminal: bool = False) -> str:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_text_is_shown_once_however_it_comes(terminal: bool) -> None:
+def test_text_is_shown_once_with_and_without_deltas(terminal: bool) -> None:
     whole = said("Hello you\n\nand you")
     for events in (
         [whole],
@@ -142,7 +142,7 @@ def test_nothing_an_agent_writes_controls_the_terminal() -> None:
         assert "[bold]markup[/] [/x]" in shown
 
 
-def test_failures_are_told_in_words() -> None:
+def test_failures_are_shown_as_sentences() -> None:
     failing = event("span.model_request_end", is_error=True, model_usage=None)
     shown = printed(
         failing, error("The model answered 529: busy", "retrying"), error("No (attempt 2, next in 4 s)", "retrying"),

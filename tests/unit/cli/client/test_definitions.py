@@ -29,7 +29,7 @@ def test_an_agent_file_is_yaml_or_json(tmp_path: Path) -> None:
         "metadata: {a: b}\nsystem: null\n",
     ],
 )
-def test_what_the_sdk_takes_is_taken(tmp_path: Path, content: str) -> None:
+def test_parameters_that_the_sdk_takes_are_accepted(tmp_path: Path, content: str) -> None:
     path = tmp_path / "agent.yaml"
     path.write_text(content)
     assert definitions.read_agent(path, None)["name"] == "agent"
@@ -61,7 +61,7 @@ def test_what_the_sdk_takes_is_taken(tmp_path: Path, content: str) -> None:
         ("metadata: {a: 1}", "metadata.a: must be a text, not 1"),
     ],
 )
-def test_a_bad_agent_file_is_named_with_its_fault(tmp_path: Path, content: str | None, why: str) -> None:
+def test_the_error_names_a_bad_agent_file_and_its_fault(tmp_path: Path, content: str | None, why: str) -> None:
     path = tmp_path / "agent.yaml"
     if content is not None:
         path.write_text(content)

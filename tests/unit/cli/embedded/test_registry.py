@@ -1,4 +1,4 @@
-"""A second terminal finds the running stack, only its own user's, and only one that runs."""
+"""Other terminals of the same user find the running stacks, and no others."""
 
 import os
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_the_only_stack_is_found_from_any_folder(
         find(None, environ)
 
 
-def test_of_several_one_must_be_chosen(
+def test_with_several_stacks_the_user_must_choose_one(
     tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -62,7 +62,7 @@ def test_of_several_one_must_be_chosen(
     assert find(None, environ).base_url == "http://three"
 
 
-def test_a_stack_that_was_named_is_not_replaced_by_another(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_named_stack_that_does_not_run_is_not_replaced_by_another(tmp_path: Path, environ: dict[str, str]) -> None:
     running(tmp_path / "one", environ)
     with pytest.raises(NoStack, match=f"no stack is running in {tmp_path / 'two'}") as caught:
         find(tmp_path / "two", environ)
@@ -89,7 +89,7 @@ def test_a_stale_entry_is_ignored_and_removed(tmp_path: Path, environ: dict[str,
     assert registry.stacks(environ) == []
 
 
-def test_a_stack_that_was_killed_is_named_until_it_is_started_again(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_error_names_a_killed_stack_until_it_is_started_again(tmp_path: Path, environ: dict[str, str]) -> None:
     run = replace(running(tmp_path / "one", environ), supervisor_started=1)
     runfile.write(tmp_path / "one" / runfile.NAME, run)
     registry.register(run, environ)
@@ -111,7 +111,7 @@ def test_entries_hold_no_secret_and_are_private(tmp_path: Path, environ: dict[st
         assert b"hf_one" not in path.read_bytes()
 
 
-def test_what_others_can_write_is_not_read(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_files_that_others_can_write_are_not_read(tmp_path: Path, environ: dict[str, str]) -> None:
     run = running(tmp_path / "one", environ)
     folder = registry.folders(environ)[-1]
     folder.chmod(0o777)
@@ -132,7 +132,7 @@ def test_a_stack_of_another_user_is_not_found(
         find(None, environ)
 
 
-def test_the_runtime_folder_goes_first_if_it_is_ours(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_runtime_folder_is_preferred_if_this_user_owns_it(tmp_path: Path, environ: dict[str, str]) -> None:
     runtime = tmp_path / "runtime"
     with_runtime = {**environ, "XDG_RUNTIME_DIR": str(runtime)}
     assert runtime / "holdfast" not in registry.folders(with_runtime)
@@ -143,7 +143,7 @@ def test_the_runtime_folder_goes_first_if_it_is_ours(tmp_path: Path, environ: di
     assert len(registry.stacks(with_runtime)) == 1
 
 
-def test_a_named_folder_that_is_none_is_said(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_error_says_that_a_named_folder_is_a_file(tmp_path: Path, environ: dict[str, str]) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(NoStack, match="is a file"):
         find(tmp_path / "file", environ)

@@ -1,4 +1,4 @@
-"""What a start and a stop show in a pipe: one line a service when it is ready, and what a slow stop waits for."""
+"""Start and stop in a pipe: one line for each service that is ready, and the processes that a slow stop waits for."""
 
 import asyncio
 import io
@@ -9,7 +9,7 @@ from holdfast.cli.embedded.progress import StartProgress, StopProgress
 from tests.support.eventually import eventually
 
 
-def test_a_line_a_service_when_it_is_ready_and_replicas_share_one() -> None:
+def test_each_service_has_a_line_when_it_is_ready_and_replicas_share_one() -> None:
     out = io.StringIO()
     with StartProgress(Console(file=out, width=40), ["nats", "harness-1", "harness-2"]) as progress:
         progress.update({"nats": 0.12})
@@ -19,7 +19,7 @@ def test_a_line_a_service_when_it_is_ready_and_replicas_share_one() -> None:
     assert out.getvalue().splitlines() == ["✓ nats          0.1 s", "✓ harness x2    2.5 s"]
 
 
-async def test_a_slow_stop_says_once_what_it_waits_for() -> None:
+async def test_a_slow_stop_names_once_the_processes_it_waits_for() -> None:
     said: list[str] = []
     waiting = ["harness-1", "harness-2", "sandbox"]
     progress = StopProgress(Console(file=io.StringIO()), said.append, 7.0)

@@ -1,4 +1,4 @@
-"""What the supervisor says of a disk, and when it restarts NATS."""
+"""The messages about a disk that gets full, and the restarts of NATS after a failed write."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Watched:
             file.write(ERROR)
 
 
-def test_each_level_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_level_is_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Watched(tmp_path).check(FINE, LOW, LOW, FULL, FULL, LOW, FINE, FINE)
     lines = capsys.readouterr().out.splitlines()
     assert ["getting full" in lines[0], "is full (30 MB free)" in lines[1]] == [True, True]
@@ -41,7 +41,7 @@ def test_each_level_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len(lines) == 4
 
 
-def test_nats_is_restarted_once_there_is_room_after_an_empty_disk(tmp_path: Path) -> None:
+def test_nats_is_restarted_when_there_is_room_again_after_a_full_disk(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     watched.check(FINE, FULL, EMPTY, FULL)
     assert watched.restarts == []
@@ -55,7 +55,7 @@ def test_nats_is_not_restarted_without_need(tmp_path: Path) -> None:
     assert watched.restarts == [], "an error from before this start is no reason"
 
 
-def test_a_failed_write_restarts_nats_ever_more_rarely(tmp_path: Path) -> None:
+def test_the_pause_between_restarts_of_nats_grows(tmp_path: Path) -> None:
     """As when a quota is reached, of which the free space says nothing."""
     watched = Watched(tmp_path)
     for _ in range(40):

@@ -12,7 +12,7 @@ def test_the_short_form_is_the_random_end_of_an_id() -> None:
         assert not is_full(short(id_))
 
 
-def test_an_id_is_named_by_its_end_or_its_beginning() -> None:
+def test_an_id_matches_its_end_and_its_beginning() -> None:
     id_ = "sesn_a0_01m8d9g68xetmssyp8nesj2f91"
     assert matches("esj2f91", id_)
     assert matches("sesn_a0_01m8d9", id_)

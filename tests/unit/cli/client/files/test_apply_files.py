@@ -1,4 +1,4 @@
-"""What comes back: the patch against the real `git apply`, and our own apply, on real folders."""
+"""Changes are brought back on real folders: by `git apply` with our patch, and by our own apply."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from holdfast.cli.client.files import changes
 from holdfast.cli.client.files.apply_files import Applied, CannotApply, apply_changes
 from holdfast.cli.client.files.changes import CannotCompare
 from holdfast.cli.client.files.patch import patch, quoted, write_patch
-from tests.support.folders import ODD, copied, git, state, write
+from tests.support.folders import UNUSUAL_NAMES, copied, git, state, write
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def edited(folder: Path) -> None:
     (folder / "becomes link").symlink_to("binary")
     (folder / "emptied").write_bytes(b"")
     (folder / "gone empty").unlink()
-    write(folder, {f"made/{name}": f"new {name!a}\n" for name in ODD})
+    write(folder, {f"made/{name}": f"new {name!a}\n" for name in UNUSUAL_NAMES})
     write(folder, {"new empty": b"", "new binary": b"\0\1\2", "new exec": "x\n"})
     (folder / "new exec").chmod(0o755)
 
@@ -76,7 +76,7 @@ def test_git_apply_takes_the_patch(source: Path, tmp_path: Path) -> None:
     assert state(source) == state(copy)
 
 
-def test_a_patch_of_a_folder_below_the_top_of_a_repository_is_taken_in_both(source: Path, tmp_path: Path) -> None:
+def test_a_patch_of_a_subfolder_applies_there_and_at_the_top_of_the_repository(source: Path, tmp_path: Path) -> None:
     git(source, "init", "-q")
     inner = source / "some where" / "below"
     write(inner, {"a": "1\n", "moved": "x\n"})
@@ -90,7 +90,7 @@ def test_a_patch_of_a_folder_below_the_top_of_a_repository_is_taken_in_both(sour
     assert (inner / "a").read_text() == "1\n"
 
 
-def test_apply_does_the_same_and_can_be_repeated(source: Path, tmp_path: Path) -> None:
+def test_apply_gives_the_folder_of_the_agent_and_can_be_repeated(source: Path, tmp_path: Path) -> None:
     project(source)
     base = copied(source, tmp_path)
     edited(base.workspace)
@@ -111,7 +111,7 @@ def test_apply_does_the_same_and_can_be_repeated(source: Path, tmp_path: Path) -
     assert state(source) == state(base.workspace)
 
 
-def test_random_edits_come_back_by_both_ways(tmp_path: Path) -> None:
+def test_random_edits_come_back_by_patch_and_by_apply(tmp_path: Path) -> None:
     chance = random.Random(5)
     words = [b"a\n", b"b\n", b"c\n", b"\n", b"d", b"\r\n", b"\xff\n"]
 
@@ -146,7 +146,7 @@ def test_random_edits_come_back_by_both_ways(tmp_path: Path) -> None:
         assert state(source) == state(base.workspace) == state(other)
 
 
-def test_nothing_is_changed_when_one_file_changed_meanwhile(source: Path, tmp_path: Path) -> None:
+def test_nothing_is_changed_if_one_file_has_changed_meanwhile(source: Path, tmp_path: Path) -> None:
     project(source)
     base = copied(source, tmp_path)
     edited(base.workspace)
@@ -164,7 +164,7 @@ def test_nothing_is_changed_when_one_file_changed_meanwhile(source: Path, tmp_pa
     assert state(source) == before
 
 
-def test_a_failure_in_the_middle_takes_everything_back(source: Path, tmp_path: Path) -> None:
+def test_a_failure_in_the_middle_undoes_everything(source: Path, tmp_path: Path) -> None:
     write(source, {"a": "1\n", "b": "2\n", "z/c": "3\n"})
     base = copied(source, tmp_path)
     for name in ("a", "b", "z/c", "y/new"):
@@ -178,7 +178,7 @@ def test_a_failure_in_the_middle_takes_everything_back(source: Path, tmp_path: P
     assert {path.name for path in source.iterdir()} == {"a", "b", "z"}
 
 
-def test_what_was_left_out_is_never_touched(source: Path, tmp_path: Path) -> None:
+def test_left_out_files_are_never_touched(source: Path, tmp_path: Path) -> None:
     git(source, "init", "-q")
     write(source, {".gitignore": "build/\n*.log\n", ".env": "KEY=secret\n", "build/x": "mine", "a": "1\n"})
     git(source, "add", "a", ".gitignore")
@@ -216,7 +216,7 @@ def test_new_files_of_a_folder_that_git_ignores_as_a_whole_come_back(source: Pat
     assert [change.path for change in changes.changes(base).items] == ["new"]
 
 
-def test_no_link_leads_to_another_file(source: Path, tmp_path: Path) -> None:
+def test_apply_never_follows_a_link(source: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     write(outside, {"secret": "the user's", "victim": "untouched"})
     write(source, {"a/x": "1\n", "b/victim": "1\n", "c": "1\n"})
@@ -262,7 +262,7 @@ def test_a_file_that_is_swapped_after_it_was_compared_is_not_followed(source: Pa
     assert (source / "a").read_text() == "1\n"
 
 
-def test_what_is_no_file_in_the_workspace_is_named_and_does_not_block(source: Path, tmp_path: Path) -> None:
+def test_other_things_than_files_in_the_workspace_are_named_and_do_not_block(source: Path, tmp_path: Path) -> None:
     write(source, {"a": "1\n"})
     base = copied(source, tmp_path)
     os.mkfifo(base.workspace / "pipe")

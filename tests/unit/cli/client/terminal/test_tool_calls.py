@@ -1,18 +1,15 @@
-"""Calls, results, diffs, figures and prices as people read them."""
+"""Tool calls, their results and the diff of an edit as people read them."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.cli.client.terminal.figures import Usage, duration, money, short_count
-from holdfast.cli.client.terminal.markdown import first_block
 from holdfast.cli.client.terminal.tool_calls import DIFF_LINES, RESULT_LINES, TITLE_CHARS, detail, result, title
-from holdfast.cli.models import DEFAULT_MODEL, PRICES, price_of
 
 KEYS = st.sampled_from(["command", "file_path", "content", "old_string", "new_string", "pattern", "path", "view_range"])
+
 VALUES = st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers()), st.dictionaries(st.text(), st.text()))
 
 
@@ -63,53 +60,3 @@ def test_long_results_are_shortened_and_say_so() -> None:
     assert wide[-1] == "… 9,100 more characters"
     assert len("".join(wide)) < 1000
     assert len(result("y\n" * 6)) == RESULT_LINES
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.42, "0.4 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
-)
-def test_times_are_words(seconds: float, words: str) -> None:
-    assert duration(seconds).replace("60 s", "1 min 0 s") == words
-
-
-def test_money_comes_from_the_price_table_or_not_at_all() -> None:
-    usage = Usage()
-    usage.add(SimpleNamespace(input_tokens=1_000_000, output_tokens=100_000, cache_read_input_tokens=2_000_000,
-                              cache_creation_input_tokens=400_000))  # fmt: skip
-    usage.add(SimpleNamespace(input_tokens=None, output_tokens=None))
-    assert usage.words("claude-sonnet-4-5-20250929") == [
-        "tokens: 1,400,000 in, 100,000 out, 2,000,000 from cache", "$6.60"
-    ]  # fmt: skip
-    assert usage.words("qwen3-coder") == ["tokens: 1,400,000 in, 100,000 out, 2,000,000 from cache"]
-    assert Usage().words(DEFAULT_MODEL) == []
-    assert [money(0), money(0.0042), money(0.123), money(12.3), money(0.0001)] == [
-        "$0.00", "$0.0042", "$0.12", "$12.30", "under $0.001"
-    ]  # fmt: skip
-    assert [short_count(n) for n in (950, 1234, 3_400_000)] == ["950", "1.2k", "3.4M"]
-
-
-def test_prices_are_those_of_the_named_model_only() -> None:
-    assert price_of(DEFAULT_MODEL) == PRICES[DEFAULT_MODEL]
-    assert price_of("claude-opus-5-5") == PRICES["claude-opus-5-5"]
-    assert price_of("claude-opus-5") == PRICES["claude-opus-5"]
-    assert price_of("claude-opus-4-5-20251101") == PRICES["claude-opus-4-5"]
-    for unknown in ("claude-opus-5-9", "claude-sonnet", "claude-haiku-5-5", "gpt-5", ""):
-        assert price_of(unknown) is None, unknown
-
-
-@pytest.mark.parametrize(
-    ("text", "block"),
-    [
-        ("one\n\ntwo", "one\n\n"),
-        ("one\n\n", ""),
-        ("one\ntwo", ""),
-        ("```\na\n\nb\n```\n\nnext", "```\na\n\nb\n```\n\n"),
-        ("```\na\n\nb", ""),
-        ("1. a\n\n   more\n2. b\n\nend", "1. a\n\n   more\n2. b\n\n"),
-        ("````\n```\n\nx\n````\n\ny", "````\n```\n\nx\n````\n\n"),
-        ("\n\na\n\nb", "\n\na\n\n"),
-    ],
-)
-def test_a_block_of_markdown_ends_where_it_is_certain(text: str, block: str) -> None:
-    assert text[: first_block(text)] == block
