@@ -20,6 +20,7 @@ import structlog
 import uvloop
 
 from holdfast.process import logs, telemetry
+from holdfast.process.go import wait_for_go
 from holdfast.process.settings import BadSettings, ProcessSettings, load
 
 CRASHED: Final = 1
@@ -75,7 +76,8 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, drain: fl
 
 
 def launch(service: str, kind: type[S], main: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Read the settings, set up logs and telemetry, and `run` with the drain time of the settings."""
+    """Read the settings, set up logs and telemetry, wait for the go if there is one to come, and `run` with the drain
+    time of the settings."""
     try:
         settings = load(kind)
         logs.setup(service, settings.log_level)
@@ -83,6 +85,7 @@ def launch(service: str, kind: type[S], main: Callable[[S, asyncio.Event], Corou
         logs.setup(service)
         _refuse(exc)
     telemetry.setup(service)
+    wait_for_go()
     run(lambda stop: main(settings, stop), drain=settings.drain_timeout)
 
 

@@ -33,6 +33,11 @@ class BaoServer:
         return f"https://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    @property
     def audit_log(self) -> Path:
         return self.layout.logs / "bao-audit.log"
 
@@ -66,6 +71,10 @@ class BaoServer:
             return await self.status() == 200
 
         await eventually(active, what="OpenBao active", within=30)
+
+    def mark_initialised(self) -> None:
+        """Keep the data at the next `write_config`, as `holdfast up` does when the vault service is ready."""
+        openbao.mark_initialised(self.layout)
 
     def kill(self) -> None:
         if self._process:

@@ -17,7 +17,6 @@ SHARED = ("bus", "process")
 
 WRAPPED = {
     "nats": ("bus/jetstream/",),
-    "hvac": ("vault/store.py",),
     "anthropic": ("harness/models/anthropic", "cli/"),
     "docker": ("sandbox/drivers/docker/",),
     "sqlite3": ("session/log/readmodel",),
@@ -25,7 +24,7 @@ WRAPPED = {
 
 IMPURE = {
     "asyncio", "time", "random", "os", "socket", "subprocess", "threading", "nats", "httpx2", "secrets", "ssl",
-    "select", "signal", "tempfile", "shutil", "sqlite3", "aiohttp", "requests", "hvac", "uvicorn",
+    "select", "signal", "tempfile", "shutil", "sqlite3", "aiohttp", "http", "requests", "uvicorn",
 }  # fmt: skip
 DISK = {
     "read_text", "write_text", "read_bytes", "write_bytes", "open", "iterdir", "rglob", "mkdir", "unlink", "is_file",
