@@ -63,7 +63,6 @@ def figure(bench: Bench) -> list[Row]:
                 again.append(_start(stack))
                 stack.stop()
                 bao_first.append(_bao(bao))
-                bao.mark_initialised()
                 bao.kill()
                 bao_again.append(_bao(bao))
             finally:

@@ -1,5 +1,9 @@
 """`python -m holdfast.harness`."""
 
+import holdfast.process.lean_imports  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+# isort: split
+
 from holdfast.harness.main import main
 from holdfast.harness.settings import HarnessSettings
 from holdfast.process.lifecycle import launch

@@ -72,10 +72,6 @@ class BaoServer:
 
         await eventually(active, what="OpenBao active", within=30)
 
-    def mark_initialised(self) -> None:
-        """Keep the data at the next `write_config`, as `holdfast up` does when the vault service is ready."""
-        openbao.mark_initialised(self.layout)
-
     def kill(self) -> None:
         if self._process:
             self._process.kill()

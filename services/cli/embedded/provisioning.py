@@ -7,6 +7,10 @@ loads them while NATS starts, waits for the go, and ends when everything is ther
 import asyncio
 import sys
 
+import holdfast.process.lean_imports  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+# isort: split
+
 from holdfast.bus.jetstream.provision import main
 from holdfast.process import logs
 from holdfast.process.go import wait_for_go

@@ -1,0 +1,48 @@
+"""What is not loaded: each module here costs every process that loads it time at its start, and memory for ever."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+EVERYWHERE = {"rich", "pygments", "cyclopts", "cryptography", "hvac", "requests"}
+ELSEWHERE = {
+    "session": {"anthropic", "aiohttp", "httpx2"},
+    "harness": {"uvicorn", "starlette"},
+    "sandbox": {"anthropic", "aiohttp", "httpx2", "uvicorn", "starlette"},
+    "vault": {"anthropic", "aiohttp", "httpx2", "uvicorn", "starlette"},
+}
+
+
+@pytest.mark.parametrize("service", ELSEWHERE)
+def test_a_service_loads_nothing_that_it_does_not_use(service: str) -> None:
+    environ = {"PATH": os.environ["PATH"], "HOLDFAST_QQQQ": "an unknown setting ends it once all is loaded"}
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"holdfast.{service}"],
+        env=environ, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr[-2000:]
+    loaded = set(re.findall(r"^import time:.*\| +(\w+)", done.stderr, re.MULTILINE))
+    assert {"holdfast", "structlog"} <= loaded
+    assert loaded & (EVERYWHERE | ELSEWHERE[service]) == set()
+
+
+def loaded_by(*modules: str) -> set[str]:
+    code = f"import sys, {', '.join(modules)}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_supervisor_keeps_no_client_of_a_server() -> None:
+    loaded = loaded_by("holdfast.cli.main", "holdfast.cli.embedded.up", "holdfast.cli.embedded.detach")
+    assert "msgspec" in loaded
+    heavy = {"nats", "structlog", "opentelemetry", "anthropic", "httpx2", "cryptography", "uvloop", "markdown_it"}
+    assert loaded & heavy == set()
+
+
+@pytest.mark.parametrize("command", ["env", "down", "logs"])
+def test_commands_that_need_the_address_alone_do_not_load_the_sdk(command: str) -> None:
+    module = "client.target" if command == "env" else f"embedded.{command}"
+    assert "anthropic" not in loaded_by(f"holdfast.cli.{module}")
