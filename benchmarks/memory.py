@@ -15,7 +15,7 @@ import psutil
 from anthropic import AsyncAnthropic
 
 from benchmarks.result import Aim, Row, at_most, spread
-from benchmarks.rig import Bench, Rig, message, rested, run, session_key
+from benchmarks.rig import Bench, Options, Rig, message, rested, run, session_key
 from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.client import NatsBus
 from tests.support.bao import BaoServer
@@ -29,6 +29,9 @@ MAX_IDLE_MIB = 350
 """PSS of all processes of an idle stack."""
 
 SUPERVISOR = "up"
+
+Look = dict[str, tuple[float, float]]
+"""PSS and RSS in MiB by the name of the process."""
 
 AT_ONCE = 20
 IDLE_AFTER = 3
@@ -44,15 +47,28 @@ def _pss(pid: int) -> tuple[float, float]:
     return found.pss / 2**20, found.rss / 2**20
 
 
-def _look(rig: Rig) -> dict[str, tuple[float, float]]:
-    """PSS and RSS of every process of the stack, the supervisor first."""
+def _look(rig: Rig) -> Look:
+    """PSS and RSS of every process of the stack; the children of a service, such as a watchdog, are one entry."""
     run = rig.stack.run
-    return {name: _pss(pid) for name, pid in [(SUPERVISOR, run.supervisor), *sorted(run.processes.items())]}
+    names = {run.supervisor: SUPERVISOR, **{pid: name for name, pid in run.processes.items()}}
+    for child in psutil.Process(run.supervisor).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names.setdefault(child.pid, f"children of {names.get(child.ppid(), 'others')}")
+    found: Look = {}
+    for pid, name in names.items():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            pss, rss = _pss(pid)
+            before = found.get(name, (0.0, 0.0))
+            found[name] = (before[0] + pss, before[1] + rss)
+    return dict(sorted(found.items()))
 
 
-async def _floors(rig: Rig) -> dict[str, tuple[float, float]]:
-    """PSS and RSS of a bare Python process (under the name of the supervisor), of nats-server and OpenBao alone."""
-    folder = rig.options.folder / new_id("floor")
+async def _floors(options: Options) -> Look:
+    """PSS and RSS of a bare Python process (under the name of the supervisor), of nats-server and OpenBao alone.
+
+    Called while no stack runs: two servers would share the pages of their program, and each would have half of them.
+    """
+    folder = options.folder / new_id("floor")
     folder.mkdir()
     nats, bao = NatsServer(folder / "nats"), BaoServer(folder / "bao")
     python = subprocess.Popen(
@@ -63,7 +79,7 @@ async def _floors(rig: Rig) -> dict[str, tuple[float, float]]:
         await bao.start()
         assert python.stdout
         python.stdout.readline()
-        await _settle(rig)
+        await _settle(options)
         return {SUPERVISOR: _pss(python.pid), "nats": _pss(nats.pid), "bao": _pss(bao.pid)}
     finally:
         python.communicate(b"\n")
@@ -71,11 +87,11 @@ async def _floors(rig: Rig) -> dict[str, tuple[float, float]]:
         bao.kill()
 
 
-async def _settle(rig: Rig) -> None:
-    await asyncio.sleep(rig.options.count(30, 10) / 10)
+async def _settle(options: Options) -> None:
+    await asyncio.sleep(options.count(30, 10) / 10)
 
 
-def _idle_rows(idle: dict[str, tuple[float, float]], floors: dict[str, tuple[float, float]]) -> list[Row]:
+def _idle_rows(idle: Look, floors: Look) -> list[Row]:
     """A row for each process, and one for all of them."""
     names = {SUPERVISOR: "bare Python", "nats": "nats-server alone", "bao": "OpenBao alone"}
     kinds = {name: name if name in floors else SUPERVISOR for name in idle}
@@ -118,13 +134,12 @@ def _children(rig: Rig) -> int:
     return count
 
 
-async def _measure(rig: Rig) -> list[Row]:
+async def _measure(rig: Rig, floors: Look) -> list[Row]:
     count = rig.options.count(1000, 40)
     hello = await rig.scenario(say("Good."))
     tool = await rig.scenario(bash("echo hello"), say("Done."))
-    await _settle(rig)
+    await _settle(rig.options)
     idle = _look(rig)
-    floors = await _floors(rig)
     async with rig.client() as client, rig.bus() as bus:
         await _turns(rig, client, bus, max(count // 10, AT_ONCE), hello)  # whatever is allocated once
         await _turns(rig, client, bus, count // 2, hello)
@@ -165,5 +180,6 @@ def _row(name: str, idle: Any, half: Any, full: Any, count: int) -> Row:
 
 
 def figure(bench: Bench) -> list[Row]:
+    floors = run(lambda: _floors(bench.options))
     with bench.rig(own=True, environ={"HOLDFAST_IDLE_AFTER": str(IDLE_AFTER)}) as rig:
-        return run(lambda: _measure(rig))
+        return run(lambda: _measure(rig, floors))
