@@ -71,7 +71,7 @@ async def _floors(options: Options) -> Look:
     folder = options.folder / new_id("floor")
     folder.mkdir()
     nats, bao = NatsServer(folder / "nats"), BaoServer(folder / "bao")
-    python = subprocess.Popen(
+    python = subprocess.Popen(  # noqa: ASYNC220  it returns at once
         [sys.executable, "-c", "print(flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:

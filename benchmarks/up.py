@@ -1,7 +1,7 @@
 """From starting `holdfast up` to its readiness: on an empty folder, and again on what it left there.
 
-OpenBao alone is the floor: nothing is ready before it is. On an empty folder its Raft library waits 1 to 2 s, at random,
-before a node without peers elects itself.
+OpenBao alone is the floor: nothing is ready before it is. On an empty folder its Raft library waits 1 to 2 s, at
+random, before a node without peers elects itself.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Imported first by every program that logs: structlog without rich.
 
-If rich is installed, structlog imports it with Pygments, to colour tracebacks on a terminal. The services write JSON, so
-that would cost each process time at its start and memory for nothing. It is blocked while structlog is imported.
+If rich is installed, structlog imports it with Pygments, to colour tracebacks on a terminal. The services write JSON,
+so that would cost each process time at its start and memory for nothing. It is blocked while structlog is imported.
 """
 
 import sys

@@ -51,8 +51,9 @@ class Store:
         self._pool = ThreadPoolExecutor(settings.vault_threads, thread_name_prefix="vault")
 
     async def close(self) -> None:
-        """Wait for the requests in progress; none takes longer than its timeout."""
+        """Wait for the requests in progress, none of which takes longer than its timeout, and close the connections."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        self._api.close()
 
     # --- documents ------------------------------------------------------------------------------------------------
 

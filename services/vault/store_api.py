@@ -1,4 +1,4 @@
-"""Requests to OpenBao or HashiCorp Vault over HTTP: JSON, one connection for each thread, and the login.
+"""Requests to OpenBao or HashiCorp Vault over HTTP: JSON, connections that are kept, and the login.
 
 It is written over `http.client`, because the service makes six kinds of requests and a library for the whole API of
 the server costs each process 17 MB. Redirects are not followed, no proxy is used and nothing is taken from the
@@ -10,6 +10,7 @@ import select
 import ssl
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -60,11 +61,17 @@ class StoreApi:
         self._tls = _trust(settings.vault_ca_file) if parts.scheme == "https" else None
         self._settings = settings
         self._secret_id = _secret_id(settings.vault_secret_id_file)
-        self._local = threading.local()
+        self._idle = deque[http.client.HTTPConnection]()
+        """Open connections that no thread uses now."""
         self._login_lock = threading.Lock()
         self._token = ""
         self._renew_at = 0.0
         """Time (monotonic, s) from which a new token is requested."""
+
+    def close(self) -> None:
+        """Close the idle connections; called when no request is in progress."""
+        while self._idle:
+            self._idle.pop().close()
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Send a request with our token, after a new login if the token is due or refused.
@@ -110,7 +117,7 @@ class StoreApi:
         return answer
 
     def _exchange(self, method: str, path: str, body: object, token: str) -> tuple[int, Any]:
-        """One request and its response on the connection of this thread: status and JSON. Raises RequestFailed."""
+        """One request and its response: status and JSON. Raises RequestFailed."""
         headers = {"X-Vault-Request": "true"}
         content = None
         if body is not None:
@@ -119,39 +126,44 @@ class StoreApi:
             headers["X-Vault-Token"] = token
         if self._settings.vault_namespace:
             headers["X-Vault-Namespace"] = self._settings.vault_namespace
+        connection: http.client.HTTPConnection | None = None
         try:
             connection = self._connection()
             connection.request(method, f"{self._base}/{path}", content, headers)
             response = connection.getresponse()
             raw = response.read()
+        except (OSError, http.client.HTTPException) as exc:
+            if connection is not None:
+                connection.close()
+            raise RequestFailed(0, type(exc).__name__) from None
+        self._idle.append(connection)
+        try:
             return response.status, msgspec.json.decode(raw) if raw else None
         except msgspec.MsgspecError:
             raise RequestFailed(response.status, f"HTTP {response.status} without JSON") from None
-        except (OSError, http.client.HTTPException) as exc:
-            self._disconnect()
-            raise RequestFailed(0, type(exc).__name__) from None
 
     def _connection(self) -> http.client.HTTPConnection:
-        """The connection of this thread: a new one if there is none yet, or if the server has closed it."""
-        known: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if known is not None and not _is_closed_by_peer(known):
-            return known
-        self._disconnect()
+        """An idle connection that the server has not closed, else a new one. Raises OSError."""
+        while self._idle:
+            try:
+                known = self._idle.pop()
+            except IndexError:  # another thread has just taken the last one
+                break
+            if not _is_closed_by_peer(known):
+                return known
+            known.close()
         made = (
             http.client.HTTPSConnection(self._host, self._port, timeout=CONNECT_TIMEOUT_S, context=self._tls)
             if self._tls
             else http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_TIMEOUT_S)
         )
-        self._local.connection = made
-        made.connect()
-        made.sock.settimeout(self._settings.vault_timeout)
+        try:
+            made.connect()
+            made.sock.settimeout(self._settings.vault_timeout)
+        except OSError:
+            made.close()
+            raise
         return made
-
-    def _disconnect(self) -> None:
-        known: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if known is not None:
-            known.close()
-            self._local.connection = None
 
 
 class _Auth(msgspec.Struct):

@@ -162,13 +162,14 @@ def test_what_is_sent_is_under_the_mount_in_the_namespace(tmp_path: Path) -> Non
         assert refused.value.status == 418
         with pytest.raises(RequestFailed, match="without JSON"):
             api.call("GET", "m/data/x")
+        api.close()
 
 
 async def test_without_a_server_the_failure_is_named_and_nothing_of_the_request(tmp_path: Path) -> None:
     server = Server()
     with serving(server, tmp_path) as settings:
         api = StoreApi(settings)
-    with pytest.raises(RequestFailed, match="^ConnectionRefusedError$") as failed:
+    with pytest.raises(RequestFailed, match=r"^ConnectionRefusedError$") as failed:
         api.call("GET", "m/data/x")
     assert failed.value.status == 0
 
@@ -177,8 +178,6 @@ def test_an_authority_that_cannot_be_read_is_a_bad_setting(tmp_path: Path) -> No
     (tmp_path / "secret").write_text("s")
     (tmp_path / "empty.crt").write_text("no certificate")
     for name in ("absent.crt", "empty.crt"):
-        settings = VaultSettings(
-            vault_ca_file=str(tmp_path / name), vault_secret_id_file=str(tmp_path / "secret")
-        )
+        settings = VaultSettings(vault_ca_file=str(tmp_path / name), vault_secret_id_file=str(tmp_path / "secret"))
         with pytest.raises(BadSettings, match=f"VAULT_CA_FILE: cannot read certificates from .*{name}"):
             StoreApi(settings)

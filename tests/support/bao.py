@@ -61,7 +61,9 @@ class BaoServer:
     def spawn(self) -> None:
         with self.log.open("ab") as log:
             argv = [openbao.binary(), "server", "-config", str(self._config)]
-            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
+            self._process = subprocess.Popen(
+                argv, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **openbao.ENVIRONMENT}
+            )
 
     async def start(self) -> None:
         """Start, and return when it is active."""

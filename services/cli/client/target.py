@@ -49,9 +49,7 @@ class Target(msgspec.Struct, frozen=True):
         from anthropic import AsyncAnthropic, Timeout  # noqa: PLC0415
 
         timeout = Timeout(API_TIMEOUT_S, connect=API_CONNECT_TIMEOUT_S, read=API_READ_TIMEOUT_S)
-        return AsyncAnthropic(
-            base_url=self.base_url, api_key=self.api_key, max_retries=MAX_RETRIES, timeout=timeout
-        )
+        return AsyncAnthropic(base_url=self.base_url, api_key=self.api_key, max_retries=MAX_RETRIES, timeout=timeout)
 
 
 def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:

@@ -146,7 +146,7 @@ class Stack:
         return Program(
             name="bao",
             argv=[openbao.binary(), "server", "-config", str(config)],
-            env={"PATH": self._common.get("PATH", "")},
+            env={"PATH": self._common.get("PATH", ""), **openbao.ENVIRONMENT},
             log=self.layout.log("bao"),
             probe=http_ready(self.bao_port, "/v1/sys/health", openbao.trust(self.layout)),
         )

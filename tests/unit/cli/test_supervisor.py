@@ -49,7 +49,9 @@ def supervise(*programs: Program) -> tuple[Supervisor, Heard]:
     return Supervisor(programs, say=heard.say, changed=heard.changed), heard
 
 
-WAITING = "from holdfast.process.go import wait_for_go\nwait_for_go()\nopen(sys.argv[1], 'a').write('x')  # ready\n" + SLEEP
+WAITING = (
+    "from holdfast.process.go import wait_for_go\nwait_for_go()\nopen(sys.argv[1], 'a').write('x')  # ready\n" + SLEEP
+)
 
 
 async def test_a_program_is_started_at_once_and_goes_on_when_what_it_needs_is_ready(tmp_path: Path) -> None:
