@@ -1,6 +1,8 @@
 """The harness process: makes the parts and connects them."""
 
 import asyncio
+import contextlib
+import importlib
 import os
 import socket
 from functools import partial
@@ -43,6 +45,12 @@ def check_address(url: str) -> None:
         raise BadSettings("HOLDFAST_MODEL_BASE_URL: must be an address such as https://api.anthropic.com")
     if parts.username is not None or parts.password is not None:
         raise BadSettings("HOLDFAST_MODEL_BASE_URL: must not hold a user name or password; the key has its own setting")
+
+
+def preload(settings: HarnessSettings) -> None:
+    """Load the client of the model, if its module is named as its kind: the import may take longer than all others."""
+    with contextlib.suppress(ImportError):  # `main` meets it too, and tells it
+        importlib.import_module(f"holdfast.harness.models.{settings.model}")
 
 
 async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
