@@ -42,5 +42,7 @@ class PendingInput(msgspec.Struct, frozen=True):
     data: bytes
     input: AnyInput | None
     """None if the body could not be decoded."""
+    newer: bool = False
+    """True if only a newer version of Holdfast can decode it: this process must not take it, nor any input after it."""
     previous: int = -1
     """Of an arrival: the sequence of the last message before it in the same inbox (0: none); -1: unknown."""

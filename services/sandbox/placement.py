@@ -9,9 +9,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from holdfast.bus.errors import Refused
+from holdfast.bus.errors import Damaged
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
+from holdfast.bus.records import decode_record
 
 BUCKET: Final = "sbx"
 """Name of the bucket."""
@@ -52,21 +53,18 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def placement_of(value: bytes | None) -> Placement:
-    """The placement in a stored value; an empty one if there is no value or it cannot be read."""
+    """The placement in a stored value; an empty one if there is no value or it cannot be read. Raises Newer."""
     if value is None:
         return Placement()
     try:
-        return msgspec.json.decode(value, type=Placement)
-    except msgspec.MsgspecError:
+        return decode_record(Placement, value)
+    except Damaged:
         return Placement()
 
 
 def call_record_of(value: bytes | None) -> CallRecord:
-    """The call record in a stored value. Raises Refused when it cannot be read."""
-    try:
-        return msgspec.json.decode(value or b"", type=CallRecord)
-    except msgspec.MsgspecError:
-        raise Refused("not a call record") from None
+    """The call record in a stored value. Raises Newer, Damaged."""
+    return decode_record(CallRecord, value or b"")
 
 
 def encode(record: WorkerRecord | Placement | CallRecord) -> bytes:

@@ -7,7 +7,7 @@ import structlog
 
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
-from holdfast.bus.errors import Refused, TooLarge
+from holdfast.bus.errors import Damaged, Newer, Refused, TooLarge
 from holdfast.bus.inputs import CallResult
 from holdfast.process import faults
 from holdfast.sandbox.drivers.sandbox import Outcome
@@ -52,18 +52,21 @@ async def delete_record(bus: Bus, call: str) -> None:
     await retry_until_done(lambda: bus.kv.delete(BUCKET, subjects.record_key(call)))
 
 
-async def close_lost_calls(bus: Bus, worker_id: str) -> int:
+async def close_lost_calls(bus: Bus, worker_id: str, unreadable: set[str]) -> int:
     """Publish the lost result of every recorded call whose worker is not registered, and count them (rule 17).
 
     Calls of `worker_id`, which is the caller, are left out. Raises BusError; may be repeated, also by several workers
-    at once.
+    at once. A record that cannot be read stays: a newer version wrote it, or an operator has to look. Its key is put
+    into `unreadable`, so that it is logged once.
     """
     count = 0
     for entry in await bus.kv.list(BUCKET, subjects.RECORDS):
         try:
             record = call_record_of(entry.value)
-        except Refused:
-            log.warning("a call record cannot be read", key=entry.key)
+        except (Newer, Damaged) as exc:
+            if entry.key not in unreadable:
+                log.warning("a call record cannot be read", key=entry.key, cause=str(exc))
+                unreadable.add(entry.key)
             continue
         if record.worker == worker_id or await bus.kv.get(BUCKET, subjects.worker_key(record.worker)):
             continue

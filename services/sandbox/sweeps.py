@@ -48,6 +48,8 @@ class Sweeps:
         self._worker_id = worker_id
         self._idle_after_s = idle_after_s
         self._expired = asyncio.Event()
+        self._unreadable: set[str] = set()
+        """Keys of call records that were logged as unreadable."""
 
     async def watch_registrations(self) -> None:
         """Start a sweep for lost calls at the beginning and whenever a registration ends (rule 17)."""
@@ -69,7 +71,7 @@ class Sweeps:
                 # The driver knows workers of this host that died: their registrations need not expire first.
                 for dead_id in await self._driver.collect():
                     await self._bus.kv.delete(BUCKET, subjects.worker_key(dead_id))
-                count = await results.close_lost_calls(self._bus, self._worker_id)
+                count = await results.close_lost_calls(self._bus, self._worker_id, self._unreadable)
             except BusError as exc:
                 log.info("the sweep for lost calls will be repeated", code=exc.code)
                 self._expired.set()

@@ -65,6 +65,11 @@ class NatsDelivery:
     def count(self) -> int:
         return self._count
 
+    @property
+    def newer(self) -> bool:
+        """See `api.Delivery.newer`."""
+        return self._message.newer
+
     def pending_input(self) -> PendingInput:
         """See `api.Delivery.pending_input`."""
         return self._message

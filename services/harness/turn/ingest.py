@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from holdfast.bus import events as ev
+from holdfast.bus.errors import Newer
 from holdfast.bus.head import Call, Head, advance, waits_for_client
 from holdfast.bus.ids import NewId
 from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
@@ -52,6 +53,17 @@ def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput],
         head = advance(head, new, head.at + 1)
         events += new
     return Ingested(events, inputs[-1].seq if inputs else 0, tuple(ids), progress)
+
+
+def before_newer(inputs: Sequence[PendingInput], *, upto: int = 0) -> list[PendingInput]:
+    """The inputs before the first that only a newer version can read: to take one behind it would lose that one.
+
+    Raises Newer if that one is at or below inbox sequence `upto`, which the caller has to take.
+    """
+    end = next((index for index, pending in enumerate(inputs) if pending.newer), len(inputs))
+    if end < len(inputs) and inputs[end].seq <= upto:
+        raise Newer("an input that waits")
+    return list(inputs[:end])
 
 
 def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:

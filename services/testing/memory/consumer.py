@@ -9,7 +9,7 @@ import structlog
 from holdfast.bus import codec, streams
 from holdfast.bus.api import Delivery
 from holdfast.bus.codec import BlobInput
-from holdfast.bus.errors import Absent, Refused
+from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
 from holdfast.testing.memory.link import MemoryLink
@@ -30,7 +30,9 @@ def pending_input(link: MemoryLink, record: Record) -> PendingInput:
         if isinstance(value, BlobInput):
             data = link.server.blob(value.ref)
             value = codec.decode_input(data)
-    except (Refused, Absent) as exc:
+    except Newer:
+        return PendingInput(record.seq, data, None, newer=True)
+    except Damaged as exc:
         log.warning("inbox.unreadable", seq=record.seq, error=str(exc))
         return PendingInput(record.seq, data, None)
     return PendingInput(record.seq, data, None if isinstance(value, BlobInput) else value)
@@ -51,6 +53,17 @@ class MemoryDelivery:
     @property
     def seq(self) -> int:
         return self._record.seq
+
+    @property
+    def newer(self) -> bool:
+        """See `api.Delivery.newer`."""
+        try:
+            codec.decode_input(self._record.data)
+        except Newer:
+            return True
+        except Damaged:
+            return False
+        return False
 
     def pending_input(self) -> PendingInput:
         """See `api.Delivery.pending_input`."""
