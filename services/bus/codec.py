@@ -18,9 +18,11 @@ from holdfast.bus.commits import Commit
 from holdfast.bus.errors import Damaged, Newer, Refused, TooLarge
 from holdfast.bus.head import Head
 from holdfast.bus.inputs import AnyInput, Input
-from holdfast.bus.records import UNREADABLE, check_version
+from holdfast.bus.records import UNREADABLE, check_version, known_version
 
 VERSION: Final = 1
+
+HEAD_VERSION: Final = known_version(Head)
 
 COMMIT_TARGET_BYTES: Final = streams.MAX_MESSAGE_BYTES // 2
 """Bytes of a commit above which its largest events are moved to the object store."""
@@ -122,6 +124,8 @@ def decode_commit(data: bytes) -> Commit:
         raise Damaged("not a commit") from exc
     if commit.v > VERSION:
         raise Newer("a commit", found=commit.v, known=VERSION)
+    if commit.head.v > HEAD_VERSION:
+        raise Newer("the head of a commit", found=commit.head.v, known=HEAD_VERSION)
     return commit
 
 
