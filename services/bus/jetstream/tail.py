@@ -171,9 +171,13 @@ def _decoded(got: list[RawMessage], on_newer: Callable[[Key, int], None]) -> lis
     for one in got:
         try:
             key = subjects.key_of(one.headers.get("Nats-Subject", one.subject))
+        except ValueError as exc:
+            log.warning("log.unreadable", seq=one.seq, error=str(exc))
+            continue
+        try:
             found.append((key, Stored(one.seq, codec.decode_commit(one.data))))
         except Newer:
             on_newer(key, one.seq)
-        except (Damaged, ValueError) as exc:
+        except Damaged as exc:
             log.warning("log.unreadable", seq=one.seq, error=str(exc))
     return found
