@@ -88,7 +88,9 @@ class History:
             (folder / "bodies").mkdir()
         for ref, data in self._bodies.items():
             (folder / "bodies" / ref).write_bytes(data)
-        (folder / "expected.json").write_bytes(msgspec.json.format(msgspec.json.encode(self.readings()), indent=1) + b"\n")
+        (folder / "expected.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(self.readings()), indent=1) + b"\n"
+        )
 
     @property
     def last(self) -> Head:

@@ -55,7 +55,10 @@ async def stored_history(running: Stack, session: str, release: str) -> History:
 def sent_messages(record: Record) -> list[Any]:
     """The messages of a request as they are without the marks of prompt caching."""
     return [
-        {**message, "content": [{k: v for k, v in block.items() if k != "cache_control"} for block in message["content"]]}
+        {
+            **message,
+            "content": [{k: v for k, v in block.items() if k != "cache_control"} for block in message["content"]],
+        }
         for message in record.body["messages"]
     ]
 

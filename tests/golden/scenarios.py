@@ -18,9 +18,7 @@ from tests.support.stack import Stack
 Scenario = Callable[[Stack, AsyncAnthropic], Awaitable[Conversation]]
 
 PNG = base64.b64encode(
-    base64.b64decode(
-        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-    )
+    base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 ).decode()
 WEATHER: Json = {
     "type": "custom",
@@ -151,7 +149,9 @@ async def message_in_between(stack: Stack, client: AsyncAnthropic) -> Conversati
     await conversation.until_events("agent.tool_use", count=2)
     await conversation.send(message(text("One more thing.")))
     (stack_folder,) = {p for p in (stack.data / "sandbox").rglob(conversation.id) if p.is_dir()}
-    workspace = next((p for p in (stack_folder, *stack_folder.rglob("workspace")) if p.name == "workspace"), stack_folder)
+    workspace = next(
+        (p for p in (stack_folder, *stack_folder.rglob("workspace")) if p.name == "workspace"), stack_folder
+    )
     (workspace / "go").touch()
     await conversation.until_idle()
     return conversation

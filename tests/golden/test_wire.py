@@ -105,7 +105,12 @@ def test_what_is_newer_is_told_from_what_is_damaged() -> None:
     for newer in (_with(commit, v=2), _with(commit, v=2, head=7)):
         with pytest.raises(Newer):
             codec.decode_commit(newer)
-    for newer in (_with(given, v=2), _with(given, v=2, events=7), _with(given, type="later"), _with(given, events=[later])):
+    for newer in (
+        _with(given, v=2),
+        _with(given, v=2, events=7),
+        _with(given, type="later"),
+        _with(given, events=[later]),
+    ):
         with pytest.raises(Newer):
             codec.decode_input(newer)
     for bad in (

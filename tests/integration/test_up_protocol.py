@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-import subprocess
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -27,21 +26,22 @@ async def administrator(stopped: Stack) -> AsyncGenerator[JetStreamClient]:
     config = stopped.data / "secrets" / "nats.conf"
     port = re.search(r'listen: "127\.0\.0\.1:(\d+)"', config.read_text())
     assert port
-    with subprocess.Popen([BINARY, "--config", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        client = JetStreamClient()
-        try:
-            login = credentials(str(stopped.data / "secrets" / "nats-admin.json"))
-            await client.open([f"nats://127.0.0.1:{port[1]}"], name="test", login=login)
+    quiet = asyncio.subprocess.DEVNULL
+    server = await asyncio.create_subprocess_exec(BINARY, "--config", config, stdout=quiet, stderr=quiet)
+    client = JetStreamClient()
+    try:
+        login = credentials(str(stopped.data / "secrets" / "nats-admin.json"))
+        await client.open([f"nats://127.0.0.1:{port[1]}"], name="test", login=login)
 
-            async def up() -> bool:
-                return "error" not in await client.api("STREAM.LIST", {})
+        async def up() -> bool:
+            return "error" not in await client.api("STREAM.LIST", {})
 
-            await eventually(up, what="JetStream")
-            yield client
-        finally:
-            await client.close()
-            server.terminate()
-            await asyncio.to_thread(server.wait, 10)
+        await eventually(up, what="JetStream")
+        yield client
+    finally:
+        await client.close()
+        server.terminate()
+        await asyncio.wait_for(server.wait(), 10)
 
 
 async def set_metadata(stopped: Stack, metadata: dict[str, str]) -> None:

@@ -31,11 +31,15 @@ class HarnessProcess:
         }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def start(self) -> None:
-        """Start it and return when it is ready."""
+    def begin(self) -> None:
+        """Start it."""
         with self._log.open("ab") as log:
             argv = [self._python, "-P", "-m", "holdfast.harness"]
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=self._environ)
+
+    async def start(self) -> None:
+        """Start it and return when it is ready."""
+        self.begin()
         await eventually(self.ready, within=30, what=f"{self.name} ready; {self.log()[-2000:]}")
 
     async def ready(self) -> bool:

@@ -57,15 +57,13 @@ def _republished(config: dict[str, Any]) -> Iterator[str]:
 
 
 async def provision(client: JetStreamClient, cell: str, *, replicas: int = 1) -> None:
-    """Create or update everything of one cell. Raises OtherProtocol before it changes anything, Refused, Unavailable."""
+    """Create or update everything of one cell. Raises Refused, Unavailable, and OtherProtocol before any change."""
     configs = streams.stream_configs(cell, replicas=replicas)
     refuse_secret_subjects(configs)
     await _ready(client)
     await _check_existing(client, {config["name"] for config in configs})
     for config in configs:
-        await _apply(
-            client, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, STREAM_NOT_FOUND
-        )
+        await _apply(client, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, STREAM_NOT_FOUND)
     inbox, durable = streams.inbox_stream(cell), streams.harness_consumer()
     name = durable["durable_name"]
     body = {"stream_name": inbox, "config": durable}

@@ -116,7 +116,7 @@ class Appender:
                 return
 
     async def hand_back(self) -> None:
-        """Give the claim up and take nothing, so that a newer version takes the trigger with all before it. Best effort.
+        """Give the claim up and take nothing, so that a newer version takes the trigger and all before it. Best effort.
 
         Without it a redelivery to a process of this version would count as a takeover that failed (rule 4).
         """

@@ -64,5 +64,5 @@ async def _config(sessions: SessionRepository, key: Key, stored: Stored) -> ev.S
     try:
         return await sessions.config(key, stored)
     except (Newer, Damaged) as exc:
-        _log.error("session left out of lists", session=key.session, cause=str(exc))  # noqa: TRY400  no fault of ours
+        _log.error("session left out of lists", session=key.session, cause=str(exc))
         return None

@@ -46,7 +46,7 @@ async def test_streams_of_the_first_protocol_are_refused_and_unchanged(tmp_path:
         await made(admin, first_protocol())
         await admin.ask("ev.default.sesn_a0_x", b"{}")
         before = await kept(admin)
-        with pytest.raises(OtherProtocol, match="holds protocol 1.*Nothing was changed.*holdfast tail SESSION"):
+        with pytest.raises(OtherProtocol, match=r"holds protocol 1.*Nothing was changed.*holdfast tail SESSION"):
             await provision(admin, FIRST_CELL)
         with pytest.raises(BadSettings, match=f"speaks protocol {streams.PROTOCOL}"):
             await connect(ProcessSettings(nats_url=server.url), name="service")

@@ -26,7 +26,7 @@ async def refused(request: Callable[[], Awaitable[Any]]) -> None:
     """The request must be answered 503 with the cause, and may be repeated."""
     with pytest.raises(anthropic.APIStatusError) as caught:
         await request()
-    response = caught.value.response
+    response: Any = caught.value.response  # of httpx2, the transport of the SDK
     if not response.is_stream_consumed:
         await response.aread()
     assert "newer version" in envelope(response, 503, "api_error")
@@ -132,8 +132,9 @@ async def test_a_lost_body_is_an_error_of_the_server_and_no_missing_session(
     assert (await client.beta.sessions.retrieve(session)).id == session
     with pytest.raises(anthropic.InternalServerError) as caught:
         await client.beta.sessions.events.list(session)
-    envelope(caught.value.response, 500, "api_error")
-    assert caught.value.response.headers["x-should-retry"] == "false"
+    response: Any = caught.value.response
+    envelope(response, 500, "api_error")
+    assert response.headers["x-should-retry"] == "false"
 
 
 async def test_a_configuration_whose_body_is_lost_stops_no_list(tmp_path: Path) -> None:
@@ -158,5 +159,6 @@ async def test_a_configuration_whose_body_is_lost_stops_no_list(tmp_path: Path) 
             assert [s.id async for s in client.beta.sessions.list()] == [kept.id]
             with pytest.raises(anthropic.InternalServerError) as caught:
                 await client.beta.sessions.retrieve(lost.id)
-        envelope(caught.value.response, 500, "api_error")
+        response: Any = caught.value.response
+        envelope(response, 500, "api_error")
         assert own.log.read_text().count("session left out of lists") == 1

@@ -1,4 +1,4 @@
-"""A harness leaves what a newer version has written to a harness of that version: nothing is lost, taken or repeated."""
+"""A harness leaves what a newer version has written to a harness of that version: nothing is lost or repeated."""
 
 import time
 from collections.abc import AsyncIterator, Iterator

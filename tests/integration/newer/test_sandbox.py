@@ -39,7 +39,9 @@ async def test_a_newer_placement_is_kept_and_the_request_may_be_repeated(bus: Na
     assert "Traceback" not in worker.log()[len(worker_log) :]
 
 
-async def test_a_newer_call_record_is_logged_once_and_kept(bus: NatsBus, worker: WorkerProcess, edge: SessionService, tmp_path: Path) -> None:
+async def test_a_newer_call_record_is_logged_once_and_kept(
+    bus: NatsBus, worker: WorkerProcess, edge: SessionService, tmp_path: Path
+) -> None:
     session = DrivenSession(bus)
     await session.begin()
     lost, newer = new_id("sevt"), new_id("sevt")

@@ -44,7 +44,9 @@ _log = structlog.get_logger()
 
 def _lacks_commits(db: sqlite3.Connection) -> bool:
     """Whether a process of an older version has left out commits that this one can read."""
-    (version,) = db.execute("SELECT coalesce(max(value), ?) FROM meta WHERE name = 'newer'", (COMMIT_VERSION,)).fetchone()
+    (version,) = db.execute(
+        "SELECT coalesce(max(value), ?) FROM meta WHERE name = 'newer'", (COMMIT_VERSION,)
+    ).fetchone()
     return version < COMMIT_VERSION
 
 
