@@ -65,7 +65,7 @@ async def close_lost_calls(bus: Bus, worker_id: str, unreadable: set[str]) -> in
             record = call_record_of(entry.value)
         except (Newer, Damaged) as exc:
             if entry.key not in unreadable:
-                log.warning("a call record cannot be read", key=entry.key, cause=str(exc))
+                log.warning("a call record cannot be read", record=entry.key, cause=str(exc))
                 unreadable.add(entry.key)
             continue
         if record.worker == worker_id or await bus.kv.get(BUCKET, subjects.worker_key(record.worker)):

