@@ -7,12 +7,13 @@ import base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import psutil
 from anthropic import AsyncAnthropic
 
 from tests.support.conversation import TOOLSET, Conversation
 from tests.support.eventually import eventually
 from tests.support.model import Json, bash, call, said, say
-from tests.support.processes import descendants, running
+from tests.support.processes import running
 from tests.support.stack import Stack
 
 Scenario = Callable[[Stack, AsyncAnthropic], Awaitable[Conversation]]
@@ -161,8 +162,9 @@ async def sandbox_lost(stack: Stack, client: AsyncAnthropic) -> Conversation:
     """The sandbox is killed while a command runs, and the next call gets another one."""
     conversation = await Conversation.begin(client)
     await conversation.say(await stack.model.play(bash(SLEEP), bash("echo again"), say("Over.")))
-    await eventually(lambda: running(SLEEP), what="the command")
-    descendants(stack.pid("sandbox"), "bwrap")[0].kill()
+    (command,) = await eventually(lambda: running(SLEEP), what="the command")
+    outermost = [process for process in psutil.Process(command).parents() if process.name() == "bwrap"][-1]
+    outermost.kill()
     await conversation.until_idle()
     return conversation
 

@@ -20,6 +20,9 @@ from tests.support.harness import HarnessProcess
 from tests.support.model import ScriptedModel, say, scripted_model
 from tests.support.newer import new_session, newer_commit, newer_input
 
+pytestmark = pytest.mark.timeout(180)
+"""Deliveries that are left come again after NEWER_NAK_DELAY_S, and several of them are waited for."""
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedModel]:
