@@ -1,8 +1,8 @@
-"""The records that workers keep in the bucket `sbx`, and the decision whether a call may run. Pure.
+"""The records that workers keep in the bucket `hands`, and the decision whether a call may run. Pure.
 
-w.<worker>               WorkerRecord  a registered worker; expires unless it is refreshed
-s.<tenant>.<session>     Placement     the generation that a session has, and its worker; only compare-and-set writes
-c.<call>                 CallRecord    an accepted call whose result is not in the inbox yet (rules 13, 14, 17)
+w.<cell>.<worker>                   WorkerRecord  a registered worker; expires unless it is refreshed
+s.<cell>.<tenant>.<session>.<hand>  Placement     generation and worker of a hand; only compare-and-set writes
+c.<cell>.<call>                     CallRecord    an accepted call whose result is not in the inbox (rules 13, 14, 17)
 """
 
 from typing import Final, Literal
@@ -14,25 +14,25 @@ from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 from holdfast.bus.records import decode_record
 
-BUCKET: Final = "sbx"
+BUCKET: Final = "hands"
 """Name of the bucket."""
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A registered worker. Its id is in the key."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     host: str = ""
     driver: str = ""
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The sandbox of a session. Empty fields: the session has none.
+    """A hand of a session. Empty fields: the session has none.
 
     A placement is emptied, not deleted, because only a write can be compared-and-set.
     """
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     generation: str = ""
     worker: str = ""
 
@@ -40,12 +40,14 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A call that `worker` runs in `generation`, so that another worker can close it if `worker` dies."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     tenant: str
     session: str
     call: str
     generation: str
     worker: str
+    kept: str = ""
+    """The sentence of the driver that says what a loss leaves, for the worker that closes the call."""
 
     @property
     def key(self) -> Key:

@@ -24,8 +24,11 @@ class LeaseOver(Exception):
 class Registration:
     """The registration of one worker in one epoch. It expires `lease_s` seconds after its last refresh."""
 
-    def __init__(self, kv: KeyValue, driver: Driver, report: Report, *, worker_id: str, lease_s: float) -> None:
+    def __init__(
+        self, kv: KeyValue, driver: Driver, report: Report, *, cell: str, worker_id: str, lease_s: float
+    ) -> None:
         self.worker_id = worker_id
+        self._cell = cell
         self._kv = kv
         self._driver = driver
         self._report = report
@@ -45,7 +48,7 @@ class Registration:
         """Store the registration, or refresh it, and let the sandboxes live as long. Raises BusError."""
         value = encode(WorkerRecord(host=socket.gethostname(), driver=self._driver.name))
         sent = loop_time()
-        await self._kv.put(BUCKET, subjects.worker_key(self.worker_id), value, ttl=self._lease.duration)
+        await self._kv.put(BUCKET, subjects.worker_key(self._cell, self.worker_id), value, ttl=self._lease.duration)
         self._lease = Lease(self._lease.duration, sent)
         self._driver.keep_until(self._lease.end)
 
@@ -66,4 +69,4 @@ class Registration:
 
     async def withdraw(self, worker_id: str) -> None:
         """Delete the registration of `worker_id`, which is this worker or its former epoch. Raises BusError."""
-        await self._kv.delete(BUCKET, subjects.worker_key(worker_id))
+        await self._kv.delete(BUCKET, subjects.worker_key(self._cell, worker_id))

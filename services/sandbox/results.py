@@ -43,16 +43,16 @@ async def deliver(bus: Bus, record: CallRecord, outcome: Outcome, *, is_lost: bo
         await retry_until_done(lambda: bus.inbox.put(record.key, smaller))
     faults.point("worker.result_stored")
     await asyncio.sleep(RECORD_DELETE_DELAY_S)
-    await delete_record(bus, record.call)
+    await delete_record(bus, record)
     faults.point("worker.record_deleted")
 
 
-async def delete_record(bus: Bus, call: str) -> None:
+async def delete_record(bus: Bus, record: CallRecord) -> None:
     """Delete the record of a call. Repeated until it is done."""
-    await retry_until_done(lambda: bus.kv.delete(BUCKET, subjects.record_key(call)))
+    await retry_until_done(lambda: bus.kv.delete(BUCKET, subjects.record_key(record.key.cell, record.call)))
 
 
-async def close_lost_calls(bus: Bus, worker_id: str, unreadable: set[str]) -> int:
+async def close_lost_calls(bus: Bus, cell: str, worker_id: str, unreadable: set[str]) -> int:
     """Publish the lost result of every recorded call whose worker is not registered, and count them (rule 17).
 
     Calls of `worker_id`, which is the caller, are left out. Raises BusError; may be repeated, also by several workers
@@ -60,7 +60,7 @@ async def close_lost_calls(bus: Bus, worker_id: str, unreadable: set[str]) -> in
     into `unreadable`, so that it is logged once.
     """
     count = 0
-    for entry in await bus.kv.list(BUCKET, subjects.RECORDS):
+    for entry in await bus.kv.list(BUCKET, subjects.record_keys(cell)):
         try:
             record = call_record_of(entry.value)
         except (Newer, Damaged) as exc:
@@ -68,10 +68,10 @@ async def close_lost_calls(bus: Bus, worker_id: str, unreadable: set[str]) -> in
                 log.warning("a call record cannot be read", record=entry.key, cause=str(exc))
                 unreadable.add(entry.key)
             continue
-        if record.worker == worker_id or await bus.kv.get(BUCKET, subjects.worker_key(record.worker)):
+        if record.worker == worker_id or await bus.kv.get(BUCKET, subjects.worker_key(cell, record.worker)):
             continue
         faults.point("worker.lost_call_found")
-        content = [{"type": "text", "text": lost("the worker that ran it died")}]
+        content = [{"type": "text", "text": lost("the worker that ran it died", record.kept)}]
         result = CallResult(
             id=record.call, generation=record.generation, content=content, is_error=True, lost=True
         )  # fmt: skip

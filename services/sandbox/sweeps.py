@@ -37,6 +37,7 @@ class Sweeps:
         sandboxes: Sandboxes,
         availability: Availability,
         *,
+        cell: str,
         worker_id: str,
         idle_after_s: float,
     ) -> None:
@@ -45,6 +46,7 @@ class Sweeps:
         self._driver = driver
         self._sandboxes = sandboxes
         self._availability = availability
+        self._cell = cell
         self._worker_id = worker_id
         self._idle_after_s = idle_after_s
         self._expired = asyncio.Event()
@@ -55,7 +57,7 @@ class Sweeps:
         """Start a sweep for lost calls at the beginning and whenever a registration ends (rule 17)."""
         while True:
             try:
-                async for entry in self._bus.kv.watch(BUCKET, subjects.REGISTERED):
+                async for entry in self._bus.kv.watch(BUCKET, subjects.worker_keys(self._cell)):
                     if entry is None or entry.value is None:
                         self._expired.set()
             except BusError as exc:
@@ -70,8 +72,8 @@ class Sweeps:
             try:
                 # The driver knows workers of this host that died: their registrations need not expire first.
                 for dead_id in await self._driver.collect():
-                    await self._bus.kv.delete(BUCKET, subjects.worker_key(dead_id))
-                count = await results.close_lost_calls(self._bus, self._worker_id, self._unreadable)
+                    await self._bus.kv.delete(BUCKET, subjects.worker_key(self._cell, dead_id))
+                count = await results.close_lost_calls(self._bus, self._cell, self._worker_id, self._unreadable)
             except BusError as exc:
                 log.info("the sweep for lost calls will be repeated", code=exc.code)
                 self._expired.set()

@@ -19,7 +19,7 @@ async def newer_commit(admin: JetStreamClient, key: Key) -> None:
 async def newer_input(admin: JetStreamClient, key: Key) -> str:
     """Put an input into the inbox of the session; its id."""
     data = {"v": 99, "type": "later", "id": new_id("inp"), "content": {"new": "shape"}}
-    answer = await admin.ask(subjects.inbox(key), msgspec.json.encode(data), headers={"Nats-Msg-Id": data["id"]})
+    answer = await admin.ask(subjects.inbox(key, "in"), msgspec.json.encode(data), headers={"Nats-Msg-Id": data["id"]})
     assert b"error" not in answer.data, answer.data
     return data["id"]
 

@@ -1,4 +1,4 @@
-"""The events of a session as they come, each once, also when the connection is lost in between."""
+"""The live events of a session, each exactly once even if the connection is lost."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -36,11 +36,11 @@ async def event_stream(
     note: Callable[[str], None],
     opened: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[Any]:
-    """Every event after the id `after`, for ever; with `deltas` also the deltas of DELTA_TYPES.
+    """Every event after the id `after`, without end; with `deltas` also the deltas of DELTA_TYPES.
 
-    `opened` is called at each connection. From its first call on no delta is missed.
+    `opened` is called at each connection. Deltas that are sent after its first call are not missed.
 
-    Raises APIError if the session was deleted or the stack stays away.
+    Raises APIError if the session was deleted, or the API does not answer for RECONNECT_TIMEOUT_S.
     """
     pause, lost_at = FIRST_RECONNECT_PAUSE_S, 0.0
     clock = asyncio.get_running_loop().time

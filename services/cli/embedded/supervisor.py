@@ -18,7 +18,7 @@ MAX_BACKOFF_S: Final = 5.0
 """Pause before a restart: doubled with each death, from the first to the maximum."""
 
 STABLE_AFTER_S: Final = 10.0
-"""A death after this time counts as the first again."""
+"""A program that ran at least this long before it died is restarted with the first pause again."""
 
 DEATHS_IN_A_ROW: Final = 3
 """This many deaths end a start. In a running stack they make the supervisor show the end of the log."""

@@ -14,6 +14,7 @@ from holdfast.bus.commits import InboxPosition, Stored, commit
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.head import Claim, Head, Thread, advance
 from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import Source, Taken
 from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.turn.claim import is_done
 from holdfast.harness.turn.replica import Replica
@@ -70,14 +71,14 @@ class Appender:
         return self.last.commit.head
 
     @property
-    def taken(self) -> int:
-        """Inbox sequence up to which inputs are in the log."""
+    def taken(self) -> Taken:
+        """Inbox position up to which inputs are in the log."""
         return self.head.taken_in(self.inbox)
 
     @property
     def behind_trigger(self) -> bool:
         """True if the trigger of the claim is not in the log yet."""
-        return self.taken < self.claim.trigger
+        return self.taken.of(self.claim.source) < self.claim.trigger
 
     def head_after(self, events: Sequence[ev.Event]) -> Head:
         """The head as it would be after those events."""
@@ -99,7 +100,7 @@ class Appender:
         they are committed again after its commit, so that the model need not be asked again.
         """
         if release and self.behind_trigger:
-            taken = InboxPosition(self.inbox, self.claim.trigger)
+            taken = InboxPosition(self.inbox, self.taken.upto(self.claim.source, self.claim.trigger))
         if progress and self.claim.failures:
             self.claim = replace(self.claim, failures=0)
         while True:
@@ -146,9 +147,9 @@ class Appender:
             raise Fenced
         self.claim = claim
 
-    async def wait_until_done(self, seq: int) -> bool:
-        """Wait until the message of input `seq` may be acked (rule 2); False if this runner ended before."""
-        while not is_done(self.head, self.inbox, seq):
+    async def wait_until_done(self, seq: int, source: Source) -> bool:
+        """Wait until the message of that input may be acked (rule 2); False if this runner ended before."""
+        while not is_done(self.head, self.inbox, seq, source):
             if self._given_up:
                 return False
             await self._folded.wait()

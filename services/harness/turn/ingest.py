@@ -9,9 +9,9 @@ from holdfast.bus import events as ev
 from holdfast.bus.errors import Newer
 from holdfast.bus.head import Call, Head, advance, waits_for_client
 from holdfast.bus.ids import NewId
-from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
+from holdfast.bus.inputs import CallResult, ClientInput, PendingInput, Source, Taken, taken_after
 from holdfast.harness.models.sanitize import result_blocks
-from holdfast.harness.tools.tool_results import error_result, sandbox_lost
+from holdfast.harness.tools.tool_results import error_result, hand_lost
 from holdfast.harness.turn.idle import idle, running
 
 CALL_DENIED: Final = "The user rejected the use of this tool."
@@ -21,18 +21,20 @@ class Ingested(msgspec.Struct, frozen=True):
     """Events to append, and the inbox position that they lead to."""
 
     events: list[ev.Event]
-    seq: int
-    """Inbox sequence of the last input; 0 if there was none."""
+    taken: Taken
+    """The position once the inputs are taken."""
     ids: tuple[str, ...]
     """Ids of the client inputs among them."""
     progress: bool
     """True if the result of a tool call is among the events."""
 
 
-def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput], *, new_id: NewId) -> Ingested:
-    """The events of those inputs, with the ids that clients gave them. Never raises.
+def ingest(
+    head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput], taken: Taken, *, new_id: NewId
+) -> Ingested:
+    """The events of those inputs, which follow `taken`, with the ids that clients gave them. Never raises.
 
-    An input that cannot be used (a nudge, a result of a call that is not open, a repeated id) only moves `seq`.
+    An input that cannot be used (a nudge, a result of a call that is not open, a repeated id) only moves the position.
     Results of tools come first, so that a message sent while a tool ran follows the tool's result; the rest keeps its
     order.
     """
@@ -52,18 +54,25 @@ def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput],
                 pass
         head = advance(head, new, head.at + 1)
         events += new
-    return Ingested(events, inputs[-1].seq if inputs else 0, tuple(ids), progress)
+    return Ingested(events, taken_after(taken, inputs), tuple(ids), progress)
 
 
 def before_newer(inputs: Sequence[PendingInput], *, upto: int = 0) -> list[PendingInput]:
-    """The inputs before the first that only a newer version can read: to take one behind it would lose that one.
+    """The inputs of each source before its first that only a newer version can read.
 
-    Raises Newer if that one is at or below inbox sequence `upto`, which the caller has to take.
+    To take one behind it would lose it. Raises Newer if it is at or below inbox sequence `upto`, up to which the caller
+    has to take.
     """
-    end = next((index for index, pending in enumerate(inputs) if pending.newer), len(inputs))
-    if end < len(inputs) and inputs[end].seq <= upto:
-        raise Newer("an input that waits")
-    return list(inputs[:end])
+    found: list[PendingInput] = []
+    closed: set[Source] = set()
+    for pending in inputs:
+        if pending.newer:
+            closed.add(pending.source)
+            if pending.seq <= upto:
+                raise Newer("an input that waits")
+        elif pending.source not in closed:
+            found.append(pending)
+    return found
 
 
 def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:
@@ -126,7 +135,8 @@ def result_events(head: Head, result: CallResult, *, new_id: NewId) -> list[ev.E
     if not result.lost:
         return [own]
     siblings = [c for c in head.calls if c.generation == result.generation and c.id != call.id]
-    return [own, *sandbox_lost(result.generation, "the worker or the sandbox died", siblings, new_id=new_id)]
+    reason = "its worker died, or it ended"
+    return [own, *hand_lost(head, call.hand, result.generation, reason, siblings, new_id=new_id)]
 
 
 def _is_at_rest(head: Head, thread: str) -> bool:

@@ -11,7 +11,7 @@ from holdfast.bus.api import Delivery
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import PendingInput
+from holdfast.bus.inputs import PendingInput, Source
 from holdfast.testing.memory.link import MemoryLink
 from holdfast.testing.memory.records import Puller, Record
 
@@ -31,11 +31,12 @@ def pending_input(link: MemoryLink, record: Record) -> PendingInput:
             data = link.server.blob(value.ref)
             value = codec.decode_input(data)
     except Newer:
-        return PendingInput(record.seq, data, None, newer=True)
+        return PendingInput(record.seq, data, None, record.source, newer=True)
     except Damaged as exc:
         log.warning("inbox.unreadable", seq=record.seq, error=str(exc))
-        return PendingInput(record.seq, data, None)
-    return PendingInput(record.seq, data, None if isinstance(value, BlobInput) else value)
+        return PendingInput(record.seq, data, None, record.source)
+    input_value = None if isinstance(value, BlobInput) else value
+    return codec.pending_input(record.seq, record.source, data, input_value)
 
 
 class MemoryDelivery:
@@ -51,23 +52,17 @@ class MemoryDelivery:
         return self._record.key
 
     @property
+    def source(self) -> Source:
+        return self._record.source
+
+    @property
     def seq(self) -> int:
         return self._record.seq
 
     @property
     def newer(self) -> bool:
         """See `api.Delivery.newer`."""
-        try:
-            codec.decode_input(self._record.data)
-        except Newer:
-            return True
-        except Damaged:
-            return False
-        return False
-
-    def pending_input(self) -> PendingInput:
-        """See `api.Delivery.pending_input`."""
-        return pending_input(self._link, self._record)
+        return codec.is_newer_input(self._record.data)
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`."""

@@ -95,7 +95,7 @@ class MemoryLog:
     ) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """See `api.Log.follow`."""
         news: asyncio.Queue[int] = asyncio.Queue()
-        subscription = self._link.listen(subjects.ALL_LIVE, lambda message: news.put_nowait(message.seq))
+        subscription = self._link.listen(subjects.all_live(cell), lambda message: news.put_nowait(message.seq))
         at, caught_up = after, True
         try:
             while True:

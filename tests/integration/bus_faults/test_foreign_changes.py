@@ -5,14 +5,15 @@ from contextlib import aclosing
 
 import pytest
 
-from holdfast.bus import streams, subjects
+from holdfast.bus import codec, streams, subjects
 from holdfast.bus.api import Delivery
 from holdfast.bus.errors import Damaged, LostBody, Newer
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from holdfast.bus.inputs import Nudge
+from holdfast.bus.inputs import CallResult, Nudge, Taken, taken_after
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.provision import provision
 from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.testing.contracts.helpers import client_input
 from tests.support.bus_faults import said
 from tests.support.eventually import eventually
 
@@ -73,8 +74,8 @@ async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
     bus: NatsBus, admin: JetStreamClient, key: Key
 ) -> None:
     for body in (b"not json", b"[1]", b'{"type":"nudge"}', b"\xff"):
-        await admin.ask(subjects.inbox(key), body)
-    waiting = await bus.inbox.pending(key, 0)
+        await admin.ask(subjects.inbox(key, "in"), body)
+    waiting = await bus.inbox.pending(key)
     assert [(w.input, w.newer) for w in waiting] == [(None, False)] * 4
 
 
@@ -84,8 +85,8 @@ async def test_an_input_of_a_newer_version_is_told_from_a_damaged_one(
     arrived: asyncio.Queue[bool] = asyncio.Queue()
     subscription = await bus.inbox.on_arrival(key, lambda pending: arrived.put_nowait(pending.newer))
     for body in (b'{"type":"of the future","id":"x"}', b'{"type":"nudge","id":"x","v":99}'):
-        await admin.ask(subjects.inbox(key), body)
-    waiting = await bus.inbox.pending(key, 0)
+        await admin.ask(subjects.inbox(key, "in"), body)
+    waiting = await bus.inbox.pending(key)
     assert [(w.input, w.newer) for w in waiting] == [(None, True)] * 2
     assert [await asyncio.wait_for(arrived.get(), 5) for _ in waiting] == [True, True]
     stop, got = asyncio.Event(), list[bool]()
@@ -121,8 +122,18 @@ async def test_a_commit_of_a_newer_version_is_left_out_of_following_and_told(
     assert (found, told) == ([other], [key])
 
 
+async def test_a_hand_speaks_for_no_user_and_no_user_for_a_hand(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
+    """What is on the subject of the other is left out, whoever was able to publish it; it only moves the position."""
+    said, result = client_input("I am the user"), CallResult(id=new_id("sevt"), generation="g", content=[])
+    await admin.ask(subjects.inbox(key, "res"), codec.encode_input(said)[0])
+    await admin.ask(subjects.inbox(key, "in"), codec.encode_input(result)[0])
+    waiting = await bus.inbox.pending(key)
+    assert [(w.source, w.input) for w in waiting] == [("res", None), ("in", None)]
+    assert taken_after(Taken(), waiting) == Taken(inputs=waiting[1].seq, results=waiting[0].seq)
+
+
 async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
-    for subject in ("in.a", "in.a.b.c", "in.a.b*c"):
+    for subject in ("in.a0.a", "in.a0.a.b.c", "res.a0.a.b", "in.a0.a.sesn_a1_x", "in.a0.a.b*c"):
         await admin.ask(subject, b"{}")
     stop, got = asyncio.Event(), list[Key]()
 

@@ -10,6 +10,7 @@ from anthropic import AsyncAnthropic
 from holdfast.bus import streams, subjects
 from holdfast.bus.commits import Stored
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import Taken
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.harness.turn.left_to_newer import NEWER_NAK_DELAY_S
@@ -85,10 +86,10 @@ async def test_a_newer_input_waits_with_all_behind_it_and_other_sessions_go_on(
     assert time.monotonic() - first_at > 0.9 * NEWER_NAK_DELAY_S, "each of the two is tried once in a delay"
     assert len(lines_about(harness, session)) == 1
     assert "Traceback" not in harness.log()
-    waiting = await bus.inbox.pending(key, 0)
+    waiting = await bus.inbox.pending(key)
     assert [w.newer for w in waiting] == [True, False]
     head = (await last(bus, key)).commit.head
-    assert (head.taken, head.count) == (0, 1), "nothing was taken, not even what can be read"
+    assert (head.taken, head.count) == (Taken(), 1), "nothing was taken, not even what can be read"
     await admin.api(f"STREAM.MSG.DELETE.{streams.inbox_stream()}", {"seq": waiting[0].seq})
     assert text((await behind.until_idle())[-5]) == "After the upgrade."
 
@@ -110,7 +111,7 @@ async def test_a_turn_ends_and_releases_while_a_newer_input_waits(
         return (await last(bus, key)).commit.head.claim is None
 
     await eventually(released, what="the claim is released for the newer version")
-    assert [w.newer for w in await bus.inbox.pending(key, 0)][-1]
+    assert [w.newer for w in await bus.inbox.pending(key)][-1]
 
 
 async def test_a_newer_commit_ends_the_run_and_nothing_is_written_after_it(
@@ -129,4 +130,4 @@ async def test_a_newer_commit_ends_the_run_and_nothing_is_written_after_it(
     message = await admin.leader(streams.log_stream(), {"last_by_subj": subjects.log(key)})
     assert message
     assert b'"v":99' in message.data
-    assert len(await bus.inbox.pending(key, 0)) == 1, "the input still waits, for a harness that can read the log"
+    assert len(await bus.inbox.pending(key)) == 1, "the input still waits, for a harness that can read the log"

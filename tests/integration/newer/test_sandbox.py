@@ -8,9 +8,10 @@ import pytest
 
 from holdfast.bus import subjects
 from holdfast.bus.errors import Newer
-from holdfast.bus.ids import new_id
+from holdfast.bus.ids import FIRST_CELL, new_id
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.sandbox.placement import CallRecord, encode
+from holdfast.bus.tools import SANDBOX
+from holdfast.sandbox.placement import BUCKET, CallRecord, encode
 from tests.support.edge import SessionService
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
@@ -28,12 +29,12 @@ async def test_a_newer_placement_is_kept_and_the_request_may_be_repeated(bus: Na
     session = DrivenSession(bus)
     await session.begin()
     await session.provision()
-    stored = await newer_record(bus, "sbx", subjects.placement_key(session.key))
+    stored = await newer_record(bus, BUCKET, subjects.placement_key(session.key, SANDBOX))
     worker_log = worker.log()
     for _ in range(2):
         with pytest.raises(Newer):
             await session.provision()
-    entry = await bus.kv.get("sbx", subjects.placement_key(session.key))
+    entry = await bus.kv.get(BUCKET, subjects.placement_key(session.key, SANDBOX))
     assert entry
     assert entry.value == stored
     assert "Traceback" not in worker.log()[len(worker_log) :]
@@ -50,14 +51,14 @@ async def test_a_newer_call_record_is_logged_once_and_kept(
         record = CallRecord(
             tenant=session.key.tenant, session=session.key.session, call=call, generation="sbx_gone", worker="wrk_gone"
         )
-        await bus.kv.put("sbx", subjects.record_key(call), encode(record))
+        await bus.kv.put(BUCKET, subjects.record_key(FIRST_CELL, call), encode(record))
 
     async def swept(worker_id: str) -> None:
-        await bus.kv.put("sbx", subjects.worker_key(worker_id), b"{}")
-        await bus.kv.delete("sbx", subjects.worker_key(worker_id))
+        await bus.kv.put(BUCKET, subjects.worker_key(FIRST_CELL, worker_id), b"{}")
+        await bus.kv.delete(BUCKET, subjects.worker_key(FIRST_CELL, worker_id))
 
     await recorded(newer)
-    await newer_record(bus, "sbx", subjects.record_key(newer))
+    await newer_record(bus, BUCKET, subjects.record_key(FIRST_CELL, newer))
     for call in (lost, new_id("sevt")):
         await recorded(call)
         await swept(new_id("wrk"))
@@ -68,11 +69,11 @@ async def test_a_newer_call_record_is_logged_once_and_kept(
 
     await eventually(logged, what="the newer record is logged")
     assert sum(newer in line for line in worker.log().splitlines()) == 1
-    assert await bus.kv.get("sbx", subjects.record_key(newer)), "a newer worker will close it"
+    assert await bus.kv.get(BUCKET, subjects.record_key(FIRST_CELL, newer)), "a newer worker will close it"
     assert newer not in [r.id for r in await session.results()]
 
 
 async def test_a_request_of_a_newer_version_is_answered_as_such(bus: NatsBus, worker: WorkerProcess) -> None:
     request = {"v": 99, "tenant": "default", "session": "sesn_a0_x", "environment": {}, "image": "later"}
     with pytest.raises(Newer):
-        await bus.core.request(subjects.PROVISION, msgspec.json.encode(request), timeout=5)
+        await bus.core.request(subjects.provision(FIRST_CELL, SANDBOX), msgspec.json.encode(request), timeout=5)
