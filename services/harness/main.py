@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import time
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,15 +15,11 @@ from holdfast.harness.models.model_health import ObservedModel
 from holdfast.harness.models.registry import MODELS
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.process import clock
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
 
 log = structlog.get_logger()
-
-
-def now() -> int:
-    """Microseconds since 1970, UTC."""
-    return time.time_ns() // 1000
 
 
 def endpoint(settings: HarnessSettings) -> Endpoint:
@@ -59,7 +54,7 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
     bus = await connect(settings, name=name)
     note_newer = partial(health.note, "newer version")
-    dispatcher = Dispatcher(bus, model, settings, name=name, now=now, note_newer=note_newer)
+    dispatcher = Dispatcher(bus, model, settings, name=name, now=clock.now, note_newer=note_newer)
     try:
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))

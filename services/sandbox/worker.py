@@ -21,6 +21,8 @@ from holdfast.bus.ids import FIRST_CELL, new_id
 from holdfast.bus.records import decode_record
 from holdfast.bus.tools import SANDBOX
 from holdfast.process import faults
+from holdfast.process.backoff import BUS_BACKOFF
+from holdfast.process.retry import Pauses
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.execution import Executor
@@ -28,7 +30,7 @@ from holdfast.sandbox.provisioning import Provisioner
 from holdfast.sandbox.registration import LeaseOver, Registration
 from holdfast.sandbox.sandboxes import Sandboxes
 from holdfast.sandbox.sweeps import Sweeps
-from holdfast.sandbox.waiting import BUS_RETRY_DELAY_S, wait_for_event
+from holdfast.sandbox.waiting import wait_for_event
 
 log = structlog.get_logger()
 
@@ -49,7 +51,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Event, report: Report) -> None:
     """Serve until `stop`, in one registration epoch after another."""
     former_id = ""
-    availability = Availability(report)
+    availability, pauses = Availability(report), Pauses(BUS_BACKOFF)
     while not stop.is_set():
         worker = Worker(bus, driver, config, report, availability, former_id=former_id)
         former_id = worker.id
@@ -60,7 +62,7 @@ async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Eve
         except BusError as exc:
             log.warning("the bus cannot be reached", code=exc.code)
             report.set("bus", False)
-            await wait_for_event(stop, BUS_RETRY_DELAY_S)
+            await wait_for_event(stop, pauses.next_s())
 
 
 class Worker:

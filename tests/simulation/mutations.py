@@ -25,9 +25,9 @@ from holdfast.harness.tools import tool_calls
 from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
+from holdfast.process.retry import retrying
 from holdfast.sandbox import execution, lease, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
-from holdfast.sandbox.waiting import retry_until_done
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
 from holdfast.testing.memory.kv import MemoryKeyValue
@@ -255,7 +255,7 @@ def c2_accepted_before_the_record() -> Applied:
         async def record_late() -> None:
             record = self.record_of(request)
             await asyncio.sleep(1.0)
-            await retry_until_done(lambda: self.store_record(record))
+            await retrying(lambda: self.store_record(record), on=BusError, what="late record")
             await self.run(handle, call, record, request)
 
         self.start(record_late())

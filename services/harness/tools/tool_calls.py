@@ -13,12 +13,17 @@ from holdfast.bus.ids import new_id
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.tools.hand_client import HandClient, WorkerReply
 from holdfast.harness.tools.tool_results import error_result, hand_lost
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import Attempts
 
 ACCEPTED_CALL_POLL_INTERVAL_S: Final = 1.0
 """Interval at which an accepted call is sent again: the reply tells whether its worker still lives."""
 
 SILENT_WORKER_RETRY_DELAY_S: Final = 0.2
-"""Delay before a request without a reply is repeated."""
+"""Delay before calls that no worker has accepted are sent again."""
+
+SILENT_WORKER_BACKOFF: Final = Backoff(first_s=0.1, longest_s=0.2)
+"""Pauses before another request without a reply is repeated."""
 
 NO_WORKER_TIMEOUT_S: Final = 15.0
 """Time to wait for any worker before calls get an error result; longer than a worker takes to restart."""
@@ -98,7 +103,7 @@ class ToolCalls:
         """The hand of that name, held by some worker; None if no worker replies in time."""
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        while True:
+        async for _ in Attempts(SILENT_WORKER_BACKOFF):
             timeout = NO_WORKER_TIMEOUT_S
             try:
                 provisioned = await self._hands.provision(name, log_seq=log_seq)
@@ -111,8 +116,8 @@ class ToolCalls:
             except BusError:
                 return None
             if loop.time() - began_at > timeout:
-                return None
-            await asyncio.sleep(SILENT_WORKER_RETRY_DELAY_S)
+                break
+        return None
 
     async def lost_at_rest(self, head: Head) -> list[ev.Event]:
         """The events of hands that were lost while no call was bound to them; none if all may still live.
@@ -192,10 +197,9 @@ class ToolCalls:
         await asyncio.gather(*(self._cancel(hand, call_id) for hand, call_id in running))
 
     async def _cancel(self, hand: Hand, call_id: str) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CANCEL_DEADLINE_S
-        while await self._hands.cancel(hand, call_id) == "silent" and loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(SILENT_WORKER_RETRY_DELAY_S)
+        async for _ in Attempts(SILENT_WORKER_BACKOFF, timeout_s=CANCEL_DEADLINE_S):
+            if await self._hands.cancel(hand, call_id) != "silent":
+                return
 
 
 def _strays(head: Head, ready: Sequence[Call]) -> list[Call]:

@@ -18,12 +18,14 @@ from holdfast.bus.inputs import Source, Taken
 from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.turn.claim import is_done
 from holdfast.harness.turn.replica import Replica
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import Attempts
 
-CATCH_UP_ATTEMPTS: Final = 20
+CATCH_UP_ATTEMPTS: Final = 15
 """Reads at the leader after a refused append; a log that shows nothing new after them is decided on as it is."""
 
-CATCH_UP_BACKOFF_S: Final = 0.05
-"""Added to the wait before each further read."""
+CATCH_UP_BACKOFF: Final = Backoff(first_s=0.05, longest_s=1.0)
+"""Pauses between them: about 10 s together."""
 
 
 class Fenced(Exception):
@@ -136,12 +138,11 @@ class Appender:
     async def catch_up(self) -> None:
         """Read to the leader's end and fold (rule 7). Raises Fenced if the claim is not ours any more."""
         before = self.last.seq
-        for attempt in range(CATCH_UP_ATTEMPTS):
+        async for _ in Attempts(CATCH_UP_BACKOFF, limit=CATCH_UP_ATTEMPTS):
             for stored in await self._bus.log.read(self.key, before, leader=True):
                 self.fold(stored)
             if self.last.seq > before:
                 break
-            await asyncio.sleep(CATCH_UP_BACKOFF_S * attempt)
         claim = self.head.claim
         if claim is None or claim.id != self.claim.id:
             raise Fenced

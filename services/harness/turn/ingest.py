@@ -7,12 +7,13 @@ import msgspec
 
 from holdfast.bus import events as ev
 from holdfast.bus.errors import Newer
+from holdfast.bus.events.status import running
 from holdfast.bus.head import Call, Head, advance, waits_for_client
 from holdfast.bus.ids import NewId
 from holdfast.bus.inputs import CallResult, ClientInput, PendingInput, Source, Taken, taken_after
 from holdfast.harness.models.sanitize import result_blocks
 from holdfast.harness.tools.tool_results import error_result, hand_lost
-from holdfast.harness.turn.idle import idle, running
+from holdfast.harness.turn.idle import idle
 
 CALL_DENIED: Final = "The user rejected the use of this tool."
 
