@@ -4,6 +4,8 @@ from contextlib import aclosing
 from functools import partial
 from typing import Final
 
+import structlog
+
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Damaged, Newer
@@ -12,6 +14,8 @@ from holdfast.process.retry import keep_watching
 from holdfast.session.log.repository import SessionRepository, config_in
 
 _CONFIG_TYPE: Final = str(ev.SessionConfig.__struct_config__.tag)
+
+_log = structlog.get_logger()
 
 
 async def project(sessions: SessionRepository) -> None:
