@@ -61,7 +61,8 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     health = Health("harness")
     model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
     bus = await connect(settings, name=name)
-    dispatcher = Dispatcher(bus, model, settings, name=name, now=clock.now)
+    note_newer = partial(health.note, "newer version")
+    dispatcher = Dispatcher(bus, model, settings, name=name, now=clock.now, note_newer=note_newer)
     try:
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))
