@@ -1,17 +1,11 @@
 """What each NATS identity may do, tried on a real server with deploy/nats/permissions.conf, and with two cells."""
 
 import asyncio
-import contextlib
-import re
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import nats
 import pytest
 from msgspec.structs import replace
-from nats.aio.client import Client
 
 from holdfast.bus import subjects
 from holdfast.bus.api import Delivery
@@ -20,17 +14,13 @@ from holdfast.bus.events import SessionStatusRunning
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.bus.jetstream.permissions import password_variable, permissions, users
-from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.jetstream.permissions import permissions, users
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
 from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.layout import NATS_USERS
 from holdfast.cli.embedded.packaged_files import packaged
-from tests.support.eventually import eventually
+from tests.support.nats_users import as_user, provisioned, raw
 from tests.support.servers import NatsServer
-
-LAST = "refused.to.everyone"
-QUOTED = re.compile(r'"([^"]+)"')
 
 # Who may publish what; nobody else may, but for admin what is below $JS.API.
 PUBLISH = {
@@ -129,27 +119,6 @@ SUBSCRIBE = {
 }
 
 
-@contextlib.contextmanager
-def provisioned(store: Path, cells: Sequence[str] = (FIRST_CELL,)) -> Iterator[NatsServer]:
-    """A server with the permissions for these cells, provisioned by its administrator."""
-    passwords = "\n".join(f'{password_variable(user)} = "{user}-password"' for user in users(cells))
-    made = NatsServer(store, config=f"{passwords}\n{permissions(cells)}")
-
-    made.start_now()
-    try:
-        login = made.store / "admin.json"
-        login.write_text('{"user": "admin", "password": "admin-password"}')
-        for cell in cells:
-            environ = {
-                "HOLDFAST_NATS_URL": made.url, "HOLDFAST_NATS_CREDENTIALS": str(login), "HOLDFAST_CELL": cell,
-            }  # fmt: skip
-            command = [sys.executable, "-m", "holdfast.bus.jetstream.provision"]
-            subprocess.run(command, env=environ, check=True, capture_output=True, timeout=30)
-        yield made
-    finally:
-        made.kill()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """For what leaves rubbish behind."""
@@ -161,47 +130,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 def clean(tmp_path: Path) -> Iterator[NatsServer]:
     with provisioned(tmp_path / "nats") as made:
         yield made
-
-
-async def open_link(server: NatsServer, user: str) -> JetStreamClient:
-    link = JetStreamClient()
-    await link.open([server.url], name=user, login=(user, f"{user}-password"))
-    return link
-
-
-class Raw:
-    """A plain connection that knows what it was refused; the library tells it in lower case."""
-
-    def __init__(self, client: Client, refused: list[str]) -> None:
-        self.client = client
-        self._refused = refused
-
-    async def refused(self) -> set[str]:
-        """The subjects refused until now. Refusals come in order, so the last is waited for."""
-        await self.client.publish(LAST, b"")
-        await self.client.flush()
-
-        async def last() -> bool:
-            return any(LAST in text for text in self._refused)
-
-        await eventually(last, what="the last refusal")
-        return {QUOTED.findall(text)[0] for text in self._refused}
-
-
-@contextlib.asynccontextmanager
-async def raw(server: NatsServer, user: str) -> AsyncIterator[Raw]:
-    refused: list[str] = []
-
-    async def on_error(exc: Exception) -> None:
-        refused.append(str(exc))
-
-    client = await nats.connect(
-        server.url, user=user, password=f"{user}-password", inbox_prefix=f"_INBOX_{user}".encode(), error_cb=on_error
-    )
-    try:
-        yield Raw(client, refused)
-    finally:
-        await client.close()
 
 
 @pytest.mark.parametrize("user", NATS_USERS)
@@ -308,15 +236,6 @@ async def test_nobody_gets_in_without_the_password(server: NatsServer, login: st
     assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"-ERR 'Authorization Violation")
     writer.close()
     await writer.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def as_user(server: NatsServer, user: str) -> AsyncIterator[NatsBus]:
-    bus = NatsBus(await open_link(server, user))
-    try:
-        yield bus
-    finally:
-        await bus.close()
 
 
 async def test_each_service_can_do_its_work(clean: NatsServer) -> None:
