@@ -5,7 +5,7 @@ The steps are those of docs/cells.md, with the users and permissions of the repo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,15 @@ class Cell:
             return str(credentials_file(server, user_of(service, name)))
 
         self.name = name
+        key = folder / "model.key"
+        key.write_text("any")
+        key.chmod(0o600)
         environ = {
             "HOLDFAST_NATS_URL": server.url,
             "HOLDFAST_NATS_CREDENTIALS": login("harness"),
             "HOLDFAST_CELL": name,
             "HOLDFAST_MODEL_BASE_URL": model.base_url,
+            "HOLDFAST_MODEL_KEY_FILE": str(key),
         }
         self.harness = HarnessProcess(folder, name=f"harness-{name}", environ=environ)
         self.worker = WorkerProcess(
@@ -79,6 +83,7 @@ class System:
             "HOLDFAST_NATS_CREDENTIALS": str(credentials_file(server, "session")),
             "HOLDFAST_SESSION_DATA": str(folder / "read-model"),
         }
+        self._clients: list[anthropic.AsyncAnthropic] = []
         self.edge = SessionService(folder, self._environ)
         self.edge.nats = server
 
@@ -93,22 +98,25 @@ class System:
             assert await asyncio.to_thread(self.edge.stop) == 0
         self._environ.update({"HOLDFAST_CELL": cells[0], "HOLDFAST_OTHER_CELLS": ",".join(cells[1:])})
         await asyncio.to_thread(self.edge.start)
-        return self.edge.async_client()
+        self._clients.append(self.edge.async_client())
+        return self._clients[-1]
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.close()
         self.edge.close()
         for cell in self.cells.values():
             cell.kill()
 
 
 @pytest.fixture
-def system(isolation: Isolation, tmp_path: Path) -> Iterator[System]:
+async def system(isolation: Isolation, tmp_path: Path) -> AsyncIterator[System]:
     with provisioned(tmp_path / "nats") as server, scripted_model(log=tmp_path / "model.log") as model:
         made = System(tmp_path, server, model)
         try:
             yield made
         finally:
-            made.close()
+            await made.close()
 
 
 @contextlib.asynccontextmanager
