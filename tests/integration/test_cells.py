@@ -176,8 +176,9 @@ async def test_a_cell_is_opened_beside_a_running_one_and_the_old_one_is_archived
     client = old.client = new.client = await system.serve("a1")
     async with administrator(system.server) as admin:
         kept = [await back_up(admin, stream) for stream in archived_streams("a0")]
+        assert await cells_in(admin) == {"streams": {"a0", "a1"}, "KV_hands": {"a0", "a1"}}
         await remove_cell(admin, "a0")
-        assert await cells_in(admin) == {"a1"}
+        assert await cells_in(admin) == {"streams": {"a1"}, "KV_hands": {"a1"}}
     with pytest.raises(anthropic.NotFoundError, match="its id is of cell a0, which is not served here"):
         await client.beta.sessions.retrieve(old.id)
     assert await listed(client) == {new.id}
@@ -207,11 +208,10 @@ async def remove_cell(admin: JetStreamClient, cell: str) -> None:
         assert (await admin.api(f"STREAM.PURGE.{stream}", {"filter": pattern}))["success"]
 
 
-async def cells_in(admin: JetStreamClient) -> set[str]:
-    """The cells of which there is a stream, or a key in the buckets that all cells share."""
+async def cells_in(admin: JetStreamClient) -> dict[str, set[str]]:
+    """The cells of which there are streams, and those of which there are keys in the bucket `hands`."""
     names: list[str] = (await admin.api("STREAM.NAMES", {}))["streams"]
     found = {name.rpartition("_")[2] for name in names if name.startswith(("LOG_", "INBOX_", "OBJ_"))}
-    for stream, place in (("KV_hands", 3), ("KV_snap", 2)):
-        info = await admin.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
-        found |= {subject.split(".")[place] for subject in info["state"].get("subjects") or {}}
-    return found
+    info = await admin.api("STREAM.INFO.KV_hands", {"subjects_filter": ">"})
+    keys: dict[str, int] = info["state"].get("subjects") or {}
+    return {"streams": found, "KV_hands": {subject.split(".")[3] for subject in keys}}
