@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -14,6 +14,7 @@ from holdfast.bus.ids import Key
 from holdfast.process import faults
 from holdfast.sandbox import results
 from holdfast.sandbox.drivers.sandbox import Outcome, SandboxLost
+from holdfast.sandbox.head_reads import heads
 from holdfast.sandbox.live_output import LiveOutput
 from holdfast.sandbox.placement import BUCKET, CallRecord, admission, encode
 from holdfast.sandbox.registration import Registration
@@ -22,12 +23,6 @@ from holdfast.sandbox.tools import error, lost
 from holdfast.sandbox.waiting import loop_time
 
 log = structlog.get_logger()
-
-HEAD_READS: Final = 8
-"""Reads of the head for one request, while the replica that answers is behind its sender."""
-
-HEAD_READ_INTERVAL_S: Final = 0.02
-"""Seconds added to the wait before each further read."""
 
 Vacate = Callable[[Key, str], Awaitable[None]]
 """Empties the placement of a session if it names a generation that is gone: `Provisioner.vacate`."""
@@ -134,17 +129,14 @@ class Executor:
     async def is_wanted(self, key: Key, request: Execute) -> bool:
         """Whether the log has the call, ready to run. A replica that is behind the sender cannot say no.
 
-        Raises Unavailable if none has caught up in time. The leader is not asked: a worker may not read by sequence,
-        only the last commit of a session.
+        Raises Unavailable if none has caught up in time.
         """
-        for attempt in range(HEAD_READS):
-            stored = await self._bus.log.head(key)
+        async for stored in heads(self._bus.log, key):
             head = stored.commit.head if stored else None
             if admission(head, request.call, request.name, request.generation) == "run":
                 return True
             if stored is not None and stored.seq >= request.log_seq:
                 return False
-            await asyncio.sleep(HEAD_READ_INTERVAL_S * attempt)
         raise Unavailable("the log that was read is behind the request")
 
     def start(self, running: Coroutine[Any, Any, None]) -> None:

@@ -21,19 +21,30 @@ class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A registered worker. Its id is in the key."""
 
     v: int = 1
+    hand: str = ""
+    """Name of the hands that it makes."""
     host: str = ""
+    """Id of the place where it keeps the files of sessions (`Driver.host`); empty: it keeps none."""
+    machine: str = ""
+    """Name of its machine, for people."""
     driver: str = ""
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A hand of a session. Empty fields: the session has none.
+    """A hand of a session. An empty generation: the session has none now.
 
-    A placement is emptied, not deleted, because only a write can be compared-and-set.
+    A placement is emptied, not deleted, because only a write can be compared-and-set, and because `host` stays: it says
+    where the files of the session are until these are removed.
     """
 
     v: int = 1
     generation: str = ""
     worker: str = ""
+    host: str = ""
+
+    def emptied(self) -> "Placement":
+        """The placement after its generation is gone."""
+        return Placement(host=self.host)
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,6 +72,14 @@ def placement_of(value: bytes | None) -> Placement:
         return msgspec.json.decode(value, type=Placement)
     except msgspec.MsgspecError:
         return Placement()
+
+
+def worker_record_of(value: bytes | None) -> WorkerRecord:
+    """The registration in a stored value; one of no hand if there is no value or it cannot be read."""
+    try:
+        return msgspec.json.decode(value or b"{}", type=WorkerRecord)
+    except msgspec.MsgspecError:
+        return WorkerRecord()
 
 
 def call_record_of(value: bytes | None) -> CallRecord:
