@@ -52,7 +52,9 @@ class Registration:
             hand=self._hand, host=driver.host, machine=socket.gethostname(), driver=driver.name
         )  # fmt: skip
         sent = loop_time()
-        await self._kv.put(BUCKET, subjects.worker_key(self._cell, self.worker_id), encode(record), ttl=self._lease.duration)
+        await self._kv.put(
+            BUCKET, subjects.worker_key(self._cell, self.worker_id), encode(record), ttl=self._lease.duration
+        )
         self._lease = Lease(self._lease.duration, sent)
         self._driver.keep_until(self._lease.end)
 

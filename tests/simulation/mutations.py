@@ -25,7 +25,7 @@ from holdfast.harness.tools import tool_calls
 from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
-from holdfast.sandbox import execution, lease, registration, results, sandboxes
+from holdfast.sandbox import execution, lease, placement, provisioning, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
 from holdfast.sandbox.waiting import retry_until_done
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
@@ -333,6 +333,51 @@ def c10_nobody_posts_lost_results() -> Applied:
     return swapped((results, "close_lost_calls", nobody))
 
 
+# --- hands -------------------------------------------------------------------------------------------------------
+
+
+def h1_a_loss_closes_the_calls_of_all_hands() -> Applied:
+    whole = tool_calls.hand_lost
+
+    def wide(head: Head, hand: str, generation: str, reason: str, _calls: Any, *, new_id: NewId) -> list[ev.Event]:
+        return whole(head, hand, generation, reason, [c for c in head.calls if c.generation], new_id=new_id)
+
+    return swapped((tool_calls, "hand_lost", wide))
+
+
+def h2_bound_whatever_the_hand() -> Applied:
+    """A generation is bound to every unbound call, whichever hand the call names."""
+    apply = heads._apply
+
+    def careless(head: Head, event: ev.Event, at: int) -> Head:
+        after = apply(head, event, at)
+        if isinstance(event, ev.HandBound):
+            calls = [replace(c, generation=event.generation) if heads.is_unbound(c) else c for c in after.calls]
+            return replace(after, calls=tuple(calls))
+        return after
+
+    return swapped((heads, "_apply", careless))
+
+
+def h3_cancel_in_one_hand_only() -> Applied:
+    """An interrupt cancels the calls of the first hand and closes those of all."""
+    whole = tool_calls.ToolCalls.cancel_all
+
+    async def partial(self: tool_calls.ToolCalls, head: Head) -> None:
+        await whole(self, replace(head, hands=dict(list(head.hands.items())[:1])))
+
+    return swapped((tool_calls.ToolCalls, "cancel_all", partial))
+
+
+def h4_the_host_is_forgotten() -> Applied:
+    """An emptied placement does not say any more where the files are."""
+    return swapped((placement.Placement, "emptied", lambda _self: placement.Placement()))
+
+
+def h5_a_foreign_host_starts_empty() -> Applied:
+    return swapped((provisioning.Provisioner, "_is_elsewhere", lambda _self, _placed: False))
+
+
 _DEAF = Odds(lost=0.4, slow=0.2)
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
@@ -351,6 +396,9 @@ _TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
 _GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0)
 _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
+_TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
+_TWO_STOPPED = Plan(replicas=2, workers=1, clocks=1, messages=6, calls=12, impatient=8)
+_APART = Plan(replicas=2, workers=2, hosts=2, messages=3, calls=6)
 
 MUTATIONS = [
     Mutation("re-claim with the old trigger", reclaim_with_the_old_trigger, ("2:", "4:"), _RACES, _MANY),
@@ -374,5 +422,12 @@ MUTATIONS = [
     Mutation("C7 released when the worker has accepted", c7_released_before_it_was_accepted, ("4:",), _HANDS, _GONE),
     Mutation("C8 cancel before an interrupt closes the call", c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED),
     Mutation("C9 the worker watches its lease", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
+    Mutation(
+        "H1 a loss closes the calls of its hand only", h1_a_loss_closes_the_calls_of_all_hands, ("3:",), _HANDS, _TWO
+    ),
+    Mutation("H2 a hand is bound to its own calls only", h2_bound_whatever_the_hand, ("3:",), _HANDS, _TWO),
+    Mutation("H3 an interrupt cancels in every hand", h3_cancel_in_one_hand_only, ("3:",), _TOO_LATE, _TWO_STOPPED),
+    Mutation("H4 the host is remembered", h4_the_host_is_forgotten, ("7:",), _HANDS, _APART),
+    Mutation("H5 a foreign host declines", h5_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
     Mutation("C10 somebody posts lost results", c10_nobody_posts_lost_results, ("4:",), _DYING, _LEFT),
 ]

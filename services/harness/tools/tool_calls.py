@@ -114,7 +114,7 @@ class ToolCalls:
             try:
                 provisioned = await self._hands.provision(name, log_seq=log_seq)
                 if provisioned.declined:
-                    delay = DECLINED_RETRY_DELAY_S
+                    timeout, delay = PROVISION_DEADLINE_S, DECLINED_RETRY_DELAY_S
                     if loop.time() - began_at > DECLINED_TIMEOUT_S:
                         log.warning("no worker took the session", hand=name, cause=provisioned.error)
                         return provisioned
