@@ -10,11 +10,12 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Answer, Cancel, Execute, Probe
 from holdfast.bus.errors import Unavailable
+from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 from holdfast.process import faults
 from holdfast.sandbox import results
 from holdfast.sandbox.drivers.sandbox import Outcome, SandboxLost
-from holdfast.sandbox.head_reads import heads
+from holdfast.sandbox.head_reads import head_at
 from holdfast.sandbox.live_output import LiveOutput
 from holdfast.sandbox.placement import BUCKET, CallRecord, admission, encode
 from holdfast.sandbox.registration import Registration
@@ -131,13 +132,11 @@ class Executor:
 
         Raises Unavailable if none has caught up in time.
         """
-        async for stored in heads(self._bus.log, key):
-            head = stored.commit.head if stored else None
-            if admission(head, request.call, request.name, request.generation) == "run":
-                return True
-            if stored is not None and stored.seq >= request.log_seq:
-                return False
-        raise Unavailable("the log that was read is behind the request")
+
+        def runs(head: Head) -> bool:
+            return admission(head, request.call, request.name, request.generation) == "run"
+
+        return runs(await head_at(self._bus.log, key, request.log_seq, enough=runs))
 
     def start(self, running: Coroutine[Any, Any, None]) -> None:
         """Run the coroutine of a call in a task that `wait` and `abort` know."""

@@ -142,13 +142,17 @@ class Dispatcher:
         return fresh is not None and fresh.seq == last.seq
 
     async def _close_turn(self, delivery: Delivery, last: Stored, inbox: str) -> None:
-        """Rule 4 at TAKEOVER_LIMIT: end the turn with an error and ack. Raises Conflict, Unavailable."""
+        """Rule 4 at TAKEOVER_LIMIT: end the turn with an error and ack. Raises Conflict, Unavailable.
+
+        The calls are cancelled after the append. If it is refused the turn goes on under another owner, who would wait
+        for ever for a call that its worker refuses.
+        """
         key = delivery.key
         config = await self._configs.get(key, last)
-        await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
         closing = closing_commit(last, config, inbox=inbox, trigger=_trigger(delivery), writer=self.replica.writer())
         await self._bus.log.append(key, closing, last.seq)
         log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq)
+        await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
         await delivery.ack()
 
     async def _claim(
