@@ -39,14 +39,19 @@ class Executor:
         registration: Registration,
         sandboxes: Sandboxes,
         vacate: Vacate,
+        hand: str,
         kept: str,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        """`kept` is the sentence of the driver. `tasks` runs the calls; it must be entered before a request."""
+        """`hand` is the name of the hands, `kept` the sentence of the driver.
+
+        `tasks` runs the calls; it must be entered before a request.
+        """
         self._bus = bus
         self._registration = registration
         self._sandboxes = sandboxes
         self._vacate = vacate
+        self._hand = hand
         self._kept = kept
         self._tasks = tasks
         self._running: set[asyncio.Task[None]] = set()
@@ -120,7 +125,7 @@ class Executor:
         """The record of the call on this worker."""
         return CallRecord(
             tenant=request.tenant, session=request.session, call=request.call, generation=request.generation,
-            worker=self._registration.worker_id, kept=self._kept,
+            worker=self._registration.worker_id, hand=self._hand, kept=self._kept,
         )  # fmt: skip
 
     async def store_record(self, record: CallRecord) -> None:
@@ -163,7 +168,7 @@ class Executor:
         try:
             return await handle.sandbox.run(request.call, request.name, request.input, live.add), False
         except SandboxLost as exc:
-            return error(lost(exc.reason, self._kept)), True
+            return error(lost(self._hand, exc.reason, self._kept)), True
         except Exception:  # a mistake of ours: this call must still have a result, and the other calls go on
             log.exception("a call failed in the service", call=request.call, tool=request.name)
             return error("the sandbox service failed while this call ran"), False

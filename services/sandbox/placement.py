@@ -56,6 +56,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     call: str
     generation: str
     worker: str
+    hand: str
     kept: str = ""
     """The sentence of the driver that says what a loss leaves, for the worker that closes the call."""
 

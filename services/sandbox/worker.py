@@ -106,6 +106,7 @@ class Worker:
             registration=self._registration,
             sandboxes=self._sandboxes,
             vacate=self._provisioner.vacate,
+            hand=config.hand,
             kept=driver.kept,
             tasks=self._tasks,
         )
