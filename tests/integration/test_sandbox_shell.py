@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import Outcome, Sandbox, make_driver
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.settings import MIB
 from tests.support.isolation import Isolation, sandbox_settings
 
@@ -42,7 +44,8 @@ async def tools(tmp_path: Path, isolation: Isolation) -> AsyncIterator[Tools]:
     driver = make_driver(settings)
     await driver.open(new_id("wrk"))
     try:
-        yield Tools(await driver.create(Key("default", new_session_id()), new_id("sbx")))
+        spec = HandSpec(key=Key("default", new_session_id()), kind=SANDBOX, generation=new_id("sbx"))
+        yield Tools(await driver.create(spec))
     finally:
         await driver.close()
 

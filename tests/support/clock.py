@@ -21,7 +21,9 @@ KEPT: Final = "A clock keeps nothing."
 class Clock:
     """A running clock; see `Sandbox`."""
 
-    def __init__(self, on_exit: Callable[["Clock"], None]) -> None:
+    def __init__(self, on_exit: Callable[["Clock"], None], cancelled: list[str]) -> None:
+        """`cancelled` receives the ids of calls that are cancelled."""
+        self._cancelled = cancelled
         self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._on_exit = on_exit
         self._sleepers: dict[str, asyncio.Event] = {}
@@ -42,6 +44,7 @@ class Clock:
                 await awake.wait()
 
     async def cancel(self, call: str) -> None:
+        self._cancelled.append(call)
         if call in self._sleepers:
             self._sleepers[call].set()
 
@@ -67,6 +70,8 @@ class ClockDriver:
     def __init__(self, *, host: str = "") -> None:
         self.host = host
         self.removed: list[Key] = []
+        self.cancelled: list[str] = []
+        """Ids of the calls that were cancelled."""
         self._clocks: set[Clock] = set()
         self._deadline = 0.0
 
@@ -75,7 +80,7 @@ class ClockDriver:
 
     async def create(self, spec: HandSpec) -> Clock:
         require_plain(spec, by=self.name)
-        clock = Clock(self._clocks.discard)
+        clock = Clock(self._clocks.discard, self.cancelled)
         self._clocks.add(clock)
         return clock
 
