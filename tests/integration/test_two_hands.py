@@ -55,6 +55,7 @@ class Talk:
         self.session = session
         self.model = model
         self.clock = clock
+        self.turns = 0
 
     async def begin(self) -> None:
         config = ev.SessionConfig(
@@ -68,6 +69,7 @@ class Talk:
 
     async def say(self, *steps: dict[str, Any]) -> None:
         """Send the message that starts a scenario of these steps."""
+        self.turns += 1
         mark = await self.model.play(*steps)
         text = {"type": "text", "text": f"[play:{mark}]"}
         await self.send(ev.UserMessage(id=new_id("sevt"), content=[text]))
@@ -78,8 +80,8 @@ class Talk:
         return stored.commit.head
 
     async def events(self) -> list[ev.Event]:
-        commits = [stored.commit async for stored in self.session.bus.log.read(self.session.key)]
-        return [event for commit in commits for event in commit.events]
+        stored = await self.session.bus.log.read(self.session.key)
+        return [event for entry in stored for event in entry.commit.events]
 
     async def calls(self) -> dict[str, str]:
         """Ids of the calls by the name of their tool."""
@@ -91,9 +93,11 @@ class Talk:
         return {name: found[call] for name, call in (await self.calls()).items() if call in found}
 
     async def idle(self) -> None:
+        """Wait until every turn has ended."""
+
         async def look() -> bool:
-            head = await self.head()
-            return head.status == "idle" and not head.primary.todo and head.claim is None
+            ends = [e for e in await self.events() if isinstance(e, ev.SessionStatusIdle)]
+            return len(ends) == self.turns and (await self.head()).claim is None
 
         await eventually(look, what="the turn ends")
 
@@ -120,7 +124,7 @@ def both(command: str, seconds: float) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def harness(bus: Bus, model: ScriptedModel) -> AsyncIterator[None]:
     """A harness in this process, of which the tools of the clock are known."""
-    client = MODELS["anthropic"](Endpoint(base_url=model.base_url, key="", silence=30.0))
+    client = MODELS["anthropic"](Endpoint(base_url=model.base_url, key="sk-ant-test", silence=30.0))
     dispatcher = Dispatcher(bus, client, HarnessSettings(), name="harness", now=lambda: time.time_ns() // 1000)
     stop = asyncio.Event()
     task = asyncio.create_task(bus.inbox.consume(FIRST_CELL, dispatcher.handle, stop, limit=8))
