@@ -128,8 +128,9 @@ class HandSession:
         ask = Probe(tenant=self.key.tenant, session=self.key.session, generation=self.bound.generation)
         return await self._ask(subjects.probe(self.key.cell, self.bound.worker), ask)
 
-    async def release(self) -> str:
-        ask = Release(tenant=self.key.tenant, session=self.key.session)
+    async def release(self, *, files: bool = False) -> str:
+        """End the hand; with `files` also what it keeps."""
+        ask = Release(tenant=self.key.tenant, session=self.key.session, files=files)
         return await self._ask(subjects.release(self.key.cell), ask)
 
     async def _ask(self, subject: str, request: msgspec.Struct) -> str:
