@@ -17,12 +17,12 @@ from holdfast.bus.inputs import NOTHING_TAKEN, CallResult, ClientInput, PendingI
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.tools import SANDBOX
 from holdfast.harness.conversation.context import Contexts
-from holdfast.harness.main import now
 from holdfast.harness.models.interface import Response
 from holdfast.harness.models.to_events import ResponseEvents
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.idle import idle
 from holdfast.harness.turn.ingest import ingest
+from holdfast.process.clock import now
 
 TURN = 10
 """Tool calls of a turn."""

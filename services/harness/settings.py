@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from holdfast.harness.turn.decide import Limits
 from holdfast.harness.turn.retry import RetrySettings
+from holdfast.process.backoff import Backoff
 from holdfast.process.settings import ProcessSettings
 
 
@@ -52,6 +53,5 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
         return RetrySettings(
             attempts=self.model_attempts,
             patience_s=self.model_patience,
-            first_delay_s=self.retry_first,
-            longest_delay_s=self.retry_most,
+            backoff=Backoff(first_s=self.retry_first, longest_s=self.retry_most),
         )

@@ -8,7 +8,7 @@ import structlog
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Entry
 from holdfast.bus.commands import Answer, Provision, Provisioned, Release
-from holdfast.bus.errors import BusError, Conflict, Refused, Unavailable
+from holdfast.bus.errors import BusError, Conflict, Newer, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.process import faults
 from holdfast.sandbox.availability import Availability
@@ -87,14 +87,23 @@ class Provisioner:
             await self._sandboxes.end(handle, "the session was archived or deleted")
         if request.files:
             await self._driver.remove_files(key)
-            entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
+            await self._forget_host(key)
+        return Answer(answer="done")
+
+    async def _forget_host(self, key: Key) -> None:
+        """Delete the placement of the session, whose files on this host are gone."""
+        entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
+        with contextlib.suppress(Newer):  # the placement of a newer worker
             if entry is not None and placement_of(entry.value).host == self._driver.host:
                 await self._kv.delete(BUCKET, entry.key)
-        return Answer(answer="done")
 
     async def vacate(self, key: Key, generation: str) -> None:
         """Empty the placement of the session if it names this generation on this worker. Raises BusError."""
         entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
+        with contextlib.suppress(Newer):  # the placement of a newer worker
+            await self._empty(key, entry, generation)
+
+    async def _empty(self, key: Key, entry: Entry | None, generation: str) -> None:
         placed = placement_of(entry.value if entry else None)
         if entry is None or (placed.generation, placed.worker) != (generation, self._registration.worker_id):
             return

@@ -9,12 +9,13 @@ import socket
 
 from holdfast.bus import subjects
 from holdfast.bus.api import KeyValue
-from holdfast.bus.errors import Unavailable
+from holdfast.bus.errors import BusError, Unavailable
+from holdfast.process.retry import retrying
 from holdfast.sandbox.availability import Report
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.lease import Lease
 from holdfast.sandbox.placement import BUCKET, WorkerRecord, encode
-from holdfast.sandbox.waiting import loop_time, retry_until_done
+from holdfast.sandbox.waiting import loop_time
 
 
 class LeaseOver(Exception):
@@ -67,7 +68,7 @@ class Registration:
                 break
             try:
                 async with asyncio.timeout_at(self._lease.end):
-                    await retry_until_done(self.register)
+                    await retrying(self.register, on=BusError, what="refresh of the registration")
             except TimeoutError:
                 break
             self._report.set("bus", True)

@@ -16,10 +16,13 @@ import structlog
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Handler, Subscription
 from holdfast.bus.commands import Cancel, Execute, Probe, Provision, Release
-from holdfast.bus.errors import BusError, Refused
+from holdfast.bus.errors import BusError, Damaged, Refused
 from holdfast.bus.ids import FIRST_CELL, new_id
+from holdfast.bus.records import decode_record
 from holdfast.bus.tools import SANDBOX
 from holdfast.process import faults
+from holdfast.process.backoff import BUS_BACKOFF
+from holdfast.process.retry import Pauses
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.execution import Executor
@@ -27,7 +30,7 @@ from holdfast.sandbox.provisioning import Provisioner
 from holdfast.sandbox.registration import LeaseOver, Registration
 from holdfast.sandbox.sandboxes import Sandboxes
 from holdfast.sandbox.sweeps import Sweeps
-from holdfast.sandbox.waiting import BUS_RETRY_DELAY_S, wait_for_event
+from holdfast.sandbox.waiting import wait_for_event
 
 log = structlog.get_logger()
 
@@ -50,7 +53,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Event, report: Report) -> None:
     """Serve until `stop`, in one registration epoch after another."""
     former_id = ""
-    availability = Availability(report)
+    availability, pauses = Availability(report), Pauses(BUS_BACKOFF)
     while not stop.is_set():
         worker = Worker(bus, driver, config, report, availability, former_id=former_id)
         former_id = worker.id
@@ -61,7 +64,7 @@ async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Eve
         except BusError as exc:
             log.warning("the bus cannot be reached", code=exc.code)
             report.set("bus", False)
-            await wait_for_event(stop, BUS_RETRY_DELAY_S)
+            await wait_for_event(stop, pauses.next_s())
 
 
 class Worker:
@@ -239,13 +242,12 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _handler(kind: type[msgspec.Struct], handle: Callable[..., Awaitable[msgspec.Struct]]) -> Handler:
-    """A handler of requests of one kind. It raises Refused for data that is not such a request."""
-    decoder = msgspec.json.Decoder(kind)
+    """A handler of requests of one kind. It raises Newer, and Refused for data that is not such a request."""
 
     async def answer(data: bytes) -> bytes:
         try:
-            request = decoder.decode(data)
-        except msgspec.MsgspecError:
+            request = decode_record(kind, data)
+        except Damaged:
             raise Refused(f"not a {kind.__name__}") from None
         return msgspec.json.encode(await handle(request))
 

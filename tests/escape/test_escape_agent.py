@@ -11,9 +11,9 @@ from tests.escape.conftest import Inside, text_of
 
 AGENT = (
     "$(for p in /proc/[0-9]*; do"
-    " grep -q agent.main $p/cmdline 2>/dev/null && [ $p != /proc/1 ] && echo ${p#/proc/}; done | tail -1)"
+    " grep -q agent.main $p/cmdline 2>/dev/null && [ $p != /proc/1 ] && echo ${p#/proc/}; done | sort -n | head -1)"
 )
-"""A shell expression, for use inside of the sandbox: the process id of the agent."""
+"""A shell expression, for use inside of the sandbox: the process id of the agent, the lowest that runs its program."""
 
 FORGERY = """
 import json, os, struct, sys
@@ -93,6 +93,19 @@ async def test_a_stopped_agent_ends_the_call_at_its_time_limit(inside: Inside) -
     with pytest.raises(SandboxLost) as lost:
         await inside.sh(f"kill -STOP {AGENT}; sleep 0.1", timeout_ms=1000)
     assert "did not answer" in lost.value.reason
+
+
+async def test_nobody_can_speak_for_a_helper(inside: Inside) -> None:
+    """File tools run in helpers, and sockets lead to them: unlike a pipe, no other process can open one by /proc."""
+    await inside.call("write", file_path="file", content="kept")
+    seen = await inside.sh(
+        "for p in /proc/[0-9]*; do grep -q 'PPid:.2$' $p/status 2>/dev/null || continue;"
+        " for fd in $p/fd/*; do case $(readlink $fd) in socket:*) echo socket; (echo forged > $fd) 2>&1;; esac;"
+        " done; done"
+    )
+    assert seen.count("socket\n") == 1
+    assert seen.count("No such device or address") == 1
+    assert text_of(await inside.call("read", file_path="file")) == "kept"
 
 
 @pytest.mark.parametrize("command", ["kill -9 -1", f"kill -9 {AGENT}"])

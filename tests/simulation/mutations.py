@@ -26,9 +26,9 @@ from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
+from holdfast.process.retry import retrying
 from holdfast.sandbox import execution, lease, placement, provisioning, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
-from holdfast.sandbox.waiting import retry_until_done
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
 from holdfast.testing.memory.kv import MemoryKeyValue
@@ -273,7 +273,7 @@ def c2_accepted_before_the_record() -> Applied:
         async def record_late() -> None:
             record = self.record_of(request)
             await asyncio.sleep(1.0)
-            await retry_until_done(lambda: self.store_record(record))
+            await retrying(lambda: self.store_record(record), on=BusError, what="late record")
             await self.run(handle, call, record, request)
 
         self.start(record_late())
@@ -345,7 +345,7 @@ def c9_a_lease_nobody_watches() -> Applied:
 
 
 def c10_nobody_posts_lost_results() -> Applied:
-    async def nobody(_bus: Any, _myself: str) -> int:
+    async def nobody(_bus: Any, _cell: str, _myself: str, _unreadable: set[str]) -> int:
         return 0
 
     return swapped((results, "close_lost_calls", nobody))
