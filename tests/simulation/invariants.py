@@ -158,11 +158,16 @@ class CheckedServer(MemoryServer):
                 self._observations.violation(
                     f"3: call {call.id} of {call.hand} is bound to a generation of another hand"
                 )
-        lost = {e.generation for e in after.events if isinstance(e, ev.HandLost)}
-        closed = {e.tool_use_id for e in after.events if isinstance(e, ev.AgentToolResult)}
+        texts = {e.tool_use_id: text_of(e.content) for e in after.events if isinstance(e, ev.AgentToolResult)}
         for call in before.head.calls:
-            if lost and call.id in closed and call.generation not in {*lost, ""}:
-                self._observations.violation(f"3: call {call.id} was closed by the loss of another hand than its own")
+            text = texts.get(call.id, "")
+            if " was lost" in text and f"The {call.hand} was lost" not in text:
+                self._observations.violation(f"3: call {call.id} of {call.hand} was closed by the loss of another hand")
+
+
+def text_of(content: list[ev.Block] | None) -> str:
+    """The text of a result."""
+    return "".join(block.get("text", "") for block in content or ())
 
 
 def head_of(commit: Commit | None) -> Head:
