@@ -96,8 +96,12 @@ def _check(address: str, source: str) -> None:
 def is_loopback_port(address: str, port: int) -> bool:
     """Whether `address`, in any spelling, is `port` on a loopback address of this machine."""
     parts = urlsplit(address)
-    if (parts.port or {"https": 443}.get(parts.scheme, 80)) != port:
-        return False
+    return (parts.port or {"https": 443}.get(parts.scheme, 80)) == port and is_local(address)
+
+
+def is_local(address: str) -> bool:
+    """Whether `address`, in any spelling, is a loopback address of this machine."""
+    parts = urlsplit(address)
     host = (parts.hostname or "").rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -25,6 +25,7 @@ from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.process.faults import point
+from holdfast.process.model_catalogue import ModelCatalogue, load_catalogue
 
 NO_LOG_NAK_DELAY_S: Final = 1.0
 """Delay of a delivery whose session has no log yet (rule 1)."""
@@ -44,12 +45,30 @@ log = structlog.get_logger()
 class Dispatcher:
     """Handles the deliveries of one cell and holds the runners of this process."""
 
-    def __init__(self, bus: Bus, model: Model, settings: HarnessSettings, *, name: str, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        model: Model,
+        settings: HarnessSettings,
+        *,
+        name: str,
+        now: Callable[[], int],
+        catalogue: ModelCatalogue | None = None,
+    ) -> None:
+        """`now` is in microseconds since 1970. `catalogue` None: the packaged one."""
         self.draining = asyncio.Event()
         """Set it when the process is to stop: runners finish or hand over."""
         self._bus = bus
         self._now = now
-        self.replica = Replica(bus=bus, model=model, settings=settings, name=name, now=now, draining=self.draining)
+        self.replica = Replica(
+            bus=bus,
+            model=model,
+            settings=settings,
+            catalogue=catalogue or load_catalogue(),
+            name=name,
+            now=now,
+            draining=self.draining,
+        )
         self._configs = SessionConfigs(bus)
         self._runners: dict[Key, TurnRunner] = {}
         self._foreign: dict[Key, None] = {}
@@ -166,7 +185,7 @@ class Dispatcher:
                 pending,
                 inbox=inbox,
                 trigger=delivery.seq,
-                limits=self.replica.settings.limits(),
+                limits=self.replica.limits(config),
                 writer=self.replica.writer(),
             )
             stored = Stored(await self._bus.log.append(key, made.commit, last.seq), made.commit)
