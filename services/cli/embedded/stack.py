@@ -21,7 +21,7 @@ from holdfast.cli.embedded.environment import (
 )
 from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private
 from holdfast.cli.embedded.model_endpoint import Endpoint, OwnStack
-from holdfast.cli.embedded.model_variables import VENDOR_KEY, VENDOR_URL
+from holdfast.cli.embedded.model_variables import KIND, VENDOR_KEY, VENDOR_URL
 from holdfast.cli.embedded.probes import http_ready, nats_ready
 from holdfast.cli.embedded.procfs import started
 from holdfast.cli.embedded.program import Program
@@ -120,7 +120,7 @@ class Stack:
             processes=dict(pids),
             health={name: f"http://127.0.0.1:{port}" for name, port in self.health_ports.items()},
             version=version("holdfast-agents"),
-            model_base_url=self.model.base_url,
+            model_base_url=self._model_name(),
             has_model_key=is_cloud(self._environ) or not self.model.lacks_key,
         )
 
@@ -165,6 +165,11 @@ class Stack:
         others = registry.stacks(self._environ)
         own += [OwnStack(urlsplit(run.base_url).port or 0, run.api_key) for run in others]
         return model_endpoint.choose(environ, url=url, own=own)
+
+    def _model_name(self) -> str:
+        """The address of the model; the name of the cloud if its client derives the address."""
+        derived = is_cloud(self._environ) and self.model.base_url == model_endpoint.VENDOR
+        return self._environ[KIND] if derived else self.model.base_url
 
     def _harness(self, name: str) -> Program:
         settings: dict[str, object] = {"name": name, "model_base_url": self.model.base_url}
