@@ -9,6 +9,9 @@ from holdfast.bus.ids import new_id
 from tests.support.eventually import eventually
 from tests.support.model import Json, said
 
+MODEL = "claude-opus-4-6"
+"""The model of the agents."""
+
 TOOLSET: Json = {"type": "agent_toolset_20260401"}
 TURN_TIMEOUT_S = 40.0
 """Seconds within which a turn ends, also with takeovers on a busy machine."""
@@ -28,7 +31,7 @@ class Conversation:
     ) -> "Conversation":
         """A new agent, environment and session."""
         name = new_id("test")
-        agent = await client.beta.agents.create(model="claude-opus-4-6", name=name, tools=cast("Any", list(tools)))
+        agent = await client.beta.agents.create(model=MODEL, name=name, tools=cast("Any", list(tools)))
         environment = await client.beta.environments.create(name=name)
         made = await client.beta.sessions.create(agent=agent.id, environment_id=environment.id, **session)
         return cls(client, made.id)

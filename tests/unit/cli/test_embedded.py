@@ -52,7 +52,7 @@ def test_the_programs_of_a_stack(layout: Layout) -> None:
         "ANTHROPIC_API_KEY": "sk-ant-canary",
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
         "HOLDFAST_FAULT_HARNESS_2": "before-ack:kill",
-        "HOLDFAST_CONTEXT_TOKENS": "5000",
+        "HOLDFAST_MAX_TOKENS": "5000",
     }
     stack = Stack(layout, port=0, harnesses=2, sync="always", environ=environ)
     programs = {program.name: program for program in stack.prepare()}
@@ -60,7 +60,7 @@ def test_the_programs_of_a_stack(layout: Layout) -> None:
     assert {name for group in stack.stop_order for name in group} == set(programs)
     assert programs["harness-2"].first_env == {"HOLDFAST_FAULT": "before-ack:kill"}
     assert programs["harness-1"].first_env == {}
-    assert programs["harness-1"].env["HOLDFAST_CONTEXT_TOKENS"] == "5000"
+    assert programs["harness-1"].env["HOLDFAST_MAX_TOKENS"] == "5000"
     assert programs["harness-1"].env["HOLDFAST_MODEL_BASE_URL"] == "http://127.0.0.1:9"
     for program in programs.values():
         assert "sk-ant-canary" not in str(program)

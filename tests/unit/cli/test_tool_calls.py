@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from holdfast.cli.client.terminal.figures import Usage, duration, money, short_count
 from holdfast.cli.client.terminal.markdown import first_block
 from holdfast.cli.client.terminal.tool_calls import DIFF_LINES, RESULT_LINES, TITLE_CHARS, detail, result, title
-from holdfast.cli.models import DEFAULT_MODEL, PRICES, price_of
+from holdfast.cli.models import DEFAULT_MODEL, price_of
 
 KEYS = st.sampled_from(["command", "file_path", "content", "old_string", "new_string", "pattern", "path", "view_range"])
 VALUES = st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers()), st.dictionaries(st.text(), st.text()))
@@ -90,10 +90,11 @@ def test_money_comes_from_the_price_table_or_not_at_all() -> None:
 
 
 def test_prices_are_those_of_the_named_model_only() -> None:
-    assert price_of(DEFAULT_MODEL) == PRICES[DEFAULT_MODEL]
-    assert price_of("claude-opus-5-5") == PRICES["claude-opus-5-5"]
-    assert price_of("claude-opus-5") == PRICES["claude-opus-5"]
-    assert price_of("claude-opus-4-5-20251101") == PRICES["claude-opus-4-5"]
+    for model, dollars in ((DEFAULT_MODEL, 2), ("claude-opus-5-5", 4), ("claude-opus-5", 5)):
+        price = price_of(model)
+        assert price
+        assert price.input == dollars
+    assert price_of("claude-opus-4-5-20251101") == price_of("claude-opus-4-5") is not None
     for unknown in ("claude-opus-5-9", "claude-sonnet", "claude-haiku-5-5", "gpt-5", ""):
         assert price_of(unknown) is None, unknown
 
