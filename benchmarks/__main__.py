@@ -64,7 +64,13 @@ def bench(
         return 0
     console = Console(width=None if sys.stdout.isatty() else 150)
     began = dt.datetime.now(dt.UTC)
-    told: dict[str, Any] = {"at": began.isoformat(timespec="seconds"), "quick": quick, "sync": sync, "model": model, **facts()}
+    told: dict[str, Any] = {
+        "at": began.isoformat(timespec="seconds"),
+        "quick": quick,
+        "sync": sync,
+        "model": model,
+        **facts(),
+    }
     found: dict[str, Any] = {}
     failed = False
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:

@@ -192,7 +192,13 @@ class Bench:
         folder = self.options.folder / f"stack-{self._count}"
         folder.mkdir()
         with scripted_model("--bench", log=folder / "model.log") as model:
-            stack = Stack(folder / "data", model, {**RETRIES, **self.options.environ, **environ}, harnesses, sync=self.options.sync)
+            stack = Stack(
+                folder / "data",
+                model,
+                {**RETRIES, **self.options.environ, **environ},
+                harnesses,
+                sync=self.options.sync,
+            )
             stack.start()
             rig = Rig(self.options, stack, model)
             try:

@@ -242,4 +242,3 @@ async def test_many_requests_at_once_each_have_a_connection(kind: str) -> None:
     async with raw_model(respond) as server, client(kind, server.url) as model, asyncio.timeout(30):
         found = await asyncio.gather(*(pieces(model) for _ in range(150)))
     assert all(isinstance(each[-1], Response) for each in found)
-

@@ -15,7 +15,11 @@ from tests.support.edge import session_service
 from tests.support.model_client import KEY, Failed, client, failure, pieces
 from tests.support.raw_model import STREAM, Received, answer, chunk, frame, head, raw_model, stream
 
-pytestmark = pytest.mark.parametrize("kind", ["anthropic", "messages"])
+pytestmark = [
+    pytest.mark.parametrize("kind", ["anthropic", "messages"]),
+    # The SDK gives aiohttp the password of a proxy in a way that aiohttp 4 will not have.
+    pytest.mark.filterwarnings("ignore:.*(BasicAuth|proxy_auth).*deprecated:DeprecationWarning"),
+]
 
 FAILED = "model_request_failed_error"
 OVERLOADED = "model_overloaded_error"
@@ -211,8 +215,8 @@ async def test_the_connection_is_lost_in_the_stream(kind: str, begun: int) -> No
     cut = head(request_id="req_9") + chunk(b"".join(map(frame, STREAM[:begun])) or b": wait\n\n")
     async with raw_model(cut) as server:
         failed = await failure(kind, server.url)
-    assert failed.text.startswith(f"The answer of the model at {server.url} broke off: ")
-    assert failed.text.endswith(" (request req_9)")
+    cause = "Not enough data to satisfy transfer length header."
+    assert failed.text == f"The answer of the model at {server.url} broke off: {cause} (request req_9)"
     assert (failed.kind, failed.retryable, failed.outage) == (FAILED, True, not begun)
 
 
@@ -270,7 +274,7 @@ async def test_a_stream_whose_compression_is_wrong(kind: str) -> None:
 
 
 async def test_a_client_goes_on_after_a_failure(kind: str) -> None:
-    answers = iter([answer(500), head() + chunk(frame(STREAM[0])), stream()])
+    answers = iter([answer(500, connection="close"), head() + chunk(frame(STREAM[0])), stream()])
 
     async def respond(_: Received, writer: asyncio.StreamWriter) -> bool:
         writer.write(next(answers))

@@ -37,7 +37,8 @@ def head(status: int = 200, *, size: int | None = None, **headers: str) -> bytes
 
 def answer(status: int, body: str = "{}", **headers: str) -> bytes:
     """A whole answer with a body of JSON."""
-    return head(status, size=len(body.encode()), content_type="application/json", **headers) + body.encode()
+    headers = {"content_type": "application/json", **headers}
+    return head(status, size=len(body.encode()), **headers) + body.encode()
 
 
 def stream(*events: str, **headers: str) -> bytes:

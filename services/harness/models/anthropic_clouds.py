@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 import anthropic
 import httpx2
-from anthropic import AsyncAnthropicBedrock, AsyncAnthropicFoundry, AsyncAnthropicVertex
+from anthropic.lib.bedrock import AsyncAnthropicBedrock
+from anthropic.lib.foundry import AsyncAnthropicFoundry
+from anthropic.lib.vertex import AsyncAnthropicVertex
 
 from holdfast.harness.models.anthropic import SdkBody, SdkModel, client_options
 from holdfast.harness.models.failures import Failures, Progress

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientHttpProxyError, ServerDisconnectedError
+from aiohttp.http_exceptions import HttpProcessingError
 
 TEXT_LIMIT_CHARS: Final = 500
 """Length to which a text of the endpoint or of a library is cut."""
@@ -54,6 +55,8 @@ def cause(exc: BaseException) -> str:  # noqa: PLR0911  one case an error
                 return f"TLS failed: {inner.reason or inner}"
             case OSError() if inner.errno:
                 return os.strerror(inner.errno).lower()
+            case HttpProcessingError():  # what came is no HTTP, or ends too early
+                return " ".join(inner.message.split())[:TEXT_LIMIT_CHARS] or type(inner).__name__
             case _:
                 continue
     innermost = list(chain(exc))[-1]

@@ -161,9 +161,9 @@ def _proxy(base_url: str) -> str | None:
     Raises BadSettings for a proxy of a kind that aiohttp does not speak.
     """
     parts = urlsplit(base_url)
-    proxies = urllib.request.getproxies_environment()
+    proxies = urllib.request.getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass_environment(parts.netloc, proxies):
+    if not proxy or urllib.request.proxy_bypass(parts.netloc):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if urlsplit(proxy).scheme not in ("http", "https"):

@@ -126,5 +126,3 @@ class StreamedModel(ABC):
     async def _discard(self, body: ResponseBody) -> None:
         with suppress(OSError, *self.ERRORS):
             await body.close()
-
-
