@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from holdfast.process.model_catalogue import Price, load_catalogue
+from holdfast.process.model_catalogue import load_catalogue
+from holdfast.process.model_facts import Price
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
 """The only place where the code names a model; a test checks it against the SDK's list of deprecated ones."""

@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from holdfast.harness.turn.decide import Limits
 from holdfast.harness.turn.retry import RetrySettings
-from holdfast.process.model_catalogue import ModelFacts
+from holdfast.process.model_facts import ModelFacts
 from holdfast.process.settings import ProcessSettings
 
 VENDOR: Final = "https://api.anthropic.com"

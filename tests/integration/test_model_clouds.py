@@ -85,5 +85,5 @@ async def test_vertex_without_a_key_and_its_extra_ends_the_harness_at_start(tmp_
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     out, _ = await asyncio.wait_for(process.communicate(), 50)
-    assert process.returncode == 1, out
+    assert process.returncode == 2, out
     assert b"HOLDFAST_MODEL: vertex needs an extra of the SDK; pip install 'anthropic[vertex]'" in out

@@ -17,10 +17,12 @@ KINDS = pytest.mark.parametrize("kind", ["anthropic", "messages"])
 
 ASK = """
 import asyncio, sys
+import structlog
 import holdfast.harness.main
 from holdfast.harness.models.interface import Endpoint, Request
 from holdfast.harness.models.registry import MODELS
 
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))  # no debug line in the output
 message = {"role": "user", "content": [{"type": "text", "text": "hi"}]}
 REQUEST = Request(model={"id": "m"}, system=[], messages=[message], tools=[], max_tokens=10)
 
@@ -34,10 +36,14 @@ async def ask(kind, url):
 """
 
 
+IGNORED = ("-W", "ignore:BasicAuth is deprecated", "-W", "ignore:The 'proxy_auth' parameter is deprecated")
+"""The SDK gives aiohttp the password of a proxy in a way that aiohttp 4 will not have."""
+
+
 async def run(script: str, *arguments: str, **environ: str) -> str:
     """The output of a Python process that runs ASK and `script`."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-c", ASK + script, *arguments,
+        sys.executable, "-W", "error", *IGNORED, "-c", ASK + script, *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env={"PATH": os.environ["PATH"], **environ},
         cwd=Path(__file__).parents[2],
     )  # fmt: skip

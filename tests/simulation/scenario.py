@@ -24,7 +24,7 @@ from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
-from holdfast.process.model_catalogue import ModelCatalogue, ModelFacts
+from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 from holdfast.sandbox.worker import WorkerConfig, work
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time

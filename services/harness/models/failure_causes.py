@@ -35,7 +35,7 @@ def chain(exc: BaseException) -> Iterator[BaseException]:
         found = found.__cause__ or found.__context__
 
 
-def cause(exc: BaseException) -> str:  # noqa: PLR0911  one case an error
+def cause(exc: BaseException) -> str:  # noqa: C901, PLR0911  one case an error
     """Why a connection failed, in a few words that do not contain the address."""
     for inner in chain(exc):
         match inner:

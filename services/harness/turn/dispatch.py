@@ -25,7 +25,8 @@ from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.process.faults import point
-from holdfast.process.model_catalogue import ModelCatalogue, load_catalogue
+from holdfast.process.model_catalogue import load_catalogue
+from holdfast.process.model_facts import ModelCatalogue
 
 NO_LOG_NAK_DELAY_S: Final = 1.0
 """Delay of a delivery whose session has no log yet (rule 1)."""

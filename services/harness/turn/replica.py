@@ -12,7 +12,7 @@ from holdfast.harness.models.interface import Model
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.claim import Writer
 from holdfast.harness.turn.decide import Limits
-from holdfast.process.model_catalogue import ModelCatalogue, ModelFacts
+from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 
 
 class HandOver(Exception):

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.harness.settings import HarnessSettings
-from holdfast.process.model_catalogue import ModelFacts, load_catalogue
+from holdfast.process.model_catalogue import load_catalogue
+from holdfast.process.model_facts import ModelFacts
 from holdfast.process.settings import BadSettings
 
 
