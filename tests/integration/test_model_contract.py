@@ -142,7 +142,7 @@ async def test_a_compressed_stream_is_read_as_it_comes(kind: str) -> None:
 
 async def test_an_error_may_be_compressed(kind: str) -> None:
     body = gzip.compress(b'{"error": {"message": "too many"}}')
-    async with raw_model(head(429, size=len(body), content_encoding="gzip") + body) as server:
+    async with raw_model(head(429, len(body), content_encoding="gzip") + body) as server:
         assert (await failure(kind, server.url)).text.endswith("answered 429: too many")
 
 

@@ -1,4 +1,5 @@
-"""Limits of a turn: rounds of tool calls, the size of the context, silence of the model. On a stack with low ones."""
+"""Limits of a turn: rounds of tool calls, the size of the context, silence of the model. On a stack with low ones, whose
+harnesses call the model without the SDK."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,7 +11,7 @@ from tests.support.invariants import check_invariants, journaled, tool_runs
 from tests.support.model import bash, say, texts_of
 from tests.support.stack import Stack, stack
 
-LIMITS = {"HOLDFAST_ROUNDS": "8", "HOLDFAST_MODEL_SILENCE": "1.5"}
+LIMITS = {"HOLDFAST_MODEL": "messages", "HOLDFAST_ROUNDS": "8", "HOLDFAST_MODEL_SILENCE": "1.5"}
 MODELS = f'{{"models": {{"{MODEL}": {{"context_window": 1000000, "compact_at": 4000}}}}}}'
 
 

@@ -28,7 +28,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def head(status: int = 200, *, size: int | None = None, **headers: str) -> bytes:
+def head(status: int = 200, size: int | None = None, /, **headers: str) -> bytes:
     """Status line and headers; the body is chunked if its size is not given. `_` in names of headers means `-`."""
     length = "transfer-encoding: chunked" if size is None else f"content-length: {size}"
     lines = [f"HTTP/1.1 {status} x", length, *(f"{name.replace('_', '-')}: {text}" for name, text in headers.items())]
@@ -38,7 +38,7 @@ def head(status: int = 200, *, size: int | None = None, **headers: str) -> bytes
 def answer(status: int, body: str = "{}", **headers: str) -> bytes:
     """A whole answer with a body of JSON."""
     headers = {"content_type": "application/json", **headers}
-    return head(status, size=len(body.encode()), **headers) + body.encode()
+    return head(status, len(body.encode()), **headers) + body.encode()
 
 
 def stream(*events: str, **headers: str) -> bytes:
