@@ -1,8 +1,12 @@
 """The kinds that are clouds, with the SDK's own clients at an endpoint of ours."""
 
 import asyncio
+import base64
+import binascii
 import importlib.util
+import struct
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,7 +14,9 @@ import pytest
 
 from holdfast.process.settings import BadSettings
 from tests.support.model_client import KEY, Failed, ask, client, failure
-from tests.support.raw_model import answer, raw_model, stream
+from tests.support.raw_model import STREAM, answer, chunk, head, raw_model, stream
+
+HAS_BOTOCORE = importlib.util.find_spec("botocore") is not None
 
 
 async def test_foundry_sends_its_key_and_the_body_of_the_messages_api() -> None:
@@ -70,7 +76,7 @@ async def test_a_setting_of_the_cloud_that_is_missing_is_told_at_start(
     assert KEY not in str(refused.value)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("botocore") is not None, reason="the extra is installed")
+@pytest.mark.skipif(HAS_BOTOCORE, reason="the extra is installed")
 async def test_bedrock_without_its_extra_is_told_at_start() -> None:
     with pytest.raises(BadSettings) as refused:
         async with client("bedrock", ""):
@@ -87,3 +93,58 @@ async def test_vertex_without_a_key_and_its_extra_ends_the_harness_at_start(tmp_
     out, _ = await asyncio.wait_for(process.communicate(), 50)
     assert process.returncode == 2, out
     assert b"HOLDFAST_MODEL: vertex needs an extra of the SDK; pip install 'anthropic[vertex]'" in out
+
+
+def aws_message(headers: Mapping[str, str], payload: bytes) -> bytes:
+    """One message of AWS's event stream (application/vnd.amazon.eventstream): prelude, headers, payload, checksums."""
+    encoded = b"".join(
+        bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(text)) + text.encode()
+        for name, text in headers.items()
+    )
+    prelude = struct.pack(">II", 16 + len(encoded) + len(payload), len(encoded))
+    body = prelude + struct.pack(">I", binascii.crc32(prelude)) + encoded + payload
+    return body + struct.pack(">I", binascii.crc32(body))
+
+
+def aws_event(data: str) -> bytes:
+    payload = msgspec.json.encode({"bytes": base64.b64encode(data.encode()).decode()})
+    return aws_message({":message-type": "event", ":event-type": "chunk", ":content-type": "application/json"}, payload)
+
+
+@pytest.mark.skipif(not HAS_BOTOCORE, reason="the extra anthropic[bedrock] is not installed")
+class TestBedrock:
+    @pytest.fixture(autouse=True)
+    def region(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_REGION", "eu-central-1")
+
+    async def test_its_binary_stream_is_read(self) -> None:
+        body = b"".join(chunk(aws_event(event)) for event in STREAM)
+        async with raw_model(head() + body + chunk(b"")) as server:
+            response = await ask("bedrock", server.url, betas=("b-1",))
+        assert response.blocks == [{"type": "text", "text": "Hello"}]
+        (sent,) = server.requests
+        assert sent.line == "POST /model/m/invoke-with-response-stream HTTP/1.1"
+        assert sent.headers["authorization"] == f"Bearer {KEY}"
+        assert msgspec.json.decode(sent.body)["anthropic_beta"] == ["b-1"]
+
+    async def test_an_exception_in_the_stream(self) -> None:
+        kind = {":message-type": "exception", ":exception-type": "throttlingException"}
+        broken = aws_message({**kind, ":content-type": "application/json"}, b'{"message": "Slow down."}')
+        async with raw_model(head() + chunk(aws_event(STREAM[0])) + chunk(broken) + chunk(b"")) as server:
+            text = f"The model at {server.url} broke off: Slow down."
+            limited = Failed(text, "model_rate_limited_error", retryable=True, outage=True)
+            assert await failure("bedrock", server.url) == limited
+
+    async def test_bytes_that_are_no_event_stream(self) -> None:
+        async with raw_model(head() + chunk(b"x" * 200) + chunk(b"")) as server:
+            failed = await failure("bedrock", server.url)
+        assert failed.text.startswith(f"The answer of the model at {server.url} could not be used: Checksum mismatch")
+
+    async def test_without_credentials(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        async with raw_model(b"") as server:
+            failed = await failure("bedrock", server.url, key="")
+        assert failed.text.startswith(f"No request can be made to the model at {server.url}: ")
+        assert (failed.retryable, failed.outage) == (True, False)
+        assert server.requests == []

@@ -109,6 +109,7 @@ async def test_a_certificate_that_is_not_trusted_is_no_outage(kind: str, tmp_pat
         (504, "", "Gateway Timeout", lambda t: outage(t, retry_after=7.0)),
         (408, "{}", "{}", lambda t: Failed(t, FAILED, retryable=True, outage=False, retry_after=7.0)),
         (409, "{}", "{}", lambda t: Failed(t, FAILED, retryable=True, outage=False, retry_after=7.0)),
+        (403, '{"message": "Not yours."}', "Not yours.", lambda t: final(t, retry_after=7.0)),
         (404, '{"error": "text"}', '{"error": "text"}', lambda t: final(t, retry_after=7.0)),
         (403, '{"error": {"message": "m", "details": "text"}}', "m", lambda t: final(t, retry_after=7.0)),
         (400, '{"error": {"message": "wrong"}}', "wrong", lambda t: final(t, rejected=True, retry_after=7.0)),

@@ -1,5 +1,7 @@
-"""Limits of a turn: rounds of tool calls, the size of the context, silence of the model. On a stack with low ones, whose
-harnesses call the model without the SDK."""
+"""Limits of a turn: rounds of tool calls, the size of the context, silence of the model.
+
+On a stack with low ones, whose harnesses call the model without the SDK.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 

@@ -73,8 +73,14 @@ class _BedrockBody(SdkBody):
         super().__init__(response)
 
     async def _decoded(self) -> AsyncIterator[bytes]:
-        async for event in self._client._make_sse_decoder().aiter_bytes(self._response.aiter_bytes()):  # noqa: SLF001
-            yield f"data: {event.data}\n\n".encode()
+        decoder = self._client._make_sse_decoder()  # noqa: SLF001
+        try:
+            async for event in decoder.aiter_bytes(self._response.aiter_bytes()):
+                yield f"data: {event.data}\n\n".encode()
+        except (*SdkModel.ERRORS, OSError, ValueError):
+            raise
+        except Exception as exc:  # botocore's, which cannot be named: it is not installed without the extra
+            raise ValueError(str(exc) or type(exc).__name__) from exc
 
 
 class VertexModel(CloudModel):

@@ -122,7 +122,7 @@ class Failures:
         decoded = _object(_decoded(answer.content))
         error = _object(decoded.get("error"))
         named = _named(request_id(headers) or str(decoded.get("request_id") or "")[:TEXT_LIMIT_CHARS])
-        told = str(error.get("message") or _text(answer))[:TEXT_LIMIT_CHARS]
+        told = str(error.get("message") or decoded.get("message") or _text(answer))[:TEXT_LIMIT_CHARS]
         message = f"{self._model} answered {status}: {told}"
         code = str(_object(error.get("details")).get("error_code") or "")
         if status == 402 or (status in (400, 403, 429) and any(w in message or w in code for w in _NO_CREDIT)):

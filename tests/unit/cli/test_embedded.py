@@ -7,13 +7,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from holdfast.cli.embedded.environment import child_environment
+from holdfast.cli.embedded.environment import child_environment, is_cloud, model_environment
 from holdfast.cli.embedded.layout import MAX_LOG_BYTES, BadFolder, Busy, Layout, write_private
 from holdfast.cli.embedded.ports import why_not
 from holdfast.cli.embedded.probes import nats_ready, readiness
 from holdfast.cli.embedded.program import Readiness
 from holdfast.cli.embedded.runfile import RunFile, read, running, write
 from holdfast.cli.embedded.stack import Stack
+from holdfast.harness.models.registry import CLOUDS
 from holdfast.process.health import Check, Report
 
 
@@ -37,6 +38,32 @@ def test_children_get_no_key_no_fault_and_nothing_that_is_not_theirs() -> None:
         "HOLDFAST_LOG_LEVEL": "debug",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     }
+
+
+def test_the_harnesses_get_the_proxy_and_the_cloud_that_is_chosen() -> None:
+    environ = {
+        "HTTPS_PROXY": "http://p",
+        "no_proxy": "x",
+        "HOME": "/root",
+        "AWS_REGION": "r",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/g",
+        "ANTHROPIC_FOUNDRY_API_KEY": "f",
+        "ANTHROPIC_API_KEY": "sk-ant-x",
+        "LD_PRELOAD": "x",
+    }
+    proxy = {"HTTPS_PROXY": "http://p", "no_proxy": "x"}
+    assert model_environment(environ, is_local=False) == proxy
+    assert model_environment(environ, is_local=True) == {}
+    chosen = {
+        "anthropic": {},
+        "messages": {},
+        "bedrock": {"HOME": "/root", "AWS_REGION": "r"},
+        "vertex": {"HOME": "/root", "GOOGLE_APPLICATION_CREDENTIALS": "/g"},
+        "foundry": {"ANTHROPIC_FOUNDRY_API_KEY": "f"},
+    }
+    for kind, expected in chosen.items():
+        assert model_environment({**environ, "HOLDFAST_MODEL": kind}, is_local=False) == {**proxy, **expected}
+        assert is_cloud({"HOLDFAST_MODEL": kind}) == (kind in CLOUDS)
 
 
 @pytest.fixture
@@ -80,6 +107,20 @@ def test_the_sandbox_alone_may_ask_systemd_and_weak_limits_are_consented_to(layo
     strict = Stack(layout, port=0, harnesses=1, sync="1s", environ={"HOLDFAST_ALLOW_WEAK_LIMITS": "false"}).prepare()
     sandbox = next(program for program in strict if program.name == "sandbox")
     assert sandbox.env["HOLDFAST_ALLOW_WEAK_LIMITS"] == "false"
+
+
+def test_a_cloud_gets_no_key_of_the_vendor_and_is_named_in_place_of_an_address(layout: Layout) -> None:
+    environ = {"HOLDFAST_MODEL": "bedrock", "AWS_REGION": "r", "ANTHROPIC_API_KEY": "sk-ant-canary"}
+    stack = Stack(layout, port=0, harnesses=1, sync="1s", environ=environ)
+    programs = {program.name: program for program in stack.prepare()}
+    assert programs["harness-1"].env["AWS_REGION"] == "r"
+    assert programs["harness-1"].env["HOLDFAST_MODEL"] == "bedrock"
+    assert "HOLDFAST_MODEL_KEY_FILE" not in programs["harness-1"].env
+    assert not [name for name, program in programs.items() if name != "harness-1" and "AWS_REGION" in program.env]
+    run = stack.run_file({})
+    assert (run.model_base_url, run.has_model_key) == ("bedrock", True)
+    scripted = Stack(layout, port=0, harnesses=1, sync="1s", scripted=True, environ=environ).prepare()
+    assert next(p for p in scripted if p.name == "harness-1").env["HOLDFAST_MODEL"] == "anthropic"
 
 
 def test_a_scripted_model_is_one_more_process(layout: Layout) -> None:
