@@ -13,15 +13,16 @@ from holdfast.bus import subjects
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.head import PRIMARY_THREAD, Claim
 from holdfast.bus.ids import Key, new_id
-from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
+from holdfast.bus.inputs import NOTHING_TAKEN, CallResult, ClientInput, PendingInput
 from holdfast.bus.jetstream.client import NatsBus
+from holdfast.bus.tools import SANDBOX
 from holdfast.harness.conversation.context import Contexts
-from holdfast.harness.main import now
 from holdfast.harness.models.interface import Response
 from holdfast.harness.models.to_events import ResponseEvents
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.idle import idle
 from holdfast.harness.turn.ingest import ingest
+from holdfast.process.clock import now
 
 TURN = 10
 """Tool calls of a turn."""
@@ -110,7 +111,9 @@ class History:
         said = ClientInput(
             id=new_id("inp"), events=[ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": SAID}])]
         )
-        events = ingest(self._last.commit.head, self._config, [PendingInput(1, b"", said)], new_id=new_id).events
+        events = ingest(
+            self._last.commit.head, self._config, [PendingInput(1, b"", said)], NOTHING_TAKEN, new_id=new_id
+        ).events
         if compacted:
             await self._append(events, claim=claim)
             await self.compact()
@@ -131,15 +134,18 @@ class History:
     async def _step(self, request: str) -> str:
         call = {"type": "tool_use", "id": new_id("toolu"), "name": "bash", "input": {"command": COMMAND}}
         await self._append(self._events(self._answer(SAID, call, stop="tool_use"), request))
-        if self._last.commit.head.sandbox is None:
-            await self._append([ev.SandboxBound(id=new_id("sevt"), generation=new_id("sbx"), worker=new_id("wrk"))])
+        if not self._last.commit.head.hands:
+            await self._append(
+                [ev.HandBound(hand=SANDBOX, id=new_id("sevt"), generation=new_id("sbx"), worker=new_id("wrk"))]
+            )
         open_call = self._last.commit.head.calls[0]
         result = CallResult(
             id=open_call.id, generation=open_call.generation, content=[{"type": "text", "text": PRINTED}]
         )
         self._characters += len(PRINTED)
-        inputs = [PendingInput(1, b"", result)]
-        return await self._ask(ingest(self._last.commit.head, self._config, inputs, new_id=new_id).events)
+        inputs = [PendingInput(1, b"", result, "res")]
+        taken = ingest(self._last.commit.head, self._config, inputs, NOTHING_TAKEN, new_id=new_id)
+        return await self._ask(taken.events)
 
     async def grow(self, events: int, *, context: int) -> None:
         """Append turns until the log has about `events`, the last `context` of them since a summary."""

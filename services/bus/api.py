@@ -11,7 +11,7 @@ import msgspec
 
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import AnyInput, PendingInput
+from holdfast.bus.inputs import NOTHING_TAKEN, AnyInput, PendingInput, Source, Taken
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,10 +38,15 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Delivery(Protocol):
-    """One delivery of one inbox message to one consumer."""
+    """One delivery of one inbox message to one consumer. It has no body: that is read after the claim (rule 4)."""
 
     @property
     def key(self) -> Key: ...
+    @property
+    def source(self) -> Source:
+        """The subject of the inbox that the message is on."""
+        ...
+
     @property
     def seq(self) -> int:
         """Sequence of the message in the inbox stream."""
@@ -50,10 +55,6 @@ class Delivery(Protocol):
     @property
     def count(self) -> int:
         """1 for the first delivery."""
-        ...
-
-    def pending_input(self) -> PendingInput:
-        """The message itself."""
         ...
 
     async def ack(self, *, sure: bool = True) -> None:
@@ -132,8 +133,11 @@ class Inbox(Protocol):
         """The id of the present inbox stream of the cell. Sequences are comparable only within one epoch."""
         ...
 
-    async def pending(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
-        """The inputs above that sequence, in order, at least up to `upto` if that one has not been removed."""
+    async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
+        """The inputs that are not taken, of both sources, in order, at least up to sequence `upto` if that one exists.
+
+        What is returned has no hole: everything stored up to its last sequence, and not removed, is in it.
+        """
         ...
 
     async def consume(
@@ -147,7 +151,10 @@ class Inbox(Protocol):
         ...
 
     async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
-        """Call `listener` for each input stored for that session from now on; best effort, for speed."""
+        """Call `listener` for each input stored for that session from now on; best effort, for speed.
+
+        Arrivals of one source come in order, but may overtake those of the other, and any may be missing.
+        """
         ...
 
 

@@ -16,9 +16,7 @@ from holdfast.bus import streams
 from holdfast.bus.commits import Commit
 from holdfast.bus.errors import Refused, TooLarge
 from holdfast.bus.head import Head
-from holdfast.bus.inputs import AnyInput, Input
-
-VERSION: Final = 1
+from holdfast.bus.inputs import VERSION, AnyInput, Input, PendingInput, Source, source_for
 
 COMMIT_TARGET_BYTES: Final = streams.MAX_MESSAGE_BYTES // 2
 """Bytes of a commit above which its largest events are moved to the object store."""
@@ -180,6 +178,12 @@ def decode_input(data: bytes) -> AnyInput | BlobInput:
     if value.v > VERSION:
         raise Refused(f"an input of version {value.v}; this process knows {VERSION}")
     return value
+
+
+def pending_input(seq: int, source: Source, data: bytes, value: AnyInput | None) -> PendingInput:
+    """A message of an inbox; its input is left out if it may not come from that source: a hand speaks for no user."""
+    admitted = value if value is not None and source_for(value) == source else None
+    return PendingInput(seq, data, admitted, source)
 
 
 def _checked(data: bytes) -> bytes:

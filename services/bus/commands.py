@@ -1,27 +1,36 @@
-"""Requests and answers of core NATS: to sandbox workers and to the vault. None is ever stored. Pure."""
+"""Requests and answers of core NATS: to the workers that hold hands, and to the vault. None is ever stored. Pure."""
 
 from typing import Any, Literal
 
 import msgspec
 
+from holdfast.bus.inputs import VERSION
+
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
-    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
+    v: int = msgspec.field(default_factory=lambda: VERSION)  # a factory, so that it is always written
 
 
 class Provision(Command, frozen=True, kw_only=True):
-    """Give the session a sandbox, or the one it already has. `environment` is the config of the wire."""
+    """Give the session that hand, or the one it already has.
+
+    The worker reads what to make from the head of the session: no parameter travels beside the log.
+    """
 
     tenant: str
     session: str
-    environment: dict[str, Any]
+    hand: str
+    log_seq: int = 0
+    """As that of Execute."""
 
 
 class Provisioned(Command, frozen=True, kw_only=True):
-    """The sandbox is `generation` on `worker`, or `error` says why there is none."""
+    """The hand is `generation` on `worker`, or `error` says why there is none."""
 
     generation: str = ""
     worker: str = ""
+    kept: str = ""
+    """A sentence of the driver for the model: what a loss of this hand leaves."""
     error: str = ""
     """Empty, or a typed cause such as `sandbox_unavailable`."""
     message: str = ""
@@ -37,6 +46,8 @@ class Execute(Command, frozen=True, kw_only=True):
     name: str
     input: dict[str, Any]
     """The input of the model, unchecked; the tool answers a wrong one with an error result."""
+    log_seq: int = 0
+    """Sequence of the last commit that its sender knows: a replica of the log that is behind it cannot say no."""
 
 
 class Probe(Command, frozen=True, kw_only=True):
@@ -57,7 +68,7 @@ class Cancel(Command, frozen=True, kw_only=True):
 
 
 class Release(Command, frozen=True, kw_only=True):
-    """The session is archived or deleted: stop its sandbox; `files` also removes its workspace."""
+    """The session is archived or deleted: end its hands; `files` also removes what they keep for it."""
 
     tenant: str
     session: str
@@ -116,7 +127,7 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Output(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a running call of a sandbox has printed: best effort, stored nowhere, a prefix of its result."""
+    """What a running call of a hand has printed: best effort, stored nowhere, a prefix of its result."""
 
     call: str
     """Id of the `agent.tool_use` event."""

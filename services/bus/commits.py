@@ -9,12 +9,13 @@ from msgspec.structs import replace
 from holdfast.bus.events import AnyEvent, Event
 from holdfast.bus.head import RECENT_INPUT_IDS, Claim, Head, advance
 from holdfast.bus.ids import NewId
+from holdfast.bus.inputs import VERSION, Taken
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`at` is the `processed_at` of the first event in microseconds; event i has `at + i`. `by` names the writer."""
 
-    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
+    v: int = msgspec.field(default_factory=lambda: VERSION)  # a factory, so that it is always written
     id: str
     at: int
     by: str
@@ -30,10 +31,10 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class InboxPosition(msgspec.Struct, frozen=True):
-    """The inputs that a commit takes: all up to `seq` in the epoch `inbox` of the stream, with their ids."""
+    """The inputs that a commit takes: all up to `taken` in the epoch `inbox` of the stream, with their ids."""
 
     inbox: str
-    seq: int
+    taken: Taken
     ids: tuple[str, ...] = ()
 
 
@@ -60,5 +61,7 @@ def commit(
     if claim is not UNSET:
         head = replace(head, claim=claim)
     if taken:
-        head = replace(head, inbox=taken.inbox, taken=taken.seq, recent=(*head.recent, *taken.ids)[-RECENT_INPUT_IDS:])
+        head = replace(
+            head, inbox=taken.inbox, taken=taken.taken, recent=(*head.recent, *taken.ids)[-RECENT_INPUT_IDS:]
+        )
     return Commit(id=new_id("cmt"), at=at, by=by, head=head, events=list(events))  # pyright: ignore[reportArgumentType]

@@ -6,12 +6,13 @@ commit beside its events (PROTOCOL.md).
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
+from holdfast.bus.inputs import NOTHING_TAKEN, Source, Taken
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 
@@ -23,19 +24,24 @@ RECENT_INPUT_IDS = 16
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The harness `by` runs the session. `id` is new with every claim, `trigger` the inbox sequence it was made for."""
+    """The harness `by` runs the session. `id` is new with every claim.
+
+    `trigger` is the sequence of the inbox message that it was made for, and `source` the subject of that message.
+    """
 
     id: str
     by: str
     trigger: int
     failures: int = 0
+    source: Source = "in"
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tool call without a result yet.
 
     `ask` waits for a confirmation, `client` for the client's own result, `held` is confirmed and awaits its siblings,
-    `ready` may be run by a sandbox. `generation` is the sandbox it is bound to, which never changes; empty: none yet.
+    `ready` may be run by its hand. `generation` is that of the hand it is bound to, which never changes; empty: none
+    yet. `hand` is empty for a call that the client answers.
     """
 
     id: str
@@ -43,13 +49,16 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Literal["ask", "client", "held", "ready"]
     generation: str = ""
     thread: str = ""
+    hand: str = ""
 
 
-class Sandbox(msgspec.Struct, frozen=True):
-    """The sandbox of the session: its generation and the worker that holds it."""
+class Hand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A hand of the session: its present generation and the worker that holds it."""
 
     generation: str
     worker: str
+    kept: str = ""
+    """A sentence of its driver for the model: what a loss of this hand leaves."""
 
 
 class Thread(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,7 +108,6 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     """State of a session after a commit. Times are microseconds since 1970, UTC."""
 
-    v: int = 1
     count: int = 0
     """Events in the log, this commit included."""
     at: int = 0
@@ -108,14 +116,17 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     updated: int = 0
     config: int = 0
     """Stream sequence of the commit that holds the valid `holdfast.session`; 0: it is in this very commit."""
+    environment: dict[str, Any] = {}
+    """Config of the environment, as on the wire: what a worker must know to make a hand, read from here alone."""
     inbox: str = ""
     """Epoch of the inbox stream that `taken` counts in."""
-    taken: int = 0
-    """Inbox messages up to this sequence are in the log."""
+    taken: Taken = NOTHING_TAKEN
+    """Inbox messages up to this position are in the log."""
     recent: tuple[str, ...] = ()
     claim: Claim | None = None
     calls: tuple[Call, ...] = ()
-    sandbox: Sandbox | None = None
+    hands: dict[str, Hand] = {}
+    """By name. A hand is made when a call needs it, and leaves when it is lost."""
     threads: dict[str, Thread] = {}
     """By thread id; the primary thread is PRIMARY_THREAD."""
     archived: int = 0
@@ -142,14 +153,19 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
             return "running"
         return self.primary.status
 
-    def taken_in(self, stream_epoch: str) -> int:
-        """The sequence up to which the inbox of that epoch is taken; 0 if `taken` counts in another one."""
-        return self.taken if self.inbox == stream_epoch else 0
+    def taken_in(self, stream_epoch: str) -> Taken:
+        """How far the inbox of that epoch is taken; not at all if `taken` counts in another one."""
+        return self.taken if self.inbox == stream_epoch else NOTHING_TAKEN
 
 
 def waits_for_client(head: Head, thread: str = PRIMARY_THREAD) -> list[str]:
     """Ids of the calls of a thread that wait for a confirmation or a result of the client."""
     return [c.id for c in head.calls if c.thread == thread and c.state in ("ask", "client")]
+
+
+def is_unbound(call: Call) -> bool:
+    """True if the call may run and belongs to no generation of its hand yet (rule 12)."""
+    return call.state == "ready" and not call.generation
 
 
 def advance(head: Head, events: Sequence[ev.Event], at: int) -> Head:
@@ -166,7 +182,7 @@ def _with(head: Head, thread: str, new: Thread) -> Head:
 
 
 def _apply(head: Head, event: ev.Event, at: int) -> Head:
-    for fold in (_fold_client, _fold_agent, _fold_span, _fold_thread_status, _fold_session, _fold_sandbox):
+    for fold in (_fold_client, _fold_agent, _fold_span, _fold_thread_status, _fold_session, _fold_hand):
         after = fold(head, event, at)
         if after is not None:
             return after
@@ -197,8 +213,9 @@ def _fold_agent(head: Head, event: ev.Event, _at: int) -> Head | None:
                 state = "held"
             else:
                 state = "ask" if event.evaluated_permission == "ask" else "ready"
-            generation = head.sandbox.generation if head.sandbox and state == "ready" else ""
-            return replace(head, calls=(*head.calls, Call(event.id, event.name, state, generation, key)))
+            hand = head.hands.get(event.hand)
+            generation = hand.generation if hand and state == "ready" else ""
+            return replace(head, calls=(*head.calls, Call(event.id, event.name, state, generation, key, event.hand)))
         case ev.AgentCustomToolUse():
             return replace(head, calls=(*head.calls, Call(event.id, event.name, "client", "", key)))
         case ev.AgentToolResult():
@@ -242,7 +259,7 @@ def _fold_thread_status(head: Head, event: ev.Event, at: int) -> Head | None:
 def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
     match event:
         case ev.SessionConfig():
-            return replace(head, created=head.created or at, config=0)
+            return replace(head, created=head.created or at, config=0, environment=event.environment)
         case ev.SessionStatusRunning():
             return replace(head, running_since=head.running_since or at)
         case ev.SessionStatusTerminated():
@@ -253,17 +270,20 @@ def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
             return None
 
 
-def _fold_sandbox(head: Head, event: ev.Event, _at: int) -> Head | None:
+def _fold_hand(head: Head, event: ev.Event, _at: int) -> Head | None:
     match event:
-        case ev.SandboxBound():
+        case ev.HandBound():
             calls = tuple(
-                replace(c, generation=event.generation) if c.state == "ready" and not c.generation else c
+                replace(c, generation=event.generation) if is_unbound(c) and c.hand == event.hand else c
                 for c in head.calls
             )
-            return replace(head, sandbox=Sandbox(event.generation, event.worker), calls=calls)
-        case ev.SandboxLost():
-            same = head.sandbox is not None and head.sandbox.generation == event.generation
-            return replace(head, sandbox=None) if same else head
+            hand = Hand(event.generation, event.worker, event.kept)
+            return replace(head, hands={**head.hands, event.hand: hand}, calls=calls)
+        case ev.HandLost():
+            hand = head.hands.get(event.hand)
+            if hand is None or hand.generation != event.generation:
+                return head
+            return replace(head, hands={name: h for name, h in head.hands.items() if name != event.hand})
         case _:
             return None
 

@@ -19,6 +19,8 @@ _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
+_CELL: Final = re.compile(r"[a-z0-9]{1,8}")
+
 FIRST_CELL: Final = "a0"
 
 NewId = Callable[[str], str]
@@ -43,15 +45,22 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
+def is_cell(text: str) -> bool:
+    """Whether `text` may name a cell: one to eight lower-case letters and digits."""
+    return _CELL.fullmatch(text) is not None
+
+
 def new_session_id(cell: str = FIRST_CELL) -> str:
-    """A fresh session id in `cell`."""
+    """A fresh session id in `cell`. Raises ValueError if that is no name of a cell."""
+    if not is_cell(cell):
+        raise ValueError(f"not the name of a cell: {cell[:40]!r} (one to eight lower-case letters and digits)")
     return new_id(f"sesn_{cell}")
 
 
 def cell_of(session_id: str) -> str:
     """The cell named in a session id; empty when the id is not one of ours."""
     parts = session_id.split("_")
-    return parts[1] if len(parts) == 3 and parts[0] == "sesn" else ""
+    return parts[1] if len(parts) == 3 and parts[0] == "sesn" and is_cell(parts[1]) else ""
 
 
 def time_of(made: str) -> int | None:

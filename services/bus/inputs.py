@@ -1,14 +1,25 @@
-"""The inputs of a session: one inbox message each, which is stored and wakes a harness in one write. Pure."""
+"""The inputs of a session: one inbox message each, which is stored and wakes a harness in one write. Pure.
+
+An inbox has two subjects in one stream. Clients and the system publish on `in`; hands publish results on `res` and may
+publish nowhere else, so that a worker cannot speak for a user. Both share the sequence of the stream, but the position
+up to which inputs are taken is kept for each: an arrival names the message before it on its own subject only.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
 from holdfast.bus.events import Block, ClientEvent
 
+VERSION = 2
+"""Version of commits and inputs, as written into each. Version 1 had no cells in its subjects and one sandbox."""
+
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
     """`id` is the dedupe id of the publish (`Nats-Msg-Id`); publishing it again stores nothing."""
 
-    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
+    v: int = msgspec.field(default_factory=lambda: VERSION)  # a factory, so that it is always written
     id: str
 
 
@@ -35,12 +46,53 @@ class Nudge(Input, frozen=True, kw_only=True, tag="nudge"):
 AnyInput = ClientInput | CallResult | Nudge
 
 
+Source = Literal["in", "res"]
+"""The subject of an inbox that a message is on."""
+
+
+def source_for(value: AnyInput) -> Source:
+    """The subject that an input is published on."""
+    return "res" if isinstance(value, CallResult) else "in"
+
+
+class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far an inbox is taken: the messages of each source up to a stream sequence (rule 5)."""
+
+    inputs: int = 0
+    results: int = 0
+
+    def of(self, source: Source) -> int:
+        """The sequence up to which the messages of that source are taken."""
+        return self.results if source == "res" else self.inputs
+
+    def upto(self, source: Source, seq: int) -> "Taken":
+        """The position with the messages of that source taken up to `seq`, or as far as before if that was further."""
+        if source == "res":
+            return Taken(self.inputs, max(self.results, seq))
+        return Taken(max(self.inputs, seq), self.results)
+
+
+NOTHING_TAKEN = Taken()
+
+
 class PendingInput(msgspec.Struct, frozen=True):
     """An inbox message that has not been removed, decoded."""
 
     seq: int
     data: bytes
     input: AnyInput | None
-    """None if the body could not be decoded."""
+    """None if the body could not be decoded, or may not come from that source."""
+    source: Source = "in"
     previous: int = -1
-    """Of an arrival: the sequence of the last message before it in the same inbox (0: none); -1: unknown."""
+    """Of an arrival: the sequence of the last message before it on the same subject (0: none); -1: unknown."""
+
+    def above(self, taken: Taken) -> bool:
+        """True if it is not taken yet."""
+        return self.seq > taken.of(self.source)
+
+
+def taken_after(taken: Taken, pending: Iterable[PendingInput]) -> Taken:
+    """The position once those messages are taken too."""
+    for one in pending:
+        taken = taken.upto(one.source, one.seq)
+    return taken

@@ -6,6 +6,7 @@ would drop newer settings of the server. No stream covers a subject of `SECRET_S
 
 from typing import Any
 
+from holdfast.bus import subjects
 from holdfast.bus.ids import FIRST_CELL
 
 SECOND_NS = 1_000_000_000
@@ -32,7 +33,7 @@ HARNESS_CONSUMER = "harness"
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 """Messages on these subjects may contain secrets: no stream may store them."""
 
-BUCKETS = ("agents", "envs", "keys", "sbx", "snap")
+BUCKETS = ("agents", "envs", "keys", "hands", "snap")
 BLOBS = "blobs"
 
 
@@ -60,19 +61,19 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
     log = {
         **common,
         "name": log_stream(cell),
-        "subjects": ["ev.>"],
+        "subjects": [subjects.all_logs(cell)],
         "retention": "limits",
         "discard": "new",
         "deny_delete": True,
-        "republish": {"src": "ev.>", "dest": "live.>"},
+        "republish": {"src": subjects.all_logs(cell), "dest": subjects.all_live(cell)},
     }
     inbox = {
         **common,
         "name": inbox_stream(cell),
-        "subjects": ["in.>"],
+        "subjects": list(subjects.all_inboxes(cell)),
         "retention": "workqueue",
         "discard": "new",
-        "republish": {"src": "in.>", "dest": "arrived.>"},
+        "republish": {"src": ">", "dest": "arrived.>"},
     }
     buckets = [
         {

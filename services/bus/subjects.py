@@ -1,6 +1,11 @@
-"""The subjects; no other module spells one. Each token from outside is checked to be a single token. Pure."""
+"""The subjects; no other module spells one. Each token from outside is checked to be a single token. Pure.
 
-from holdfast.bus.ids import Key, is_token
+Every subject of a session begins with its kind, its cell, its tenant and its id, so that the streams of two cells do
+not overlap, and permissions can be given for each cell.
+"""
+
+from holdfast.bus.ids import Key, is_cell, is_token
+from holdfast.bus.inputs import Source
 
 
 def _token(text: str) -> str:
@@ -9,8 +14,17 @@ def _token(text: str) -> str:
     return text
 
 
+def _cell(text: str) -> str:
+    if not is_cell(text):
+        raise ValueError(f"not the name of a cell: {text[:40]!r}")
+    return text
+
+
 def _key(key: Key) -> str:
-    return f"{_token(key.tenant)}.{_token(key.session)}"
+    return f"{_cell(key.cell)}.{_token(key.tenant)}.{_token(key.session)}"
+
+
+# --- one session -------------------------------------------------------------------------------------------------
 
 
 def log(key: Key) -> str:
@@ -23,16 +37,28 @@ def live(key: Key) -> str:
     return f"live.{_key(key)}"
 
 
-def inbox(key: Key) -> str:
-    return f"in.{_key(key)}"
+def inbox(key: Key, source: Source) -> str:
+    """One of the two subjects of a session's inbox: `in` for clients and the system, `res` for results of hands."""
+    return f"{source}.{_key(key)}"
 
 
-def arrived(key: Key) -> str:
-    """The republished copy of the inbox."""
-    return f"arrived.{_key(key)}"
+def inbox_all(key: Key) -> str:
+    """Both subjects of a session's inbox."""
+    return f"*.{_key(key)}"
+
+
+def arrived(key: Key, source: Source) -> str:
+    """The republished copy of a subject of the inbox."""
+    return f"arrived.{inbox(key, source)}"
+
+
+def arrived_all(key: Key) -> str:
+    """The republished copies of both subjects of the inbox."""
+    return f"arrived.{inbox_all(key)}"
 
 
 def delta(key: Key) -> str:
+    """Pieces of answers as they are generated; no stream covers it."""
     return f"delta.{_key(key)}"
 
 
@@ -42,52 +68,97 @@ def output(key: Key) -> str:
 
 
 def key_of(subject: str) -> Key:
-    """The session a log, inbox, live or arrived subject belongs to."""
-    _, tenant, session = subject.split(".")
-    return Key(tenant, session)
+    """The session of a log, live or inbox subject. Raises ValueError if it is none, or names another cell."""
+    _, cell, tenant, session = subject.split(".")
+    key = Key(tenant, session)
+    if key.cell != cell:
+        raise ValueError(f"not a session of the cell {cell[:40]!r}: {session[:140]!r}")
+    return key
 
 
-PROVISION = "cmd.sbx.provision"
-"""Queue group `sbx`: any worker takes it."""
-
-RELEASE = "cmd.sbx.release"
-"""Heard by every worker; the holder of the sandbox acts, all may clean files."""
-
-REGISTERED = "w.>"
-RECORDS = "c.>"
-
-
-def execute(worker: str) -> str:
-    return f"cmd.sbx.w.{_token(worker)}.exec"
+def source_of(subject: str) -> Source:
+    """The source of an inbox subject, or of its republished copy. Raises ValueError if it is none."""
+    source = subject.removeprefix("arrived.").partition(".")[0]
+    if source == "in":
+        return "in"
+    if source == "res":
+        return "res"
+    raise ValueError(f"not a subject of an inbox: {subject[:200]!r}")
 
 
-def probe(worker: str) -> str:
-    return f"cmd.sbx.w.{_token(worker)}.probe"
+# --- all sessions of a cell --------------------------------------------------------------------------------------
 
 
-def cancel(worker: str) -> str:
-    return f"cmd.sbx.w.{_token(worker)}.cancel"
+def all_logs(cell: str) -> str:
+    return f"ev.{_cell(cell)}.>"
 
 
-def placement_key(key: Key) -> str:
-    """Key in the `sbx` bucket: which generation and worker a session has."""
-    return f"s.{_key(key)}"
+def all_live(cell: str) -> str:
+    """The republished copies of all logs of the cell."""
+    return f"live.{_cell(cell)}.>"
 
 
-def worker_key(worker: str) -> str:
-    """Key in the `sbx` bucket: a worker's registration, which expires."""
-    return f"w.{_token(worker)}"
+def all_inboxes(cell: str) -> tuple[str, str]:
+    """The subjects of all inboxes of the cell."""
+    return f"in.{_cell(cell)}.>", f"res.{_cell(cell)}.>"
 
 
-def record_key(call: str) -> str:
-    """Key in the `sbx` bucket: a call that was accepted and whose result is not yet stored."""
-    return f"c.{_token(call)}"
+# --- hands -------------------------------------------------------------------------------------------------------
+
+
+def provision(cell: str, kind: str) -> str:
+    """Requests for a hand of that kind; queue group `kind`: any worker takes one."""
+    return f"cmd.hand.{_cell(cell)}.provision.{_token(kind)}"
+
+
+def release(cell: str) -> str:
+    """Heard by every worker of the cell; the holders of the session's hands act, all may clean files."""
+    return f"cmd.hand.{_cell(cell)}.release"
+
+
+def execute(cell: str, worker: str) -> str:
+    return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.exec"
+
+
+def probe(cell: str, worker: str) -> str:
+    return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.probe"
+
+
+def cancel(cell: str, worker: str) -> str:
+    return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.cancel"
+
+
+def placement_key(key: Key, hand: str) -> str:
+    """Key in the bucket `hands`: which generation and worker a hand of the session has."""
+    return f"s.{_key(key)}.{_token(hand)}"
+
+
+def worker_key(cell: str, worker: str) -> str:
+    """Key in the bucket `hands`: a worker's registration, which expires."""
+    return f"w.{_cell(cell)}.{_token(worker)}"
+
+
+def record_key(cell: str, call: str) -> str:
+    """Key in the bucket `hands`: a call that was accepted and whose result is not yet stored."""
+    return f"c.{_cell(cell)}.{_token(call)}"
+
+
+def worker_keys(cell: str) -> str:
+    """Pattern of the keys of all registered workers of the cell."""
+    return f"w.{_cell(cell)}.>"
+
+
+def record_keys(cell: str) -> str:
+    """Pattern of the keys of all call records of the cell."""
+    return f"c.{_cell(cell)}.>"
 
 
 def snapshot_key(key: Key) -> str:
-    """Key in the `snap` bucket."""
+    """Key in the bucket `snap`."""
     return _key(key)
 
+
+# --- vault and buckets -------------------------------------------------------------------------------------------
 
 VAULT_ADMIN = "vault.req.admin"
 """Queue group `vault`."""
@@ -106,7 +177,3 @@ def bucket_key(key: str) -> str:
 def bucket_changes(bucket: str, match: str) -> str:
     """The republished copy of a bucket: its keys that match the pattern."""
     return f"kv.{_token(bucket)}.{match}"
-
-
-ALL_LOGS = "ev.>"
-ALL_LIVE = "live.>"

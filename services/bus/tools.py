@@ -1,11 +1,11 @@
 """The catalogue of built-in tools: the only list of them. Pure.
 
 A tool is one line in TOOLS, which names its entry. The agents' schema accepts and resolves its configuration, the
-harness offers it to the model, and the service named by `runs_in` executes it, all from this list. Names and inputs are
+harness offers it to the model, and the hand named by `hand` executes it, all from this list. Names and inputs are
 those of `agent_toolset_20260401` (SDK, lib/tools/agent_toolset.py).
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,9 @@ TOOLSET: Final = "agent_toolset_20260401"
 
 DEFAULT_POLICY: Final = "always_allow"
 """Permission policy of the toolset if its configuration names none. The wire has no default of a single tool."""
+
+SANDBOX: Final = "sandbox"
+"""Name and kind of the hand in which commands run and the files of a session are."""
 
 
 class BuiltInTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +28,8 @@ class BuiltInTool(msgspec.Struct, frozen=True, kw_only=True):
     properties: dict[str, Any] = {}
     """Properties of its input, as JSON Schema."""
     required: tuple[str, ...] = ()
-    runs_in: Literal["sandbox", "nowhere"] = "sandbox"
-    """The service that executes calls. `nowhere`: not implemented; never offered, and enabling it is refused."""
+    hand: str = SANDBOX
+    """Name of the hand that executes calls; empty: not implemented, never offered, and enabling it is refused."""
     options: tuple[str, ...] = ()
     """Names of the options that its configuration has on the wire beside `enabled` and `permission_policy`."""
     timeout_argument: str = ""
@@ -104,13 +107,13 @@ GREP: Final = BuiltInTool(
 
 WEB_FETCH: Final = BuiltInTool(
     name="web_fetch",
-    runs_in="nowhere",
+    hand="",
     options=("allowed_domains", "blocked_domains", "max_content_tokens", "url_sources"),
 )
 
 WEB_SEARCH: Final = BuiltInTool(
     name="web_search",
-    runs_in="nowhere",
+    hand="",
     options=("allowed_domains", "blocked_domains", "user_location"),
 )
 
@@ -128,8 +131,8 @@ TOOLS: Final[tuple[BuiltInTool, ...]] = (
 
 BY_NAME: Final = {tool.name: tool for tool in TOOLS}
 
-EXECUTABLE: Final = {tool.name: tool for tool in TOOLS if tool.runs_in != "nowhere"}
+EXECUTABLE: Final = {tool.name: tool for tool in TOOLS if tool.hand}
 """The tools that can be offered and called."""
 
-IN_SANDBOX: Final = {tool.name: tool for tool in TOOLS if tool.runs_in == "sandbox"}
+IN_SANDBOX: Final = {tool.name: tool for tool in TOOLS if tool.hand == SANDBOX}
 """The tools that a sandbox worker executes."""

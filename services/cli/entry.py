@@ -1,7 +1,7 @@
-"""Where the script `holdfast` starts. If an extra is missing, it says in one sentence which one to install.
+"""Entry point of the script `holdfast`. If an extra is missing, it prints one sentence that names it.
 
-The plain distribution has the services alone. The extra `cli` adds the command line, the extra `embedded` the servers
-that `holdfast up` starts on this machine, with the command line.
+The distribution without extras has only the services. The extra `cli` adds the command line. The extra `embedded` adds
+the command line and the servers that `holdfast up` starts on this machine.
 """
 
 import sys

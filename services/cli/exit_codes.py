@@ -6,7 +6,7 @@ FAILED: Final = 1
 """The command could not do what it was asked for."""
 
 USAGE: Final = 2
-"""The command line makes no sense, as the parser of the options has it."""
+"""A mistake in the command line; the parser of the options uses the same code."""
 
 NO_STACK: Final = 2
 """No running stack was found, or nothing of that name in it."""

@@ -1,4 +1,4 @@
-"""How every command reports a failure on standard error: `holdfast run: cause`, then the ways out."""
+"""Reports the failure of a command on standard error: `holdfast run: cause`, then what the user can do."""
 
 import shutil
 import sys

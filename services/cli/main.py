@@ -53,7 +53,7 @@ def main() -> None:
     """Entry point; the value of a command is the exit code."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what an encoding lacks costs one character, not the command
+            stream.reconfigure(errors="replace")  # a character that the encoding lacks must not end the command
     try:
         code = app(result_action="return_value")
         sys.stdout.flush()

@@ -1,8 +1,8 @@
 """Text from an agent, a tool or a file system, made safe to print on a terminal. Pure.
 
-Everything that a person can read passes unchanged: no-break spaces, joined emoji, soft hyphens, direction marks and
-combining marks are part of ordinary text. What a terminal obeys does not pass: escape sequences are removed, other
-control characters are shown as a symbol.
+Readable text stays unchanged, with its no-break spaces, joined emoji, soft hyphens, direction marks and combining
+marks. Escape sequences, which would control the terminal, are removed. Other control characters are replaced by a
+visible symbol.
 """
 
 import re
@@ -28,12 +28,12 @@ _UNSAFE: Final = re.compile(
 
 
 def clean(text: str) -> str:
-    r"""`text` without anything that a terminal would obey, except line feeds and tabs.
+    r"""`text` without anything that controls a terminal, except line feeds and tabs.
 
     Carriage returns and the line separators of Unicode become line feeds. Complete escape sequences are removed; of an
     incomplete one, and of every other control character, the control picture is shown (ESC: ␛). Direction overrides,
     embeddings and isolates, and surrogates (bytes of a file name that are no UTF-8) become U+FFFD.
-    `clean(clean(text)) == clean(text)`. Give it whole texts: a sequence may be cut in two between parts.
+    `clean(clean(text)) == clean(text)`. Pass whole texts: an escape sequence that is split over two calls is not found.
     """
     return _UNSAFE.sub(_safe, text)
 

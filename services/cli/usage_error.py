@@ -1,4 +1,4 @@
-"""A mistake in a command line, in the form of every other error of the program."""
+"""Formats a mistake in a command line as every other error of the program."""
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 from rich.text import Text

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import time
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -17,16 +16,12 @@ from holdfast.harness.models.model_health import ObservedModel
 from holdfast.harness.models.registry import CLOUDS, MODELS
 from holdfast.harness.settings import VENDOR, HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.process import clock
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.settings import BadSettings
 
 log = structlog.get_logger()
-
-
-def now() -> int:
-    """Microseconds since 1970, UTC."""
-    return time.time_ns() // 1000
 
 
 def endpoint(settings: HarnessSettings) -> Endpoint:
@@ -71,7 +66,7 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
         closing.push_async_callback(model.close)
         bus = await connect(settings, name=name)
         closing.push_async_callback(bus.close)
-        dispatcher = Dispatcher(bus, model, settings, name=name, now=now, catalogue=catalogue)
+        dispatcher = Dispatcher(bus, model, settings, name=name, now=clock.now, catalogue=catalogue)
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)

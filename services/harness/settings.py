@@ -7,6 +7,7 @@ from msgspec import Meta
 from holdfast.harness.turn.decide import Limits
 from holdfast.harness.turn.retry import RetrySettings
 from holdfast.process.model_facts import ModelFacts
+from holdfast.process.backoff import Backoff
 from holdfast.process.settings import ProcessSettings
 
 VENDOR: Final = "https://api.anthropic.com"
@@ -65,6 +66,5 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
         return RetrySettings(
             attempts=self.model_attempts,
             patience_s=self.model_patience,
-            first_delay_s=self.retry_first,
-            longest_delay_s=self.retry_most,
+            backoff=Backoff(first_s=self.retry_first, longest_s=self.retry_most),
         )

@@ -27,8 +27,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Loopback port of /healthz and /readyz; 0: no probes."""
     log_level: str = "info"
     """debug, info, warning or error."""
-    cell: str = "a0"
-    """The cell whose streams this process works on."""
+    cell: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,8}$")] = "a0"
+    """The cell whose streams this process works on: one to eight lower-case letters and digits."""
     drain_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 5.0
     """Seconds after SIGTERM until work that has not finished is cancelled."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -23,6 +23,12 @@ from holdfast.sandbox.waiting import loop_time
 
 log = structlog.get_logger()
 
+HEAD_READS: Final = 8
+"""Reads of the head for one request, while the replica that answers is behind its sender."""
+
+HEAD_READ_INTERVAL_S: Final = 0.02
+"""Seconds added to the wait before each further read."""
+
 Vacate = Callable[[Key, str], Awaitable[None]]
 """Empties the placement of a session if it names a generation that is gone: `Provisioner.vacate`."""
 
@@ -37,13 +43,15 @@ class Executor:
         registration: Registration,
         sandboxes: Sandboxes,
         vacate: Vacate,
+        kept: str,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        """`tasks` runs the calls; it must be entered before a request."""
+        """`kept` is the sentence of the driver. `tasks` runs the calls; it must be entered before a request."""
         self._bus = bus
         self._registration = registration
         self._sandboxes = sandboxes
         self._vacate = vacate
+        self._kept = kept
         self._tasks = tasks
         self._running: set[asyncio.Task[None]] = set()
 
@@ -101,7 +109,7 @@ class Executor:
             faults.point("worker.recorded")
             refused = not wanted or handle.is_refused(request.call)
             if refused or not handle.alive or not self._registration.fresh:
-                await self._bus.kv.delete(BUCKET, subjects.record_key(request.call))
+                await self._bus.kv.delete(BUCKET, subjects.record_key(handle.key.cell, request.call))
                 handle.forget(request.call)
                 return Answer(answer="refused" if refused else "gone")
         except BaseException:
@@ -116,21 +124,28 @@ class Executor:
         """The record of the call on this worker."""
         return CallRecord(
             tenant=request.tenant, session=request.session, call=request.call, generation=request.generation,
-            worker=self._registration.worker_id,
+            worker=self._registration.worker_id, kept=self._kept,
         )  # fmt: skip
 
     async def store_record(self, record: CallRecord) -> None:
         """Store the record of a call. Raises BusError."""
-        await self._bus.kv.put(BUCKET, subjects.record_key(record.call), encode(record))
+        await self._bus.kv.put(BUCKET, subjects.record_key(record.key.cell, record.call), encode(record))
 
     async def is_wanted(self, key: Key, request: Execute) -> bool:
-        """Whether the log has the call, ready to run. Any server may answer yes, only the leader may answer no."""
-        for leader in (False, True):
-            stored = await self._bus.log.head(key, leader=leader)
+        """Whether the log has the call, ready to run. A replica that is behind the sender cannot say no.
+
+        Raises Unavailable if none has caught up in time. The leader is not asked: a worker may not read by sequence,
+        only the last commit of a session.
+        """
+        for attempt in range(HEAD_READS):
+            stored = await self._bus.log.head(key)
             head = stored.commit.head if stored else None
             if admission(head, request.call, request.name, request.generation) == "run":
                 return True
-        return False
+            if stored is not None and stored.seq >= request.log_seq:
+                return False
+            await asyncio.sleep(HEAD_READ_INTERVAL_S * attempt)
+        raise Unavailable("the log that was read is behind the request")
 
     def start(self, running: Coroutine[Any, Any, None]) -> None:
         """Run the coroutine of a call in a task that `wait` and `abort` know."""
@@ -144,7 +159,7 @@ class Executor:
             outcome, is_lost = await self._outcome(handle, request)
             faults.point("worker.ran")
             if handle.is_refused(request.call):
-                await results.delete_record(self._bus, request.call)
+                await results.delete_record(self._bus, record)
             else:
                 handle.mark_delivering(call)
                 await results.deliver(self._bus, record, outcome, is_lost=is_lost)
@@ -157,7 +172,7 @@ class Executor:
         try:
             return await handle.sandbox.run(request.call, request.name, request.input, live.add), False
         except SandboxLost as exc:
-            return error(lost(exc.reason)), True
+            return error(lost(exc.reason, self._kept)), True
         except Exception:  # a mistake of ours: this call must still have a result, and the other calls go on
             log.exception("a call failed in the service", call=request.call, tool=request.name)
             return error("the sandbox service failed while this call ran"), False

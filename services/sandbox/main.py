@@ -13,7 +13,7 @@ async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
     """Serve until `stop`."""
     health = Health("sandbox", "bus", "sandbox")
     config = WorkerConfig(
-        lease_s=settings.lease, idle_after_s=settings.idle_after, drain_s=settings.drain_timeout
+        cell=settings.cell, lease_s=settings.lease, idle_after_s=settings.idle_after, drain_s=settings.drain_timeout
     )  # fmt: skip
     async with health.serve(settings.health_port):
         bus = await connect(settings, name="sandbox")

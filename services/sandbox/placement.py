@@ -1,8 +1,8 @@
-"""The records that workers keep in the bucket `sbx`, and the decision whether a call may run. Pure.
+"""The records that workers keep in the bucket `hands`, and the decision whether a call may run. Pure.
 
-w.<worker>               WorkerRecord  a registered worker; expires unless it is refreshed
-s.<tenant>.<session>     Placement     the generation that a session has, and its worker; only compare-and-set writes
-c.<call>                 CallRecord    an accepted call whose result is not in the inbox yet (rules 13, 14, 17)
+w.<cell>.<worker>                   WorkerRecord  a registered worker; expires unless it is refreshed
+s.<cell>.<tenant>.<session>.<hand>  Placement     generation and worker of a hand; only compare-and-set writes
+c.<cell>.<call>                     CallRecord    an accepted call whose result is not in the inbox (rules 13, 14, 17)
 """
 
 from typing import Final, Literal
@@ -13,7 +13,7 @@ from holdfast.bus.errors import Refused
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 
-BUCKET: Final = "sbx"
+BUCKET: Final = "hands"
 """Name of the bucket."""
 
 
@@ -26,7 +26,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The sandbox of a session. Empty fields: the session has none.
+    """A hand of a session. Empty fields: the session has none.
 
     A placement is emptied, not deleted, because only a write can be compared-and-set.
     """
@@ -45,6 +45,8 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     call: str
     generation: str
     worker: str
+    kept: str = ""
+    """The sentence of the driver that says what a loss leaves, for the worker that closes the call."""
 
     @property
     def key(self) -> Key:

@@ -8,7 +8,7 @@ import structlog
 from holdfast.bus import subjects
 from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.commands import Answer, Provision, Provisioned, Release
-from holdfast.bus.errors import BusError, Conflict, Unavailable
+from holdfast.bus.errors import BusError, Conflict, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.process import faults
 from holdfast.sandbox.availability import Availability
@@ -29,6 +29,7 @@ class Provisioner:
         kv: KeyValue,
         driver: Driver,
         *,
+        hand: str,
         registration: Registration,
         sandboxes: Sandboxes,
         availability: Availability,
@@ -37,6 +38,7 @@ class Provisioner:
         """`tasks` runs the creations and waits for the end of every sandbox; it must be entered before a request."""
         self._kv = kv
         self._driver = driver
+        self._hand = hand
         self._registration = registration
         self._sandboxes = sandboxes
         self._availability = availability
@@ -45,6 +47,8 @@ class Provisioner:
     async def provision(self, request: Provision) -> Provisioned:
         """The session's sandbox, made if it has none. Requests for one session at the same time share the work."""
         key = Key(request.tenant, request.session)
+        if request.hand != self._hand:
+            raise Refused(f"this worker makes no {request.hand[:40]!r}")
         creation = self._sandboxes.creation(key)
         if creation is None:
             if self._sandboxes.closed:
@@ -68,18 +72,18 @@ class Provisioner:
         if request.files:
             await self._driver.remove_files(key)
             if handle is not None:
-                await self._kv.delete(BUCKET, subjects.placement_key(key))
+                await self._kv.delete(BUCKET, subjects.placement_key(key, self._hand))
         return Answer(answer="done")
 
     async def vacate(self, key: Key, generation: str) -> None:
         """Empty the placement of the session if it names this generation on this worker. Raises BusError."""
-        entry = await self._kv.get(BUCKET, subjects.placement_key(key))
+        entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
         here = Placement(generation=generation, worker=self._registration.worker_id)
         if entry is None or placement_of(entry.value) != here:
             return
         with contextlib.suppress(Conflict):  # another worker has placed the session meanwhile
             await self._kv.update(
-                BUCKET, subjects.placement_key(key), encode(Placement()), entry.revision
+                BUCKET, subjects.placement_key(key, self._hand), encode(Placement()), entry.revision
             )  # fmt: skip
 
     # --- making a sandbox ------------------------------------------------------------------------------------------
@@ -96,10 +100,10 @@ class Provisioner:
 
     async def _adopt_or_create(self, key: Key) -> Provisioned:
         while True:
-            entry = await self._kv.get(BUCKET, subjects.placement_key(key))
+            entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
             placed = placement_of(entry.value if entry else None)
             if placed.generation and await self._is_alive(key, placed):
-                return Provisioned(generation=placed.generation, worker=placed.worker)
+                return self._provisioned(placed.generation, placed.worker)
             self._registration.require_fresh()
             handle = await self._create(key)
             try:
@@ -112,13 +116,16 @@ class Provisioner:
                 raise
             faults.point("worker.placed")
             self._availability.available(self._driver.weak_limits)
-            return Provisioned(generation=handle.generation, worker=self._registration.worker_id)
+            return self._provisioned(handle.generation, self._registration.worker_id)
+
+    def _provisioned(self, generation: str, worker: str) -> Provisioned:
+        return Provisioned(generation=generation, worker=worker, kept=self._driver.kept)
 
     async def _is_alive(self, key: Key, placed: Placement) -> bool:
         """Whether the placed generation can run calls: it lives here, or the other worker is registered."""
         if placed.worker == self._registration.worker_id:
             return self._sandboxes.find(key, placed.generation) is not None
-        return await self._kv.get(BUCKET, subjects.worker_key(placed.worker)) is not None
+        return await self._kv.get(BUCKET, subjects.worker_key(key.cell, placed.worker)) is not None
 
     async def _create(self, key: Key) -> SandboxHandle:
         faults.point("worker.create")
@@ -132,7 +139,7 @@ class Provisioner:
 
     async def _store_placement(self, handle: SandboxHandle, entry: Entry | None) -> None:
         """Name the sandbox in the placement, which must still be as in `entry`. Raises Conflict and other BusErrors."""
-        name = subjects.placement_key(handle.key)
+        name = subjects.placement_key(handle.key, self._hand)
         value = encode(Placement(generation=handle.generation, worker=self._registration.worker_id))
         if entry is None:
             await self._kv.create(BUCKET, name, value)

@@ -9,12 +9,13 @@ import socket
 
 from holdfast.bus import subjects
 from holdfast.bus.api import KeyValue
-from holdfast.bus.errors import Unavailable
+from holdfast.bus.errors import BusError, Unavailable
+from holdfast.process.retry import retrying
 from holdfast.sandbox.availability import Report
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.lease import Lease
 from holdfast.sandbox.placement import BUCKET, WorkerRecord, encode
-from holdfast.sandbox.waiting import loop_time, retry_until_done
+from holdfast.sandbox.waiting import loop_time
 
 
 class LeaseOver(Exception):
@@ -24,8 +25,11 @@ class LeaseOver(Exception):
 class Registration:
     """The registration of one worker in one epoch. It expires `lease_s` seconds after its last refresh."""
 
-    def __init__(self, kv: KeyValue, driver: Driver, report: Report, *, worker_id: str, lease_s: float) -> None:
+    def __init__(
+        self, kv: KeyValue, driver: Driver, report: Report, *, cell: str, worker_id: str, lease_s: float
+    ) -> None:
         self.worker_id = worker_id
+        self._cell = cell
         self._kv = kv
         self._driver = driver
         self._report = report
@@ -45,7 +49,7 @@ class Registration:
         """Store the registration, or refresh it, and let the sandboxes live as long. Raises BusError."""
         value = encode(WorkerRecord(host=socket.gethostname(), driver=self._driver.name))
         sent = loop_time()
-        await self._kv.put(BUCKET, subjects.worker_key(self.worker_id), value, ttl=self._lease.duration)
+        await self._kv.put(BUCKET, subjects.worker_key(self._cell, self.worker_id), value, ttl=self._lease.duration)
         self._lease = Lease(self._lease.duration, sent)
         self._driver.keep_until(self._lease.end)
 
@@ -58,7 +62,7 @@ class Registration:
                 break
             try:
                 async with asyncio.timeout_at(self._lease.end):
-                    await retry_until_done(self.register)
+                    await retrying(self.register, on=BusError, what="refresh of the registration")
             except TimeoutError:
                 break
             self._report.set("bus", True)
@@ -66,4 +70,4 @@ class Registration:
 
     async def withdraw(self, worker_id: str) -> None:
         """Delete the registration of `worker_id`, which is this worker or its former epoch. Raises BusError."""
-        await self._kv.delete(BUCKET, subjects.worker_key(worker_id))
+        await self._kv.delete(BUCKET, subjects.worker_key(self._cell, worker_id))

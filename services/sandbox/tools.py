@@ -41,10 +41,9 @@ class CallTimeouts(msgspec.Struct, frozen=True):
         return min(wanted / 1000, self.most)
 
 
-def lost(reason: str, *, kept: bool = True) -> str:
-    """The text for the model when a call ended because its sandbox was lost."""
-    files = "Files in /workspace are kept" if kept else "Files in /workspace are not kept"
+def lost(reason: str, kept: str) -> str:
+    """The text for the model when a call ended because its sandbox was lost. `kept` is the sentence of the driver."""
     return (
-        f"The sandbox was lost while this call ran: {reason}. The call may have done part of its work. All processes "
-        f"of the sandbox, the state of its shell and /tmp are gone. {files}. The next call gets a new sandbox."
+        f"The sandbox was lost while this call ran: {reason}. The call may have done part of its work. {kept} "
+        "The next call gets a new sandbox."
     )

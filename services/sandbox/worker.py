@@ -17,8 +17,11 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Handler, Subscription
 from holdfast.bus.commands import Cancel, Execute, Probe, Provision, Release
 from holdfast.bus.errors import BusError, Refused
-from holdfast.bus.ids import new_id
+from holdfast.bus.ids import FIRST_CELL, new_id
+from holdfast.bus.tools import SANDBOX
 from holdfast.process import faults
+from holdfast.process.backoff import BUS_BACKOFF
+from holdfast.process.retry import Pauses
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.execution import Executor
@@ -26,20 +29,19 @@ from holdfast.sandbox.provisioning import Provisioner
 from holdfast.sandbox.registration import LeaseOver, Registration
 from holdfast.sandbox.sandboxes import Sandboxes
 from holdfast.sandbox.sweeps import Sweeps
-from holdfast.sandbox.waiting import BUS_RETRY_DELAY_S, wait_for_event
+from holdfast.sandbox.waiting import wait_for_event
 
 log = structlog.get_logger()
-
-PROVISION_QUEUE: Final = "sbx"
-"""Queue group of the requests for a sandbox: one of all workers answers each."""
 
 DRAIN_SHARE_FOR_CALLS: Final = 0.6
 """Fraction of `drain_s` that running calls get to finish. The rest is for ending sandboxes and storing lost results."""
 
 
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """The settings of a worker, in seconds."""
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a worker. It serves the sessions of one cell, and holds hands of one name."""
 
+    cell: str = FIRST_CELL
+    hand: str = SANDBOX
     lease_s: float = 3.0
     idle_after_s: float = 900.0
     drain_s: float = 5.0
@@ -48,7 +50,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
 async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Event, report: Report) -> None:
     """Serve until `stop`, in one registration epoch after another."""
     former_id = ""
-    availability = Availability(report)
+    availability, pauses = Availability(report), Pauses(BUS_BACKOFF)
     while not stop.is_set():
         worker = Worker(bus, driver, config, report, availability, former_id=former_id)
         former_id = worker.id
@@ -59,7 +61,7 @@ async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Eve
         except BusError as exc:
             log.warning("the bus cannot be reached", code=exc.code)
             report.set("bus", False)
-            await wait_for_event(stop, BUS_RETRY_DELAY_S)
+            await wait_for_event(stop, pauses.next_s())
 
 
 class Worker:
@@ -85,10 +87,13 @@ class Worker:
         self._availability = availability
         self._tasks = asyncio.TaskGroup()
         self._sandboxes = Sandboxes()
-        self._registration = Registration(bus.kv, driver, report, worker_id=self.id, lease_s=config.lease_s)
+        self._registration = Registration(
+            bus.kv, driver, report, cell=config.cell, worker_id=self.id, lease_s=config.lease_s
+        )  # fmt: skip
         self._provisioner = Provisioner(
             bus.kv,
             driver,
+            hand=config.hand,
             registration=self._registration,
             sandboxes=self._sandboxes,
             availability=availability,
@@ -99,10 +104,17 @@ class Worker:
             registration=self._registration,
             sandboxes=self._sandboxes,
             vacate=self._provisioner.vacate,
+            kept=driver.kept,
             tasks=self._tasks,
         )
         self._sweeps = Sweeps(
-            bus, driver, self._sandboxes, availability, worker_id=self.id, idle_after_s=config.idle_after_s
+            bus,
+            driver,
+            self._sandboxes,
+            availability,
+            cell=config.cell,
+            worker_id=self.id,
+            idle_after_s=config.idle_after_s,
         )
         self._subscriptions: dict[str, Subscription] = {}
 
@@ -170,13 +182,13 @@ class Worker:
 
     async def _listen(self) -> None:
         """Answer requests from now on. Requests for a sandbox come last: they lead to all the others."""
-        await self._serve(subjects.execute(self.id), _handler(Execute, self._executor.execute))
-        await self._serve(subjects.cancel(self.id), _handler(Cancel, self._executor.cancel))
-        await self._serve(subjects.probe(self.id), _handler(Probe, self._executor.probe))
-        await self._serve(subjects.RELEASE, _handler(Release, self._provisioner.release))
-        await self._serve(
-            subjects.PROVISION, _handler(Provision, self._provisioner.provision), queue=PROVISION_QUEUE
-        )  # fmt: skip
+        cell, hand = self._config.cell, self._config.hand
+        await self._serve(subjects.execute(cell, self.id), _handler(Execute, self._executor.execute))
+        await self._serve(subjects.cancel(cell, self.id), _handler(Cancel, self._executor.cancel))
+        await self._serve(subjects.probe(cell, self.id), _handler(Probe, self._executor.probe))
+        await self._serve(subjects.release(cell), _handler(Release, self._provisioner.release))
+        provision = _handler(Provision, self._provisioner.provision)
+        await self._serve(subjects.provision(cell, hand), provision, queue=hand)
 
     async def _serve(self, subject: str, handler: Handler, *, queue: str = "") -> None:
         self._subscriptions[subject] = await self._bus.core.serve(subject, handler, queue=queue)
@@ -190,7 +202,7 @@ class Worker:
 
     async def _drain(self) -> None:
         """Take no new sandboxes, let running calls finish for a while, then end every sandbox and unregister."""
-        await self._stop_listening(subjects.PROVISION)
+        await self._stop_listening(subjects.provision(self._config.cell, self._config.hand))
         await self._executor.wait(self._config.drain_s * DRAIN_SHARE_FOR_CALLS)
         for handle in self._sandboxes.all():
             await self._sandboxes.end(handle, "the sandbox service was stopped")

@@ -1,4 +1,4 @@
-"""A real sandbox of each driver, small enough that every limit is reached in a moment."""
+"""A real sandbox of each driver. Its limits are small, so that a test reaches them quickly."""
 
 import asyncio
 import os
@@ -13,51 +13,54 @@ from holdfast.sandbox.settings import MIB, SandboxSettings
 from tests.support.isolation import Isolation, sandbox_settings
 
 CANARY = "canary-7f3a91c2-do-not-find-me"
-"""Stands for a credential of the platform: in the environment of the service and in files of its host."""
+"""A fake credential in the environment of the service and in files of its host. No sandbox may see it."""
 
 
 class Inside:
-    """One sandbox seen from inside: what the model's code sees."""
+    """Runs tool calls, commands and programs in one sandbox, as the code of a model does."""
 
-    def __init__(self, driver: Driver, box: Sandbox, key: Key, data: Path) -> None:
+    def __init__(self, driver: Driver, sandbox: Sandbox, key: Key, data: Path) -> None:
         self.driver = driver
-        self.box = box
+        self.sandbox = sandbox
         self.key = key
         self.data = data
         self._count = 0
 
     @property
     def workspace(self) -> Path:
-        """The workspace seen from outside, to plant and to look."""
+        """The path of the workspace on the host."""
         return self.data / "workspaces" / self.key.tenant / self.key.session
 
     async def call(self, name: str, **arguments: object) -> Outcome:
+        """The outcome of one tool call."""
         self._count += 1
-        return await self.box.run(f"call_{self._count}", name, arguments)
+        return await self.sandbox.run(f"call_{self._count}", name, arguments)
 
     async def sh(self, command: str, *, timeout_ms: int = 30_000) -> str:
-        """The text of a bash call, whether it failed or not."""
+        """The text of the result of a `bash` call, also of a failed one."""
         return text_of(await self.call("bash", command=command, timeout_ms=timeout_ms))
 
     async def python(self, code: str) -> str:
-        """What a Python program prints inside."""
+        """The output of a Python program that is run in the sandbox."""
         await self.call("write", file_path="probe.py", content=code)
         return await self.sh("python3 probe.py")
 
 
 def text_of(outcome: Outcome) -> str:
+    """All text of the outcome of a call."""
     return "".join(block.get("text", "") for block in outcome.content)
 
 
-def plant(data: Path) -> Path:
-    """Files with a canary beside and in the data folder."""
+def make_data_folder(data: Path) -> Path:
+    """Make the data folder, with a file that holds CANARY in it and another one beside it."""
     data.mkdir()
     for place in (data / "secret", data.parent / "credentials.json"):
         place.write_text(CANARY)
     return data
 
 
-Make = Callable[[], Awaitable[Inside]]
+MakeSandbox = Callable[[], Awaitable[Inside]]
+"""Makes the sandbox of a new session."""
 
 
 @pytest.fixture(params=sorted(DRIVERS))
@@ -76,11 +79,11 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, isolation: Isolatio
 
 
 @pytest.fixture
-async def make(settings: SandboxSettings) -> AsyncIterator[Make]:
-    """Makes sandboxes of one driver; the service's environment and its data hold canaries."""
+async def make(settings: SandboxSettings) -> AsyncIterator[MakeSandbox]:
+    """Makes sandboxes of one driver. CANARY is in the environment of this process and in its data folder."""
     before = dict(os.environ)
     os.environ.update(ANTHROPIC_API_KEY=CANARY, HOLDFAST_NATS_CREDENTIALS=CANARY)
-    data = plant(Path(settings.data_dir))
+    data = make_data_folder(Path(settings.data_dir))
     driver = DRIVERS[settings.driver](settings)
     await driver.open(new_id("wrk"))
 
@@ -97,5 +100,5 @@ async def make(settings: SandboxSettings) -> AsyncIterator[Make]:
 
 
 @pytest.fixture
-async def inside(make: Make) -> Inside:
+async def inside(make: MakeSandbox) -> Inside:
     return await make()

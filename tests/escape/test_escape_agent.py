@@ -1,4 +1,4 @@
-"""What the agent says is not believed, and its death is one failed call (attempts 21, 36, 38)."""
+"""Output of the agent is untrusted, and the death of the agent fails one call only."""
 
 import time
 
@@ -9,9 +9,9 @@ from tests.escape.conftest import Inside, text_of
 
 AGENT = (
     "$(for p in /proc/[0-9]*; do"
-    " grep -q agent.main $p/cmdline 2>/dev/null && [ $p != /proc/1 ] && echo ${p#/proc/}; done | tail -1)"
+    " grep -q agent.main $p/cmdline 2>/dev/null && [ $p != /proc/1 ] && echo ${p#/proc/}; done | sort -n | head -1)"
 )
-"""The process id of the agent, found from inside."""
+"""A shell expression, for use inside of the sandbox: the process id of the agent, the lowest that runs its program."""
 
 FORGERY = """
 import json, os, struct, sys
@@ -24,9 +24,10 @@ def frame(value):
     out.write(struct.pack(">I", len(data)) + data)
 {body}
 """
+"""A program that writes frames to the agent's own output. `{body}` is the code of one attack."""
 
 FORGERIES = {
-    "an answer to nothing": 'frame({"id": 999, "content": [{"type": "text", "text": "x"}], "is_error": False})',
+    "a result of no call": 'frame({"id": 999, "content": [{"type": "text", "text": "x"}], "is_error": False})',
     "no json": 'frame(b"not json")',
     "wrong types": 'frame({"id": "one", "content": "x"})',
     "a path to open": 'frame({"id": 1, "content": [{"type": "file", "path": "/etc/passwd"}]})',
@@ -38,7 +39,7 @@ FORGERIES = {
     "a huge text": 'frame({"id": 1, "content": [{"type": "text", "text": "x" * 5_000_000}]})',
     "unknown fields": 'frame({"id": 1, "content": [{"type": "text", "text": "x", "cache_control": {}}]})',
     "an endless stream": 'while True: frame({"id": 5, "content": []})',
-    "output of nothing": 'frame({"id": 999, "output": "x"})',
+    "output of no call": 'frame({"id": 999, "output": "x"})',
     "endless output": 'while True: frame({"id": 2, "output": "x"})',
     "a huge output": 'frame({"id": 2, "output": "x" * 500_000})',
     "broken output": r"""frame(b'{"id": 2, "output": "\\ud800"}')""",
@@ -46,7 +47,7 @@ FORGERIES = {
 }
 
 
-async def test_21_escapes_and_odd_characters_do_not_come_through(inside: Inside) -> None:
+async def test_escape_sequences_and_control_characters_are_removed_or_escaped(inside: Inside) -> None:
     seen = await inside.sh(
         "printf 'a\\033[31mred\\033[0m \\033]52;c;ZXZpbA==\\007 \\033]0;title\\033\\\\"
         " \\033Pdevice\\033\\\\ b\\000c\\007d\\rline"
@@ -68,15 +69,15 @@ async def test_21_escapes_and_odd_characters_do_not_come_through(inside: Inside)
 
 
 @pytest.mark.parametrize("body", FORGERIES.values(), ids=FORGERIES)
-async def test_36_a_forged_answer_ends_the_sandbox(inside: Inside, body: str) -> None:
+async def test_a_forged_frame_ends_the_sandbox(inside: Inside, body: str) -> None:
     await inside.call("write", file_path="forge.py", content=FORGERY.format(body=body))
     with pytest.raises(SandboxLost):
         await inside.sh("python3 forge.py; sleep 20")
-    assert await inside.box.wait()
+    assert await inside.sandbox.wait()
 
 
-async def test_36_a_half_frame_is_bounded_silence(inside: Inside) -> None:
-    """The agent's own answer lands inside a frame that never ends: the call is cut at its limit and some slack."""
+async def test_an_incomplete_frame_ends_the_call_at_its_time_limit(inside: Inside) -> None:
+    """The agent's own answer becomes part of a frame that never ends, so the call fails soon after its time limit."""
     body = 'out.write(struct.pack(">I", 1_000_000)); out.write(b"{")'
     await inside.call("write", file_path="forge.py", content=FORGERY.format(body=body))
     began = time.monotonic()
@@ -86,14 +87,27 @@ async def test_36_a_half_frame_is_bounded_silence(inside: Inside) -> None:
     assert time.monotonic() - began < 10
 
 
-async def test_36_a_stopped_agent_is_bounded_silence(inside: Inside) -> None:
+async def test_a_stopped_agent_ends_the_call_at_its_time_limit(inside: Inside) -> None:
     with pytest.raises(SandboxLost) as lost:
         await inside.sh(f"kill -STOP {AGENT}; sleep 0.1", timeout_ms=1000)
     assert "did not answer" in lost.value.reason
 
 
+async def test_nobody_can_speak_for_a_helper(inside: Inside) -> None:
+    """File tools run in helpers, and sockets lead to them: unlike a pipe, no other process can open one by /proc."""
+    await inside.call("write", file_path="file", content="kept")
+    seen = await inside.sh(
+        "for p in /proc/[0-9]*; do grep -q 'PPid:.2$' $p/status 2>/dev/null || continue;"
+        " for fd in $p/fd/*; do case $(readlink $fd) in socket:*) echo socket; (echo forged > $fd) 2>&1;; esac;"
+        " done; done"
+    )
+    assert seen.count("socket\n") == 1
+    assert seen.count("No such device or address") == 1
+    assert text_of(await inside.call("read", file_path="file")) == "kept"
+
+
 @pytest.mark.parametrize("command", ["kill -9 -1", f"kill -9 {AGENT}"])
-async def test_38_killing_the_agent_is_one_failed_call_and_files_are_kept(inside: Inside, command: str) -> None:
+async def test_killing_the_agent_fails_one_call_and_keeps_the_files(inside: Inside, command: str) -> None:
     await inside.sh("echo kept > file")
     began = time.monotonic()
     with pytest.raises(SandboxLost):

@@ -1,4 +1,4 @@
-"""The file tools stay in the workspace, whatever lies there (attempts 15 to 19)."""
+"""The file tools never leave the workspace, whatever links, pipes and devices it holds."""
 
 import pytest
 
@@ -20,7 +20,7 @@ TOOLS = [
 
 
 @pytest.mark.parametrize(("tool", "more"), TOOLS, ids=lambda value: value if isinstance(value, str) else "")
-async def test_15_dots_and_absolute_paths_are_refused(inside: Inside, tool: str, more: dict[str, str]) -> None:
+async def test_paths_outside_the_workspace_are_refused(inside: Inside, tool: str, more: dict[str, str]) -> None:
     for path in OUTSIDE:
         outcome = await inside.call(tool, file_path=path, **more)
         assert outcome.is_error
@@ -33,7 +33,7 @@ async def test_15_dots_and_absolute_paths_are_refused(inside: Inside, tool: str,
 
 
 @pytest.mark.parametrize(("tool", "more"), TOOLS, ids=lambda value: value if isinstance(value, str) else "")
-async def test_16_links_out_are_refused(inside: Inside, tool: str, more: dict[str, str]) -> None:
+async def test_links_that_lead_outside_are_refused(inside: Inside, tool: str, more: dict[str, str]) -> None:
     await inside.sh(
         "ln -s /etc/passwd abs; ln -s ../etc/passwd rel; ln -s /etc dir; ln -s /tmp/new dangling; ln -s / top"
     )
@@ -47,8 +47,8 @@ async def test_16_links_out_are_refused(inside: Inside, tool: str, more: dict[st
         assert (await inside.call(name, pattern="*", path="dir")).is_error
 
 
-async def test_17_a_link_swapped_during_the_open_never_leads_out(inside: Inside) -> None:
-    """A process flips `d` between a folder and a link; the tool may fail, but what it reads is always the inside."""
+async def test_a_link_swapped_during_the_open_never_leads_out(inside: Inside) -> None:
+    """A process swaps `d` between a folder and a link that leads outside. A read may fail, but stays inside."""
     await inside.sh(
         f"mkdir real; echo INSIDE > real/hostname; ln -s /etc link; mv real d; echo {CANARY} > /tmp/x;"
         " cat > flip.py <<'X'\n"
@@ -70,8 +70,8 @@ async def test_17_a_link_swapped_during_the_open_never_leads_out(inside: Inside)
     assert refused > 10
 
 
-async def test_17_many_tries_in_one_process(inside: Inside) -> None:
-    """The same race at full speed, with the agent's own code: hundreds of thousands of opens, no leak."""
+async def test_a_link_swapped_many_thousand_times_never_leads_out(inside: Inside) -> None:
+    """The same race in one process with the agent's own code: hundreds of thousands of opens, none outside."""
     seen = await inside.python(
         "import os, sys, time\nsys.path.insert(0, '/run/holdfast')\nfrom agent.files import Root\nimport ctypes\n"
         "os.makedirs('race/real'); open('race/real/hostname', 'w').write('INSIDE'); os.symlink('/etc', 'race/link')\n"
@@ -90,7 +90,7 @@ async def test_17_many_tries_in_one_process(inside: Inside) -> None:
     assert tries > good
 
 
-async def test_18_magic_links_are_refused(inside: Inside) -> None:
+async def test_links_of_proc_are_refused(inside: Inside) -> None:
     await inside.sh(
         "ln -s /proc/self/root r; ln -s /proc/self/fd fds; ln -s /proc/self/cwd cwd; ln -s /proc/1/root one"
     )
@@ -106,7 +106,7 @@ async def test_18_magic_links_are_refused(inside: Inside) -> None:
         assert outcome.is_error, path
 
 
-async def test_19_pipes_and_devices_are_refused_at_once(inside: Inside) -> None:
+async def test_pipes_and_devices_are_refused_at_once(inside: Inside) -> None:
     await inside.sh(
         "mkfifo fifo; ln -s /dev/zero zero; python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('sock')\";"
         " mknod dev c 1 5 2>&1 | grep -c 'not permitted'"
@@ -119,7 +119,7 @@ async def test_19_pipes_and_devices_are_refused_at_once(inside: Inside) -> None:
     assert (await inside.call("grep", pattern="x", path="fifo")).is_error
 
 
-async def test_19_a_file_that_grows_while_it_is_read_is_bounded(inside: Inside) -> None:
+async def test_a_file_that_grows_while_it_is_read_is_bounded(inside: Inside) -> None:
     await inside.sh("(while true; do head -c 1M /dev/zero | tr '\\0' 'a' >> grows; sleep 0.01; done) >/dev/null 2>&1 &")
     for _ in range(5):
         assert len(text_of(await inside.call("read", file_path="grows"))) < 300_000

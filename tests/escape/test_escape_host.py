@@ -1,11 +1,11 @@
-"""Nothing of the host is there: files, processes, environment, sockets, credentials (attempts 1 to 5, 9, 37)."""
+"""A sandbox sees nothing of its host: no files, processes, environment variables, sockets or credentials."""
 
 import os
 
-from tests.escape.conftest import CANARY, Inside, Make
+from tests.escape.conftest import CANARY, Inside, MakeSandbox
 
 
-async def test_01_homes_and_folders_of_the_platform_are_absent(inside: Inside) -> None:
+async def test_home_folders_and_folders_of_the_host_are_absent(inside: Inside) -> None:
     seen = await inside.sh("ls / ; ls -A /root /home /var /srv /mnt /opt /boot /work 2>/dev/null; true")
     assert set(seen.split()) <= {
         "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "tmp", "usr", "workspace",
@@ -19,7 +19,7 @@ async def test_01_homes_and_folders_of_the_platform_are_absent(inside: Inside) -
     assert os.uname().nodename not in await inside.sh("hostname; cat /etc/hostname; uname -n")
 
 
-async def test_01_only_the_workspace_and_tmp_can_be_written(inside: Inside) -> None:
+async def test_only_the_workspace_and_tmp_can_be_written(inside: Inside) -> None:
     seen = await inside.sh(
         "for d in / /usr /usr/bin /etc /run /run/holdfast /run/holdfast/agent /dev /proc /proc/sys/kernel; do"
         " touch $d/holdfast-probe 2>/dev/null && echo written $d; done;"
@@ -30,7 +30,7 @@ async def test_01_only_the_workspace_and_tmp_can_be_written(inside: Inside) -> N
     assert seen == "ok\n"
 
 
-async def test_02_kernel_memory_and_sysrq_are_closed(inside: Inside) -> None:
+async def test_kernel_memory_and_sysrq_are_closed(inside: Inside) -> None:
     seen = await inside.sh(
         "for f in kcore kmsg keys kallsyms iomem vmallocinfo; do head -c 9 /proc/$f; done 2>/dev/null | wc -c;"
         " (echo h > /proc/sysrq-trigger) 2>/dev/null && echo pressed; dmesg 2>/dev/null | tail -1"
@@ -38,7 +38,7 @@ async def test_02_kernel_memory_and_sysrq_are_closed(inside: Inside) -> None:
     assert seen == "0\n"
 
 
-async def test_03_the_environment_is_a_few_fixed_words(inside: Inside) -> None:
+async def test_the_environment_has_a_few_fixed_variables(inside: Inside) -> None:
     seen = await inside.sh("env | cut -d= -f1 | sort; for p in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $p; done")
     names = {line.split("=")[0] for line in seen.split()}
     assert names <= {
@@ -58,21 +58,21 @@ async def test_03_the_environment_is_a_few_fixed_words(inside: Inside) -> None:
     assert await inside.sh("tr '\\0' '\\n' < /proc/1/environ | wc -c") == "0\n"
 
 
-async def test_04_only_its_own_processes_are_seen(inside: Inside) -> None:
+async def test_only_its_own_processes_are_seen(inside: Inside) -> None:
     seen = await inside.sh("ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm")
     assert int(seen.split()[0]) < 10
     assert seen.split()[1] == "bwrap"
     assert await inside.sh(f"kill -0 {os.getpid()} 2>&1 | grep -c 'No such process'") == "1\n"
 
 
-async def test_05_no_socket_of_an_engine_or_service_is_there(inside: Inside) -> None:
+async def test_no_socket_of_an_engine_or_service_is_there(inside: Inside) -> None:
     seen = await inside.sh(
         "find / -type s -not -path '/proc/*' 2>/dev/null; ls /run; ls -d /var/run/* 2>/dev/null; true"
     )
     assert seen == "holdfast\n"
 
 
-async def test_09_the_files_of_another_session_cannot_be_reached(make: Make) -> None:
+async def test_the_files_of_another_session_cannot_be_reached(make: MakeSandbox) -> None:
     one, other = await make(), await make()
     await other.sh(f"echo {CANARY} > /workspace/secret")
     path = str(other.workspace / "secret")
@@ -84,10 +84,10 @@ async def test_09_the_files_of_another_session_cannot_be_reached(make: Make) -> 
         assert outcome.is_error
 
 
-async def test_37_planted_credentials_are_nowhere(inside: Inside) -> None:
+async def test_the_canary_is_nowhere(inside: Inside) -> None:
     half = len(CANARY) // 2
     seen = await inside.sh(
-        # The word is put together inside, so that the search does not find itself.
+        # The command joins the two halves of the canary, so that the search does not find its own command line.
         f"w={CANARY[:half]}; w=$w{CANARY[half:]};"
         ' grep -rlsF --exclude-dir=proc -- "$w" /etc /run /tmp /workspace /dev/shm /usr/local 2>/dev/null;'
         " for p in /proc/[0-9]*; do for f in environ cmdline mountinfo; do"
@@ -97,7 +97,7 @@ async def test_37_planted_credentials_are_nowhere(inside: Inside) -> None:
     )
     assert CANARY not in seen
     assert "found" not in seen
-    # The kernel names the folder behind a bind mount; it must lead nowhere, and hold no credential.
+    # mountinfo shows the host's path of a bind mount. That path must not exist in the sandbox.
     assert (
         await inside.sh(f"ls {inside.data} {inside.data.parent} 2>&1 | grep -vc 'No such file'") == "0\n[exit code 1]"
     )

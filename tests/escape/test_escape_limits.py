@@ -1,4 +1,4 @@
-"""What can be used up is limited, and the host is not hurt (attempts 10 to 14, and 20)."""
+"""A sandbox cannot use up processes, memory, disk, open files, output or processor time of its host."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.escape.conftest import Inside, text_of
 from tests.support.isolation import Isolation
 
 
-async def test_10_a_fork_bomb_ends_and_the_sandbox_lives(inside: Inside) -> None:
+async def test_a_fork_bomb_ends_and_the_sandbox_goes_on(inside: Inside) -> None:
     outcome = await inside.call("bash", command=":(){ :|:& };:; sleep 30", timeout_ms=2000)
     assert outcome.is_error
     assert await inside.sh("echo alive") == "alive\n"
@@ -22,7 +22,7 @@ async def test_10_a_fork_bomb_ends_and_the_sandbox_lives(inside: Inside) -> None
     assert int(seen.split()[1]) < 50
 
 
-async def test_10_background_processes_that_fill_the_limit_do_not_lock_the_model_out(inside: Inside) -> None:
+async def test_tools_work_again_after_background_processes_have_reached_the_limit(inside: Inside) -> None:
     await inside.call(
         "write", file_path="many.py", content="import os, time\nfor _ in range(40): os.fork()\ntime.sleep(99)\n"
     )
@@ -35,9 +35,9 @@ async def test_10_background_processes_that_fill_the_limit_do_not_lock_the_model
     assert text_of(await inside.call("read", file_path="many.py")).startswith("import os")
 
 
-async def test_11_a_memory_bomb_kills_the_bomb_and_not_the_agent(inside: Inside, isolation: Isolation) -> None:
+async def test_a_process_with_too_much_memory_dies_and_the_agent_does_not(inside: Inside, isolation: Isolation) -> None:
     outcome = await inside.call("bash", command="python3 -c 'x = bytearray(600 << 20)'; echo code $?")
-    # A control group kills the process that goes over its memory; RLIMIT_DATA refuses the memory.
+    # A control group kills a process that uses too much memory. RLIMIT_DATA makes the allocation fail instead.
     assert ("MemoryError" if isolation.weak else "code 137") in outcome.content[0]["text"]
     assert await inside.sh("echo $((6 * 7))") == "42\n"
     assert "/tmp" in await inside.sh(
@@ -47,8 +47,8 @@ async def test_11_a_memory_bomb_kills_the_bomb_and_not_the_agent(inside: Inside,
 
 
 @pytest.mark.usefixtures("strong_limits")
-async def test_11_many_processes_together_have_no_more_memory_than_one(inside: Inside) -> None:
-    """Each of the eight is far below the limit, and ends only when it is told to or killed."""
+async def test_the_memory_limit_holds_for_all_processes_together(inside: Inside) -> None:
+    """Eight processes, each far below the limit. None ends by itself, so the one that ended was killed."""
     code = (
         "import os\ngo, tell = os.pipe()\nfor _ in range(8):\n  if os.fork() == 0:\n    os.close(tell)\n"
         "    x = b'x' * (60 << 20)\n    os.read(go, 1)\n    os._exit(0)\n"
@@ -58,28 +58,28 @@ async def test_11_many_processes_together_have_no_more_memory_than_one(inside: I
     assert await inside.sh("echo $((6 * 7))") == "42\n"
 
 
-async def test_12_one_file_cannot_grow_without_end(inside: Inside) -> None:
-    # Files with holes: what they hold does not count against the workspace, which has the same limit.
+async def test_the_size_of_a_file_is_limited(inside: Inside) -> None:
+    # Sparse files: they take no disk space, so the limit of the workspace, which is the same, is not reached.
     seen = await inside.sh("truncate -s 60M f; stat -c %s f; truncate -s 200M f; stat -c %s f; rm f")
     sizes = [int(line) for line in seen.splitlines() if line.isdecimal()]
     assert sizes == [60 << 20, 60 << 20], seen
     assert int(await inside.sh("df /tmp | tail -1 | awk '{print $2}'")) <= 16 << 10
 
 
-async def test_12_a_disk_fill_by_many_files_ends_the_sandbox_and_says_why(inside: Inside) -> None:
+async def test_a_workspace_over_its_limit_ends_the_sandbox_and_the_error_says_why(inside: Inside) -> None:
     with pytest.raises(SandboxLost) as lost:
         await inside.sh("i=0; while true; do i=$((i+1)); head -c 4M /dev/urandom > f$i; done", timeout_ms=60_000)
     assert "limit of" in lost.value.reason
     assert "MiB" in lost.value.reason
     used = sum(file.stat().st_size for file in inside.workspace.iterdir() if file.is_file())
     assert used < (64 << 20) * 8
-    # The files are kept, and the next sandbox may tidy up.
+    # The files are kept, and the next sandbox can delete them.
     again = await inside.driver.create(inside.key, "sbx_again")
     outcome = await again.run("x", "bash", {"command": "rm -f f*; echo tidy; sleep 1"})
     assert outcome.content[0]["text"] == "tidy\n"
 
 
-async def test_13_many_small_files_end_the_sandbox(inside: Inside) -> None:
+async def test_many_small_files_end_the_sandbox(inside: Inside) -> None:
     with pytest.raises(SandboxLost) as lost:
         await inside.python(
             "import os\ni = 0\nwhile True:\n    os.mkdir(f'd{i}')\n"
@@ -88,7 +88,7 @@ async def test_13_many_small_files_end_the_sandbox(inside: Inside) -> None:
     assert "3000 files" in lost.value.reason
 
 
-async def test_13_folders_without_end_are_noticed(inside: Inside) -> None:
+async def test_too_deeply_nested_folders_end_the_sandbox(inside: Inside) -> None:
     with pytest.raises(SandboxLost) as lost:
         await inside.sh("for i in $(seq 300); do mkdir d; cd d; done; sleep 25", timeout_ms=29_000)
     assert "nested" in lost.value.reason
@@ -96,7 +96,7 @@ async def test_13_folders_without_end_are_noticed(inside: Inside) -> None:
     assert not inside.workspace.exists()
 
 
-async def test_14_open_files_end_at_512(inside: Inside) -> None:
+async def test_open_files_are_limited_to_512(inside: Inside) -> None:
     code = (
         "import errno\nfiles = []\ntry:\n    while True: files.append(open('/dev/null'))\n"
         "except OSError as e: print(len(files) <= 512, errno.errorcode[e.errno])\n"
@@ -105,7 +105,7 @@ async def test_14_open_files_end_at_512(inside: Inside) -> None:
     assert await inside.sh("ulimit -n; ulimit -c; ulimit -Hn") == "512\n0\n512\n"
 
 
-async def test_20_much_output_is_cut_in_the_sandbox_and_memory_stays_flat(inside: Inside) -> None:
+async def test_output_is_truncated_in_the_sandbox_and_the_agent_needs_little_memory(inside: Inside) -> None:
     outcome = await inside.call(
         "bash", command="head -c 300M /dev/zero | tr '\\0' 'x'; echo; echo end", timeout_ms=60_000
     )
@@ -119,11 +119,11 @@ async def test_20_much_output_is_cut_in_the_sandbox_and_memory_stays_flat(inside
 
 
 @pytest.mark.usefixtures("strong_limits")
-async def test_the_processor_is_shared_fairly(inside: Inside) -> None:
-    """Two busy processes together get the one processor that the settings give.
+async def test_the_processor_limit_holds_for_all_processes_together(inside: Inside) -> None:
+    """Two busy processes together get the one processor that the settings allow.
 
-    Each tells its own line in one write: `print` of an unbuffered Python writes the line end apart, and the two
-    processes end in the same moment.
+    Each process writes its line with one `os.write`. An unbuffered `print` makes two writes, text and line end, and
+    both processes write at the same time.
     """
     seen = await inside.python(
         "import os, time\nchild = os.fork()\nt = time.time(); c = time.process_time()\n"

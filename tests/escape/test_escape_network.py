@@ -1,8 +1,8 @@
-"""There is no network: no interface, no way out, no name, no odd socket family (attempts 6 to 8, 29 to 31)."""
+"""A sandbox has no network: no interface but loopback, no route, no name resolution, only the usual socket families."""
 
 import asyncio
 
-from tests.escape.conftest import Inside, Make
+from tests.escape.conftest import Inside, MakeSandbox
 
 CONNECT = """
 import errno, socket
@@ -17,7 +17,7 @@ for family, address in {targets!r}:
 """
 
 
-async def test_06_metadata_and_public_addresses_are_unreachable(inside: Inside) -> None:
+async def test_metadata_and_public_addresses_are_unreachable(inside: Inside) -> None:
     targets = [
         ("AF_INET", ["169.254.169.254", 80]), ("AF_INET", ["1.1.1.1", 53]), ("AF_INET", ["10.0.0.1", 80]),
         ("AF_INET6", ["fd00:ec2::254", 80]), ("AF_INET6", ["2606:4700:4700::1111", 53]),
@@ -26,8 +26,8 @@ async def test_06_metadata_and_public_addresses_are_unreachable(inside: Inside) 
     assert set(seen.split()) <= {"ENETUNREACH", "EADDRNOTAVAIL"}
 
 
-async def test_07_loopback_is_its_own(inside: Inside) -> None:
-    """A service of the host on 127.0.0.1, and one on an abstract socket, are refused."""
+async def test_servers_of_the_host_cannot_be_reached_over_loopback(inside: Inside) -> None:
+    """Connections to a server of the host on 127.0.0.1, and to one on an abstract socket, are refused."""
     heard = asyncio.Event()
 
     async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,7 +46,7 @@ async def test_07_loopback_is_its_own(inside: Inside) -> None:
     assert not heard.is_set()
 
 
-async def test_07_its_own_loopback_works(inside: Inside) -> None:
+async def test_the_loopback_of_the_sandbox_works(inside: Inside) -> None:
     code = (
         "import socket\ns = socket.create_server(('127.0.0.1', 0))\n"
         "c = socket.create_connection(s.getsockname())\nc.send(b'x')\nprint(s.accept()[0].recv(1))\n"
@@ -54,13 +54,13 @@ async def test_07_its_own_loopback_works(inside: Inside) -> None:
     assert await inside.python(code) == "b'x'\n"
 
 
-async def test_08_there_is_no_interface_but_lo(make: Make) -> None:
+async def test_there_is_no_interface_but_lo(make: MakeSandbox) -> None:
     one, other = await make(), await make()
     assert await one.sh("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '") == "lo\n"
     assert await one.sh("readlink /proc/self/ns/net") != await other.sh("readlink /proc/self/ns/net")
 
 
-async def test_29_odd_socket_families_are_refused(inside: Inside) -> None:
+async def test_other_socket_families_than_the_usual_ones_are_refused(inside: Inside) -> None:
     code = """
 import errno, socket
 families = {"vsock": (40, 1, 0), "vsock dgram": (40, 2, 0), "alg": (38, 5, 0), "packet": (17, 3, 0),
@@ -83,7 +83,7 @@ print("usual ones ok")
     assert {line.split()[-1] for line in lines[:-1]} <= {"EAFNOSUPPORT", "EPERM"}, lines
 
 
-async def test_30_no_name_is_resolved(inside: Inside) -> None:
+async def test_no_name_is_resolved(inside: Inside) -> None:
     code = (
         "import socket\ntry: print(socket.getaddrinfo('secret.example.com', 80))\n"
         "except socket.gaierror as e: print('gaierror', e.errno)\n"
@@ -95,7 +95,7 @@ async def test_30_no_name_is_resolved(inside: Inside) -> None:
     assert "sent" not in seen
 
 
-async def test_31_without_a_proxy_there_is_no_other_way(inside: Inside) -> None:
+async def test_there_is_no_route_without_a_proxy(inside: Inside) -> None:
     seen = await inside.sh(
         "env -u http_proxy -u https_proxy python3 -c"
         " \"import urllib.request as u; u.urlopen('http://1.1.1.1', timeout=3)\""

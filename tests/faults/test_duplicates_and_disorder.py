@@ -6,7 +6,7 @@ import signal
 from holdfast.bus import codec, subjects
 from holdfast.bus import events as ev
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge
+from holdfast.bus.inputs import AnyInput, CallResult, ClientInput, Nudge, source_for
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import credentials
 from tests.faults.conftest import Start
@@ -24,7 +24,7 @@ async def _store_again(stack: Stack, session: str, value: AnyInput) -> None:
     run = stack.run
     await link.open([run.nats_url], name="test", login=credentials(run.credentials["session"]))
     data, _ = codec.encode_input(value)
-    await link.store(subjects.inbox(key(session)), data, {"Nats-Msg-Id": new_id("again")})
+    await link.store(subjects.inbox(key(session), source_for(value)), data, {"Nats-Msg-Id": new_id("again")})
     await link.close()
 
 
@@ -39,7 +39,7 @@ async def test_known_inputs_and_results_are_not_logged_again(start: Start) -> No
         head = log[-1].commit.head
         said = [e for stored in log for e in stored.commit.events if isinstance(e, ev.UserMessage)]
         calls = [e for stored in log for e in stored.commit.events if isinstance(e, ev.AgentToolUse)]
-        bound = next(e for stored in log for e in stored.commit.events if isinstance(e, ev.SandboxBound))
+        bound = next(e for stored in log for e in stored.commit.events if isinstance(e, ev.HandBound))
         await _store_again(stack, conversation.id, ClientInput(id=head.recent[-1], events=list(said)))
         late = [{"type": "text", "text": "too late"}]
         for call in (calls[0].id, calls[-1].id, "sevt_of_nobody"):
@@ -61,7 +61,7 @@ async def test_deliveries_may_come_in_any_order_and_several_times(start: Start) 
         conversation = await Conversation.begin(client)
         for number in range(4):
             await conversation.say(await stack.model.play(say(f"Answer {number}.")))
-        waiting = [w.seq for w in await bus.inbox.pending(key(conversation.id), 0)]
+        waiting = [w.seq for w in await bus.inbox.pending(key(conversation.id))]
         assert len(waiting) == 4
         order = [3, 0, 3, 2, 1, 1, 0, 2]
         forged = [ForgedDelivery(key(conversation.id), waiting[n], count=1 + n % 2) for n in order]

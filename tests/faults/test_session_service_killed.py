@@ -6,6 +6,8 @@ import anthropic
 import pytest
 from anthropic import AsyncAnthropic
 
+from holdfast.bus.ids import FIRST_CELL, Key
+from holdfast.bus.jetstream.client import NatsBus
 from tests.faults.conftest import Start
 from tests.support.conversation import Conversation
 from tests.support.invariants import check_invariants
@@ -16,6 +18,15 @@ from tests.support.workload import workload, workload_finished
 async def _failing_send(client: AsyncAnthropic, conversation: Conversation, mark: str) -> None:
     with pytest.raises(anthropic.APIConnectionError):
         await conversation.say(mark)
+
+
+async def _sessions_in_the_log(bus: NatsBus) -> set[Key]:
+    found: set[Key] = set()
+    async for batch in bus.log.follow(FIRST_CELL):
+        if not batch:  # everything stored so far has been yielded
+            break
+        found |= {key for key, _ in batch}
+    return found
 
 
 async def test_a_message_that_was_not_stored_can_be_sent_again(start: Start) -> None:
@@ -43,7 +54,8 @@ async def test_a_stored_message_is_answered_although_the_client_got_an_error(sta
         assert [e.type for e in events].count("user.message") == 1
 
 
-async def test_an_incomplete_session_does_not_stay(start: Start) -> None:
+async def test_an_incomplete_session_is_never_listed(start: Start) -> None:
+    """The service dies between the creation commit and the first input; a client then creates the session again."""
     stack = start(faults={"session": "session.created:kill"})
     old = stack.pid("session")
     mark = await stack.model.play(say("Hello."))
@@ -54,12 +66,16 @@ async def test_an_incomplete_session_does_not_stay(start: Start) -> None:
         with pytest.raises(anthropic.APIConnectionError):
             await client.beta.sessions.create(agent=agent.id, environment_id=environment.id, initial_events=first)
         await stack.replaced("session", old)
-        listed = [s async for s in client.beta.sessions.list()]
-        assert [s.status for s in listed] in ([], ["idle"])
+        async with stack.bus() as bus:
+            (stored,) = await _sessions_in_the_log(bus)
+        assert [s.id async for s in client.beta.sessions.list(include_archived=True)] == []
         made = await client.beta.sessions.create(agent=agent.id, environment_id=environment.id, initial_events=first)
+        assert made.id != stored.session
+        assert [s.id async for s in client.beta.sessions.list(include_archived=True)] == [made.id]
         conversation = Conversation(client, made.id)
         await conversation.until_events("session.status_idle")
         await check_invariants(stack, conversation)
+    assert len(await stack.model.requests(mark)) == 1, "the task of the incomplete session was given to the model"
 
 
 async def test_a_viewer_that_reconnects_sees_every_event(start: Start) -> None:

@@ -37,10 +37,10 @@ async def test_a_handler_runs_under_the_span_of_its_caller(bus: NatsBus) -> None
     async def handle(_: bytes) -> bytes:
         return str(trace.get_current_span().get_span_context().span_id).encode()
 
-    await bus.core.serve("cmd.sbx.w.a.exec", handle)
+    await bus.core.serve("cmd.hand.a0.w.a.exec", handle)
     with trace.use_span(NonRecordingSpan(SPAN)):
-        assert await bus.core.request("cmd.sbx.w.a.exec", b"", timeout=5) == str(SPAN.span_id).encode()
-    assert await bus.core.request("cmd.sbx.w.a.exec", b"", timeout=5) == b"0", "none is invented"
+        assert await bus.core.request("cmd.hand.a0.w.a.exec", b"", timeout=5) == str(SPAN.span_id).encode()
+    assert await bus.core.request("cmd.hand.a0.w.a.exec", b"", timeout=5) == b"0", "none is invented"
 
 
 async def test_a_delivery_is_linked_to_the_span_of_its_publisher(bus: NatsBus) -> None:

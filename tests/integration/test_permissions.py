@@ -22,6 +22,7 @@ from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
+from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.layout import NATS_USERS
 from holdfast.cli.embedded.packaged_files import packaged
 from tests.support.eventually import eventually
@@ -32,29 +33,41 @@ QUOTED = re.compile(r'"([^"]+)"')
 
 # Who may publish what; nobody else may, but for admin what is below $JS.API.
 PUBLISH = {
-    "ev.default.sesn_a0_x": {"session", "harness"},
-    "in.default.sesn_a0_x": {"session", "harness", "sandbox"},
-    "live.default.sesn_a0_x": set[str](),
-    "arrived.default.sesn_a0_x": set[str](),
-    "delta.default.sesn_a0_x": {"harness"},
-    "out.default.sesn_a0_x": {"sandbox"},
-    "cmd.sbx.provision": {"harness"},
-    "cmd.sbx.w.w1.exec": {"harness"},
-    "cmd.sbx.w.w1.cancel": {"harness"},
-    "cmd.sbx.release": {"session"},
+    "ev.a0.default.sesn_a0_x": {"session", "harness"},
+    "ev.a1.default.sesn_a1_x": set[str](),
+    "in.a0.default.sesn_a0_x": {"session", "harness"},
+    "in.a1.default.sesn_a1_x": set[str](),
+    "res.a0.default.sesn_a0_x": {"sandbox"},
+    "res.a1.default.sesn_a1_x": set[str](),
+    "live.a0.default.sesn_a0_x": set[str](),
+    "arrived.in.a0.default.sesn_a0_x": set[str](),
+    "arrived.res.a0.default.sesn_a0_x": set[str](),
+    "delta.a0.default.sesn_a0_x": {"harness"},
+    "delta.a1.default.sesn_a1_x": set[str](),
+    "out.a0.default.sesn_a0_x": {"sandbox"},
+    "cmd.hand.a0.provision.sandbox": {"harness"},
+    "cmd.hand.a0.w.w1.exec": {"harness"},
+    "cmd.hand.a0.w.w1.cancel": {"harness"},
+    "cmd.hand.a1.w.w1.exec": set[str](),
+    "cmd.hand.a0.release": {"session"},
     "vault.req.admin": {"session"},
     "vault.req.key": {"session"},
     "vault.req.mcp": set[str](),
     "$KV.keys.x": {"session"},
     "$KV.agents.x": {"session"},
     "$KV.envs.x": {"session"},
-    "$KV.sbx.x": {"sandbox"},
-    "$KV.snap.x": {"harness"},
+    "$KV.hands.w.a0.x": {"sandbox"},
+    "$KV.hands.s.a0.default.sesn_a0_x.sandbox": {"sandbox"},
+    "$KV.hands.w.a1.x": set[str](),
+    "$KV.snap.a0.default.sesn_a0_x": {"harness"},
+    "$KV.snap.a1.default.sesn_a1_x": set[str](),
     "$O.blobs.C.x.0": {"session", "harness", "sandbox"},
     "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness"},
     "$JS.API.CONSUMER.MSG.NEXT.INBOX_a0.harness": {"harness", "admin"},
     "$JS.API.DIRECT.GET.LOG_a0": {"session", "harness", "admin"},
-    "$JS.API.DIRECT.GET.LOG_a0.ev.default.x": {"session", "harness", "sandbox", "admin"},
+    "$JS.API.STREAM.MSG.GET.LOG_a0": {"session", "harness", "admin"},
+    "$JS.API.DIRECT.GET.LOG_a0.ev.a0.default.x": {"session", "harness", "sandbox", "admin"},
+    "$JS.API.DIRECT.GET.LOG_a1.ev.a1.default.x": {"admin"},
     "$JS.API.DIRECT.GET.KV_keys": {"session", "admin"},
     "$JS.API.STREAM.MSG.GET.KV_keys": {"session", "admin"},
     "$JS.API.STREAM.MSG.GET.INBOX_a0": {"session", "harness", "admin"},
@@ -77,19 +90,22 @@ PUBLISH = {
 }
 
 SUBSCRIBE = {
-    ("live.>", ""): {"session"},
-    ("delta.>", ""): {"session"},
-    ("out.>", ""): {"session"},
-    ("arrived.>", ""): {"harness"},
+    ("live.a0.>", ""): {"session"},
+    ("live.>", ""): set[str](),
+    ("delta.a0.>", ""): {"session"},
+    ("out.a0.>", ""): {"session"},
+    ("arrived.*.a0.>", ""): {"harness"},
+    ("arrived.>", ""): set[str](),
     ("kv.keys.>", ""): {"session"},
-    ("kv.sbx.>", ""): {"sandbox"},
+    ("kv.hands.>", ""): {"sandbox"},
     ("kv.>", ""): set[str](),
-    ("ev.>", ""): set[str](),
-    ("in.>", ""): set[str](),
-    ("cmd.sbx.provision", "sbx"): {"sandbox"},
-    ("cmd.sbx.provision", ""): set[str](),
-    ("cmd.sbx.w.w1.exec", ""): {"sandbox"},
-    ("cmd.sbx.release", ""): {"sandbox"},
+    ("ev.a0.>", ""): set[str](),
+    ("in.a0.>", ""): set[str](),
+    ("res.a0.>", ""): set[str](),
+    ("cmd.hand.a0.provision.sandbox", "sandbox"): {"sandbox"},
+    ("cmd.hand.a0.provision.sandbox", ""): set[str](),
+    ("cmd.hand.a0.w.w1.exec", ""): {"sandbox"},
+    ("cmd.hand.a0.release", ""): {"sandbox"},
     ("vault.req.admin", "vault"): {"vault"},
     ("vault.req.admin", ""): set[str](),
     ("vault.>", ""): set[str](),
@@ -260,8 +276,8 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     await harness.inbox.put(key, Nudge(id=new_id("ndg")))
     await consuming
     await listening.close()
-    assert await harness.inbox.pending(key, 0) == []
-    assert await session.inbox.pending(key, 0) == []
+    assert await harness.inbox.pending(key) == []
+    assert await session.inbox.pending(key) == []
 
     head = await harness.log.head(key, leader=True)
     assert head
@@ -275,10 +291,9 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     for bus in (session, harness):
         assert len(await bus.log.read(key, leader=True)) == 2
         assert [len(page) async for page in bus.log.pages(key)] == [2]
-    for leader in (False, True):
-        found = await sandbox.log.head(key, leader=leader)
-        assert found
-        assert replace(found.commit, head=second.head) == second
+    found = await sandbox.log.head(key)
+    assert found
+    assert replace(found.commit, head=second.head) == second
 
 
 async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: NatsBus) -> None:
@@ -288,16 +303,20 @@ async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: Nats
         return data
 
     served = [
-        await sandbox.core.serve(subjects.PROVISION, echo, queue="sbx"),
-        await sandbox.core.serve(subjects.execute("w1"), echo),
-        await sandbox.core.serve(subjects.cancel("w1"), echo),
-        await sandbox.core.serve(subjects.RELEASE, echo),
+        await sandbox.core.serve(subjects.provision(FIRST_CELL, SANDBOX), echo, queue=SANDBOX),
+        await sandbox.core.serve(subjects.execute(FIRST_CELL, "w1"), echo),
+        await sandbox.core.serve(subjects.cancel(FIRST_CELL, "w1"), echo),
+        await sandbox.core.serve(subjects.release(FIRST_CELL), echo),
         await vault.core.serve(subjects.VAULT_ADMIN, echo, queue="vault"),
         await vault.core.serve(subjects.VAULT_KEY, echo, queue="vault"),
     ]
-    for subject in (subjects.PROVISION, subjects.execute("w1"), subjects.cancel("w1")):
+    for subject in (
+        subjects.provision(FIRST_CELL, SANDBOX),
+        subjects.execute(FIRST_CELL, "w1"),
+        subjects.cancel(FIRST_CELL, "w1"),
+    ):
         assert await harness.core.request(subject, b"1", timeout=5) == b"1"
-    for subject in (subjects.RELEASE, subjects.VAULT_ADMIN, subjects.VAULT_KEY):
+    for subject in (subjects.release(FIRST_CELL), subjects.VAULT_ADMIN, subjects.VAULT_KEY):
         assert await session.core.request(subject, b"2", timeout=5) == b"2"
     for one in served:
         await one.close()
@@ -319,20 +338,21 @@ async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: Nats
 
 
 async def buckets(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
-    for bus, bucket in ((session, "agents"), (session, "envs"), (session, "keys"), (sandbox, "sbx")):
+    for bus, bucket in ((session, "agents"), (session, "envs"), (session, "keys"), (sandbox, "hands")):
+        one, other = ("w.a0.b", "w.a0.c") if bucket == "hands" else ("a.b", "c")
         watch = bus.kv.watch(bucket)
         assert await anext(watch) is None
-        revision = await bus.kv.create(bucket, "a.b", b"1")
-        await bus.kv.update(bucket, "a.b", b"2", revision)
-        await bus.kv.put(bucket, "c", b"3", ttl=60)
-        entry = await bus.kv.get(bucket, "a.b")
+        revision = await bus.kv.create(bucket, one, b"1")
+        await bus.kv.update(bucket, one, b"2", revision)
+        await bus.kv.put(bucket, other, b"3", ttl=60)
+        entry = await bus.kv.get(bucket, one)
         assert entry
         assert entry.value == b"2"
         assert len(await bus.kv.list(bucket)) == 2
-        await bus.kv.delete(bucket, "a.b")
+        await bus.kv.delete(bucket, one)
         changed = await anext(watch)
         assert changed
-        assert changed.key == "a.b"
+        assert changed.key == one
         await watch.aclose()  # type: ignore[attr-defined]
-    await harness.kv.put("snap", "default.x", b"1")
-    assert await harness.kv.get("snap", "default.x", leader=False)
+    await harness.kv.put("snap", "a0.default.x", b"1")
+    assert await harness.kv.get("snap", "a0.default.x", leader=False)

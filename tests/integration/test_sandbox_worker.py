@@ -13,8 +13,9 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Message
 from holdfast.bus.commands import Output
 from holdfast.bus.errors import NoResponders, Unavailable
-from holdfast.bus.ids import Key
+from holdfast.bus.ids import FIRST_CELL, Key
 from holdfast.bus.jetstream.client import NatsBus, connect
+from holdfast.bus.tools import SANDBOX
 from holdfast.process.settings import ProcessSettings
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
@@ -49,7 +50,7 @@ async def session(bus: NatsBus) -> DrivenSession:
 
 
 async def records(bus: Bus) -> list[str]:
-    return [entry.key for entry in await bus.kv.list("sbx", subjects.RECORDS)]
+    return [entry.key for entry in await bus.kv.list("hands", subjects.record_keys(FIRST_CELL))]
 
 
 async def test_a_call_runs_and_its_result_comes_to_the_inbox(worker: WorkerProcess, session: DrivenSession) -> None:
@@ -206,8 +207,8 @@ async def test_a_frozen_worker_s_sandboxes_die_before_its_registration_expires(
 
         await eventually(written, what="the loop runs")
         frozen.signal(signal.SIGSTOP)
-        name = subjects.worker_key(session.sandbox.worker)
-        async for entry in bus.kv.watch("sbx", name):
+        name = subjects.worker_key(FIRST_CELL, session.sandbox.worker)
+        async for entry in bus.kv.watch("hands", name):
             if entry is not None and entry.value is None:
                 break
         expired = time.time()
@@ -280,7 +281,7 @@ async def test_a_release_removes_the_files(worker: WorkerProcess, session: Drive
     assert folder.exists()
     assert await session.release(files=True) == "done"
     assert not folder.exists()
-    assert await session.bus.kv.get("sbx", subjects.placement_key(session.key)) is None
+    assert await session.bus.kv.get("hands", subjects.placement_key(session.key, SANDBOX)) is None
 
 
 async def test_a_stopped_worker_stores_lost_results_and_leaves_nothing_behind(
@@ -293,7 +294,7 @@ async def test_a_stopped_worker_stores_lost_results_and_leaves_nothing_behind(
         assert await worker.stop() == 0
         assert (await session.result(call)).lost
         assert await records(bus) == []
-        assert await bus.kv.get("sbx", subjects.worker_key(session.sandbox.worker)) is None
+        assert await bus.kv.get("hands", subjects.worker_key(FIRST_CELL, session.sandbox.worker)) is None
         assert list((worker.data / "run").iterdir()) == []
 
 
@@ -319,7 +320,7 @@ async def test_without_sandboxes_readiness_fails_and_a_provision_request_names_t
         check = (await worker.probe())[1]["checks"]["sandbox"]
         assert check["ok"] is False
         assert check["cause"] == answer.message
-        assert await session.bus.kv.get("sbx", subjects.placement_key(session.key)) is None
+        assert await session.bus.kv.get("hands", subjects.placement_key(session.key, SANDBOX)) is None
     finally:
         worker.kill()
 

@@ -233,16 +233,16 @@ async def test_it_is_unavailable_without_the_store_and_recovers(tmp_path: Path) 
         stack.bao.kill()
         refused = await admin.reply("vaults.retrieve", vault)
         assert (refused.status, refused.error) == (503, "api_error")
-        await stack.becomes(503)
+        await stack.wait_for_readiness(503)
         await stack.bao.start()
-        await stack.becomes(200)
+        await stack.wait_for_readiness(200)
         assert (await admin.ok("credentials.retrieve", vault, credential))["id"] == credential
         assert CANARY in (await secret_of(stack, vault, credential) or "")
 
         # The service itself starts anew: its key is the same, what was sealed before can still be opened.
         assert stack.stop() == 0
         stack.start()
-        await stack.becomes(200)
+        await stack.wait_for_readiness(200)
         await admin.ok("credentials.create", vault, auth=bearer(2))
 
         everything = [stack.nats.store, stack.bao.layout.logs, stack.log, stack.bao.layout.bao]
@@ -264,7 +264,7 @@ async def test_a_sealed_store_is_unavailable(tmp_path: Path) -> None:
         stack.bao.kill()
         seal_key.write_bytes(kept)
         await stack.bao.start()
-        await stack.becomes(200)
+        await stack.wait_for_readiness(200)
 
 
 async def test_a_redirect_is_not_followed_and_the_token_stays(tmp_path: Path) -> None:

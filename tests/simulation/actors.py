@@ -152,6 +152,8 @@ class Driver:
     name = "simulated"
     weak_limits = ""
 
+    kept = "Nothing of it is left."
+
     def __init__(self, injector: FaultInjector, process: Process, observations: "Observations") -> None:
         self.injector = injector
         self.observations = observations

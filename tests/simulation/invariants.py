@@ -7,7 +7,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.api import Entry
 from holdfast.bus.commits import Commit
 from holdfast.bus.head import Head, advance
-from holdfast.bus.ids import Key
+from holdfast.bus.ids import FIRST_CELL, Key
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT
@@ -55,7 +55,7 @@ class CheckedServer(MemoryServer):
         last = self.last(record.key) if record else None
         if record and last:
             head = last.head
-            if seq > head.taken_in(self.stream_epoch):
+            if record and seq > head.taken_in(self.stream_epoch).of(record.source):
                 self._observations.violation(f"1: input {seq} was removed before it was taken (taken {head.taken})")
             elif head.claim and head.claim.trigger == seq:
                 self._observations.violation(f"4: the trigger {seq} of the open claim was removed")
@@ -64,7 +64,7 @@ class CheckedServer(MemoryServer):
     def _expire(self, bucket: str, entry: Entry) -> None:
         if self.buckets[bucket].get(entry.key) is entry:
             for sandbox in self._observations.sandboxes:
-                if sandbox.alive and entry.key == subjects.worker_key(sandbox.worker):
+                if sandbox.alive and entry.key == subjects.worker_key(FIRST_CELL, sandbox.worker):
                     self._observations.violation(
                         f"3: generation {sandbox.generation} outlives the registration of its worker"
                     )
@@ -120,15 +120,16 @@ class CheckedServer(MemoryServer):
 
     def _check_taken(self, key: Key, before: Commit, after: Commit, *, closing: bool) -> None:
         old, new = before.head.taken_in(self.stream_epoch), after.head.taken_in(self.stream_epoch)
-        if new < old:
+        if new.inputs < old.inputs or new.results < old.results:
             self._observations.violation(f"1: taken went back from {old} to {new}")
         given = {e.id for e in after.events if isinstance(e, ev.ClientEvent)}
         earlier = {e.id for c in self.commits_of[key][:-1] for e in c.events if isinstance(e, ev.ClientEvent)}
         if given & earlier:
             self._observations.violation(f"1: {given & earlier} was taken twice")
-        for seq in range(old + 1, new + 1):
+        for seq in range(old.inputs + 1, new.inputs + 1):
             record = self.inbox.get(seq)
-            value = codec.decode_input(record.data) if record and record.key == key else None
+            ours = record is not None and record.key == key and record.source == "in"
+            value = codec.decode_input(record.data) if record and ours else None
             if not isinstance(value, ClientInput):
                 continue
             ids = {e.id for e in value.events}

@@ -20,14 +20,14 @@ from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import NewId, new_id
-from holdfast.bus.inputs import PendingInput
+from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.harness.tools import tool_calls
 from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
+from holdfast.process.retry import retrying
 from holdfast.sandbox import execution, lease, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
-from holdfast.sandbox.waiting import retry_until_done
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
 from holdfast.testing.memory.kv import MemoryKeyValue
@@ -93,8 +93,8 @@ def take_only_the_trigger() -> Applied:
     """A claim takes nothing but its trigger, though more waits before it."""
     whole = claim.ingest
 
-    def one(head: Head, config: ev.SessionConfig, inputs: Any, *, new_id: NewId) -> ingest.Ingested:
-        return whole(head, config, inputs[-1:], new_id=new_id)
+    def one(head: Head, config: ev.SessionConfig, inputs: Any, taken: Taken, *, new_id: NewId) -> ingest.Ingested:
+        return whole(head, config, inputs[-1:], taken, new_id=new_id)
 
     return swapped((claim, "ingest", one))
 
@@ -182,8 +182,8 @@ def read_before_the_claim() -> Applied:
 def arrivals_believed_whole() -> Applied:
     """Rule 5 by ear: what was heard counts as all that waits, though one before it was not heard."""
 
-    def believed(heard: list[PendingInput], taken: int) -> list[PendingInput]:
-        return sorted({w.seq: w for w in heard if w.seq > taken}.values(), key=lambda w: w.seq)
+    def believed(heard: list[PendingInput], taken: Taken) -> list[PendingInput]:
+        return sorted({w.seq: w for w in heard if w.above(taken)}.values(), key=lambda w: w.seq)
 
     return swapped((intake, "contiguous_from", believed))
 
@@ -195,7 +195,8 @@ def head_without_the_trigger_check() -> Applied:
     async def looking(self: MemoryLog, key: Any, *, leader: bool = False) -> Stored | None:
         stored, delivery = await head(self, key, leader=leader), DELIVERY.get()
         claim = stored.commit.head.claim if stored else None
-        if stored and claim and delivery and claim.trigger == delivery.seq <= stored.commit.head.taken:
+        taken = stored.commit.head.taken if stored else Taken()
+        if stored and claim and delivery and claim.trigger == delivery.seq <= taken.of(delivery.source):
             hidden = replace(stored.commit.head, claim=None)
             return replace(stored, commit=replace(stored.commit, head=hidden))
         return stored
@@ -207,12 +208,13 @@ def inbox_not_read_up_to_the_trigger() -> Applied:
     """Rule 4 without "at least up to m": a lagging replica of the inbox is believed, and m counted as taken."""
     waiting, whole = MemoryInbox.pending, claim.ingest
 
-    async def lagging(self: MemoryInbox, key: Any, above: int, *, upto: int = 0) -> Any:
+    async def lagging(self: MemoryInbox, key: Any, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> Any:
         return await waiting(self, key, above)
 
-    def as_taken(head: Head, config: ev.SessionConfig, inputs: Any, *, new_id: NewId) -> ingest.Ingested:
-        took = whole(head, config, inputs, new_id=new_id)
-        return replace(took, seq=max(took.seq, head.taken + 1))
+    def as_taken(head: Head, config: ev.SessionConfig, inputs: Any, taken: Taken, *, new_id: NewId) -> ingest.Ingested:
+        took = whole(head, config, inputs, taken, new_id=new_id)
+        delivery = DELIVERY.get()
+        return replace(took, taken=took.taken.upto(delivery.source, delivery.seq)) if delivery else took
 
     return swapped((MemoryInbox, "pending", lagging), (claim, "ingest", as_taken))
 
@@ -226,15 +228,17 @@ def c1_not_bound_to_a_generation() -> Applied:
 
     def loose(head: Head, event: ev.Event, at: int) -> Head:
         after = apply(head, event, at)
-        if isinstance(event, ev.SandboxLost):
+        if isinstance(event, ev.HandLost):
             unbound = [replace(c, generation="") if c.generation == event.generation else c for c in after.calls]
             return replace(after, calls=tuple(unbound))
         return after
 
-    def only_the_sandbox(generation: str, reason: str, _calls: Any, *, new_id: NewId) -> list[ev.Event]:
-        return [ev.SandboxLost(id=new_id("sevt"), generation=generation, reason=reason)]
+    def only_the_hand(
+        _head: Head, hand: str, generation: str, reason: str, _calls: Any, *, new_id: NewId
+    ) -> list[ev.Event]:
+        return [ev.HandLost(id=new_id("sevt"), hand=hand, generation=generation, reason=reason)]
 
-    return swapped((heads, "_apply", loose), (tool_calls, "sandbox_lost", only_the_sandbox))
+    return swapped((heads, "_apply", loose), (tool_calls, "hand_lost", only_the_hand))
 
 
 def c2_accepted_before_the_record() -> Applied:
@@ -251,7 +255,7 @@ def c2_accepted_before_the_record() -> Applied:
         async def record_late() -> None:
             record = self.record_of(request)
             await asyncio.sleep(1.0)
-            await retry_until_done(lambda: self.store_record(record))
+            await retrying(lambda: self.store_record(record), on=BusError, what="late record")
             await self.run(handle, call, record, request)
 
         self.start(record_late())
@@ -274,7 +278,7 @@ def c4_record_deleted_first() -> Applied:
     deliver, delete_record = results.deliver, results.delete_record
 
     async def early(bus: Any, record: CallRecord, outcome: Any, *, is_lost: bool) -> None:
-        await delete_record(bus, record.call)
+        await delete_record(bus, record)
         await deliver(bus, record, outcome, is_lost=is_lost)
 
     return swapped((results, "deliver", early))

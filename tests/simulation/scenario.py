@@ -152,7 +152,7 @@ class Scenario:
                 return
             if archive:
                 ask = Release(tenant=self.key.tenant, session=self.key.session, files=self.rng.random() < 0.5)
-                await bus.core.publish(subjects.RELEASE, msgspec.json.encode(ask))
+                await bus.core.publish(subjects.release(FIRST_CELL), msgspec.json.encode(ask))
             return
 
     async def user(self, bus: Bus) -> None:
@@ -245,7 +245,7 @@ class Scenario:
     def _vanish(self) -> bool:
         """The message of the open claim's trigger is lost with its owner: an operator's purge, lost data."""
         claim = self.head.claim
-        if claim is None or claim.trigger not in self.server.inbox or claim.trigger > self.head.taken:
+        if claim is None or claim.trigger not in self.server.inbox or claim.trigger > self.head.taken.of(claim.source):
             return False  # untaken it would just be lost
         for process in self.injector.processes.values():
             if process.name.startswith("harness"):
@@ -298,8 +298,10 @@ class Scenario:
         """The reasons why the session has not settled; empty if it has."""
         head = self.head
         # A record whose answer was lost may stay behind, of a call that never ran: it ends with its worker (rule 17).
-        kept = self.server.buckets["sbx"]
-        records = [c.id for c in head.calls if (e := kept.get(subjects.record_key(c.id))) and e.value is not None]
+        kept = self.server.buckets["hands"]
+        records = [
+            c.id for c in head.calls if (e := kept.get(subjects.record_key(FIRST_CELL, c.id))) and e.value is not None
+        ]
         found = {
             "claim": head.claim,
             "inbox": self._inbox(),
@@ -336,7 +338,9 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
         exc = event.get("exc_info")
         if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
             found = sys.exc_info()[1] if exc is True else exc
-            if not isinstance(found, BusError):
+            # Faults cause retryable errors only. A handler that fails with another one would be called with the same
+            # delivery again and again.
+            if not (isinstance(found, BusError) and found.retryable):
                 scenario.observations.violation(f"{event['event']}: {type(found).__name__}: {found}")
         raise structlog.DropEvent
 

@@ -1,6 +1,6 @@
-"""An event loop whose time is its own: it jumps to the next timer when nothing is ready. No sockets, no threads.
+"""An event loop with a virtual clock. When no task is ready, the clock jumps to the next timer. No sockets, no threads.
 
-The same seed gives the same schedule, and an hour of silence costs nothing.
+A schedule is therefore repeatable, and an hour of virtual time without events takes no real time.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ OnTaskCreated = Callable[[asyncio.Task[Any], contextvars.Context], None]
 
 
 class Standstill(Exception):
-    """Nothing is ready and no timer is set: nothing will ever happen again."""
+    """A deadlock: no task is ready and no timer is set, so no task can ever continue."""
 
 
-class _Nowhere:
-    """In place of a selector: no file is ever ready, waiting only moves the clock."""
+class _ClockSelector:
+    """Stands in for the selector of the loop. It has no files; waiting advances the clock."""
 
     def __init__(self, loop: "VirtualLoop") -> None:
         self._loop = loop
@@ -31,19 +31,21 @@ class _Nowhere:
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """`on_task_created` hears of every new task and of the context it runs in."""
+    """`on_task_created` is called with every new task and the context that it runs in."""
 
     def __init__(self, on_task_created: OnTaskCreated) -> None:
         super().__init__()
         self._now = 0.0
-        self._selector = _Nowhere(self)
+        self._selector = _ClockSelector(self)
         self._on_task_created = on_task_created
-        self.set_task_factory(self._make)  # pyright: ignore[reportArgumentType]  what it gets is a coroutine
+        self.set_task_factory(self._make)  # pyright: ignore[reportArgumentType]  asyncio passes coroutines only
 
     def time(self) -> float:
+        """Virtual seconds since the loop was made."""
         return self._now
 
     def advance(self, seconds: float) -> None:
+        """Move the clock forward; a negative number leaves it as it is."""
         self._now += max(0.0, seconds)
 
     def _make(
@@ -55,14 +57,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return task
 
     def _process_events(self, event_list: list[Any]) -> None:
-        """There are none."""
+        """Does nothing: the selector never returns events."""
 
     def _write_to_self(self) -> None:
-        """Nobody sleeps who would have to be woken."""
+        """Does nothing: it is meant to wake a selector that waits, and this one never waits."""
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], on_task_created: OnTaskCreated) -> T:
-    """Run to the end, then cancel what is left over."""
+    """Run `main` in a new virtual loop and return its result. Tasks that are left at the end are cancelled."""
     loop = VirtualLoop(on_task_created)
     try:
         asyncio.set_event_loop(loop)

@@ -19,7 +19,7 @@ from tests.support.servers import NatsServer, nats_server
 
 
 class BaoServer:
-    """One OpenBao; it can be stopped, killed and started again on the same port and data."""
+    """One OpenBao server. It can be killed and started again with the same port and data."""
 
     def __init__(self, data: Path) -> None:
         self.layout = Layout(data)
@@ -50,16 +50,17 @@ class BaoServer:
         }
 
     async def status(self) -> int:
-        """200 active, 503 sealed, 0 away."""
+        """HTTP status of /v1/sys/health: 200 is active, 503 is sealed; 0 if it does not answer."""
         return await http_status(self.port, "/v1/sys/health", openbao.trust(self.layout))
 
     def spawn(self) -> None:
+        """Start the process, and return at once."""
         with self.log.open("ab") as log:
             argv = [openbao.binary(), "server", "-config", str(self._config)]
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
 
     async def start(self) -> None:
-        """Start, and return when it is active."""
+        """Start the process, and return when it is active."""
         self.spawn()
 
         async def active() -> bool:
@@ -68,6 +69,7 @@ class BaoServer:
         await eventually(active, what="OpenBao active", within=30)
 
     def kill(self) -> None:
+        """Send SIGKILL, and wait for the end of the process. Does nothing if none runs."""
         if self._process:
             self._process.kill()
             self._process.wait(10)
@@ -85,7 +87,7 @@ class VaultStack:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **environ: str) -> None:
-        """Start the service; `environ` overrides its settings."""
+        """Start the vault service. `environ` overrides its settings."""
         settings = {
             "PATH": os.environ["PATH"],
             "HOLDFAST_NATS_URL": self.nats.url,
@@ -98,21 +100,23 @@ class VaultStack:
                 [sys.executable, "-P", "-m", "holdfast.vault"], env=settings, stdout=log, stderr=log
             )
 
-    async def becomes(self, status: int) -> None:
-        """Wait until readiness answers `status`."""
+    async def wait_for_readiness(self, status: int) -> None:
+        """Wait until /readyz of the vault service answers with that HTTP status."""
 
-        async def look() -> bool:
+        async def has_status() -> bool:
             return await http_status(self.health_port, "/readyz") == status
 
-        await eventually(look, what=f"/readyz {status}", within=20)
+        await eventually(has_status, what=f"/readyz {status}", within=20)
 
     def stop(self) -> int:
+        """Send SIGTERM to the vault service; returns its exit code."""
         assert self.process
         self.process.terminate()
         return self.process.wait(15)
 
     @contextlib.asynccontextmanager
     async def bus(self) -> AsyncGenerator[NatsBus]:
+        """A connection to the bus of this stack."""
         bus = await asyncio.wait_for(connect(ProcessSettings(nats_url=self.nats.url), name="test"), 10)
         try:
             yield bus
@@ -122,14 +126,14 @@ class VaultStack:
 
 @contextlib.asynccontextmanager
 async def vault_stack(folder: Path) -> AsyncGenerator[VaultStack]:
-    """All three running and ready."""
+    """A stack whose three processes run and are ready. They are killed at the end of the block."""
     bao = BaoServer(folder / "bao")
     async with nats_server(folder / "nats", provisioned=False) as nats:
         stack = VaultStack(nats, bao, folder)
         try:
             await bao.start()
             stack.start()
-            await stack.becomes(200)
+            await stack.wait_for_readiness(200)
             yield stack
         finally:
             if stack.process:

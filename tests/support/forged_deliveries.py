@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 from holdfast.bus.api import Bus
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import PendingInput
+from holdfast.bus.inputs import Source
 from holdfast.harness.models.interface import Endpoint
 from holdfast.harness.models.registry import MODELS
 from holdfast.harness.settings import HarnessSettings
@@ -17,13 +17,12 @@ from tests.support.stack import Stack
 class ForgedDelivery:
     """A delivery of the inbox message `seq`, for the `count`-th time. Its ack removes nothing."""
 
+    source: Source = "in"
+
     def __init__(self, key: Key, seq: int, count: int = 1) -> None:
         self.key, self.seq, self.count = key, seq, count
         self.acked = False
         self.refused = False
-
-    def pending_input(self) -> PendingInput:
-        return PendingInput(self.seq, b"", None)
 
     async def ack(self, *, sure: bool = True) -> None:
         self.acked = True

@@ -149,11 +149,11 @@ async def idle_with_nothing_pending(stack: Stack, session: str) -> None:
 
     async def look() -> bool:
         async with stack.bus() as bus:
-            waiting = await bus.inbox.pending(key(session), 0)
+            waiting = await bus.inbox.pending(key(session))
             stored = await bus.log.head(key(session), leader=True)
         assert stored, "the session has no log"
         head = stored.commit.head
-        waiting = [w.seq for w in waiting if w.seq > head.taken]
+        waiting = [w.seq for w in waiting if w.above(head.taken)]
         state.update(waiting=waiting, status=head.status, claim=head.claim, taken=head.taken)
         return not waiting and head.claim is None and head.status == "idle" and not head.primary.todo
 

@@ -1,9 +1,9 @@
-"""Which isolation this machine gives to sandboxes; each test process asks once, with a real sandbox.
+"""How well this machine can isolate a sandbox. Each test process finds out once, by making a real sandbox.
 
-Tests that make sandboxes depend on the fixture `isolation` (tests/conftest.py): where no sandbox can be made they are
-skipped with the cause, and fail with it when HOLDFAST_TEST_SANDBOX=required. Tests of limits that hold for a sandbox as
-a whole use the fixture `strong_limits`. Settings of sandboxes come from `sandbox_settings()`, of processes from
-`sandbox_environment()`: both consent to weak limits, whatever the environment of the test run says.
+Tests that make sandboxes use the fixture `isolation` (tests/conftest.py). On a machine that cannot make sandboxes they
+are skipped with the cause; with HOLDFAST_TEST_SANDBOX=required they fail. Tests of limits on a sandbox as a whole use
+the fixture `strong_limits`. Drivers in tests get their settings from `sandbox_settings()`, services from
+`sandbox_environment()`. Both allow weak limits, independently of the environment of the test run.
 """
 
 import asyncio
@@ -23,43 +23,43 @@ from holdfast.sandbox.drivers.bubblewrap import hierarchy
 from holdfast.sandbox.settings import MIB, SandboxSettings
 
 REQUIRED: Final = os.environ.get("HOLDFAST_TEST_SANDBOX") == "required"
-"""Whether a machine without sandboxes fails the tests that need one; CI sets it, so that nothing is skipped unseen."""
+"""Whether tests fail, and are not skipped, on a machine that cannot make sandboxes. CI sets it."""
 
 
 class Isolation(msgspec.Struct, frozen=True):
-    """What this machine does not give; each field is empty if it does."""
+    """What this machine lacks for full isolation, as sentences. An empty field means that nothing is lacking."""
 
     unavailable: str = ""
     """Why no sandbox can be made."""
     weak: str = ""
-    """Why memory can be limited for each process alone."""
-    unheld: str = ""
-    """Which limits do not hold for a sandbox as a whole, as `/readyz` tells it."""
+    """Why memory can be limited only per process, and not for a sandbox as a whole."""
+    weak_limits: str = ""
+    """Which limits do not hold for a sandbox as a whole, in the words of `/readyz`."""
 
 
 def sandbox_settings(**settings: Any) -> SandboxSettings:
-    """Settings of a sandbox driver in a test; weak limits are accepted unless the test says otherwise."""
+    """Settings of a sandbox driver in a test. Weak limits are allowed unless `settings` forbid them."""
     return SandboxSettings(**{"allow_weak_limits": True, "disk_reserve_bytes": 0, **settings})
 
 
 def sandbox_environment() -> dict[str, str]:
-    """Variables with which a sandbox service, or `holdfast up`, makes sandboxes on this machine."""
+    """Environment variables with which the sandbox service and `holdfast up` allow weak limits."""
     return {"HOLDFAST_ALLOW_WEAK_LIMITS": "true"}
 
 
 @functools.cache
 def isolation() -> Isolation:
-    """What this machine gives, found by making one sandbox as the service does."""
-    answer: list[Isolation] = []
-    # In a thread of its own: the caller may be in an event loop.
-    thread = threading.Thread(target=lambda: answer.append(asyncio.run(_ask())))
+    """What this machine lacks, found by making one sandbox as the service does."""
+    found: list[Isolation] = []
+    # In a thread of its own, because the caller may be in an event loop.
+    thread = threading.Thread(target=lambda: found.append(asyncio.run(_probe())))
     thread.start()
     thread.join()
-    return answer[0] if answer else Isolation(unavailable="the question itself failed; see the traceback above")
+    return found[0] if found else Isolation(unavailable="the probe raised an unexpected error; see the traceback above")
 
 
 def require_sandbox() -> Isolation:
-    """What this machine gives. Skips the test, or fails it when a sandbox is required, where no sandbox can be made."""
+    """What this machine lacks. Skips the test if no sandbox can be made, or fails it if REQUIRED."""
     found = isolation()
     if found.unavailable:
         sentence = f"no sandbox can be made here: {found.unavailable}"
@@ -69,13 +69,13 @@ def require_sandbox() -> Isolation:
     return found
 
 
-async def _ask() -> Isolation:
+async def _probe() -> Isolation:
     with tempfile.TemporaryDirectory(prefix="holdfast-isolation-") as folder:
         driver = make_driver(sandbox_settings(data_dir=str(Path(folder)), memory_bytes=256 * MIB))
         await driver.open(new_id("wrk"))
         try:
             await driver.probe()
-            return Isolation(weak=hierarchy.find().cause, unheld=driver.weak_limits)
+            return Isolation(weak=hierarchy.find().cause, weak_limits=driver.weak_limits)
         except SandboxUnavailable as exc:
             return Isolation(unavailable=str(exc))
         finally:

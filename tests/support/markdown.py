@@ -1,4 +1,4 @@
-"""Fenced blocks and links of a Markdown file. Pure."""
+"""Fenced blocks, inline code and links of a Markdown file. Pure."""
 
 import re
 import shlex
@@ -8,17 +8,19 @@ import msgspec
 
 
 class Block(msgspec.Struct, frozen=True):
-    """A fenced block: the first word after the fence, the number of the line below the fence, the text, and the
-    paragraph before it."""
+    """A fenced block of code."""
 
     language: str
+    """The first word after the opening fence; empty if there is none."""
     line: int
+    """Number of the first line of the text, counted from 1."""
     text: str
     before: str
+    """The paragraph before the block."""
 
 
 def blocks(markdown: str) -> list[Block]:
-    """All fenced blocks, in order."""
+    """All fenced blocks, in order. Raises AssertionError for a fence that is never closed."""
     found: list[Block] = []
     lines = markdown.splitlines()
     opened: tuple[str, str, int] | None = None
@@ -41,8 +43,8 @@ def blocks(markdown: str) -> list[Block]:
 def commands(block: Block) -> Iterator[tuple[int, str]]:
     """The commands of a shell block with their line numbers.
 
-    Comments are left out, `&&` and `;` part commands, a backslash at the end of a line continues it. In a `console`
-    block only lines that begin with `$ ` are commands.
+    Comments are left out, `&&` and `;` separate commands, and a backslash at the end of a line continues the command.
+    In a `console` block only lines that begin with `$ ` are commands.
     """
     start, whole = 0, ""
     for number, line in enumerate(block.text.splitlines(), start=block.line):
@@ -74,6 +76,15 @@ def _parts(line: str) -> Iterator[str]:
 
 
 def links(markdown: str) -> list[str]:
-    """Targets of links to files beside this one, without `#…`."""
+    """Targets of the links to other files of the repository, without `#` and what follows it."""
     found = re.findall(r"\]\(([^)\s]+)\)", markdown)
     return [target.split("#")[0] for target in found if not re.match(r"[a-z]+:|#", target)]
+
+
+def inline_code(markdown: str) -> list[str]:
+    """The texts between single backticks, those of fenced blocks left out."""
+    lines = markdown.splitlines()
+    for block in blocks(markdown):
+        first = block.line - 1
+        lines[first : first + len(block.text.splitlines())] = [""] * len(block.text.splitlines())
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", "\n".join(lines))

@@ -19,8 +19,9 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Answer, Cancel, Execute, Provision, Provisioned, Release
 from holdfast.bus.commits import Stored, commit
-from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult
+from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.ports import free_port
 from tests.support.eventually import eventually
 from tests.support.isolation import sandbox_environment
@@ -51,29 +52,31 @@ class DrivenSession:
 
     async def provision(self, *, timeout: float = 30.0) -> Provisioned:  # noqa: ASYNC109
         """Request the sandbox; the log is not changed."""
-        ask = Provision(tenant=self.key.tenant, session=self.key.session, environment={})
-        raw = await self.bus.core.request(subjects.PROVISION, msgspec.json.encode(ask), timeout=timeout)
+        ask = Provision(tenant=self.key.tenant, session=self.key.session, hand=SANDBOX)
+        raw = await self.bus.core.request(
+            subjects.provision(FIRST_CELL, SANDBOX), msgspec.json.encode(ask), timeout=timeout
+        )
         return msgspec.json.decode(raw, type=Provisioned)
 
     async def bind(self) -> Provisioned:
         """Request the sandbox and bind it in the log (rule 12)."""
         self.sandbox = await self.provision()
         assert not self.sandbox.error, self.sandbox.message
-        bound = ev.SandboxBound(
-            id=new_id("sevt"), generation=self.sandbox.generation, worker=self.sandbox.worker
+        bound = ev.HandBound(
+            id=new_id("sevt"), hand=SANDBOX, generation=self.sandbox.generation, worker=self.sandbox.worker
         )  # fmt: skip
         await self._append(bound)
         return self.sandbox
 
     async def lose(self) -> None:
         """Log that the generation is lost, with a result for each open call (rule 15)."""
-        lost = ev.SandboxLost(id=new_id("sevt"), generation=self.sandbox.generation, reason="gone")
+        lost = ev.HandLost(hand=SANDBOX, id=new_id("sevt"), generation=self.sandbox.generation, reason="gone")
         calls = self._last.commit.head.calls if self._last else ()
         await self._append(*[ev.AgentToolResult(id=new_id("sevt"), tool_use_id=c.id) for c in calls], lost)
 
     async def open(self, name: str, arguments: dict[str, Any]) -> str:
         """Append a call that is ready to run. Returns its id."""
-        use = ev.AgentToolUse(id=new_id("sevt"), name=name, input=arguments)
+        use = ev.AgentToolUse(id=new_id("sevt"), name=name, input=arguments, hand=SANDBOX)
         await self._append(use)
         return use.id
 
@@ -85,7 +88,7 @@ class DrivenSession:
             generation=generation or self.sandbox.generation,
         )  # fmt: skip
         raw = await self.bus.core.request(
-            subjects.execute(self.sandbox.worker), msgspec.json.encode(ask), timeout=timeout
+            subjects.execute(FIRST_CELL, self.sandbox.worker), msgspec.json.encode(ask), timeout=timeout
         )  # fmt: skip
         return msgspec.json.decode(raw, type=Answer).answer
 
@@ -93,17 +96,19 @@ class DrivenSession:
         ask = Cancel(
             tenant=self.key.tenant, session=self.key.session, call=call, generation=self.sandbox.generation
         )  # fmt: skip
-        raw = await self.bus.core.request(subjects.cancel(self.sandbox.worker), msgspec.json.encode(ask), timeout=5.0)
+        raw = await self.bus.core.request(
+            subjects.cancel(FIRST_CELL, self.sandbox.worker), msgspec.json.encode(ask), timeout=5.0
+        )
         return msgspec.json.decode(raw, type=Answer).answer
 
     async def release(self, *, files: bool) -> str:
         ask = Release(tenant=self.key.tenant, session=self.key.session, files=files)
-        raw = await self.bus.core.request(subjects.RELEASE, msgspec.json.encode(ask), timeout=10.0)
+        raw = await self.bus.core.request(subjects.release(FIRST_CELL), msgspec.json.encode(ask), timeout=10.0)
         return msgspec.json.decode(raw, type=Answer).answer
 
     async def results(self) -> list[CallResult]:
         """All results in the inbox."""
-        waiting = await self.bus.inbox.pending(self.key, 0)
+        waiting = await self.bus.inbox.pending(self.key)
         return [entry.input for entry in waiting if isinstance(entry.input, CallResult)]
 
     async def result(self, call: str, *, within: float = 20.0) -> CallResult:

@@ -1,4 +1,4 @@
-"""Real servers for tests: loopback, a free port, stopped by the id of the process."""
+"""A real nats-server for tests, on a free port of loopback."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class NatsServer:
-    """One nats-server with JetStream under `store`; it can be killed and started again on the same port and store."""
+    """One nats-server with JetStream in `store`. It can be killed and started again with the same port and store."""
 
     def __init__(self, store: Path, *, config: str = "", max_file: str = "4GB") -> None:
         self.store = store
@@ -38,11 +38,14 @@ class NatsServer:
         return self._process.pid
 
     async def start(self, *, within: float = 20.0) -> None:
-        """As `start_now`, without blocking the loop."""
+        """Start without blocking the event loop; see `start_now`."""
         await asyncio.to_thread(self.start_now, within)
 
     def start_now(self, within: float = 20.0) -> None:
-        """Start, and return when it accepts connections. Raises RuntimeError with the end of its log."""
+        """Start, and return when it accepts connections.
+
+        Raises RuntimeError with the end of its log if it does not within that many seconds.
+        """
         self.store.mkdir(parents=True, exist_ok=True)
         file = self.store / "nats.conf"
         file.write_text(
@@ -60,7 +63,7 @@ class NatsServer:
         raise RuntimeError(f"nats-server did not start: {(self.store / 'nats.log').read_text()[-2000:]}")
 
     def provision(self) -> None:
-        """Make all streams and buckets, as an administrator does. Raises CalledProcessError."""
+        """Create all streams and buckets, with the command that administrators use. Raises CalledProcessError."""
         environ = {**os.environ, "HOLDFAST_NATS_URL": self.url}
         command = [sys.executable, "-m", "holdfast.bus.jetstream.provision"]
         subprocess.run(command, env=environ, check=True, capture_output=True, cwd=ROOT, timeout=60)
@@ -69,13 +72,14 @@ class NatsServer:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9, and wait for it to be gone."""
+        """Send SIGKILL, and wait for the end of the process. Does nothing if it has ended."""
         if self._process and self._process.poll() is None:
             self._process.kill()
         if self._process:
             self._process.wait(10)
 
     def stop(self) -> None:
+        """Send SIGTERM, and wait for the end of the process. Does nothing if it has ended."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(10)
@@ -83,7 +87,7 @@ class NatsServer:
 
 @contextlib.asynccontextmanager
 async def nats_server(store: Path, *, config: str = "", provisioned: bool = True) -> AsyncIterator[NatsServer]:
-    """A running nats-server, by default with all streams and buckets."""
+    """A running nats-server, with all streams and buckets unless `provisioned` is False. Killed at the end."""
     server = NatsServer(store, config=config)
     await server.start()
     try:

@@ -42,8 +42,8 @@ AnyEvent = (
     | ModelRequestStart
     | ModelRequestEnd
     | SessionConfig
-    | SandboxBound
-    | SandboxLost
+    | HandBound
+    | HandLost
     | Blob
     | Unknown
 )

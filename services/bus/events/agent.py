@@ -32,6 +32,8 @@ class AgentToolUse(AgentEvent, frozen=True, kw_only=True, tag="agent.tool_use"):
     evaluation: dict[str, Any] | None = None
     session_thread_id: str | None = None
     model_id: str = field(name="_model_id", default="")
+    hand: str = field(name="_hand", default="")
+    """Name of the hand that runs it; empty only if it was denied because there is no such tool."""
 
 
 class AgentCustomToolUse(AgentEvent, frozen=True, kw_only=True, tag="agent.custom_tool_use"):

@@ -24,16 +24,20 @@ class SessionConfig(Event, frozen=True, kw_only=True, tag="holdfast.session"):
     """Id of the input with the initial events, which follows this commit. A creation that died before it is undone."""
 
 
-class SandboxBound(Event, frozen=True, kw_only=True, tag="holdfast.sandbox"):
-    """The session's sandbox is `generation` on `worker`; every ready call not yet bound belongs to it (rule 12)."""
+class HandBound(Event, frozen=True, kw_only=True, tag="holdfast.hand_bound"):
+    """The hand is `generation` on `worker`; each of its ready calls that is not yet bound belongs to it (rule 12)."""
 
+    hand: str
     generation: str
     worker: str
+    kept: str = ""
+    """A sentence of its driver for the model: what a loss of this hand leaves."""
 
 
-class SandboxLost(Event, frozen=True, kw_only=True, tag="holdfast.sandbox_lost"):
-    """That generation is gone; its open calls are closed in the same commit (rule 15)."""
+class HandLost(Event, frozen=True, kw_only=True, tag="holdfast.hand_lost"):
+    """That generation of the hand is gone; its open calls are closed in the same commit (rule 15)."""
 
+    hand: str
     generation: str
     reason: str
 

@@ -15,7 +15,7 @@ from holdfast.bus import streams, subjects, trace
 from holdfast.bus.api import Delivery
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import PendingInput
+from holdfast.bus.inputs import Source
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.requests import JetStreamClient
@@ -44,30 +44,31 @@ ACK_TIMEOUT_S = 8.0
 class NatsDelivery:
     """`api.Delivery` over NATS. The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`."""
 
-    def __init__(self, client: JetStreamClient, got: RawMessage, message: PendingInput) -> None:
+    def __init__(self, client: JetStreamClient, got: RawMessage) -> None:
         tokens = got.reply.split(".")
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
         self._reply = got.reply
-        self._message = message
+        self._source: Source = subjects.source_of(got.subject)
         self._key = subjects.key_of(got.subject)
         self._count = int(tokens[at])
+        self._seq = int(tokens[at + 1])
 
     @property
     def key(self) -> Key:
         return self._key
 
     @property
+    def source(self) -> Source:
+        return self._source
+
+    @property
     def seq(self) -> int:
-        return self._message.seq
+        return self._seq
 
     @property
     def count(self) -> int:
         return self._count
-
-    def pending_input(self) -> PendingInput:
-        """See `api.Delivery.pending_input`."""
-        return self._message
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
@@ -110,14 +111,9 @@ async def _best_effort(client: JetStreamClient, subject: str, data: bytes) -> No
 
 def _is_inbox(subject: str) -> bool:
     try:
-        return subjects.inbox(subjects.key_of(subject)) == subject
+        return subjects.inbox(subjects.key_of(subject), subjects.source_of(subject)) == subject
     except ValueError:
         return False
-
-
-def _stream_seq(reply: str) -> int:
-    tokens = reply.split(".")
-    return int(tokens[5 if len(tokens) < 11 else 7])
 
 
 class Consumer:
@@ -278,12 +274,7 @@ class Consumer:
         self._wakeup.set()
 
     async def _run(self, got: RawMessage) -> None:
-        try:
-            message = await self._inbox.decoded(_stream_seq(got.reply), got.data)
-        except Unavailable:
-            await _nak(self._client, got.reply, 1.0)
-            return
-        delivery = NatsDelivery(self._client, got, message)
+        delivery = NatsDelivery(self._client, got)
         try:
             with trace.under(got.headers, link=True):
                 await self._handle(delivery)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from holdfast.bus import codec, subjects
 from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import AnyInput, PendingInput
+from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.consumer import Consumer
 from holdfast.bus.jetstream.inbox_reads import InboxReads
@@ -27,7 +27,9 @@ class NatsInbox(InboxReads):
         if body:
             await self._blobs.put(body)
         headers = {"Nats-Msg-Id": value.id}
-        return await retry_until(self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key), data, headers)
+        return await retry_until(
+            self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key, source_for(value)), data, headers
+        )
 
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
@@ -39,7 +41,7 @@ class NatsInbox(InboxReads):
         """See `api.Inbox.on_arrival`."""
 
         async def arrived(got: RawMessage) -> None:
-            arrived_input = await self.decoded(got.seq, got.data)
+            arrived_input = await self.decoded(got)
             listener(replace(arrived_input, previous=int(got.headers.get("Nats-Last-Sequence", "-1"))))
 
-        return await retry(self._client, self._client.listen, subjects.arrived(key), arrived)
+        return await retry(self._client, self._client.listen, subjects.arrived_all(key), arrived)

@@ -8,7 +8,7 @@ from holdfast.bus import codec, streams, subjects
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.errors import Absent, NoResponders, Refused, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import PendingInput
+from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
@@ -51,11 +51,11 @@ class InboxReads:
             raise Unavailable(f"no inbox stream: {answer['error'].get('description')}")
         return hashlib.sha256(str(answer["created"]).encode()).hexdigest()[:12]
 
-    async def pending(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
-        """See `api.Inbox.pending`."""
-        stream, subject = streams.inbox_stream(key.cell), subjects.inbox(key)
+    async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
+        """See `api.Inbox.pending`. One read serves both sources, so that what it finds is a prefix of the stream."""
+        stream, subject = streams.inbox_stream(key.cell), subjects.inbox_all(key)
         found: list[RawMessage] = []
-        at, left = above, 1
+        at, left = min(above.inputs, above.results), 1
         while left:
             got, left = await retry(self._client, self._client.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS)
             found += got
@@ -69,10 +69,11 @@ class InboxReads:
                 break
             found.append(one)
             at = one.seq
-        return [await self.decoded(one.seq, one.data) for one in found]
+        return [await self.decoded(one) for one in found if one.seq > above.of(subjects.source_of(one.subject))]
 
-    async def decoded(self, seq: int, data: bytes) -> PendingInput:
+    async def decoded(self, message: RawMessage) -> PendingInput:
         """Decode an inbox message, with its body from the object store if it has one. Raises Unavailable."""
+        seq, data, source = message.seq, message.data, subjects.source_of(message.subject)
         try:
             value = codec.decode_input(data)
             if isinstance(value, BlobInput):
@@ -80,5 +81,5 @@ class InboxReads:
                 value = codec.decode_input(data)
         except (Refused, Absent) as exc:
             log.warning("inbox.unreadable", seq=seq, error=str(exc))
-            return PendingInput(seq, data, None)
-        return PendingInput(seq, data, None if isinstance(value, BlobInput) else value)
+            return PendingInput(seq, data, None, source)
+        return codec.pending_input(seq, source, data, None if isinstance(value, BlobInput) else value)

@@ -110,9 +110,9 @@ class LogTail:
     async def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """See `api.Log.follow`. Nothing is ever removed from a log stream, so its sequence has no holes."""
         stream, at = streams.log_stream(cell), after
-        async with self._listening(subjects.ALL_LIVE) as live:
+        async with self._listening(subjects.all_live(cell)) as live:
             while True:
-                async for got in self._stream_from(stream, at):
+                async for got in self._stream_from(cell, at):
                     at = got[-1].seq
                     yield _decoded(got)
                 yield []
@@ -122,12 +122,12 @@ class LogTail:
                     if heard:
                         yield _decoded(heard)
 
-    async def _stream_from(self, stream: str, at: int) -> AsyncGenerator[list[RawMessage]]:
-        left = 1
+    async def _stream_from(self, cell: str, at: int) -> AsyncGenerator[list[RawMessage]]:
+        stream, left = streams.log_stream(cell), 1
         while left:
             start = at + 1
             try:
-                got, left = await self._client.batch(stream, subjects.ALL_LOGS, seq=start, limit=PAGE_COMMITS)
+                got, left = await self._client.batch(stream, subjects.all_logs(cell), seq=start, limit=PAGE_COMMITS)
             except Unavailable:
                 return  # the next reconnection or idle timeout reads again
             if not got:

@@ -1,4 +1,4 @@
-"""`holdfast answer`: answers an open call of a session without watching it."""
+"""Work of `holdfast answer`: answers an open call of a session without watching it."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`holdfast apply`: the changes of a session, brought into a folder of the user."""
+"""Work of `holdfast apply`: brings the changes of a session into a folder of the user."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,10 @@ from holdfast.cli.sanitize import clean_line
 
 
 async def apply(target: Target, session: str, folder: Path | None, exclude: tuple[str, ...]) -> int:
-    """Bring the changes into `folder`, or where they came from. Raises UnknownSession, CannotCompare, CannotApply."""
+    """Bring the changes into `folder`; None is the folder that was copied into the session. Returns the exit code.
+
+    Raises UnknownSession, CannotCompare and CannotApply.
+    """
     status, base = await session_base(target, session)
     if status in ("running", "rescheduling"):
         raise CannotApply("the agent is at work in this session; wait until it is idle, or interrupt it")
@@ -30,7 +33,7 @@ async def apply(target: Target, session: str, folder: Path | None, exclude: tupl
 
 
 def without(found: Changes, exclude: tuple[str, ...]) -> Changes:
-    """The changes without files that one of these patterns names. Raises CannotApply for one that names nothing."""
+    """The changes without the files that `exclude` matches. Raises CannotApply for a pattern that matches no file."""
     for glob in exclude:
         if not any(matches(glob, change.path) or matches(glob, change.old_path) for change in found.items):
             raise CannotApply(f"'{clean_line(glob)}' of --exclude names no changed file")

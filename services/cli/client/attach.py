@@ -1,4 +1,4 @@
-"""`holdfast attach`: watches a session that exists."""
+"""Work of `holdfast attach`: watches an existing session."""
 
 import time
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ async def _attached(view: TerminalView, watch: SessionWatch, now: SessionState) 
         if answers is None:
             return Outcome("waits", questions=now.questions)
     elif not now.running:
-        return Outcome("done", "the session rests")
+        return Outcome("done", "the session is idle")
     if not now.questions:
         view.note("the agent is at work; Ctrl-C leaves it working")
     view.start()

@@ -1,4 +1,4 @@
-"""`holdfast diff`: what a session changed, as text, statistic, names or a patch."""
+"""Work of `holdfast diff`: shows the changes of a session as text, statistic, names or a patch."""
 
 import sys
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _show_coloured(found: Changes) -> None:
 
 
 def _readable(part: bytes) -> Iterator[Text]:
-    """The lines of one file's patch for a terminal: coloured, and without anything that it would obey."""
+    """The lines of one file's patch for a terminal: coloured, and without control characters."""
     head = True
     for raw in part.decode(errors="replace").removesuffix("\n").split("\n"):
         head = not raw.startswith("@@") and (head or raw.startswith("diff --git "))

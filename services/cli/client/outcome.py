@@ -10,7 +10,7 @@ FAILED_STOP_REASONS: Final = {
     "refusal": "the model refused to go on",
     "budget_reached": "the budget of the session is used up",
 }
-"""Stop reasons that are failures, and the words for a person."""
+"""Stop reasons that are failures, with the text that a person reads."""
 
 End = Literal["done", "failed", "waits", "interrupted", "left", "gone"]
 
@@ -20,7 +20,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     end: End
     why: str = ""
-    """For a person; empty if `end` says all."""
+    """A text for a person; empty if `end` says enough."""
     stop_reason: str | None = None
     """The stop reason of the API."""
     questions: Sequence[Any] = ()

@@ -1,6 +1,6 @@
 """Checks parameters that a person wrote against the types of the SDK. Pure.
 
-The API checks values. The SDK refuses a misspelt name with a TypeError; this check names the right one.
+The API checks values. The SDK refuses a misspelt name with a TypeError; this check also suggests the right name.
 """
 
 import types

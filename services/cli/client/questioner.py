@@ -1,4 +1,4 @@
-"""Asks the person at the terminal about the calls that a session waits for, while its events go on coming."""
+"""Asks the person at the terminal about the calls that a session waits for, while the watch goes on."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from holdfast.cli.client import questions
-from holdfast.cli.client.terminal.prompt import NobodyThere, ask
+from holdfast.cli.client.terminal.prompt import NobodyToAsk, ask
 from holdfast.cli.client.terminal.view import View
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """The person has answered all questions; `answers` are the events to send, None if nobody is there."""
+    """The answers of the person to all questions, as events to send; None if there is nobody to ask."""
 
     answers: list[dict[str, Any]] | None
 
@@ -20,7 +20,7 @@ class Answered(msgspec.Struct, frozen=True):
 class Questioner:
     """Asks about one group of calls at a time and puts an Answered into `inbox`.
 
-    Without `asks` nobody is asked, and the answer is that nobody is there.
+    Without `asks` it asks no question, and each Answered says that there is nobody to ask.
     """
 
     def __init__(self, view: View, inbox: asyncio.Queue[Any], *, asks: bool) -> None:
@@ -35,16 +35,16 @@ class Questioner:
 
     @property
     def is_open(self) -> bool:
-        """Whether a question is on the screen, or its Answered has not been taken from the inbox."""
+        """Whether a question is on the screen, or its Answered is still in the inbox."""
         return self._task is not None
 
     def ask(self, calls: Sequence[Any]) -> None:
-        """Begin to ask; the answers come through the inbox."""
+        """Begin to ask; returns at once. The answers are put into the inbox."""
         self.calls = calls
         self._task = asyncio.create_task(self._ask_all(calls))
 
     def close(self) -> None:
-        """To be called when the Answered was taken from the inbox."""
+        """Call it when the Answered has been taken from the inbox."""
         self._task = None
 
     async def withdraw(self) -> None:
@@ -55,7 +55,7 @@ class Questioner:
             await asyncio.gather(task, return_exceptions=True)
 
     def settles(self, event: Any) -> bool:
-        """Whether this event makes the open question needless."""
+        """Whether this event answers the open question or makes it obsolete."""
         ids = {call.id for call in self.calls}
         match event.type:
             case "user.tool_confirmation" | "agent.tool_result":
@@ -70,17 +70,17 @@ class Questioner:
     async def _ask_all(self, calls: Sequence[Any]) -> None:
         try:
             answers = [await self._answer(call) for call in calls]
-        except NobodyThere:
+        except NobodyToAsk:
             self._inbox.put_nowait(Answered(None))
         else:
             self._inbox.put_nowait(Answered(answers))
 
     async def _answer(self, call: Any) -> dict[str, Any]:
-        """The event that answers one call. Raises NobodyThere."""
+        """The event that answers one call. Raises NobodyToAsk."""
         if call.name in self._always_allowed and not questions.wants_result(call):
             return questions.allow(call)
         if not self._asks:
-            raise NobodyThere
+            raise NobodyToAsk
         with self._view.hidden():
             self._view.ask_about(call)
             given = questions.reply(call, await ask(questions.question(call)))

@@ -23,7 +23,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def wants_result(call: Any) -> bool:
-    """Whether the call wants a result from the client (a custom tool); else it wants a permission."""
+    """Whether the call waits for a result from the client (a custom tool); otherwise it waits for a permission."""
     return call.type == "agent.custom_tool_use"
 
 
@@ -50,7 +50,7 @@ def question(call: Any) -> str:
 
 
 def reply(call: Any, line: str) -> Answer:
-    """The answer for a typed line."""
+    """The answer that a typed line means."""
     if wants_result(call):
         return Answer(result(call, line))
     match line.strip().lower():
@@ -89,7 +89,7 @@ def open_questions(session: str, calls: Sequence[Any], data: str = "") -> list[T
     return lines
 
 
-def go_on(session: str, data: str = "") -> str:
+def continue_command(session: str, data: str = "") -> str:
     """The command that gives the session its next task."""
     return f'holdfast run "…" --session {short(session)}{data}'
 

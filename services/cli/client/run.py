@@ -1,4 +1,4 @@
-"""`holdfast run`: one task in one session, shown as it happens."""
+"""Work of `holdfast run`: sends one task to a session and shows the turn as it happens."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ from holdfast.cli.models import price_of
 from holdfast.cli.sanitize import clean_line
 
 EXIT_CODES: Final = {"done": 0, "failed": FAILED, "gone": FAILED, "waits": WAITS, "interrupted": INTERRUPTED}
-"""Exit code for each end of a watch but `left`, which is INTERRUPTED for `run` and 0 for `attach`."""
+"""Exit code for each end of a watch. `left` is missing: it is INTERRUPTED for `run` and 0 for `attach`."""
 
 
 class NoModelKey(NoStack):
@@ -163,7 +163,7 @@ class TaskRun:
             raise
         return found
 
-    # --- what is said ---
+    # --- messages ---
 
     def _header(self, session: str) -> None:
         if self._options.json:
@@ -217,7 +217,7 @@ class TaskRun:
 
 
 def check_model_key(target: Target) -> None:
-    """Raises NoModelKey if the vendor would refuse every request of the stack. Models of others may need no key."""
+    """Raises NoModelKey if the stack calls the vendor's model without a key. Models of others may need none."""
     stack = target.local
     if stack is None or stack.has_model_key:
         return

@@ -42,8 +42,8 @@ def matches(text: str, id: str) -> bool:  # noqa: A002  the field is called id
 async def resolve(client: AsyncAnthropic, text: str) -> str:
     """The full id of the session that `text` names: a full id, or the end or the beginning of one.
 
-    Archived sessions are found too. A whole short form is looked for from the newest session on and the first match is
-    taken; anything shorter must be unique among all sessions.
+    Archived sessions are found too. A complete short form is searched for from the newest session on, and the first
+    match is returned. A shorter text must be unique among all sessions.
 
     Raises UnknownSession, and the errors of the SDK when the API does not answer.
     """

@@ -9,15 +9,16 @@ from anthropic import AsyncAnthropic
 from holdfast.cli.client.event_stream import BEGINNING
 
 MAX_EVENTS: Final = 1000
-"""Most events that are read, newest first, to find the beginning of the last turn."""
+"""Upper bound of the events that are read, newest first, to find the beginning of the last turn."""
 
 
 class SessionState(msgspec.Struct, frozen=True):
-    """`turn` are the events of the last turn, oldest first."""
+    """What is known of a session before its events are watched."""
 
     after: str
-    """Id of the newest event, or BEGINNING: where an event stream starts."""
+    """Id of the newest event, or BEGINNING. An event stream after it has no gap."""
     turn: Sequence[Any]
+    """The events of the last turn, oldest first."""
     questions: Sequence[Any]
     """Calls that wait for a client."""
     running: bool

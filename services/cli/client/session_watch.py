@@ -31,8 +31,8 @@ class _Key(msgspec.Struct, frozen=True):
 class SessionWatch:
     """Watches one session; `until_idle` is called once.
 
-    With `interrupts` the first Ctrl-C interrupts the agent, else it ends the watch. Without `asks` nobody is asked for
-    answers. The ids of all events that are sent are added to `own`.
+    With `interrupts` the first Ctrl-C interrupts the agent, otherwise it ends the watch. Without `asks` no question is
+    asked. The ids of all events that are sent are added to `own`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SessionWatch:
         self._interrupting = False
         self._interrupted = False
         self._awaited: set[str] = set()
-        """Messages that were sent and are not in the log yet. The watch does not end before they are."""
+        """Ids of messages that were sent and are not in the log yet. The watch does not end before they are."""
         self._failed = False
 
     @contextlib.contextmanager
@@ -76,7 +76,7 @@ class SessionWatch:
                 self._awaited.add(event.id)
 
     async def ask(self, calls: Sequence[Any]) -> list[dict[str, Any]] | None:
-        """The answers of the person to the open questions; None if nobody is there or Ctrl-C was pressed."""
+        """The answers of the person to the open questions; None if there is nobody to ask or Ctrl-C was pressed."""
         self._ask(calls)
         while True:
             match await self._inbox.get():
@@ -92,7 +92,7 @@ class SessionWatch:
     async def until_idle(self, after: str, events: Sequence[Any] = ()) -> Outcome:  # noqa: C901, PLR0912  one case an item
         """Send `events`, then show every event after `after` until the session is idle or the person leaves.
 
-        Raises the errors of the SDK if the session was deleted or the API stays away.
+        Raises the errors of the SDK if the session was deleted or the API does not answer any more.
         """
         opened = asyncio.Event()
         pump = asyncio.create_task(self._pump(after, opened))

@@ -1,4 +1,4 @@
-"""`holdfast sessions`: the newest sessions as a table, as lines with tabs, or as JSON."""
+"""Work of `holdfast sessions`: prints the newest sessions as a table, as lines with tabs, or as JSON."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ async def _rows(client: AsyncAnthropic, limit: int, *, include_archived: bool) -
 
 
 async def _stop_reason(client: AsyncAnthropic, session: str) -> str | None:
-    """Why the session became idle; None when it never ran, or was deleted in this moment."""
+    """Why the session became idle; None when it never ran, or has just been deleted."""
     try:
         page = await client.beta.sessions.events.list(session, order="desc", limit=1, types=["session.status_idle"])
     except NotFoundError:

@@ -1,4 +1,4 @@
-"""`holdfast tail`: the events of one session, stored ones and those that come."""
+"""Work of `holdfast tail`: prints the stored events of one session, then new ones as they come."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ def note(text: str) -> None:
 
 
 async def show_live(target: Target, session: str, first: int, *, as_json: bool) -> int:
-    """Every event from number `first` on, stored ones and then those that come, until the session has ended."""
+    """Print every event from number `first` on, first the stored and then the new ones, until the session has ended."""
     show = _Tail(first, as_json=as_json)
     async with target.client() as client:
         session = await resolve(client, session)
@@ -58,23 +58,26 @@ async def show_live(target: Target, session: str, first: int, *, as_json: bool) 
 
 
 async def _idle_marked(events: Any, newest: str) -> AsyncIterator[tuple[Any, bool]]:
-    """Each event, with True once: at the first event from `newest` on after which the session is idle."""
-    passed, idle, said = newest == BEGINNING, True, False
+    """Each event with a flag, which is True once: when `newest` has passed and the session is idle.
+
+    With no stored events (`newest` is BEGINNING) the pair `(None, True)` comes first.
+    """
+    passed, idle, marked = newest == BEGINNING, True, False
     if passed:
-        said = True
+        marked = True
         yield None, True
     async with aclosing(events) as following:
         async for event in following:
             passed = passed or event.id == newest
             if event.type.startswith("session.status_"):
                 idle = event.type == "session.status_idle"
-            waits = passed and idle and not said
-            said = said or waits
-            yield event, waits
+            mark = passed and idle and not marked
+            marked = marked or mark
+            yield event, mark
 
 
 async def show_stored(target: Target, session: str, first: int, *, as_json: bool) -> int:
-    """Every stored event from number `first` on."""
+    """Print every stored event from number `first` on; returns the exit code."""
     show = _Tail(first, as_json=as_json)
     async with target.client() as client:
         session = await resolve(client, session)

@@ -1,4 +1,4 @@
-"""Which running stack a command uses."""
+"""Finds the running stack that a command uses."""
 
 import os
 import shlex
@@ -47,10 +47,15 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:
-    """The first of: the stack of `data`; HOLDFAST_BASE_URL with HOLDFAST_API_KEY; the stack of HOLDFAST_DATA; the stack
-    of `.holdfast` in the current folder; the only running stack of this user.
+    """The stack that a command uses: the first of these that is given or exists.
 
-    A stack that was named is never replaced by another one. Raises NoStack.
+    1. the stack of the folder `data`
+    2. the address HOLDFAST_BASE_URL with HOLDFAST_API_KEY
+    3. the stack of the folder HOLDFAST_DATA
+    4. the stack of `.holdfast` in the current folder
+    5. the only running stack of this user
+
+    If one of the first three is given and does not run, no other stack is used instead. Raises NoStack.
     """
     url, key = environ.get("HOLDFAST_BASE_URL"), environ.get("HOLDFAST_API_KEY")
     if data is None and url:

@@ -1,4 +1,4 @@
-"""`holdfast answer`: give a waiting session its answer."""
+"""`holdfast answer`: answer an open call of a waiting session."""
 
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ def answer(
 ) -> int:
     """Answer what a session waits for: a permission, or the result of a tool of yours.
 
-    Without an answer it lists what is open. It does not wait for the agent; holdfast attach does.
+    Without an answer, list the open calls. The command does not wait for the agent; holdfast attach does.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""`holdfast apply`: the changes of a session come into a folder."""
+"""`holdfast apply`: bring the changes of a session into a folder of the user."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +14,10 @@ def apply(
     exclude: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     data: Path | None = None,
 ) -> int:
-    """Make your folder hold what the agent made of it: all of it, or nothing.
+    """Bring all changes of the agent into your folder, or none of them.
 
-    Nothing is changed when a file changed in your folder since it was copied, and you are told which. Never touched:
-    .git (commits of the agent stay in its copy), what was left out of the copy, and whatever lies behind a link.
+    If a file in your folder has changed since it was copied, nothing is changed, and the file is named. The command
+    never touches .git (commits of the agent stay in its copy), files that were not copied, and files behind a link.
 
     For example:
 

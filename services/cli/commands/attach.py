@@ -1,10 +1,10 @@
-"""`holdfast attach`: watch a session that is there already."""
+"""`holdfast attach`: watch an existing session."""
 
 from pathlib import Path
 
 
 def attach(session: str, /, *, data: Path | None = None) -> int:
-    """Watch a session from now on, until the agent rests: its last answer first, then what it does.
+    """Show the last answer of a session, then watch it until the agent is idle.
 
     Questions of the agent can be answered at the prompt. Ctrl-C leaves; the agent goes on working.
 

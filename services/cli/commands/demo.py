@@ -1,4 +1,4 @@
-"""`holdfast demo`: the whole system at work, with a harness killed in the middle."""
+"""`holdfast demo`: run the whole system on a task, and kill a harness in the middle of it."""
 
 from pathlib import Path
 

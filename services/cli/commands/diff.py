@@ -1,4 +1,4 @@
-"""`holdfast diff`: what the agent of a session changed."""
+"""`holdfast diff`: show the changes of a session."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def diff(
     patch: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,  # - is a value
     data: Path | None = None,
 ) -> int:
-    """Show what the agent changed against what was copied in with --dir; without --dir every file is new.
+    """Show what the agent changed in the files that --dir copied in. Without --dir every file is new.
 
     In a pipe it is a patch that git apply takes, binary files included.
 

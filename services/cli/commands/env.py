@@ -1,4 +1,4 @@
-"""`holdfast env`: what a program needs to find the running stack, as lines for a shell."""
+"""`holdfast env`: print shell lines with which a program finds the running stack."""
 
 import shlex
 from pathlib import Path
@@ -35,7 +35,7 @@ def env(*, data: Path | None = None) -> int:
 
 
 def export_lines(base_url: str, api_key: str) -> list[str]:
-    """Lines for a POSIX shell that set what `Anthropic()` reads."""
+    """Lines for a POSIX shell that set the two variables that `Anthropic()` reads."""
     return [
         f"export ANTHROPIC_BASE_URL={shlex.quote(base_url)}",
         f"export ANTHROPIC_API_KEY={shlex.quote(api_key)}",

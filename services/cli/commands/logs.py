@@ -1,4 +1,4 @@
-"""`holdfast logs`: what the processes of a stack say."""
+"""`holdfast logs`: show the logs of a stack."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ def logs(
     json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,
 ) -> int:
-    """Show the logs of all processes in the order of time, of a running stack or of one that has stopped.
+    """Show the logs of all processes of a stack, running or stopped, in the order of time.
 
     For example:
 

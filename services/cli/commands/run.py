@@ -47,8 +47,8 @@ def run(
         system: You review changes. You never make any.
         tools: [{type: agent_toolset_20260401, default_config: {permission_policy: {type: always_ask}}}]
 
-    Exit codes: 0 the turn ended well (or the task was sent, with --detach), 1 it failed (an error that was not
-    overcome, or a refusal), 2 no running stack, no key for the model, or a mistake in the command line, 3 the
+    Exit codes: 0 the turn ended well (or the task was sent, with --detach), 1 it failed (an error that retries did
+    not overcome, or a refusal), 2 no running stack, no key for the model, or a mistake in the command line, 3 the
     session waits for an answer and nobody was there to give it (holdfast answer), 130 interrupted or left.
 
     Parameters
@@ -61,16 +61,17 @@ def run(
     dir
         Folder whose files are copied into the workspace of the new session, with its .git. What the agent changed in
         its copy is listed at the end; yours are touched only with --apply. Only with a stack on this machine.
-        Left out, and named: what git ignores, folders that tools make anew (node_modules, .venv and others), and files
-        that may hold secrets (.env, keys, credentials), about which you are asked at a terminal.
+        These are not copied, and the command names them: files that git ignores, folders that tools can make again
+        (node_modules, .venv and others), and files that may hold secrets (.env, keys, credentials); at a terminal you
+        are asked about the latter.
     include
-        Copy what this pattern names although it would be left out: a path in the folder, or a name anywhere in it, with
-        `*` and `?`. Can be given several times.
+        Copy files that would be left out. The pattern matches a path in the folder, or a name anywhere in it, with `*`
+        and `?`. Can be given several times.
     exclude
-        Leave out what this pattern names. Can be given several times; wins over --include.
+        Leave out files that the pattern matches. Can be given several times; wins over --include.
     apply
-        When the turn ended well, make the folder of --dir hold what the agent made of it: all of it, or nothing when a
-        file of yours changed meanwhile. Commits of the agent stay in its copy. Later: holdfast apply SESSION.
+        When the turn ended well, bring all changes of the agent into the folder of --dir, or none of them if a file of
+        yours has changed meanwhile. Commits of the agent stay in its copy. Later: holdfast apply SESSION.
     patch
         Write what the agent changed to this file, as a patch for git apply.
     agent
@@ -80,8 +81,8 @@ def run(
     detach
         Send the task, print the id of the session, and end. holdfast attach shows it later.
     json
-        Print every event as the API has it, one JSON object a line, and last an object of type "result". Nobody is
-        asked anything.
+        Print every event as the API has it, one JSON object a line, and an object of type "result" at the end. The
+        command asks no questions.
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """
@@ -112,8 +113,8 @@ def run(
 def _refused(
     session: str | None, *, fixed: dict[str, object], detach: bool, json: bool, at_end: dict[str, object]
 ) -> str:
-    """Why these options make no sense together; empty when they do. `fixed` ones are of new sessions only, `at_end`
-    ones take effect when the turn has ended."""
+    """Why these options exclude each other; empty if they do not. The options `fixed` are for new sessions only, the
+    options `at_end` take effect when the turn has ended."""
     given = [name for name, value in fixed.items() if value is not None]
     if session is not None and given:
         names = " and ".join(given)
@@ -135,7 +136,7 @@ def _refused(
 
 
 def _task(words: tuple[str, ...], *, stdin: bool) -> tuple[str, str]:
-    """The task, or why there is none."""
+    """The task and an empty text, or an empty text and why there is no task."""
     text = " ".join(words)
     if stdin:
         if words:

@@ -15,9 +15,10 @@ def sessions(
 ) -> int:
     """List sessions, the newest first, one line each.
 
-    A session is running, retrying (after an error of the model), idle (done), failed or archived, or it waits for you:
-    for a permission or the result of a tool. Every command takes the short id. In a pipe, lines without a heading have
-    these values with tabs between them: id, status, created, last active, tokens in, tokens out, agent, title.
+    The status of a session is running, retrying (after an error of the model), idle (done), failed, archived, or waits
+    for you (for a permission or the result of a tool). Every command takes the short id. In a pipe there is no heading,
+    and a line has these values with tabs between them: id, status, created, last active, tokens in, tokens out, agent,
+    title.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""`holdfast status`: is everything well, and how much is stored."""
+"""`holdfast status`: show the health of a stack and how much it stores."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +7,10 @@ from cyclopts import Parameter
 
 
 def status(*, json: Annotated[bool, Parameter(negative=())] = False, data: Path | None = None) -> int:
-    """Show how the stack is: each process with its health and memory, free disk space, sessions, the size of streams.
+    """Show the state of the stack: health and memory of each process, free disk space, sessions, the size of streams.
 
-    What is not ready is told with its cause; holdfast logs tells more. Of a stack on another machine, named by
-    HOLDFAST_BASE_URL and HOLDFAST_API_KEY, only the API can be seen.
+    A process that is not ready is shown with the cause; holdfast logs shows more. Of a stack on another machine, named
+    by HOLDFAST_BASE_URL and HOLDFAST_API_KEY, only the state of the API is shown.
 
     For example:
 

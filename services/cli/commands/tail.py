@@ -1,4 +1,4 @@
-"""`holdfast tail`: the events of a session, from any number on, and then as they come."""
+"""`holdfast tail`: show the stored events of a session, then new ones as they come."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +15,10 @@ def tail(
     json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,
 ) -> int:
-    """Show the events of a session from the beginning or from a number on, and go on as they come.
+    """Show the stored events of a session from the beginning or from a number on, then new ones as they come.
 
-    A line has the event's number, its time, the time since the event before, and its type in the words of the API.
-    A lost connection is made again where it was lost: no event is missed and none is shown twice. Ctrl-C ends it.
+    A line has the event's number, its time, the time since the previous event, and its type as the API names it.
+    After a lost connection the command continues where it was: no event is missed or shown twice. Ctrl-C ends it.
 
     For example:
 
@@ -38,9 +38,9 @@ def tail(
     from_
         Number of the first event to show; the first event of a session has number 1.
     follow
-        Go on with events as they come; without it only what is stored is shown.
+        Show new events as they come. With --no-follow only the stored events are shown.
     json
-        Print each event as one line of JSON, as the API has it and whole.
+        Print each event as one line of JSON, complete and as the API has it.
     data
         Folder of the running stack. Default: HOLDFAST_DATA, else .holdfast here, else your only running stack.
     """

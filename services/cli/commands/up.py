@@ -1,4 +1,4 @@
-"""`holdfast up`: the whole system on this machine, until Ctrl-C."""
+"""`holdfast up`: run the whole system on this machine until Ctrl-C."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +18,11 @@ def up(
 ) -> int:
     """Start the whole system on this machine and keep it running until Ctrl-C.
 
-    Prints the two lines with which programs find it. A process that dies is started again; started again on the same
-    data, every session continues. HOLDFAST_MODEL_API_KEY is the key of the model, and HOLDFAST_MODEL_BASE_URL its
-    address when it is not the vendor's; without both, ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL are taken.
-    HOLDFAST_MODEL is the kind of its client: anthropic (the SDK, the default), messages (any server of the Messages
-    API, without the SDK: starts faster, needs less memory), bedrock, vertex or foundry.
+    Prints the two lines with which programs find it. A process that dies is started again. When the system is started
+    again on the same data folder, every session continues. HOLDFAST_MODEL_API_KEY is the key of the model, and
+    HOLDFAST_MODEL_BASE_URL its address when it is not the vendor's. Without both, ANTHROPIC_API_KEY and
+    ANTHROPIC_BASE_URL are used. HOLDFAST_MODEL is the kind of its client: anthropic (the SDK, the default), messages
+    (any server of the Messages API, without the SDK: starts faster, needs less memory), bedrock, vertex or foundry.
 
     For example:
 
@@ -41,12 +41,13 @@ def up(
     data
         Folder of all state and logs; made when missing. Default: HOLDFAST_DATA, else .holdfast here.
     port
-        Port of the HTTP API on 127.0.0.1; 0 chooses a free one. Default: the one that the folder had, else 8700.
+        Port of the HTTP API on 127.0.0.1; 0 chooses a free one. Default: the port of the last start, else 8700.
     harnesses
         How many harness processes drive sessions.
     sync
-        When an append is on disk: "always" (before it is acknowledged: survives power loss), or an interval such as
-        "1s" (0.3 ms faster an append; a power cut may cost that much; a crash of a process costs nothing either way).
+        When an append is written to disk: "always" (before it is acknowledged, so it survives a power loss), or an
+        interval such as "1s" (an append takes 0.3 ms less, but a power loss may lose the last second). A crash of a
+        process loses nothing either way.
     model_url
         Address of a model that speaks the Messages API; its key, if it wants one, is HOLDFAST_MODEL_API_KEY.
     scripted

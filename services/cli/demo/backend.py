@@ -24,12 +24,12 @@ SCENARIO: Final = Path(__file__).parents[2] / "scripted_model" / "scenarios" / "
 
 
 class CannotStart(Exception):
-    """A process of the demo did not start; the text is what it said."""
+    """A process of the demo did not start; the text is its error output."""
 
 
 @contextlib.asynccontextmanager
 async def scripted(log: Path) -> AsyncGenerator[str]:
-    """A scripted model that plays the demo; its base URL."""
+    """Run a scripted model that plays the demo; yields its base URL. Raises CannotStart."""
     argv = [sys.executable, "-P", "-m", "holdfast.scripted_model", "--scenario", str(SCENARIO)]
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(

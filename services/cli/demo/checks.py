@@ -1,4 +1,4 @@
-"""The checks at the end of the demo: of the stored log, the files and the count of the model, not of the timeline."""
+"""The checks at the end of the demo. They use the stored log, the files and the model's own count of its requests."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ async def model_requests(base_url: str) -> list[Record]:
 def check(
     log: Sequence[Stored], sent: Sequence[str], workspace: Path, requests: Sequence[Record] | None
 ) -> list[Check]:
-    """All checks. `requests` is None with a real model, which does not tell its count."""
+    """All checks. `requests` is None with a real model, because it does not report how many requests it got."""
     events = [e for stored in log for e in stored.commit.events]
     ids = Counter(e.id for e in events)
     calls = [e for e in events if isinstance(e, ev.AgentToolUse)]

@@ -118,7 +118,7 @@ async def _demo(console: Console, data: Path, model: str, endpoint: Endpoint | N
         which = "a scripted model (no key, no cost)" if scripted else f"{model} at {run.model_base_url}"
         console.print(f"Ready after {time.monotonic() - began:.1f} s, with {which}.\n")
         async with AsyncAnthropic(base_url=run.base_url, api_key=run.api_key) as client:
-            show = _Show(client, run_file, Timeline(console))
+            show = _DemoRun(client, run_file, Timeline(console))
             session = await show.create(model)
             repository.seed(show.workspace)
             await show.work(session)
@@ -135,7 +135,7 @@ async def _demo(console: Console, data: Path, model: str, endpoint: Endpoint | N
     return 0 if passed else 1
 
 
-class _Show:
+class _DemoRun:
     """One session, watched while the harness that drives it is killed."""
 
     def __init__(self, client: AsyncAnthropic, run_file: Path, timeline: Timeline) -> None:
@@ -168,7 +168,7 @@ class _Show:
         return session
 
     async def work(self, session: BetaManagedAgentsSession) -> None:
-        """Send the task, show all events, kill the harness in mid-sentence; returns when the session is idle."""
+        """Send the task, show all events, and kill the harness in the middle of a sentence. Returns when it is idle."""
         events = self._client.beta.sessions.events
         async with await events.stream(session.id, event_deltas=["agent.message"]) as stream:
             self._timeline.start_clock()

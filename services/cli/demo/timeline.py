@@ -13,10 +13,10 @@ from holdfast.cli.demo.calls import call_lines, result_lines
 from holdfast.cli.sanitize import clean
 
 NARROW_COLUMNS: Final = 60
-"""Columns below which times and labels take less room."""
+"""On a narrower terminal times and labels are shortened."""
 
 MIN_TEXT_COLUMNS: Final = 20
-"""Columns that are left to the text on any terminal."""
+"""The text has at least this many columns on any terminal."""
 
 _LABEL_COLUMNS: Final = 8
 """Columns of the longest label, `takeover`."""
@@ -64,7 +64,7 @@ class Timeline:
             self._column = -1
 
     def note(self, label: str, text: str, style: str = "bold red") -> None:
-        """Print a line that is no event of the session."""
+        """Print a line about something that is not an event of the session."""
         self._lines(label, [text], style, style)
 
     def delta(self, event_id: str, text: str) -> None:

@@ -1,6 +1,6 @@
 """One child process: started in a group of its own, killed with its parent, reaped through a pidfd.
 
-The group is killed only while its leader has not been reaped, so a process id that was given out anew is never hit.
+The group is killed only while its leader has not been reaped, so a signal never hits another process with a reused id.
 """
 
 import asyncio

@@ -100,7 +100,7 @@ class DiskWatch:
                 self._reporter.say(f"the disk of {self._folder} has room again: {free} free")
 
     def _has_write_error(self) -> bool:
-        """Whether NATS has logged a failed write since the last look."""
+        """Whether NATS has logged a failed write since the last check."""
         try:
             size = self._log.stat().st_size
             if size < self._read_to:  # it was trimmed

@@ -91,9 +91,9 @@ def _time(text: str) -> datetime | None:
 
 
 def since(text: str, now: datetime) -> datetime:
-    """The time that `--since` names: so long before `now`, or a date and time (of this machine without a zone).
+    """The time that `--since` means: `now` minus a duration, or a date and time (local if it has no time zone).
 
-    Raises ValueError with a sentence.
+    Raises ValueError with a sentence for the user.
     """
     if found := _AGO.fullmatch(text):
         return now - timedelta(**{_UNITS[found[2]]: int(found[1])})

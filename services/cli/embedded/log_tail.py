@@ -1,4 +1,4 @@
-"""The end of a log, from which the cause of a failure is told."""
+"""Reads the end of a log, and finds the cause of a failure in it."""
 
 import os
 import re
@@ -18,7 +18,7 @@ def last_lines(log: Path, count: int = 5, *, since: int = 0, most: int = 16_000)
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            start = since if since <= size else 0  # the log was put aside in between
+            start = since if since <= size else 0  # the log was trimmed in between
             file.seek(max(start, size - most))
             return file.read().decode(errors="replace").splitlines()[-count:]
     except OSError:

@@ -51,7 +51,7 @@ def why_not(port: int) -> str:
 
 
 def _bind(port: int) -> int:
-    """Number of the error with which a server could not listen there; 0 when it could."""
+    """The errno of an attempt to listen there; 0 if it succeeds."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -62,7 +62,7 @@ def _bind(port: int) -> int:
 
 
 def _unprivileged() -> int:
-    """The first port for everybody (Linux, `ip(7)`)."""
+    """The first port on which every user may listen (Linux, `ip(7)`)."""
     try:
         return int(_UNPRIVILEGED_START_FILE.read_text())
     except (OSError, ValueError):

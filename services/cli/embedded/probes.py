@@ -63,7 +63,7 @@ def http_ready(
 
 
 def readiness(status: int, body: bytes) -> Readiness:
-    """The readiness that a response of /readyz tells. Pure."""
+    """The readiness that a response of /readyz describes. Pure."""
     try:
         report = msgspec.json.decode(body, type=Report)
     except msgspec.MsgspecError:

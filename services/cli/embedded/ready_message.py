@@ -18,7 +18,7 @@ EXAMPLE_TASK = "Write a haiku to poem.txt"
 
 
 def show(console: Console, run: RunFile, *, scripted: bool, needs_data: bool, notes: Mapping[str, str]) -> None:
-    """Print the block. Lines to paste are never broken by us.
+    """Print the block. Lines that are meant to be pasted are never wrapped.
 
     The API key is printed only on a terminal, not into a journal or a file. `needs_data`: other terminals must name the
     data folder, because several stacks run. `notes` are warnings by topic.

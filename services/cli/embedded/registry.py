@@ -2,7 +2,7 @@
 
 Each running stack has one file in a folder of that user, mode 0700. The file holds the path of the data folder and no
 secret; everything else is in the `run.json` of that data folder. A file whose stack has stopped is removed by the next
-reader. A stack that was killed leaves its `run.json`: its file stays until it is started again, so that it is named.
+reader. A killed stack leaves its `run.json`. Its file here stays until it is started again, so that commands name it.
 """
 
 import contextlib

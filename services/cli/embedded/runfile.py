@@ -28,7 +28,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     supervisor: int
     """Process id of `holdfast up`."""
     supervisor_started: int = 0
-    """When that process began, in clock ticks since boot: its number may be given out anew."""
+    """Start time of that process in clock ticks since boot; it tells a reused process id apart."""
     processes: dict[str, int]
     """Process id of everything that is ready now."""
     health: dict[str, str]

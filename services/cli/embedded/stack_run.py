@@ -80,7 +80,7 @@ class StackRun:
             self._supervisor.hurry()
 
     def _watchers(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The duties beside the stack, endless. If one raises an error of EXPECTED, `holdfast up` fails with it."""
+        """The background tasks of a running stack. None returns; an error of EXPECTED from one ends `holdfast up`."""
         nats_log = self._layout.log("nats")
         watch = DiskWatch(self._layout.data, nats_log, self._log, lambda: self._supervisor.restart("nats"))
         return (self._supervisor.failed(), _trim_logs(self._layout), watch.run())

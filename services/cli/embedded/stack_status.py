@@ -117,7 +117,7 @@ async def inspect(run: RunFile) -> StackStatus:
 
 async def _process(run: RunFile, name: str) -> Process:
     pid = run.processes.get(name, 0)
-    # A number may have been given out anew: it is ours only as a living child of the supervisor.
+    # The id may belong to another process by now. It is ours only if it is a living child of the supervisor.
     if not pid or not started(pid) or parent(pid) != run.supervisor:
         return Process(name, 0, "is not running")
     if name == "nats":

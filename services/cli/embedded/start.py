@@ -1,4 +1,4 @@
-"""Starts the programs of a stack, and does the two things that are due in between."""
+"""Starts the programs of a stack, provisions the bus and marks OpenBao as initialised in between."""
 
 import asyncio
 from typing import Final

@@ -12,13 +12,13 @@ from typing import Final
 from holdfast.cli.embedded import log_tail
 from holdfast.cli.embedded.child import Child
 from holdfast.cli.embedded.program import NotReady, Program
+from holdfast.process.backoff import Backoff
 
-FIRST_BACKOFF_S: Final = 0.1
-MAX_BACKOFF_S: Final = 5.0
-"""Pause before a restart: doubled with each death, from the first to the maximum."""
+RESTART_BACKOFF: Final = Backoff(first_s=0.1, longest_s=5.0, jitter=0.0)
+"""Pauses before a restart: doubled with each death. There is nobody to be out of step with, so no jitter."""
 
 STABLE_AFTER_S: Final = 10.0
-"""A death after this time counts as the first again."""
+"""A program that ran at least this long before it died is restarted with the first pause again."""
 
 DEATHS_IN_A_ROW: Final = 3
 """This many deaths end a start. In a running stack they make the supervisor show the end of the log."""
@@ -143,7 +143,7 @@ class Supervisor:
             deaths = 1 if time.monotonic() - began > STABLE_AFTER_S else deaths + 1
             if self._is_starting and deaths >= DEATHS_IN_A_ROW:
                 raise NotReady(program.name, f"died {deaths} times in a row: {outcome}", program.log)
-            pause = min(FIRST_BACKOFF_S * 2 ** (deaths - 1), MAX_BACKOFF_S)
+            pause = RESTART_BACKOFF.pause_s(deaths, 0.0)
             if not self._is_starting:
                 self._say(f"{program.name} died ({outcome}), restarting in {pause:.1f} s")
                 if deaths >= DEATHS_IN_A_ROW:

@@ -1,4 +1,4 @@
-"""Requests to the sandbox workers of a session: provision, execute, probe, cancel (rules 12, 13, 15, 18).
+"""Requests to the workers that hold the hands of a session: provision, execute, probe, cancel (rules 12, 13, 15, 18).
 
 No request waits for the result of a call: results arrive in the session's inbox.
 """
@@ -11,7 +11,7 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned
 from holdfast.bus.errors import BusError, NoResponders, Refused
-from holdfast.bus.head import Sandbox
+from holdfast.bus.head import Call, Hand
 from holdfast.bus.ids import Key
 
 WORKER_TIMEOUT_S: Final = 2.0
@@ -21,10 +21,10 @@ PROBE_TIMEOUT_S: Final = 0.3
 """Time to wait for a worker's reply to `probe`, which needs no work."""
 
 PROVISION_TIMEOUT_S: Final = 3.0
-"""Time to wait for a sandbox before it is requested again, because its worker may have died. Two requests make one."""
+"""Time to wait for a hand before it is requested again, because its worker may have died. Two requests make one."""
 
 WorkerReply = Literal["accepted", "refused", "cancelled", "gone", "done", "silent"]
-"""`gone`: no worker has that sandbox any more. `silent`: no reply came in time."""
+"""`gone`: no worker has that generation any more. `silent`: no reply came in time."""
 
 T = TypeVar("T")
 
@@ -36,39 +36,39 @@ class HandClient:
         self._bus = bus
         self._key = key
 
-    async def provision(self, environment: dict[str, Any]) -> Provisioned:
-        """The session's sandbox; it is made if there is none. Raises NoResponders, Unavailable, Refused."""
-        message = Provision(tenant=self._key.tenant, session=self._key.session, environment=environment)
-        raw = await self._bus.core.request(
-            subjects.PROVISION, msgspec.json.encode(message), timeout=PROVISION_TIMEOUT_S
-        )
+    async def provision(self, hand: str, *, log_seq: int) -> Provisioned:
+        """That hand of the session; it is made if there is none. Raises NoResponders, Unavailable, Refused.
+
+        Its kind is its name: a session has one hand of a kind. `log_seq` is the sequence of the last commit known.
+        """
+        message = Provision(tenant=self._key.tenant, session=self._key.session, hand=hand, log_seq=log_seq)
+        subject = subjects.provision(self._key.cell, hand)
+        raw = await self._bus.core.request(subject, msgspec.json.encode(message), timeout=PROVISION_TIMEOUT_S)
         return _decoded(raw, Provisioned)
 
-    async def execute(self, sandbox: Sandbox, call_id: str, name: str, arguments: dict[str, Any]) -> WorkerReply:
-        """Run the call in that sandbox. Safe to repeat: a worker runs a call once."""
+    async def execute(self, hand: Hand, call: Call, arguments: dict[str, Any], *, log_seq: int) -> WorkerReply:
+        """Run the call in that generation. Safe to repeat: a worker runs a call once."""
         message = Execute(
             tenant=self._key.tenant,
             session=self._key.session,
-            call=call_id,
-            generation=sandbox.generation,
-            name=name,
+            call=call.id,
+            generation=hand.generation,
+            name=call.name,
             input=arguments,
+            log_seq=log_seq,
         )
-        return await self._request(subjects.execute(sandbox.worker), msgspec.json.encode(message))
+        return await self._request(subjects.execute(self._key.cell, hand.worker), msgspec.json.encode(message))
 
-    async def probe(self, sandbox: Sandbox) -> WorkerReply:
-        """Whether that sandbox lives: `accepted` or `gone`."""
-        message = Probe(tenant=self._key.tenant, session=self._key.session, generation=sandbox.generation)
-        return await self._request(
-            subjects.probe(sandbox.worker), msgspec.json.encode(message), timeout_s=PROBE_TIMEOUT_S
-        )
+    async def probe(self, hand: Hand) -> WorkerReply:
+        """Whether that generation lives: `accepted` or `gone`."""
+        message = Probe(tenant=self._key.tenant, session=self._key.session, generation=hand.generation)
+        subject = subjects.probe(self._key.cell, hand.worker)
+        return await self._request(subject, msgspec.json.encode(message), timeout_s=PROBE_TIMEOUT_S)
 
-    async def cancel(self, sandbox: Sandbox, call_id: str) -> WorkerReply:
+    async def cancel(self, hand: Hand, call_id: str) -> WorkerReply:
         """Kill the call, or make the worker refuse it for ever."""
-        message = Cancel(
-            tenant=self._key.tenant, session=self._key.session, call=call_id, generation=sandbox.generation
-        )
-        return await self._request(subjects.cancel(sandbox.worker), msgspec.json.encode(message))
+        message = Cancel(tenant=self._key.tenant, session=self._key.session, call=call_id, generation=hand.generation)
+        return await self._request(subjects.cancel(self._key.cell, hand.worker), msgspec.json.encode(message))
 
     async def _request(self, subject: str, data: bytes, *, timeout_s: float = WORKER_TIMEOUT_S) -> WorkerReply:
         try:
@@ -83,4 +83,4 @@ def _decoded(raw: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.MsgspecError:
-        raise Refused("the reply of the sandbox worker cannot be decoded") from None
+        raise Refused("the reply of the worker cannot be decoded") from None

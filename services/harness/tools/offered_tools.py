@@ -6,7 +6,7 @@ Built-in tools come from `bus/tools.py`, custom tools from the agent; the agent'
 
 from typing import Any, Literal
 
-from holdfast.bus.tools import DEFAULT_POLICY, EXECUTABLE, TOOLSET
+from holdfast.bus.tools import DEFAULT_POLICY, EXECUTABLE, SANDBOX, TOOLSET
 
 Permission = Literal["allow", "ask", "deny", "client"]
 """`client`: a custom tool, which only the client can answer. `deny`: not offered, or disabled."""
@@ -45,7 +45,12 @@ def permission(agent: dict[str, Any], name: str) -> Permission:
 
 def uses_sandbox(agent: dict[str, Any]) -> bool:
     """True if a tool that runs in the sandbox is offered."""
-    return any(enabled and EXECUTABLE[name].runs_in == "sandbox" for name, (enabled, _) in _configs(agent).items())
+    return any(enabled and EXECUTABLE[name].hand == SANDBOX for name, (enabled, _) in _configs(agent).items())
+
+
+def hand_of(name: str) -> str:
+    """Name of the hand that executes the built-in tool `name`; empty if there is no such tool."""
+    return EXECUTABLE[name].hand if name in EXECUTABLE else ""
 
 
 def offered(agent: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,24 +6,30 @@ from typing import Final
 
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Provisioned
+from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
-from holdfast.bus.head import Call, Head, Sandbox
+from holdfast.bus.head import Call, Hand, Head, is_unbound
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.tools.hand_client import HandClient, WorkerReply
-from holdfast.harness.tools.tool_results import error_result, sandbox_lost
+from holdfast.harness.tools.tool_results import error_result, hand_lost
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import Attempts
 
 ACCEPTED_CALL_POLL_INTERVAL_S: Final = 1.0
 """Interval at which an accepted call is sent again: the reply tells whether its worker still lives."""
 
 SILENT_WORKER_RETRY_DELAY_S: Final = 0.2
-"""Delay before a request without a reply is repeated."""
+"""Delay before calls that no worker has accepted are sent again."""
+
+SILENT_WORKER_BACKOFF: Final = Backoff(first_s=0.1, longest_s=0.2)
+"""Pauses before another request without a reply is repeated."""
 
 NO_WORKER_TIMEOUT_S: Final = 15.0
-"""Time to wait for any sandbox worker before calls get an error result; longer than a worker takes to restart."""
+"""Time to wait for any worker before calls get an error result; longer than a worker takes to restart."""
 
 PROVISION_DEADLINE_S: Final = 60.0
-"""Time that the creation of a sandbox may take."""
+"""Time that the creation of a hand may take."""
 
 PROBE_REUSE_S: Final = 1.0
 """Time for which the result of a probe is reused."""
@@ -42,7 +48,7 @@ REFUSAL_LIMIT: Final = 10
 
 
 class ToolCalls:
-    """Sends calls to their sandbox and remembers the replies. Nothing of it must survive this process."""
+    """Sends calls to their hands and remembers the replies. Nothing of it must survive this process."""
 
     def __init__(self, hands: HandClient, *, hold: float) -> None:
         self._hands = hands
@@ -69,30 +75,38 @@ class ToolCalls:
         """Seconds to wait for results before `send` is called again."""
         return ACCEPTED_CALL_POLL_INTERVAL_S if self.all_accepted(ready) else SILENT_WORKER_RETRY_DELAY_S
 
-    async def provide(self, head: Head, config: ev.SessionConfig) -> list[ev.Event]:
-        """Rule 12: the event that binds the ready calls to a sandbox, or their error results if there is none."""
-        if head.sandbox is not None:
-            if lost := await self.lost_at_rest(head):
-                return lost
-            return [ev.SandboxBound(id=new_id("sevt"), generation=head.sandbox.generation, worker=head.sandbox.worker)]
-        provisioned = await self._provision(config)
+    async def provide(self, last: Stored) -> list[ev.Event]:
+        """Rule 12: the events that bind the unbound calls to their hands, or their error results.
+
+        Each hand of an unbound call is provided for, all at the same time.
+        """
+        names = dict.fromkeys(c.hand for c in last.commit.head.calls if is_unbound(c))
+        provided = await asyncio.gather(*(self._provide(last, name) for name in names))
+        return [event for events in provided for event in events]
+
+    async def _provide(self, last: Stored, name: str) -> list[ev.Event]:
+        head = last.commit.head
+        hand = head.hands.get(name)
+        if hand is not None:
+            return await self._lost_at_rest(head, name) or [_bound(name, hand)]
+        provisioned = await self._provision(name, last.seq)
         if provisioned is not None and not provisioned.error:
-            return [ev.SandboxBound(id=new_id("sevt"), generation=provisioned.generation, worker=provisioned.worker)]
+            return [_bound(name, Hand(provisioned.generation, provisioned.worker, provisioned.kept))]
         if provisioned is None:
-            text = "sandbox_unavailable: no sandbox worker answers. Is the sandbox service running?"
+            text = f"{name}_unavailable: no {name} worker answers. Is the {name} service running?"
         else:
             text = f"{provisioned.error}: {provisioned.message}"
-        unbound = [c for c in head.calls if c.state == "ready" and not c.generation]
+        unbound = [c for c in head.calls if is_unbound(c) and c.hand == name]
         return [error_result(c.id, text, thread=c.thread, new_id=new_id) for c in unbound]
 
-    async def _provision(self, config: ev.SessionConfig) -> Provisioned | None:
-        """The sandbox of a worker; None if no worker replies in time."""
+    async def _provision(self, name: str, log_seq: int) -> Provisioned | None:
+        """The hand of that name, held by some worker; None if no worker replies in time."""
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        while True:
+        async for _ in Attempts(SILENT_WORKER_BACKOFF):
             timeout = NO_WORKER_TIMEOUT_S
             try:
-                provisioned = await self._hands.provision(config.environment)
+                provisioned = await self._hands.provision(name, log_seq=log_seq)
                 if provisioned.generation not in self._gone or loop.time() - began_at > GONE_GENERATION_TTL_S:
                     return provisioned
             except Unavailable:
@@ -102,81 +116,103 @@ class ToolCalls:
             except BusError:
                 return None
             if loop.time() - began_at > timeout:
-                return None
-            await asyncio.sleep(SILENT_WORKER_RETRY_DELAY_S)
+                break
+        return None
 
     async def lost_at_rest(self, head: Head) -> list[ev.Event]:
-        """The events of a sandbox that was lost while no call was bound to it; none if it may still live.
+        """The events of hands that were lost while no call was bound to them; none if all may still live.
 
-        Called before calls are bound to the sandbox in the head (rule 12). A silent worker may be slow: calls are bound
+        Called before calls are bound to the hands in the head (rule 12). A silent worker may be slow: calls are bound
         to it and sent until it replies or is gone.
         """
-        sandbox = head.sandbox
-        if sandbox is None or any(c.generation == sandbox.generation for c in head.calls):
+        lost = await asyncio.gather(*(self._lost_at_rest(head, name) for name in head.hands))
+        return [event for events in lost for event in events]
+
+    async def _lost_at_rest(self, head: Head, name: str) -> list[ev.Event]:
+        hand = head.hands[name]
+        if any(c.generation == hand.generation for c in head.calls):
             return []
-        self.probe_ahead(head)
-        _, probe = self._probes.pop(sandbox.generation)
+        self._start_probe(hand)
+        _, probe = self._probes.pop(hand.generation)
         if await probe != "gone":
             return []
-        self._gone.add(sandbox.generation)
-        return sandbox_lost(sandbox.generation, "it ended while the session was at rest", [], new_id=new_id)
+        self._gone.add(hand.generation)
+        return hand_lost(head, name, hand.generation, "it ended while the session was at rest", [], new_id=new_id)
 
     def probe_ahead(self, head: Head) -> None:
-        """Start to probe the sandbox while the model still writes the call."""
-        sandbox, now = head.sandbox, asyncio.get_running_loop().time()
-        if sandbox is None:
-            return
-        began_at, _ = self._probes.get(sandbox.generation, (now - PROBE_REUSE_S, None))
-        if now - began_at >= PROBE_REUSE_S:
-            self._probes = {sandbox.generation: (now, asyncio.create_task(self._probe(sandbox)))}
+        """Start to probe the hands while the model still writes the call."""
+        present = {hand.generation for hand in head.hands.values()}
+        self._probes = {generation: probe for generation, probe in self._probes.items() if generation in present}
+        for hand in head.hands.values():
+            self._start_probe(hand)
 
-    async def _probe(self, sandbox: Sandbox) -> WorkerReply:
+    def _start_probe(self, hand: Hand) -> None:
+        now = asyncio.get_running_loop().time()
+        began_at, _ = self._probes.get(hand.generation, (now - PROBE_REUSE_S, None))
+        if now - began_at >= PROBE_REUSE_S:
+            self._probes[hand.generation] = (now, asyncio.create_task(self._probe(hand)))
+
+    async def _probe(self, hand: Hand) -> WorkerReply:
         for _ in range(PROBE_ATTEMPTS):
-            reply = await self._hands.probe(sandbox)
+            reply = await self._hands.probe(hand)
             if reply != "silent":
                 return reply
         return "silent"
 
-    async def send(self, head: Head, ready: Sequence[Call], contexts: Contexts) -> list[ev.Event]:
+    async def send(self, last: Stored, ready: Sequence[Call], contexts: Contexts) -> list[ev.Event]:
         """Send every call that is due. Returns the events that follow from the replies; none if all went well."""
+        head = last.commit.head
         now = asyncio.get_running_loop().time()
-        sandbox = head.sandbox
-        stray = [c for c in ready if sandbox is None or c.generation != sandbox.generation]
-        if stray or sandbox is None:
-            reason = "its sandbox is not the session's any more"
-            return sandbox_lost(stray[0].generation, reason, stray, new_id=new_id)
+        if strays := _strays(head, ready):
+            first, reason = strays[0], "it is not the session's any more"
+            lost = [c for c in strays if c.generation == first.generation]
+            return hand_lost(head, first.hand, first.generation, reason, lost, new_id=new_id)
         interval = ACCEPTED_CALL_POLL_INTERVAL_S
         due = [c for c in ready if now - self._accepted_at.get(c.id, -interval) >= interval]
         if not any(c.id in self._accepted_at for c in ready):
             self._waiting_since = now
-        inputs = [contexts.thread(c.thread).tool_input(c.id) for c in due]
-        replies = await asyncio.gather(
-            *(self._hands.execute(sandbox, c.id, c.name, given) for c, given in zip(due, inputs, strict=True))
-        )
+        replies = await asyncio.gather(*(self._execute(last, call, contexts) for call in due))
         for call, reply in zip(due, replies, strict=True):
             if reply == "gone":
-                self._gone.add(sandbox.generation)
-                bound = [c for c in head.calls if c.generation == sandbox.generation]
-                return sandbox_lost(sandbox.generation, "its worker does not have it any more", bound, new_id=new_id)
+                self._gone.add(call.generation)
+                bound = [c for c in head.calls if c.generation == call.generation]
+                reason = "its worker does not have it any more"
+                return hand_lost(head, call.hand, call.generation, reason, bound, new_id=new_id)
             if reply == "accepted":
                 self._accepted_at[call.id] = now
             elif reply == "refused":
                 self._refusals[call.id] = self._refusals.get(call.id, 0) + 1
                 if self._refusals[call.id] >= REFUSAL_LIMIT:
-                    text = "The sandbox refuses to run this call."
+                    text = f"The {call.hand} refuses to run this call."
                     return [error_result(call.id, text, thread=call.thread, new_id=new_id)]
         return []
 
+    async def _execute(self, last: Stored, call: Call, contexts: Contexts) -> WorkerReply:
+        given = contexts.thread(call.thread).tool_input(call.id)
+        return await self._hands.execute(last.commit.head.hands[call.hand], call, given, log_seq=last.seq)
+
     async def cancel_all(self, head: Head) -> None:
         """Rule 18: return when no open call can start any more, or its worker was silent for CANCEL_DEADLINE_S."""
-        sandbox = head.sandbox
-        if sandbox is None:
-            return
-        running = [c for c in head.calls if c.generation == sandbox.generation]
-        await asyncio.gather(*(self._cancel(sandbox, c.id) for c in running))
+        running = [(hand, c.id) for hand in head.hands.values() for c in head.calls if c.generation == hand.generation]
+        await asyncio.gather(*(self._cancel(hand, call_id) for hand, call_id in running))
 
-    async def _cancel(self, sandbox: Sandbox, call_id: str) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CANCEL_DEADLINE_S
-        while await self._hands.cancel(sandbox, call_id) == "silent" and loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(SILENT_WORKER_RETRY_DELAY_S)
+    async def _cancel(self, hand: Hand, call_id: str) -> None:
+        async for _ in Attempts(SILENT_WORKER_BACKOFF, timeout_s=CANCEL_DEADLINE_S):
+            if await self._hands.cancel(hand, call_id) != "silent":
+                return
+
+
+def _strays(head: Head, ready: Sequence[Call]) -> list[Call]:
+    """The calls whose generation is not that of their hand any more."""
+    found: list[Call] = []
+    for call in ready:
+        hand = head.hands.get(call.hand)
+        if hand is None or hand.generation != call.generation:
+            found.append(call)
+    return found
+
+
+def _bound(name: str, hand: Hand) -> ev.Event:
+    return ev.HandBound(
+        id=new_id("sevt"), hand=name, generation=hand.generation, worker=hand.worker, kept=hand.kept
+    )  # fmt: skip

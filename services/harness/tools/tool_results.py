@@ -1,16 +1,15 @@
-"""Results of tool calls that the harness makes itself: errors, and the loss of a sandbox (rule 15). Pure."""
+"""Results of tool calls that the harness makes itself: errors, and the loss of a hand (rule 15). Pure."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from holdfast.bus import events as ev
-from holdfast.bus.head import Call
+from holdfast.bus.head import Call, Head
 from holdfast.bus.ids import NewId
 
 CALL_INTERRUPTED: Final = "The execution was interrupted before it was completed. Try again if it is still needed."
-CALL_LOST: Final = (
-    "The sandbox was lost, so this call did not finish. Its processes are gone; the files of /workspace are kept."
-)
+CALL_LOST: Final = "The {hand} was lost, so this call did not finish."
+"""Followed by the sentence of its driver that says what is left."""
 
 
 def text_content(message: str) -> list[ev.Block]:
@@ -25,7 +24,12 @@ def error_result(call_id: str, message: str, *, thread: str, new_id: NewId) -> e
     )
 
 
-def sandbox_lost(generation: str, reason: str, calls: Sequence[Call], *, new_id: NewId) -> list[ev.Event]:
-    """Rule 15: the generation is over, and each of its open `calls` gets an error result."""
-    results = [error_result(call.id, CALL_LOST, thread=call.thread, new_id=new_id) for call in calls]
-    return [*results, ev.SandboxLost(id=new_id("sevt"), generation=generation, reason=reason)]
+def hand_lost(
+    head: Head, hand: str, generation: str, reason: str, calls: Sequence[Call], *, new_id: NewId
+) -> list[ev.Event]:
+    """Rule 15: the generation of the hand is over, and each of its open `calls` gets an error result."""
+    bound = head.hands.get(hand)
+    kept = bound.kept if bound and bound.generation == generation else ""
+    text = f"{CALL_LOST.format(hand=hand)} {kept}".rstrip()
+    results = [error_result(call.id, text, thread=call.thread, new_id=new_id) for call in calls]
+    return [*results, ev.HandLost(id=new_id("sevt"), hand=hand, generation=generation, reason=reason)]

@@ -13,15 +13,18 @@ from holdfast.bus.commits import InboxPosition, Stored, commit
 from holdfast.bus.errors import Conflict
 from holdfast.bus.head import Claim, Head, Thread, advance
 from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import Source, Taken
 from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.turn.claim import is_done
 from holdfast.harness.turn.replica import Replica
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import Attempts
 
-CATCH_UP_ATTEMPTS: Final = 20
+CATCH_UP_ATTEMPTS: Final = 15
 """Reads at the leader after a refused append; a log that shows nothing new after them is decided on as it is."""
 
-CATCH_UP_BACKOFF_S: Final = 0.05
-"""Added to the wait before each further read."""
+CATCH_UP_BACKOFF: Final = Backoff(first_s=0.05, longest_s=1.0)
+"""Pauses between them: about 10 s together."""
 
 
 class Fenced(Exception):
@@ -69,14 +72,14 @@ class Appender:
         return self.last.commit.head
 
     @property
-    def taken(self) -> int:
-        """Inbox sequence up to which inputs are in the log."""
+    def taken(self) -> Taken:
+        """Inbox position up to which inputs are in the log."""
         return self.head.taken_in(self.inbox)
 
     @property
     def behind_trigger(self) -> bool:
         """True if the trigger of the claim is not in the log yet."""
-        return self.taken < self.claim.trigger
+        return self.taken.of(self.claim.source) < self.claim.trigger
 
     def head_after(self, events: Sequence[ev.Event]) -> Head:
         """The head as it would be after those events."""
@@ -98,7 +101,7 @@ class Appender:
         they are committed again after its commit, so that the model need not be asked again.
         """
         if release and self.behind_trigger:
-            taken = InboxPosition(self.inbox, self.claim.trigger)
+            taken = InboxPosition(self.inbox, self.taken.upto(self.claim.source, self.claim.trigger))
         if progress and self.claim.failures:
             self.claim = replace(self.claim, failures=0)
         while True:
@@ -125,20 +128,19 @@ class Appender:
     async def catch_up(self) -> None:
         """Read to the leader's end and fold (rule 7). Raises Fenced if the claim is not ours any more."""
         before = self.last.seq
-        for attempt in range(CATCH_UP_ATTEMPTS):
+        async for _ in Attempts(CATCH_UP_BACKOFF, limit=CATCH_UP_ATTEMPTS):
             for stored in await self._bus.log.read(self.key, before, leader=True):
                 self.fold(stored)
             if self.last.seq > before:
                 break
-            await asyncio.sleep(CATCH_UP_BACKOFF_S * attempt)
         claim = self.head.claim
         if claim is None or claim.id != self.claim.id:
             raise Fenced
         self.claim = claim
 
-    async def wait_until_done(self, seq: int) -> bool:
-        """Wait until the message of input `seq` may be acked (rule 2); False if this runner ended before."""
-        while not is_done(self.head, self.inbox, seq):
+    async def wait_until_done(self, seq: int, source: Source) -> bool:
+        """Wait until the message of that input may be acked (rule 2); False if this runner ended before."""
+        while not is_done(self.head, self.inbox, seq, source):
             if self._given_up:
                 return False
             await self._folded.wait()

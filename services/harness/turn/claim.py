@@ -9,7 +9,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit, InboxPosition, Stored, commit
 from holdfast.bus.head import PRIMARY_THREAD, Claim, Head, advance
 from holdfast.bus.ids import NewId
-from holdfast.bus.inputs import PendingInput
+from holdfast.bus.inputs import PendingInput, Source
 from holdfast.harness.turn.decide import Limits, error, request_start
 from holdfast.harness.turn.idle import closed
 from holdfast.harness.turn.ingest import ingest
@@ -26,6 +26,13 @@ class Writer(msgspec.Struct, frozen=True):
     new_id: NewId
 
 
+class Trigger(msgspec.Struct, frozen=True):
+    """The inbox message for which a session is claimed."""
+
+    seq: int
+    source: Source
+
+
 class ClaimCommit(msgspec.Struct, frozen=True):
     """A commit that claims the session. `request` is the model request that it starts, if it starts one."""
 
@@ -34,9 +41,9 @@ class ClaimCommit(msgspec.Struct, frozen=True):
     request: ev.ModelRequestStart | None
 
 
-def is_done(head: Head, inbox: str, seq: int) -> bool:
-    """Rule 2: input `seq` is in the log and is not the trigger of the open claim, so its message may be acked."""
-    return seq <= head.taken_in(inbox) and not (head.claim and head.claim.trigger == seq)
+def is_done(head: Head, inbox: str, seq: int, source: Source) -> bool:
+    """Rule 2: the message may be acked, as its input is in the log and it is not the trigger of the open claim."""
+    return seq <= head.taken_in(inbox).of(source) and not (head.claim and head.claim.trigger == seq)
 
 
 def failures_of(head: Head, seq: int) -> int:
@@ -50,7 +57,7 @@ def claim_commit(
     pending: Sequence[PendingInput],
     *,
     inbox: str,
-    trigger: int,
+    trigger: Trigger,
     limits: Limits,
     writer: Writer,
 ) -> ClaimCommit:
@@ -60,9 +67,15 @@ def claim_commit(
     """
     head, new_id = last.commit.head, writer.new_id
     taken = head.taken_in(inbox)
-    inputs = [p for p in pending if p.seq > taken]
-    claim = Claim(id=new_id("clm"), by=writer.name, trigger=trigger, failures=failures_of(head, trigger))
-    ingested = ingest(head, config, inputs, new_id=new_id)
+    inputs = [p for p in pending if p.above(taken)]
+    claim = Claim(
+        id=new_id("clm"),
+        by=writer.name,
+        trigger=trigger.seq,
+        failures=failures_of(head, trigger.seq),
+        source=trigger.source,
+    )
+    ingested = ingest(head, config, inputs, taken, new_id=new_id)
     events = ingested.events
     request = None
     if inputs:
@@ -73,12 +86,12 @@ def claim_commit(
         )
     if request is not None:
         events = [*events, request]
-    position = InboxPosition(inbox, max(ingested.seq, taken), ingested.ids)
+    position = InboxPosition(inbox, ingested.taken, ingested.ids)
     made = commit(last, events, by=writer.name, new_id=new_id, now=writer.now, claim=claim, taken=position)
     return ClaimCommit(made, claim, request)
 
 
-def closing_commit(last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: int, writer: Writer) -> Commit:
+def closing_commit(last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: Trigger, writer: Writer) -> Commit:
     """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, the turn ends with an error, no claim."""
     head = last.commit.head
     text = "The turn was given up: every harness that worked on it stopped before it got anywhere."
@@ -91,5 +104,5 @@ def closing_commit(last: Stored, config: ev.SessionConfig, *, inbox: str, trigge
         new_id=writer.new_id,
         error=error("unknown_error", text, "exhausted"),
     )
-    position = InboxPosition(inbox, max(trigger, head.taken_in(inbox)))
+    position = InboxPosition(inbox, head.taken_in(inbox).upto(trigger.source, trigger.seq))
     return commit(last, events, by=writer.name, new_id=writer.new_id, now=writer.now, claim=None, taken=position)

@@ -19,7 +19,7 @@ from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import ClaimedSession, Fenced
-from holdfast.harness.turn.claim import TAKEOVER_LIMIT, claim_commit, closing_commit, failures_of, is_done
+from holdfast.harness.turn.claim import TAKEOVER_LIMIT, Trigger, claim_commit, closing_commit, failures_of, is_done
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
@@ -82,7 +82,7 @@ class Dispatcher:
     async def handle(self, delivery: Delivery) -> None:
         """Handle one delivery by the rules. After a return without ack or NAK the message is delivered again."""
         runner = self._runners.get(delivery.key)
-        if runner is not None and await runner.appender.wait_until_done(delivery.seq):
+        if runner is not None and await runner.appender.wait_until_done(delivery.seq, delivery.source):
             await asyncio.sleep(ACK_DELAY_S)
             await delivery.ack(sure=False)
             return
@@ -106,7 +106,7 @@ class Dispatcher:
                 await delivery.nak(NO_LOG_NAK_DELAY_S)
                 return None
             head = last.commit.head
-            if is_done(head, inbox, seq):
+            if is_done(head, inbox, seq, delivery.source):
                 await delivery.ack()
                 return None
             if self._is_foreign(key, head.claim, seq) and not await self._is_stale(key, last, leader=leader):
@@ -140,7 +140,7 @@ class Dispatcher:
         if delivery.count > 1:
             return await self._bus.log.head(key, leader=leader), []
         last, pending = await asyncio.gather(
-            self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, 0, upto=delivery.seq)
+            self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, upto=delivery.seq)
         )
         return last, pending
 
@@ -166,7 +166,7 @@ class Dispatcher:
         key = delivery.key
         config = await self._configs.get(key, last)
         await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
-        closing = closing_commit(last, config, inbox=inbox, trigger=delivery.seq, writer=self.replica.writer())
+        closing = closing_commit(last, config, inbox=inbox, trigger=_trigger(delivery), writer=self.replica.writer())
         await self._bus.log.append(key, closing, last.seq)
         log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq)
         await delivery.ack()
@@ -185,7 +185,7 @@ class Dispatcher:
                 config,
                 pending,
                 inbox=inbox,
-                trigger=delivery.seq,
+                trigger=_trigger(delivery),
                 limits=self.replica.limits(config),
                 writer=self.replica.writer(),
             )
@@ -222,3 +222,7 @@ class Dispatcher:
             await delivery.nak()
         finally:
             await runner.close()
+
+
+def _trigger(delivery: Delivery) -> Trigger:
+    return Trigger(delivery.seq, delivery.source)

@@ -1,4 +1,4 @@
-"""The events with which a session starts to run, comes to rest, or waits for the model. Pure."""
+"""The events with which a session comes to rest, or waits for the model. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,24 +6,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.head import PRIMARY_THREAD, Head, advance
+from holdfast.bus.events import status
+from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import NewId
 from holdfast.bus.usage import usage_object
 from holdfast.harness.tools.tool_results import CALL_INTERRUPTED, error_result
 from holdfast.harness.turn.retry import Retry
-
-
-def running(config: ev.SessionConfig, *, thread: str, new_id: NewId) -> list[ev.Event]:
-    """The two events that show that the thread, and with it the session, runs."""
-    return [
-        ev.SessionStatusRunning(id=new_id("sevt"), thread=thread),
-        ev.ThreadStatusRunning(
-            id=new_id("sevt"),
-            thread=thread,
-            agent_name=str(config.agent["name"]),
-            session_thread_id=thread or config.primary_thread,
-        ),
-    ]
 
 
 def close_calls(head: Head, *, thread: str, new_id: NewId) -> list[ev.Event]:
@@ -63,13 +51,7 @@ def rescheduled(head: Head, config: ev.SessionConfig, retry: Retry, *, thread: s
     return [
         *ended,
         ev.SessionError(id=new_id("sevt"), thread=thread, error=retry.error),
-        ev.ThreadStatusRescheduled(
-            id=new_id("sevt"),
-            thread=thread,
-            agent_name=str(config.agent["name"]),
-            session_thread_id=thread or config.primary_thread,
-        ),
-        ev.SessionStatusRescheduled(id=new_id("sevt"), thread=thread, retry_at=retry.at),
+        *status.rescheduled(config, retry_at=retry.at, thread=thread, new_id=new_id),
     ]
 
 
@@ -92,24 +74,8 @@ def idle(
     events: list[ev.Event] = [*before]
     if error:
         events.append(ev.SessionError(id=new_id("sevt"), thread=thread, error=error))
-    after = advance(head, events, now)
-    events.append(
-        ev.ThreadStatusIdle(
-            id=new_id("sevt"),
-            thread=thread,
-            agent_name=str(config.agent["name"]),
-            session_thread_id=thread or config.primary_thread,
-            stop_reason=stop,
-            stop_details=details,
-        )
-    )
-    if thread != PRIMARY_THREAD:
-        return events
-    return [
-        *events,
-        ev.SessionUsage(id=new_id("sevt"), usage=usage_object(after, now)),
-        ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop, stop_details=details),
-    ]
+    usage = usage_object(advance(head, events, now), now)
+    return [*events, *status.idle(config, stop, usage=usage, details=details, thread=thread, new_id=new_id)]
 
 
 def closed(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus, Subscription
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import ClientInput, PendingInput
+from holdfast.bus.inputs import ClientInput, PendingInput, Taken
 
 
 class InboxWatch:
@@ -45,19 +45,20 @@ class InboxWatch:
             self.interrupt.set()
 
 
-def contiguous_from(heard: Sequence[PendingInput], taken: int) -> list[PendingInput] | None:
-    """The heard inputs above `taken` if they are contiguous, else None: then the inbox must be read.
+def contiguous_from(heard: Sequence[PendingInput], taken: Taken) -> list[PendingInput] | None:
+    """The heard inputs above `taken` if those of each source are contiguous, else None: then the inbox must be read.
 
-    Each arrival names the sequence of the input before it, so a missing one shows.
+    Each arrival names the sequence of the input before it on its own subject, so a missing one shows. It says nothing
+    about the other source, which is why `taken` is a position for each (tests/model/arrivals.py).
     """
     found: list[PendingInput] = []
     for pending in heard:
-        if pending.seq <= taken:
+        if not pending.above(taken):
             continue
-        if not 0 <= pending.previous <= taken:
+        if not 0 <= pending.previous <= taken.of(pending.source):
             return None
         found.append(pending)
-        taken = pending.seq
+        taken = taken.upto(pending.source, pending.seq)
     return found
 
 

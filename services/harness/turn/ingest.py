@@ -6,12 +6,13 @@ from typing import Final
 import msgspec
 
 from holdfast.bus import events as ev
+from holdfast.bus.events.status import running
 from holdfast.bus.head import Call, Head, advance, waits_for_client
 from holdfast.bus.ids import NewId
-from holdfast.bus.inputs import CallResult, ClientInput, PendingInput
+from holdfast.bus.inputs import CallResult, ClientInput, PendingInput, Taken, taken_after
 from holdfast.harness.models.sanitize import result_blocks
-from holdfast.harness.tools.tool_results import error_result, sandbox_lost
-from holdfast.harness.turn.idle import idle, running
+from holdfast.harness.tools.tool_results import error_result, hand_lost
+from holdfast.harness.turn.idle import idle
 
 CALL_DENIED: Final = "The user rejected the use of this tool."
 
@@ -20,18 +21,20 @@ class Ingested(msgspec.Struct, frozen=True):
     """Events to append, and the inbox position that they lead to."""
 
     events: list[ev.Event]
-    seq: int
-    """Inbox sequence of the last input; 0 if there was none."""
+    taken: Taken
+    """The position once the inputs are taken."""
     ids: tuple[str, ...]
     """Ids of the client inputs among them."""
     progress: bool
     """True if the result of a tool call is among the events."""
 
 
-def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput], *, new_id: NewId) -> Ingested:
-    """The events of those inputs, with the ids that clients gave them. Never raises.
+def ingest(
+    head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput], taken: Taken, *, new_id: NewId
+) -> Ingested:
+    """The events of those inputs, which follow `taken`, with the ids that clients gave them. Never raises.
 
-    An input that cannot be used (a nudge, a result of a call that is not open, a repeated id) only moves `seq`.
+    An input that cannot be used (a nudge, a result of a call that is not open, a repeated id) only moves the position.
     Results of tools come first, so that a message sent while a tool ran follows the tool's result; the rest keeps its
     order.
     """
@@ -51,7 +54,7 @@ def ingest(head: Head, config: ev.SessionConfig, inputs: Sequence[PendingInput],
                 pass
         head = advance(head, new, head.at + 1)
         events += new
-    return Ingested(events, inputs[-1].seq if inputs else 0, tuple(ids), progress)
+    return Ingested(events, taken_after(taken, inputs), tuple(ids), progress)
 
 
 def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:
@@ -114,7 +117,8 @@ def result_events(head: Head, result: CallResult, *, new_id: NewId) -> list[ev.E
     if not result.lost:
         return [own]
     siblings = [c for c in head.calls if c.generation == result.generation and c.id != call.id]
-    return [own, *sandbox_lost(result.generation, "the worker or the sandbox died", siblings, new_id=new_id)]
+    reason = "its worker died, or it ended"
+    return [own, *hand_lost(head, call.hand, result.generation, reason, siblings, new_id=new_id)]
 
 
 def _is_at_rest(head: Head, thread: str) -> bool:

@@ -73,10 +73,10 @@ class Intake:
         self._inbox_known = not left
         if not inputs or left:
             return request
-        ingested = ingest(appender.head, appender.config, inputs, new_id=new_id)
+        ingested = ingest(appender.head, appender.config, inputs, appender.taken, new_id=new_id)
         started = None if request else self._request_start(appender.head_after(ingested.events), inputs)
         events = [*ingested.events, started] if started else ingested.events
-        position = InboxPosition(appender.inbox, ingested.seq, ingested.ids)
+        position = InboxPosition(appender.inbox, ingested.taken, ingested.ids)
         await appender.append(events, taken=position, progress=ingested.progress)
         if ingested.progress:
             point("harness.result_appended")

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from holdfast.bus import events as ev
+from holdfast.bus.events import status
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, SUMMARY_PROMPT
@@ -35,9 +36,6 @@ SUMMARY_FRACTIONS: Final = (1.0, 0.4, 0.1, 0.02)
 
 SNAPSHOT_BEFORE_REQUEST_FACTOR: Final = 5
 """In mid-turn a snapshot is written after `snapshot_every` events times this factor, beside a model request."""
-
-RETRY_JITTER: Final = (0.75, 1.0)
-"""Range of the random factor of a wait between two requests."""
 
 log = structlog.get_logger()
 
@@ -157,7 +155,7 @@ class ModelTurn:
     async def _show_running(self, start: ev.ModelRequestStart) -> None:
         """Append the events that show that a rescheduled session runs again: the response has begun."""
         if self._thread.state.status == "rescheduling":
-            events = idle.running(self._appender.config, thread=self._thread.id, new_id=new_id)
+            events = status.running(self._appender.config, thread=self._thread.id, new_id=new_id)
             await self._appender.append(events, request=start)
 
     async def _refused(self, events: list[ev.Event], response: Response) -> bool:
@@ -195,8 +193,8 @@ class ModelTurn:
             await self._appender.append(self._attachments_rejected(failure))
             return False
         now = self._replica.now()
-        jitter = random.uniform(*RETRY_JITTER)  # noqa: S311  not a secret
-        plan = retry.plan(state, failure, self._settings.retries(), now=now, jitter=jitter)
+        chance = random.random()  # noqa: S311  not a secret
+        plan = retry.plan(state, failure, self._settings.retries(), now=now, chance=chance)
         if plan is None:
             error = retry.given_up(state, failure, now=now)
             return await self._intake.append_idle(self._idle(ended, ev.StopReason("retries_exhausted"), error=error))

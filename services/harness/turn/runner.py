@@ -7,6 +7,7 @@ appended. So it may be killed between any two lines, and another replica continu
 from typing import Final
 
 from holdfast.bus import events as ev
+from holdfast.bus.events import status
 from holdfast.bus.head import PRIMARY_THREAD
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation.snapshot import save_contexts
@@ -84,7 +85,7 @@ class TurnRunner:
             case decide.RunTools():
                 return await self._tool_turn.run()
             case decide.Resume():
-                await self.appender.append(idle.running(self.appender.config, thread=self._thread.id, new_id=new_id))
+                await self.appender.append(status.running(self.appender.config, thread=self._thread.id, new_id=new_id))
             case decide.Sleep(until=until):
                 await self.intake.wait(min((until - self._replica.now()) / 1e6, INBOX_READ_INTERVAL_S))
             case decide.Compact():

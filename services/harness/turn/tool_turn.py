@@ -4,6 +4,7 @@ Methods return True if their last commit released the claim.
 """
 
 from holdfast.bus import events as ev
+from holdfast.bus.head import is_unbound
 from holdfast.bus.ids import new_id
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import Appender, ThreadRun
@@ -29,10 +30,10 @@ class ToolTurn:
         """Send the ready calls and wait for results; release the claim once the tools run for longer than `hold`."""
         head = self._appender.head
         ready = [c for c in head.calls if c.state == "ready"]
-        if any(not c.generation for c in ready):
-            await self._appender.append(await self._calls.provide(head, self._appender.config))
+        if any(is_unbound(c) for c in ready):
+            await self._appender.append(await self._calls.provide(self._appender.last))
             return False
-        events = await self._calls.send(head, ready, self._appender.contexts)
+        events = await self._calls.send(self._appender.last, ready, self._appender.contexts)
         if events:
             if not await self._intake.result_waits():  # a result stored before its worker died counts
                 await self._appender.append(events, progress=True)

@@ -40,6 +40,9 @@ class Driver(Protocol):
 
     name: str
 
+    kept: str
+    """A sentence for the model: what a loss of a sandbox leaves of the session's files."""
+
     @property
     def weak_limits(self) -> str:
         """Which limits do not hold for a sandbox as a whole, and why; empty if all hold. Known after `probe`."""

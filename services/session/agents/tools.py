@@ -22,7 +22,7 @@ else:
 
 BUILT_IN: Final = frozenset(BY_NAME)
 
-UNAVAILABLE: Final = tuple(tool.name for tool in TOOLS if tool.runs_in == "nowhere")
+UNAVAILABLE: Final = tuple(tool.name for tool in TOOLS if not tool.hand)
 """Not implemented: if the default covers them they are shown as disabled; enabling one by name is refused."""
 
 MAX_TOOLS: Final = 256

@@ -27,7 +27,7 @@ async def send(sessions: SessionRepository, key: Key, events: list[ev.ClientEven
         last = await sessions.last_commit(key, leader=True)
         taken = last.commit.head.taken_in(stream_epoch)
         for pending in inputs:
-            if pending.seq > taken and isinstance(pending.input, ClientInput):
+            if pending.above(taken) and isinstance(pending.input, ClientInput):
                 waiting += pending.input.events
         answered = await _custom_calls(sessions, key, last, closed_custom_calls(last.commit.head, events))
     primary_thread = (await sessions.config(key, last)).primary_thread if _names_thread(events) else ""

@@ -1,33 +1,23 @@
 """Fills the read model from the log of the cell, for as long as the process lives."""
 
-import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import Final
-
-import structlog
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
+from holdfast.process.retry import keep_watching
 from holdfast.session.log.repository import SessionRepository, config_in
 
-RETRY_DELAY_S: Final = 0.5
-"""Seconds between two attempts to follow the log."""
-
 _CONFIG_TYPE: Final = str(ev.SessionConfig.__struct_config__.tag)
-
-_log = structlog.get_logger()
 
 
 async def project(sessions: SessionRepository) -> None:
     """Keep the read model current until cancelled; start from zero whenever it was rebuilt."""
-    while True:
-        try:
-            await _follow_until_rebuild(sessions)
-        except BusError as exc:
-            _log.warning("projector interrupted", error=str(exc))
-        await asyncio.sleep(RETRY_DELAY_S)
+    follow = partial(_follow_until_rebuild, sessions)
+    await keep_watching(follow, on=BusError, what="log of the cell", cell=sessions.cell)
 
 
 async def _follow_until_rebuild(sessions: SessionRepository) -> None:

@@ -1,4 +1,4 @@
-"""Nudges sessions whose harness is gone (rule 20), and undoes creations that died half-way (see `sessions.create`)."""
+"""Nudges sessions whose harness is gone (rule 20), and deletes incomplete sessions (see `sessions.create`)."""
 
 import asyncio
 from typing import Final
@@ -50,7 +50,7 @@ async def _nudge(sessions: SessionRepository, listed: ListedSession, now: int) -
     claim = last.commit.head.claim if last else None
     if last is None or claim is None or now - last.commit.head.updated <= CLAIM_STALE_US:
         return False
-    if await sessions.bus.inbox.pending(listed.key, 0):
+    if await sessions.bus.inbox.pending(listed.key):
         return False
     # Every replica makes the same id, so that together they put one nudge.
     nudge = Nudge(id=f"ndg_{claim.id}_{last.seq}_{now // CLAIM_STALE_US}")
@@ -64,8 +64,8 @@ async def _complete_or_undo(sessions: SessionRepository, listed: ListedSession) 
     last = await sessions.bus.log.head(listed.key, leader=True)
     if last is None or last.commit.head.count > 1:
         return False  # the projector will complete or delete its row
-    if await sessions.bus.inbox.pending(listed.key, 0):
+    if await sessions.bus.inbox.pending(listed.key):
         sessions.read_model.projection.put(listed.key, last, None, complete=True)
         return True
-    _log.warning("session undone: its creation died half-way", session=listed.id)
+    _log.warning("incomplete session deleted: its creation was not finished", session=listed.id)
     return await undo(sessions, SessionView(listed.key, last, listed.config))

@@ -48,7 +48,7 @@ class PendingInputs:
     def settle(self, key: Key, head: Head) -> None:
         """Forget the input if that head has taken it, or counts in another inbox stream."""
         found = self._inputs.get(key)
-        if found and (head.inbox != found.stream_epoch or head.taken >= found.seq) and head.inbox:
+        if found and (head.inbox != found.stream_epoch or head.taken.inputs >= found.seq) and head.inbox:
             del self._inputs[key]
 
     def status(self, key: Key, head: Head) -> Status:

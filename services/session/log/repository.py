@@ -165,7 +165,7 @@ class SessionRepository:
     async def release_sandbox(self, key: Key, *, files: bool) -> None:
         """Tell the workers that the session needs no sandbox any more, with `files` nor its files; best effort."""
         release = commands.Release(tenant=key.tenant, session=key.session, files=files)
-        await self.bus.core.publish(subjects.RELEASE, encode(release))
+        await self.bus.core.publish(subjects.release(key.cell), encode(release))
 
 
 def config_in(stored: Stored) -> ev.SessionConfig | None:

@@ -16,6 +16,7 @@ import structlog
 from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import is_token
+from holdfast.process.retry import keep_watching
 from holdfast.session.http.errors import ApiError, conflict, not_found
 
 UPDATE_ATTEMPTS: Final = 25
@@ -23,9 +24,6 @@ UPDATE_ATTEMPTS: Final = 25
 
 CACHED_OBJECTS: Final = 1_000
 """Objects kept in memory for `cached`."""
-
-WATCH_RETRY_DELAY_S: Final = 0.5
-"""Wait before the bucket is watched again after the watch has ended."""
 
 _log = structlog.get_logger()
 
@@ -158,16 +156,14 @@ class KvStore(Generic[T]):
 
     async def follow(self) -> None:
         """Keep the order current until cancelled."""
-        while True:
-            try:
-                async for entry in self._kv.watch(self._bucket, "*.*"):
-                    if entry is None:
-                        self._listed.set()
-                    else:
-                        self._observe(entry)
-            except BusError as exc:
-                _log.warning("the watch of a bucket has ended", bucket=self._bucket, cause=str(exc))
-            await asyncio.sleep(WATCH_RETRY_DELAY_S)
+        await keep_watching(self._watch, on=BusError, what="bucket", bucket=self._bucket)
+
+    async def _watch(self) -> None:
+        async for entry in self._kv.watch(self._bucket, "*.*"):
+            if entry is None:
+                self._listed.set()
+            else:
+                self._observe(entry)
 
     def _observe(self, entry: Entry) -> None:
         """Take a revision of an object into the order, unless a newer one is known."""

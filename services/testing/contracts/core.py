@@ -9,7 +9,7 @@ import pytest
 from holdfast.bus import streams, subjects
 from holdfast.bus.api import Bus, Message
 from holdfast.bus.errors import Absent, BusError, NoResponders, Refused, TooLarge, Unavailable
-from holdfast.bus.ids import Key, new_id
+from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.testing.contracts.helpers import Connect
 from holdfast.testing.eventually import eventually
 
@@ -17,7 +17,7 @@ from holdfast.testing.eventually import eventually
 async def test_nobody_listens_is_known_at_once(bus: Bus) -> None:
     began = time.perf_counter()
     with pytest.raises(NoResponders):
-        await bus.core.request(subjects.execute(new_id("w")), b"", timeout=5)
+        await bus.core.request(subjects.execute(FIRST_CELL, new_id("w")), b"", timeout=5)
     assert time.perf_counter() - began < 0.2
 
 
@@ -29,7 +29,7 @@ async def test_requests_are_answered_side_by_side(joined: Connect) -> None:
         await together.wait()  # only passes when three are handled at once
         return data.upper()
 
-    subject = subjects.execute(new_id("w"))
+    subject = subjects.execute(FIRST_CELL, new_id("w"))
     serving = await server.core.serve(subject, handler, queue="q")
     answers = await asyncio.gather(*(client.core.request(subject, x, timeout=5) for x in (b"a", b"b", b"c")))
     assert answers == [b"A", b"B", b"C"]
@@ -54,7 +54,7 @@ async def test_a_refusal_crosses_with_its_kind_and_without_its_text(joined: Conn
     async def handler(_: bytes) -> bytes:
         raise error
 
-    subject = subjects.execute(new_id("w"))
+    subject = subjects.execute(FIRST_CELL, new_id("w"))
     await server.core.serve(subject, handler)
     with pytest.raises(type(error)) as caught:
         await client.core.request(subject, b"", timeout=5)
@@ -67,7 +67,7 @@ async def test_a_bug_in_a_handler_is_unavailable_to_the_other_side(joined: Conne
     async def handler(_: bytes) -> bytes:
         raise RuntimeError("a secret")
 
-    subject = subjects.execute(new_id("w"))
+    subject = subjects.execute(FIRST_CELL, new_id("w"))
     await server.core.serve(subject, handler)
     with pytest.raises(Unavailable) as caught:
         await client.core.request(subject, b"", timeout=5)
@@ -82,7 +82,7 @@ async def test_a_handler_also_hears_what_wants_no_answer(joined: Connect) -> Non
         heard.put_nowait(data)
         return b""
 
-    subject = subjects.execute(new_id("w"))
+    subject = subjects.execute(FIRST_CELL, new_id("w"))
     await server.core.serve(subject, handler)
     await client.core.publish(subject, b"x")
     assert await asyncio.wait_for(heard.get(), 5) == b"x"
@@ -96,7 +96,7 @@ async def test_a_request_ends_at_its_timeout(joined: Connect) -> None:
         await release.wait()
         return b""
 
-    subject = subjects.execute(new_id("w"))
+    subject = subjects.execute(FIRST_CELL, new_id("w"))
     serving = await server.core.serve(subject, handler)
     with pytest.raises(Unavailable):
         await client.core.request(subject, b"", timeout=0.2)
@@ -107,7 +107,7 @@ async def test_a_request_ends_at_its_timeout(joined: Connect) -> None:
 async def test_a_queue_group_shares_and_others_all_hear(joined: Connect, key: Key) -> None:
     buses = [await joined(f"b{n}") for n in range(3)]
     served: list[int] = []
-    subject = subjects.execute(new_id("w"))
+    subject = subjects.execute(FIRST_CELL, new_id("w"))
 
     def handler(n: int) -> Callable[[bytes], Awaitable[bytes]]:
         async def handle(_: bytes) -> bytes:

@@ -9,7 +9,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.api import Bus, Delivery
 from holdfast.bus.commits import Commit, Stored, commit
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
-from holdfast.bus.inputs import ClientInput
+from holdfast.bus.inputs import CallResult, ClientInput
 
 Connect = Callable[[str], Awaitable[Bus]]
 """Connects one more process to the same bus."""
@@ -35,6 +35,11 @@ def client_input(text: str = "hello") -> ClientInput:
     """An input with one message of a user."""
     message = ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}])
     return ClientInput(id=new_id("in"), events=[message])
+
+
+def result(call: str = "") -> CallResult:
+    """The result of a call; without a name, of one that nobody made."""
+    return CallResult(id=call or new_id("sevt"), generation="g", content=[{"type": "text", "text": "done"}])
 
 
 @contextlib.asynccontextmanager

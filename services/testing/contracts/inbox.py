@@ -6,10 +6,9 @@ import pytest
 
 from holdfast.bus import streams
 from holdfast.bus.api import Bus, Delivery
-from holdfast.bus.codec import encode_input
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from holdfast.bus.inputs import CallResult, Nudge, PendingInput
-from holdfast.testing.contracts.helpers import Connect, client_input, consuming
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
+from holdfast.testing.contracts.helpers import Connect, client_input, consuming, result
 from holdfast.testing.eventually import eventually
 
 
@@ -18,11 +17,11 @@ async def test_an_input_waits_until_it_is_acked(bus: Bus, key: Key) -> None:
     seqs = [await bus.inbox.put(key, value) for value in values]
     assert seqs == sorted(set(seqs))
     assert await bus.inbox.put(key, values[0]) == seqs[0], "the same id is stored once"
-    waiting = await bus.inbox.pending(key, 0)
+    waiting = await bus.inbox.pending(key)
     assert [(w.seq, w.input) for w in waiting] == list(zip(seqs, values, strict=True))
-    assert [w.seq for w in await bus.inbox.pending(key, seqs[0], upto=seqs[2])] == seqs[1:]
-    assert await bus.inbox.pending(key, seqs[2]) == []
-    assert await bus.inbox.pending(Key("acme", new_session_id()), 0) == []
+    assert [w.seq for w in await bus.inbox.pending(key, Taken(inputs=seqs[0]), upto=seqs[2])] == seqs[1:]
+    assert await bus.inbox.pending(key, Taken(inputs=seqs[2])) == []
+    assert await bus.inbox.pending(Key("acme", new_session_id())) == []
 
 
 async def test_the_stream_epoch_stays(joined: Connect) -> None:
@@ -32,18 +31,19 @@ async def test_the_stream_epoch_stays(joined: Connect) -> None:
 
 async def test_the_ack_removes(joined: Connect, key: Key) -> None:
     one, two = await joined("one"), await joined("two")
-    got: asyncio.Queue[tuple[Key, int, int, PendingInput]] = asyncio.Queue()
+    got: asyncio.Queue[tuple[Key, str, int, int]] = asyncio.Queue()
 
     async def handle(delivery: Delivery) -> None:
         await delivery.ack()
         await delivery.ack()  # again does no harm
-        got.put_nowait((delivery.key, delivery.seq, delivery.count, delivery.pending_input()))
+        got.put_nowait((delivery.key, delivery.source, delivery.seq, delivery.count))
 
     async with consuming(one, handle):
-        value = client_input()
-        seq = await two.inbox.put(key, value)
-        assert await asyncio.wait_for(got.get(), 5) == (key, seq, 1, PendingInput(seq, encode_input(value)[0], value))
-        assert await two.inbox.pending(key, 0) == []
+        seq = await two.inbox.put(key, client_input())
+        assert await asyncio.wait_for(got.get(), 5) == (key, "in", seq, 1)
+        seq = await two.inbox.put(key, result())
+        assert await asyncio.wait_for(got.get(), 5) == (key, "res", seq, 1)
+        assert await two.inbox.pending(key) == []
 
 
 async def test_an_input_is_delivered_again_after_ack_wait_and_a_beat_holds_it_off(joined: Connect, key: Key) -> None:
@@ -70,7 +70,7 @@ async def test_an_input_is_delivered_again_after_ack_wait_and_a_beat_holds_it_of
         with pytest.raises(AssertionError):  # nothing comes while the handler runs, for longer than ack_wait
             await eventually(lambda: _is(len(times) > 2), within=streams.ACK_WAIT_S * 2)
         release.set()
-    assert await one.inbox.pending(key, 0) == []
+    assert await one.inbox.pending(key) == []
 
 
 async def _is(value: bool) -> bool:
@@ -118,7 +118,7 @@ async def test_no_more_than_the_limit_at_once_and_all_in_the_end(bus: Bus, key: 
     async with consuming(bus, handle, limit=3):
         await eventually(lambda: _is(done == len(seqs)), within=10)
     assert most == 3
-    assert await bus.inbox.pending(key, 0) == []
+    assert await bus.inbox.pending(key) == []
 
 
 async def test_a_failed_handler_leaves_its_delivery_to_another(joined: Connect, key: Key) -> None:
@@ -163,14 +163,14 @@ async def test_stopping_waits_for_what_is_in_hand_and_takes_nothing_more(joined:
         assert not task.done(), "it waits for its handler"
         release.set()
         await asyncio.wait_for(task, 5)
-    assert await two.inbox.pending(key, 0) == []
+    assert await two.inbox.pending(key) == []
 
 
 async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
     one, two = await joined("one"), await joined("two")
     heard: asyncio.Queue[PendingInput] = asyncio.Queue()
     listening = await one.inbox.on_arrival(key, heard.put_nowait)
-    assert await one.inbox.pending(key, 0) == []  # the server has seen the subscription
+    assert await one.inbox.pending(key) == []  # the server has seen the subscription
     before = 0
     for given in (client_input(), client_input("z" * 300_000), client_input()):
         await two.inbox.put(Key(key.tenant, new_session_id()), client_input("to another session"))
@@ -185,12 +185,24 @@ async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
 async def test_a_large_input_travels_by_the_object_store(bus: Bus, key: Key, size: int) -> None:
     value = CallResult(id=new_id("sevt"), generation="g", content=[{"type": "text", "text": "r" * size}])
     seq = await bus.inbox.put(key, value)
-    assert [(w.seq, w.input) for w in await bus.inbox.pending(key, 0)] == [(seq, value)]
-    got: asyncio.Queue[PendingInput] = asyncio.Queue()
+    assert [(w.seq, w.input) for w in await bus.inbox.pending(key)] == [(seq, value)]
 
-    async def handle(delivery: Delivery) -> None:
-        got.put_nowait(delivery.pending_input())
-        await delivery.ack()
 
-    async with consuming(bus, handle):
-        assert (await asyncio.wait_for(got.get(), 5)).input == value
+async def test_results_have_a_position_of_their_own(joined: Connect, key: Key) -> None:
+    """Reads keep the order of the stream; each source is taken by itself, and its arrivals name one another."""
+    one, two = await joined("one"), await joined("two")
+    heard: asyncio.Queue[PendingInput] = asyncio.Queue()
+    listening = await one.inbox.on_arrival(key, heard.put_nowait)
+    assert await one.inbox.pending(key) == []
+    values = [client_input("a"), result("c1"), result("c2"), client_input("b")]
+    seqs = [await two.inbox.put(key, value) for value in values]
+    waiting = await one.inbox.pending(key)
+    sources = ["in", "res", "res", "in"]
+    assert [(w.seq, w.source, w.input) for w in waiting] == list(zip(seqs, sources, values, strict=True))
+    assert taken_after(Taken(), waiting) == Taken(inputs=seqs[3], results=seqs[2])
+    taken = Taken(inputs=seqs[3], results=seqs[1])
+    assert [w.seq for w in await one.inbox.pending(key, taken)] == [seqs[2]]
+    arrived = [await asyncio.wait_for(heard.get(), 5) for _ in seqs]
+    named = {w.seq: (w.source, w.previous) for w in arrived}
+    assert named == {seqs[0]: ("in", 0), seqs[1]: ("res", 0), seqs[2]: ("res", seqs[1]), seqs[3]: ("in", seqs[0])}
+    await listening.close()

@@ -47,17 +47,17 @@ async def test_lists_match_patterns(bus: Bus, name: str) -> None:
 
 async def test_a_key_with_a_ttl_expires_unless_it_is_written_again(joined: Connect, name: str) -> None:
     one, two = await joined("one"), await joined("two")
-    changes = two.kv.watch("sbx", f"w.{name}")
+    changes = two.kv.watch("hands", f"w.a0.{name}")
     assert await anext(changes) is None
     loop = asyncio.get_running_loop()
-    await one.kv.put("sbx", f"w.{name}", b"1", ttl=2)
+    await one.kv.put("hands", f"w.a0.{name}", b"1", ttl=2)
     began = loop.time()
-    written_again = await one.kv.put("sbx", f"w.{name}", b"2", ttl=2)
+    written_again = await one.kv.put("hands", f"w.a0.{name}", b"2", ttl=2)
     values = [await asyncio.wait_for(anext(changes), 5) for _ in range(3)]
     assert [v.value if v else v for v in values] == [b"1", b"2", None]
     assert 1.8 < loop.time() - began < 3
-    assert await one.kv.get("sbx", f"w.{name}") is None
-    created = await one.kv.create("sbx", f"w.{name}", b"3")
+    assert await one.kv.get("hands", f"w.a0.{name}") is None
+    created = await one.kv.create("hands", f"w.a0.{name}", b"3")
     assert created > written_again
 
 

@@ -11,7 +11,7 @@ from holdfast.bus.api import Delivery
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.errors import Absent, Refused
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import PendingInput
+from holdfast.bus.inputs import PendingInput, Source
 from holdfast.testing.memory.link import MemoryLink
 from holdfast.testing.memory.records import Puller, Record
 
@@ -32,8 +32,9 @@ def pending_input(link: MemoryLink, record: Record) -> PendingInput:
             value = codec.decode_input(data)
     except (Refused, Absent) as exc:
         log.warning("inbox.unreadable", seq=record.seq, error=str(exc))
-        return PendingInput(record.seq, data, None)
-    return PendingInput(record.seq, data, None if isinstance(value, BlobInput) else value)
+        return PendingInput(record.seq, data, None, record.source)
+    input_value = None if isinstance(value, BlobInput) else value
+    return codec.pending_input(record.seq, record.source, data, input_value)
 
 
 class MemoryDelivery:
@@ -49,12 +50,12 @@ class MemoryDelivery:
         return self._record.key
 
     @property
+    def source(self) -> Source:
+        return self._record.source
+
+    @property
     def seq(self) -> int:
         return self._record.seq
-
-    def pending_input(self) -> PendingInput:
-        """See `api.Delivery.pending_input`."""
-        return pending_input(self._link, self._record)
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`."""

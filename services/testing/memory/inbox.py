@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from holdfast.bus import codec, subjects
 from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import AnyInput, PendingInput
+from holdfast.bus.inputs import NOTHING_TAKEN, AnyInput, PendingInput, Taken, source_for
 from holdfast.testing.memory.consumer import MemoryConsumer, pending_input
 from holdfast.testing.memory.link import MemoryLink
 from holdfast.testing.memory.records import CoreMessage, Record
@@ -28,26 +28,24 @@ class MemoryInbox:
         if body:
             await self._link.pause("blob")
             self._server.blobs[body.ref] = body.data
-        return await self._link.effect("put", lambda: self._server.put(key, data, value.id))
+        return await self._link.effect("put", lambda: self._server.put(key, source_for(value), data, value.id))
 
     async def stream_epoch(self, cell: str) -> str:
         """See `api.Inbox.stream_epoch`."""
         await self._link.pause("stream_epoch")
         return self._server.stream_epoch
 
-    async def pending(self, key: Key, above: int, *, upto: int = 0) -> list[PendingInput]:
+    async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
         """See `api.Inbox.pending`."""
         await self._link.pause("pending")
         until = self._link.replica_time("pending")
         present = [r for r in self._server.inbox.values() if r.stored_at <= until]
         removed_later = [r for r in self._server.removed if r.stored_at <= until < r.removed_at]
-        visible = sorted((r for r in present + removed_later if r.key == key and r.seq > above), key=lambda r: r.seq)
+        visible = sorted((r for r in present + removed_later if r.key == key), key=lambda r: r.seq)
         reached = max((r.seq for r in visible), default=0)
         if reached < upto:
-            visible += [
-                r for s, r in sorted(self._server.inbox.items()) if r.key == key and max(above, reached) < s <= upto
-            ]
-        found = [pending_input(self._link, r) for r in visible]
+            visible += [r for s, r in sorted(self._server.inbox.items()) if r.key == key and reached < s <= upto]
+        found = [pending_input(self._link, r) for r in visible if r.seq > above.of(r.source)]
         await self._link.pause("pending:answer")
         return found
 
@@ -63,7 +61,8 @@ class MemoryInbox:
         name, faults, loop = self._link.name, self._server.faults, asyncio.get_running_loop()
 
         def receive(message: CoreMessage) -> None:
-            record = Record(message.seq, key, message.data, self._server.now())
+            source = subjects.source_of(message.subject)
+            record = Record(message.seq, key, message.data, self._server.now(), source=source)
             times = 0 if faults.fate(name, "arrival") == "lost" else 1 + faults.repeats(name, "arrival")
             for _ in range(times):
                 loop.call_later(faults.delay(name, "arrival"), tell, record, message.previous)
@@ -73,4 +72,4 @@ class MemoryInbox:
                 with contextlib.suppress(asyncio.CancelledError):  # the process died of decoding the input
                     listener(replace(pending_input(self._link, record), previous=previous))
 
-        return self._link.listen(subjects.arrived(key), receive)
+        return self._link.listen(subjects.arrived_all(key), receive)

@@ -91,7 +91,7 @@ class MemoryLog:
     async def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """See `api.Log.follow`."""
         news: asyncio.Queue[int] = asyncio.Queue()
-        subscription = self._link.listen(subjects.ALL_LIVE, lambda message: news.put_nowait(message.seq))
+        subscription = self._link.listen(subjects.all_live(cell), lambda message: news.put_nowait(message.seq))
         at, caught_up = after, True
         try:
             while True:

@@ -7,6 +7,7 @@ from contextvars import Context
 import msgspec
 
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import Source
 
 
 class Record(msgspec.Struct):
@@ -18,6 +19,8 @@ class Record(msgspec.Struct):
     stored_at: float
     id: str = ""
     removed_at: float = 0.0
+    source: Source = "in"
+    """Of an inbox message: the subject it is on."""
 
 
 class InFlight(msgspec.Struct):
@@ -34,7 +37,7 @@ class CoreMessage(msgspec.Struct, frozen=True):
     data: bytes
     seq: int = 0
     previous: int = -1
-    """Of an arrival: the sequence of the last message before it in the same inbox; 0: none."""
+    """Of an arrival: the sequence of the last message before it on the same subject; 0: none."""
 
 
 class Subscriber(msgspec.Struct, eq=False):

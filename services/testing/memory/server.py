@@ -14,6 +14,7 @@ from holdfast.bus import streams, subjects
 from holdfast.bus.api import Entry
 from holdfast.bus.errors import Absent, Conflict
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import Source
 from holdfast.testing.faults import Faults
 from holdfast.testing.memory.records import CoreMessage, InFlight, Puller, Record, Subscriber, matches
 
@@ -77,18 +78,19 @@ class MemoryServer:
 
     # --- inbox -----------------------------------------------------------------------------------------------------
 
-    def put(self, key: Key, data: bytes, input_id: str) -> int:
+    def put(self, key: Key, source: Source, data: bytes, input_id: str) -> int:
         """Store unless the same id was stored within the dedupe window."""
         stored_at, seq = self._dedupe.get(input_id, (-1e9, 0))
         if self.now() - stored_at < streams.DEDUPLICATION_WINDOW_S:
             return seq
         self._inbox_seq += 1
-        record = Record(self._inbox_seq, key, data, self.now(), input_id)
-        previous = max((r.seq for r in self.inbox.values() if r.key == key), default=0)
+        record = Record(self._inbox_seq, key, data, self.now(), input_id, source=source)
+        earlier = (r.seq for r in self.inbox.values() if r.key == key and r.source == source)
+        previous = max(earlier, default=0)
         self._dedupe[input_id] = (self.now(), record.seq)
         self.inbox[record.seq] = record
         self._ready[record.seq] = 0
-        self.publish(CoreMessage(subjects.arrived(key), data, record.seq, previous))
+        self.publish(CoreMessage(subjects.arrived(key, source), data, record.seq, previous))
         self.deliver()
         return record.seq
 

@@ -28,13 +28,13 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(bus: NatsBus, admin: 
     async def listener(message: Message) -> None:
         heard.append(message.data)
 
-    await bus.core.subscribe("live.default.x", listener)
-    await bus.core.serve("cmd.sbx.release", handler)
-    await admin.send("cmd.sbx.release", b"1", reply="live.default.x")
+    await bus.core.subscribe("live.a0.default.x", listener)
+    await bus.core.serve("cmd.hand.a0.release", handler)
+    await admin.send("cmd.hand.a0.release", b"1", reply="live.a0.default.x")
     await admin.flush()
-    assert await bus.core.request("cmd.sbx.release", b"2", timeout=5) == b"answer"
+    assert await bus.core.request("cmd.hand.a0.release", b"2", timeout=5) == b"answer"
     assert served == [b"1", b"2"]
-    assert await bus.core.request("cmd.sbx.release", b"3", timeout=5) == b"answer"
+    assert await bus.core.request("cmd.hand.a0.release", b"3", timeout=5) == b"answer"
     assert heard == []
 
 
@@ -60,9 +60,9 @@ async def test_a_message_sent_before_a_flush_is_there_after_it(bus: NatsBus, adm
     async def listener(message: Message) -> None:
         heard.append(message.data)
 
-    await bus.core.subscribe("live.default.x", listener)
+    await bus.core.subscribe("live.a0.default.x", listener)
     for number in range(50):
-        await admin.send("live.default.x", b"%d" % number)
+        await admin.send("live.a0.default.x", b"%d" % number)
         await admin.flush()
         await bus._client.flush()  # what the server had before is heard before its answer
         assert len(heard) == number + 1

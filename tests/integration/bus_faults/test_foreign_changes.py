@@ -4,14 +4,15 @@ import asyncio
 
 import pytest
 
-from holdfast.bus import streams
+from holdfast.bus import codec, streams, subjects
 from holdfast.bus.api import Delivery
 from holdfast.bus.errors import Absent, Refused
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from holdfast.bus.inputs import Nudge
+from holdfast.bus.inputs import CallResult, Nudge, Taken, taken_after
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.provision import provision
 from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.testing.contracts.helpers import client_input
 from tests.support.bus_faults import said
 from tests.support.eventually import eventually
 
@@ -78,13 +79,23 @@ async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
         b'{"type":"nudge","id":"x","v":99}',
         b"\xff",
     ):
-        await admin.ask(f"in.{key.tenant}.{key.session}", body)
-    waiting = await bus.inbox.pending(key, 0)
+        await admin.ask(subjects.inbox(key, "in"), body)
+    waiting = await bus.inbox.pending(key)
     assert [w.input for w in waiting] == [None] * 5
 
 
+async def test_a_hand_speaks_for_no_user_and_no_user_for_a_hand(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
+    """What is on the subject of the other is left out, whoever was able to publish it; it only moves the position."""
+    said, result = client_input("I am the user"), CallResult(id=new_id("sevt"), generation="g", content=[])
+    await admin.ask(subjects.inbox(key, "res"), codec.encode_input(said)[0])
+    await admin.ask(subjects.inbox(key, "in"), codec.encode_input(result)[0])
+    waiting = await bus.inbox.pending(key)
+    assert [(w.source, w.input) for w in waiting] == [("res", None), ("in", None)]
+    assert taken_after(Taken(), waiting) == Taken(inputs=waiting[1].seq, results=waiting[0].seq)
+
+
 async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
-    for subject in ("in.a", "in.a.b.c", "in.a.b*c"):
+    for subject in ("in.a0.a", "in.a0.a.b.c", "res.a0.a.b", "in.a0.a.sesn_a1_x", "in.a0.a.b*c"):
         await admin.ask(subject, b"{}")
     stop, got = asyncio.Event(), list[Key]()
 
@@ -101,7 +112,7 @@ async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: J
 
 
 async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
-    await admin.ask(f"ev.{key.tenant}.{key.session}", b"not a commit")
+    await admin.ask(subjects.log(key), b"not a commit")
     with pytest.raises(Refused):
         await bus.log.read(key)
     with pytest.raises(Refused):

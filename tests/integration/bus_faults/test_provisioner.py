@@ -23,18 +23,18 @@ async def test_provisioning_again_changes_nothing_and_loses_nothing(server: Nats
     await asyncio.to_thread(server.provision)
     await asyncio.to_thread(server.provision)
     assert [s.commit for s in await bus.log.read(key)] == [made]
-    assert [w.seq for w in await bus.inbox.pending(key, 0)] == [seq]
+    assert [w.seq for w in await bus.inbox.pending(key)] == [seq]
     assert await bus.inbox.stream_epoch(FIRST_CELL) == before
 
 
 async def test_provisioning_brings_a_stream_up_to_date(server: NatsServer, admin: JetStreamClient) -> None:
-    config = next(c for c in streams.stream_configs() if c["name"] == "KV_sbx")
+    config = next(c for c in streams.stream_configs() if c["name"] == "KV_hands")
     old = {k: v for k, v in config.items() if k != "republish"} | {"duplicate_window": streams.SECOND_NS}
-    answer = await admin.api("STREAM.UPDATE.KV_sbx", old)
+    answer = await admin.api("STREAM.UPDATE.KV_hands", old)
     assert "error" not in answer
     assert "republish" not in answer["config"]
     await asyncio.to_thread(server.provision)
-    now = (await admin.api("STREAM.INFO.KV_sbx"))["config"]
+    now = (await admin.api("STREAM.INFO.KV_hands"))["config"]
     assert now["republish"] == config["republish"]
     assert now["duplicate_window"] == config["duplicate_window"]
 

@@ -43,7 +43,7 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_in_the_mid
     await asyncio.wait_for(asyncio.gather(*writing), 30)
     for k in keys:
         assert [(s.seq, s.commit.id) for s in await bus.log.read(k, leader=True)] == acknowledged[k]
-        assert [w.seq for w in await bus.inbox.pending(k, 0)] == inputs[k]
+        assert [w.seq for w in await bus.inbox.pending(k)] == inputs[k]
 
 
 async def test_a_tail_is_whole_over_a_restart(  # noqa: C901
@@ -59,7 +59,7 @@ async def test_a_tail_is_whole_over_a_restart(  # noqa: C901
                 found.append(stored.seq)  # noqa: PERF401  looked at meanwhile
 
     async def watch() -> None:
-        async for entry in reader.kv.watch("sbx", "w.>"):
+        async for entry in reader.kv.watch("hands", "w.a0.>"):
             if entry and entry.value:
                 heard.append(entry.value)  # noqa: PERF401
 
@@ -72,7 +72,7 @@ async def test_a_tail_is_whole_over_a_restart(  # noqa: C901
         made = said("x", last)
         last = Stored(await bus.log.append(key, made, last.seq if last else 0), made)
         if number % 50 == 0:
-            await bus.kv.put("sbx", "w.a", str(number).encode())
+            await bus.kv.put("hands", "w.a0.a", str(number).encode())
     assert last
     await eventually(lambda: is_true(found[-1:] == [last.seq]), within=15)
     await eventually(lambda: is_true(heard[-1:] == [b"250"]), within=15)
@@ -102,15 +102,15 @@ async def test_deliveries_go_on_over_a_restart_without_a_storm(server: NatsServe
         seqs.append(await bus.inbox.put(key, Nudge(id=new_id("ndg"))))
     await eventually(lambda: is_true(acked == set(seqs)), within=20)
     assert max(counts.values()) <= 3
-    assert await bus.inbox.pending(key, 0) == []
+    assert await bus.inbox.pending(key) == []
     stop.set()
     await asyncio.wait_for(task, 10)
 
 
 async def test_a_watched_key_that_expired_while_the_server_was_away_is_told(server: NatsServer, bus: NatsBus) -> None:
-    changes = bus.kv.watch("sbx", "w.>")
+    changes = bus.kv.watch("hands", "w.a0.>")
     assert await anext(changes) is None
-    await bus.kv.put("sbx", "w.a", b"1", ttl=1)
+    await bus.kv.put("hands", "w.a0.a", b"1", ttl=1)
     first, expired = await anext(changes), time.monotonic() + 1.2
     assert first
     assert first.value == b"1"
@@ -119,7 +119,7 @@ async def test_a_watched_key_that_expired_while_the_server_was_away_is_told(serv
     await server.start()
     gone = await asyncio.wait_for(anext(changes), 15)
     assert gone
-    assert (gone.key, gone.value) == ("w.a", None)
+    assert (gone.key, gone.value) == ("w.a0.a", None)
 
 
 async def test_connecting_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from holdfast.bus import commands, subjects
 from holdfast.bus import events as ev
 from holdfast.bus.api import Message
 from holdfast.bus.head import Claim
-from holdfast.bus.ids import Key, new_id
+from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.jetstream.client import NatsBus
 from tests.support.session_log import SessionLog
 from tests.support.session_requests import SAY, list_events
@@ -45,7 +45,7 @@ async def test_archiving_ends_a_session_for_good(client: AsyncAnthropic, bus: Na
     async def hear(message: Message) -> None:
         heard.put_nowait(msgspec.json.decode(message.data, type=commands.Release))
 
-    listening = await bus.core.subscribe(subjects.RELEASE, hear)
+    listening = await bus.core.subscribe(subjects.release(FIRST_CELL), hear)
     log = SessionLog(bus, session)
     mine, asked = await log.asks(custom=1, ask=1)
     assert (await client.beta.sessions.retrieve(session)).status == "idle"

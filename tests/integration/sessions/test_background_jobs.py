@@ -1,4 +1,4 @@
-"""The projector and the sweeper: the read model is lost, a creation dies half-way, a claim goes stale."""
+"""The projector and the sweeper: a lost read model, an incomplete creation, a stale claim."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ async def test_the_read_model_may_be_deleted_or_broken_at_any_time(tmp_path: Pat
                 assert {**old, "stats": 0} == {**new, "stats": 0}
 
 
-async def test_a_creation_that_died_half_way_is_never_listed_and_is_undone(tmp_path: Path) -> None:
+async def test_an_incomplete_creation_is_never_listed_and_is_undone(tmp_path: Path) -> None:
     with session_service(tmp_path, {"HOLDFAST_FAULT": "session.created:kill:2"}) as own:
         with own.client(max_retries=0) as client:
             agent = client.beta.agents.create(model="m", name="a").id
@@ -54,15 +54,15 @@ async def test_a_creation_that_died_half_way_is_never_listed_and_is_undone(tmp_p
         own.kill()  # only waits: it has killed itself
         own.start()
         async with own.bus() as bus:
-            (half,) = [key async for key in _keys(bus) if key.session != whole.id]
+            (incomplete,) = [key async for key in _keys(bus) if key.session != whole.id]
             with own.client() as client:
-                assert half.session not in [s.id for s in client.beta.sessions.list(include_archived=True)]
+                assert incomplete.session not in [s.id for s in client.beta.sessions.list(include_archived=True)]
             await _sweep(bus)
-            last = await bus.log.head(half)
+            last = await bus.log.head(incomplete)
             assert last is not None
             assert last.commit.head.deleted
             with own.client() as client, pytest.raises(anthropic.NotFoundError):
-                client.beta.sessions.retrieve(half.session)
+                client.beta.sessions.retrieve(incomplete.session)
             kept = await bus.log.head(Key("default", whole.id))
             assert kept is not None
             assert not kept.commit.head.deleted, "its input is stored, it only waits for a harness"
@@ -73,7 +73,7 @@ async def test_a_claim_that_stands_still_with_nothing_waiting_is_nudged(bus: Nat
     await log.running()
     await _sweep(bus, ahead=16 * 60)
     await _sweep(bus, ahead=16 * 60)
-    (waiting,) = await bus.inbox.pending(log.key, 0)
+    (waiting,) = await bus.inbox.pending(log.key)
     assert waiting.input is not None
     assert waiting.input.id.startswith("ndg_")
 

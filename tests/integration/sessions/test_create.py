@@ -113,7 +113,7 @@ async def test_initial_events_are_stored_as_one_input_before_the_answer(
     made = await client.beta.sessions.create(agent=agent, environment_id=environment, initial_events=[SAY, second])  # type: ignore[list-item]
     assert made.status == "running"
     assert (await client.beta.sessions.retrieve(made.id)).status == "running"
-    (waiting,) = await bus.inbox.pending(Key("default", made.id), 0)
+    (waiting,) = await bus.inbox.pending(Key("default", made.id))
     assert isinstance(waiting.input, ClientInput)
     assert [e.content for e in waiting.input.events if isinstance(e, ev.UserMessage)] == [
         SAY["content"],

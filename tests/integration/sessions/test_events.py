@@ -15,6 +15,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
+from holdfast.bus.tools import SANDBOX
 from tests.support.edge import SessionService
 from tests.support.session_log import SessionLog
 from tests.support.session_requests import SAY, list_events
@@ -53,7 +54,7 @@ async def test_what_is_sent_is_stored_whole_in_one_input_with_its_final_ids(
     assert [e.type for e in sent] == ["user.message", "user.interrupt", "user.message"]
     assert all(e.processed_at is None for e in sent)
     assert len({e.id for e in sent}) == 3
-    (waiting,) = await bus.inbox.pending(Key("default", session), 0)
+    (waiting,) = await bus.inbox.pending(Key("default", session))
     assert isinstance(waiting.input, ClientInput)
     assert [e.id for e in waiting.input.events] == [e.id for e in sent]
     assert (await client.beta.sessions.retrieve(session)).status == "running"
@@ -64,7 +65,7 @@ async def test_what_was_sent_shows_under_its_id_when_it_is_taken(
 ) -> None:
     (sent,) = await send(client, session, SAY)
     assert await list_events(client, session) == []
-    (waiting,) = await log.bus.inbox.pending(log.key, 0)
+    (waiting,) = await log.bus.inbox.pending(log.key)
     assert isinstance(waiting.input, ClientInput)
     await log.write(*waiting.input.events)
     (found,) = await list_events(client, session)
@@ -85,7 +86,7 @@ async def test_a_refused_event_refuses_the_whole_request(client: AsyncAnthropic,
         {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "r"}},
     )
     assert "no open tool call" in await refused(client, session, SAY, allow("sevt_nothing"))
-    assert await bus.inbox.pending(Key("default", session), 0) == []
+    assert await bus.inbox.pending(Key("default", session)) == []
     assert (await client.beta.sessions.retrieve(session)).status == "idle"
 
 
@@ -112,7 +113,7 @@ async def test_a_call_is_confirmed_once(client: AsyncAnthropic, log: SessionLog,
     deny = allow(second, result="deny", deny_message="never")
     await send(client, session, deny)
     assert "not waiting" in await refused(client, session, deny)
-    for waiting in await log.bus.inbox.pending(log.key, 0):
+    for waiting in await log.bus.inbox.pending(log.key):
         assert isinstance(waiting.input, ClientInput)
         await log.write(*waiting.input.events)
     assert "tool_use_id" in await refused(client, session, allow(first)), "and now it is in the log"
@@ -128,7 +129,7 @@ async def test_a_custom_result_may_come_again_but_not_for_a_call_that_never_was(
     assert first.processed_at is not None, "it counts as processed on receipt"
     (second,) = await send(client, session, result(mine))
     assert first.id != second.id
-    for waiting in await log.bus.inbox.pending(log.key, 0):
+    for waiting in await log.bus.inbox.pending(log.key):
         assert isinstance(waiting.input, ClientInput)
         await log.write(*waiting.input.events)
     await send(client, session, result(mine))
@@ -152,7 +153,7 @@ async def test_an_interrupt_names_the_primary_thread_or_none(
 async def test_large_events_go_through(client: AsyncAnthropic, log: SessionLog, session: str) -> None:
     text = "x" * 3_000_000
     await send(client, session, {"type": "user.message", "content": [{"type": "text", "text": text}]})
-    (waiting,) = await log.bus.inbox.pending(log.key, 0)
+    (waiting,) = await log.bus.inbox.pending(log.key)
     assert isinstance(waiting.input, ClientInput)
     await log.write(*waiting.input.events)
     (found,) = await list_events(client, session)
@@ -166,7 +167,7 @@ async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, lo
     await log.running()
     for n in range(5):
         await log.write(
-            ev.SandboxBound(id=new_id("sevt"), generation=f"g{n}", worker="w"),
+            ev.HandBound(hand=SANDBOX, id=new_id("sevt"), generation=f"g{n}", worker="w"),
             ev.ModelRequestStart(id=new_id("sevt")),
             ev.AgentMessage(id=new_id("sevt"), content=[{"type": "text", "text": str(n)}]),
         )

@@ -14,6 +14,7 @@ from anthropic import AsyncAnthropic
 
 from holdfast.bus import events as ev
 from holdfast.bus.ids import new_id
+from holdfast.bus.tools import SANDBOX
 from tests.support.edge import SessionService, session_service
 from tests.support.event_stream import Frame, frames, raw, take, text_of
 from tests.support.eventually import eventually
@@ -45,7 +46,7 @@ async def test_each_frame_has_its_name_and_its_position(edge: SessionService, lo
         assert answer.headers["request-id"].startswith("req_")
         assert "content-length" not in answer.headers
         stored = await log.write(
-            ev.SandboxBound(id=new_id("sevt"), generation="g", worker="w"),
+            ev.HandBound(hand=SANDBOX, id=new_id("sevt"), generation="g", worker="w"),
             ev.SessionStatusRunning(id=new_id("sevt")),
             ev.AgentThinking(id=new_id("sevt"), block={"type": "thinking", "thinking": "deep", "signature": "s"}),
         )

@@ -14,7 +14,7 @@ from holdfast.bus.head import Call, Head, advance
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, ClientInput
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "v1"
+GOLDEN = Path(__file__).parents[2] / "golden" / "v2"
 COMMIT = (GOLDEN / "commit.json").read_bytes().strip()
 INPUT = (GOLDEN / "input.client.json").read_bytes().strip()
 EVENTS = codec.decode_commit(COMMIT).events

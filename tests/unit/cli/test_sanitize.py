@@ -1,4 +1,4 @@
-"""What reaches a terminal: ordinary text as it is, and nothing that the terminal would obey."""
+"""Text for a terminal: ordinary text is unchanged, and nothing controls the terminal."""
 # ruff: noqa: RUF001  letters of other alphabets are what is tested
 
 import unicodedata
@@ -74,12 +74,12 @@ def test_ordinary_text_passes_unchanged(text: str) -> None:
         ("name\udcff", "name\ufffd"),
     ],
 )
-def test_what_a_terminal_obeys_is_removed_or_shown(given_: str, shown: str) -> None:
+def test_control_sequences_are_removed_or_shown(given_: str, shown: str) -> None:
     assert clean(given_) == shown
 
 
 @given(st.one_of(st.text(st.characters()), st.lists(PIECES).map("".join)))
-def test_nothing_unsafe_is_left_and_cleaning_is_final(text: str) -> None:
+def test_cleaned_text_is_safe_and_stays_the_same(text: str) -> None:
     made = clean(text)
     assert not OBEYED & set(made)
     assert not TURNING & set(made)

@@ -5,7 +5,8 @@ from typing import Any
 from holdfast.bus import events as ev
 from holdfast.bus.head import PRIMARY_THREAD, Head, advance
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import AnyInput, ClientInput, PendingInput
+from holdfast.bus.inputs import NOTHING_TAKEN, AnyInput, ClientInput, PendingInput, source_for
+from holdfast.bus.tools import SANDBOX
 from holdfast.harness.turn import decide as step
 from holdfast.harness.turn.decide import Limits, decide
 from holdfast.harness.turn.ingest import Ingested, ingest
@@ -27,7 +28,7 @@ def said(text: str = "hi", event_id: str = "u1") -> ev.UserMessage:
 
 
 def use(call: str, permission: str = "allow") -> ev.Event:
-    return ev.AgentToolUse(id=call, request="r", name="bash", input={}, evaluated_permission=permission)  # pyright: ignore[reportArgumentType]
+    return ev.AgentToolUse(id=call, request="r", name="bash", input={}, hand=SANDBOX, evaluated_permission=permission)  # pyright: ignore[reportArgumentType]
 
 
 def client(*events: Any, name: str = "in1") -> AnyInput:
@@ -35,7 +36,7 @@ def client(*events: Any, name: str = "in1") -> AnyInput:
 
 
 def pending(*inputs: AnyInput | None, start: int = 1) -> list[PendingInput]:
-    return [PendingInput(start + i, b"", value) for i, value in enumerate(inputs)]
+    return [PendingInput(start + i, b"", value, source_for(value) if value else "in") for i, value in enumerate(inputs)]
 
 
 def after(*events: ev.Event, head: Head | None = None) -> Head:
@@ -43,7 +44,7 @@ def after(*events: ev.Event, head: Head | None = None) -> Head:
 
 
 def ingested(head: Head, *inputs: AnyInput | None, start: int = 1) -> Ingested:
-    return ingest(head, CONFIG, pending(*inputs, start=start), new_id=new_id)
+    return ingest(head, CONFIG, pending(*inputs, start=start), NOTHING_TAKEN, new_id=new_id)
 
 
 def taken(head: Head, *inputs: AnyInput | None) -> tuple[list[str], Head]:

@@ -8,9 +8,10 @@ from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit, InboxPosition, Stored, commit
 from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import AnyInput, Nudge
+from holdfast.bus.inputs import AnyInput, Nudge, Taken
 from holdfast.harness.turn.claim import (
     ClaimCommit,
+    Trigger,
     Writer,
     claim_commit,
     closing_commit,
@@ -29,14 +30,14 @@ def writer() -> Writer:
 
 
 def created(*events: ev.Event, claim: Claim | None = None, taken: int = 0) -> Stored:
-    position = InboxPosition("epoch", taken)
+    position = InboxPosition("epoch", Taken(inputs=taken))
     return Stored(1, commit(None, [CONFIG, *events], by="test", new_id=new_id, now=1, claim=claim, taken=position))
 
 
 def claimed(last: Stored, *inputs: AnyInput | None, trigger: int = 1, start: int = 1) -> ClaimCommit:
     waiting = pending(*inputs, start=start)
     return claim_commit(
-        last, CONFIG, waiting, inbox="epoch", trigger=trigger, limits=Limits(), writer=writer()
+        last, CONFIG, waiting, inbox="epoch", trigger=Trigger(trigger, "in"), limits=Limits(), writer=writer()
     )  # fmt: skip
 
 
@@ -45,11 +46,12 @@ def kinds(made: Commit) -> list[str]:
 
 
 def test_a_message_may_be_acked_when_it_is_taken_and_not_the_trigger_of_the_open_claim() -> None:
-    head = Head(inbox="epoch", taken=5)
-    assert [is_done(head, "epoch", seq) for seq in (4, 5, 6)] == [True, True, False]
-    assert not is_done(head, "another epoch", 5)
+    head = Head(inbox="epoch", taken=Taken(inputs=5, results=7))
+    assert [is_done(head, "epoch", seq, "in") for seq in (4, 5, 6)] == [True, True, False]
+    assert [is_done(head, "epoch", seq, "res") for seq in (6, 7, 8)] == [True, True, False]
+    assert not is_done(head, "another epoch", 5, "in")
     claim = Claim(id="c", by="harness-2", trigger=5)
-    assert [is_done(replace(head, claim=claim), "epoch", seq) for seq in (4, 5)] == [True, False]
+    assert [is_done(replace(head, claim=claim), "epoch", seq, "in") for seq in (4, 5)] == [True, False]
 
 
 def test_only_takeovers_of_the_same_trigger_count() -> None:
@@ -63,7 +65,7 @@ def test_a_claim_takes_what_waits_and_starts_the_request_that_follows() -> None:
     assert kinds(made.commit) == [*RUNNING, "user.message", "span.model_request_start"]
     head = made.commit.head
     assert head.claim == made.claim == Claim(id="clm_1", by="harness-1", trigger=8)
-    assert (head.inbox, head.taken, head.recent) == ("epoch", 8, ("in1",))
+    assert (head.inbox, head.taken, head.recent) == ("epoch", Taken(inputs=8), ("in1",))
     assert made.request is not None
     assert head.primary.request == made.request.id
 
@@ -71,7 +73,7 @@ def test_a_claim_takes_what_waits_and_starts_the_request_that_follows() -> None:
 def test_a_claim_without_inputs_starts_nothing_and_takes_nothing() -> None:
     last = created(said(), claim=Claim(id="c", by="harness-2", trigger=3, failures=1), taken=3)
     made = claimed(last, trigger=3)
-    assert (made.commit.events, made.request, made.commit.head.taken) == ([], None, 3)
+    assert (made.commit.events, made.request, made.commit.head.taken) == ([], None, Taken(inputs=3))
     assert made.claim.failures == 2
 
 
@@ -84,12 +86,12 @@ def test_a_claim_passes_over_inputs_that_are_taken() -> None:
 def test_a_turn_that_nobody_survives_is_closed_with_its_inputs_taken_unread() -> None:
     start = ev.ModelRequestStart(id="r2")
     last = created(said(), use("c1"), start, claim=Claim(id="c", by="harness-2", trigger=4, failures=2), taken=2)
-    made = closing_commit(last, CONFIG, inbox="epoch", trigger=4, writer=writer())
+    made = closing_commit(last, CONFIG, inbox="epoch", trigger=Trigger(4, "in"), writer=writer())
     assert kinds(made) == [
         "span.model_request_end", "agent.tool_result", "session.error", "session.thread_status_idle", "session.usage",
         "session.status_idle",
     ]  # fmt: skip
-    assert (made.head.claim, made.head.taken, made.head.calls, made.head.status) == (None, 4, (), "idle")
+    assert (made.head.claim, made.head.taken, made.head.calls, made.head.status) == (None, Taken(inputs=4), (), "idle")
     assert made.head.primary.stop == ev.StopReason("retries_exhausted")
 
 

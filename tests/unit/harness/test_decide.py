@@ -4,6 +4,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.head import PRIMARY_THREAD, Head, advance
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult
+from holdfast.bus.tools import SANDBOX
 from holdfast.harness.turn import decide
 from holdfast.harness.turn.decide import Limits
 from holdfast.harness.turn.idle import closed, idle
@@ -30,7 +31,7 @@ def test_calls_run_before_the_model_is_asked_again() -> None:
     _, head = taken(after(), client(said()))
     head = after(use("c1"), use("c2"), END, head=head)
     assert decided(head) == decide.RunTools()
-    bound = after(ev.SandboxBound(id="s", generation="g1", worker="w"), head=head)
+    bound = after(ev.HandBound(hand=SANDBOX, id="s", generation="g1", worker="w"), head=head)
     assert {c.generation for c in bound.calls} == {"g1"}
     kinds, head = taken(bound, CallResult(id="c1", generation="g1", content=[]))
     assert kinds == ["agent.tool_result"]

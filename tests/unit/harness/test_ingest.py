@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import advance
-from holdfast.bus.inputs import AnyInput, CallResult, Nudge
+from holdfast.bus.inputs import AnyInput, CallResult, Nudge, Taken
+from holdfast.bus.tools import SANDBOX
 from holdfast.harness.tools.tool_results import CALL_LOST
 from holdfast.harness.turn.ingest import may_wait
 from tests.unit.harness.heads import END, after, client, ingested, pending, said, taken, use
@@ -21,7 +22,7 @@ def test_an_input_taken_before_is_not_taken_again() -> None:
     given = client(said())
     once = ingested(after(), given, given)
     assert [e.id for e in once.events if isinstance(e, ev.UserMessage)] == ["u1"]
-    assert once.seq == 2
+    assert once.taken == Taken(inputs=2)
     head = after()
     head = replace(head, recent=("in1",))
     assert ingested(head, given).events == []
@@ -38,18 +39,19 @@ def test_an_input_taken_before_is_not_taken_again() -> None:
     ids=["call that is not open", "foreign generation", "nudge", "unreadable"],
 )
 def test_what_cannot_be_used_only_moves_taken(result: AnyInput | None) -> None:
-    head = after(said(), use("c1"), END, ev.SandboxBound(id="s", generation="g1", worker="w"))
+    head = after(said(), use("c1"), END, ev.HandBound(hand=SANDBOX, id="s", generation="g1", worker="w"))
     what = ingested(head, result, start=7)
-    assert (what.events, what.seq, what.progress) == ([], 7, False)
+    assert (what.events, max(what.taken.inputs, what.taken.results), what.progress) == ([], 7, False)
 
 
 def test_a_lost_call_ends_its_generation_and_its_siblings() -> None:
-    head = after(said(), use("c1"), use("c2"), END, ev.SandboxBound(id="s", generation="g1", worker="w"))
+    bound = ev.HandBound(id="s", hand=SANDBOX, generation="g1", worker="w", kept="Files stay.")
+    head = after(said(), use("c1"), use("c2"), END, bound)
     what = ingested(head, CallResult(id="c1", generation="g1", content=[], is_error=True, lost=True))
     results = [e for e in what.events if isinstance(e, ev.AgentToolResult)]
     assert [r.tool_use_id for r in results] == ["c1", "c2"]
-    assert results[1].content == [{"type": "text", "text": CALL_LOST}]
-    assert advance(head, what.events, 1).sandbox is None
+    assert results[1].content == [{"type": "text", "text": f"{CALL_LOST.format(hand=SANDBOX)} Files stay."}]
+    assert advance(head, what.events, 1).hands == {}
 
 
 def test_a_confirmation_of_an_answered_call_changes_nothing() -> None:
@@ -61,10 +63,10 @@ def test_a_confirmation_of_an_answered_call_changes_nothing() -> None:
 
 def test_what_was_said_while_a_tool_ran_follows_its_result() -> None:
     _, head = taken(after(), client(said()))
-    head = after(use("c1"), END, ev.SandboxBound(id="s", generation="g1", worker="w"), head=head)
+    head = after(use("c1"), END, ev.HandBound(hand=SANDBOX, id="s", generation="g1", worker="w"), head=head)
     message, result = client(said("also", "u2"), name="in2"), CallResult(id="c1", generation="g1", content=[])
     assert may_wait(head, pending(message))
     assert not may_wait(head, pending(client(said("also", "u2"), ev.UserInterrupt(id="i"), name="in2")))
     kinds, _ = taken(head, message, result)
     assert kinds == ["agent.tool_result", "user.message"]
-    assert ingested(head, message, result).seq == 2
+    assert ingested(head, message, result).taken == Taken(inputs=1, results=2)

@@ -20,7 +20,7 @@ class SlowCore:
         self.fails = False
 
     async def publish(self, subject: str, data: bytes) -> None:
-        assert subject == "out.t.s"
+        assert subject == "out.a0.acme.sesn_a0_1"
         await self.free.wait()
         if self.fails:
             raise Unavailable("it is gone")
@@ -28,7 +28,7 @@ class SlowCore:
 
 
 def output_on(core: SlowCore) -> LiveOutput:
-    return LiveOutput(core, Key("t", "s"), "sevt_1")  # type: ignore[arg-type]
+    return LiveOutput(core, Key("acme", "sesn_a0_1"), "sevt_1")  # type: ignore[arg-type]
 
 
 async def test_output_is_published_in_order_and_says_where_it_stands() -> None:

@@ -15,7 +15,7 @@ import msgspec
 from holdfast.cli.client.errors import CannotDo
 from holdfast.cli.client.files import trees
 from holdfast.cli.client.files.changes import CannotCompare, Change, Changes
-from holdfast.cli.client.files.copy_plan import leaves
+from holdfast.cli.client.files.copy_plan import leads_outside
 from holdfast.cli.client.files.transaction import Step, Transaction, same
 from holdfast.cli.client.files.trees import Entry, Unreadable
 from holdfast.cli.sanitize import clean_line
@@ -29,7 +29,7 @@ class CannotApply(CannotDo):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What `apply` did. Paths that were already as the agent made them are in neither."""
+    """The paths that `apply` wrote and removed. Paths that already had the content of the agent are in neither list."""
 
     written: list[str]
     removed: list[str]
@@ -95,7 +95,7 @@ def _check(todo: list[Step], top: int) -> list[Step]:
     left: list[Step] = []
     against: list[str] = []
     for step in todo:
-        now = trees.look(top, step.path)
+        now = trees.entry_at(top, step.path)
         if same(now, step.want):
             continue
         why = _why_not(step, now)
@@ -126,6 +126,6 @@ def _why_not(step: Step, now: Entry | None) -> str:
         return (
             "it is there, but was not copied in" if step.expected == (None,) else "you changed it since it was copied"
         )
-    if step.want and step.want.kind == "link" and leaves(step.path, os.fsdecode(step.content())):
+    if step.want and step.want.kind == "link" and leads_outside(step.path, os.fsdecode(step.content())):
         return "it is a link that leads out of the folder"
     return ""

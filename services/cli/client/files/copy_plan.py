@@ -137,7 +137,7 @@ class _Planner:
         made, path = self._plan, node.path
         try:
             if node.kind == "link":
-                if leaves(path, trees.target_of(node.name, node.folder)):
+                if leads_outside(path, trees.target_of(node.name, node.folder)):
                     made.outside.append(path)
             else:
                 trees.check_readable(node.name, node.folder)
@@ -171,7 +171,7 @@ class _Planner:
             )
 
 
-def leaves(path: str, target: str) -> bool:
+def leads_outside(path: str, target: str) -> bool:
     """Whether a link at `path` can lead out of the folder. A `..` after a name counts: that name may be a link."""
     parts = [part for part in target.split("/") if part not in ("", ".")]
     up = next((n for n, part in enumerate(parts) if part != ".."), len(parts))

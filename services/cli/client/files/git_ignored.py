@@ -1,4 +1,4 @@
-"""Asks the `git` program which files of a folder it ignores: none outside of a repository."""
+"""Asks the `git` program which files of a folder it ignores. Outside of a repository it ignores none."""
 
 import os
 import shutil

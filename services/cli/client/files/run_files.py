@@ -16,7 +16,7 @@ from holdfast.cli.client.files.copy_plan import CannotCopy, CopyPlan
 from holdfast.cli.client.files.patch import write_patch
 from holdfast.cli.client.session_ids import short
 from holdfast.cli.client.target import Target
-from holdfast.cli.client.terminal.prompt import NobodyThere, ask
+from holdfast.cli.client.terminal.prompt import NobodyToAsk, ask
 from holdfast.cli.sanitize import clean_line
 
 Say = Callable[[str], None]
@@ -153,7 +153,7 @@ async def _plan(options: FileOptions, data: Path, say: Say) -> CopyPlan:
         say(f"these may hold secrets: {copy_plan.named(plan.secrets)}")
         try:
             answer = await ask("copy them to the agent too? [y/N] ")
-        except NobodyThere:
+        except NobodyToAsk:
             answer = ""
         if answer.lower() in ("y", "yes"):
             include = (*options.include, *map(copy_plan.literal, plan.secrets))

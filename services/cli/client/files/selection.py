@@ -48,7 +48,7 @@ class Selection(msgspec.Struct, frozen=True):
     ignored: frozenset[str] = frozenset()
 
     def left_out(self, path: str, *, folder: bool) -> Reason | None:
-        """Why this path and everything below it stays out; None when it is copied, or looked into."""
+        """Why this path and everything below it is left out; None when a file is copied, or a folder is walked."""
         if _any(self.exclude, path):
             return "excluded"
         if self.wanted(path):
@@ -67,7 +67,7 @@ class Selection(msgspec.Struct, frozen=True):
         return _any(self.include, path)
 
     def reaches_into(self, path: str) -> bool:
-        """Whether an include pattern names something below this folder, which would be left out by itself."""
+        """Whether an include pattern matches something below this folder, which is then walked."""
         return any(_reaches(glob, path) for glob in self.include)
 
 

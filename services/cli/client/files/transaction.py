@@ -1,4 +1,4 @@
-"""Several files of one folder written or removed together: all of them or none. No link is followed."""
+"""Writes and removes several files of one folder: all of them or none. No link is followed."""
 
 import errno
 import os
@@ -110,9 +110,9 @@ class Transaction:
     def commit(self, step: Step) -> None:
         """Move the new content into its place, or remove the old file."""
         name = step.path.rpartition("/")[2]
-        now = trees.look(self._top, step.path)
+        now = trees.entry_at(self._top, step.path)
         if not any(same(now, entry) for entry in step.expected):
-            raise Unreadable(f"{clean_line(step.path)} was changed in this moment")
+            raise Unreadable(f"{clean_line(step.path)} was changed while the changes were applied")
         if now is not None:
             backup = self._name()
             if step.want is None:

@@ -226,8 +226,8 @@ def parent_of(top: int, path: str) -> Generator[int]:
         os.close(fd)
 
 
-def look(top: int, path: str) -> Entry | None:
-    """What is at `path` now; None when nothing is. A folder is `unread`, as is everything behind a link."""
+def entry_at(top: int, path: str) -> Entry | None:
+    """What is at `path` now; None if there is nothing. A folder is `unread`, and so is a path behind a link."""
     try:
         with parent_of(top, path) as folder:
             node = _node(folder, path)

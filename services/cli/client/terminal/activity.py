@@ -1,4 +1,4 @@
-"""What a session does now, derived from its events: the activity, since when, the tokens so far. Pure."""
+"""The current activity of a session, since when, and the tokens so far, all derived from its events. Pure."""
 
 import re
 from typing import Any, Final
@@ -8,7 +8,7 @@ from holdfast.cli.client.terminal.tool_calls import title
 from holdfast.cli.sanitize import clean
 
 MAX_OUTPUT_CHARS: Final = 4000
-"""Output of a running tool that is kept; its last lines are shown."""
+"""Characters of the output of a running tool that are kept. The last lines of it are shown."""
 
 _WAIT: Final = re.compile(r"next in (?=\d)(?:(\d+) h ?)?(?:(\d+) min ?)?(?:(\d+(?:\.\d+)?) s)?")
 """The wait in the message of a failed model request, such as `(attempt 3, next in 1 min 30 s)`."""
@@ -35,7 +35,7 @@ class Activity:
         self._retry_at = 0.0
 
     def say(self, what: str, now: float) -> None:
-        """Set the activity from outside of the events, such as a lost connection."""
+        """Set an activity that does not come from an event, such as a lost connection."""
         if what != self._what:
             self._what, self._since = what, now
 

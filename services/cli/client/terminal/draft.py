@@ -7,7 +7,10 @@ from holdfast.cli.sanitize import clean
 
 
 class Draft:
-    """Every method returns whether it has printed something. With `rich` the text is drawn as Markdown."""
+    """The message that is being generated. With `rich` it is drawn as Markdown.
+
+    The methods that change it return whether they have printed something.
+    """
 
     def __init__(self, console: Console, *, rich: bool) -> None:
         self._console = console
@@ -43,7 +46,7 @@ class Draft:
         return printed or dropped
 
     def drop(self) -> bool:
-        """The message will not be completed: print what is there of it, with an ellipsis."""
+        """Give up a message that will not be completed: print the rest of its text with an ellipsis."""
         text, rest, printed = self._text, self.unprinted.strip("\n"), self._printed
         self._forget()
         if not text:

@@ -1,4 +1,4 @@
-"""Events of a session as lines for `holdfast tail`: number, time, time since the event before, type, content. Pure."""
+"""Events of a session as lines for `holdfast tail`: number, time, time since the last event, type, content. Pure."""
 
 import json
 from datetime import datetime
@@ -10,7 +10,7 @@ from holdfast.cli.sanitize import clean, clean_line
 
 MAX_LINES: Final = 12
 MAX_CHARS: Final = 1200
-"""What is shown of the content of one event; `--json` has it all."""
+"""Limits of the content that is shown of one event. `--json` shows all of it."""
 
 INDENT: Final = " " * 7
 
@@ -28,7 +28,7 @@ _RETRIES: Final = {"retrying": "trying again", "exhausted": "no more tries", "te
 
 
 def event_line(event: Any, number: int, before: datetime | None) -> Text:
-    """One event. `before` is the time of the event before it."""
+    """The line of one event. `before` is the time of the previous event, None for the first one."""
     at: datetime | None = getattr(event, "processed_at", None)
     clock = at.astimezone().strftime("%H:%M:%S") if at else ""
     since = _seconds((at - before).total_seconds()) if at and before else ""

@@ -20,9 +20,9 @@ Lines = Callable[[], list[Text]]
 
 
 class LiveArea:
-    """Drawn by a thread below all that is printed on `console`, while it is shown. Never in a pipe.
+    """Lines that a thread redraws below everything that is printed on `console`. It is never shown in a pipe.
 
-    While it is shown the terminal does not echo keys, which would appear inside the area.
+    While it is shown the terminal does not echo keys, because they would appear inside of the area.
     """
 
     def __init__(self, console: Console, lines: Lines) -> None:

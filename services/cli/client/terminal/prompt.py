@@ -6,12 +6,12 @@ import sys
 import termios
 
 
-class NobodyThere(Exception):
+class NobodyToAsk(Exception):
     """The input has ended: there is nobody to ask."""
 
 
 async def ask(question: str) -> str:
-    """One line of standard input, without its end. Raises NobodyThere.
+    """One line of standard input, without its end. Raises NobodyToAsk.
 
     What was typed before the question is discarded, because it cannot be an answer to it. The call may be cancelled.
     """
@@ -26,7 +26,7 @@ async def ask(question: str) -> str:
         raise
     if not line:
         print()
-        raise NobodyThere
+        raise NobodyToAsk
     if not sys.stdin.isatty():
         print()  # in a pipe no Enter has ended the line of the question
     return line.strip()

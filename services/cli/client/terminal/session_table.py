@@ -16,10 +16,10 @@ FAILED_STOP_REASONS: Final = frozenset({"retries_exhausted", "refusal", "budget_
 
 MIN_COLUMNS_WITH_AGE: Final = 60
 MIN_COLUMNS_WITH_TOKENS: Final = 100
-"""Columns of a terminal from which on these are shown."""
+"""Smallest widths, in columns, of a terminal that shows the age or the tokens of a session."""
 
 MIN_TITLE_COLUMNS: Final = 8
-"""Columns that the title has at least; below that the status is cut."""
+"""The title has at least this many columns. If there is no room for them, the status is truncated."""
 
 _STYLES: Final = {"running": "green", "waits for you": "bold yellow", "failed": "red", "retrying": "yellow"}
 

@@ -42,14 +42,14 @@ def closing_lines(
         lines += questions.open_questions(session, outcome.questions, data)
     if outcome.end == "gone":
         lines.append(Text("the session is safe: it is stored, and goes on when the stack runs"))
-    lines += _ways_on(outcome, session, data)
+    lines += _next_commands(outcome, session, data)
     return lines
 
 
-def _ways_on(outcome: Outcome, session: str, data: str) -> list[Text]:
+def _next_commands(outcome: Outcome, session: str, data: str) -> list[Text]:
     watch = f"holdfast attach {short(session)}{data}"
     match outcome.end:
         case "left" | "gone" | "waits":
             return [Text.assemble(("watch it: ", "dim"), watch)]
         case _:
-            return [Text.assemble(("go on: ", "dim"), questions.go_on(session, data))]
+            return [Text.assemble(("go on: ", "dim"), questions.continue_command(session, data))]

@@ -1,4 +1,4 @@
-"""A watched session on a terminal as it happens, or as plain text in a pipe."""
+"""Shows a watched session live on a terminal, or as plain text in a pipe."""
 
 import contextlib
 import time
@@ -126,7 +126,7 @@ class TerminalView:
             self._call(call)
 
     def before(self, turn: Sequence[Any]) -> None:
-        """Take in the events of a turn that began earlier, and print its last answer."""
+        """Process the events of a turn that began before the watch, and print only its last answer."""
         for event in turn:
             self.activity.event(event, time.monotonic())
             if event.type in ("agent.tool_use", "agent.custom_tool_use"):
@@ -163,7 +163,7 @@ class TerminalView:
         self._last_call = ""
 
     def _draft_printed(self, anything: bool) -> None:
-        """To be called after the draft may have printed something."""
+        """Call it after the draft may have printed something."""
         if anything:
             self._last_call = ""
 

@@ -1,4 +1,4 @@
-"""The interface of what a watched session is shown on."""
+"""The interface of everything that can show a watched session."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

@@ -30,6 +30,7 @@ class Bubblewrap:
     """See Driver."""
 
     name = "bubblewrap"
+    kept = "All processes of the sandbox, the state of its shell and /tmp are gone; the files of /workspace are kept."
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings

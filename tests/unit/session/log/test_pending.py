@@ -5,12 +5,13 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus.head import Call, Head, Thread
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import Taken
 from holdfast.session.log import pending
 from holdfast.session.log.pending import PendingInputs, owes_a_turn
 
 KEY = Key("t", "sesn_a0_1")
 MESSAGE = ev.UserMessage(id="m", content=[{"type": "text", "text": "hi"}])
-REST = Head(inbox="i", taken=4)
+REST = Head(inbox="i", taken=Taken(inputs=4))
 
 
 def test_it_runs_from_the_answer_until_the_input_is_taken() -> None:
@@ -19,7 +20,7 @@ def test_it_runs_from_the_answer_until_the_input_is_taken() -> None:
     found.put(KEY, "i", 5, [MESSAGE])
     assert found.status(KEY, REST) == "running"
     assert found.status(KEY, Head()) == "running"
-    assert found.status(KEY, replace(REST, taken=5)) == "idle"
+    assert found.status(KEY, replace(REST, taken=Taken(inputs=5))) == "idle"
     assert len(found) == 0
 
 
@@ -39,7 +40,7 @@ def test_a_message_behind_open_questions_starts_nothing() -> None:
 def test_what_waited_in_an_inbox_that_is_gone_is_forgotten() -> None:
     found = PendingInputs()
     found.put(KEY, "old", 5, [MESSAGE])
-    assert found.status(KEY, replace(REST, taken=0)) == "idle"
+    assert found.status(KEY, replace(REST, taken=Taken())) == "idle"
 
 
 def test_it_remembers_a_bounded_number_of_sessions() -> None:

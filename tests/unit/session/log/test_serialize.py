@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.head import Head, Usage
+from holdfast.bus.tools import SANDBOX
 from holdfast.session.log.schema import EVENT_TYPES, VISIBLE_KINDS, Session
 from holdfast.session.log.serialize import (
     Position,
@@ -40,7 +41,7 @@ def test_each_event_has_its_own_microsecond_and_position() -> None:
 
 def test_our_own_events_are_not_shown() -> None:
     stored = commit(
-        ev.SandboxBound(id="a", generation="g", worker="w"),
+        ev.HandBound(hand=SANDBOX, id="a", generation="g", worker="w"),
         ev.AgentMessage(id="b", content=[]),
         ev.Unknown(id="c", of="future.type"),
     )
