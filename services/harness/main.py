@@ -1,9 +1,10 @@
 """The harness process: makes the parts and connects them."""
 
 import asyncio
+import contextlib
+import importlib
 import os
 import socket
-from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -54,6 +55,13 @@ def check_address(url: str) -> None:
         raise BadSettings("HOLDFAST_MODEL_BASE_URL: must not hold a user name or password; the key has its own setting")
 
 
+def preload(settings: HarnessSettings) -> None:
+    """Load the client of the model, if its module is named as its kind: the import may take longer than all others."""
+    module = "anthropic_clouds" if settings.model in CLOUDS else settings.model
+    with contextlib.suppress(ImportError):  # `main` meets it too, and tells it
+        importlib.import_module(f"holdfast.harness.models.{module}")
+
+
 async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     """Drive sessions until `stop` is set, then hand over those that are in mid-turn."""
     name = settings.name or f"harness-{socket.gethostname()}-{os.getpid()}"
@@ -62,11 +70,14 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     catalogue = load_catalogue(settings.models_file)
     health = Health("harness")
     model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
-    async with AsyncExitStack() as closing:
+    async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(model.close)
         bus = await connect(settings, name=name)
         closing.push_async_callback(bus.close)
-        dispatcher = Dispatcher(bus, model, settings, name=name, now=clock.now, catalogue=catalogue)
+        note_newer = partial(health.note, "newer version")
+        dispatcher = Dispatcher(
+            bus, model, settings, name=name, now=clock.now, catalogue=catalogue, note_newer=note_newer
+        )
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)

@@ -6,8 +6,8 @@ from msgspec import Meta
 
 from holdfast.harness.turn.decide import Limits
 from holdfast.harness.turn.retry import RetrySettings
-from holdfast.process.model_facts import ModelFacts
 from holdfast.process.backoff import Backoff
+from holdfast.process.model_facts import ModelFacts
 from holdfast.process.settings import ProcessSettings
 
 VENDOR: Final = "https://api.anthropic.com"
