@@ -8,21 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from anthropic import AsyncAnthropic
 
-from tests.support.conversation import MODEL, Conversation, text
+from tests.support.conversation import NARROW_MODELS, Conversation, text
 from tests.support.invariants import check_invariants, journaled, tool_runs
 from tests.support.model import bash, say, texts_of
 from tests.support.stack import Stack, stack
 
-LIMITS = {"HOLDFAST_MODEL": "messages", "HOLDFAST_ROUNDS": "8", "HOLDFAST_MODEL_SILENCE": "1.5"}
-MODELS = f'{{"models": {{"{MODEL}": {{"context_window": 1000000, "compact_at": 4000}}}}}}'
+LIMITS = {**NARROW_MODELS, "HOLDFAST_MODEL": "messages", "HOLDFAST_ROUNDS": "8", "HOLDFAST_MODEL_SILENCE": "1.5"}
 
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("narrow")
-    models = folder / "models.json"
-    models.write_text(MODELS)
-    with stack(folder, environ={**LIMITS, "HOLDFAST_MODELS_FILE": str(models)}, harnesses=1) as running:
+    with stack(tmp_path_factory.mktemp("narrow"), environ=LIMITS, harnesses=1) as running:
         yield running
 
 

@@ -1,6 +1,7 @@
 """A session as a client sees it through the official SDK."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from anthropic import AsyncAnthropic
@@ -11,6 +12,9 @@ from tests.support.model import Json, said
 
 MODEL = "claude-opus-4-6"
 """The model of the agents."""
+
+NARROW_MODELS = {"HOLDFAST_MODELS_FILE": str(Path(__file__).with_name("narrow_models.toml"))}
+"""Settings of a stack in which the history of MODEL is summarised at 4,000 tokens."""
 
 TOOLSET: Json = {"type": "agent_toolset_20260401"}
 TURN_TIMEOUT_S = 40.0
