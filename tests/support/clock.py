@@ -120,8 +120,8 @@ class WorkerReport:
         self.notes[name] = text
 
     async def serves(self) -> bool:
-        """True once the worker answers requests."""
-        return self.checks.get("bus", False)
+        """True once the worker answers requests and its first probe has ended, as `/readyz` says it."""
+        return self.checks.get("bus", False) and self.checks.get("sandbox", False)
 
 
 @contextlib.asynccontextmanager
