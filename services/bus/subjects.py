@@ -114,6 +114,11 @@ def provision(cell: str, kind: str) -> str:
     return f"cmd.hand.{_cell(cell)}.provision.{_token(kind)}"
 
 
+def provision_at(cell: str, worker: str) -> str:
+    """The same request to one worker, because another one has declined it."""
+    return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.provision"
+
+
 def release(cell: str) -> str:
     """Heard by every worker of the cell; the holders of the session's hands act, all may clean files."""
     return f"cmd.hand.{_cell(cell)}.release"

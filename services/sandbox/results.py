@@ -79,7 +79,7 @@ async def close_lost_calls(bus: Bus, cell: str, worker_id: str, unreadable: set[
         if record.worker == worker_id or await bus.kv.get(BUCKET, subjects.worker_key(cell, record.worker)):
             continue
         faults.point("worker.lost_call_found")
-        content = [{"type": "text", "text": lost("the worker that ran it died", record.kept)}]
+        content = [{"type": "text", "text": lost(record.hand, "the worker that ran it died", record.kept)}]
         result = CallResult(
             id=record.call, generation=record.generation, content=content, is_error=True, lost=True
         )  # fmt: skip

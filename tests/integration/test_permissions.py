@@ -39,6 +39,7 @@ PUBLISH = {
     "cmd.hand.a0.provision.sandbox": {"harness"},
     "cmd.hand.a0.w.w1.exec": {"harness"},
     "cmd.hand.a0.w.w1.cancel": {"harness"},
+    "cmd.hand.a0.w.w1.provision": {"harness"},
     "cmd.hand.a1.w.w1.exec": set[str](),
     "cmd.hand.a0.release": {"session"},
     "vault.req.admin": {"session"},

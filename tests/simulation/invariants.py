@@ -30,6 +30,8 @@ class CheckedServer(MemoryServer):
         self._owner: MemoryDelivery | None = None
         """The delivery whose handler made the open claim."""
         observations.closed = self._closed
+        self._hand_of: dict[str, str] = {}
+        """The hand that each generation was bound as."""
         self._given_up: set[str] = set()
         """Calls closed with a turn that was given up: rule 4 does not cancel them first, so one may be starting."""
         self.unread: set[str] = set()
@@ -83,6 +85,7 @@ class CheckedServer(MemoryServer):
         closing = self._check_claim(before, after, writer, now)
         self._check_taken(key, before, after, closing=closing)
         self._check_calls(key, after)
+        self._check_hands(before, after)
         if closing:
             self._given_up |= {e.tool_use_id for e in after.events if isinstance(e, ev.AgentToolResult)}
 
@@ -146,6 +149,25 @@ class CheckedServer(MemoryServer):
         for event in after.events:
             if isinstance(event, ev.AgentToolResult) and results.count(event.tool_use_id) > 1:
                 self._observations.violation(f"3: a second result of call {event.tool_use_id}")
+
+    def _check_hands(self, before: Commit, after: Commit) -> None:
+        """Calls belong to generations of their own hand, and a loss closes only the calls of what was lost."""
+        self._hand_of |= {e.generation: e.hand for e in after.events if isinstance(e, ev.HandBound)}
+        for call in after.head.calls:
+            if call.generation and self._hand_of[call.generation] != call.hand:
+                self._observations.violation(
+                    f"3: call {call.id} of {call.hand} is bound to a generation of another hand"
+                )
+        texts = {e.tool_use_id: text_of(e.content) for e in after.events if isinstance(e, ev.AgentToolResult)}
+        for call in before.head.calls:
+            text = texts.get(call.id, "")
+            if " was lost" in text and f"The {call.hand} was lost" not in text:
+                self._observations.violation(f"3: call {call.id} of {call.hand} was closed by the loss of another hand")
+
+
+def text_of(content: list[ev.Block] | None) -> str:
+    """The text of a result."""
+    return "".join(block.get("text", "") for block in content or ())
 
 
 def head_of(commit: Commit | None) -> Head:

@@ -22,17 +22,19 @@ from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import NewId, new_id
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.harness.tools import tool_calls
+from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.process.retry import retrying
-from holdfast.sandbox import execution, lease, registration, results, sandboxes
+from holdfast.sandbox import execution, lease, placement, provisioning, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
 from holdfast.testing.memory.kv import MemoryKeyValue
 from holdfast.testing.memory.log import MemoryLog
 from holdfast.testing.memory.server import MemoryServer
+from tests.simulation import invariants
 from tests.simulation.actors import Driver
 from tests.simulation.fault_injector import NO_FAULTS, Odds
 from tests.simulation.plan import Plan
@@ -163,6 +165,22 @@ def never_take_over_a_standing_claim() -> Applied:
 
 def never_count_takeovers() -> Applied:
     return swapped((dispatch, "TAKEOVER_LIMIT", 10**9))
+
+
+def cancel_before_the_turn_is_closed() -> Applied:
+    """Rule 4 at the limit: calls are cancelled first, though the append that closes them may still be refused.
+
+    The limit is lowered, so that turns are closed often.
+    """
+    close_turn = dispatch.Dispatcher._close_turn
+
+    async def hasty(self: dispatch.Dispatcher, delivery: Delivery, last: Stored, inbox: str) -> None:
+        hands = HandClient(self.replica.bus, delivery.key)
+        await tool_calls.ToolCalls(hands, hold=0).cancel_all(last.commit.head)
+        await close_turn(self, delivery, last, inbox)
+
+    lowered = (dispatch, "TAKEOVER_LIMIT", 1), (invariants, "TAKEOVER_LIMIT", 1)
+    return swapped(*lowered, (dispatch.Dispatcher, "_close_turn", hasty))
 
 
 def read_before_the_claim() -> Applied:
@@ -333,12 +351,48 @@ def c10_nobody_posts_lost_results() -> Applied:
     return swapped((results, "close_lost_calls", nobody))
 
 
+# --- hands -------------------------------------------------------------------------------------------------------
+
+
+def h1_a_loss_closes_the_calls_of_all_hands() -> Applied:
+    whole = tool_calls.hand_lost
+
+    def wide(head: Head, hand: str, generation: str, reason: str, _calls: Any, *, new_id: NewId) -> list[ev.Event]:
+        return whole(head, hand, generation, reason, [c for c in head.calls if c.generation], new_id=new_id)
+
+    return swapped((tool_calls, "hand_lost", wide))
+
+
+def h2_bound_whatever_the_hand() -> Applied:
+    """A generation is bound to every unbound call, whichever hand the call names."""
+    apply = heads._apply
+
+    def careless(head: Head, event: ev.Event, at: int) -> Head:
+        after = apply(head, event, at)
+        if isinstance(event, ev.HandBound):
+            calls = [replace(c, generation=event.generation) if heads.is_unbound(c) else c for c in after.calls]
+            return replace(after, calls=tuple(calls))
+        return after
+
+    return swapped((heads, "_apply", careless))
+
+
+def h3_the_host_is_forgotten() -> Applied:
+    """An emptied placement does not say any more where the files are."""
+    return swapped((placement.Placement, "emptied", lambda _self: placement.Placement()))
+
+
+def h4_a_foreign_host_starts_empty() -> Applied:
+    return swapped((provisioning.Provisioner, "_is_elsewhere", lambda _self, _placed: False))
+
+
 _DEAF = Odds(lost=0.4, slow=0.2)
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
 _DYING = Odds(crash=0.04, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
+_FROZEN = Odds(freeze=0.12, again=0.6)
 _REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
 
 _MANY = Plan(replicas=2, workers=1, messages=3, updates=1)
@@ -351,6 +405,9 @@ _TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
 _GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0)
 _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
+_LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
+_TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
+_APART = Plan(replicas=2, workers=2, hosts=2, messages=3, calls=6)
 
 MUTATIONS = [
     Mutation("re-claim with the old trigger", reclaim_with_the_old_trigger, ("2:", "4:"), _RACES, _MANY),
@@ -361,6 +418,7 @@ MUTATIONS = [
     Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
+    Mutation("a turn is closed before its calls", cancel_before_the_turn_is_closed, ("4:",), _FROZEN, _LONG),
     Mutation("claim before reading", read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
@@ -374,5 +432,11 @@ MUTATIONS = [
     Mutation("C7 released when the worker has accepted", c7_released_before_it_was_accepted, ("4:",), _HANDS, _GONE),
     Mutation("C8 cancel before an interrupt closes the call", c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED),
     Mutation("C9 the worker watches its lease", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
+    Mutation(
+        "H1 a loss closes the calls of its hand only", h1_a_loss_closes_the_calls_of_all_hands, ("3:",), _HANDS, _TWO
+    ),
+    Mutation("H2 a hand is bound to its own calls only", h2_bound_whatever_the_hand, ("3:",), _HANDS, _TWO),
+    Mutation("H3 the host is remembered", h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
+    Mutation("H4 a foreign host declines", h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
     Mutation("C10 somebody posts lost results", c10_nobody_posts_lost_results, ("4:",), _DYING, _LEFT),
 ]

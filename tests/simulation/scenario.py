@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import random
 import sys
 from collections.abc import Callable, Coroutine, MutableMapping
@@ -22,8 +23,10 @@ from holdfast.bus.head import Head, waits_for_client
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.times import CLAIM_STALE_US
+from holdfast.bus.tools import SANDBOX
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 from holdfast.sandbox.worker import WorkerConfig, work
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
@@ -31,6 +34,7 @@ from tests.simulation.actors import AGENT, POISON_TEXT, Driver, IgnoredHealth, M
 from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, FaultInjector, Odds, Process
 from tests.simulation.invariants import EPOCH, CheckedServer
 from tests.simulation.plan import Plan, Result, draw_plan
+from tests.support.clock_tools import CLOCK, clock_tools
 
 FAULT_PERIOD_S = 12.0
 """Seconds during which faults are injected."""
@@ -55,10 +59,13 @@ class Scenario:
         self.settings = HarnessSettings(
             hold=hold,
             snapshot_every=self.rng.choice([2, 200]),
-            context_tokens=1000 if self.observations.heavy else 160_000,
         )
+        facts = ModelFacts(context_window=200_000, compact_at=1000 if self.observations.heavy else None)
+        self.catalogue = ModelCatalogue({}, default=facts)
         if self.plan.calls is not None:
             self.observations.calls_left, self.observations.eager = self.plan.calls, True
+        if self.plan.clocks:
+            self.observations.clock_tools = ["now", "sleep"]
         self.acknowledged: set[str] = set()
         self.answered: set[str] = set()
         self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
@@ -79,19 +86,27 @@ class Scenario:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.injector.processes[name], asyncio.Event()
             claims = Dispatcher(
-                bus, Model(self.injector, process, self.observations), self.settings, name=name, now=self.now
+                bus,
+                Model(self.injector, process, self.observations),
+                self.settings,
+                name=name,
+                now=self.now,
+                catalogue=self.catalogue,
             )
             self.stops[name] = (claims.draining, stop)
             await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8)
 
         return main
 
-    def worker(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
+    def worker(
+        self, name: str, *, hand: str = SANDBOX, host: str = ""
+    ) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.injector.processes[name], asyncio.Event()
-            driver = Driver(self.injector, process, self.observations)
+            driver = Driver(self.injector, process, self.observations, host=host)
             self.stops[name] = (stop,)
-            await work(bus, driver, WorkerConfig(lease_s=3.0, idle_after_s=20.0, drain_s=2.0), stop, IgnoredHealth())
+            config = WorkerConfig(hand=hand, lease_s=3.0, idle_after_s=20.0, drain_s=2.0)
+            await work(bus, driver, config, stop, IgnoredHealth())
 
         return main
 
@@ -256,7 +271,10 @@ class Scenario:
         for number in range(self.plan.replicas):
             injector.add(f"harness-{number}", self.harness(f"harness-{number}"))
         for number in range(self.plan.workers):
-            injector.add(f"worker-{number}", self.worker(f"worker-{number}"))
+            name, host = f"worker-{number}", f"host-{number % self.plan.hosts}"
+            injector.add(name, self.worker(name, host=host))
+        for number in range(self.plan.clocks):
+            injector.add(f"clock-{number}", self.worker(f"clock-{number}", hand=CLOCK))
         await self.create(edge)
         others = [asyncio.create_task(self.client(edge)), asyncio.create_task(self.sweeper(edge))]
         await asyncio.gather(self.user(edge), self.impatient(edge), self.inject_timed_faults())
@@ -340,7 +358,8 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
     before = structlog.get_config()
     structlog.configure(processors=[hear], cache_logger_on_first_use=False)
     try:
-        seconds = virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
+        with clock_tools() if scenario.plan.clocks else contextlib.nullcontext():
+            seconds = virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
     finally:
         structlog.configure(**before)
     commits = len(scenario.server.log)
@@ -358,7 +377,8 @@ def story(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> 
     """The log of a schedule as text, to examine a failure."""
     random.seed(seed)
     scenario = Scenario(seed, odds=odds, given=given)
-    virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
+    with clock_tools() if scenario.plan.clocks else contextlib.nullcontext():
+        virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
     lines = [f"plan {scenario.plan}", f"odds {scenario.injector.odds}"]
     for record in scenario.server.log:
         made = codec.decode_commit(record.data)

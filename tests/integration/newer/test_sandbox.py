@@ -49,7 +49,12 @@ async def test_a_newer_call_record_is_logged_once_and_kept(
 
     async def recorded(call: str) -> None:
         record = CallRecord(
-            tenant=session.key.tenant, session=session.key.session, call=call, generation="sbx_gone", worker="wrk_gone"
+            hand=SANDBOX,
+            tenant=session.key.tenant,
+            session=session.key.session,
+            call=call,
+            generation="sbx_gone",
+            worker="wrk_gone",
         )
         await bus.kv.put(BUCKET, subjects.record_key(FIRST_CELL, call), encode(record))
 
