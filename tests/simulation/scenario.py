@@ -7,6 +7,7 @@ import asyncio
 import random
 import sys
 from collections.abc import Callable, Coroutine, MutableMapping
+from contextlib import aclosing
 from typing import Any, Literal
 
 import msgspec
@@ -24,7 +25,10 @@ from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.harness.turn.ping import serve_ping
 from holdfast.sandbox.worker import WorkerConfig, work
+from holdfast.session.jobs.replica_watch import ReplicaWatch
+from holdfast.session.log.claims import OpenClaims
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
 from tests.simulation.actors import AGENT, POISON_TEXT, Driver, IgnoredHealth, Model, Observations
@@ -61,6 +65,8 @@ class Scenario:
             self.observations.calls_left, self.observations.eager = self.plan.calls, True
         self.acknowledged: set[str] = set()
         self.answered: set[str] = set()
+        self.starts = 0
+        """Starts of harness processes: each has a name of its own."""
         self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
         """The events that SIGTERM sets, by process."""
 
@@ -78,10 +84,13 @@ class Scenario:
     def harness(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.injector.processes[name], asyncio.Event()
+            self.starts += 1
+            replica = f"{name}-{self.starts}"
             claims = Dispatcher(
-                bus, Model(self.injector, process, self.observations), self.settings, name=name, now=self.now
+                bus, Model(self.injector, process, self.observations), self.settings, name=replica, now=self.now
             )
             self.stops[name] = (claims.draining, stop)
+            await serve_ping(bus, FIRST_CELL, replica)
             await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8)
 
         return main
@@ -96,8 +105,15 @@ class Scenario:
         return main
 
     async def edge(self, bus: MemoryBus) -> None:
-        """The session service: it never crashes here, but its requests get lost."""
-        await asyncio.Event().wait()
+        """The session service: it never crashes here, but its requests get lost. It follows the log as the projector
+        does, and frees what dead harnesses hold (rule 21)."""
+        claims = OpenClaims()
+        watching = asyncio.create_task(ReplicaWatch(bus, FIRST_CELL, claims).run())
+        bus.at_death(watching.cancel)
+        async with aclosing(bus.log.follow(FIRST_CELL)) as batches:
+            async for batch in batches:
+                for key, stored in batch:
+                    claims.settle(key, stored.commit.head)
 
     # --- the user --------------------------------------------------------------------------------------------------
 

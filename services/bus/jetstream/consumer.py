@@ -42,7 +42,10 @@ ACK_TIMEOUT_S = 8.0
 
 
 class NatsDelivery:
-    """`api.Delivery` over NATS. The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.…`."""
+    """`api.Delivery` over NATS.
+
+    The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.…`.
+    """
 
     def __init__(self, client: JetStreamClient, got: RawMessage) -> None:
         tokens = got.reply.split(".")

@@ -29,17 +29,20 @@ class OpenClaims:
         return [(key, self._claims[key]) for key in self._sessions.get(replica, ())]
 
     def settle(self, key: Key, head: Head) -> None:
-        """Take over the claim of a session, or that it has none any more."""
-        before = self._claims.get(key)
-        if head.claim == before:
+        """Take over the claim of a session, or that it has none any more.
+
+        A claim without a delivery counts as none: it was made by an older version, which answers no ping.
+        """
+        before, now = self._claims.get(key), head.claim if head.claim and head.claim.delivery else None
+        if now == before:
             return
         if before is not None:
             self._remove(key, before)
-        if head.claim is not None:
-            if head.claim.by not in self:
+        if now is not None:
+            if now.by not in self:
                 self.appeared.set()
-            self._claims[key] = head.claim
-            self._sessions.setdefault(head.claim.by, set()).add(key)
+            self._claims[key] = now
+            self._sessions.setdefault(now.by, set()).add(key)
 
     def forget(self, replica: str) -> None:
         """Forget the claims of a replica until its next commits."""
