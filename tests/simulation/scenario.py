@@ -32,7 +32,7 @@ from holdfast.session.log.claims import OpenClaims
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
 from tests.simulation.actors import AGENT, POISON_TEXT, Driver, IgnoredHealth, Model, Observations
-from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, FaultInjector, Odds, Process
+from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, NO_FAULTS, FaultInjector, Odds, Process
 from tests.simulation.invariants import EPOCH, CheckedServer
 from tests.simulation.plan import Plan, Result, draw_plan
 
@@ -53,6 +53,8 @@ class Scenario:
         self.plan = given or draw_plan(self.rng)
         self.observations = Observations(self.rng)
         self.server = self.injector.server = CheckedServer(self.injector, self.observations)
+        rough = self.plan.poison or self.plan.deadly or self.plan.vanish or self.plan.drains
+        self.server.calm = odds is NO_FAULTS and not rough
         self.key = Key("acme", f"sesn_{FIRST_CELL}_{seed:026d}")
         hold = self.rng.choice([0.0, 0.5, 30.0]) if self.plan.hold is None else self.plan.hold
         self.observations.heavy = self.rng.random() < 0.1
@@ -108,9 +110,8 @@ class Scenario:
         """The session service: it never crashes here, but its requests get lost. It follows the log as the projector
         does, and frees what dead harnesses hold (rule 21)."""
         claims = OpenClaims()
-        watching = asyncio.create_task(ReplicaWatch(bus, FIRST_CELL, claims).run())
-        bus.at_death(watching.cancel)
-        async with aclosing(bus.log.follow(FIRST_CELL)) as batches:
+        async with asyncio.TaskGroup() as tasks, aclosing(bus.log.follow(FIRST_CELL)) as batches:
+            tasks.create_task(ReplicaWatch(bus, FIRST_CELL, claims).run())
             async for batch in batches:
                 for key, stored in batch:
                     claims.settle(key, stored.commit.head)
