@@ -23,11 +23,17 @@ PING_INTERVAL_S: Final = 0.05
 PINGS_PER_SECOND: Final = 200
 """With more replicas than this allows, each is pinged less often."""
 
-PING_TIMEOUT_S: Final = 1.0
-"""Seconds without an answer after which a replica is taken for frozen, and pinged again."""
+PING_TIMEOUT_S: Final = 0.05
+"""Seconds without an answer after which the replica is pinged again.
+
+It is frozen, slow, or just dead: the kernel needs some 30 ms to take a killed process apart before its connection is
+closed, and a ping that is sent meanwhile gets no answer."""
 
 ABSENT_PINGS: Final = 2
 """Pings in a row without a responder that make a replica dead: one alone may be a connection that is made anew."""
+
+ABSENT_INTERVAL_S: Final = 0.02
+"""Seconds between those pings."""
 
 DEATH_TTL_S: Final = 60
 """Seconds within which a replica is found dead once, by one replica of this service.
@@ -65,7 +71,8 @@ class ReplicaWatch:
         try:
             absent = 0
             while absent < ABSENT_PINGS:
-                await asyncio.sleep(max(PING_INTERVAL_S, len(self._watched) / PINGS_PER_SECOND))
+                interval = ABSENT_INTERVAL_S if absent else PING_INTERVAL_S
+                await asyncio.sleep(max(interval, len(self._watched) / PINGS_PER_SECOND))
                 if replica not in self._claims:
                     return
                 absent = absent + 1 if await self.is_absent(replica) else 0
