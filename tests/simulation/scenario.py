@@ -26,6 +26,7 @@ from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
 from holdfast.harness.turn.ping import serve_ping
+from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 from holdfast.sandbox.worker import WorkerConfig, work
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.log.claims import OpenClaims
@@ -61,8 +62,9 @@ class Scenario:
         self.settings = HarnessSettings(
             hold=hold,
             snapshot_every=self.rng.choice([2, 200]),
-            context_tokens=1000 if self.observations.heavy else 160_000,
         )
+        facts = ModelFacts(context_window=200_000, compact_at=1000 if self.observations.heavy else None)
+        self.catalogue = ModelCatalogue({}, default=facts)
         if self.plan.calls is not None:
             self.observations.calls_left, self.observations.eager = self.plan.calls, True
         self.acknowledged: set[str] = set()
@@ -89,7 +91,12 @@ class Scenario:
             self.starts += 1
             replica = f"{name}-{self.starts}"
             claims = Dispatcher(
-                bus, Model(self.injector, process, self.observations), self.settings, name=replica, now=self.now
+                bus,
+                Model(self.injector, process, self.observations),
+                self.settings,
+                name=replica,
+                now=self.now,
+                catalogue=self.catalogue,
             )
             self.stops[name] = (claims.draining, stop)
             await serve_ping(bus, FIRST_CELL, replica)
