@@ -66,6 +66,11 @@ class Delivery(Protocol):
         """True if only a newer version of Holdfast can decode the message. Its body is not read for this."""
         ...
 
+    @property
+    def number(self) -> int:
+        """Names this delivery among all of its consumer; see `Inbox.redeliver`."""
+        ...
+
     async def ack(self, *, sure: bool = True) -> None:
         """Remove the message; wait for the server, raise Unavailable if it does not answer.
 
@@ -162,6 +167,13 @@ class Inbox(Protocol):
         """
         ...
 
+    async def redeliver(self, cell: str, seq: int, number: int) -> None:
+        """Have the input `seq` delivered again at once, in place of the dead holder of that delivery; best effort.
+
+        Does nothing if the input was acked.
+        """
+        ...
+
     async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
         """Call `listener` for each input stored for that session from now on; best effort, for speed.
 
@@ -228,4 +240,9 @@ class Bus(Protocol):
     def kv(self) -> KeyValue: ...
     @property
     def core(self) -> Core: ...
+    @property
+    def connected_since(self) -> float:
+        """Loop time at which the present connection was made. After a loss others may not be back yet."""
+        ...
+
     async def close(self) -> None: ...

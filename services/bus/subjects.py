@@ -133,6 +133,11 @@ def cancel(cell: str, worker: str) -> str:
     return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.cancel"
 
 
+def ping(cell: str, replica: str) -> str:
+    """Requests that a replica of the harness answers as long as it is connected (rule 21)."""
+    return f"cmd.harness.{_cell(cell)}.{_token(replica)}.ping"
+
+
 def placement_key(key: Key, hand: str) -> str:
     """Key in the bucket `hands`: which generation and worker a hand of the session has."""
     return f"s.{_key(key)}.{_token(hand)}"
@@ -146,6 +151,11 @@ def worker_key(cell: str, worker: str) -> str:
 def record_key(cell: str, call: str) -> str:
     """Key in the bucket `hands`: a call that was accepted and whose result is not yet stored."""
     return f"c.{_cell(cell)}.{_token(call)}"
+
+
+def death_key(cell: str, replica: str) -> str:
+    """Key in the bucket `hands`: a replica of the harness that was found dead, which expires (rule 21)."""
+    return f"r.{_cell(cell)}.{_token(replica)}"
 
 
 def worker_keys(cell: str) -> str:

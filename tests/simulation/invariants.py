@@ -29,6 +29,8 @@ class CheckedServer(MemoryServer):
         self.commits_of: dict[Key, list[Commit]] = {}
         self._owner: MemoryDelivery | None = None
         """The delivery whose handler made the open claim."""
+        self.calm = False
+        """Whether no process dies, freezes or hands over, so that no claim may be taken over."""
         observations.closed = self._closed
         self._hand_of: dict[str, str] = {}
         """The hand that each generation was bound as."""
@@ -105,6 +107,8 @@ class CheckedServer(MemoryServer):
                 self._observations.violation(f"2: claim {new} was taken from {old}")
             if writer is None or writer.seq != new.trigger:
                 self._observations.violation(f"2: claim {new} by a delivery of another input")
+            if old is not None and self.calm:
+                self._observations.violation(f"live: {new} was taken over from {old}, whose owner lives")
             self._owner = writer
             return False
         if writer is None:  # the session service

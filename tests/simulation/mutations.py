@@ -29,6 +29,7 @@ from holdfast.harness.turn.runner import TurnRunner
 from holdfast.process.retry import retrying
 from holdfast.sandbox import execution, lease, placement, provisioning, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
+from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
 from holdfast.testing.memory.kv import MemoryKeyValue
@@ -384,6 +385,16 @@ def h3_the_host_is_forgotten() -> Applied:
 
 def h4_a_foreign_host_starts_empty() -> Applied:
     return swapped((provisioning.Provisioner, "_is_elsewhere", lambda _self, _placed: False))
+# --- notices of death ----------------------------------------------------------------------------------------------
+
+
+def nak_without_a_ping() -> Applied:
+    """Every replica is taken for dead."""
+
+    async def absent(_self: ReplicaWatch, _replica: str) -> bool:
+        return True
+
+    return swapped((ReplicaWatch, "is_absent", absent))
 
 
 _DEAF = Odds(lost=0.4, slow=0.2)
@@ -423,6 +434,7 @@ MUTATIONS = [
     Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("a ping before a NAK for another", nak_without_a_ping, ("live:",), NO_FAULTS, _MANY),
     Mutation("C1 call bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
     Mutation("C2 record stored before it is accepted", c2_accepted_before_the_record, ("4:",), _DYING, _LEFT),
     Mutation("C3 records outlive the registration", c3_records_expire, ("4:",), _DYING, _LEFT),

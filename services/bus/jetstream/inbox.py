@@ -10,7 +10,7 @@ from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import RawMessage
-from holdfast.bus.jetstream.consumer import Consumer
+from holdfast.bus.jetstream.consumer import Consumer, redeliver
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.retry import retry, retry_until
 
@@ -36,6 +36,10 @@ class NatsInbox(InboxReads):
     ) -> None:
         """See `api.Inbox.consume`."""
         await Consumer(self._client, self, cell, handle, limit).run(stop)
+
+    async def redeliver(self, cell: str, seq: int, number: int) -> None:
+        """See `api.Inbox.redeliver`."""
+        await redeliver(self._client, cell, seq, number)
 
     async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
         """See `api.Inbox.on_arrival`."""

@@ -31,6 +31,8 @@ class Trigger(msgspec.Struct, frozen=True):
 
     seq: int
     source: Source
+    delivery: int = 0
+    """The number of the delivery that brought it."""
 
 
 class ClaimCommit(msgspec.Struct, frozen=True):
@@ -74,6 +76,7 @@ def claim_commit(
         trigger=trigger.seq,
         failures=failures_of(head, trigger.seq),
         source=trigger.source,
+        delivery=trigger.delivery,
     )
     ingested = ingest(head, config, inputs, taken, new_id=new_id)
     events = ingested.events

@@ -254,4 +254,4 @@ class Dispatcher:
 
 
 def _trigger(delivery: Delivery) -> Trigger:
-    return Trigger(delivery.seq, delivery.source)
+    return Trigger(delivery.seq, delivery.source, delivery.number)

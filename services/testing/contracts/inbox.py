@@ -99,6 +99,41 @@ async def test_a_nak_brings_it_again_after_its_delay(bus: Bus, key: Key) -> None
     assert 1.9 < times[2] - times[1] < 3, "longer than ack_wait"
 
 
+async def test_another_process_has_it_delivered_again_in_the_place_of_a_dead_holder(joined: Connect, key: Key) -> None:
+    one, two, edge = await joined("one"), await joined("two"), await joined("edge")
+    counts: list[tuple[str, int]] = []
+    numbers: list[int] = []
+    release = asyncio.Event()
+
+    async def hold(delivery: Delivery) -> None:
+        counts.append(("one", delivery.count))
+        numbers.append(delivery.number)
+        await release.wait()
+
+    async def take(delivery: Delivery) -> None:
+        counts.append(("two", delivery.count))
+        if delivery.count == 3:
+            await delivery.ack()
+            release.set()
+        await release.wait()
+
+    stop = asyncio.Event()
+    holding = asyncio.create_task(one.inbox.consume(FIRST_CELL, hold, stop, limit=1))
+    seq = await edge.inbox.put(key, client_input())
+    await eventually(lambda: _is(len(counts) == 1), within=5)
+    async with consuming(two, take):
+        await edge.inbox.redeliver(FIRST_CELL, seq, numbers[0])
+        await eventually(lambda: _is(len(counts) == 2), within=5)
+        await edge.inbox.redeliver(FIRST_CELL, seq, numbers[0])  # late: it takes the input from its new holder
+        await eventually(lambda: _is(len(counts) == 3), within=5)
+        assert counts == [("one", 1), ("two", 2), ("two", 3)]
+        await edge.inbox.redeliver(FIRST_CELL, seq, numbers[0])  # acked: there is nothing to deliver
+        stop.set()
+        await asyncio.wait_for(holding, 5)
+    assert await edge.inbox.pending(key) == []
+    assert len(counts) == 3
+
+
 async def test_no_more_than_the_limit_at_once_and_all_in_the_end(bus: Bus, key: Key) -> None:
     now = most = done = 0
     full = asyncio.Event()

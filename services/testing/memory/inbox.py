@@ -55,6 +55,10 @@ class MemoryInbox:
         """See `api.Inbox.consume`."""
         await MemoryConsumer(self._link, handle, limit).run(stop)
 
+    async def redeliver(self, cell: str, seq: int, number: int) -> None:
+        """See `api.Inbox.redeliver`. As on the server, the number of an older delivery does it too."""
+        await self._link.best_effort("redeliver", lambda: self._server.nak(seq, 0.0))
+
     async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
         """See `api.Inbox.on_arrival`."""
         await self._link.pause("on_arrival")
