@@ -125,7 +125,7 @@ class Inbox(Protocol):
     async def put(self, key: Key, value: AnyInput) -> int:
         """Store the input, have it delivered, and return its sequence.
 
-        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds.
+        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds. Raises InboxFull if too many wait.
         """
         ...
 
