@@ -150,10 +150,13 @@ class Inbox(Protocol):
         """
         ...
 
-    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
+    async def on_arrival(
+        self, key: Key, listener: Callable[[PendingInput], None], on_gap: Callable[[], None]
+    ) -> Subscription:
         """Call `listener` for each input stored for that session from now on; best effort, for speed.
 
-        Arrivals of one source come in order, but may overtake those of the other, and any may be missing.
+        Arrivals of one source come in order, but may overtake those of the other, and any may be missing. `on_gap` is
+        called when the connection was lost meanwhile: then arrivals are missing, and the inbox has to be read.
         """
         ...
 

@@ -64,7 +64,7 @@ class StorageFull(Unavailable):
 
 
 class InboxFull(BusError):
-    """INBOX_LIMIT_MESSAGES inputs of the session wait already. Nothing was stored; there is room once some are taken."""
+    """INBOX_LIMIT_MESSAGES inputs of the session wait. Nothing was stored; there is room once some are taken."""
 
     code = "inbox_full"
     retryable = True

@@ -259,7 +259,7 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     await sandbox.inbox.put(key, CallResult(id=new_id("sevt"), generation="g", content=large))
 
     arrived: list[int] = []
-    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq))
+    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq), lambda: None)
     stop = asyncio.Event()
     seen: list[int] = []
 

@@ -35,9 +35,6 @@ FOREIGN_CLAIM_NAK_DELAY_S: Final = 10.0
 FOREIGN_SESSIONS_LIMIT: Final = 1000
 """Sessions of other replicas that are remembered, the oldest is forgotten first."""
 
-ACK_DELAY_S: Final = 0.005
-"""Acks are delayed so that they do not compete with the model request on the event loop."""
-
 log = structlog.get_logger()
 
 
@@ -62,10 +59,12 @@ class Dispatcher:
     async def handle(self, delivery: Delivery) -> None:
         """Handle one delivery by the rules. After a return without ack or NAK the message is delivered again."""
         runner = self._runners.get(delivery.key)
-        if runner is not None and await runner.appender.wait_until_done(delivery.seq, delivery.source):
-            await asyncio.sleep(ACK_DELAY_S)
-            await delivery.ack(sure=False)
-            return
+        if runner is not None:
+            if delivery.seq != runner.appender.claim.trigger:
+                await runner.deliveries.add(delivery)
+                return
+            while await runner.appender.folded():  # a claim by its own trigger would take the session from itself
+                pass
         watch, runner = InboxWatch(), None
         try:
             runner = await self._decide(delivery, watch)

@@ -125,7 +125,7 @@ def storage_full(cause: str) -> ApiError:
     return error
 
 
-def of_bus(error: BusError) -> ApiError:
+def of_bus(error: BusError) -> ApiError:  # noqa: PLR0911  one case an error
     """The answer for a failure of the bus that no handler has caught."""
     match error:
         case Conflict():

@@ -55,8 +55,10 @@ class MemoryInbox:
         """See `api.Inbox.consume`."""
         await MemoryConsumer(self._link, handle, limit).run(stop)
 
-    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
-        """See `api.Inbox.on_arrival`."""
+    async def on_arrival(
+        self, key: Key, listener: Callable[[PendingInput], None], on_gap: Callable[[], None]
+    ) -> Subscription:
+        """See `api.Inbox.on_arrival`. A connection in memory is never lost, so `on_gap` is not called."""
         await self._link.pause("on_arrival")
         name, faults, loop = self._link.name, self._server.faults, asyncio.get_running_loop()
 
