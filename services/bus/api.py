@@ -140,6 +140,14 @@ class Inbox(Protocol):
         """
         ...
 
+    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
+        """As `pending`, without what it says: `input` is None, and a large body is not fetched. No content can fail."""
+        ...
+
+    async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
+        """Store the bytes of an earlier client input once more, under another id of the publish. Raises InboxFull."""
+        ...
+
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: "asyncio.Event", *, limit: int
     ) -> None:

@@ -39,7 +39,7 @@ HARNESS_CONSUMER = "harness"
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 """Messages on these subjects may contain secrets: no stream may store them."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap")
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked")
 BLOBS = "blobs"
 
 

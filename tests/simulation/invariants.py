@@ -9,6 +9,7 @@ from holdfast.bus.commits import Commit
 from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import FIRST_CELL, Key
 from holdfast.bus.inputs import ClientInput
+from holdfast.bus.parked import PARKED
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT
 from holdfast.testing.faults import Faults
@@ -135,8 +136,10 @@ class CheckedServer(MemoryServer):
             ids = {e.id for e in value.events}
             if ids <= given or ids <= earlier:
                 continue
-            if closing:
+            if closing and subjects.parked_key(key, self.stream_epoch, seq) in self.buckets[PARKED]:
                 self.unread |= ids
+            elif closing:
+                self._observations.violation(f"1: input {seq} was taken unread and is not parked")
             else:
                 self._observations.violation(f"1: input {seq} was skipped by {after.id}")
 

@@ -165,6 +165,15 @@ def never_count_takeovers() -> Applied:
     return swapped((dispatch, "TAKEOVER_LIMIT", 10**9))
 
 
+def close_without_parking() -> Applied:
+    """Inputs that a closing commit takes unread are not kept."""
+
+    async def nothing(_self: dispatch.Dispatcher, _delivery: Delivery, _last: Stored, _inbox: str) -> int:
+        return 0
+
+    return swapped((dispatch.Dispatcher, "park", nothing))
+
+
 def read_before_the_claim() -> Applied:
     """Bodies are read before the claim also on later deliveries, so a body that kills is never counted."""
     read_session = dispatch.Dispatcher.read_session
@@ -361,6 +370,7 @@ MUTATIONS = [
     Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
+    Mutation("parking what is taken unread", close_without_parking, ("1:",), NO_FAULTS, _DEADLY),
     Mutation("claim before reading", read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),

@@ -32,6 +32,12 @@ class NatsInbox(InboxReads):
             self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key, source_for(value)), data, headers
         )
 
+    async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
+        """See `api.Inbox.put_again`."""
+        headers = {"Nats-Msg-Id": publish_id}
+        subject = subjects.inbox(key, "in")
+        return await retry_until(self._client, PUT_TIMEOUT_S, self._client.store, subject, data, headers)
+
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
     ) -> None:

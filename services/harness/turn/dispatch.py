@@ -8,10 +8,11 @@ import structlog
 
 from holdfast.bus.api import Bus, Delivery
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.errors import BusError, Conflict, Unavailable
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
+from holdfast.bus.parked import PARKED, ParkedInput, encode_parked
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.models.interface import Model
@@ -20,6 +21,7 @@ from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import ClaimedSession, Fenced
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT, Trigger, claim_commit, closing_commit, failures_of, is_done
+from holdfast.harness.turn.failed_deliveries import FailedDeliveries
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
@@ -48,6 +50,7 @@ class Dispatcher:
         self._now = now
         self.replica = Replica(bus=bus, model=model, settings=settings, name=name, now=now, draining=self.draining)
         self._configs = SessionConfigs(bus)
+        self.failed = FailedDeliveries()
         self._runners: dict[Key, TurnRunner] = {}
         self._foreign: dict[Key, None] = {}
         """Sessions that another replica was last seen to drive: most of their inputs are not for this process."""
@@ -57,7 +60,20 @@ class Dispatcher:
         return len(self._runners)
 
     async def handle(self, delivery: Delivery) -> None:
-        """Handle one delivery by the rules. After a return without ack or NAK the message is delivered again."""
+        """Handle one delivery by the rules. After a return without ack or NAK the message is delivered again.
+
+        Raises only BusErrors that are retryable. After any other exception it is delivered again, later and later.
+        """
+        try:
+            await self._handle(delivery)
+        except Exception as exc:
+            if isinstance(exc, BusError) and exc.retryable:
+                raise
+            await self.failed.failed(delivery)
+        else:
+            self.failed.handled(delivery)
+
+    async def _handle(self, delivery: Delivery) -> None:
         runner = self._runners.get(delivery.key)
         if runner is not None:
             if delivery.seq != runner.appender.claim.trigger:
@@ -145,10 +161,36 @@ class Dispatcher:
         key = delivery.key
         config = await self._configs.get(key, last)
         await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
-        closing = closing_commit(last, config, inbox=inbox, trigger=_trigger(delivery), writer=self.replica.writer())
+        parked = await self.park(delivery, last, inbox)
+        closing = closing_commit(
+            last, config, inbox=inbox, trigger=_trigger(delivery), parked=parked, writer=self.replica.writer()
+        )
         await self._bus.log.append(key, closing, last.seq)
-        log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq)
+        log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq, parked=parked)
         await delivery.ack()
+
+    async def park(self, delivery: Delivery, last: Stored, inbox: str) -> int:
+        """Keep the inputs that the closing commit takes unread, and count them. Before that commit, so none is lost.
+
+        If the commit is refused they are kept although another replica may take them: `holdfast parked release` looks
+        into the log first.
+        """
+        key, taken = delivery.key, last.commit.head.taken_in(inbox)
+        waiting = await self._bus.inbox.undecoded(key, taken, upto=delivery.seq)
+        unread = [p for p in waiting if p.source == delivery.source and p.seq <= delivery.seq]
+        for pending in unread:
+            parked = ParkedInput(
+                tenant=key.tenant,
+                session=key.session,
+                source=pending.source,
+                seq=pending.seq,
+                inbox=inbox,
+                parked_at=self._now(),
+                reason="no harness got through its turn",
+                data=pending.data,
+            )
+            await self._bus.kv.put(PARKED, parked.name, encode_parked(parked))
+        return len(unread)
 
     async def _claim(
         self, delivery: Delivery, last: Stored, inbox: str, watch: InboxWatch, pending: Sequence[PendingInput]
