@@ -1,7 +1,7 @@
 """`holdfast parked`: looks at inputs that were set aside, and releases or drops them, as the administrator of NATS."""
 
 import asyncio
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -126,7 +126,7 @@ def _content(pending: PendingInput) -> str:
 
 
 def _text(name: str, parked: ParkedInput, pending: PendingInput, action: Action) -> str:
-    at = datetime.datetime.fromtimestamp(parked.parked_at / 1e6, datetime.UTC).isoformat(timespec="seconds")
+    at = dt.datetime.fromtimestamp(parked.parked_at / 1e6, dt.UTC).isoformat(timespec="seconds")
     line = "\t".join(map(clean_line, (name, at, f"{len(parked.data)} bytes", parked.reason)))
     return f"{line}\n{clean(_content(pending))}" if action == "show" else line
 
