@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from anthropic import AsyncAnthropic
 
 from holdfast.bus import codec
@@ -11,11 +12,12 @@ from holdfast.bus.head import Claim
 from holdfast.bus.ids import new_id, new_session_id
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.parked import PARKED, ParkedInput, encode_parked
+from holdfast.cli.embedded.parked import carry_out
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT
 from holdfast.testing.contracts.helpers import client_input
 from tests.integration.bus_faults.conftest import bus, server
 from tests.support.command import holdfast
-from tests.support.conversation import Conversation
+from tests.support.conversation import Conversation, text
 from tests.support.forged_deliveries import ForgedDelivery, intruder
 from tests.support.model import say
 from tests.support.session_log import SessionLog
@@ -51,18 +53,19 @@ async def test_a_turn_that_is_given_up_parks_what_nobody_could_take(shared: Stac
     assert "set aside" in str(told)
 
 
-async def test_the_operator_looks_releases_and_drops(shared: Stack, client: AsyncAnthropic) -> None:
+async def test_the_operator_looks_releases_and_drops(
+    shared: Stack, client: AsyncAnthropic, capsys: pytest.CaptureFixture[str]
+) -> None:
     conversation = await Conversation.begin(client)
     await conversation.say(await shared.model.play(say("Hello.")))
-    taken = (await conversation.until_idle())[-1]
+    await conversation.until_idle()
     mark = await shared.model.play(say("It was read after all."))
     async with shared.bus("harness") as harness:
         last = await harness.log.head(key(conversation.id))
         assert last is not None
         position = last.commit.head.taken.inputs
-        inbox = last.commit.head.inbox
 
-        async def park(seq: int, data: bytes) -> str:
+        async def park(seq: int, data: bytes, inbox: str = last.commit.head.inbox) -> str:
             parked = ParkedInput(
                 tenant="default", session=conversation.id, source="in", seq=seq, inbox=inbox,
                 parked_at=time.time_ns() // 1000, reason="no harness got through its turn", data=data,
@@ -73,32 +76,27 @@ async def test_the_operator_looks_releases_and_drops(shared: Stack, client: Asyn
         unread = client_input(f"[play:{mark}] set aside")
         name = await park(position, codec.encode_input(unread)[0])
         garbage = await park(position - 1, b"\x00\xff")
+        twice = await park(1, codec.encode_input(unread)[0], inbox="before")
     data = ("--data", str(shared.data))
     listed = await holdfast("parked", *data)
     assert listed.code == 0, listed
-    assert {line.split("\t")[0] for line in listed.out.splitlines()} >= {name, garbage}
-    shown = await holdfast("parked", "show", name, *data)
-    assert "set aside" in shown.out
+    assert {line.split("\t")[0] for line in listed.out.splitlines()} == {name, garbage, twice}
     released = await holdfast("parked", "release", name, *data)
     assert (released.code, released.out.split()) == (0, ["released", name]), released
-    events = await conversation.until_idle()
-    assert "It was read after all." in str(events[-6:])
-    assert taken.id in [e.id for e in events]
-    again = await holdfast("parked", "release", name, *data)
-    assert again.code == 2
-    assert "nothing is parked" in again.err
+    answered = await conversation.until_events("agent.message", count=2)
+    assert text(answered[-1]) == "It was read after all."
 
-    async with shared.bus("harness") as harness:
-        twice = ParkedInput(
-            tenant="default", session=conversation.id, source="in", seq=1, inbox="before",
-            parked_at=1, reason="as before", data=codec.encode_input(unread)[0],
-        )  # fmt: skip
-        await harness.kv.put(PARKED, twice.name, encode_parked(twice))
-    refused = await holdfast("parked", "release", twice.name.removeprefix("a0."), *data)
-    assert refused.code == 1
-    assert "taken it already" in refused.err
-    unreadable = await holdfast("parked", "release", garbage, *data)
-    assert unreadable.code == 1
-    dropped = await holdfast("parked", "drop", garbage, twice.name.removeprefix("a0."), *data)
-    assert dropped.code == 0, dropped
-    assert (await holdfast("parked", *data)).out == ""
+    async with shared.bus("admin") as admin:
+        assert await carry_out(admin, "show", [garbage, twice], as_json=False) == 0
+        shown = capsys.readouterr().out
+        assert "this version cannot read it" in shown
+        assert "set aside" in shown
+        assert await carry_out(admin, "release", [name], as_json=False) == 2
+        assert "nothing is parked" in capsys.readouterr().err
+        assert await carry_out(admin, "release", [garbage, twice], as_json=False) == 1
+        refused = capsys.readouterr().err
+        assert "no events of a client" in refused
+        assert "taken it already" in refused
+        assert await carry_out(admin, "drop", [garbage, twice], as_json=False) == 0
+        assert await carry_out(admin, "list", [], as_json=False) == 0
+        assert capsys.readouterr().out.split() == ["dropped", garbage, "dropped", twice]
