@@ -1,5 +1,7 @@
 """Checks at every append and every ack that what PROTOCOL.md forbids does not happen; numbered as there."""
 
+from collections import deque
+
 from msgspec.structs import replace
 
 from holdfast.bus import codec, subjects
@@ -17,6 +19,11 @@ from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Observations
 
+HOT_LOOP_DELIVERIES = 40
+"""Deliveries of one message within HOT_LOOP_S seconds that are a hot loop: with ack_wait alone there are 7."""
+
+HOT_LOOP_S = 10.0
+
 EPOCH = 1_700_000_000_000_000
 """Microseconds since 1970 at which every schedule begins."""
 
@@ -31,10 +38,19 @@ class CheckedServer(MemoryServer):
         self._owner: MemoryDelivery | None = None
         """The delivery whose handler made the open claim."""
         observations.closed = self._closed
+        self._deliveries: dict[int, deque[float]] = {}
+        """The times of the last deliveries of each message."""
         self._given_up: set[str] = set()
         """Calls closed with a turn that was given up: rule 4 does not cancel them first, so one may be starting."""
         self.unread: set[str] = set()
         """Inputs that were taken unread when a turn was given up (rule 4)."""
+
+    def delivered(self, seq: int) -> None:
+        now = self.now()
+        times = self._deliveries.setdefault(seq, deque(maxlen=HOT_LOOP_DELIVERIES))
+        if len(times) == HOT_LOOP_DELIVERIES and now - times[0] < HOT_LOOP_S:
+            self._observations.violation(f"4: input {seq} is delivered again and again, in a hot loop")
+        times.append(now)
 
     def last(self, key: Key) -> Commit | None:
         commits = self.commits_of.get(key)

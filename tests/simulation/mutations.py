@@ -22,7 +22,7 @@ from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import NewId, new_id
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.harness.tools import tool_calls
-from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
+from holdfast.harness.turn import appender, claim, dispatch, further_deliveries, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.process.retry import retrying
@@ -155,6 +155,14 @@ def ack_under_a_foreign_claim() -> Applied:
         await (self.ack() if delay == dispatch.FOREIGN_CLAIM_NAK_DELAY_S else nak(self, delay))
 
     return swapped((MemoryDelivery, "nak", early))
+
+
+def nak_without_a_delay() -> Applied:
+    """A delivery whose session is claimed by another trigger comes again at once, and again."""
+    return swapped(
+        (dispatch, "FOREIGN_CLAIM_NAK_DELAY_S", 0.0),
+        (further_deliveries, "NAK_DELAY_S", 0.0),
+    )
 
 
 def never_take_over_a_standing_claim() -> Applied:
@@ -368,6 +376,7 @@ MUTATIONS = [
     Mutation("claim by commit, not by name", claims_known_by_name, ("2:",), _RACES, _ALONE),
     Mutation("unlimited deliveries", three_deliveries_at_most, ("4:",), _BUSY, _MANY),
     Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
+    Mutation("a NAK has a delay", nak_without_a_delay, ("4:",), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
     Mutation("parking what is taken unread", close_without_parking, ("1:",), NO_FAULTS, _DEADLY),

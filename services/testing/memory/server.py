@@ -119,7 +119,11 @@ class MemoryServer:
             self._in_flight[seq] = delivery
             self._schedule_timeout(seq, delivery)
             puller.free -= 1
+            self.delivered(seq)
             puller.take(self.inbox[seq], count)
+
+    def delivered(self, seq: int) -> None:
+        """Called with each delivery, for a checker."""
 
     def _schedule_timeout(self, seq: int, delivery: InFlight) -> None:
         asyncio.get_running_loop().call_at(delivery.deadline, self._timed_out, seq, delivery)
