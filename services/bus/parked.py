@@ -10,9 +10,9 @@ import msgspec
 
 from holdfast.bus import subjects
 from holdfast.bus.codec import encode
-from holdfast.bus.errors import Refused
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import Source
+from holdfast.bus.records import decode_record
 
 PARKED: Final = "parked"
 """Name of the bucket."""
@@ -50,11 +50,5 @@ def encode_parked(value: ParkedInput) -> bytes:
 
 
 def decode_parked(data: bytes) -> ParkedInput:
-    """Raises Refused if it is none, or of a newer version."""
-    try:
-        value = msgspec.json.decode(data, type=ParkedInput)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise Refused("not a parked input") from exc
-    if value.v > 1:
-        raise Refused(f"a parked input of version {value.v}; this process knows 1")
-    return value
+    """Raises Damaged if it is none, Newer if it is of a newer version."""
+    return decode_record(ParkedInput, data)

@@ -1,6 +1,8 @@
 """The harness process: makes the parts and connects them."""
 
 import asyncio
+import contextlib
+import importlib
 import os
 import socket
 from functools import partial
@@ -45,6 +47,12 @@ def check_address(url: str) -> None:
         raise BadSettings("HOLDFAST_MODEL_BASE_URL: must not hold a user name or password; the key has its own setting")
 
 
+def preload(settings: HarnessSettings) -> None:
+    """Load the client of the model, if its module is named as its kind: the import may take longer than all others."""
+    with contextlib.suppress(ImportError):  # `main` meets it too, and tells it
+        importlib.import_module(f"holdfast.harness.models.{settings.model}")
+
+
 async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     """Drive sessions until `stop` is set, then hand over those that are in mid-turn."""
     name = settings.name or f"harness-{socket.gethostname()}-{os.getpid()}"
@@ -53,7 +61,8 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     health = Health("harness")
     model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
     bus = await connect(settings, name=name)
-    dispatcher = Dispatcher(bus, model, settings, name=name, now=clock.now)
+    note_newer = partial(health.note, "newer version")
+    dispatcher = Dispatcher(bus, model, settings, name=name, now=clock.now, note_newer=note_newer)
     try:
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))

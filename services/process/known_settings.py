@@ -57,7 +57,10 @@ NATS_SERVER: Final = frozenset(
 
 TESTS: Final = frozenset(("HOLDFAST_FAULT", "HOLDFAST_FUZZ"))
 
-KNOWN: Final = SERVICES | COMMAND_LINE | NATS_SERVER | TESTS
+GO_FD: Final = "HOLDFAST_GO_FD"
+"""Descriptor of a pipe, which `holdfast up` gives to a process that it starts; see `process/go.py`."""
+
+KNOWN: Final = SERVICES | COMMAND_LINE | NATS_SERVER | TESTS | {GO_FD}
 
 KNOWN_PREFIXES: Final = ("HOLDFAST_FAULT_", "HOLDFAST_TEST_")
 """HOLDFAST_FAULT_<process> of `holdfast up` arms a fault point in one of its processes."""

@@ -9,9 +9,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from holdfast.bus.errors import Refused
+from holdfast.bus.errors import Damaged
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
+from holdfast.bus.records import decode_record
 
 BUCKET: Final = "hands"
 """Name of the bucket."""
@@ -20,7 +21,7 @@ BUCKET: Final = "hands"
 class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A registered worker. Its id is in the key."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     host: str = ""
     driver: str = ""
 
@@ -31,7 +32,7 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
     A placement is emptied, not deleted, because only a write can be compared-and-set.
     """
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     generation: str = ""
     worker: str = ""
 
@@ -39,7 +40,7 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A call that `worker` runs in `generation`, so that another worker can close it if `worker` dies."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     tenant: str
     session: str
     call: str
@@ -54,21 +55,18 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def placement_of(value: bytes | None) -> Placement:
-    """The placement in a stored value; an empty one if there is no value or it cannot be read."""
+    """The placement in a stored value; an empty one if there is no value or it cannot be read. Raises Newer."""
     if value is None:
         return Placement()
     try:
-        return msgspec.json.decode(value, type=Placement)
-    except msgspec.MsgspecError:
+        return decode_record(Placement, value)
+    except Damaged:
         return Placement()
 
 
 def call_record_of(value: bytes | None) -> CallRecord:
-    """The call record in a stored value. Raises Refused when it cannot be read."""
-    try:
-        return msgspec.json.decode(value or b"", type=CallRecord)
-    except msgspec.MsgspecError:
-        raise Refused("not a call record") from None
+    """The call record in a stored value. Raises Newer, Damaged."""
+    return decode_record(CallRecord, value or b"")
 
 
 def encode(record: WorkerRecord | Placement | CallRecord) -> bytes:

@@ -8,7 +8,7 @@ import structlog
 
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
-from holdfast.bus.errors import BusError, Refused, TooLarge
+from holdfast.bus.errors import BusError, Damaged, Newer, Refused, TooLarge
 from holdfast.bus.inputs import CallResult
 from holdfast.process import faults
 from holdfast.process.retry import Errors, retrying
@@ -60,18 +60,21 @@ async def delete_record(bus: Bus, record: CallRecord) -> None:
     await retrying(delete, on=BusError, what="deleting the record of a call", call=record.call)
 
 
-async def close_lost_calls(bus: Bus, cell: str, worker_id: str) -> int:
+async def close_lost_calls(bus: Bus, cell: str, worker_id: str, unreadable: set[str]) -> int:
     """Publish the lost result of every recorded call whose worker is not registered, and count them (rule 17).
 
     Calls of `worker_id`, which is the caller, are left out. Raises BusError; may be repeated, also by several workers
-    at once.
+    at once. A record that cannot be read stays: a newer version wrote it, or an operator has to look. Its key is put
+    into `unreadable`, so that it is logged once.
     """
     count = 0
     for entry in await bus.kv.list(BUCKET, subjects.record_keys(cell)):
         try:
             record = call_record_of(entry.value)
-        except Refused:
-            log.warning("a call record cannot be read", key=entry.key)
+        except (Newer, Damaged) as exc:
+            if entry.key not in unreadable:
+                log.warning("a call record cannot be read", record=entry.key, cause=str(exc))
+                unreadable.add(entry.key)
             continue
         if record.worker == worker_id or await bus.kv.get(BUCKET, subjects.worker_key(cell, record.worker)):
             continue

@@ -16,8 +16,9 @@ import structlog
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Handler, Subscription
 from holdfast.bus.commands import Cancel, Execute, Probe, Provision, Release
-from holdfast.bus.errors import BusError, Refused
+from holdfast.bus.errors import BusError, Damaged, Refused
 from holdfast.bus.ids import FIRST_CELL, new_id
+from holdfast.bus.records import decode_record
 from holdfast.bus.tools import SANDBOX
 from holdfast.process import faults
 from holdfast.process.backoff import BUS_BACKOFF
@@ -234,13 +235,12 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _handler(kind: type[msgspec.Struct], handle: Callable[..., Awaitable[msgspec.Struct]]) -> Handler:
-    """A handler of requests of one kind. It raises Refused for data that is not such a request."""
-    decoder = msgspec.json.Decoder(kind)
+    """A handler of requests of one kind. It raises Newer, and Refused for data that is not such a request."""
 
     async def answer(data: bytes) -> bytes:
         try:
-            request = decoder.decode(data)
-        except msgspec.MsgspecError:
+            request = decode_record(kind, data)
+        except Damaged:
             raise Refused(f"not a {kind.__name__}") from None
         return msgspec.json.encode(await handle(request))
 

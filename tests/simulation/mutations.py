@@ -344,7 +344,7 @@ def c9_a_lease_nobody_watches() -> Applied:
 
 
 def c10_nobody_posts_lost_results() -> Applied:
-    async def nobody(_bus: Any, _myself: str) -> int:
+    async def nobody(_bus: Any, _cell: str, _myself: str, _unreadable: set[str]) -> int:
         return 0
 
     return swapped((results, "close_lost_calls", nobody))

@@ -21,6 +21,7 @@ class ForgedDelivery:
 
     def __init__(self, key: Key, seq: int, count: int = 1) -> None:
         self.key, self.seq, self.count = key, seq, count
+        self.newer = False
         self.acked = False
         self.refused = False
 

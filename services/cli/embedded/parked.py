@@ -10,7 +10,7 @@ import msgspec
 import uvloop
 
 from holdfast.bus import codec, subjects
-from holdfast.bus.errors import BusError, Refused
+from holdfast.bus.errors import BusError, Damaged, Newer
 from holdfast.bus.inputs import ClientInput, PendingInput
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.connection import RawMessage
@@ -87,7 +87,7 @@ async def carry_out(bus: NatsBus, action: Action, names: Sequence[str], *, as_js
             if action in ("release", "drop"):
                 await bus.kv.delete(PARKED, entry.key)
                 print(f"{_DONE[action]} {name}")
-        except (Refused, _CannotRelease) as exc:
+        except (Damaged, Newer, _CannotRelease) as exc:
             tell(_COMMAND, f"{name}: {exc}")
             code = FAILED
     return code

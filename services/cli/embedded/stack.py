@@ -16,7 +16,7 @@ from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private
 from holdfast.cli.embedded.model_endpoint import Endpoint, OwnStack
 from holdfast.cli.embedded.probes import http_ready, nats_ready
 from holdfast.cli.embedded.procfs import started
-from holdfast.cli.embedded.program import Program
+from holdfast.cli.embedded.program import Program, never_ready
 from holdfast.cli.embedded.runfile import RunFile
 from holdfast.process.settings import ProcessSettings, load
 
@@ -116,6 +116,21 @@ class Stack:
             has_model_key=not self.model.lacks_key,
         )
 
+    def provisioner(self) -> Program:
+        """The program that makes the streams and buckets and ends. The supervisor does not know it."""
+        return Program(
+            name="provision",
+            argv=[sys.executable, "-P", "-m", "holdfast.cli.embedded.provisioning"],
+            env={
+                **self._common,
+                "HOLDFAST_NATS_URL": self.nats_url,
+                "HOLDFAST_NATS_CREDENTIALS": str(self.layout.nats_credentials("admin")),
+            },
+            log=self.layout.log("up"),
+            probe=never_ready,
+            needs=("nats",),
+        )
+
     def _nats(self) -> Program:
         config = nats.write_config(self.layout, self.nats_port, self._sync)
         return Program(
@@ -131,7 +146,7 @@ class Stack:
         return Program(
             name="bao",
             argv=[openbao.binary(), "server", "-config", str(config)],
-            env={"PATH": self._common.get("PATH", "")},
+            env={"PATH": self._common.get("PATH", ""), **openbao.ENVIRONMENT},
             log=self.layout.log("bao"),
             probe=http_ready(self.bao_port, "/v1/sys/health", openbao.trust(self.layout)),
         )

@@ -63,6 +63,8 @@ class InboxWatch:
                 self.gap.set()
 
     def _hear(self, pending: PendingInput) -> None:
+        if pending.newer:
+            return  # not for this process; the next arrival names it as its predecessor, so that the inbox is read
         self.any.set()
         if interrupts(pending):
             self.interrupt.set()

@@ -15,7 +15,7 @@ from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_af
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import ingest, is_tool_running, may_wait
+from holdfast.harness.turn.ingest import before_newer, ingest, is_tool_running, may_wait
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
 
@@ -62,8 +62,12 @@ class Intake:
         self._watch.expect_from(known)
 
     async def pending(self, *, upto: int = 0) -> list[PendingInput]:
-        """Read what waits above `taken`, at least up to inbox sequence `upto`."""
-        return await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
+        """Read what waits above `taken`, at least up to inbox sequence `upto`, and before any input of a newer version.
+
+        Raises Newer if one of those up to `upto` is of a newer version.
+        """
+        found = await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
+        return before_newer(found, upto=upto)
 
     async def take(self, request: ev.ModelRequestStart | None) -> ev.ModelRequestStart | None:
         """Rule 5: append what waits above `taken`.
