@@ -1,4 +1,4 @@
-"""Inputs that were set aside: a turn was given up before any harness could take them (rule 4). Pure.
+"""Inputs that were set aside: a turn was given up before any harness could take them (rule 24). Pure.
 
 They are kept in the bucket PARKED until an operator releases or drops them (`holdfast parked`). The bytes are those of
 the inbox, so that a version without the fault can read what this one could not.

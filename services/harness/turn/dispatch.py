@@ -194,7 +194,7 @@ class Dispatcher:
         await delivery.ack()
 
     async def park(self, delivery: Delivery, last: Stored, inbox: str) -> int:
-        """Keep the inputs that the closing commit takes unread, and count them. Before that commit, so none is lost.
+        """Rule 24: keep the inputs that the closing commit takes unread, and count them. Before it, so none is lost.
 
         If the commit is refused they are kept although another replica may take them: `holdfast parked release` looks
         into the log first.

@@ -1,4 +1,4 @@
-"""Deliveries whose handling failed with an exception that no rule expects: a fault of ours."""
+"""Deliveries whose handling failed with an exception that no rule expects: a fault of ours (rule 25)."""
 
 from typing import Final
 
