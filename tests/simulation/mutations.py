@@ -22,7 +22,7 @@ from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import NewId, new_id
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.harness.tools import tool_calls
-from holdfast.harness.turn import appender, claim, dispatch, further_deliveries, ingest, intake
+from holdfast.harness.turn import appender, claim, dispatch, further_deliveries, inbox_watch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.process.retry import retrying
@@ -202,7 +202,7 @@ def arrivals_believed_whole() -> Applied:
     def believed(heard: list[PendingInput], taken: Taken) -> list[PendingInput]:
         return sorted({w.seq: w for w in heard if w.above(taken)}.values(), key=lambda w: w.seq)
 
-    return swapped((intake, "contiguous_from", believed))
+    return swapped((intake, "contiguous_from", believed), (inbox_watch, "contiguous_from", believed))
 
 
 def head_without_the_trigger_check() -> Applied:

@@ -69,7 +69,7 @@ class InboxWatch:
         if interrupts(pending):
             self.interrupt.set()
         if self._known is not None:
-            if not 0 <= pending.previous <= self._known.of(pending.source):
+            if contiguous_from([pending], self._known) is None:
                 self.gap.set()
             self._known = self._known.upto(pending.source, pending.seq)
         if self._heard is None:
