@@ -55,7 +55,7 @@ def figure(bench: Bench) -> list[Row]:
     folder.mkdir()
     with scripted_model("--bench", log=folder / "model.log") as model:
         for number in range(rounds):
-            stack = Stack(folder / str(number), model, {}, 2, sync=bench.options.sync)
+            stack = Stack(folder / str(number), model, bench.options.environ, 2, sync=bench.options.sync)
             bao = BaoServer(folder / f"bao-{number}")
             try:
                 first.append(_start(stack))

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from anthropic import AsyncAnthropic
 
-from tests.support.conversation import TOOLSET, Conversation
+from tests.support.conversation import NARROW_MODELS, TOOLSET, Conversation
 from tests.support.eventually import eventually
 from tests.support.model import Json, bash, call, said, say
 from tests.support.processes import running
@@ -206,7 +206,7 @@ async def attachments(stack: Stack, client: AsyncAnthropic) -> Conversation:
 
 
 async def compaction(stack: Stack, client: AsyncAnthropic) -> Conversation:
-    """The history is summarised, and a long result of a tool is shortened. Needs a small `context_tokens`."""
+    """The history is summarised, and a long result of a tool is shortened. Needs NARROW_MODELS."""
     steps = [{"repeat": 6, **bash("seq 1 1200")}, say("All are done.")]
     conversation = await Conversation.begin(client)
     await conversation.say(await stack.model.play(*steps, summary="Some steps were made."), "The task.")
@@ -249,5 +249,5 @@ SCENARIOS: dict[str, Scenario] = {
 """By name, which is the name of the folder of the history."""
 
 
-NARROW = {"compaction": {"HOLDFAST_CONTEXT_TOKENS": "4000"}}
+NARROW = {"compaction": NARROW_MODELS}
 """Settings of the stack for scenarios that need others than the default, by name."""

@@ -29,6 +29,8 @@ from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.process.faults import point
+from holdfast.process.model_catalogue import load_catalogue
+from holdfast.process.model_facts import ModelCatalogue
 
 NO_LOG_NAK_DELAY_S: Final = 1.0
 """Delay of a delivery whose session has no log yet (rule 1)."""
@@ -56,14 +58,26 @@ class Dispatcher:
         *,
         name: str,
         now: Callable[[], int],
+        catalogue: ModelCatalogue | None = None,
         note_newer: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`note_newer` gets a sentence for the health report when work is left to a newer version."""
+        """`now` is in microseconds since 1970. `catalogue` None: the packaged one.
+
+        `note_newer` gets a sentence for the health report when work is left to a newer version.
+        """
         self.draining = asyncio.Event()
         """Set it when the process is to stop: runners finish or hand over."""
         self._bus = bus
         self._now = now
-        self.replica = Replica(bus=bus, model=model, settings=settings, name=name, now=now, draining=self.draining)
+        self.replica = Replica(
+            bus=bus,
+            model=model,
+            settings=settings,
+            catalogue=catalogue or load_catalogue(),
+            name=name,
+            now=now,
+            draining=self.draining,
+        )
         self._configs = SessionConfigs(bus)
         self.failed = FailedDeliveries()
         self.left_to_newer = LeftToNewer(note_newer)
@@ -231,7 +245,7 @@ class Dispatcher:
                 pending,
                 inbox=inbox,
                 trigger=_trigger(delivery),
-                limits=self.replica.settings.limits(),
+                limits=self.replica.limits(config),
                 writer=self.replica.writer(),
             )
             stored = Stored(await self._bus.log.append(key, made.commit, last.seq), made.commit)

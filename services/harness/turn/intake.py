@@ -33,7 +33,7 @@ class Intake:
     ) -> None:
         self._bus = replica.bus
         self._now = replica.now
-        self._limits = replica.settings.limits()
+        self._limits = replica.limits
         self._draining = replica.draining
         self._appender = appender
         self._thread = thread
@@ -121,7 +121,7 @@ class Intake:
             after,
             now=self._now(),
             fresh_chars=self._thread.context.fresh + sum(len(p.data) for p in inputs),
-            limits=self._limits,
+            limits=self._limits(self._appender.config),
             thread=self._thread.id,
             new_id=new_id,
         )
