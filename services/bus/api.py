@@ -142,7 +142,7 @@ class Inbox(Protocol):
     async def put(self, key: Key, value: AnyInput) -> int:
         """Store the input, have it delivered, and return its sequence.
 
-        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds.
+        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds. Raises InboxFull if too many wait.
         """
         ...
 
@@ -155,6 +155,14 @@ class Inbox(Protocol):
 
         What is returned has no hole: everything stored up to its last sequence, and not removed, is in it.
         """
+        ...
+
+    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
+        """As `pending`, without what it says: `input` is None, and a large body is not fetched. No content can fail."""
+        ...
+
+    async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
+        """Store the bytes of an earlier client input once more, under another id of the publish. Raises InboxFull."""
         ...
 
     async def consume(
@@ -174,10 +182,13 @@ class Inbox(Protocol):
         """
         ...
 
-    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
+    async def on_arrival(
+        self, key: Key, listener: Callable[[PendingInput], None], on_gap: Callable[[], None]
+    ) -> Subscription:
         """Call `listener` for each input stored for that session from now on; best effort, for speed.
 
-        Arrivals of one source come in order, but may overtake those of the other, and any may be missing.
+        Arrivals of one source come in order, but may overtake those of the other, and any may be missing. `on_gap` is
+        called when the connection was lost meanwhile: then arrivals are missing, and the inbox has to be read.
         """
         ...
 

@@ -173,6 +173,11 @@ def snapshot_key(key: Key) -> str:
     return _key(key)
 
 
+def parked_key(key: Key, inbox: str, seq: int) -> str:
+    """Key in the bucket `parked`: an input of the session that was set aside; `inbox` is the epoch of its stream."""
+    return f"{_key(key)}.{_token(inbox)}.{seq}"
+
+
 # --- vault and buckets -------------------------------------------------------------------------------------------
 
 VAULT_ADMIN = "vault.req.admin"

@@ -35,7 +35,7 @@ QUOTED = re.compile(r'"([^"]+)"')
 PUBLISH = {
     "ev.a0.default.sesn_a0_x": {"session", "harness"},
     "ev.a1.default.sesn_a1_x": set[str](),
-    "in.a0.default.sesn_a0_x": {"session", "harness"},
+    "in.a0.default.sesn_a0_x": {"session", "harness", "admin"},
     "in.a1.default.sesn_a1_x": set[str](),
     "res.a0.default.sesn_a0_x": {"sandbox"},
     "res.a1.default.sesn_a1_x": set[str](),
@@ -61,6 +61,8 @@ PUBLISH = {
     "$KV.hands.s.a0.default.sesn_a0_x.sandbox": {"sandbox"},
     "$KV.hands.w.a1.x": set[str](),
     "$KV.snap.a0.default.sesn_a0_x": {"harness"},
+    "$KV.parked.a0.default.sesn_a0_x.e.1": {"harness", "admin"},
+    "$KV.parked.a1.default.sesn_a1_x.e.1": set[str](),
     "$KV.snap.a1.default.sesn_a1_x": set[str](),
     "$O.blobs.C.x.0": {"session", "harness", "sandbox"},
     "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness", "session"},
@@ -265,7 +267,7 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     await sandbox.inbox.put(key, CallResult(id=new_id("sevt"), generation="g", content=large))
 
     arrived: list[int] = []
-    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq))
+    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq), lambda: None)
     stop = asyncio.Event()
     seen: list[int] = []
 

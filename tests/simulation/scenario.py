@@ -364,7 +364,7 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
 
     def hear(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         exc = event.get("exc_info")
-        if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
+        if event["event"] in ("consume.handler_failed", "delivery.failed", "bus.request_failed", "bus.listener_failed"):
             found = sys.exc_info()[1] if exc is True else exc
             # Faults cause retryable errors only. A handler that fails with another one would be called with the same
             # delivery again and again.

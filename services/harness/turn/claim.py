@@ -94,10 +94,17 @@ def claim_commit(
     return ClaimCommit(made, claim, request)
 
 
-def closing_commit(last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: Trigger, writer: Writer) -> Commit:
-    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, the turn ends with an error, no claim."""
+def closing_commit(
+    last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: Trigger, parked: int, writer: Writer
+) -> Commit:
+    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, the turn ends with an error, no claim.
+
+    `parked`: how many inputs that are, which have been parked before.
+    """
     head = last.commit.head
     text = "The turn was given up: every harness that worked on it stopped before it got anywhere."
+    if parked:
+        text += f" What was sent and not yet read ({parked}) was set aside; the operator can look at it and release it."
     events = closed(
         head,
         config,

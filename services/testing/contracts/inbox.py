@@ -201,10 +201,14 @@ async def test_stopping_waits_for_what_is_in_hand_and_takes_nothing_more(joined:
     assert await two.inbox.pending(key) == []
 
 
+def _no_gap() -> None:
+    raise AssertionError("the connection was not lost")
+
+
 async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
     one, two = await joined("one"), await joined("two")
     heard: asyncio.Queue[PendingInput] = asyncio.Queue()
-    listening = await one.inbox.on_arrival(key, heard.put_nowait)
+    listening = await one.inbox.on_arrival(key, heard.put_nowait, _no_gap)
     assert await one.inbox.pending(key) == []  # the server has seen the subscription
     before = 0
     for given in (client_input(), client_input("z" * 300_000), client_input()):
@@ -227,7 +231,7 @@ async def test_results_have_a_position_of_their_own(joined: Connect, key: Key) -
     """Reads keep the order of the stream; each source is taken by itself, and its arrivals name one another."""
     one, two = await joined("one"), await joined("two")
     heard: asyncio.Queue[PendingInput] = asyncio.Queue()
-    listening = await one.inbox.on_arrival(key, heard.put_nowait)
+    listening = await one.inbox.on_arrival(key, heard.put_nowait, _no_gap)
     assert await one.inbox.pending(key) == []
     values = [client_input("a"), result("c1"), result("c2"), client_input("b")]
     seqs = [await two.inbox.put(key, value) for value in values]
