@@ -136,6 +136,11 @@ def cancel(cell: str, worker: str) -> str:
     return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.cancel"
 
 
+def ping(cell: str, replica: str) -> str:
+    """Requests that a replica of the harness answers as long as it is connected (rule 21)."""
+    return f"cmd.harness.{_cell(cell)}.{_token(replica)}.ping"
+
+
 def placement_key(key: Key, hand: str) -> str:
     """Key in the bucket `hands`: which generation and worker a hand of the session has."""
     return f"s.{_key(key)}.{_token(hand)}"
@@ -151,6 +156,11 @@ def record_key(cell: str, call: str) -> str:
     return f"c.{_cell(cell)}.{_token(call)}"
 
 
+def death_key(cell: str, replica: str) -> str:
+    """Key in the bucket `hands`: a replica of the harness that was found dead, which expires (rule 21)."""
+    return f"r.{_cell(cell)}.{_token(replica)}"
+
+
 def worker_keys(cell: str) -> str:
     """Pattern of the keys of all registered workers of the cell."""
     return f"w.{_cell(cell)}.>"
@@ -164,6 +174,11 @@ def record_keys(cell: str) -> str:
 def snapshot_key(key: Key) -> str:
     """Key in the bucket `snap`."""
     return _key(key)
+
+
+def parked_key(key: Key, inbox: str, seq: int) -> str:
+    """Key in the bucket `parked`: an input of the session that was set aside; `inbox` is the epoch of its stream."""
+    return f"{_key(key)}.{_token(inbox)}.{seq}"
 
 
 # --- vault and buckets -------------------------------------------------------------------------------------------

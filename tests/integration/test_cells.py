@@ -204,7 +204,11 @@ async def remove_cell(admin: JetStreamClient, cell: str) -> None:
     """Delete the streams of the cell, and its keys in the buckets that all cells share."""
     for stream in archived_streams(cell):
         assert (await admin.api(f"STREAM.DELETE.{stream}"))["success"]
-    for stream, pattern in (("KV_snap", f"$KV.snap.{cell}.>"), ("KV_hands", f"$KV.hands.*.{cell}.>")):
+    for stream, pattern in (
+        ("KV_snap", f"$KV.snap.{cell}.>"),
+        ("KV_parked", f"$KV.parked.{cell}.>"),
+        ("KV_hands", f"$KV.hands.*.{cell}.>"),
+    ):
         assert (await admin.api(f"STREAM.PURGE.{stream}", {"filter": pattern}))["success"]
 
 

@@ -26,7 +26,7 @@ from tests.support.servers import NatsServer
 PUBLISH = {
     "ev.a0.default.sesn_a0_x": {"session", "harness"},
     "ev.a1.default.sesn_a1_x": set[str](),
-    "in.a0.default.sesn_a0_x": {"session", "harness"},
+    "in.a0.default.sesn_a0_x": {"session", "harness", "admin"},
     "in.a1.default.sesn_a1_x": set[str](),
     "res.a0.default.sesn_a0_x": {"sandbox"},
     "res.a1.default.sesn_a1_x": set[str](),
@@ -52,6 +52,8 @@ PUBLISH = {
     "$KV.hands.s.a0.default.sesn_a0_x.sandbox": {"sandbox"},
     "$KV.hands.w.a1.x": set[str](),
     "$KV.snap.a0.default.sesn_a0_x": {"harness"},
+    "$KV.parked.a0.default.sesn_a0_x.e.1": {"harness", "admin"},
+    "$KV.parked.a1.default.sesn_a1_x.e.1": set[str](),
     "$KV.snap.a1.default.sesn_a1_x": set[str](),
     "$O.blobs.C.a0.x.0": {"session", "harness", "sandbox"},
     "$O.blobs.C.a1.x.0": set[str](),
@@ -59,7 +61,11 @@ PUBLISH = {
     "$JS.API.STREAM.MSG.GET.OBJ_blobs_a0": {"session", "harness", "admin"},
     "$JS.API.STREAM.SNAPSHOT.LOG_a0": {"admin"},
     "$JS.SNAPSHOT.ACK.LOG_a0.x": {"admin"},
-    "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness"},
+    "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness", "session"},
+    "$JS.ACK.INBOX_a1.harness.1.1.1.1.1": set[str](),
+    "cmd.harness.a0.harness-1.ping": {"session"},
+    "cmd.harness.a1.harness-1.ping": set[str](),
+    "$KV.hands.r.a0.harness-1": {"session"},
     "$JS.API.CONSUMER.MSG.NEXT.INBOX_a0.harness": {"harness", "admin"},
     "$JS.API.DIRECT.GET.LOG_a0": {"session", "harness", "admin"},
     "$JS.API.STREAM.MSG.GET.LOG_a0": {"session", "harness", "admin"},
@@ -265,7 +271,7 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus, cell: str 
     await sandbox.inbox.put(key, CallResult(id=new_id("sevt"), generation="g", content=large))
 
     arrived: list[int] = []
-    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq))
+    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq), lambda: None)
     stop = asyncio.Event()
     seen: list[int] = []
 

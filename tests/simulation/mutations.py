@@ -23,12 +23,13 @@ from holdfast.bus.ids import NewId, new_id
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.harness.tools import tool_calls
 from holdfast.harness.tools.hand_client import HandClient
-from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
+from holdfast.harness.turn import appender, claim, dispatch, further_deliveries, inbox_watch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.process.retry import retrying
 from holdfast.sandbox import execution, lease, placement, provisioning, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
+from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
 from holdfast.testing.memory.kv import MemoryKeyValue
@@ -159,6 +160,14 @@ def ack_under_a_foreign_claim() -> Applied:
     return swapped((MemoryDelivery, "nak", early))
 
 
+def nak_without_a_delay() -> Applied:
+    """A delivery whose session is claimed by another trigger comes again at once, and again."""
+    return swapped(
+        (dispatch, "FOREIGN_CLAIM_NAK_DELAY_S", 0.0),
+        (further_deliveries, "NAK_DELAY_S", 0.0),
+    )
+
+
 def never_take_over_a_standing_claim() -> Applied:
     return swapped((dispatch, "CLAIM_STALE_US", 10**18))
 
@@ -183,6 +192,15 @@ def cancel_before_the_turn_is_closed() -> Applied:
     return swapped(*lowered, (dispatch.Dispatcher, "_close_turn", hasty))
 
 
+def close_without_parking() -> Applied:
+    """Inputs that a closing commit takes unread are not kept."""
+
+    async def nothing(_self: dispatch.Dispatcher, _delivery: Delivery, _last: Stored, _inbox: str) -> int:
+        return 0
+
+    return swapped((dispatch.Dispatcher, "park", nothing))
+
+
 def read_before_the_claim() -> Applied:
     """Bodies are read before the claim also on later deliveries, so a body that kills is never counted."""
     read_session = dispatch.Dispatcher.read_session
@@ -203,7 +221,7 @@ def arrivals_believed_whole() -> Applied:
     def believed(heard: list[PendingInput], taken: Taken) -> list[PendingInput]:
         return sorted({w.seq: w for w in heard if w.above(taken)}.values(), key=lambda w: w.seq)
 
-    return swapped((intake, "contiguous_from", believed))
+    return swapped((intake, "contiguous_from", believed), (inbox_watch, "contiguous_from", believed))
 
 
 def head_without_the_trigger_check() -> Applied:
@@ -386,6 +404,18 @@ def h4_a_foreign_host_starts_empty() -> Applied:
     return swapped((provisioning.Provisioner, "_is_elsewhere", lambda _self, _placed: False))
 
 
+# --- notices of death ----------------------------------------------------------------------------------------------
+
+
+def nak_without_a_ping() -> Applied:
+    """Every replica is taken for dead."""
+
+    async def absent(_self: ReplicaWatch, _replica: str) -> bool:
+        return True
+
+    return swapped((ReplicaWatch, "is_absent", absent))
+
+
 _DEAF = Odds(lost=0.4, slow=0.2)
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
@@ -416,13 +446,16 @@ MUTATIONS = [
     Mutation("claim by commit, not by name", claims_known_by_name, ("2:",), _RACES, _ALONE),
     Mutation("unlimited deliveries", three_deliveries_at_most, ("4:",), _BUSY, _MANY),
     Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
+    Mutation("a NAK has a delay", nak_without_a_delay, ("4:",), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
     Mutation("a turn is closed before its calls", cancel_before_the_turn_is_closed, ("4:",), _FROZEN, _LONG),
+    Mutation("parking what is taken unread", close_without_parking, ("1:",), NO_FAULTS, _DEADLY),
     Mutation("claim before reading", read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("a ping before a NAK for another", nak_without_a_ping, ("live:",), NO_FAULTS, _MANY),
     Mutation("C1 call bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
     Mutation("C2 record stored before it is accepted", c2_accepted_before_the_record, ("4:",), _DYING, _LEFT),
     Mutation("C3 records outlive the registration", c3_records_expire, ("4:",), _DYING, _LEFT),

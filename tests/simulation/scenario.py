@@ -8,6 +8,7 @@ import contextlib
 import random
 import sys
 from collections.abc import Callable, Coroutine, MutableMapping
+from contextlib import aclosing
 from typing import Any, Literal
 
 import msgspec
@@ -26,12 +27,15 @@ from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.bus.tools import SANDBOX
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.harness.turn.ping import serve_ping
 from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 from holdfast.sandbox.worker import WorkerConfig, work
+from holdfast.session.jobs.replica_watch import ReplicaWatch
+from holdfast.session.log.claims import OpenClaims
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
 from tests.simulation.actors import AGENT, POISON_TEXT, Driver, IgnoredHealth, Model, Observations
-from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, FaultInjector, Odds, Process
+from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, NO_FAULTS, FaultInjector, Odds, Process
 from tests.simulation.invariants import EPOCH, CheckedServer
 from tests.simulation.plan import Plan, Result, draw_plan
 from tests.support.clock_tools import CLOCK, clock_tools
@@ -53,6 +57,8 @@ class Scenario:
         self.plan = given or draw_plan(self.rng)
         self.observations = Observations(self.rng)
         self.server = self.injector.server = CheckedServer(self.injector, self.observations)
+        rough = self.plan.poison or self.plan.deadly or self.plan.vanish or self.plan.drains
+        self.server.calm = odds is NO_FAULTS and not rough
         self.key = Key("acme", f"sesn_{FIRST_CELL}_{seed:026d}")
         hold = self.rng.choice([0.0, 0.5, 30.0]) if self.plan.hold is None else self.plan.hold
         self.observations.heavy = self.rng.random() < 0.1
@@ -68,6 +74,8 @@ class Scenario:
             self.observations.clock_tools = ["now", "sleep"]
         self.acknowledged: set[str] = set()
         self.answered: set[str] = set()
+        self.starts = 0
+        """Starts of harness processes: each has a name of its own."""
         self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
         """The events that SIGTERM sets, by process."""
 
@@ -85,15 +93,18 @@ class Scenario:
     def harness(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.injector.processes[name], asyncio.Event()
+            self.starts += 1
+            replica = f"{name}-{self.starts}"
             claims = Dispatcher(
                 bus,
                 Model(self.injector, process, self.observations),
                 self.settings,
-                name=name,
+                name=replica,
                 now=self.now,
                 catalogue=self.catalogue,
             )
             self.stops[name] = (claims.draining, stop)
+            await serve_ping(bus, FIRST_CELL, replica)
             await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8)
 
         return main
@@ -111,8 +122,14 @@ class Scenario:
         return main
 
     async def edge(self, bus: MemoryBus) -> None:
-        """The session service: it never crashes here, but its requests get lost."""
-        await asyncio.Event().wait()
+        """The session service: it never crashes here, but its requests get lost. It follows the log as the projector
+        does, and frees what dead harnesses hold (rule 21)."""
+        claims = OpenClaims()
+        async with asyncio.TaskGroup() as tasks, aclosing(bus.log.follow(FIRST_CELL)) as batches:
+            tasks.create_task(ReplicaWatch(bus, FIRST_CELL, claims).run())
+            async for batch in batches:
+                for key, stored in batch:
+                    claims.settle(key, stored.commit.head)
 
     # --- the user --------------------------------------------------------------------------------------------------
 
@@ -347,7 +364,7 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
 
     def hear(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         exc = event.get("exc_info")
-        if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
+        if event["event"] in ("consume.handler_failed", "delivery.failed", "bus.request_failed", "bus.listener_failed"):
             found = sys.exc_info()[1] if exc is True else exc
             # Faults cause retryable errors only. A handler that fails with another one would be called with the same
             # delivery again and again.

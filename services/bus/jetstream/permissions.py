@@ -35,11 +35,12 @@ accounts {{
 _TAIL: Final = "    ]\n  }\n}\n"
 
 _ADMIN: Final = (
-    "Provisions, and reads the state of streams for `holdfast status`. No service runs with it. The second subject is\n"
-    "the flow control of `nats stream backup` and `restore`."
+    "Provisions, reads the state of streams for `holdfast status`, and releases or drops inputs that were set aside\n"
+    "(`holdfast parked`). No service runs with it. $JS.SNAPSHOT is the flow control of `nats stream backup`."
 )
 _SESSION: Final = (
-    "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault."
+    "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
+    "frees what a dead harness held: pings it, and refuses its deliveries in its place."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas."
@@ -72,7 +73,8 @@ def permissions(cells: Sequence[str]) -> str:
     if not cells or not all(map(is_cell, cells)):
         raise ValueError("give the names of the cells: one to eight lower-case letters and digits each")
     parts = [_HEAD.format(cells=" ".join(cells))]
-    parts.append(_user("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>"], []))
+    parked = _for_each(cells, lambda cell: [f"in.{cell}.>", f"$KV.parked.{cell}.>"])
+    parts.append(_user("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", *parked], []))
     parts.append(_session(cells))
     for cell in cells:
         parts += [_harness(cell), _sandbox(cell)]
@@ -118,11 +120,12 @@ def _reads_bucket(bucket: str) -> list[str]:
 def _session(cells: Sequence[str]) -> str:
     def of_cell(cell: str) -> list[str]:
         writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release"]
-        return [*writes, *_reads(cell)]
+        frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
+        return [*writes, *frees, *_reads(cell)]
 
     buckets = ("agents", "envs", "keys")
     publish = _for_each(cells, of_cell)
-    publish += ["vault.req.admin", "vault.req.key"]
+    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "vault.req.admin", "vault.req.key"]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
     subscribe += [f"kv.{bucket}.>" for bucket in buckets]
@@ -131,12 +134,14 @@ def _session(cells: Sequence[str]) -> str:
 
 def _harness(cell: str) -> str:
     publish = [
-        f"ev.{cell}.>", f"in.{cell}.>", f"delta.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>",
+        f"ev.{cell}.>", f"in.{cell}.>", f"delta.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>", f"$KV.parked.{cell}.>",
         f"cmd.hand.{cell}.provision.*", f"cmd.hand.{cell}.w.>",
         f"$JS.API.CONSUMER.MSG.NEXT.INBOX_{cell}.harness", f"$JS.ACK.INBOX_{cell}.harness.>",
         *_reads(cell), f"$JS.API.DIRECT.GET.KV_snap.$KV.snap.{cell}.>",
     ]  # fmt: skip
-    return _user(user_of("harness", cell), _HARNESS, publish, [f"arrived.*.{cell}.>"])
+    return _user(
+        user_of("harness", cell), _HARNESS, publish, [f"arrived.*.{cell}.>", f"cmd.harness.{cell}.*.ping"], answers="1m"
+    )
 
 
 def _sandbox(cell: str) -> str:

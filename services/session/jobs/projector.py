@@ -36,6 +36,10 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
     tables = read_model.tables
     tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))
     builds = tables.builds
+    claims = sessions.claims[cell]
+    claims.clear()
+    for listed in read_model.queries.claimed(cell):
+        claims.settle(listed.key, listed.head)
 
     def leave_out(key: Key, seq: int) -> None:
         if tables.leave_out_newer():
@@ -50,6 +54,7 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
             read_model.projection.apply(cell, rows)
             for key, stored in batch:
                 sessions.pending.settle(key, stored.commit.head)
+                claims.settle(key, stored.commit.head)
             if not batch:
                 tables.catch_up(cell)
                 tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))
