@@ -134,7 +134,8 @@ def _session(cells: Sequence[str]) -> str:
 
 def _harness(cell: str) -> str:
     publish = [
-        f"ev.{cell}.>", f"in.{cell}.>", f"delta.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>", f"$KV.parked.{cell}.>",
+        f"ev.{cell}.>", f"in.{cell}.>", f"delta.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>",
+        f"$KV.parked.{cell}.>",
         f"cmd.hand.{cell}.provision.*", f"cmd.hand.{cell}.w.>",
         f"$JS.API.CONSUMER.MSG.NEXT.INBOX_{cell}.harness", f"$JS.ACK.INBOX_{cell}.harness.>",
         *_reads(cell), f"$JS.API.DIRECT.GET.KV_snap.$KV.snap.{cell}.>",
