@@ -119,7 +119,7 @@ class Executor:
                 handle.forget(request.call)
                 if refused or not handle.alive:
                     return Answer(answer="refused" if refused else "gone")
-                raise Unavailable("the lease may not last; ask again")
+                raise Unavailable("the lease may not last; ask again")  # noqa: TRY301  the record is deleted first
         except BaseException:
             handle.forget(request.call)
             raise
