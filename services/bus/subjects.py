@@ -128,6 +128,11 @@ def cancel(cell: str, worker: str) -> str:
     return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.cancel"
 
 
+def confirm(cell: str, worker: str) -> str:
+    """Confirmations of results that answers gave; published, not requested."""
+    return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.done"
+
+
 def placement_key(key: Key, hand: str) -> str:
     """Key in the bucket `hands`: which generation and worker a hand of the session has."""
     return f"s.{_key(key)}.{_token(hand)}"
@@ -138,19 +143,20 @@ def worker_key(cell: str, worker: str) -> str:
     return f"w.{_cell(cell)}.{_token(worker)}"
 
 
-def record_key(cell: str, call: str) -> str:
-    """Key in the bucket `hands`: a call that was accepted and whose result is not yet stored."""
-    return f"c.{_cell(cell)}.{_token(call)}"
-
-
 def worker_keys(cell: str) -> str:
     """Pattern of the keys of all registered workers of the cell."""
     return f"w.{_cell(cell)}.>"
 
 
-def record_keys(cell: str) -> str:
-    """Pattern of the keys of all call records of the cell."""
-    return f"c.{_cell(cell)}.>"
+def placement_keys(cell: str) -> str:
+    """Pattern of the keys of all placements of the cell."""
+    return f"s.{_cell(cell)}.>"
+
+
+def placed(name: str) -> tuple[Key, str]:
+    """The session and the name of the hand in the key of a placement. Raises ValueError if it is none."""
+    _, _, tenant, session, hand = name.split(".")
+    return Key(tenant, session), hand
 
 
 def snapshot_key(key: Key) -> str:

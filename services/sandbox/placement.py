@@ -2,16 +2,15 @@
 
 w.<cell>.<worker>                   WorkerRecord  a registered worker; expires unless it is refreshed
 s.<cell>.<tenant>.<session>.<hand>  Placement     generation and worker of a hand; only compare-and-set writes
-c.<cell>.<call>                     CallRecord    an accepted call whose result is not in the inbox (rules 13, 14, 17)
+
+A placement does not expire: it is what finds the open calls of a dead worker (rule 17).
 """
 
 from typing import Final, Literal
 
 import msgspec
 
-from holdfast.bus.errors import Refused
 from holdfast.bus.head import Head
-from holdfast.bus.ids import Key
 
 BUCKET: Final = "hands"
 """Name of the bucket."""
@@ -36,23 +35,6 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
 
 
-class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A call that `worker` runs in `generation`, so that another worker can close it if `worker` dies."""
-
-    v: int = 1
-    tenant: str
-    session: str
-    call: str
-    generation: str
-    worker: str
-    kept: str = ""
-    """The sentence of the driver that says what a loss leaves, for the worker that closes the call."""
-
-    @property
-    def key(self) -> Key:
-        return Key(self.tenant, self.session)
-
-
 def placement_of(value: bytes | None) -> Placement:
     """The placement in a stored value; an empty one if there is no value or it cannot be read."""
     if value is None:
@@ -63,15 +45,7 @@ def placement_of(value: bytes | None) -> Placement:
         return Placement()
 
 
-def call_record_of(value: bytes | None) -> CallRecord:
-    """The call record in a stored value. Raises Refused when it cannot be read."""
-    try:
-        return msgspec.json.decode(value or b"", type=CallRecord)
-    except msgspec.MsgspecError:
-        raise Refused("not a call record") from None
-
-
-def encode(record: WorkerRecord | Placement | CallRecord) -> bytes:
+def encode(record: WorkerRecord | Placement) -> bytes:
     """The bytes that are stored."""
     return msgspec.json.encode(record)
 

@@ -6,11 +6,12 @@ import contextlib
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Entry, KeyValue
+from holdfast.bus.api import Bus, Entry
 from holdfast.bus.commands import Answer, Provision, Provisioned, Release
 from holdfast.bus.errors import BusError, Conflict, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.process import faults
+from holdfast.sandbox import results
 from holdfast.sandbox.availability import Availability
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
 from holdfast.sandbox.placement import BUCKET, Placement, encode, placement_of
@@ -26,7 +27,7 @@ class Provisioner:
 
     def __init__(
         self,
-        kv: KeyValue,
+        bus: Bus,
         driver: Driver,
         *,
         hand: str,
@@ -36,7 +37,8 @@ class Provisioner:
         tasks: asyncio.TaskGroup,
     ) -> None:
         """`tasks` runs the creations and waits for the end of every sandbox; it must be entered before a request."""
-        self._kv = kv
+        self._bus = bus
+        self._kv = bus.kv
         self._driver = driver
         self._hand = hand
         self._registration = registration
@@ -76,7 +78,12 @@ class Provisioner:
         return Answer(answer="done")
 
     async def vacate(self, key: Key, generation: str) -> None:
-        """Empty the placement of the session if it names this generation on this worker. Raises BusError."""
+        """Empty the placement of the session if it names this generation on this worker. Raises BusError.
+
+        Not before the results of its calls are stored: should this worker die, the placement is what finds them.
+        """
+        if self._sandboxes.owes_results(generation):
+            return
         entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
         here = Placement(generation=generation, worker=self._registration.worker_id)
         if entry is None or placement_of(entry.value) != here:
@@ -104,6 +111,9 @@ class Provisioner:
             placed = placement_of(entry.value if entry else None)
             if placed.generation and await self._is_alive(key, placed):
                 return self._provisioned(placed.generation, placed.worker)
+            if placed.generation:
+                # Calls may still be bound to it: another worker had it and died, or it ended here.
+                await results.report_gone(self._bus, key, self._hand, placed.generation)
             self._registration.require_fresh()
             handle = await self._create(key)
             try:
@@ -155,6 +165,7 @@ class Provisioner:
         log.info("sandbox ended", generation=handle.generation, reason=reason)
         self._sandboxes.remove(handle)
         faults.point("worker.sandbox_ended")
+        await handle.calls_ended()
         # A stale placement does no harm: a harness that follows it is told `gone`, and then `vacate` is tried again.
         with contextlib.suppress(BusError):
             await self.vacate(handle.key, handle.generation)

@@ -14,8 +14,8 @@ import msgspec
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Bus, Handler, Subscription
-from holdfast.bus.commands import Cancel, Execute, Probe, Provision, Release
+from holdfast.bus.api import Bus, Handler, Message, Subscription
+from holdfast.bus.commands import Cancel, Confirm, Execute, Probe, Provision, Release
 from holdfast.bus.errors import BusError, Refused
 from holdfast.bus.ids import FIRST_CELL, new_id
 from holdfast.bus.tools import SANDBOX
@@ -32,6 +32,8 @@ from holdfast.sandbox.sweeps import Sweeps
 from holdfast.sandbox.waiting import wait_for_event
 
 log = structlog.get_logger()
+
+_CONFIRM: Final = msgspec.json.Decoder(Confirm)
 
 DRAIN_SHARE_FOR_CALLS: Final = 0.6
 """Fraction of `drain_s` that running calls get to finish. The rest is for ending sandboxes and storing lost results."""
@@ -91,7 +93,7 @@ class Worker:
             bus.kv, driver, report, cell=config.cell, worker_id=self.id, lease_s=config.lease_s
         )  # fmt: skip
         self._provisioner = Provisioner(
-            bus.kv,
+            bus,
             driver,
             hand=config.hand,
             registration=self._registration,
@@ -164,7 +166,7 @@ class Worker:
         duties = [
             self._hold_lease(),
             self._sweeps.watch_registrations(),
-            self._sweeps.close_lost_calls(),
+            self._sweeps.report_dead_workers(),
             self._sweeps.end_idle_sandboxes(),
         ]
         if probe:
@@ -185,10 +187,18 @@ class Worker:
         cell, hand = self._config.cell, self._config.hand
         await self._serve(subjects.execute(cell, self.id), _handler(Execute, self._executor.execute))
         await self._serve(subjects.cancel(cell, self.id), _handler(Cancel, self._executor.cancel))
+        confirmations = subjects.confirm(cell, self.id)
+        self._subscriptions[confirmations] = await self._bus.core.subscribe(confirmations, self._confirm)
         await self._serve(subjects.probe(cell, self.id), _handler(Probe, self._executor.probe))
         await self._serve(subjects.release(cell), _handler(Release, self._provisioner.release))
         provision = _handler(Provision, self._provisioner.provision)
         await self._serve(subjects.provision(cell, hand), provision, queue=hand)
+
+    async def _confirm(self, message: Message) -> None:
+        try:
+            self._executor.confirm(_CONFIRM.decode(message.data))
+        except msgspec.MsgspecError:
+            log.warning("a confirmation cannot be decoded")
 
     async def _serve(self, subject: str, handler: Handler, *, queue: str = "") -> None:
         self._subscriptions[subject] = await self._bus.core.serve(subject, handler, queue=queue)
