@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
+import msgspec
 import structlog
 
-import msgspec
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Answer, Cancel, Confirm, Execute, Probe
 from holdfast.bus.errors import Unavailable

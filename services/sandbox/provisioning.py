@@ -111,7 +111,7 @@ class Provisioner:
             placed = placement_of(entry.value if entry else None)
             if placed.generation and await self._is_alive(key, placed):
                 return self._provisioned(placed.generation, placed.worker)
-            if placed.generation:
+            if placed.generation and not await self._is_settled(key, placed):
                 # Calls may still be bound to it: another worker had it and died, or it ended here.
                 await results.report_gone(self._bus, key, self._hand, placed.generation)
             self._registration.require_fresh()
@@ -136,6 +136,15 @@ class Provisioner:
         if placed.worker == self._registration.worker_id:
             return self._sandboxes.find(key, placed.generation) is not None
         return await self._kv.get(BUCKET, subjects.worker_key(key.cell, placed.worker)) is not None
+
+    async def _is_settled(self, key: Key, placed: Placement) -> bool:
+        """Whether the placed generation ended here and the results of all its calls are stored or confirmed."""
+        if placed.worker != self._registration.worker_id:
+            return False
+        handle = self._sandboxes.find_any(key, placed.generation)
+        if handle is not None:
+            await handle.calls_ended()
+        return not self._sandboxes.owes_results(placed.generation)
 
     async def _create(self, key: Key) -> SandboxHandle:
         faults.point("worker.create")
@@ -166,6 +175,7 @@ class Provisioner:
         self._sandboxes.remove(handle)
         faults.point("worker.sandbox_ended")
         await handle.calls_ended()
+        self._sandboxes.forget(handle)
         # A stale placement does no harm: a harness that follows it is told `gone`, and then `vacate` is tried again.
         with contextlib.suppress(BusError):
             await self.vacate(handle.key, handle.generation)

@@ -190,6 +190,11 @@ class Sandboxes:
         handle = self._by_generation.get(generation) or self._left.get(generation)
         return handle if handle is not None and handle.key == key else None
 
+    def forget(self, handle: SandboxHandle) -> None:
+        """The calls of a generation that was given up have ended; it stays known only if it still owes results."""
+        if not handle.owes_results:
+            self._left.pop(handle.generation, None)
+
     def owes_results(self, generation: str) -> bool:
         """True if a result of a call of that generation has yet to be stored, or never was."""
         handle = self._by_generation.get(generation) or self._left.get(generation)

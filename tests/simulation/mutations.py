@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus import head as heads
 from holdfast.bus.api import Delivery
-from holdfast.bus.commands import Answer, Execute
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.head import Claim, Head
@@ -25,12 +24,11 @@ from holdfast.harness.tools import tool_calls
 from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
-from holdfast.process.retry import retrying
 from holdfast.sandbox import execution, lease, registration, results, sandboxes
-from holdfast.sandbox.placement import CallRecord
+from holdfast.sandbox.placement import Placement, encode
+from holdfast.sandbox.provisioning import Provisioner
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
-from holdfast.testing.memory.kv import MemoryKeyValue
 from holdfast.testing.memory.log import MemoryLog
 from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Driver
@@ -241,47 +239,46 @@ def c1_not_bound_to_a_generation() -> Applied:
     return swapped((heads, "_apply", loose), (tool_calls, "hand_lost", only_the_hand))
 
 
-def c2_accepted_before_the_record() -> Applied:
-    """The call runs and is accepted; its record follows."""
+def c2_placed_after_the_answer() -> Applied:
+    """The worker answers to `provision`; the placement follows."""
+    store = Provisioner._store_placement
 
-    async def hasty(
-        self: execution.Executor, handle: sandboxes.SandboxHandle, call: sandboxes.TrackedCall, request: Execute
-    ) -> Answer:
-        if not await self.is_wanted(handle.key, request):
-            handle.forget(request.call)
-            return Answer(answer="refused")
-        handle.mark_running(call)
-
-        async def record_late() -> None:
-            record = self.record_of(request)
+    async def late(self: Provisioner, handle: sandboxes.SandboxHandle, entry: Any) -> None:
+        async def later() -> None:
             await asyncio.sleep(1.0)
-            await retrying(lambda: self.store_record(record), on=BusError, what="late record")
-            await self.run(handle, call, record, request)
+            with contextlib.suppress(BusError):
+                await store(self, handle, entry)
 
-        self.start(record_late())
-        return Answer(answer="accepted")
+        self._tasks.create_task(later())
 
-    return swapped((execution.Executor, "admit", hasty))
-
-
-def c3_records_expire() -> Applied:
-    """Records live no longer than the registration beside which they were stored."""
-    put = MemoryKeyValue.put
-
-    async def mortal(self: MemoryKeyValue, bucket: str, key: str, value: bytes, *, ttl: float = 0.0) -> int:
-        return await put(self, bucket, key, value, ttl=3.0 if key.startswith("c.") else ttl)
-
-    return swapped((MemoryKeyValue, "put", mortal))
+    return swapped((Provisioner, "_store_placement", late))
 
 
-def c4_record_deleted_first() -> Applied:
-    deliver, delete_record = results.deliver, results.delete_record
+def c3_placements_expire() -> Applied:
+    """Placements live no longer than the registration beside which they were stored."""
+    write = MemoryServer.kv_write
 
-    async def early(bus: Any, record: CallRecord, outcome: Any, *, is_lost: bool) -> None:
-        await delete_record(bus, record)
-        await deliver(bus, record, outcome, is_lost=is_lost)
+    def mortal(self: MemoryServer, bucket: str, key: str, value: bytes | None, *, ttl: float = 0.0, **how: Any) -> int:
+        return write(self, bucket, key, value, ttl=3.0 if key.startswith("s.") else ttl, **how)
 
-    return swapped((results, "deliver", early))
+    return swapped((MemoryServer, "kv_write", mortal))
+
+
+def c4_placement_emptied_before_the_results() -> Applied:
+    """A sandbox that ended leaves its placement although results of its calls are still on the way."""
+    deliver = results.deliver
+
+    async def slow(bus: Any, key: Any, result: Any) -> None:
+        await asyncio.sleep(0.5)  # so that workers die in between often enough
+        await deliver(bus, key, result)
+
+    async def at_once(_self: sandboxes.SandboxHandle) -> None:
+        return
+
+    return swapped(
+        (sandboxes.SandboxHandle, "calls_ended", at_once), (sandboxes.Sandboxes, "owes_results", lambda *_: False),
+        (results, "deliver", slow),
+    )  # fmt: skip
 
 
 def c5_results_taken_blindly() -> Applied:
@@ -326,11 +323,60 @@ def c9_a_lease_nobody_watches() -> Applied:
     )  # fmt: skip
 
 
-def c10_nobody_posts_lost_results() -> Applied:
-    async def nobody(_bus: Any, _myself: str) -> int:
+def c10_nobody_reports_dead_workers() -> Applied:
+    async def nobody(_bus: Any, _cell: str, _myself: str) -> int:
         return 0
 
-    return swapped((results, "close_lost_calls", nobody))
+    return swapped((results, "report_dead_workers", nobody))
+
+
+def c11_no_fallback_to_the_inbox() -> Applied:
+    """A result that was given in an answer is never published."""
+    hand_over = execution.Executor._hand_over
+
+    async def trusting(
+        self: execution.Executor, handle: sandboxes.SandboxHandle, call: sandboxes.TrackedCall, result: Any
+    ) -> None:
+        if not call.waiting:
+            await hand_over(self, handle, call, result)
+            return
+        handle.mark_answered(call, result)
+        await asyncio.sleep(execution.CONFIRM_TIMEOUT_S)
+
+    return swapped((execution.Executor, "_hand_over", trusting))
+
+
+def c12_confirmed_before_the_append() -> Applied:
+    """The owner confirms a result and appends it then."""
+    replies, confirm = tool_calls.ToolCalls.replies, tool_calls.ToolCalls.confirm
+
+    def hasty(self: tool_calls.ToolCalls, head: Head, ready: Any) -> Any:
+        found = replies(self, head, ready)
+        confirm(self, head, found[0])
+        return found
+
+    return swapped(
+        (tool_calls.ToolCalls, "replies", hasty), (tool_calls.ToolCalls, "confirm", lambda *_: None)
+    )  # fmt: skip
+
+
+def c13_reported_while_registered() -> Applied:
+    """Hands are reported gone though their worker lives."""
+
+    async def never(_bus: Any, _cell: str, _worker: str) -> bool:
+        return False
+
+    return swapped((results, "is_registered", never))
+
+
+def c14_placement_emptied_whatever_it_names() -> Applied:
+    """A placement that names a newer generation by now is emptied too."""
+
+    async def blindly(bus: Any, entry: Any) -> None:
+        await asyncio.sleep(1.0)  # so that a session is placed again in between often enough
+        await bus.kv.put("hands", entry.key, encode(Placement()))
+
+    return swapped((results, "empty_placement", blindly))
 
 
 _DEAF = Odds(lost=0.4, slow=0.2)
@@ -338,6 +384,8 @@ _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
 _DYING = Odds(crash=0.04, slow=0.1)
+_FRAIL = Odds(crash=0.04, sandbox_dies=0.6, slow=0.1)
+_WORN = Odds(crash=0.04, lost=0.1, unanswered=0.1, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
 _REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
 
@@ -350,6 +398,7 @@ _VANISH = Plan(messages=3, vanish=True)
 _TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
 _GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0)
 _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
+_KEPT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("worker",))
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 
 MUTATIONS = [
@@ -366,13 +415,17 @@ MUTATIONS = [
     Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
     Mutation("C1 call bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
-    Mutation("C2 record stored before it is accepted", c2_accepted_before_the_record, ("4:",), _DYING, _LEFT),
-    Mutation("C3 records outlive the registration", c3_records_expire, ("4:",), _DYING, _LEFT),
-    Mutation("C4 result posted before the record is deleted", c4_record_deleted_first, ("4:",), _DYING, _LEFT),
+    Mutation("C2 placed before the answer", c2_placed_after_the_answer, ("4:",), _DYING, _LEFT),
+    Mutation("C3 placements outlive the registration", c3_placements_expire, ("4:",), _DYING, _LEFT),
+    Mutation("C4 placed until the results are stored", c4_placement_emptied_before_the_results, ("4:",), _FRAIL, _LEFT),
     Mutation("C5 results only of open calls", c5_results_taken_blindly, ("3:",), _HANDS, _TOOLS),
     Mutation("C6 worker remembers finished calls", c6_finished_calls_forgotten, ("3:",), _REPEATED, _TOOLS),
     Mutation("C7 released when the worker has accepted", c7_released_before_it_was_accepted, ("4:",), _HANDS, _GONE),
     Mutation("C8 cancel before an interrupt closes the call", c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED),
     Mutation("C9 the worker watches its lease", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
-    Mutation("C10 somebody posts lost results", c10_nobody_posts_lost_results, ("4:",), _DYING, _LEFT),
+    Mutation("C10 somebody reports dead workers", c10_nobody_reports_dead_workers, ("4:",), _DYING, _LEFT),
+    Mutation("C11 an unconfirmed result is published", c11_no_fallback_to_the_inbox, ("4:",), _HANDS, _GONE),
+    Mutation("C12 confirmed after the append", c12_confirmed_before_the_append, ("4:",), _WORN, _KEPT),
+    Mutation("C13 reported after the expiry", c13_reported_while_registered, ("3:",), _HANDS, _TOOLS),
+    Mutation("C14 emptied only if it is unchanged", c14_placement_emptied_whatever_it_names, ("4:",), _DYING, _LEFT),
 ]

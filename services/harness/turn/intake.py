@@ -15,7 +15,7 @@ from holdfast.bus.inputs import CallResult, Nudge, PendingInput
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import ingest, may_wait
+from holdfast.harness.turn.ingest import answered_results, ingest, may_wait
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
 
@@ -41,11 +41,18 @@ class Intake:
         self._watch = watch
         self._inbox_known = inbox_known
         """True if the inbox was read and everything stored since was heard by the watch."""
+        self._started: ev.ModelRequestStart | None = None
+        """The model request that `append_results` has started and `take` has not returned yet."""
 
     @property
     def interrupt(self) -> asyncio.Event:
         """Set when an interrupt was heard that is not taken yet."""
         return self._watch.interrupt
+
+    @property
+    def any(self) -> asyncio.Event:
+        """Set when an input was heard since the last `take`."""
+        return self._watch.any
 
     def forget(self) -> None:
         """Read the inbox at the next `take`."""
@@ -62,6 +69,8 @@ class Intake:
         the model request that has been started and not sent. Returns it, or the one that is started by this commit.
         """
         appender = self._appender
+        started, self._started = self._started, None
+        request = request or started
         known = self._inbox_known and not appender.behind_trigger
         if known and not self._watch.any.is_set():
             return request
@@ -74,7 +83,10 @@ class Intake:
         if not inputs or left:
             return request
         ingested = ingest(appender.head, appender.config, inputs, appender.taken, new_id=new_id)
-        started = None if request else self._request_start(appender.head_after(ingested.events), inputs)
+        started = None
+        if request is None:
+            size = sum(len(p.data) for p in inputs)
+            started = self._request_start(appender.head_after(ingested.events), size)
         events = [*ingested.events, started] if started else ingested.events
         position = InboxPosition(appender.inbox, ingested.taken, ingested.ids)
         await appender.append(events, taken=position, progress=ingested.progress)
@@ -82,14 +94,24 @@ class Intake:
             point("harness.result_appended")
         return started or request
 
-    def _request_start(self, after: Head, inputs: Sequence[PendingInput]) -> ev.ModelRequestStart | None:
-        """The start of the model request if that is the step after these inputs; it goes into the same commit."""
+    async def append_results(self, results: Sequence[CallResult]) -> None:
+        """Append the results that came in answers, and the start of the model request if that follows (rule 13)."""
+        events = answered_results(self._appender.head, results, new_id=new_id)
+        size = sum(len(str(result.content)) for result in results)
+        started = self._request_start(self._appender.head_after(events), size)
+        point("harness.result_answered")
+        await self._appender.append([*events, started] if started else events, progress=bool(events))
+        self._started = started
+        point("harness.result_appended")
+
+    def _request_start(self, after: Head, size: int) -> ev.ModelRequestStart | None:
+        """The start of the model request if that is the step after inputs of that size, for the same commit."""
         if self._draining.is_set():
             return None
         return request_start(
             after,
             now=self._now(),
-            fresh_chars=self._thread.context.fresh + sum(len(p.data) for p in inputs),
+            fresh_chars=self._thread.context.fresh + size,
             limits=self._limits,
             thread=self._thread.id,
             new_id=new_id,
