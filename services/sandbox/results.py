@@ -12,7 +12,6 @@ from holdfast.bus.inputs import CallResult, HandGone
 from holdfast.process import faults
 from holdfast.process.retry import Errors, retrying
 from holdfast.sandbox.placement import BUCKET, Placement, encode, placement_of
-from holdfast.sandbox.tools import error
 
 log = structlog.get_logger()
 
@@ -27,9 +26,9 @@ async def deliver(bus: Bus, key: Key, result: CallResult) -> None:
         await _store(bus, key, result, unless=(TooLarge, Refused))
     except (TooLarge, Refused) as exc:
         log.warning("a result could not be stored", call=result.id, code=exc.code)
-        replacement = error("the result of this call was too large to be stored")
+        content = [{"type": "text", "text": "the result of this call was too large to be stored"}]
         smaller = CallResult(
-            id=result.id, generation=result.generation, content=replacement.content, is_error=True
+            id=result.id, generation=result.generation, content=content, is_error=True
         )  # fmt: skip
         await _store(bus, key, smaller)
     faults.point("worker.result_stored")

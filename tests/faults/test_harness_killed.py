@@ -32,6 +32,11 @@ async def test_killed_while_the_tool_runs_so_the_call_runs_once(start: Start) ->
     await workload_survives_kills(start(faults=armed), armed)
 
 
+async def test_killed_between_the_answer_of_a_worker_and_the_append_of_its_result(start: Start) -> None:
+    armed = fault_at("result_answered")
+    await workload_survives_kills(start(faults=armed), armed)
+
+
 async def test_killed_between_a_tool_result_and_the_next_model_request(start: Start) -> None:
     armed = fault_at("result_appended")
     await workload_survives_kills(start(faults=armed), armed)

@@ -1,4 +1,4 @@
-"""The sandbox service is killed at seven moments of a call: no process is left, files are kept, and the turn goes on."""
+"""The sandbox service is killed at seven moments of a call: no process is left, files are kept, the turn goes on."""
 
 from tests.faults.conftest import Start
 from tests.support.conversation import Conversation, results, text
