@@ -269,7 +269,7 @@ def c4_placement_emptied_before_the_results() -> Applied:
     deliver = results.deliver
 
     async def slow(bus: Any, key: Any, result: Any) -> None:
-        await asyncio.sleep(0.5)  # so that workers die in between often enough
+        await asyncio.sleep(2.0)  # so that workers die in between often enough
         await deliver(bus, key, result)
 
     async def at_once(_self: sandboxes.SandboxHandle) -> None:
