@@ -32,6 +32,9 @@ COMMAND = "grep -rn 'def load' --include='*.py' src | head -20 && sed -n 1,40p s
 PRINTED = "src/settings.py:12:def load(kind, environ=None):  # read once from the environment\n" * 9
 """About what an agent at work says and reads in a step: 1,100 characters."""
 
+CONTEXT_TOKENS = 160_000
+"""Size of the context at which it is summarised."""
+
 
 class History:
     """Appends turns to the log of one session that nobody else writes to."""
@@ -83,7 +86,7 @@ class History:
     async def _ask(self, events: list[ev.Event], *, claim: Claim | object = UNSET) -> str:
         """Append with the start of a model request, whose id is returned; summarise first when the context is full."""
         await self._snapshot(self._settings.snapshot_every * 5)
-        if self._characters // 4 > self._settings.context_tokens:
+        if self._characters // 4 > CONTEXT_TOKENS:
             await self._append(events, claim=claim)
             await self.compact()
             events, claim = [], UNSET

@@ -22,6 +22,10 @@ Handler = Callable[[bytes], Awaitable[bytes]]
 Listener = Callable[["Message"], Awaitable[None]]
 
 
+def ignore_newer(_key: Key, _seq: int) -> None:
+    """The default of `Log.follow`: commits of a newer version are left out and nobody is told."""
+
+
 class Message(msgspec.Struct, frozen=True):
     """A core message."""
 
@@ -55,6 +59,11 @@ class Delivery(Protocol):
     @property
     def count(self) -> int:
         """1 for the first delivery."""
+        ...
+
+    @property
+    def newer(self) -> bool:
+        """True if only a newer version of Holdfast can decode the message. Its body is not read for this."""
         ...
 
     async def ack(self, *, sure: bool = True) -> None:
@@ -111,11 +120,14 @@ class Log(Protocol):
         """
         ...
 
-    def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
+    def follow(
+        self, cell: str, after: int = 0, *, on_newer: Callable[[Key, int], None] = ignore_newer
+    ) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """Every commit of every session of the cell above stream sequence `after`, in stream order, in batches.
 
         Then live ones, without gap or repetition, and without end. Blobs are not fetched: large events stay
-        `events.Blob`. A message that is no commit of ours is logged and left out. An empty batch says that everything
+        `events.Blob`. A message that is no commit of ours is logged and left out. A commit of a newer version is left
+        out too, and `on_newer` is called with its session and sequence. An empty batch says that everything
         stored so far has been yielded; it comes at least once, and again when nothing came for some seconds.
         """
         ...

@@ -9,6 +9,15 @@ from typing import Any
 from holdfast.bus import subjects
 from holdfast.bus.ids import FIRST_CELL
 
+PROTOCOL = 2
+"""Version of subjects, streams and buckets together. It is in the metadata of every stream.
+
+A stream without it is of protocol 1. Raise it when a process of the version before could not work on the same streams:
+no process starts on streams of another protocol (`jetstream/protocol.py`)."""
+
+PROTOCOL_METADATA = "holdfast.protocol"
+"""Name of the metadata of a stream that holds its protocol, as a decimal number."""
+
 SECOND_NS = 1_000_000_000
 """Nanoseconds, the unit of durations in the JetStream API."""
 
@@ -57,6 +66,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "max_msg_size": MAX_MESSAGE_BYTES,
         "duplicate_window": DEDUPLICATION_WINDOW_S * SECOND_NS,
         "allow_direct": True,
+        "metadata": {PROTOCOL_METADATA: str(PROTOCOL)},
     }
     log = {
         **common,

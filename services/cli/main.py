@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Final
 
@@ -31,10 +30,17 @@ COMMANDS: Final = (
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
 
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415  the import takes as long as all commands together
+
+    return version("holdfast-agents")
+
+
 app = App(
     name="holdfast",
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
-    version=version("holdfast-agents"),
+    version=_version,
     error_formatter=usage_error,
     default_parameter=Parameter(show_default=False),  # the texts say what happens without an option
 )
@@ -45,7 +51,7 @@ for _place, _command in enumerate(COMMANDS):
 @app.command(name="version", sort_key=len(COMMANDS))
 def show_version() -> int:
     """Print the version."""
-    print(version("holdfast-agents"))
+    print(_version())
     return 0
 
 

@@ -10,7 +10,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from holdfast.bus.errors import Damaged
 from holdfast.bus.head import Head
+from holdfast.bus.records import decode_record
 
 BUCKET: Final = "hands"
 """Name of the bucket."""
@@ -19,7 +21,7 @@ BUCKET: Final = "hands"
 class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A registered worker. Its id is in the key."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     host: str = ""
     driver: str = ""
 
@@ -30,18 +32,18 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
     A placement is emptied, not deleted, because only a write can be compared-and-set.
     """
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     generation: str = ""
     worker: str = ""
 
 
 def placement_of(value: bytes | None) -> Placement:
-    """The placement in a stored value; an empty one if there is no value or it cannot be read."""
+    """The placement in a stored value; an empty one if there is no value or it cannot be read. Raises Newer."""
     if value is None:
         return Placement()
     try:
-        return msgspec.json.decode(value, type=Placement)
-    except msgspec.MsgspecError:
+        return decode_record(Placement, value)
+    except Damaged:
         return Placement()
 
 

@@ -8,7 +8,7 @@ import structlog
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Entry
 from holdfast.bus.commands import Answer, Provision, Provisioned, Release
-from holdfast.bus.errors import BusError, Conflict, Refused, Unavailable
+from holdfast.bus.errors import BusError, Conflict, Newer, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.process import faults
 from holdfast.sandbox import results
@@ -85,6 +85,10 @@ class Provisioner:
         if self._sandboxes.owes_results(generation):
             return
         entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
+        with contextlib.suppress(Newer):  # the placement of a newer worker
+            await self._empty(key, entry, generation)
+
+    async def _empty(self, key: Key, entry: Entry | None, generation: str) -> None:
         here = Placement(generation=generation, worker=self._registration.worker_id)
         if entry is None or placement_of(entry.value) != here:
             return

@@ -6,7 +6,7 @@ import structlog
 
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Entry
-from holdfast.bus.errors import BusError, Conflict, Refused, TooLarge
+from holdfast.bus.errors import BusError, Conflict, Newer, Refused, TooLarge
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import CallResult, HandGone
 from holdfast.process import faults
@@ -49,21 +49,23 @@ async def report_gone(bus: Bus, key: Key, hand: str, generation: str) -> None:
     faults.point("worker.hand_gone_stored")
 
 
-async def report_dead_workers(bus: Bus, cell: str, worker_id: str) -> int:
+async def report_dead_workers(bus: Bus, cell: str, worker_id: str, unreadable: set[str]) -> int:
     """Report every placed hand whose worker is not registered, and empty its placement; returns how many (rule 17).
 
     Hands of `worker_id`, which is the caller, are left out. Raises BusError; may be repeated, also by several workers
-    at once.
+    at once. A placement that cannot be read stays, because a newer version wrote it. Its key is put into `unreadable`,
+    so that it is logged once.
     """
     count = 0
     for entry in await bus.kv.list(BUCKET, subjects.placement_keys(cell)):
-        placed = placement_of(entry.value)
-        if not placed.generation or placed.worker == worker_id or await is_registered(bus, cell, placed.worker):
-            continue
         try:
-            key, hand = subjects.placed(entry.key)
-        except ValueError:
-            log.warning("a placement has no session", key=entry.key)
+            placed, (key, hand) = placement_of(entry.value), subjects.placed(entry.key)
+        except (Newer, ValueError) as exc:
+            if entry.key not in unreadable:
+                log.warning("a placement cannot be read", placement=entry.key, cause=str(exc))
+                unreadable.add(entry.key)
+            continue
+        if not placed.generation or placed.worker == worker_id or await is_registered(bus, cell, placed.worker):
             continue
         faults.point("worker.dead_hand_found")
         await report_gone(bus, key, hand, placed.generation)

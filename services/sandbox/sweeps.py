@@ -51,6 +51,8 @@ class Sweeps:
         self._worker_id = worker_id
         self._idle_after_s = idle_after_s
         self._expired = asyncio.Event()
+        self._unreadable: set[str] = set()
+        """Keys of placements that were logged as unreadable."""
 
     async def watch_registrations(self) -> None:
         """Start a sweep for dead workers at the beginning and whenever a registration ends (rule 17)."""
@@ -74,7 +76,7 @@ class Sweeps:
         # The driver knows workers of this host that died: their registrations need not expire first.
         for dead_id in await self._driver.collect():
             await self._bus.kv.delete(BUCKET, subjects.worker_key(self._cell, dead_id))
-        return await results.report_dead_workers(self._bus, self._cell, self._worker_id)
+        return await results.report_dead_workers(self._bus, self._cell, self._worker_id, self._unreadable)
 
     async def end_idle_sandboxes(self) -> None:
         """End every sandbox that has had no call for `idle_after_s`; its files stay."""

@@ -16,8 +16,9 @@ import structlog
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Handler, Message, Subscription
 from holdfast.bus.commands import Cancel, Confirm, Execute, Probe, Provision, Release
-from holdfast.bus.errors import BusError, Refused
+from holdfast.bus.errors import BusError, Damaged, Newer, Refused
 from holdfast.bus.ids import FIRST_CELL, new_id
+from holdfast.bus.records import decode_record
 from holdfast.bus.tools import SANDBOX
 from holdfast.process import faults
 from holdfast.process.backoff import BUS_BACKOFF
@@ -32,8 +33,6 @@ from holdfast.sandbox.sweeps import Sweeps
 from holdfast.sandbox.waiting import wait_for_event
 
 log = structlog.get_logger()
-
-_CONFIRM: Final = msgspec.json.Decoder(Confirm)
 
 DRAIN_SHARE_FOR_CALLS: Final = 0.6
 """Fraction of `drain_s` that running calls get to finish. The rest is for ending sandboxes and storing lost results."""
@@ -196,8 +195,8 @@ class Worker:
 
     async def _confirm(self, message: Message) -> None:
         try:
-            self._executor.confirm(_CONFIRM.decode(message.data))
-        except msgspec.MsgspecError:
+            self._executor.confirm(decode_record(Confirm, message.data))
+        except (Newer, Damaged):
             log.warning("a confirmation cannot be decoded")
 
     async def _serve(self, subject: str, handler: Handler, *, queue: str = "") -> None:
@@ -244,13 +243,12 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _handler(kind: type[msgspec.Struct], handle: Callable[..., Awaitable[msgspec.Struct]]) -> Handler:
-    """A handler of requests of one kind. It raises Refused for data that is not such a request."""
-    decoder = msgspec.json.Decoder(kind)
+    """A handler of requests of one kind. It raises Newer, and Refused for data that is not such a request."""
 
     async def answer(data: bytes) -> bytes:
         try:
-            request = decoder.decode(data)
-        except msgspec.MsgspecError:
+            request = decode_record(kind, data)
+        except Damaged:
             raise Refused(f"not a {kind.__name__}") from None
         return msgspec.json.encode(await handle(request))
 

@@ -75,7 +75,7 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
     service = Service(vaults, credentials, probe.sealing_key)
     health = Health("vault", "bus", "store")
     async with health.serve(settings.health_port):
-        bus = await connect(settings, name="vault")
+        bus = await connect(settings, name="vault", uses_streams=False)
         admin = await bus.core.serve(subjects.VAULT_ADMIN, service.admin, queue=QUEUE)
         key = await bus.core.serve(subjects.VAULT_KEY, service.key, queue=QUEUE)
         log.info("ready", url=settings.vault_url)

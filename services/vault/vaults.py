@@ -13,12 +13,14 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from holdfast.bus.errors import Newer
 from holdfast.bus.ids import new_id
+from holdfast.bus.records import decode_record
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import Attempts
 from holdfast.vault import paths
 from holdfast.vault.bodies import ListQuery, VaultCreate, VaultUpdate, patched
-from holdfast.vault.errors import Missing, StoreUnavailable, VersionMismatch
+from holdfast.vault.errors import Missing, NewerDocument, StoreUnavailable, VersionMismatch
 from holdfast.vault.records import Credential, Vault
 from holdfast.vault.store import Store
 
@@ -41,9 +43,14 @@ def text(record: Vault | Credential) -> str:
 
 
 async def read_as(store: Store, path: str, kind: type[S]) -> tuple[S, int] | None:
-    """The record at `path` with its version. Raises StoreUnavailable."""
+    """The record at `path` with the version of its document. Raises NewerDocument, StoreUnavailable, Damaged."""
     found = await store.get(path)
-    return (msgspec.json.decode(found.text, type=kind), found.version) if found else None
+    if found is None:
+        return None
+    try:
+        return decode_record(kind, found.text), found.version
+    except Newer:
+        raise NewerDocument from None
 
 
 class Vaults:

@@ -73,6 +73,7 @@ PUBLISH = {
     "$JS.API.DIRECT.GET.KV_keys": {"session", "admin"},
     "$JS.API.STREAM.MSG.GET.KV_keys": {"session", "admin"},
     "$JS.API.STREAM.MSG.GET.INBOX_a0": {"session", "harness", "admin"},
+    "$JS.API.STREAM.INFO.INBOX_a0": {"session", "harness", "sandbox", "admin"},
     "$JS.API.STREAM.CREATE.MINE": {"admin"},
     "$JS.API.STREAM.UPDATE.LOG_a0": {"admin"},
     "$JS.API.STREAM.DELETE.NONE": {"admin"},

@@ -324,7 +324,7 @@ def c9_a_lease_nobody_watches() -> Applied:
 
 
 def c10_nobody_reports_dead_workers() -> Applied:
-    async def nobody(_bus: Any, _cell: str, _myself: str) -> int:
+    async def nobody(_bus: Any, _cell: str, _myself: str, _unreadable: set[str]) -> int:
         return 0
 
     return swapped((results, "report_dead_workers", nobody))

@@ -24,6 +24,7 @@ from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 from holdfast.sandbox.worker import WorkerConfig, work
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
@@ -55,8 +56,9 @@ class Scenario:
         self.settings = HarnessSettings(
             hold=hold,
             snapshot_every=self.rng.choice([2, 200]),
-            context_tokens=1000 if self.observations.heavy else 160_000,
         )
+        facts = ModelFacts(context_window=200_000, compact_at=1000 if self.observations.heavy else None)
+        self.catalogue = ModelCatalogue({}, default=facts)
         if self.plan.calls is not None:
             self.observations.calls_left, self.observations.eager = self.plan.calls, True
         self.acknowledged: set[str] = set()
@@ -79,7 +81,12 @@ class Scenario:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.injector.processes[name], asyncio.Event()
             claims = Dispatcher(
-                bus, Model(self.injector, process, self.observations), self.settings, name=name, now=self.now
+                bus,
+                Model(self.injector, process, self.observations),
+                self.settings,
+                name=name,
+                now=self.now,
+                catalogue=self.catalogue,
             )
             self.stops[name] = (claims.draining, stop)
             await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8)

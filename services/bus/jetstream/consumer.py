@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
-from holdfast.bus import streams, subjects, trace
+from holdfast.bus import codec, streams, subjects, trace
 from holdfast.bus.api import Delivery
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.ids import Key
@@ -49,6 +49,7 @@ class NatsDelivery:
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
         self._reply = got.reply
+        self._data = got.data
         self._source: Source = subjects.source_of(got.subject)
         self._key = subjects.key_of(got.subject)
         self._count = int(tokens[at])
@@ -69,6 +70,11 @@ class NatsDelivery:
     @property
     def count(self) -> int:
         return self._count
+
+    @property
+    def newer(self) -> bool:
+        """See `api.Delivery.newer`."""
+        return codec.is_newer_input(self._data)
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""

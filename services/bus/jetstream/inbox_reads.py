@@ -6,7 +6,7 @@ import structlog
 
 from holdfast.bus import codec, streams, subjects
 from holdfast.bus.codec import BlobInput
-from holdfast.bus.errors import Absent, NoResponders, Refused, Unavailable
+from holdfast.bus.errors import Damaged, Newer, NoResponders, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.bus.jetstream.connection import RawMessage
@@ -79,7 +79,9 @@ class InboxReads:
             if isinstance(value, BlobInput):
                 data = await self._blobs.get(value.ref, value.size)
                 value = codec.decode_input(data)
-        except (Refused, Absent) as exc:
+        except Newer:
+            return PendingInput(seq, data, None, source, newer=True)
+        except Damaged as exc:
             log.warning("inbox.unreadable", seq=seq, error=str(exc))
             return PendingInput(seq, data, None, source)
         return codec.pending_input(seq, source, data, None if isinstance(value, BlobInput) else value)

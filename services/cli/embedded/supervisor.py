@@ -1,4 +1,5 @@
-"""Runs the programs of a stack: starts each when its needs are ready, restarts it when it dies, stops all in order.
+"""Runs the programs of a stack: starts all at once, tells each to go on when its needs are ready, restarts it when it
+dies, stops all in order.
 
 Each program is a child process with exactly the environment it is given; see `child`.
 """
@@ -57,7 +58,7 @@ class Supervisor:
         return {name: child.pid for name, child in self._ready_children.items()}
 
     def reached(self, milestone: str) -> None:
-        """Start the programs that need `milestone`."""
+        """Tell the programs that need `milestone` to go on, if nothing else is missing."""
         self._ready.setdefault(milestone, asyncio.Event()).set()
 
     async def wait_for(self, *names: str) -> None:
@@ -129,7 +130,6 @@ class Supervisor:
 
     async def _keep_running(self, program: Program) -> None:
         """Run `program` for ever, with a pause before each restart that doubles with each early death."""
-        await self.wait_for(*program.needs)
         extra: Mapping[str, str] = program.first_env
         deaths = 0
         while True:
@@ -156,9 +156,10 @@ class Supervisor:
         Raises NotReady if it refused its settings.
         """
         try:
-            child = self._children[program.name] = Child(program, extra)
+            child = self._children[program.name] = Child(program, extra, waits=not self._is_ready(program.needs))
         except OSError as exc:
             return f"it could not be started: {exc.strerror}"
+        await self._let_go(program, child)
         await self._until_ready(program, child)
         await child.ended.wait()
         if self._ready_children.pop(program.name, None):
@@ -167,6 +168,19 @@ class Supervisor:
         if child.refused:
             raise NotReady(program.name, why or "it refused its settings", program.log)
         return f"{child.outcome}: {why}" if why and not child.was_killed else child.outcome
+
+    def _is_ready(self, names: Iterable[str]) -> bool:
+        return all(name in self._ready and self._ready[name].is_set() for name in names)
+
+    async def _let_go(self, program: Program, child: Child) -> None:
+        """Tell the child to go on when all that it needs is ready; returns at once if it has ended."""
+        waits = [asyncio.create_task(wait) for wait in (self.wait_for(*program.needs), child.ended.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        child.go()
 
     async def _until_ready(self, program: Program, child: Child) -> None:
         """Probe until the child is ready or has ended."""

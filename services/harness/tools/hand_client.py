@@ -10,10 +10,11 @@ import msgspec
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Answer, Cancel, Confirm, Execute, Probe, Provision, Provisioned
-from holdfast.bus.errors import BusError, NoResponders, Refused
+from holdfast.bus.errors import BusError, Damaged, NoResponders, Refused
 from holdfast.bus.head import Call, Hand
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import CallResult
+from holdfast.bus.records import decode_record
 
 WORKER_TIMEOUT_S: Final = 2.0
 """Time to wait for a worker's reply to `execute` and `cancel`."""
@@ -27,7 +28,7 @@ PROVISION_TIMEOUT_S: Final = 3.0
 WorkerReply = Literal["accepted", "result", "refused", "cancelled", "gone", "done", "silent"]
 """`gone`: no worker has that generation any more. `silent`: no reply came in time."""
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class ExecuteReply(msgspec.Struct, frozen=True):
@@ -111,6 +112,6 @@ def _reply(answer: Answer | WorkerReply) -> WorkerReply:
 
 def _decoded(raw: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.MsgspecError:
+        return decode_record(kind, raw)
+    except Damaged:
         raise Refused("the reply of the worker cannot be decoded") from None

@@ -7,7 +7,7 @@ from typing import Final
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Provisioned
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import BusError, NoResponders, Unavailable
+from holdfast.bus.errors import BusError, Newer, NoResponders, Unavailable
 from holdfast.bus.head import Call, Hand, Head, is_unbound
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult
@@ -122,7 +122,7 @@ class ToolCalls:
                 provisioned = await self._hands.provision(name, log_seq=log_seq)
                 if provisioned.generation not in self._gone or loop.time() - began_at > GONE_GENERATION_TTL_S:
                     return provisioned
-            except Unavailable:
+            except (Unavailable, Newer):  # another worker may be faster, or of this version
                 timeout = PROVISION_DEADLINE_S
             except NoResponders:
                 pass

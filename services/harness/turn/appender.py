@@ -1,6 +1,7 @@
 """Appends to the log of one session under one claim, and folds what is appended (rules 6, 7 and 9)."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import InboxPosition, Stored, commit
-from holdfast.bus.errors import Conflict
+from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.head import Claim, Head, Thread, advance
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import Source, Taken
@@ -116,6 +117,15 @@ class Appender:
             else:
                 self.fold(Stored(seq, made))
                 return
+
+    async def hand_back(self) -> None:
+        """Give the claim up and take nothing, so that a newer version takes the trigger and all before it. Best effort.
+
+        Without it a redelivery to a process of this version would count as a takeover that failed (rule 4).
+        """
+        made = commit(self.last, [], by=self.by, new_id=new_id, now=self._now(), claim=None)
+        with contextlib.suppress(BusError):
+            await self._bus.log.append(self.key, made, self.last.seq)
 
     def fold(self, stored: Stored) -> None:
         """Apply a commit that is in the log."""

@@ -8,7 +8,7 @@ import structlog
 
 from holdfast.bus.api import Bus, Delivery
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.errors import Conflict, Damaged, Newer, Unavailable
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
@@ -21,16 +21,23 @@ from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import ClaimedSession, Fenced
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT, Trigger, claim_commit, closing_commit, failures_of, is_done
 from holdfast.harness.turn.inbox_watch import InboxWatch
+from holdfast.harness.turn.ingest import before_newer
+from holdfast.harness.turn.left_to_newer import NEWER_NAK_DELAY_S, LeftToNewer
 from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.process.faults import point
+from holdfast.process.model_catalogue import load_catalogue
+from holdfast.process.model_facts import ModelCatalogue
 
 NO_LOG_NAK_DELAY_S: Final = 1.0
 """Delay of a delivery whose session has no log yet (rule 1)."""
 
 FOREIGN_CLAIM_NAK_DELAY_S: Final = 10.0
 """Delay of a delivery whose session is claimed by another trigger (rule 3)."""
+
+DAMAGED_NAK_DELAY_S: Final = 30.0
+"""Delay of a delivery whose session cannot be read: only an operator can help, and the log must stay readable."""
 
 FOREIGN_SESSIONS_LIMIT: Final = 1000
 """Sessions of other replicas that are remembered, the oldest is forgotten first."""
@@ -44,13 +51,36 @@ log = structlog.get_logger()
 class Dispatcher:
     """Handles the deliveries of one cell and holds the runners of this process."""
 
-    def __init__(self, bus: Bus, model: Model, settings: HarnessSettings, *, name: str, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        model: Model,
+        settings: HarnessSettings,
+        *,
+        name: str,
+        now: Callable[[], int],
+        catalogue: ModelCatalogue | None = None,
+        note_newer: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`now` is in microseconds since 1970. `catalogue` None: the packaged one.
+
+        `note_newer` gets a sentence for the health report when work is left to a newer version.
+        """
         self.draining = asyncio.Event()
         """Set it when the process is to stop: runners finish or hand over."""
         self._bus = bus
         self._now = now
-        self.replica = Replica(bus=bus, model=model, settings=settings, name=name, now=now, draining=self.draining)
+        self.replica = Replica(
+            bus=bus,
+            model=model,
+            settings=settings,
+            catalogue=catalogue or load_catalogue(),
+            name=name,
+            now=now,
+            draining=self.draining,
+        )
         self._configs = SessionConfigs(bus)
+        self.left_to_newer = LeftToNewer(note_newer)
         self._runners: dict[Key, TurnRunner] = {}
         self._foreign: dict[Key, None] = {}
         """Sessions that another replica was last seen to drive: most of their inputs are not for this process."""
@@ -61,6 +91,18 @@ class Dispatcher:
 
     async def handle(self, delivery: Delivery) -> None:
         """Handle one delivery by the rules. After a return without ack or NAK the message is delivered again."""
+        try:
+            if delivery.newer:
+                raise Newer("the input")  # noqa: TRY301  as any part of its session that is newer
+            await self._handle(delivery)
+        except Newer as exc:
+            self.left_to_newer.add(delivery.key, exc)
+            await delivery.nak(NEWER_NAK_DELAY_S)
+        except Damaged as exc:
+            log.error("session.damaged", session=delivery.key.session, cause=str(exc))  # noqa: TRY400  no fault of ours
+            await delivery.nak(DAMAGED_NAK_DELAY_S)
+
+    async def _handle(self, delivery: Delivery) -> None:
         runner = self._runners.get(delivery.key)
         if runner is not None and await runner.appender.wait_until_done(delivery.seq, delivery.source):
             await asyncio.sleep(ACK_DELAY_S)
@@ -122,7 +164,7 @@ class Dispatcher:
         last, pending = await asyncio.gather(
             self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, upto=delivery.seq)
         )
-        return last, pending
+        return last, before_newer(pending, upto=delivery.seq)
 
     def _is_foreign(self, key: Key, claim: Claim | None, seq: int) -> bool:
         """True if another trigger has claimed the session; remembered, because its next inputs will be foreign too."""
@@ -166,7 +208,7 @@ class Dispatcher:
                 pending,
                 inbox=inbox,
                 trigger=_trigger(delivery),
-                limits=self.replica.settings.limits(),
+                limits=self.replica.limits(config),
                 writer=self.replica.writer(),
             )
             stored = Stored(await self._bus.log.append(key, made.commit, last.seq), made.commit)
@@ -200,6 +242,9 @@ class Dispatcher:
             log.warning("session.left_to_another", session=key.session, cause="the bus does not answer")
         except HandOver:
             await delivery.nak()
+        except Newer:
+            await runner.appender.hand_back()
+            raise
         finally:
             await runner.close()
 

@@ -39,6 +39,8 @@ class InboxWatch:
         return heard
 
     def _hear(self, pending: PendingInput) -> None:
+        if pending.newer:
+            return  # not for this process; the next arrival names it as its predecessor, so that the inbox is read
         self.any.set()
         self._heard.append(pending)
         if interrupts(pending):

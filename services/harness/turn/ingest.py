@@ -6,10 +6,11 @@ from typing import Final
 import msgspec
 
 from holdfast.bus import events as ev
+from holdfast.bus.errors import Newer
 from holdfast.bus.events.status import running
 from holdfast.bus.head import Call, Head, advance, waits_for_client
 from holdfast.bus.ids import NewId
-from holdfast.bus.inputs import CallResult, ClientInput, HandGone, PendingInput, Taken, taken_after
+from holdfast.bus.inputs import CallResult, ClientInput, HandGone, PendingInput, Source, Taken, taken_after
 from holdfast.harness.models.sanitize import result_blocks
 from holdfast.harness.tools.tool_results import error_result, hand_lost
 from holdfast.harness.turn.idle import idle
@@ -68,6 +69,24 @@ def answered_results(head: Head, results: Sequence[CallResult], *, new_id: NewId
         head = advance(head, new, head.at + 1)
         events += new
     return events
+
+
+def before_newer(inputs: Sequence[PendingInput], *, upto: int = 0) -> list[PendingInput]:
+    """The inputs of each source before its first that only a newer version can read.
+
+    To take one behind it would lose it. Raises Newer if it is at or below inbox sequence `upto`, up to which the caller
+    has to take.
+    """
+    found: list[PendingInput] = []
+    closed: set[Source] = set()
+    for pending in inputs:
+        if pending.newer:
+            closed.add(pending.source)
+            if pending.seq <= upto:
+                raise Newer("an input that waits")
+        elif pending.source not in closed:
+            found.append(pending)
+    return found
 
 
 def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:

@@ -15,7 +15,7 @@ from holdfast.bus.inputs import CallResult, Nudge, PendingInput
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import answered_results, ingest, may_wait
+from holdfast.harness.turn.ingest import answered_results, before_newer, ingest, may_wait
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
 
@@ -33,7 +33,7 @@ class Intake:
     ) -> None:
         self._bus = replica.bus
         self._now = replica.now
-        self._limits = replica.settings.limits()
+        self._limits = replica.limits
         self._draining = replica.draining
         self._appender = appender
         self._thread = thread
@@ -59,8 +59,12 @@ class Intake:
         self._inbox_known = False
 
     async def pending(self, *, upto: int = 0) -> list[PendingInput]:
-        """Read what waits above `taken`, at least up to inbox sequence `upto`."""
-        return await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
+        """Read what waits above `taken`, at least up to inbox sequence `upto`, and before any input of a newer version.
+
+        Raises Newer if one of those up to `upto` is of a newer version.
+        """
+        found = await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
+        return before_newer(found, upto=upto)
 
     async def take(self, request: ev.ModelRequestStart | None) -> ev.ModelRequestStart | None:
         """Rule 5: append what waits above `taken`.
@@ -112,7 +116,7 @@ class Intake:
             after,
             now=self._now(),
             fresh_chars=self._thread.context.fresh + size,
-            limits=self._limits,
+            limits=self._limits(self._appender.config),
             thread=self._thread.id,
             new_id=new_id,
         )

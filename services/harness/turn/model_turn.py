@@ -110,7 +110,7 @@ class ModelTurn:
             system=prompt.system(config),
             messages=self._thread.context.messages(),
             tools=offered(config.agent),
-            max_tokens=self._settings.max_tokens,
+            max_tokens=self._settings.response_tokens(self._replica.facts(config)),
         )
 
     def _summary_request(self, fraction: float) -> Request:
@@ -185,7 +185,7 @@ class ModelTurn:
         """Compact, leave attachments out, retry later, or end the turn. Each is an event of the log."""
         state = self._thread.state
         ended = self._request_failed()
-        limits = self._settings.limits()
+        limits = self._replica.limits(self._appender.config)
         if may_compact and failure.context_overflow and state.compactions < limits.compactions:
             await self._appender.append(ended)
             return await self.compact()

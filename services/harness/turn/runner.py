@@ -99,7 +99,7 @@ class TurnRunner:
             self.appender.head,
             now=self._replica.now(),
             fresh_chars=self._thread.context.fresh,
-            limits=self._replica.settings.limits(),
+            limits=self._replica.limits(self.appender.config),
             thread=self._thread.id,
         )
 

@@ -14,8 +14,9 @@ import msgspec
 import structlog
 
 from holdfast.bus.api import Entry, KeyValue
-from holdfast.bus.errors import BusError, Conflict
+from holdfast.bus.errors import BusError, Conflict, Damaged, Newer
 from holdfast.bus.ids import new_id
+from holdfast.bus.records import decode_record
 from holdfast.process.retry import keep_watching
 
 BUCKET: Final = "keys"
@@ -74,13 +75,13 @@ class ApiKeys:
     async def find(self, key: str) -> KeyRecord | None:
         """The record of `key`, None for an unknown one. A key that is not in memory is looked up: it may be new.
 
-        Raises BusError.
+        Raises BusError; Newer if the record is of a newer version: whether the key is valid is not known here.
         """
         hashed = digest(key)
         if self._watching.is_set() and (record := self._records.get(hashed)):
             return record
         entry = await self._kv.get(BUCKET, hashed)
-        return msgspec.json.decode(entry.value, type=KeyRecord) if entry and entry.value else None
+        return decode_record(KeyRecord, entry.value) if entry and entry.value else None
 
     async def follow(self) -> None:
         """Keep the memory current until cancelled."""
@@ -103,6 +104,6 @@ class ApiKeys:
         if entry.value is None:
             return
         try:
-            self._records[entry.key] = msgspec.json.decode(entry.value, type=KeyRecord)
-        except msgspec.MsgspecError:  # this key is refused; the others still work
-            _log.error("the record of an API key cannot be read", key=entry.key[:8])
+            self._records[entry.key] = decode_record(KeyRecord, entry.value)
+        except (Newer, Damaged) as exc:  # this key does not work here; the others do
+            _log.warning("the record of an API key cannot be read", digest=entry.key[:8], cause=str(exc))

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from holdfast.bus.errors import Absent, BusError, Conflict, Refused, StorageFull, TooLarge
+from holdfast.bus.errors import Absent, BusError, Conflict, Damaged, Newer, Refused, StorageFull, TooLarge
 
 NOT_AVAILABLE: Final = "not_available"
 """`details.error_code` of a request for a part of the API that this version lacks."""
@@ -106,6 +106,13 @@ def unavailable(message: str = "the service is not available at the moment") -> 
     return ApiError(503, "api_error", message)
 
 
+def damaged() -> ApiError:
+    """500: what is stored cannot be read. It stays so, and the SDK is told not to try again."""
+    error = ApiError(500, "api_error", "a part of the object is missing from the store or damaged")
+    error.headers["x-should-retry"] = "false"
+    return error
+
+
 def storage_full(cause: str) -> ApiError:
     """507: nothing can be stored until an operator makes room, so the SDK is told not to try again."""
     error = ApiError(507, "api_error", f"{cause}; nothing was stored. Make room, then send it again")
@@ -113,7 +120,7 @@ def storage_full(cause: str) -> ApiError:
     return error
 
 
-def of_bus(error: BusError) -> ApiError:
+def of_bus(error: BusError) -> ApiError:  # noqa: PLR0911  one case an error
     """The answer for a failure of the bus that no handler has caught."""
     match error:
         case Conflict():
@@ -122,6 +129,10 @@ def of_bus(error: BusError) -> ApiError:
             return invalid(str(error))
         case Absent():
             return not_found("object")
+        case Newer():
+            return unavailable("the object was written by a newer version of the service; an upgrade is under way")
+        case Damaged():
+            return damaged()
         case TooLarge():
             return ApiError(413, "request_too_large", "the object is too large to be stored")
         case StorageFull():

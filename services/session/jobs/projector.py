@@ -4,14 +4,18 @@ from contextlib import aclosing
 from functools import partial
 from typing import Final
 
+import structlog
+
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import BusError
+from holdfast.bus.errors import BusError, Damaged, Newer
 from holdfast.bus.ids import Key
 from holdfast.process.retry import keep_watching
 from holdfast.session.log.repository import SessionRepository, config_in
 
 _CONFIG_TYPE: Final = str(ev.SessionConfig.__struct_config__.tag)
+
+_log = structlog.get_logger()
 
 
 async def project(sessions: SessionRepository) -> None:
@@ -26,7 +30,13 @@ async def _follow_until_rebuild(sessions: SessionRepository) -> None:
     tables = read_model.tables
     tables.bind_to_streams(await bus.inbox.stream_epoch(cell))
     builds = tables.builds
-    async with aclosing(bus.log.follow(cell, tables.position)) as batches:
+
+    def leave_out(key: Key, seq: int) -> None:
+        if tables.leave_out_newer():
+            _log.warning("lists lack commits of a newer version until this service is upgraded", seq=seq)
+        _log.debug("commit of a newer version left out", session=key.session, seq=seq)
+
+    async with aclosing(bus.log.follow(cell, tables.position, on_newer=leave_out)) as batches:
         async for batch in batches:
             read_model.projection.apply([(key, stored, await _config(sessions, key, stored)) for key, stored in batch])
             for key, stored in batch:
@@ -39,7 +49,14 @@ async def _follow_until_rebuild(sessions: SessionRepository) -> None:
 
 
 async def _config(sessions: SessionRepository, key: Key, stored: Stored) -> ev.SessionConfig | None:
-    """The configuration that the commit brings; a large one is fetched from the object store."""
-    if any(isinstance(event, ev.Blob) and event.of == _CONFIG_TYPE for event in stored.commit.events):
+    """The configuration that the commit brings; a large one is fetched from the object store.
+
+    One that cannot be read counts as none: the lists of the other sessions must not wait for it.
+    """
+    if not any(isinstance(event, ev.Blob) and event.of == _CONFIG_TYPE for event in stored.commit.events):
+        return config_in(stored)
+    try:
         return await sessions.config(key, stored)
-    return config_in(stored)
+    except (Newer, Damaged) as exc:
+        _log.error("session left out of lists", session=key.session, cause=str(exc))
+        return None

@@ -9,6 +9,7 @@ from nacl.public import PublicKey, SealedBox
 from holdfast.bus import credentials, subjects
 from holdfast.bus.api import Core
 from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.bus.records import decode_record
 from holdfast.session.http import pagination
 from holdfast.session.http.errors import ApiError, not_available, unavailable
 from holdfast.session.http.pagination import Page
@@ -67,7 +68,7 @@ class VaultClient:
 
     async def _ask(self, subject: str, data: bytes) -> Any:
         raw = await self._core.request(subject, data, timeout=REQUEST_TIMEOUT_S)
-        reply = msgspec.json.decode(raw, type=VaultReply)
+        reply = decode_record(VaultReply, raw)
         if reply.status < 400:
             return reply.body
         if reply.status >= 500:

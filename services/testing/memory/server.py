@@ -12,7 +12,7 @@ import msgspec
 
 from holdfast.bus import streams, subjects
 from holdfast.bus.api import Entry
-from holdfast.bus.errors import Absent, Conflict
+from holdfast.bus.errors import Conflict, LostBody
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import Source
 from holdfast.testing.faults import Faults
@@ -71,9 +71,9 @@ class MemoryServer:
         return record.seq
 
     def blob(self, ref: str) -> bytes:
-        """The body with that hash. Raises Absent."""
+        """The body with that hash. Raises LostBody."""
         if ref not in self.blobs:
-            raise Absent(f"the body {ref} is not in the object store")
+            raise LostBody(f"the body {ref} is not in the object store")
         return self.blobs[ref]
 
     # --- inbox -----------------------------------------------------------------------------------------------------
