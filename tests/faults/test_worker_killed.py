@@ -57,7 +57,7 @@ async def test_a_worker_killed_after_its_result_was_confirmed(start: Start) -> N
 async def test_a_worker_killed_after_it_stored_the_result(start: Start) -> None:
     """The command lasts longer than the window, so that its result comes to the inbox."""
     stack = start(faults={"sandbox": "worker.result_stored:kill"})
-    await _turn_goes_on(stack, runs=1, good=True, command="sleep 0.6")
+    await _turn_goes_on(stack, runs=1, good=True, second_good=None, command="sleep 0.6")
 
 
 async def test_a_worker_killed_while_it_makes_the_sandbox(start: Start) -> None:

@@ -25,7 +25,6 @@ from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.sandbox import execution, lease, registration, results, sandboxes
-from holdfast.sandbox.placement import Placement, encode
 from holdfast.sandbox.provisioning import Provisioner
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
@@ -346,46 +345,12 @@ def c11_no_fallback_to_the_inbox() -> Applied:
     return swapped((execution.Executor, "_hand_over", trusting))
 
 
-def c12_confirmed_before_the_append() -> Applied:
-    """The owner confirms a result and appends it then."""
-    replies, confirm = tool_calls.ToolCalls.replies, tool_calls.ToolCalls.confirm
-
-    def hasty(self: tool_calls.ToolCalls, head: Head, ready: Any) -> Any:
-        found = replies(self, head, ready)
-        confirm(self, head, found[0])
-        return found
-
-    return swapped(
-        (tool_calls.ToolCalls, "replies", hasty), (tool_calls.ToolCalls, "confirm", lambda *_: None)
-    )  # fmt: skip
-
-
-def c13_reported_while_registered() -> Applied:
-    """Hands are reported gone though their worker lives."""
-
-    async def never(_bus: Any, _cell: str, _worker: str) -> bool:
-        return False
-
-    return swapped((results, "is_registered", never))
-
-
-def c14_placement_emptied_whatever_it_names() -> Applied:
-    """A placement that names a newer generation by now is emptied too."""
-
-    async def blindly(bus: Any, entry: Any) -> None:
-        await asyncio.sleep(1.0)  # so that a session is placed again in between often enough
-        await bus.kv.put("hands", entry.key, encode(Placement()))
-
-    return swapped((results, "empty_placement", blindly))
-
-
 _DEAF = Odds(lost=0.4, slow=0.2)
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
 _DYING = Odds(crash=0.04, slow=0.1)
 _FRAIL = Odds(crash=0.04, sandbox_dies=0.6, slow=0.1)
-_WORN = Odds(crash=0.04, lost=0.1, unanswered=0.1, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
 _REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
 
@@ -398,7 +363,6 @@ _VANISH = Plan(messages=3, vanish=True)
 _TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
 _GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0)
 _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
-_KEPT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("worker",))
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 
 MUTATIONS = [
@@ -425,7 +389,4 @@ MUTATIONS = [
     Mutation("C9 the worker watches its lease", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
     Mutation("C10 somebody reports dead workers", c10_nobody_reports_dead_workers, ("4:",), _DYING, _LEFT),
     Mutation("C11 an unconfirmed result is published", c11_no_fallback_to_the_inbox, ("4:",), _HANDS, _GONE),
-    Mutation("C12 confirmed after the append", c12_confirmed_before_the_append, ("4:",), _WORN, _KEPT),
-    Mutation("C13 reported after the expiry", c13_reported_while_registered, ("3:",), _HANDS, _TOOLS),
-    Mutation("C14 emptied only if it is unchanged", c14_placement_emptied_whatever_it_names, ("4:",), _DYING, _LEFT),
 ]
