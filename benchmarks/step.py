@@ -12,7 +12,9 @@ from pathlib import Path
 from benchmarks.result import Row, at_most, spread
 from benchmarks.rig import Bench, Rig, message, ms, new_mark, rested, run, session_key
 from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import Sandbox, make_driver
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.scripted_model.journal import Record
 from tests.support.model import bash, call, say
@@ -39,7 +41,8 @@ async def sandbox(folder: Path) -> AsyncGenerator[Sandbox]:
     await driver.open(worker)
     driver.keep_until(time.monotonic() + 600)
     try:
-        yield await driver.create(Key("bench", new_session_id()), new_id("sbx"))
+        spec = HandSpec(key=Key("bench", new_session_id()), kind=SANDBOX, generation=new_id("sbx"))
+        yield await driver.create(spec)
     finally:
         await driver.close()
 

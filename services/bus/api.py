@@ -66,6 +66,11 @@ class Delivery(Protocol):
         """True if only a newer version of Holdfast can decode the message. Its body is not read for this."""
         ...
 
+    @property
+    def number(self) -> int:
+        """Names this delivery among all of its consumer; see `Inbox.redeliver`."""
+        ...
+
     async def ack(self, *, sure: bool = True) -> None:
         """Remove the message; wait for the server, raise Unavailable if it does not answer.
 
@@ -137,7 +142,7 @@ class Inbox(Protocol):
     async def put(self, key: Key, value: AnyInput) -> int:
         """Store the input, have it delivered, and return its sequence.
 
-        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds.
+        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds. Raises InboxFull if too many wait.
         """
         ...
 
@@ -152,6 +157,14 @@ class Inbox(Protocol):
         """
         ...
 
+    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
+        """As `pending`, without what it says: `input` is None, and a large body is not fetched. No content can fail."""
+        ...
+
+    async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
+        """Store the bytes of an earlier client input once more, under another id of the publish. Raises InboxFull."""
+        ...
+
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: "asyncio.Event", *, limit: int
     ) -> None:
@@ -162,10 +175,20 @@ class Inbox(Protocol):
         """
         ...
 
-    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
+    async def redeliver(self, cell: str, seq: int, number: int) -> None:
+        """Have the input `seq` delivered again at once, in place of the dead holder of that delivery; best effort.
+
+        Does nothing if the input was acked.
+        """
+        ...
+
+    async def on_arrival(
+        self, key: Key, listener: Callable[[PendingInput], None], on_gap: Callable[[], None]
+    ) -> Subscription:
         """Call `listener` for each input stored for that session from now on; best effort, for speed.
 
-        Arrivals of one source come in order, but may overtake those of the other, and any may be missing.
+        Arrivals of one source come in order, but may overtake those of the other, and any may be missing. `on_gap` is
+        called when the connection was lost meanwhile: then arrivals are missing, and the inbox has to be read.
         """
         ...
 
@@ -228,4 +251,9 @@ class Bus(Protocol):
     def kv(self) -> KeyValue: ...
     @property
     def core(self) -> Core: ...
+    @property
+    def connected_since(self) -> float:
+        """Loop time at which the present connection was made. After a loss others may not be back yet."""
+        ...
+
     async def close(self) -> None: ...

@@ -11,6 +11,7 @@ BusError
 ├── NoResponders   nobody listens on that subject: the peer is dead or gone  known within a millisecond
 ├── Unavailable    no answer in time; whether it happened is not known       retry the same thing
 │   └── StorageFull    the stream has no room; nothing was written           retry the same thing, later
+├── InboxFull      the inbox of the session has no room; nothing was stored  retry the same thing, later
 └── TooLarge       the message is over the limit of the stream               make it smaller
 """
 
@@ -97,6 +98,13 @@ class StorageFull(Unavailable):
     """The stream or its server has reached a limit of its storage. Nothing was written."""
 
     code = "storage_full"
+
+
+class InboxFull(BusError):
+    """INBOX_LIMIT_MESSAGES inputs of the session wait. Nothing was stored; there is room once some are taken."""
+
+    code = "inbox_full"
+    retryable = True
 
 
 class TooLarge(BusError):

@@ -36,13 +36,19 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 BLOB_THRESHOLD_BYTES = 128 * 1024
 """Encoded events and inputs above this many bytes are stored in the object store."""
 
+INBOX_LIMIT_MESSAGES = 20_000
+"""Messages that may wait on each subject of a session's inbox; the next one is refused.
+
+`res` does not fill up by itself: a hand stores one result for each open call, and a session has few of them.
+"""
+
 HARNESS_CONSUMER = "harness"
 """The durable consumer that all harness replicas share."""
 
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 """Messages on these subjects may contain secrets: no stream may store them."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap")
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked")
 BLOBS = "blobs"
 
 
@@ -83,6 +89,8 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "subjects": list(subjects.all_inboxes(cell)),
         "retention": "workqueue",
         "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs_per_subject": INBOX_LIMIT_MESSAGES,
         "republish": {"src": ">", "dest": "arrived.>"},
     }
     buckets = [

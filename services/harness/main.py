@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import importlib
-import os
 import socket
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from holdfast.harness.models.model_health import ObservedModel
 from holdfast.harness.models.registry import CLOUDS, MODELS
 from holdfast.harness.settings import VENDOR, HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.harness.turn.ping import replica_name, serve_ping
 from holdfast.process import clock
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
@@ -64,7 +64,7 @@ def preload(settings: HarnessSettings) -> None:
 
 async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     """Drive sessions until `stop` is set, then hand over those that are in mid-turn."""
-    name = settings.name or f"harness-{socket.gethostname()}-{os.getpid()}"
+    name = replica_name(settings.name or f"harness-{socket.gethostname()}")
     if settings.model not in MODELS:
         raise BadSettings(f"HOLDFAST_MODEL: one of {', '.join(MODELS)}")
     catalogue = load_catalogue(settings.models_file)
@@ -81,9 +81,11 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)
+            pings = await serve_ping(bus, settings.cell, name)
             health.set("bus", True)
             log.info("ready", name=name, kind=settings.model, model=settings.model_base_url)
             await bus.inbox.consume(settings.cell, dispatcher.handle, stop, limit=settings.sessions)
+            await pings.close()
 
 
 async def _drain(stop: asyncio.Event, dispatcher: Dispatcher) -> None:

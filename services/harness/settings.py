@@ -48,7 +48,7 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     rounds: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     """Tool-use rounds in one turn."""
     sessions: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    """Inputs that this replica handles at once; the sessions that it drives are never more."""
+    """Sessions that this replica drives at once. Further inputs of a session that it drives do not count."""
     hold: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     """Seconds to keep the claim of a session while its tools run; once released, the result wakes any replica."""
     snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000)] = 64

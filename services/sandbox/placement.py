@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from holdfast.bus.errors import Damaged
+from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.head import Head
 from holdfast.bus.records import decode_record
 
@@ -22,19 +22,30 @@ class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A registered worker. Its id is in the key."""
 
     v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
+    hand: str = ""
+    """Name of the hands that it makes."""
     host: str = ""
+    """Id of the place where it keeps the files of sessions (`Driver.host`); empty: it keeps none."""
+    machine: str = ""
+    """Name of its machine, for people."""
     driver: str = ""
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A hand of a session. Empty fields: the session has none.
+    """A hand of a session. An empty generation: the session has none now.
 
-    A placement is emptied, not deleted, because only a write can be compared-and-set.
+    A placement is emptied, not deleted, because only a write can be compared-and-set, and because `host` stays: it says
+    where the files of the session are until these are removed.
     """
 
     v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     generation: str = ""
     worker: str = ""
+    host: str = ""
+
+    def emptied(self) -> "Placement":
+        """The placement after its generation is gone."""
+        return Placement(host=self.host)
 
 
 def placement_of(value: bytes | None) -> Placement:
@@ -45,6 +56,14 @@ def placement_of(value: bytes | None) -> Placement:
         return decode_record(Placement, value)
     except Damaged:
         return Placement()
+
+
+def worker_record_of(value: bytes | None) -> WorkerRecord:
+    """The registration in a stored value; one of no hand if there is no value or it cannot be read."""
+    try:
+        return decode_record(WorkerRecord, value or b"{}")
+    except (Damaged, Newer):
+        return WorkerRecord()
 
 
 def encode(record: WorkerRecord | Placement) -> bytes:

@@ -26,9 +26,10 @@ class Registration:
     """The registration of one worker in one epoch. It expires `lease_s` seconds after its last refresh."""
 
     def __init__(
-        self, kv: KeyValue, driver: Driver, report: Report, *, cell: str, worker_id: str, lease_s: float
+        self, kv: KeyValue, driver: Driver, report: Report, *, cell: str, hand: str, worker_id: str, lease_s: float
     ) -> None:
         self.worker_id = worker_id
+        self._hand = hand
         self._cell = cell
         self._kv = kv
         self._driver = driver
@@ -47,9 +48,14 @@ class Registration:
 
     async def register(self) -> None:
         """Store the registration, or refresh it, and let the sandboxes live as long. Raises BusError."""
-        value = encode(WorkerRecord(host=socket.gethostname(), driver=self._driver.name))
+        driver = self._driver
+        record = WorkerRecord(
+            hand=self._hand, host=driver.host, machine=socket.gethostname(), driver=driver.name
+        )  # fmt: skip
         sent = loop_time()
-        await self._kv.put(BUCKET, subjects.worker_key(self._cell, self.worker_id), value, ttl=self._lease.duration)
+        await self._kv.put(
+            BUCKET, subjects.worker_key(self._cell, self.worker_id), encode(record), ttl=self._lease.duration
+        )
         self._lease = Lease(self._lease.duration, sent)
         self._driver.keep_until(self._lease.end)
 

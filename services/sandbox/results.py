@@ -11,7 +11,7 @@ from holdfast.bus.ids import Key
 from holdfast.bus.inputs import CallResult, HandGone
 from holdfast.process import faults
 from holdfast.process.retry import Errors, retrying
-from holdfast.sandbox.placement import BUCKET, Placement, encode, placement_of
+from holdfast.sandbox.placement import BUCKET, encode, placement_of
 
 log = structlog.get_logger()
 
@@ -80,8 +80,11 @@ async def is_registered(bus: Bus, cell: str, worker_id: str) -> bool:
 
 
 async def empty_placement(bus: Bus, entry: Entry) -> None:
-    """Empty the placement unless it was changed since it was read. Raises BusError."""
+    """Empty the placement unless it was changed since it was read; it still says where the files are. Raises BusError.
+
+    Raises Newer if a newer version wrote it.
+    """
     try:
-        await bus.kv.update(BUCKET, entry.key, encode(Placement()), entry.revision)
+        await bus.kv.update(BUCKET, entry.key, encode(placement_of(entry.value).emptied()), entry.revision)
     except Conflict:
         log.info("a placement was changed meanwhile", key=entry.key)

@@ -46,6 +46,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 3.0
     idle_after_s: float = 900.0
     drain_s: float = 5.0
+    max_sandboxes: int = 0
+    """Hands at once; 0: no limit."""
 
 
 async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Event, report: Report) -> None:
@@ -89,12 +91,14 @@ class Worker:
         self._tasks = asyncio.TaskGroup()
         self._sandboxes = Sandboxes()
         self._registration = Registration(
-            bus.kv, driver, report, cell=config.cell, worker_id=self.id, lease_s=config.lease_s
+            bus.kv, driver, report, cell=config.cell, hand=config.hand, worker_id=self.id, lease_s=config.lease_s
         )  # fmt: skip
         self._provisioner = Provisioner(
             bus,
             driver,
+            cell=config.cell,
             hand=config.hand,
+            max_sandboxes=config.max_sandboxes,
             registration=self._registration,
             sandboxes=self._sandboxes,
             availability=availability,
@@ -105,6 +109,7 @@ class Worker:
             registration=self._registration,
             sandboxes=self._sandboxes,
             vacate=self._provisioner.vacate,
+            hand=config.hand,
             kept=driver.kept,
             tasks=self._tasks,
         )
@@ -191,6 +196,7 @@ class Worker:
         await self._serve(subjects.probe(cell, self.id), _handler(Probe, self._executor.probe))
         await self._serve(subjects.release(cell), _handler(Release, self._provisioner.release))
         provision = _handler(Provision, self._provisioner.provision)
+        await self._serve(subjects.provision_at(cell, self.id), provision)
         await self._serve(subjects.provision(cell, hand), provision, queue=hand)
 
     async def _confirm(self, message: Message) -> None:
@@ -211,7 +217,8 @@ class Worker:
 
     async def _drain(self) -> None:
         """Take no new sandboxes, let running calls finish for a while, then end every sandbox and unregister."""
-        await self._stop_listening(subjects.provision(self._config.cell, self._config.hand))
+        cell = self._config.cell
+        await self._stop_listening(subjects.provision(cell, self._config.hand), subjects.provision_at(cell, self.id))
         await self._executor.wait(self._config.drain_s * DRAIN_SHARE_FOR_CALLS)
         for handle in self._sandboxes.all():
             await self._sandboxes.end(handle, "the sandbox service was stopped")

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import SandboxLost
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.escape.conftest import Inside, text_of
 
 AGENT = (
@@ -113,5 +115,5 @@ async def test_killing_the_agent_fails_one_call_and_keeps_the_files(inside: Insi
     with pytest.raises(SandboxLost):
         await inside.sh(f"{command}; sleep 20")
     assert time.monotonic() - began < 2
-    again = await inside.driver.create(inside.key, "sbx_again")
+    again = await inside.driver.create(HandSpec(key=inside.key, kind=SANDBOX, generation="sbx_again"))
     assert text_of(await again.run("x", "bash", {"command": "cat file"})) == "kept\n"

@@ -54,9 +54,9 @@ async def work(stack: Stack, conversation: Conversation, enough: asyncio.Event) 
 
 
 async def drivers(stack: Stack, conversations: Sequence[Conversation]) -> set[str]:
-    """The writers of all commits so far."""
+    """The names of the harnesses that wrote the commits so far, without what is new with each start."""
     logs = [await read_log(stack, conversation.id) for conversation in conversations]
-    return {stored.commit.by for log in logs for stored in log}
+    return {stored.commit.by.rpartition("-")[0] for log in logs for stored in log}
 
 
 async def until_driven_by(stack: Stack, conversations: Sequence[Conversation], name: str) -> None:

@@ -18,6 +18,8 @@ class ForgedDelivery:
     """A delivery of the inbox message `seq`, for the `count`-th time. Its ack removes nothing."""
 
     source: Source = "in"
+    number = 0
+    """No number: nobody may refuse this delivery in the place of its holder, which answers no ping."""
 
     def __init__(self, key: Key, seq: int, count: int = 1) -> None:
         self.key, self.seq, self.count = key, seq, count
@@ -41,6 +43,6 @@ async def intruder(stack: Stack, bus: Bus) -> AsyncGenerator[Dispatcher]:
     model = MODELS["messages"](Endpoint(base_url=stack.model.base_url, key="any", silence=30))
     settings = HarnessSettings()
     try:
-        yield Dispatcher(bus, model, settings, name="intruder", now=lambda: time.time_ns() // 1000)
+        yield Dispatcher(bus, model, settings, name="intruder-1", now=lambda: time.time_ns() // 1000)
     finally:
         await model.close()

@@ -5,7 +5,9 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import Outcome, Sandbox, make_driver
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.support.isolation import sandbox_settings
 
 
@@ -37,6 +39,7 @@ async def new_tools(data: Path, **settings: object) -> AsyncGenerator[Tools]:
     driver = make_driver(sandbox_settings(data_dir=str(data), **settings))
     await driver.open(new_id("wrk"))
     try:
-        yield Tools(await driver.create(Key("default", new_session_id()), new_id("sbx")))
+        spec = HandSpec(key=Key("default", new_session_id()), kind=SANDBOX, generation=new_id("sbx"))
+        yield Tools(await driver.create(spec))
     finally:
         await driver.close()

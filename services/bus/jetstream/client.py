@@ -1,5 +1,7 @@
 """The bus over NATS JetStream: `connect`, and the `NatsBus` that it returns."""
 
+import asyncio
+
 from holdfast.bus.errors import OtherProtocol
 from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
@@ -21,6 +23,16 @@ class NatsBus:
         self.inbox = NatsInbox(client, blobs)
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
+        self._note_connection()
+        client.on_reconnect.add(self._note_connection)
+
+    def _note_connection(self) -> None:
+        self._connected_since = asyncio.get_running_loop().time()
+
+    @property
+    def connected_since(self) -> float:
+        """See `api.Bus.connected_since`."""
+        return self._connected_since
 
     @property
     def connected(self) -> bool:

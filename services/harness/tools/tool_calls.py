@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+import structlog
+
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Provisioned
 from holdfast.bus.commits import Stored
@@ -16,6 +18,8 @@ from holdfast.harness.tools.hand_client import ExecuteReply, HandClient, WorkerR
 from holdfast.harness.tools.tool_results import error_result, hand_lost
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import Attempts
+
+log = structlog.get_logger()
 
 ACCEPTED_CALL_POLL_INTERVAL_S: Final = 1.0
 """Interval at which an accepted call is sent again: the reply tells whether its worker still lives."""
@@ -38,6 +42,13 @@ window in which a worker answers with a result."""
 
 PROBE_AFTER_S: Final = 3.0
 """Seconds without a reply after which a generation is asked whether it lives before a call is bound to it."""
+
+DECLINED_TIMEOUT_S: Final = 15.0
+"""Time for which a hand is requested again while all workers decline: they are full, or the one with the files is away.
+Then the calls get error results, so that the model can say so or do something else."""
+
+DECLINED_RETRY_DELAY_S: Final = 1.0
+"""Delay before workers that declined are asked again; each time all of them are asked."""
 
 PROBE_REUSE_S: Final = 1.0
 """Time for which the result of a probe is reused."""
@@ -113,13 +124,19 @@ class ToolCalls:
         return [error_result(c.id, text, thread=c.thread, new_id=new_id) for c in unbound]
 
     async def _provision(self, name: str, log_seq: int) -> Provisioned | None:
-        """The hand of that name, held by some worker; None if no worker replies in time."""
+        """The hand of that name, held by some worker, or the error of the workers; None if none replies in time."""
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         async for _ in Attempts(SILENT_WORKER_BACKOFF):
             timeout = NO_WORKER_TIMEOUT_S
             try:
                 provisioned = await self._hands.provision(name, log_seq=log_seq)
+                if provisioned.declined:
+                    if loop.time() - began_at > DECLINED_TIMEOUT_S:
+                        log.warning("no worker took the session", hand=name, cause=provisioned.error)
+                        return provisioned
+                    await asyncio.sleep(DECLINED_RETRY_DELAY_S)
+                    continue
                 if provisioned.generation not in self._gone or loop.time() - began_at > GONE_GENERATION_TTL_S:
                     return provisioned
             except (Unavailable, Newer):  # another worker may be faster, or of this version

@@ -148,16 +148,18 @@ class Appender:
             raise Fenced
         self.claim = claim
 
-    async def wait_until_done(self, seq: int, source: Source) -> bool:
-        """Wait until the message of that input may be acked (rule 2); False if this runner ended before."""
-        while not is_done(self.head, self.inbox, seq, source):
-            if self._given_up:
-                return False
+    def is_done(self, seq: int, source: Source) -> bool:
+        """True if the message of that input may be acked (rule 2)."""
+        return is_done(self.head, self.inbox, seq, source)
+
+    async def folded(self) -> bool:
+        """Wait for the next commit; False if this runner has ended."""
+        if not self._given_up:
             await self._folded.wait()
-        return True
+        return not self._given_up
 
     def give_up(self) -> None:
-        """End every `wait_until_done`: the claim is released or lost."""
+        """End every `folded`: the claim is released or lost."""
         self._given_up = True
         self._folded.set()
 

@@ -40,13 +40,13 @@ def ingest(
     order.
     """
     events: list[ev.Event] = []
-    ids: list[str] = []
+    ids: dict[str, None] = {}
     progress = False
     for pending in sorted(inputs, key=lambda p: not isinstance(p.input, CallResult | HandGone)):
         new: list[ev.Event] = []
         match pending.input:
             case ClientInput() as given if given.id not in head.recent and given.id not in ids and not head.deleted:
-                ids.append(given.id)
+                ids[given.id] = None
                 new = client_events(head, config, given, new_id=new_id)
             case CallResult() as result:
                 new = result_events(head, result, new_id=new_id)
@@ -71,6 +71,11 @@ def answered_results(head: Head, results: Sequence[CallResult], *, new_id: NewId
     return events
 
 
+def is_tool_running(head: Head) -> bool:
+    """True if the result of a call is awaited from a hand."""
+    return any(c.state == "ready" for c in head.calls)
+
+
 def before_newer(inputs: Sequence[PendingInput], *, upto: int = 0) -> list[PendingInput]:
     """The inputs of each source before its first that only a newer version can read.
 
@@ -91,7 +96,7 @@ def before_newer(inputs: Sequence[PendingInput], *, upto: int = 0) -> list[Pendi
 
 def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:
     """True if the inputs are best left in the inbox: only messages, while a tool runs."""
-    if not inputs or not any(c.state == "ready" for c in head.calls):
+    if not inputs or not is_tool_running(head):
         return False
     return all(
         isinstance(p.input, ClientInput) and all(isinstance(e, ev.UserMessage) for e in p.input.events) for p in inputs

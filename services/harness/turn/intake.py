@@ -11,11 +11,11 @@ from holdfast.bus.commits import InboxPosition
 from holdfast.bus.errors import BusError
 from holdfast.bus.head import Head
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import CallResult, Nudge, PendingInput
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import answered_results, before_newer, ingest, may_wait
+from holdfast.harness.turn.ingest import answered_results, before_newer, ingest, is_tool_running, may_wait
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
 
@@ -39,10 +39,11 @@ class Intake:
         self._thread = thread
         """The thread whose model request may start in the commit that takes inputs."""
         self._watch = watch
-        self._inbox_known = inbox_known
-        """True if the inbox was read and everything stored since was heard by the watch."""
+        self._known: Taken | None = appender.taken if inbox_known else None
+        """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
         self._started: ev.ModelRequestStart | None = None
         """The model request that `append_results` has started and `take` has not returned yet."""
+        watch.expect_from(self._known)
 
     @property
     def interrupt(self) -> asyncio.Event:
@@ -54,9 +55,18 @@ class Intake:
         """Set when an input was heard since the last `take`."""
         return self._watch.any
 
+    @property
+    def gap(self) -> asyncio.Event:
+        """Set when an input may have been stored whose arrival was not heard."""
+        return self._watch.gap
+
     def forget(self) -> None:
         """Read the inbox at the next `take`."""
-        self._inbox_known = False
+        self._know(None)
+
+    def _know(self, known: Taken | None) -> None:
+        self._known = known
+        self._watch.expect_from(known)
 
     async def pending(self, *, upto: int = 0) -> list[PendingInput]:
         """Read what waits above `taken`, at least up to inbox sequence `upto`, and before any input of a newer version.
@@ -72,20 +82,12 @@ class Intake:
         The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. `request` is
         the model request that has been started and not sent. Returns it, or the one that is started by this commit.
         """
-        appender = self._appender
         started, self._started = self._started, None
         request = request or started
-        known = self._inbox_known and not appender.behind_trigger
-        if known and not self._watch.any.is_set():
+        inputs = await self._inputs()
+        if not inputs:
             return request
-        heard = self._watch.clear()
-        inputs = contiguous_from(heard, appender.taken) if known else None
-        if inputs is None:
-            inputs = await self.pending(upto=appender.claim.trigger if appender.behind_trigger else 0)
-        left = not appender.behind_trigger and may_wait(appender.head, inputs)
-        self._inbox_known = not left
-        if not inputs or left:
-            return request
+        appender = self._appender
         ingested = ingest(appender.head, appender.config, inputs, appender.taken, new_id=new_id)
         started = None
         if request is None:
@@ -99,14 +101,44 @@ class Intake:
         return started or request
 
     async def append_results(self, results: Sequence[CallResult]) -> None:
-        """Append the results that came in answers, and the start of the model request if that follows (rule 13)."""
+        """Append the results that came in answers, and the start of the model request if that follows (rule 13).
+
+        Inputs that wait are taken before a model request is started.
+        """
         events = answered_results(self._appender.head, results, new_id=new_id)
-        size = sum(len(str(result.content)) for result in results)
-        started = self._request_start(self._appender.head_after(events), size)
+        started = None
+        if self._known == self._appender.taken and not self._watch.any.is_set() and not self._watch.gap.is_set():
+            size = sum(len(str(result.content)) for result in results)
+            started = self._request_start(self._appender.head_after(events), size)
         point("harness.result_answered")
         await self._appender.append([*events, started] if started else events, progress=bool(events))
         self._started = started
         point("harness.result_appended")
+
+    async def _inputs(self) -> Sequence[PendingInput]:
+        """The inputs to take now.
+
+        While a tool runs messages are left in the inbox. Those that were left are not read again for each further
+        message: 10,000 of them would be read 10,000 times.
+        """
+        appender, watch = self._appender, self._watch
+        behind = appender.behind_trigger
+        left = self._known is not None and self._known != appender.taken
+        may_stay = self._known is not None and (not left or is_tool_running(appender.head))
+        if may_stay and not (behind or watch.any.is_set() or watch.gap.is_set()):
+            return ()
+        known = None if behind or watch.gap.is_set() else self._known
+        heard = watch.clear()
+        inputs = contiguous_from(heard, known) if known is not None and heard is not None else None
+        if known is not None and inputs is not None and left:
+            if is_tool_running(appender.head) and (not inputs or may_wait(appender.head, inputs)):
+                self._know(taken_after(known, inputs))
+                return ()
+            inputs = None
+        if inputs is None:
+            inputs = await self.pending(upto=appender.claim.trigger if behind else 0)
+        self._know(taken_after(appender.taken, inputs))
+        return () if not behind and may_wait(appender.head, inputs) else inputs
 
     def _request_start(self, after: Head, size: int) -> ev.ModelRequestStart | None:
         """The start of the model request if that is the step after inputs of that size, for the same commit."""
@@ -123,6 +155,9 @@ class Intake:
 
     async def interrupt_waits(self) -> bool:
         """Read the inbox: True if an interrupt is in it. The watch is best effort and may have missed it."""
+        if self._watch.gap.is_set():
+            self._watch.gap.clear()
+            self.forget()
         try:
             found = any(interrupts(p) for p in await self.pending())
         except BusError:
@@ -141,7 +176,7 @@ class Intake:
 
     async def wait(self, seconds: float) -> None:
         """Return when an input was heard, the process is to stop, or the time is over; then the inbox is read."""
-        await first_of(seconds, self._watch.any, self._draining)
+        await first_of(seconds, self._watch.any, self._watch.gap, self._draining)
         if not self._watch.any.is_set():
             self.forget()
 
@@ -149,6 +184,8 @@ class Intake:
         """Append events that end in idle. True if the commit also released the claim: nothing is left (rule 8)."""
         after = self._appender.head_after(events)
         pending = await self.pending()
+        if pending:
+            self.forget()  # none of them may have been heard
         release = not pending and not after.thread(self._thread.id).todo and not after.calls
         await self._appender.append(events, release=release, progress=progress)
         return release

@@ -134,6 +134,7 @@ class ModelTurn:
         rescheduled = self._thread.state.status == "rescheduling"
         signals = CallSignals(
             interrupt=self._intake.interrupt,
+            gap=self._intake.gap,
             interrupt_waits=self._intake.interrupt_waits,
             draining=replica.draining,
             drain_timeout_s=self._settings.drain_timeout * DRAIN_RESPONSE_FRACTION,

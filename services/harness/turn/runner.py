@@ -15,6 +15,7 @@ from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn import decide, idle
 from holdfast.harness.turn.appender import Appender, ClaimedSession, HeadMoved, ThreadRun
+from holdfast.harness.turn.further_deliveries import FurtherDeliveries
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.intake import Intake
 from holdfast.harness.turn.model_turn import ModelTurn
@@ -46,6 +47,7 @@ class TurnRunner:
         self.appender = Appender(replica, session)
         self._thread = ThreadRun(self.appender, PRIMARY_THREAD)
         self.intake = Intake(replica, self.appender, self._thread, watch, inbox_known=inbox_known)
+        self.deliveries = FurtherDeliveries(self.appender)
         self._calls = calls = ToolCalls(HandClient(replica.bus, session.key), hold=replica.settings.hold)
         self._model_turn = ModelTurn(replica, self.appender, self._thread, self.intake, calls)
         self._tool_turn = ToolTurn(replica, self.appender, self._thread, self.intake, calls)
@@ -127,4 +129,5 @@ class TurnRunner:
         """End every wait for this runner and stop listening to arrivals."""
         self.appender.give_up()
         self._calls.close()
+        await self.deliveries.close()
         await self.intake.close()

@@ -30,6 +30,9 @@ async def _follow_until_rebuild(sessions: SessionRepository) -> None:
     tables = read_model.tables
     tables.bind_to_streams(await bus.inbox.stream_epoch(cell))
     builds = tables.builds
+    sessions.claims.clear()
+    for listed in read_model.queries.claimed():
+        sessions.claims.settle(listed.key, listed.head)
 
     def leave_out(key: Key, seq: int) -> None:
         if tables.leave_out_newer():
@@ -41,6 +44,7 @@ async def _follow_until_rebuild(sessions: SessionRepository) -> None:
             read_model.projection.apply([(key, stored, await _config(sessions, key, stored)) for key, stored in batch])
             for key, stored in batch:
                 sessions.pending.settle(key, stored.commit.head)
+                sessions.claims.settle(key, stored.commit.head)
             if not batch:
                 tables.caught_up.set()
                 tables.bind_to_streams(await bus.inbox.stream_epoch(cell))

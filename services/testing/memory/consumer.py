@@ -60,6 +60,11 @@ class MemoryDelivery:
         return self._record.seq
 
     @property
+    def number(self) -> int:
+        """See `api.Delivery.number`; here unique only among the deliveries of one input."""
+        return self.count
+
+    @property
     def newer(self) -> bool:
         """See `api.Delivery.newer`."""
         return codec.is_newer_input(self._record.data)
