@@ -57,6 +57,8 @@ async def report_dead_workers(bus: Bus, cell: str, worker_id: str, unreadable: s
     so that it is logged once.
     """
     count = 0
+    registered: dict[str, bool] = {}
+    """One read for each worker: a registration that ends meanwhile starts the next sweep."""
     for entry in await bus.kv.list(BUCKET, subjects.placement_keys(cell)):
         try:
             placed, (key, hand) = placement_of(entry.value), subjects.placed(entry.key)
@@ -65,7 +67,11 @@ async def report_dead_workers(bus: Bus, cell: str, worker_id: str, unreadable: s
                 log.warning("a placement cannot be read", placement=entry.key, cause=str(exc))
                 unreadable.add(entry.key)
             continue
-        if not placed.generation or placed.worker == worker_id or await is_registered(bus, cell, placed.worker):
+        if not placed.generation or placed.worker == worker_id:
+            continue
+        if placed.worker not in registered:
+            registered[placed.worker] = await is_registered(bus, cell, placed.worker)
+        if registered[placed.worker]:
             continue
         faults.point("worker.dead_hand_found")
         await report_gone(bus, key, hand, placed.generation)

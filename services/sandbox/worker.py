@@ -7,8 +7,8 @@ runs over a simulated bus in virtual time.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 import structlog
@@ -25,9 +25,10 @@ from holdfast.process.backoff import BUS_BACKOFF
 from holdfast.process.retry import Pauses
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.drivers.driver import Driver
+from holdfast.sandbox.epoch_end import LeaseOver, end_of_epoch
 from holdfast.sandbox.execution import Executor
 from holdfast.sandbox.provisioning import Provisioner
-from holdfast.sandbox.registration import LeaseOver, Registration
+from holdfast.sandbox.registration import Registration
 from holdfast.sandbox.sandboxes import Sandboxes
 from holdfast.sandbox.sweeps import Sweeps
 from holdfast.sandbox.waiting import wait_for_event
@@ -226,27 +227,6 @@ class Worker:
         await self._stop_listening()
         with contextlib.suppress(BusError):  # then the registration expires by itself
             await self._registration.withdraw(self.id)
-
-
-def end_of_epoch(group: BaseExceptionGroup[Any]) -> LeaseOver | BusError | None:
-    """The error that ended the epoch, after which the process goes on: LeaseOver before the first BusError.
-
-    None if the group holds any other error: then the process must not go on.
-    """
-    leaves = list(_leaves(group))
-    expected = [exc for exc in leaves if isinstance(exc, LeaseOver | BusError)]
-    if len(expected) < len(leaves):
-        return None
-    return next((exc for exc in expected if isinstance(exc, LeaseOver)), expected[0])
-
-
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, however deeply nested."""
-    if isinstance(exc, BaseExceptionGroup):
-        for inner in cast("BaseExceptionGroup[BaseException]", exc).exceptions:
-            yield from _leaves(inner)
-    else:
-        yield exc
 
 
 def _handler(kind: type[msgspec.Struct], handle: Callable[..., Awaitable[msgspec.Struct]]) -> Handler:
