@@ -13,7 +13,6 @@ from holdfast.bus.errors import BusError, Unavailable
 from holdfast.process.retry import retrying
 from holdfast.sandbox.availability import Report
 from holdfast.sandbox.drivers.driver import Driver
-from holdfast.sandbox.epoch_end import LeaseOver
 from holdfast.sandbox.lease import Lease
 from holdfast.sandbox.placement import BUCKET, WorkerRecord, encode
 from holdfast.sandbox.waiting import loop_time
