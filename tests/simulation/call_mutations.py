@@ -193,7 +193,7 @@ def h1_a_loss_closes_the_calls_of_all_hands() -> Applied:
     def wide(head: Head, hand: str, generation: str, reason: str, _calls: Any, *, new_id: NewId) -> list[ev.Event]:
         return whole(head, hand, generation, reason, [c for c in head.calls if c.generation], new_id=new_id)
 
-    return swapped((tool_calls, "hand_lost", wide))
+    return swapped((tool_calls, "hand_lost", wide), (ingest, "hand_lost", wide))
 
 
 def h2_bound_whatever_the_hand() -> Applied:
