@@ -90,9 +90,9 @@ async def _turn_goes_on(
         counted = tool_runs(stack, conversation.id)
         assert (counted["one"], counted["two"]) == (runs, int(second_good))
         await check_invariants(stack, conversation)
+        assert len(await stack.model.requests(mark)) == 3
         after = await stack.model.play(journaled("three"), say("Well again."))
         await conversation.say(after)
         third = list(results(await conversation.until_idle()).values())[-1]
         assert not third.is_error
         await check_invariants(stack, conversation)
-    assert len(await stack.model.requests(mark)) == 3
