@@ -21,6 +21,9 @@ log = structlog.get_logger()
 DEAD_WORKERS_SWEEP_INTERVAL_S: Final = 30.0
 """Seconds between two sweeps for hands of dead workers. A registration that expires starts a sweep at once."""
 
+SWEEP_PAUSE_FACTOR: Final = 10
+"""The pause is at least this many times as long as the sweep before it: one over 100,000 sessions takes some 20 s."""
+
 IDLE_SWEEP_INTERVAL_S: Final = 1.0
 """Seconds between two sweeps for idle sandboxes."""
 
@@ -51,6 +54,7 @@ class Sweeps:
         self._worker_id = worker_id
         self._idle_after_s = idle_after_s
         self._expired = asyncio.Event()
+        self._sweep_took_s = 0.0
         self._unreadable: set[str] = set()
         """Keys of placements that were logged as unreadable."""
 
@@ -66,7 +70,9 @@ class Sweeps:
     async def report_dead_workers(self) -> None:
         """Report the hands whose worker died, on this host or on another (rule 17)."""
         while True:
-            await wait_for_event(self._expired, DEAD_WORKERS_SWEEP_INTERVAL_S)
+            await wait_for_event(
+                self._expired, max(DEAD_WORKERS_SWEEP_INTERVAL_S, SWEEP_PAUSE_FACTOR * self._sweep_took_s)
+            )
             self._expired.clear()
             count = await retrying(self._report_dead_workers, on=BusError, what="sweep for dead workers")
             if count:
@@ -76,7 +82,10 @@ class Sweeps:
         # The driver knows workers of this host that died: their registrations need not expire first.
         for dead_id in await self._driver.collect():
             await self._bus.kv.delete(BUCKET, subjects.worker_key(self._cell, dead_id))
-        return await results.report_dead_workers(self._bus, self._cell, self._worker_id, self._unreadable)
+        began_at = loop_time()
+        count = await results.report_dead_workers(self._bus, self._cell, self._worker_id, self._unreadable)
+        self._sweep_took_s = loop_time() - began_at
+        return count
 
     async def end_idle_sandboxes(self) -> None:
         """End every sandbox that has had no call for `idle_after_s`; its files stay."""
