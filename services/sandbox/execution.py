@@ -70,14 +70,17 @@ class Executor:
     # --- the requests ----------------------------------------------------------------------------------------------
 
     async def execute(self, request: Execute) -> Answer:
-        """Run the call, once, however often it is asked for."""
+        """Run the call, once, however often it is asked for. Raises Unavailable if the lease may not last.
+
+        A generation that lives is never called gone: its session would close the call, and a request that is still on
+        its way could start it after the lease was refreshed.
+        """
         key = Key(request.tenant, request.session)
         handle = self._sandboxes.find(key, request.generation)
         if handle is None:
             await self._vacate(key, request.generation)
             return Answer(answer="gone")
-        if not self._registration.fresh:
-            return Answer(answer="gone")
+        self._registration.require_fresh()
         if handle.is_refused(request.call):
             return Answer(answer="refused")
         call = handle.find(request.call)
@@ -113,10 +116,12 @@ class Executor:
             faults.point("worker.confirmed")
 
     async def probe(self, request: Probe) -> Answer:
-        """Whether the generation lives here and may run calls."""
+        """Whether the generation lives here and may run calls. Raises Unavailable if the lease may not last."""
         handle = self._sandboxes.find(Key(request.tenant, request.session), request.generation)
-        alive = handle is not None and self._registration.fresh
-        return Answer(answer="accepted" if alive else "gone")
+        if handle is None:
+            return Answer(answer="gone")
+        self._registration.require_fresh()
+        return Answer(answer="accepted")
 
     async def cancel(self, request: Cancel) -> Answer:
         """Kill the call, or refuse it for ever, and drop a result that is not confirmed (rule 18)."""
@@ -142,9 +147,10 @@ class Executor:
             wanted = await self.is_wanted(handle.key, request)
             faults.point("worker.admitted")
             refused = not wanted or handle.is_refused(request.call)
-            if refused or not handle.alive or not self._registration.fresh:
+            if refused or not handle.alive:
                 handle.forget(request.call)
                 return Answer(answer="refused" if refused else "gone")
+            self._registration.require_fresh()
         except BaseException:
             handle.forget(request.call)
             raise

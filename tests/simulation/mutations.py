@@ -32,7 +32,6 @@ _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sand
 _DYING = Odds(crash=0.04, slow=0.1)
 _FRAIL = Odds(crash=0.04, sandbox_dies=0.6, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
-_FROZEN = Odds(freeze=0.12, again=0.6)
 _REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
 
 _MANY = Plan(replicas=2, workers=1, messages=3, updates=1)
@@ -59,7 +58,7 @@ MUTATIONS = [
     Mutation("a NAK has a delay", claims.nak_without_a_delay, ("4:",), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", claims.never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", claims.never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
-    Mutation("a turn is closed before its calls", claims.cancel_before_the_turn_is_closed, ("4:",), _FROZEN, _LONG),
+    Mutation("a turn is closed before its calls", claims.cancel_before_the_turn_is_closed, ("4:",), _RACES, _LONG),
     Mutation("parking what is taken unread", claims.close_without_parking, ("1:",), NO_FAULTS, _DEADLY),
     Mutation("claim before reading", claims.read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", claims.arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
