@@ -15,7 +15,7 @@ from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_af
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import before_newer, ingest, is_tool_running, may_wait
+from holdfast.harness.turn.ingest import answered_results, before_newer, ingest, is_tool_running, may_wait
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
 
@@ -41,12 +41,19 @@ class Intake:
         self._watch = watch
         self._known: Taken | None = appender.taken if inbox_known else None
         """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
+        self._started: ev.ModelRequestStart | None = None
+        """The model request that `append_results` has started and `take` has not returned yet."""
         watch.expect_from(self._known)
 
     @property
     def interrupt(self) -> asyncio.Event:
         """Set when an interrupt was heard that is not taken yet."""
         return self._watch.interrupt
+
+    @property
+    def any(self) -> asyncio.Event:
+        """Set when an input was heard since the last `take`."""
+        return self._watch.any
 
     @property
     def gap(self) -> asyncio.Event:
@@ -75,18 +82,38 @@ class Intake:
         The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. `request` is
         the model request that has been started and not sent. Returns it, or the one that is started by this commit.
         """
+        started, self._started = self._started, None
+        request = request or started
         inputs = await self._inputs()
         if not inputs:
             return request
         appender = self._appender
         ingested = ingest(appender.head, appender.config, inputs, appender.taken, new_id=new_id)
-        started = None if request else self._request_start(appender.head_after(ingested.events), inputs)
+        started = None
+        if request is None:
+            size = sum(len(p.data) for p in inputs)
+            started = self._request_start(appender.head_after(ingested.events), size)
         events = [*ingested.events, started] if started else ingested.events
         position = InboxPosition(appender.inbox, ingested.taken, ingested.ids)
         await appender.append(events, taken=position, progress=ingested.progress)
         if ingested.progress:
             point("harness.result_appended")
         return started or request
+
+    async def append_results(self, results: Sequence[CallResult]) -> None:
+        """Append the results that came in answers, and the start of the model request if that follows (rule 13).
+
+        Inputs that wait are taken before a model request is started.
+        """
+        events = answered_results(self._appender.head, results, new_id=new_id)
+        started = None
+        if self._known == self._appender.taken and not self._watch.any.is_set() and not self._watch.gap.is_set():
+            size = sum(len(str(result.content)) for result in results)
+            started = self._request_start(self._appender.head_after(events), size)
+        point("harness.result_answered")
+        await self._appender.append([*events, started] if started else events, progress=bool(events))
+        self._started = started
+        point("harness.result_appended")
 
     async def _inputs(self) -> Sequence[PendingInput]:
         """The inputs to take now.
@@ -113,14 +140,14 @@ class Intake:
         self._know(taken_after(appender.taken, inputs))
         return () if not behind and may_wait(appender.head, inputs) else inputs
 
-    def _request_start(self, after: Head, inputs: Sequence[PendingInput]) -> ev.ModelRequestStart | None:
-        """The start of the model request if that is the step after these inputs; it goes into the same commit."""
+    def _request_start(self, after: Head, size: int) -> ev.ModelRequestStart | None:
+        """The start of the model request if that is the step after inputs of that size, for the same commit."""
         if self._draining.is_set():
             return None
         return request_start(
             after,
             now=self._now(),
-            fresh_chars=self._thread.context.fresh + sum(len(p.data) for p in inputs),
+            fresh_chars=self._thread.context.fresh + size,
             limits=self._limits(self._appender.config),
             thread=self._thread.id,
             new_id=new_id,

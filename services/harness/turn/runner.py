@@ -48,7 +48,7 @@ class TurnRunner:
         self._thread = ThreadRun(self.appender, PRIMARY_THREAD)
         self.intake = Intake(replica, self.appender, self._thread, watch, inbox_known=inbox_known)
         self.deliveries = FurtherDeliveries(self.appender)
-        calls = ToolCalls(HandClient(replica.bus, session.key), hold=replica.settings.hold)
+        self._calls = calls = ToolCalls(HandClient(replica.bus, session.key), hold=replica.settings.hold)
         self._model_turn = ModelTurn(replica, self.appender, self._thread, self.intake, calls)
         self._tool_turn = ToolTurn(replica, self.appender, self._thread, self.intake, calls)
 
@@ -128,5 +128,6 @@ class TurnRunner:
     async def close(self) -> None:
         """End every wait for this runner and stop listening to arrivals."""
         self.appender.give_up()
+        self._calls.close()
         await self.deliveries.close()
         await self.intake.close()
