@@ -64,7 +64,10 @@ TESTS: Final = frozenset(("HOLDFAST_FAULT", "HOLDFAST_FUZZ"))
 GO_FD: Final = "HOLDFAST_GO_FD"
 """Descriptor of a pipe, which `holdfast up` gives to a process that it starts; see `process/go.py`."""
 
-KNOWN: Final = SERVICES | COMMAND_LINE | NATS_SERVER | TESTS | {GO_FD}
+FORK_FD: Final = "HOLDFAST_FORK_FD"
+"""Descriptor of the socket on which a process that `holdfast up` starts gets orders; see `process/fork_server.py`."""
+
+KNOWN: Final = SERVICES | COMMAND_LINE | NATS_SERVER | TESTS | {GO_FD, FORK_FD}
 
 KNOWN_PREFIXES: Final = ("HOLDFAST_FAULT_", "HOLDFAST_TEST_")
 """HOLDFAST_FAULT_<process> of `holdfast up` arms a fault point in one of its processes."""

@@ -199,7 +199,7 @@ class Stack:
                 settings["model_key_file"] = Path(self.model.key_file).absolute()
         program = self._service("harness", name, **settings)
         inherited = model_environment(self._environ, is_local=model_endpoint.is_local(self.model.base_url))
-        return msgspec.structs.replace(program, env={**inherited, **program.env})
+        return msgspec.structs.replace(program, env={**inherited, **program.env}, fork_server="harness")
 
     def _scripted_model(self) -> Program:
         return Program(
