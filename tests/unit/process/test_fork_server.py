@@ -35,7 +35,7 @@ def preload(settings):
 
 lifecycle.launch("test", ProcessSettings, main, preload=preload)
 """
-"""A service that prints one line in each of its processes: pid, folder, cell, EXTRA, trace, id, session of processes."""
+"""A service that prints one line in each of its processes: pid, folder, cell, EXTRA, trace, id, group."""
 
 
 def program(folder: Path, name: str, **environ: str) -> Program:
@@ -82,7 +82,7 @@ async def test_modules_are_loaded_once_and_each_fork_is_a_child_of_its_own(serve
     for child, (pid, folder, _, _, _, _, session) in zip(children, words, strict=True):
         assert (pid, folder, session) == (str(child.pid), str(tmp_path), str(child.pid))
     assert [found[2:4] for found in words] == [["b1", "1"], ["b2", "2"]]
-    assert (tmp_path / "server.log").read_text() == "loaded\n", "the server alone has loaded the modules before the fork"
+    assert (tmp_path / "server.log").read_text() == "loaded\n", "only the server has loaded them before a fork"
     await end(*children)
     assert [child.outcome for child in children] == ["exit code 0", "exit code 0"]
 
