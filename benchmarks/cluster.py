@@ -25,11 +25,18 @@ class ClusterStack(Stack):
         super().__init__(folder, model, {}, HARNESSES)
         key_file, port, self._api_key = folder / "api.key", free_port(), new_api_key()
         key_file.write_text(self._api_key)
+        model_key_file = folder / "model.key"
+        model_key_file.write_text(self.model_key)
         common = {"HOLDFAST_NATS_URL": nats_url, **environ}
         self._base_url = f"http://127.0.0.1:{port}"
         self._nats_url = nats_url
         edge = {**common, "HOLDFAST_PORT": str(port), "HOLDFAST_API_KEY_FILE": str(key_file)}
-        harness = {**common, **RETRIES, "HOLDFAST_MODEL_BASE_URL": model.base_url}
+        harness = {
+            **common,
+            **RETRIES,
+            "HOLDFAST_MODEL_BASE_URL": model.base_url,
+            "HOLDFAST_MODEL_KEY_FILE": str(model_key_file),
+        }
         names = [f"harness-{number}" for number in range(1, HARNESSES + 1)]
         self._services = {
             "session": HarnessProcess(folder, name="session", environ=edge, service="session"),

@@ -127,9 +127,9 @@ def _messages(title: str, steps: Steps) -> list[Row]:
     """What a step needs at least: the commit with the answer, the call, and the commit with its result."""
     sent, stored = spread(steps.sent), spread(steps.stored)
     return [
-        Row(name=f"messages to nats-server: {title}", unit="", found=sent, floor=spread([3.0]),
+        Row(name=f"sent to nats-server: {title}", unit="messages", found=sent, floor=spread([3.0]),
             floor_name="two commits, one call", aims=[at_most("at most 8", sent.p50, 8)]),
-        Row(name=f"messages stored: {title}", unit="", found=stored, floor=spread([2.0]), floor_name="two commits",
+        Row(name=f"stored: {title}", unit="messages", found=stored, floor=spread([2.0]), floor_name="two commits",
             aims=[at_most("at most 2, rounded", round(stored.p50), 2)]),
     ]  # fmt: skip
 
