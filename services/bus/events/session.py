@@ -25,9 +25,7 @@ class SessionStatusIdle(Event, frozen=True, kw_only=True, tag="session.status_id
 
 
 class SessionStatusRescheduled(Event, frozen=True, kw_only=True, tag="session.status_rescheduled"):
-    """A model request failed and is made again at `retry_at` (microseconds, Unix)."""
-
-    retry_at: int = field(name="_retry_at", default=0)
+    """No thread runs, and one waits to make a failed model request again."""
 
 
 class SessionStatusTerminated(Event, frozen=True, kw_only=True, tag="session.status_terminated"):
@@ -73,7 +71,9 @@ class ThreadStatusIdle(ThreadEvent, frozen=True, kw_only=True, tag="session.thre
 
 
 class ThreadStatusRescheduled(ThreadEvent, frozen=True, kw_only=True, tag="session.thread_status_rescheduled"):
-    pass
+    """A model request of the thread failed and is made again at `retry_at` (microseconds, Unix)."""
+
+    retry_at: int = field(name="_retry_at", default=0)
 
 
 class ThreadStatusTerminated(ThreadEvent, frozen=True, kw_only=True, tag="session.thread_status_terminated"):

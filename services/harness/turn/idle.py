@@ -6,17 +6,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.head import PRIMARY_THREAD, Head, advance
+from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import NewId
 from holdfast.bus.usage import usage_object
 from holdfast.harness.tools.tool_results import CALL_INTERRUPTED, error_result
 from holdfast.harness.turn.retry import Retry
 
 
-def running(config: ev.SessionConfig, *, thread: str, new_id: NewId) -> list[ev.Event]:
-    """The two events that show that the thread, and with it the session, runs."""
+def running(head: Head, config: ev.SessionConfig, *, thread: str, new_id: NewId) -> list[ev.Event]:
+    """The events that show that the thread runs, and with it the session if it did not run before `head`."""
+    session = [] if head.status == "running" else [ev.SessionStatusRunning(id=new_id("sevt"), thread=thread)]
     return [
-        ev.SessionStatusRunning(id=new_id("sevt"), thread=thread),
+        *session,
         ev.ThreadStatusRunning(
             id=new_id("sevt"),
             thread=thread,
@@ -60,7 +61,7 @@ def rescheduled(head: Head, config: ev.SessionConfig, retry: Retry, *, thread: s
     ]
     if not retry.told:
         return [*ended]
-    return [
+    events = [
         *ended,
         ev.SessionError(id=new_id("sevt"), thread=thread, error=retry.error),
         ev.ThreadStatusRescheduled(
@@ -68,9 +69,12 @@ def rescheduled(head: Head, config: ev.SessionConfig, retry: Retry, *, thread: s
             thread=thread,
             agent_name=str(config.agent["name"]),
             session_thread_id=thread or config.primary_thread,
+            retry_at=retry.at,
         ),
-        ev.SessionStatusRescheduled(id=new_id("sevt"), thread=thread, retry_at=retry.at),
     ]
+    if advance(head, events, head.at).status != "rescheduling":
+        return events  # another thread runs
+    return [*events, ev.SessionStatusRescheduled(id=new_id("sevt"), thread=thread)]
 
 
 def idle(
@@ -87,12 +91,11 @@ def idle(
 ) -> list[ev.Event]:
     """`before`, the error if there is one, then the events with which the thread becomes idle.
 
-    When the primary thread becomes idle, the session does: its usage and its status follow. `now` is in microseconds.
+    When the last thread becomes idle, the session does: its usage and its status follow. `now` is in microseconds.
     """
     events: list[ev.Event] = [*before]
     if error:
         events.append(ev.SessionError(id=new_id("sevt"), thread=thread, error=error))
-    after = advance(head, events, now)
     events.append(
         ev.ThreadStatusIdle(
             id=new_id("sevt"),
@@ -103,13 +106,17 @@ def idle(
             stop_details=details,
         )
     )
-    if thread != PRIMARY_THREAD:
-        return events
-    return [
-        *events,
-        ev.SessionUsage(id=new_id("sevt"), usage=usage_object(after, now)),
-        ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop, stop_details=details),
-    ]
+    after = advance(head, events, now)
+    match after.status:
+        case "idle":
+            shown = details if stop == after.stop else None
+            events.append(ev.SessionUsage(id=new_id("sevt"), usage=usage_object(after, now)))
+            events.append(ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=after.stop, stop_details=shown))
+        case "rescheduling" if head.status == "running":
+            events.append(ev.SessionStatusRescheduled(id=new_id("sevt")))
+        case _:
+            pass  # other threads go on
+    return events
 
 
 def closed(

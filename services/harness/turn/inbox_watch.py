@@ -1,7 +1,7 @@
 """Hears inputs as they are stored for a session: for latency, never in place of reading the inbox."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus, Subscription
@@ -15,10 +15,16 @@ class InboxWatch:
     def __init__(self) -> None:
         self.any = asyncio.Event()
         """Set if an input was heard since the last `clear`."""
-        self.interrupt = asyncio.Event()
-        """Set if an interrupt is among them."""
-        self._heard: list[PendingInput] = []
+        self.arrived = asyncio.Event()
+        """Set at each arrival; only its waiter clears it."""
+        self.heard: list[PendingInput] = []
+        """What was heard since the last `clear`."""
+        self._interrupts: dict[str, asyncio.Event] = {}
         self._subscription: Subscription | None = None
+
+    def interrupt(self, thread: str) -> asyncio.Event:
+        """Set while an interrupt of the thread was heard and not taken."""
+        return self._interrupts.setdefault(thread, asyncio.Event())
 
     async def open(self, bus: Bus, key: Key) -> None:
         """Begin to listen. May be called again."""
@@ -34,15 +40,26 @@ class InboxWatch:
     def clear(self) -> list[PendingInput]:
         """Return what was heard since the last call. Call it before reading the inbox, so that no input is missed."""
         self.any.clear()
-        self.interrupt.clear()
-        heard, self._heard = self._heard, []
+        heard, self.heard = self.heard, []
         return heard
+
+    def forget_taken(self, taken: Taken, asking: Collection[str]) -> None:
+        """Forget what was heard and is taken. The interrupt of a thread in `asking` stays set: its request ends by it."""
+        self.heard = [p for p in self.heard if p.above(taken)]
+        if not self.heard:
+            self.any.clear()
+        for thread, event in self._interrupts.items():
+            if thread not in asking and not any(_concerns(e, thread) for p in self.heard for e in interrupts(p)):
+                event.clear()
 
     def _hear(self, pending: PendingInput) -> None:
         self.any.set()
-        self._heard.append(pending)
-        if interrupts(pending):
-            self.interrupt.set()
+        self.arrived.set()
+        self.heard.append(pending)
+        for interrupt in interrupts(pending):
+            for thread, event in self._interrupts.items():
+                if _concerns(interrupt, thread):
+                    event.set()
 
 
 def contiguous_from(heard: Sequence[PendingInput], taken: Taken) -> list[PendingInput] | None:
@@ -62,7 +79,12 @@ def contiguous_from(heard: Sequence[PendingInput], taken: Taken) -> list[Pending
     return found
 
 
-def interrupts(pending: PendingInput) -> bool:
-    """True if the input contains an interrupt."""
+def interrupts(pending: PendingInput) -> list[ev.UserInterrupt]:
+    """The interrupts in the input."""
     given = pending.input
-    return isinstance(given, ClientInput) and any(isinstance(e, ev.UserInterrupt) for e in given.events)
+    return [e for e in given.events if isinstance(e, ev.UserInterrupt)] if isinstance(given, ClientInput) else []
+
+
+def _concerns(interrupt: ev.UserInterrupt, thread: str) -> bool:
+    """True if it interrupts that thread: it names it, or no thread (see `interrupted_threads`)."""
+    return interrupt.thread == thread or not (interrupt.thread or interrupt.session_thread_id is not None)

@@ -1,12 +1,13 @@
 """Inputs into events: the content of a commit that takes inputs from the inbox (rules 4 and 5). Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.head import Call, Head, advance, waits_for_client
+from holdfast.bus.head import Call, Head, advance, interrupted_threads, waits_for_client
 from holdfast.bus.ids import NewId
 from holdfast.bus.inputs import CallResult, ClientInput, PendingInput, Taken, taken_after
 from holdfast.harness.models.sanitize import result_blocks
@@ -56,13 +57,43 @@ def ingest(
     return Ingested(events, taken_after(taken, inputs), tuple(ids), progress)
 
 
-def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:
-    """True if the inputs are best left in the inbox: only messages, while a tool runs."""
-    if not inputs or not any(c.state == "ready" for c in head.calls):
+def may_wait(head: Head, inputs: Sequence[PendingInput], asking: Collection[str] = ()) -> bool:
+    """True if the inputs are best left in the inbox: only messages, each to a thread that is busy.
+
+    A thread is busy while one of its tools runs, and while its model request is in flight: `asking` names the threads
+    with one. Its message is taken afterwards, or when another input after it cannot wait.
+    """
+    busy = {c.thread for c in head.calls if c.state == "ready"}.union(asking)
+    if not inputs or not busy:
         return False
     return all(
-        isinstance(p.input, ClientInput) and all(isinstance(e, ev.UserMessage) for e in p.input.events) for p in inputs
+        isinstance(p.input, ClientInput)
+        and all(isinstance(e, ev.UserMessage) and e.thread in busy for e in p.input.events)
+        for p in inputs
     )
+
+
+def leaves_to_wait(head: Head, inputs: Sequence[PendingInput], asking: Collection[str]) -> bool:
+    """As `may_wait`, for inputs heard while model requests are in flight; nudges too, and interrupts that end them."""
+
+    def waits(event: ev.ClientEvent) -> bool:
+        match event:
+            case ev.UserMessage():
+                return event.thread in asking
+            case ev.UserInterrupt():
+                return all(name in asking or is_at_rest(head, name) for name in interrupted_threads(head, event))
+            case _:
+                return False
+
+    for pending in inputs:
+        match pending.input:
+            case ClientInput() as given if not all(waits(e) for e in given.events):
+                return False
+            case CallResult():
+                return False
+            case _:
+                pass
+    return True
 
 
 def client_events(head: Head, config: ev.SessionConfig, given: ClientInput, *, new_id: NewId) -> list[ev.Event]:
@@ -80,8 +111,10 @@ def client_events(head: Head, config: ev.SessionConfig, given: ClientInput, *, n
 
     for event in given.events:
         call = _answered_call(head, event)
-        if isinstance(event, ev.UserMessage) and _is_at_rest(head, event.thread):
-            add(*running(config, thread=event.thread, new_id=new_id))
+        if call is not None and event.thread != call.thread:
+            event = replace(event, thread=call.thread)  # noqa: PLW2901  a client need not know the call's thread
+        if isinstance(event, ev.UserMessage) and is_at_rest(head, event.thread):
+            add(*running(head, config, thread=event.thread, new_id=new_id))
         add(event)
         if call is not None:
             denied = denials.setdefault(call.thread, [])
@@ -97,7 +130,7 @@ def client_events(head: Head, config: ev.SessionConfig, given: ClientInput, *, n
             stop = ev.StopReason("requires_action", open_calls)
             add(*idle(head, config, stop, now=head.at, thread=thread, new_id=new_id))
         else:
-            add(*running(config, thread=thread, new_id=new_id), *denied)
+            add(*running(head, config, thread=thread, new_id=new_id), *denied)
     return out
 
 
@@ -120,7 +153,8 @@ def result_events(head: Head, result: CallResult, *, new_id: NewId) -> list[ev.E
     return [own, *hand_lost(head, call.hand, result.generation, reason, siblings, new_id=new_id)]
 
 
-def _is_at_rest(head: Head, thread: str) -> bool:
+def is_at_rest(head: Head, thread: str) -> bool:
+    """True if the thread is idle and owes nothing."""
     return head.thread(thread).status == "idle" and not any(c.thread == thread for c in head.calls)
 
 

@@ -1,7 +1,7 @@
 """Moves inputs of a claimed session from its inbox into its log (rules 5, 8 and 11)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import structlog
@@ -9,15 +9,18 @@ import structlog
 from holdfast.bus import events as ev
 from holdfast.bus.commits import InboxPosition
 from holdfast.bus.errors import BusError
-from holdfast.bus.head import Head
+from holdfast.bus.head import Head, interrupted_threads
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, Nudge, PendingInput
-from holdfast.harness.turn.appender import Appender, ThreadRun
+from holdfast.harness.turn.appender import Appender, Draft
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import ingest, may_wait
+from holdfast.harness.turn.ingest import ingest, leaves_to_wait, may_wait
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
+
+BOUNDARY_DELAY_S: Final = 0.25
+"""Time in which a thread whose model request is not in flight usually comes to its next boundary."""
 
 RENUDGE_DELAY_S: Final = 0.05
 """Time after a release in which a delivery may claim the session before `renudge` looks at it."""
@@ -26,26 +29,37 @@ log = structlog.get_logger()
 
 
 class Intake:
-    """The inbox of one claimed session: what was heard of it, what was read, what was taken."""
+    """The inbox of one claimed session: what was heard of it, what was read, what was taken.
+
+    All threads of the session share it. The first that comes to a boundary takes for all.
+    """
 
     def __init__(
-        self, replica: Replica, appender: Appender, thread: ThreadRun, watch: InboxWatch, *, inbox_known: bool
+        self,
+        replica: Replica,
+        appender: Appender,
+        watch: InboxWatch,
+        *,
+        requests: dict[str, ev.ModelRequestStart],
+        inbox_known: bool,
     ) -> None:
         self._bus = replica.bus
         self._now = replica.now
         self._limits = replica.settings.limits()
         self._draining = replica.draining
         self._appender = appender
-        self._thread = thread
-        """The thread whose model request may start in the commit that takes inputs."""
         self._watch = watch
+        self._taking = asyncio.Lock()
+        self.requests = requests
+        """Model requests that were started and not sent, by thread."""
+        self.asking: set[str] = set()
+        """Threads whose model request is in flight."""
         self._inbox_known = inbox_known
         """True if the inbox was read and everything stored since was heard by the watch."""
 
-    @property
-    def interrupt(self) -> asyncio.Event:
-        """Set when an interrupt was heard that is not taken yet."""
-        return self._watch.interrupt
+    def interrupt(self, thread: str) -> asyncio.Event:
+        """Set while an interrupt of that thread was heard and not taken."""
+        return self._watch.interrupt(thread)
 
     def forget(self) -> None:
         """Read the inbox at the next `take`."""
@@ -55,52 +69,94 @@ class Intake:
         """Read what waits above `taken`, at least up to inbox sequence `upto`."""
         return await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
 
-    async def take(self, request: ev.ModelRequestStart | None) -> ev.ModelRequestStart | None:
-        """Rule 5: append what waits above `taken`.
+    async def take(self, may_start: Callable[[str], bool]) -> None:
+        """Rule 5: append what waits above `taken`. Raises HeadMoved, Fenced, Unavailable.
 
-        The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. `request` is
-        the model request that has been started and not sent. Returns it, or the one that is started by this commit.
+        The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. If the next
+        step of a thread for which `may_start` is true is a model request, the same commit starts it, in `requests`.
         """
+        async with self._taking:
+            appender = self._appender
+            known = self._inbox_known and not appender.behind_trigger
+            if known and not self._watch.any.is_set():
+                return
+            heard = self._watch.clear()
+            inputs = contiguous_from(heard, appender.taken) if known else None
+            if inputs is None:
+                inputs = await self.pending(upto=appender.claim.trigger if appender.behind_trigger else 0)
+            left = not appender.behind_trigger and may_wait(appender.head, inputs, self.asking)
+            self._inbox_known = not left
+            if inputs and not left:
+                await self._append(inputs, may_start)
+
+    async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
-        known = self._inbox_known and not appender.behind_trigger
-        if known and not self._watch.any.is_set():
-            return request
-        heard = self._watch.clear()
-        inputs = contiguous_from(heard, appender.taken) if known else None
-        if inputs is None:
-            inputs = await self.pending(upto=appender.claim.trigger if appender.behind_trigger else 0)
-        left = not appender.behind_trigger and may_wait(appender.head, inputs)
-        self._inbox_known = not left
-        if not inputs or left:
-            return request
-        ingested = ingest(appender.head, appender.config, inputs, appender.taken, new_id=new_id)
-        started = None if request else self._request_start(appender.head_after(ingested.events), inputs)
-        events = [*ingested.events, started] if started else ingested.events
-        position = InboxPosition(appender.inbox, ingested.taken, ingested.ids)
-        await appender.append(events, taken=position, progress=ingested.progress)
-        if ingested.progress:
+        started: dict[str, ev.ModelRequestStart] = {}
+        progress = False
+
+        def make(head: Head) -> Draft:
+            nonlocal started, progress
+            ingested = ingest(head, appender.config, inputs, appender.taken, new_id=new_id)
+            started = self._request_starts(appender.head_after(ingested.events), inputs, may_start)
+            progress = ingested.progress
+            return Draft(
+                events=[*ingested.events, *started.values()],
+                taken=InboxPosition(appender.inbox, ingested.taken, ingested.ids),
+                progress=progress,
+            )
+
+        await appender.append(make)
+        self.requests.update(started)
+        self._watch.forget_taken(appender.taken, self.asking)
+        for thread in self.asking:
+            if appender.head.thread(thread).interrupted:
+                self._watch.interrupt(thread).set()
+        if progress:
             point("harness.result_appended")
-        return started or request
 
-    def _request_start(self, after: Head, inputs: Sequence[PendingInput]) -> ev.ModelRequestStart | None:
-        """The start of the model request if that is the step after these inputs; it goes into the same commit."""
-        if self._draining.is_set():
-            return None
-        return request_start(
-            after,
-            now=self._now(),
-            fresh_chars=self._thread.context.fresh + sum(len(p.data) for p in inputs),
-            limits=self._limits,
-            thread=self._thread.id,
-            new_id=new_id,
-        )
+    def _request_starts(
+        self, after: Head, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]
+    ) -> dict[str, ev.ModelRequestStart]:
+        """The starts of the model requests that are the next steps after these inputs, by thread."""
+        found: dict[str, ev.ModelRequestStart] = {}
+        for thread in after.threads:
+            if thread in self.requests or self._draining.is_set() or not may_start(thread):
+                continue
+            start = request_start(
+                after,
+                now=self._now(),
+                fresh_chars=self._appender.contexts.thread(thread).fresh + sum(len(p.data) for p in inputs),
+                limits=self._limits,
+                thread=thread,
+                new_id=new_id,
+            )
+            if start is not None:
+                found[thread] = start
+        return found
 
-    async def interrupt_waits(self) -> bool:
-        """Read the inbox: True if an interrupt is in it. The watch is best effort and may have missed it."""
+    async def unattended(self, turns: Collection[str]) -> None:
+        """Return when an input should be taken that none of the running `turns` is about to take.
+
+        A turn takes inputs at its next boundary. That is soon, unless a model request is in flight.
+        """
+        while True:
+            await self._watch.arrived.wait()
+            self._watch.arrived.clear()
+            if leaves_to_wait(self._appender.head, self._watch.heard, self.asking):
+                continue
+            if len(turns) > len(self.asking):
+                await asyncio.sleep(BOUNDARY_DELAY_S)
+            if self._watch.any.is_set():
+                return
+
+    async def interrupt_waits(self, thread: str) -> bool:
+        """Read the inbox: True if an interrupt of the thread is in it. The watch is best effort and may miss it."""
         try:
-            found = any(interrupts(p) for p in await self.pending())
+            pending = await self.pending()
         except BusError:
             return False  # the response is worth waiting for; the next read may succeed
+        head = self._appender.head
+        found = any(thread in interrupted_threads(head, e) for p in pending for e in interrupts(p))
         if found:
             self.forget()
         return found
@@ -114,18 +170,14 @@ class Intake:
         return found
 
     async def wait(self, seconds: float) -> None:
-        """Return when an input was heard, the process is to stop, or the time is over; then the inbox is read."""
-        await first_of(seconds, self._watch.any, self._draining)
-        if not self._watch.any.is_set():
-            self.forget()
+        """Return when an input was heard, another thread has appended, the process is to stop, or the time is over.
 
-    async def append_idle(self, events: Sequence[ev.Event], *, progress: bool = False) -> bool:
-        """Append events that end in idle. True if the commit also released the claim: nothing is left (rule 8)."""
-        after = self._appender.head_after(events)
-        pending = await self.pending()
-        release = not pending and not after.thread(self._thread.id).todo and not after.calls
-        await self._appender.append(events, release=release, progress=progress)
-        return release
+        Only in the last case the inbox is read.
+        """
+        folded = self._appender.folded
+        await first_of(seconds, self._watch.any, folded, self._draining)
+        if not self._watch.any.is_set() and not folded.is_set():
+            self.forget()
 
     async def renudge(self) -> None:
         """Rule 11, for latency only: an input that another replica NAKed during our claim would wait for its delay.
