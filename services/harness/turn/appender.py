@@ -72,6 +72,8 @@ class Appender:
         self.contexts = session.contexts
         self._folded = asyncio.Event()
         """Set, and replaced by a new event, at each commit."""
+        self.changed = asyncio.Event()
+        """Set at each commit of a session with several threads: one that rests may have something to do."""
         self._given_up = False
         self._lock = asyncio.Lock()
         """Held during an append: the next one follows it."""
@@ -135,6 +137,8 @@ class Appender:
         self.contexts.fold(stored)
         self.config = self.contexts.config or self.config
         self.last = stored
+        if len(self.head.threads) > 1:
+            self.changed.set()
         folded, self._folded = self._folded, asyncio.Event()
         folded.set()
 
