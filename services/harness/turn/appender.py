@@ -75,6 +75,7 @@ class Appender:
         self.changed = asyncio.Event()
         """Set at each commit of a session with several threads: one that rests may have something to do."""
         self._given_up = False
+        self._fenced = False
         self._lock = asyncio.Lock()
         """Held during an append: the next one follows it."""
         self.released = False
@@ -107,6 +108,8 @@ class Appender:
         """
         async with self._lock:
             while True:
+                if self.released or self._fenced:  # another thread has released the claim, or found it lost
+                    raise Fenced
                 if valid is not None and not valid(self.head):
                     raise HeadMoved
                 if await self._append(make(self.head)):
@@ -153,6 +156,7 @@ class Appender:
             await asyncio.sleep(CATCH_UP_BACKOFF_S * attempt)
         claim = self.head.claim
         if claim is None or claim.id != self.claim.id:
+            self._fenced = True
             raise Fenced
         self.claim = claim
 

@@ -92,7 +92,7 @@ def claim_commit(
 
 
 def closing_commit(last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: Trigger, writer: Writer) -> Commit:
-    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, no claim, and each turn ends with an error."""
+    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, each turn ends with an error, no claim."""
     head, events = last.commit.head, list[ev.Event]()
     text = "The turn was given up: every harness that worked on it stopped before it got anywhere."
     for thread in _at_work(head) or [PRIMARY_THREAD]:

@@ -44,7 +44,7 @@ class InboxWatch:
         return heard
 
     def forget_taken(self, taken: Taken, asking: Collection[str]) -> None:
-        """Forget what was heard and is taken. The interrupt of a thread in `asking` stays set: its request ends by it."""
+        """Forget what was heard and is taken. An interrupt of a thread in `asking` stays set: it ends the request."""
         self.heard = [p for p in self.heard if p.above(taken)]
         if not self.heard:
             self.any.clear()

@@ -58,7 +58,7 @@ class ThreadTurn:
             except HeadMoved:
                 self._intake.forget()
 
-    async def _step(self) -> bool:  # noqa: C901, PLR0911, PLR0912  one case a step
+    async def _step(self) -> bool:  # noqa: C901, PLR0911  one case a step
         """Decide and act. True if the thread rests."""
         head = self._thread.begin_step()
         state = self._thread.state
