@@ -15,6 +15,8 @@ class Plan(Struct, frozen=True):
     impatient: int = 0
     """Interrupts that the user sends while a tool call is open."""
     updates: int = 0
+    child: bool = False
+    """Every other message goes to a second thread of the session."""
     archive: bool = False
     poison: bool = False
     """The first message kills each process that sends it to the model."""

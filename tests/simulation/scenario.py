@@ -18,7 +18,7 @@ from holdfast.bus.api import Bus
 from holdfast.bus.commands import Release
 from holdfast.bus.commits import commit
 from holdfast.bus.errors import BusError, Conflict, Unavailable
-from holdfast.bus.head import Head, waits_for_client
+from holdfast.bus.head import PRIMARY_THREAD, Head
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.times import CLAIM_STALE_US
@@ -32,6 +32,8 @@ from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, FaultInjector, Od
 from tests.simulation.invariants import EPOCH, CheckedServer
 from tests.simulation.plan import Plan, Result, draw_plan
 
+CHILD = "sthr_2"
+"""Id of the second thread of a session that has one."""
 FAULT_PERIOD_S = 12.0
 """Seconds during which faults are injected."""
 SETTLE_TIMEOUT_S = 120.0
@@ -124,8 +126,8 @@ class Scenario:
         if await self._retry_unavailable(lambda: bus.inbox.put(self.key, value)):
             self.acknowledged |= {e.id for e in events}
 
-    async def say(self, bus: Bus, text: str) -> None:
-        await self.send(bus, ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}]))
+    async def say(self, bus: Bus, text: str, thread: str = PRIMARY_THREAD) -> None:
+        await self.send(bus, ev.UserMessage(id=new_id("sevt"), thread=thread, content=[{"type": "text", "text": text}]))
 
     async def append(self, bus: Bus, event: ev.Event, *, archive: bool = False) -> None:
         """An update of the session service, under the same check as every append (rule 19)."""
@@ -155,7 +157,8 @@ class Scenario:
             text = f"message {number}"
             if number == 0 and (self.plan.poison or self.plan.deadly):
                 text = DEADLY_INPUT_TEXT.decode() if self.plan.deadly else POISON_TEXT
-            acts.append(lambda text=text: self.say(bus, text))
+            thread = CHILD if self.plan.child and number % 2 else PRIMARY_THREAD
+            acts.append(lambda text=text, thread=thread: self.say(bus, text, thread))
         acts += [lambda: self.send(bus, ev.UserInterrupt(id=new_id("sevt")))] * self.plan.interrupts
         acts += [lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new"))] * self.plan.updates
         if self.plan.archive:
@@ -173,7 +176,7 @@ class Scenario:
         while True:
             await asyncio.sleep(0.5)
             head = self.head
-            open_ = [c for c in head.calls if c.id in waits_for_client(head) and c.id not in self.answered]
+            open_ = [c for c in head.calls if c.state in ("ask", "client") and c.id not in self.answered]
             if head.status != "idle" or not open_ or self.rng.random() < 0.3:
                 continue
             some = open_ if self.rng.random() < 0.6 else open_[:1]
@@ -299,7 +302,7 @@ class Scenario:
             "claim": head.claim,
             "inbox": self._inbox(),
             "calls": [] if head.archived else head.calls,
-            "todo": head.primary.todo and not head.archived,
+            "todo": any(t.todo for t in head.threads.values()) and not head.archived,
             "status": head.status not in ("idle", "terminated"),
             "records": records,
             "running": self.observations.running,
