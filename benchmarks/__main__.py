@@ -7,7 +7,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -32,6 +32,7 @@ def bench(
     listed: Annotated[bool, Parameter(name="--list", negative="")] = False,
     quick: bool = False,
     sync: str = "always",
+    model: Literal["anthropic", "messages"] = "anthropic",
     baseline: bool = False,
 ) -> int:
     """Run the figures, or those that are named, and write them to benchmarks/results/.
@@ -46,6 +47,8 @@ def bench(
         Few samples, one minute in all: to see that everything runs. The numbers mean little.
     sync
         When an append is on disk, as for `holdfast up`.
+    model
+        Kind of the client with which the harnesses call the model: HOLDFAST_MODEL.
     baseline
         Keep the result as results/baseline.json.
     """
@@ -61,11 +64,17 @@ def bench(
         return 0
     console = Console(width=None if sys.stdout.isatty() else 150)
     began = dt.datetime.now(dt.UTC)
-    told: dict[str, Any] = {"at": began.isoformat(timespec="seconds"), "quick": quick, "sync": sync, **facts()}
+    told: dict[str, Any] = {
+        "at": began.isoformat(timespec="seconds"),
+        "quick": quick,
+        "sync": sync,
+        "model": model,
+        **facts(),
+    }
     found: dict[str, Any] = {}
     failed = False
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
-        run = Bench(Options(folder=Path(folder), quick=quick, sync=sync))
+        run = Bench(Options(folder=Path(folder), quick=quick, sync=sync, model=model))
         try:
             for name, module in modules.items():
                 begin = time.monotonic()

@@ -17,12 +17,12 @@ from holdfast.bus.inputs import NOTHING_TAKEN, CallResult, ClientInput, PendingI
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.tools import SANDBOX
 from holdfast.harness.conversation.context import Contexts
-from holdfast.harness.main import now
 from holdfast.harness.models.interface import Response
 from holdfast.harness.models.to_events import ResponseEvents
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.idle import idle
 from holdfast.harness.turn.ingest import ingest
+from holdfast.process.clock import now
 
 TURN = 10
 """Tool calls of a turn."""
@@ -31,6 +31,9 @@ SAID = "I look at the next part of the module and check how its callers use the 
 COMMAND = "grep -rn 'def load' --include='*.py' src | head -20 && sed -n 1,40p src/settings.py"
 PRINTED = "src/settings.py:12:def load(kind, environ=None):  # read once from the environment\n" * 9
 """About what an agent at work says and reads in a step: 1,100 characters."""
+
+CONTEXT_TOKENS = 160_000
+"""Size of the context at which it is summarised."""
 
 
 class History:
@@ -83,7 +86,7 @@ class History:
     async def _ask(self, events: list[ev.Event], *, claim: Claim | object = UNSET) -> str:
         """Append with the start of a model request, whose id is returned; summarise first when the context is full."""
         await self._snapshot(self._settings.snapshot_every * 5)
-        if self._characters // 4 > self._settings.context_tokens:
+        if self._characters // 4 > CONTEXT_TOKENS:
             await self._append(events, claim=claim)
             await self.compact()
             events, claim = [], UNSET

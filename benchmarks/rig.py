@@ -48,6 +48,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     quick: bool = False
     sync: str = "always"
+    model: str = "anthropic"
+    """Kind of the client with which the harnesses call the model."""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Settings of every stack."""
+        return {"HOLDFAST_MODEL": self.model}
 
     def count(self, full: int, quick: int) -> int:
         return quick if self.quick else full
@@ -185,7 +192,13 @@ class Bench:
         folder = self.options.folder / f"stack-{self._count}"
         folder.mkdir()
         with scripted_model("--bench", log=folder / "model.log") as model:
-            stack = Stack(folder / "data", model, {**RETRIES, **environ}, harnesses, sync=self.options.sync)
+            stack = Stack(
+                folder / "data",
+                model,
+                {**RETRIES, **self.options.environ, **environ},
+                harnesses,
+                sync=self.options.sync,
+            )
             stack.start()
             rig = Rig(self.options, stack, model)
             try:

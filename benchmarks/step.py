@@ -1,4 +1,7 @@
-"""One tool step: from the end of a model answer to the next model request, with `echo` in the sandbox in between."""
+"""One tool step: from the end of a model answer to the next model request, with a tool in the sandbox in between.
+
+Once with `echo` in the shell, and once with the tool `read`.
+"""
 
 import contextlib
 import time
@@ -9,15 +12,25 @@ from pathlib import Path
 from benchmarks.result import Row, at_most, spread
 from benchmarks.rig import Bench, Rig, message, ms, new_mark, rested, run, session_key
 from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import Sandbox, make_driver
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.scripted_model.journal import Record
-from tests.support.model import bash, say
+from tests.support.model import bash, call, say
+
+Call = tuple[str, dict[str, str]]
 
 TITLE = "one tool step: model answer ends to next model request (ms)"
 
 STEPS = 60
 """Steps of one session: its history stays that of a short task."""
+
+BASH: Call = ("bash", {"command": "echo hello"})
+READ: Call = ("read", {"file_path": "hello"})
+
+MAKE = "echo hello | tee hello"
+"""The first command of a session: it makes the sandbox, and the file for READ."""
 
 
 @contextlib.asynccontextmanager
@@ -28,18 +41,21 @@ async def sandbox(folder: Path) -> AsyncGenerator[Sandbox]:
     await driver.open(worker)
     driver.keep_until(time.monotonic() + 600)
     try:
-        yield await driver.create(Key("bench", new_session_id()), new_id("sbx"))
+        spec = HandSpec(key=Key("bench", new_session_id()), kind=SANDBOX, generation=new_id("sbx"))
+        yield await driver.create(spec)
     finally:
         await driver.close()
 
 
-async def calls(folder: Path, count: int) -> list[float]:
-    """The floor: seconds of one `echo` over the stream of a sandbox."""
+async def calls(folder: Path, count: int, tool: Call) -> list[float]:
+    """The floor: seconds of one call over the stream of a sandbox."""
     found: list[float] = []
+    name, arguments = tool
     async with sandbox(folder) as box:
+        await box.run("make", "bash", {"command": MAKE})
         for number in range(count + 20):
             begin = time.perf_counter()
-            outcome = await box.run(f"call-{number}", "bash", {"command": "echo hello"})
+            outcome = await box.run(f"call-{number}", name, {**arguments})
             found.append(time.perf_counter() - begin)
             assert not outcome.is_error, outcome
     return found[20:]
@@ -50,8 +66,10 @@ def between(records: list[Record]) -> list[float]:
     return [after.received - before.last_byte for before, after in pairwise(records)]
 
 
-async def _measure(rig: Rig) -> list[Row]:
-    scenario = await rig.scenario(*[bash("echo hello")] * STEPS, say("Done."))
+async def _steps(rig: Rig, tool: Call) -> tuple[list[float], list[float]]:
+    """Seconds of the first step of each session, and of all other steps."""
+    name, arguments = tool
+    scenario = await rig.scenario(bash(MAKE), *[call(name, **arguments)] * (STEPS - 1), say("Done."))
     first: list[float] = []
     steps: list[float] = []
     async with rig.client() as client, rig.bus() as bus:
@@ -64,15 +82,26 @@ async def _measure(rig: Rig) -> list[Row]:
             first.append(gaps[0])
             steps += gaps[1:]
         await rig.forget(client, sessions)
-    floor = spread(ms(await calls(rig.options.folder / new_id("box"), rig.options.count(300, 50))))
-    found = spread(ms(steps))
+    return first, steps
+
+
+async def _measure(rig: Rig) -> list[Row]:
     name = "one call over the stream"
-    aims = [at_most("p50 at most 5", found.p50, 5), at_most("p99 at most 15", found.p99, 15)]
-    return [
-        Row(name="step", unit="ms", found=found, floor=floor, floor_name=name, aims=aims),
-        Row(name="first step, which makes the sandbox", unit="ms", found=spread(ms(first)), floor=floor,
-            floor_name=name),
-    ]  # fmt: skip
+    rows: list[Row] = []
+    first: list[float] = []
+    for tool in (BASH, READ):
+        made, steps = await _steps(rig, tool)
+        first += made
+        found = spread(ms(steps))
+        aims = [at_most("p50 at most 5", found.p50, 5), at_most("p99 at most 15", found.p99, 15)]
+        floor = spread(ms(await calls(rig.options.folder / new_id("box"), rig.options.count(300, 50), tool)))
+        title = "step" if tool is BASH else f"step with `{tool[0]}`"
+        rows.append(Row(name=title, unit="ms", found=found, floor=floor, floor_name=name, aims=aims))
+    rows.append(
+        Row(name="first step, which makes the sandbox", unit="ms", found=spread(ms(first)), floor=rows[0].floor,
+            floor_name=name)
+    )  # fmt: skip
+    return rows
 
 
 def figure(bench: Bench) -> list[Row]:

@@ -39,8 +39,7 @@ async def _kill(rig: Rig) -> float:
 async def _measure(rig: Rig) -> list[Row]:
     found = spread(ms([await _kill(rig) for _ in range(rig.options.count(15, 2))]))
     wait = spread([streams.ACK_WAIT_S * 1000])
-    limit = streams.ACK_WAIT_S * 1000 + 300
-    aims = [at_most(f"p95 at most ack_wait + 300 = {limit:,.0f}", found.p95, limit)]
+    aims = [at_most("p95 at most 150", found.p95, 150)]
     return [Row(name="takeover", unit="ms", found=found, floor=wait, floor_name="ack_wait", aims=aims)]
 
 

@@ -22,6 +22,10 @@ Handler = Callable[[bytes], Awaitable[bytes]]
 Listener = Callable[["Message"], Awaitable[None]]
 
 
+def ignore_newer(_key: Key, _seq: int) -> None:
+    """The default of `Log.follow`: commits of a newer version are left out and nobody is told."""
+
+
 class Message(msgspec.Struct, frozen=True):
     """A core message."""
 
@@ -55,6 +59,16 @@ class Delivery(Protocol):
     @property
     def count(self) -> int:
         """1 for the first delivery."""
+        ...
+
+    @property
+    def newer(self) -> bool:
+        """True if only a newer version of Holdfast can decode the message. Its body is not read for this."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Names this delivery among all of its consumer; see `Inbox.redeliver`."""
         ...
 
     async def ack(self, *, sure: bool = True) -> None:
@@ -111,11 +125,14 @@ class Log(Protocol):
         """
         ...
 
-    def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
+    def follow(
+        self, cell: str, after: int = 0, *, on_newer: Callable[[Key, int], None] = ignore_newer
+    ) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """Every commit of every session of the cell above stream sequence `after`, in stream order, in batches.
 
         Then live ones, without gap or repetition, and without end. Blobs are not fetched: large events stay
-        `events.Blob`. A message that is no commit of ours is logged and left out. An empty batch says that everything
+        `events.Blob`. A message that is no commit of ours is logged and left out. A commit of a newer version is left
+        out too, and `on_newer` is called with its session and sequence. An empty batch says that everything
         stored so far has been yielded; it comes at least once, and again when nothing came for some seconds.
         """
         ...
@@ -125,7 +142,7 @@ class Inbox(Protocol):
     async def put(self, key: Key, value: AnyInput) -> int:
         """Store the input, have it delivered, and return its sequence.
 
-        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds.
+        Safe to repeat with the same id within DEDUPLICATION_WINDOW_S seconds. Raises InboxFull if too many wait.
         """
         ...
 
@@ -140,6 +157,14 @@ class Inbox(Protocol):
         """
         ...
 
+    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
+        """As `pending`, without what it says: `input` is None, and a large body is not fetched. No content can fail."""
+        ...
+
+    async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
+        """Store the bytes of an earlier client input once more, under another id of the publish. Raises InboxFull."""
+        ...
+
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: "asyncio.Event", *, limit: int
     ) -> None:
@@ -150,10 +175,20 @@ class Inbox(Protocol):
         """
         ...
 
-    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
+    async def redeliver(self, cell: str, seq: int, number: int) -> None:
+        """Have the input `seq` delivered again at once, in place of the dead holder of that delivery; best effort.
+
+        Does nothing if the input was acked.
+        """
+        ...
+
+    async def on_arrival(
+        self, key: Key, listener: Callable[[PendingInput], None], on_gap: Callable[[], None]
+    ) -> Subscription:
         """Call `listener` for each input stored for that session from now on; best effort, for speed.
 
-        Arrivals of one source come in order, but may overtake those of the other, and any may be missing.
+        Arrivals of one source come in order, but may overtake those of the other, and any may be missing. `on_gap` is
+        called when the connection was lost meanwhile: then arrivals are missing, and the inbox has to be read.
         """
         ...
 
@@ -216,4 +251,9 @@ class Bus(Protocol):
     def kv(self) -> KeyValue: ...
     @property
     def core(self) -> Core: ...
+    @property
+    def connected_since(self) -> float:
+        """Loop time at which the present connection was made. After a loss others may not be back yet."""
+        ...
+
     async def close(self) -> None: ...

@@ -1,8 +1,9 @@
 """The bytes of commits and inputs; large events and inputs are moved out of the message into a body. Pure.
 
 JSON, with an explicit version `v`. Unknown fields are ignored. An event of an unknown type (from a newer writer)
-becomes `events.Unknown`: clients never see it, heads ignore it, and readers of the log continue. A version above
-VERSION, and data that is no commit or input, raise Refused. `tests/golden/` pins the bytes.
+becomes `events.Unknown`: clients never see it, heads ignore it, and readers of the log continue. An input is different:
+whoever takes it has to understand all of it, so an unknown type makes it Newer as a version above VERSION does. What no
+version could have written is Damaged. `tests/golden/` pins the bytes.
 """
 
 import hashlib
@@ -14,9 +15,10 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus import streams
 from holdfast.bus.commits import Commit
-from holdfast.bus.errors import Refused, TooLarge
+from holdfast.bus.errors import Damaged, Newer, Refused, TooLarge
 from holdfast.bus.head import Head
 from holdfast.bus.inputs import VERSION, AnyInput, Input, PendingInput, Source, source_for
+from holdfast.bus.records import UNREADABLE, check_version
 
 COMMIT_TARGET_BYTES: Final = streams.MAX_MESSAGE_BYTES // 2
 """Bytes of a commit above which its largest events are moved to the object store."""
@@ -36,10 +38,6 @@ class Body(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class _Version(msgspec.Struct):
-    v: int = 1
-
-
 class _Id(msgspec.Struct):
     id: str
 
@@ -47,6 +45,15 @@ class _Id(msgspec.Struct):
 class _Tag(msgspec.Struct):
     type: str
     id: str = ""
+
+
+class _TaggedInput(msgspec.Struct):
+    """What an input of any version has; `events` only a client's."""
+
+    type: str
+    id: str
+    v: int = VERSION
+    events: list[_Tag] = []
 
 
 class _Loose(msgspec.Struct):
@@ -58,18 +65,17 @@ class _Loose(msgspec.Struct):
     v: int = 1
 
 
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Exceptions of decoding, in this order: bad JSON or wrong types, text that is no UTF-8, nesting too deep."""
-
 _ENCODER: Final = msgspec.json.Encoder()
 _COMMIT: Final = msgspec.json.Decoder(Commit)
 _LOOSE: Final = msgspec.json.Decoder(_Loose)
 _EVENT: Final = msgspec.json.Decoder(ev.AnyEvent)
 _INPUT: Final = msgspec.json.Decoder(AnyInput | BlobInput)
-_VERSION: Final = msgspec.json.Decoder(_Version)
 _ID: Final = msgspec.json.Decoder(_Id)
 _TAG: Final = msgspec.json.Decoder(_Tag)
+_TAGGED_INPUT: Final = msgspec.json.Decoder(_TaggedInput)
 _KNOWN: Final = frozenset(str(kind.__struct_config__.tag) for kind in ev.AnyEvent.__args__)
+_KNOWN_INPUTS: Final = frozenset(str(kind.__struct_config__.tag) for kind in (*AnyInput.__args__, BlobInput))
+_KNOWN_CLIENT_EVENTS: Final = frozenset(str(kind.__struct_config__.tag) for kind in ev.ClientEvent.__args__)
 
 
 def encode(value: Any) -> bytes:
@@ -105,25 +111,26 @@ def encode_commit(commit: Commit) -> tuple[bytes, list[Body]]:
 
 
 def decode_commit(data: bytes) -> Commit:
-    """The commit as stored, blobs not put back. Raises Refused."""
+    """The commit as stored, blobs not put back. Raises Newer, Damaged."""
     try:
         commit = _COMMIT.decode(data)
     except msgspec.ValidationError:
-        commit = _decode_newer(data)
-    except _UNREADABLE as exc:
-        raise Refused("not a commit") from exc
+        commit = _decode_unknown_events(data)
+    except UNREADABLE as exc:
+        raise Damaged("not a commit") from exc
     if commit.v > VERSION:
-        raise Refused(f"a commit of version {commit.v}; this process knows {VERSION}")
+        raise Newer("a commit", found=commit.v, known=VERSION)
     return commit
 
 
-def _decode_newer(data: bytes) -> Commit:
-    """A commit with events of unknown types. Raises Refused."""
+def _decode_unknown_events(data: bytes) -> Commit:
+    """A commit with events of unknown types. Raises Newer, Damaged."""
     try:
         loose = _LOOSE.decode(data)
         events = [_decode_event(bytes(raw)) for raw in loose.events]
-    except _UNREADABLE as exc:
-        raise Refused(_newer(data) or f"not a commit: {exc}") from None
+    except UNREADABLE as exc:
+        check_version(data, "a commit", VERSION)
+        raise Damaged(f"not a commit: {exc}") from None
     return Commit(v=loose.v, id=loose.id, at=loose.at, by=loose.by, head=loose.head, events=events)
 
 
@@ -134,19 +141,11 @@ def _decode_event(data: bytes) -> ev.AnyEvent:
     return _EVENT.decode(data)
 
 
-def _newer(data: bytes) -> str:
-    try:
-        v = _VERSION.decode(data).v
-    except _UNREADABLE:
-        return ""
-    return f"a message of version {v}; this process knows {VERSION}" if v > VERSION else ""
-
-
 def commit_id(data: bytes) -> str:
     """Only the id of a stored commit, of any version; empty if it has none."""
     try:
         return _ID.decode(data).id
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""
 
 
@@ -155,8 +154,11 @@ def blob_refs(commit: Commit) -> list[ev.Blob]:
 
 
 def put_back(commit: Commit, bodies: dict[str, bytes]) -> Commit:
-    """The commit with its blobs replaced by the events of `bodies` (by ref)."""
-    events = [_decode_event(bodies[e.ref]) if isinstance(e, ev.Blob) else e for e in commit.events]
+    """The commit with its blobs replaced by the events of `bodies` (by ref). Raises Damaged."""
+    try:
+        events = [_decode_event(bodies[e.ref]) if isinstance(e, ev.Blob) else e for e in commit.events]
+    except UNREADABLE as exc:
+        raise Damaged("a body in the object store is not an event") from exc
     return replace(commit, events=events)
 
 
@@ -166,18 +168,39 @@ def encode_input(value: AnyInput) -> tuple[bytes, Body | None]:
     if len(whole) <= streams.BLOB_THRESHOLD_BYTES:
         return whole, None
     body = _body(whole)
-    return encode(BlobInput(id=value.id, ref=body.ref, size=len(whole))), body
+    return encode(BlobInput(v=value.v, id=value.id, ref=body.ref, size=len(whole))), body
 
 
 def decode_input(data: bytes) -> AnyInput | BlobInput:
-    """Decode a message of the inbox. Raises Refused if it is no input or of a newer version."""
+    """Decode a message of the inbox. Raises Newer, Damaged."""
     try:
         value = _INPUT.decode(data)
-    except _UNREADABLE as exc:
-        raise Refused("not an input") from exc
+    except UNREADABLE as exc:
+        check_version(data, "an input", VERSION)
+        if _has_unknown_type(data):
+            raise Newer("an input of an unknown type") from None
+        raise Damaged("not an input") from exc
     if value.v > VERSION:
-        raise Refused(f"an input of version {value.v}; this process knows {VERSION}")
+        raise Newer("an input", found=value.v, known=VERSION)
     return value
+
+
+def is_newer_input(data: bytes) -> bool:
+    """Whether only a newer version can decode this message of the inbox. Its body in the object store is not read."""
+    try:
+        check_version(data, "an input", VERSION)
+    except Newer:
+        return True
+    return _has_unknown_type(data)
+
+
+def _has_unknown_type(data: bytes) -> bool:
+    """Whether these bytes are an input of a type, or with a client's event of a type, that this version lacks."""
+    try:
+        tagged = _TAGGED_INPUT.decode(data)
+    except UNREADABLE:
+        return False
+    return tagged.type not in _KNOWN_INPUTS or any(e.type not in _KNOWN_CLIENT_EVENTS for e in tagged.events)
 
 
 def pending_input(seq: int, source: Source, data: bytes, value: AnyInput | None) -> PendingInput:

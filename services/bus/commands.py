@@ -34,6 +34,10 @@ class Provisioned(Command, frozen=True, kw_only=True):
     error: str = ""
     """Empty, or a typed cause such as `sandbox_unavailable`."""
     message: str = ""
+    declined: bool = False
+    """True with an error that may pass, because this worker is full or does not have the session's files: ask again."""
+    ask: tuple[str, ...] = ()
+    """Ids of workers that may give the hand instead, to be asked directly; only of a request that was declined."""
 
 
 class Execute(Command, frozen=True, kw_only=True):

@@ -26,7 +26,8 @@ RECENT_INPUT_IDS = 16
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     """The harness `by` runs the session. `id` is new with every claim.
 
-    `trigger` is the sequence of the inbox message that it was made for, and `source` the subject of that message.
+    `by` is new with every start of a harness. `trigger` is the sequence of the inbox message that it was made for, and
+    `source` the subject of that message. `delivery` is the number of the delivery that was claimed with (rule 21).
     """
 
     id: str
@@ -34,6 +35,7 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     trigger: int
     failures: int = 0
     source: Source = "in"
+    delivery: int = 0
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -83,6 +83,8 @@ class PendingInput(msgspec.Struct, frozen=True):
     input: AnyInput | None
     """None if the body could not be decoded, or may not come from that source."""
     source: Source = "in"
+    newer: bool = False
+    """True if only a newer version of Holdfast can decode it: this process must not take it, nor what is behind it."""
     previous: int = -1
     """Of an arrival: the sequence of the last message before it on the same subject (0: none); -1: unknown."""
 

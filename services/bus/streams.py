@@ -9,6 +9,15 @@ from typing import Any
 from holdfast.bus import subjects
 from holdfast.bus.ids import FIRST_CELL
 
+PROTOCOL = 2
+"""Version of subjects, streams and buckets together. It is in the metadata of every stream.
+
+A stream without it is of protocol 1. Raise it when a process of the version before could not work on the same streams:
+no process starts on streams of another protocol (`jetstream/protocol.py`)."""
+
+PROTOCOL_METADATA = "holdfast.protocol"
+"""Name of the metadata of a stream that holds its protocol, as a decimal number."""
+
 SECOND_NS = 1_000_000_000
 """Nanoseconds, the unit of durations in the JetStream API."""
 
@@ -27,13 +36,19 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 BLOB_THRESHOLD_BYTES = 128 * 1024
 """Encoded events and inputs above this many bytes are stored in the object store."""
 
+INBOX_LIMIT_MESSAGES = 20_000
+"""Messages that may wait on each subject of a session's inbox; the next one is refused.
+
+`res` does not fill up by itself: a hand stores one result for each open call, and a session has few of them.
+"""
+
 HARNESS_CONSUMER = "harness"
 """The durable consumer that all harness replicas share."""
 
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 """Messages on these subjects may contain secrets: no stream may store them."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap")
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked")
 BLOBS = "blobs"
 
 
@@ -57,6 +72,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "max_msg_size": MAX_MESSAGE_BYTES,
         "duplicate_window": DEDUPLICATION_WINDOW_S * SECOND_NS,
         "allow_direct": True,
+        "metadata": {PROTOCOL_METADATA: str(PROTOCOL)},
     }
     log = {
         **common,
@@ -73,6 +89,8 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "subjects": list(subjects.all_inboxes(cell)),
         "retention": "workqueue",
         "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs_per_subject": INBOX_LIMIT_MESSAGES,
         "republish": {"src": ">", "dest": "arrived.>"},
     }
     buckets = [

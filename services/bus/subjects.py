@@ -111,6 +111,11 @@ def provision(cell: str, kind: str) -> str:
     return f"cmd.hand.{_cell(cell)}.provision.{_token(kind)}"
 
 
+def provision_at(cell: str, worker: str) -> str:
+    """The same request to one worker, because another one has declined it."""
+    return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.provision"
+
+
 def release(cell: str) -> str:
     """Heard by every worker of the cell; the holders of the session's hands act, all may clean files."""
     return f"cmd.hand.{_cell(cell)}.release"
@@ -128,6 +133,11 @@ def cancel(cell: str, worker: str) -> str:
     return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.cancel"
 
 
+def ping(cell: str, replica: str) -> str:
+    """Requests that a replica of the harness answers as long as it is connected (rule 21)."""
+    return f"cmd.harness.{_cell(cell)}.{_token(replica)}.ping"
+
+
 def placement_key(key: Key, hand: str) -> str:
     """Key in the bucket `hands`: which generation and worker a hand of the session has."""
     return f"s.{_key(key)}.{_token(hand)}"
@@ -143,6 +153,11 @@ def record_key(cell: str, call: str) -> str:
     return f"c.{_cell(cell)}.{_token(call)}"
 
 
+def death_key(cell: str, replica: str) -> str:
+    """Key in the bucket `hands`: a replica of the harness that was found dead, which expires (rule 21)."""
+    return f"r.{_cell(cell)}.{_token(replica)}"
+
+
 def worker_keys(cell: str) -> str:
     """Pattern of the keys of all registered workers of the cell."""
     return f"w.{_cell(cell)}.>"
@@ -156,6 +171,11 @@ def record_keys(cell: str) -> str:
 def snapshot_key(key: Key) -> str:
     """Key in the bucket `snap`."""
     return _key(key)
+
+
+def parked_key(key: Key, inbox: str, seq: int) -> str:
+    """Key in the bucket `parked`: an input of the session that was set aside; `inbox` is the epoch of its stream."""
+    return f"{_key(key)}.{_token(inbox)}.{seq}"
 
 
 # --- vault and buckets -------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Final
 
@@ -17,6 +16,7 @@ from holdfast.cli.commands.diff import diff
 from holdfast.cli.commands.down import down
 from holdfast.cli.commands.env import env
 from holdfast.cli.commands.logs import logs
+from holdfast.cli.commands.parked import parked
 from holdfast.cli.commands.run import run
 from holdfast.cli.commands.sessions import sessions
 from holdfast.cli.commands.status import status
@@ -27,14 +27,21 @@ from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
 COMMANDS: Final = (
-    up, run, sessions, attach, answer, diff, apply, tail, status, logs, env, down, demo, scripted_model,
+    up, run, sessions, attach, answer, diff, apply, tail, status, logs, parked, env, down, demo, scripted_model,
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415  the import takes as long as all commands together
+
+    return version("holdfast-agents")
+
 
 app = App(
     name="holdfast",
     help="Long-running AI agents on your own machines: sessions that cannot be lost, in real sandboxes.",
-    version=version("holdfast-agents"),
+    version=_version,
     error_formatter=usage_error,
     default_parameter=Parameter(show_default=False),  # the texts say what happens without an option
 )
@@ -45,7 +52,7 @@ for _place, _command in enumerate(COMMANDS):
 @app.command(name="version", sort_key=len(COMMANDS))
 def show_version() -> int:
     """Print the version."""
-    print(version("holdfast-agents"))
+    print(_version())
     return 0
 
 

@@ -1,8 +1,12 @@
 """`python -m holdfast.harness`."""
 
-from holdfast.harness.main import main
+import holdfast.process.lean_imports  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+# isort: split
+
+from holdfast.harness.main import main, preload
 from holdfast.harness.settings import HarnessSettings
 from holdfast.process.lifecycle import launch
 
 if __name__ == "__main__":
-    launch("harness", HarnessSettings, main)
+    launch("harness", HarnessSettings, main, preload=preload)

@@ -1,9 +1,9 @@
 """The harness process: makes the parts and connects them."""
 
 import asyncio
-import os
+import contextlib
+import importlib
 import socket
-import time
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,18 +13,16 @@ import structlog
 from holdfast.bus.jetstream.client import connect
 from holdfast.harness.models.interface import Endpoint
 from holdfast.harness.models.model_health import ObservedModel
-from holdfast.harness.models.registry import MODELS
-from holdfast.harness.settings import HarnessSettings
+from holdfast.harness.models.registry import CLOUDS, MODELS
+from holdfast.harness.settings import VENDOR, HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.harness.turn.ping import replica_name, serve_ping
+from holdfast.process import clock
 from holdfast.process.health import Health
+from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.settings import BadSettings
 
 log = structlog.get_logger()
-
-
-def now() -> int:
-    """Microseconds since 1970, UTC."""
-    return time.time_ns() // 1000
 
 
 def endpoint(settings: HarnessSettings) -> Endpoint:
@@ -34,7 +32,14 @@ def endpoint(settings: HarnessSettings) -> Endpoint:
         key = Path(settings.model_key_file).read_text().strip() if settings.model_key_file else ""
     except OSError:
         raise BadSettings(f"HOLDFAST_MODEL_KEY_FILE: cannot read {settings.model_key_file}") from None
-    return Endpoint(base_url=settings.model_base_url, key=key, silence=settings.model_silence)
+    derived = settings.model in CLOUDS and settings.model_base_url.rstrip("/") == VENDOR
+    return Endpoint(
+        base_url="" if derived else settings.model_base_url,
+        key=key,
+        silence=settings.model_silence,
+        auth=settings.model_auth,
+        betas=tuple(filter(None, map(str.strip, settings.model_betas.split(",")))),
+    )
 
 
 def check_address(url: str) -> None:
@@ -50,25 +55,37 @@ def check_address(url: str) -> None:
         raise BadSettings("HOLDFAST_MODEL_BASE_URL: must not hold a user name or password; the key has its own setting")
 
 
+def preload(settings: HarnessSettings) -> None:
+    """Load the client of the model, if its module is named as its kind: the import may take longer than all others."""
+    module = "anthropic_clouds" if settings.model in CLOUDS else settings.model
+    with contextlib.suppress(ImportError):  # `main` meets it too, and tells it
+        importlib.import_module(f"holdfast.harness.models.{module}")
+
+
 async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     """Drive sessions until `stop` is set, then hand over those that are in mid-turn."""
-    name = settings.name or f"harness-{socket.gethostname()}-{os.getpid()}"
+    name = replica_name(settings.name or f"harness-{socket.gethostname()}")
     if settings.model not in MODELS:
         raise BadSettings(f"HOLDFAST_MODEL: one of {', '.join(MODELS)}")
+    catalogue = load_catalogue(settings.models_file)
     health = Health("harness")
     model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
-    bus = await connect(settings, name=name)
-    dispatcher = Dispatcher(bus, model, settings, name=name, now=now)
-    try:
+    async with contextlib.AsyncExitStack() as closing:
+        closing.push_async_callback(model.close)
+        bus = await connect(settings, name=name)
+        closing.push_async_callback(bus.close)
+        note_newer = partial(health.note, "newer version")
+        dispatcher = Dispatcher(
+            bus, model, settings, name=name, now=clock.now, catalogue=catalogue, note_newer=note_newer
+        )
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)
+            pings = await serve_ping(bus, settings.cell, name)
             health.set("bus", True)
-            log.info("ready", name=name, model=settings.model_base_url)
+            log.info("ready", name=name, kind=settings.model, model=settings.model_base_url)
             await bus.inbox.consume(settings.cell, dispatcher.handle, stop, limit=settings.sessions)
-    finally:
-        await model.close()
-        await bus.close()
+            await pings.close()
 
 
 async def _drain(stop: asyncio.Event, dispatcher: Dispatcher) -> None:

@@ -1,12 +1,17 @@
 """Settings of the harness."""
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from holdfast.harness.turn.decide import Limits
 from holdfast.harness.turn.retry import RetrySettings
+from holdfast.process.backoff import Backoff
+from holdfast.process.model_facts import ModelFacts
 from holdfast.process.settings import ProcessSettings
+
+VENDOR: Final = "https://api.anthropic.com"
+"""Anthropic's own address."""
 
 
 class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -16,10 +21,16 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     """Name of this replica in logs and commits. Empty: made of the host name and the process id."""
     model: str = "anthropic"
     """Kind of model endpoint: a name in `models/registry.py`."""
-    model_base_url: str = "https://api.anthropic.com"
-    """Address of the model endpoint."""
+    model_base_url: str = VENDOR
+    """Address of the model endpoint. For a kind that is a cloud the default means: the address that the cloud has."""
     model_key_file: str = ""
     """Path of a file with the API key of the endpoint, mode 0600. Empty: the endpoint needs no key."""
+    model_auth: Literal["bearer", "x-api-key"] = "bearer"
+    """How the key is sent, by the kinds `anthropic` and `messages`: `Authorization: Bearer`, or `x-api-key`."""
+    model_betas: str = ""
+    """Values of the header `anthropic-beta`, with commas."""
+    models_file: str = ""
+    """Path of a TOML or JSON file with what is known of models, over `process/models.toml`: limits, prices."""
     model_silence: Annotated[float, Meta(gt=0, le=3600)] = 300.0
     """Seconds without a byte after which a model's stream is closed; longer than its longest pause while it thinks."""
     model_attempts: Annotated[int, Meta(ge=1, le=100)] = 8
@@ -33,25 +44,27 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     retry_most: Annotated[float, Meta(gt=0, le=3600)] = 60.0
     """Longest delay between two attempts in seconds; a longer `retry-after` is obeyed, up to 10 minutes."""
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 16_384
-    """Largest number of tokens in one response."""
-    context_tokens: Annotated[int, Meta(ge=1000, le=100_000_000)] = 160_000
-    """Tokens of a request above which the history is summarised first."""
+    """Largest number of tokens in one response; less for a model that gives less."""
     rounds: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     """Tool-use rounds in one turn."""
     sessions: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    """Inputs that this replica handles at once; the sessions that it drives are never more."""
+    """Sessions that this replica drives at once. Further inputs of a session that it drives do not count."""
     hold: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     """Seconds to keep the claim of a session while its tools run; once released, the result wakes any replica."""
     snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
     """Events between two context snapshots."""
 
-    def limits(self) -> Limits:
-        return Limits(rounds=self.rounds, context_tokens=self.context_tokens)
+    def limits(self, facts: ModelFacts) -> Limits:
+        """The bounds of a turn with a model of which `facts` are known."""
+        return Limits(rounds=self.rounds, context_tokens=facts.compact_above(self.response_tokens(facts)))
+
+    def response_tokens(self, facts: ModelFacts) -> int:
+        """The largest number of tokens in one response of a model of which `facts` are known."""
+        return min(self.max_tokens, facts.largest_output)
 
     def retries(self) -> RetrySettings:
         return RetrySettings(
             attempts=self.model_attempts,
             patience_s=self.model_patience,
-            first_delay_s=self.retry_first,
-            longest_delay_s=self.retry_most,
+            backoff=Backoff(first_s=self.retry_first, longest_s=self.retry_most),
         )

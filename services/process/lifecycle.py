@@ -20,6 +20,7 @@ import structlog
 import uvloop
 
 from holdfast.process import logs, telemetry
+from holdfast.process.go import wait_for_go
 from holdfast.process.settings import BadSettings, ProcessSettings, load
 
 CRASHED: Final = 1
@@ -74,8 +75,19 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, drain: fl
         sys.exit(code)
 
 
-def launch(service: str, kind: type[S], main: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Read the settings, set up logs and telemetry, and `run` with the drain time of the settings."""
+def _preload_nothing(_settings: ProcessSettings) -> None:
+    """The `preload` of a service whose modules do not depend on its settings."""
+
+
+def launch(
+    service: str,
+    kind: type[S],
+    main: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]],
+    *,
+    preload: Callable[[S], None] = _preload_nothing,
+) -> None:
+    """Read the settings, set up logs and telemetry, wait for the go if there is one to come, and `run` with the drain
+    time of the settings. `preload` loads the modules that are needed with these settings, before the wait."""
     try:
         settings = load(kind)
         logs.setup(service, settings.log_level)
@@ -83,6 +95,8 @@ def launch(service: str, kind: type[S], main: Callable[[S, asyncio.Event], Corou
         logs.setup(service)
         _refuse(exc)
     telemetry.setup(service)
+    preload(settings)
+    wait_for_go()
     run(lambda stop: main(settings, stop), drain=settings.drain_timeout)
 
 

@@ -1,5 +1,9 @@
 """`python -m holdfast.sandbox`."""
 
+import holdfast.process.lean_imports  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+# isort: split
+
 from holdfast.process.lifecycle import launch
 from holdfast.sandbox.main import main
 from holdfast.sandbox.settings import SandboxSettings

@@ -31,11 +31,25 @@ class Availability:
         self._report = report
         self._cause: str | None = None
         """The cause that was logged last; empty after a success, None before the first attempt."""
+        self._is_full = False
 
     @property
     def known(self) -> bool:
         """Whether there was an attempt yet."""
         return self._cause is not None
+
+    def full(self, limit: int) -> None:
+        """A request was declined because this worker has `limit` sandboxes, the most that it may have."""
+        self._report.note("capacity", f"full: {limit} sandboxes (HOLDFAST_MAX_SANDBOXES)")
+        if not self._is_full:
+            log.warning("the worker is full and declines further sessions", sandboxes=limit)
+        self._is_full = True
+
+    def has_room(self) -> None:
+        """A sandbox has ended."""
+        if self._is_full:
+            self._report.note("capacity", "")
+        self._is_full = False
 
     def available(self, weak_limits: str) -> None:
         """A sandbox was made. `weak_limits` is that of the driver."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -10,10 +10,12 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Answer, Cancel, Execute, Probe
 from holdfast.bus.errors import Unavailable
+from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 from holdfast.process import faults
 from holdfast.sandbox import results
 from holdfast.sandbox.drivers.sandbox import Outcome, SandboxLost
+from holdfast.sandbox.head_reads import head_at
 from holdfast.sandbox.live_output import LiveOutput
 from holdfast.sandbox.placement import BUCKET, CallRecord, admission, encode
 from holdfast.sandbox.registration import Registration
@@ -22,12 +24,6 @@ from holdfast.sandbox.tools import error, lost
 from holdfast.sandbox.waiting import loop_time
 
 log = structlog.get_logger()
-
-HEAD_READS: Final = 8
-"""Reads of the head for one request, while the replica that answers is behind its sender."""
-
-HEAD_READ_INTERVAL_S: Final = 0.02
-"""Seconds added to the wait before each further read."""
 
 Vacate = Callable[[Key, str], Awaitable[None]]
 """Empties the placement of a session if it names a generation that is gone: `Provisioner.vacate`."""
@@ -43,14 +39,19 @@ class Executor:
         registration: Registration,
         sandboxes: Sandboxes,
         vacate: Vacate,
+        hand: str,
         kept: str,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        """`kept` is the sentence of the driver. `tasks` runs the calls; it must be entered before a request."""
+        """`hand` is the name of the hands, `kept` the sentence of the driver.
+
+        `tasks` runs the calls; it must be entered before a request.
+        """
         self._bus = bus
         self._registration = registration
         self._sandboxes = sandboxes
         self._vacate = vacate
+        self._hand = hand
         self._kept = kept
         self._tasks = tasks
         self._running: set[asyncio.Task[None]] = set()
@@ -124,7 +125,7 @@ class Executor:
         """The record of the call on this worker."""
         return CallRecord(
             tenant=request.tenant, session=request.session, call=request.call, generation=request.generation,
-            worker=self._registration.worker_id, kept=self._kept,
+            worker=self._registration.worker_id, hand=self._hand, kept=self._kept,
         )  # fmt: skip
 
     async def store_record(self, record: CallRecord) -> None:
@@ -134,18 +135,13 @@ class Executor:
     async def is_wanted(self, key: Key, request: Execute) -> bool:
         """Whether the log has the call, ready to run. A replica that is behind the sender cannot say no.
 
-        Raises Unavailable if none has caught up in time. The leader is not asked: a worker may not read by sequence,
-        only the last commit of a session.
+        Raises Unavailable if none has caught up in time.
         """
-        for attempt in range(HEAD_READS):
-            stored = await self._bus.log.head(key)
-            head = stored.commit.head if stored else None
-            if admission(head, request.call, request.name, request.generation) == "run":
-                return True
-            if stored is not None and stored.seq >= request.log_seq:
-                return False
-            await asyncio.sleep(HEAD_READ_INTERVAL_S * attempt)
-        raise Unavailable("the log that was read is behind the request")
+
+        def runs(head: Head) -> bool:
+            return admission(head, request.call, request.name, request.generation) == "run"
+
+        return runs(await head_at(self._bus.log, key, request.log_seq, enough=runs))
 
     def start(self, running: Coroutine[Any, Any, None]) -> None:
         """Run the coroutine of a call in a task that `wait` and `abort` know."""
@@ -172,7 +168,7 @@ class Executor:
         try:
             return await handle.sandbox.run(request.call, request.name, request.input, live.add), False
         except SandboxLost as exc:
-            return error(lost(exc.reason, self._kept)), True
+            return error(lost(self._hand, exc.reason, self._kept)), True
         except Exception:  # a mistake of ours: this call must still have a result, and the other calls go on
             log.exception("a call failed in the service", call=request.call, tool=request.name)
             return error("the sandbox service failed while this call ran"), False

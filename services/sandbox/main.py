@@ -13,8 +13,12 @@ async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
     """Serve until `stop`."""
     health = Health("sandbox", "bus", "sandbox")
     config = WorkerConfig(
-        cell=settings.cell, lease_s=settings.lease, idle_after_s=settings.idle_after, drain_s=settings.drain_timeout
-    )  # fmt: skip
+        cell=settings.cell,
+        lease_s=settings.lease,
+        idle_after_s=settings.idle_after,
+        drain_s=settings.drain_timeout,
+        max_sandboxes=settings.max_sandboxes,
+    )
     async with health.serve(settings.health_port):
         bus = await connect(settings, name="sandbox")
         try:

@@ -9,9 +9,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from holdfast.bus.errors import Refused
+from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
+from holdfast.bus.records import decode_record
 
 BUCKET: Final = "hands"
 """Name of the bucket."""
@@ -20,31 +21,43 @@ BUCKET: Final = "hands"
 class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A registered worker. Its id is in the key."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
+    hand: str = ""
+    """Name of the hands that it makes."""
     host: str = ""
+    """Id of the place where it keeps the files of sessions (`Driver.host`); empty: it keeps none."""
+    machine: str = ""
+    """Name of its machine, for people."""
     driver: str = ""
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A hand of a session. Empty fields: the session has none.
+    """A hand of a session. An empty generation: the session has none now.
 
-    A placement is emptied, not deleted, because only a write can be compared-and-set.
+    A placement is emptied, not deleted, because only a write can be compared-and-set, and because `host` stays: it says
+    where the files of the session are until these are removed.
     """
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     generation: str = ""
     worker: str = ""
+    host: str = ""
+
+    def emptied(self) -> "Placement":
+        """The placement after its generation is gone."""
+        return Placement(host=self.host)
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A call that `worker` runs in `generation`, so that another worker can close it if `worker` dies."""
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
     tenant: str
     session: str
     call: str
     generation: str
     worker: str
+    hand: str
     kept: str = ""
     """The sentence of the driver that says what a loss leaves, for the worker that closes the call."""
 
@@ -54,21 +67,26 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def placement_of(value: bytes | None) -> Placement:
-    """The placement in a stored value; an empty one if there is no value or it cannot be read."""
+    """The placement in a stored value; an empty one if there is no value or it cannot be read. Raises Newer."""
     if value is None:
         return Placement()
     try:
-        return msgspec.json.decode(value, type=Placement)
-    except msgspec.MsgspecError:
+        return decode_record(Placement, value)
+    except Damaged:
         return Placement()
 
 
-def call_record_of(value: bytes | None) -> CallRecord:
-    """The call record in a stored value. Raises Refused when it cannot be read."""
+def worker_record_of(value: bytes | None) -> WorkerRecord:
+    """The registration in a stored value; one of no hand if there is no value or it cannot be read."""
     try:
-        return msgspec.json.decode(value or b"", type=CallRecord)
-    except msgspec.MsgspecError:
-        raise Refused("not a call record") from None
+        return decode_record(WorkerRecord, value or b"{}")
+    except (Damaged, Newer):
+        return WorkerRecord()
+
+
+def call_record_of(value: bytes | None) -> CallRecord:
+    """The call record in a stored value. Raises Newer, Damaged."""
+    return decode_record(CallRecord, value or b"")
 
 
 def encode(record: WorkerRecord | Placement | CallRecord) -> bytes:

@@ -6,14 +6,16 @@ import contextlib
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Entry, KeyValue
+from holdfast.bus.api import Bus, Entry
 from holdfast.bus.commands import Answer, Provision, Provisioned, Release
-from holdfast.bus.errors import BusError, Conflict, Refused, Unavailable
+from holdfast.bus.errors import BusError, Conflict, Newer, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.process import faults
 from holdfast.sandbox.availability import Availability
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
-from holdfast.sandbox.placement import BUCKET, Placement, encode, placement_of
+from holdfast.sandbox.drivers.hand_spec import HandSpec, UnsupportedHand, hand_spec
+from holdfast.sandbox.head_reads import head_at
+from holdfast.sandbox.placement import BUCKET, Placement, encode, placement_of, worker_record_of
 from holdfast.sandbox.registration import Registration
 from holdfast.sandbox.sandboxes import Sandboxes, SandboxHandle
 from holdfast.sandbox.waiting import loop_time
@@ -21,24 +23,38 @@ from holdfast.sandbox.waiting import loop_time
 log = structlog.get_logger()
 
 
+class Declined(Exception):
+    """This worker may not make the hand. `error` is its type, and only workers of `host` may (empty: any)."""
+
+    def __init__(self, error: str, text: str, host: str) -> None:
+        super().__init__(text)
+        self.error = error
+        self.host = host
+
+
 class Provisioner:
     """Makes sandboxes, stores their placements, and removes both."""
 
     def __init__(
         self,
-        kv: KeyValue,
+        bus: Bus,
         driver: Driver,
         *,
+        cell: str,
         hand: str,
+        max_sandboxes: int,
         registration: Registration,
         sandboxes: Sandboxes,
         availability: Availability,
         tasks: asyncio.TaskGroup,
     ) -> None:
         """`tasks` runs the creations and waits for the end of every sandbox; it must be entered before a request."""
-        self._kv = kv
+        self._log = bus.log
+        self._kv = bus.kv
         self._driver = driver
+        self._cell = cell
         self._hand = hand
+        self._max_sandboxes = max_sandboxes
         self._registration = registration
         self._sandboxes = sandboxes
         self._availability = availability
@@ -54,7 +70,7 @@ class Provisioner:
             if self._sandboxes.closed:
                 raise Unavailable("the registration is over")
             self._registration.require_fresh()
-            creation = self._tasks.create_task(self._place(key))
+            creation = self._tasks.create_task(self._place(key, request.log_seq))
             self._sandboxes.add_creation(key, creation)
         provisioned = await asyncio.shield(creation)
         if isinstance(provisioned, BusError):
@@ -71,41 +87,58 @@ class Provisioner:
             await self._sandboxes.end(handle, "the session was archived or deleted")
         if request.files:
             await self._driver.remove_files(key)
-            if handle is not None:
-                await self._kv.delete(BUCKET, subjects.placement_key(key, self._hand))
+            await self._forget_host(key)
         return Answer(answer="done")
+
+    async def _forget_host(self, key: Key) -> None:
+        """Delete the placement of the session, whose files on this host are gone."""
+        entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
+        with contextlib.suppress(Newer):  # the placement of a newer worker
+            if entry is not None and placement_of(entry.value).host == self._driver.host:
+                await self._kv.delete(BUCKET, entry.key)
 
     async def vacate(self, key: Key, generation: str) -> None:
         """Empty the placement of the session if it names this generation on this worker. Raises BusError."""
         entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
-        here = Placement(generation=generation, worker=self._registration.worker_id)
-        if entry is None or placement_of(entry.value) != here:
+        with contextlib.suppress(Newer):  # the placement of a newer worker
+            await self._empty(key, entry, generation)
+
+    async def _empty(self, key: Key, entry: Entry | None, generation: str) -> None:
+        placed = placement_of(entry.value if entry else None)
+        if entry is None or (placed.generation, placed.worker) != (generation, self._registration.worker_id):
             return
         with contextlib.suppress(Conflict):  # another worker has placed the session meanwhile
             await self._kv.update(
-                BUCKET, subjects.placement_key(key, self._hand), encode(Placement()), entry.revision
+                BUCKET, subjects.placement_key(key, self._hand), encode(placed.emptied()), entry.revision
             )  # fmt: skip
 
     # --- making a sandbox ------------------------------------------------------------------------------------------
 
-    async def _place(self, key: Key) -> Provisioned | BusError:
+    async def _place(self, key: Key, log_seq: int) -> Provisioned | BusError:
         """Run `_adopt_or_create`. A BusError is returned: raised in the task group, it would end all the sandboxes."""
         try:
-            return await self._adopt_or_create(key)
+            return await self._adopt_or_create(key, log_seq)
+        except Declined as exc:
+            return await self._declined(exc)
         except SandboxUnavailable as exc:
             self._availability.unavailable(exc)
             return Provisioned(error=exc.code, message=str(exc))
+        except UnsupportedHand as exc:
+            return Provisioned(error=SandboxUnavailable.code, message=str(exc))
         except BusError as exc:
             return exc
 
-    async def _adopt_or_create(self, key: Key) -> Provisioned:
+    async def _adopt_or_create(self, key: Key, log_seq: int) -> Provisioned:
         while True:
             entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
             placed = placement_of(entry.value if entry else None)
             if placed.generation and await self._is_alive(key, placed):
                 return self._provisioned(placed.generation, placed.worker)
+            if self._is_elsewhere(placed):
+                raise Declined(f"{self._hand}_elsewhere", self._driver.elsewhere, placed.host)
+            spec = await self._spec(key, log_seq)
             self._registration.require_fresh()
-            handle = await self._create(key)
+            handle = await self._create(spec, placed)
             try:
                 await self._store_placement(handle, entry)
             except Conflict:
@@ -118,6 +151,30 @@ class Provisioner:
             self._availability.available(self._driver.weak_limits)
             return self._provisioned(handle.generation, self._registration.worker_id)
 
+    def _is_elsewhere(self, placed: Placement) -> bool:
+        """Whether the files of the session are on another host: here they would be missing without a word."""
+        return placed.host not in ("", self._driver.host)
+
+    async def _spec(self, key: Key, log_seq: int) -> HandSpec:
+        head = await head_at(self._log, key, log_seq)
+        if head.archived or head.deleted:
+            raise Refused("the session is archived or deleted")
+        return hand_spec(head, key, kind=self._hand, generation=new_id("sbx"))
+
+    async def _declined(self, declined: Declined) -> Provisioned | BusError:
+        """The reply that sends the harness to the workers that may make the hand."""
+        try:
+            registered = await self._kv.list(BUCKET, subjects.worker_keys(self._cell))
+        except BusError as exc:
+            return exc
+        ask: list[str] = []
+        for entry in registered:
+            record, worker = worker_record_of(entry.value), entry.key.rpartition(".")[2]
+            suits = record.hand == self._hand and declined.host in ("", record.host)
+            if suits and worker != self._registration.worker_id:
+                ask.append(worker)
+        return Provisioned(error=declined.error, message=str(declined), declined=True, ask=tuple(ask))
+
     def _provisioned(self, generation: str, worker: str) -> Provisioned:
         return Provisioned(generation=generation, worker=worker, kept=self._driver.kept)
 
@@ -127,20 +184,28 @@ class Provisioner:
             return self._sandboxes.find(key, placed.generation) is not None
         return await self._kv.get(BUCKET, subjects.worker_key(key.cell, placed.worker)) is not None
 
-    async def _create(self, key: Key) -> SandboxHandle:
-        faults.point("worker.create")
-        generation = new_id("sbx")
-        sandbox = await self._driver.create(key, generation)
-        faults.point("worker.created")
-        handle = SandboxHandle(key, generation, sandbox, loop_time())
-        self._sandboxes.add(handle)
+    async def _create(self, spec: HandSpec, placed: Placement) -> SandboxHandle:
+        """Raises Declined if this worker is full: then the session goes to another worker that can reach its files."""
+        if not self._sandboxes.reserve(self._max_sandboxes):
+            self._availability.full(self._max_sandboxes)
+            text = f"every {self._hand} worker has as many sessions as it may have; try again later"
+            raise Declined(f"{self._hand}_capacity", text, placed.host)
+        try:
+            faults.point("worker.create")
+            sandbox = await self._driver.create(spec)
+            faults.point("worker.created")
+            handle = SandboxHandle(spec.key, spec.generation, sandbox, loop_time())
+            self._sandboxes.add(handle)
+        finally:
+            self._sandboxes.unreserve()
         self._tasks.create_task(self._on_exit(handle))
         return handle
 
     async def _store_placement(self, handle: SandboxHandle, entry: Entry | None) -> None:
         """Name the sandbox in the placement, which must still be as in `entry`. Raises Conflict and other BusErrors."""
         name = subjects.placement_key(handle.key, self._hand)
-        value = encode(Placement(generation=handle.generation, worker=self._registration.worker_id))
+        worker = self._registration.worker_id
+        value = encode(Placement(generation=handle.generation, worker=worker, host=self._driver.host))
         if entry is None:
             await self._kv.create(BUCKET, name, value)
         else:
@@ -154,6 +219,7 @@ class Provisioner:
         reason = await handle.sandbox.wait()
         log.info("sandbox ended", generation=handle.generation, reason=reason)
         self._sandboxes.remove(handle)
+        self._availability.has_room()
         faults.point("worker.sandbox_ended")
         # A stale placement does no harm: a harness that follows it is told `gone`, and then `vacate` is tried again.
         with contextlib.suppress(BusError):

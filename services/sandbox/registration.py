@@ -9,12 +9,13 @@ import socket
 
 from holdfast.bus import subjects
 from holdfast.bus.api import KeyValue
-from holdfast.bus.errors import Unavailable
+from holdfast.bus.errors import BusError, Unavailable
+from holdfast.process.retry import retrying
 from holdfast.sandbox.availability import Report
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.lease import Lease
 from holdfast.sandbox.placement import BUCKET, WorkerRecord, encode
-from holdfast.sandbox.waiting import loop_time, retry_until_done
+from holdfast.sandbox.waiting import loop_time
 
 
 class LeaseOver(Exception):
@@ -25,9 +26,10 @@ class Registration:
     """The registration of one worker in one epoch. It expires `lease_s` seconds after its last refresh."""
 
     def __init__(
-        self, kv: KeyValue, driver: Driver, report: Report, *, cell: str, worker_id: str, lease_s: float
+        self, kv: KeyValue, driver: Driver, report: Report, *, cell: str, hand: str, worker_id: str, lease_s: float
     ) -> None:
         self.worker_id = worker_id
+        self._hand = hand
         self._cell = cell
         self._kv = kv
         self._driver = driver
@@ -46,9 +48,14 @@ class Registration:
 
     async def register(self) -> None:
         """Store the registration, or refresh it, and let the sandboxes live as long. Raises BusError."""
-        value = encode(WorkerRecord(host=socket.gethostname(), driver=self._driver.name))
+        driver = self._driver
+        record = WorkerRecord(
+            hand=self._hand, host=driver.host, machine=socket.gethostname(), driver=driver.name
+        )  # fmt: skip
         sent = loop_time()
-        await self._kv.put(BUCKET, subjects.worker_key(self._cell, self.worker_id), value, ttl=self._lease.duration)
+        await self._kv.put(
+            BUCKET, subjects.worker_key(self._cell, self.worker_id), encode(record), ttl=self._lease.duration
+        )
         self._lease = Lease(self._lease.duration, sent)
         self._driver.keep_until(self._lease.end)
 
@@ -61,7 +68,7 @@ class Registration:
                 break
             try:
                 async with asyncio.timeout_at(self._lease.end):
-                    await retry_until_done(self.register)
+                    await retrying(self.register, on=BusError, what="refresh of the registration")
             except TimeoutError:
                 break
             self._report.set("bus", True)

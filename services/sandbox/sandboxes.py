@@ -115,12 +115,24 @@ class Sandboxes:
         self._by_generation: dict[str, SandboxHandle] = {}
         self._by_session: dict[Key, SandboxHandle] = {}
         self._creations: dict[Key, Creation] = {}
+        self._starting = 0
         self.closed = False
         """True when the epoch is over: no further sandbox may be made."""
 
     def all(self) -> list[SandboxHandle]:
         """Every living sandbox."""
         return list(self._by_generation.values())
+
+    def reserve(self, limit: int) -> bool:
+        """Reserve the place of a sandbox that is about to be made; False if there are `limit` already (0: no limit)."""
+        if limit and len(self._by_generation) + self._starting >= limit:
+            return False
+        self._starting += 1
+        return True
+
+    def unreserve(self) -> None:
+        """The reserved sandbox has been added, or could not be made."""
+        self._starting -= 1
 
     def find(self, key: Key, generation: str) -> SandboxHandle | None:
         """The generation, if it lives here and is the session's."""

@@ -41,5 +41,8 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     """Seconds without a call after which a sandbox is ended; its files are kept."""
     lease: Annotated[int, Meta(ge=2, le=60)] = 3
     """Seconds after which a worker's registration expires unless refreshed; then a dead worker is noticed."""
+    max_sandboxes: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """Sandboxes of this worker at once; a full worker declines and another one is asked. 0: no limit, because most
+    sandboxes use a small part of `memory_bytes`, so that a number derived from it would decline far too early."""
     creates_at_once: Annotated[int, Meta(ge=1, le=256)] = 4
     """Sandboxes made at the same time; about twice the number of processors."""

@@ -8,12 +8,13 @@ import structlog
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.errors import BusError
+from holdfast.process.retry import keep_watching, retrying
 from holdfast.sandbox import results
 from holdfast.sandbox.availability import Availability
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
 from holdfast.sandbox.placement import BUCKET
 from holdfast.sandbox.sandboxes import Sandboxes
-from holdfast.sandbox.waiting import BUS_RETRY_DELAY_S, loop_time, wait_for_event
+from holdfast.sandbox.waiting import loop_time, wait_for_event
 
 log = structlog.get_logger()
 
@@ -50,35 +51,32 @@ class Sweeps:
         self._worker_id = worker_id
         self._idle_after_s = idle_after_s
         self._expired = asyncio.Event()
+        self._unreadable: set[str] = set()
+        """Keys of call records that were logged as unreadable."""
 
     async def watch_registrations(self) -> None:
         """Start a sweep for lost calls at the beginning and whenever a registration ends (rule 17)."""
-        while True:
-            try:
-                async for entry in self._bus.kv.watch(BUCKET, subjects.worker_keys(self._cell)):
-                    if entry is None or entry.value is None:
-                        self._expired.set()
-            except BusError as exc:
-                log.info("the watch of the registrations will be repeated", code=exc.code)
-                await asyncio.sleep(BUS_RETRY_DELAY_S)
+        await keep_watching(self._watch_registrations, on=BusError, what="registrations of workers")
+
+    async def _watch_registrations(self) -> None:
+        async for entry in self._bus.kv.watch(BUCKET, subjects.worker_keys(self._cell)):
+            if entry is None or entry.value is None:
+                self._expired.set()
 
     async def close_lost_calls(self) -> None:
         """Publish the lost results of calls whose worker died, on this host or on another (rule 17)."""
         while True:
             await wait_for_event(self._expired, LOST_CALLS_SWEEP_INTERVAL_S)
             self._expired.clear()
-            try:
-                # The driver knows workers of this host that died: their registrations need not expire first.
-                for dead_id in await self._driver.collect():
-                    await self._bus.kv.delete(BUCKET, subjects.worker_key(self._cell, dead_id))
-                count = await results.close_lost_calls(self._bus, self._cell, self._worker_id)
-            except BusError as exc:
-                log.info("the sweep for lost calls will be repeated", code=exc.code)
-                self._expired.set()
-                await asyncio.sleep(BUS_RETRY_DELAY_S)
-                continue
+            count = await retrying(self._close_lost_calls, on=BusError, what="sweep for lost calls")
             if count:
                 log.warning("calls of dead workers were closed", count=count)
+
+    async def _close_lost_calls(self) -> int:
+        # The driver knows workers of this host that died: their registrations need not expire first.
+        for dead_id in await self._driver.collect():
+            await self._bus.kv.delete(BUCKET, subjects.worker_key(self._cell, dead_id))
+        return await results.close_lost_calls(self._bus, self._cell, self._worker_id, self._unreadable)
 
     async def end_idle_sandboxes(self) -> None:
         """End every sandbox that has had no call for `idle_after_s`; its files stay."""

@@ -41,9 +41,9 @@ class CallTimeouts(msgspec.Struct, frozen=True):
         return min(wanted / 1000, self.most)
 
 
-def lost(reason: str, kept: str) -> str:
-    """The text for the model when a call ended because its sandbox was lost. `kept` is the sentence of the driver."""
+def lost(hand: str, reason: str, kept: str) -> str:
+    """The text for the model when a call ended because its hand was lost. `kept` is the sentence of the driver."""
     return (
-        f"The sandbox was lost while this call ran: {reason}. The call may have done part of its work. {kept} "
-        "The next call gets a new sandbox."
+        f"The {hand} was lost while this call ran: {reason}. The call may have done part of its work. {kept} "
+        f"The next call gets a new {hand}."
     )

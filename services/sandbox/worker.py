@@ -16,10 +16,13 @@ import structlog
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus, Handler, Subscription
 from holdfast.bus.commands import Cancel, Execute, Probe, Provision, Release
-from holdfast.bus.errors import BusError, Refused
+from holdfast.bus.errors import BusError, Damaged, Refused
 from holdfast.bus.ids import FIRST_CELL, new_id
+from holdfast.bus.records import decode_record
 from holdfast.bus.tools import SANDBOX
 from holdfast.process import faults
+from holdfast.process.backoff import BUS_BACKOFF
+from holdfast.process.retry import Pauses
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.execution import Executor
@@ -27,7 +30,7 @@ from holdfast.sandbox.provisioning import Provisioner
 from holdfast.sandbox.registration import LeaseOver, Registration
 from holdfast.sandbox.sandboxes import Sandboxes
 from holdfast.sandbox.sweeps import Sweeps
-from holdfast.sandbox.waiting import BUS_RETRY_DELAY_S, wait_for_event
+from holdfast.sandbox.waiting import wait_for_event
 
 log = structlog.get_logger()
 
@@ -43,12 +46,14 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 3.0
     idle_after_s: float = 900.0
     drain_s: float = 5.0
+    max_sandboxes: int = 0
+    """Hands at once; 0: no limit."""
 
 
 async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Event, report: Report) -> None:
     """Serve until `stop`, in one registration epoch after another."""
     former_id = ""
-    availability = Availability(report)
+    availability, pauses = Availability(report), Pauses(BUS_BACKOFF)
     while not stop.is_set():
         worker = Worker(bus, driver, config, report, availability, former_id=former_id)
         former_id = worker.id
@@ -59,7 +64,7 @@ async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Eve
         except BusError as exc:
             log.warning("the bus cannot be reached", code=exc.code)
             report.set("bus", False)
-            await wait_for_event(stop, BUS_RETRY_DELAY_S)
+            await wait_for_event(stop, pauses.next_s())
 
 
 class Worker:
@@ -86,12 +91,14 @@ class Worker:
         self._tasks = asyncio.TaskGroup()
         self._sandboxes = Sandboxes()
         self._registration = Registration(
-            bus.kv, driver, report, cell=config.cell, worker_id=self.id, lease_s=config.lease_s
+            bus.kv, driver, report, cell=config.cell, hand=config.hand, worker_id=self.id, lease_s=config.lease_s
         )  # fmt: skip
         self._provisioner = Provisioner(
-            bus.kv,
+            bus,
             driver,
+            cell=config.cell,
             hand=config.hand,
+            max_sandboxes=config.max_sandboxes,
             registration=self._registration,
             sandboxes=self._sandboxes,
             availability=availability,
@@ -102,6 +109,7 @@ class Worker:
             registration=self._registration,
             sandboxes=self._sandboxes,
             vacate=self._provisioner.vacate,
+            hand=config.hand,
             kept=driver.kept,
             tasks=self._tasks,
         )
@@ -186,6 +194,7 @@ class Worker:
         await self._serve(subjects.probe(cell, self.id), _handler(Probe, self._executor.probe))
         await self._serve(subjects.release(cell), _handler(Release, self._provisioner.release))
         provision = _handler(Provision, self._provisioner.provision)
+        await self._serve(subjects.provision_at(cell, self.id), provision)
         await self._serve(subjects.provision(cell, hand), provision, queue=hand)
 
     async def _serve(self, subject: str, handler: Handler, *, queue: str = "") -> None:
@@ -200,7 +209,8 @@ class Worker:
 
     async def _drain(self) -> None:
         """Take no new sandboxes, let running calls finish for a while, then end every sandbox and unregister."""
-        await self._stop_listening(subjects.provision(self._config.cell, self._config.hand))
+        cell = self._config.cell
+        await self._stop_listening(subjects.provision(cell, self._config.hand), subjects.provision_at(cell, self.id))
         await self._executor.wait(self._config.drain_s * DRAIN_SHARE_FOR_CALLS)
         for handle in self._sandboxes.all():
             await self._sandboxes.end(handle, "the sandbox service was stopped")
@@ -232,13 +242,12 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _handler(kind: type[msgspec.Struct], handle: Callable[..., Awaitable[msgspec.Struct]]) -> Handler:
-    """A handler of requests of one kind. It raises Refused for data that is not such a request."""
-    decoder = msgspec.json.Decoder(kind)
+    """A handler of requests of one kind. It raises Newer, and Refused for data that is not such a request."""
 
     async def answer(data: bytes) -> bytes:
         try:
-            request = decoder.decode(data)
-        except msgspec.MsgspecError:
+            request = decode_record(kind, data)
+        except Damaged:
             raise Refused(f"not a {kind.__name__}") from None
         return msgspec.json.encode(await handle(request))
 

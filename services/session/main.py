@@ -19,6 +19,7 @@ from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.server import serve
 from holdfast.session.jobs.projector import project
+from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.jobs.sweeper import sweep
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
@@ -71,6 +72,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
             background.append(tasks.create_task(project(sessions), name="projector"))
             background.append(tasks.create_task(sweep(sessions), name="sweeper"))
+            watch = ReplicaWatch(bus, sessions.cell, sessions.claims)
+            background.append(tasks.create_task(watch.run(), name="replicas"))
             await serve(
                 edge,
                 host=settings.host,

@@ -13,12 +13,13 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from holdfast.bus.ids import new_id, time_of
+from holdfast.process.retry import Attempts
 from holdfast.vault import kinds, paths
 from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, patched
 from holdfast.vault.errors import Conflict, Invalid, Missing, StoreUnavailable, VersionMismatch
 from holdfast.vault.records import Credential, Vault
 from holdfast.vault.store import Store
-from holdfast.vault.vaults import CAS_ATTEMPTS, Vaults, page, pause, read_as, text
+from holdfast.vault.vaults import CAS_ATTEMPTS, CAS_BACKOFF, Vaults, page, read_as, text
 
 MAX_ACTIVE_CREDENTIALS: Final = 20
 """Active credentials that one vault may have."""
@@ -75,7 +76,7 @@ class Credentials:
         self, tenant: str, vault_id: str, credential_id: str, body: CredentialUpdate, auth: dict[str, Any] | None
     ) -> dict[str, Any]:
         """Store a new secret, then the record. If the second write fails, the same request can be sent again."""
-        for _ in range(CAS_ATTEMPTS):
+        async for _ in Attempts(CAS_BACKOFF, limit=CAS_ATTEMPTS):
             found, version = await self._read(tenant, vault_id, credential_id)
             if found.archived_at:
                 raise Invalid("credential: is archived")
@@ -92,7 +93,6 @@ class Credentials:
                     await self._replace_secret(paths.secret(tenant, vault_id, credential_id), secret)
                 await self._store.put(paths.record(tenant, vault_id, credential_id), text(changed), version)
             except VersionMismatch:
-                await pause()
                 continue
             return changed.to_api()
         raise StoreUnavailable("the credential is being changed by too many at once")
@@ -115,7 +115,7 @@ class Credentials:
 
     async def archive(self, tenant: str, vault_id: str, credential_id: str) -> dict[str, Any]:
         """Store the record as archived, remove the secret, free the unique key. A repeated archive completes these."""
-        for _ in range(CAS_ATTEMPTS):
+        async for _ in Attempts(CAS_BACKOFF, limit=CAS_ATTEMPTS):
             found, version = await self._read(tenant, vault_id, credential_id)
             if not found.archived_at:
                 now = max(self._now(), found.updated_at + 1)
@@ -123,7 +123,6 @@ class Credentials:
                 try:
                     await self._store.put(paths.record(tenant, vault_id, credential_id), text(found), version)
                 except VersionMismatch:
-                    await pause()
                     continue
             await self._store.purge(paths.secret(tenant, vault_id, credential_id))
             await self._vaults.change(tenant, vault_id, lambda v: _without(v, credential_id))

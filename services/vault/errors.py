@@ -5,6 +5,7 @@ VaultProblem          becomes a VaultReply; `status`, `kind` and the text go to 
   Missing             404
   Conflict            409
   StoreUnavailable    503
+  NewerDocument       503
 VersionMismatch       a check-and-set found another version; the service tries again
 """
 
@@ -48,6 +49,16 @@ class StoreUnavailable(VaultProblem):
 
     def __init__(self, why: str = "the secret store is not available at the moment") -> None:
         super().__init__(why)
+
+
+class NewerDocument(VaultProblem):
+    """The vault or credential was written by a newer version of this service. The caller may try again."""
+
+    status = 503
+    kind = "api_error"
+
+    def __init__(self) -> None:
+        super().__init__("written by a newer version of Holdfast; try again when the upgrade is done")
 
 
 class VersionMismatch(Exception):

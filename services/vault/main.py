@@ -8,6 +8,7 @@ import structlog
 
 from holdfast.bus import subjects
 from holdfast.bus.jetstream.client import NatsBus, connect
+from holdfast.process import clock
 from holdfast.process.health import Health
 from holdfast.process.lifecycle import forbid_inspection, launch
 from holdfast.vault import paths
@@ -33,11 +34,6 @@ STORE_CHECK_INTERVAL_S: Final = 2.0
 STORE_READ_INTERVAL_S: Final = 30.0
 """Time between two checks that read a document, while the store answers. Only a read fails when the disk of the audit
 log is full; the health answer of the server does not. Each read adds two lines to the audit log, so it is rare."""
-
-
-def _now() -> int:
-    """Microseconds since 1970, UTC."""
-    return time.time_ns() // 1000
 
 
 class StoreProbe:
@@ -74,12 +70,12 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
     forbid_inspection()
     store = Store(settings)
     probe = StoreProbe(store)
-    vaults = Vaults(store, _now)
-    credentials = Credentials(store, vaults, _now, loopback=settings.mcp_loopback)
+    vaults = Vaults(store, clock.now)
+    credentials = Credentials(store, vaults, clock.now, loopback=settings.mcp_loopback)
     service = Service(vaults, credentials, probe.sealing_key)
     health = Health("vault", "bus", "store")
     async with health.serve(settings.health_port):
-        bus = await connect(settings, name="vault")
+        bus = await connect(settings, name="vault", uses_streams=False)
         admin = await bus.core.serve(subjects.VAULT_ADMIN, service.admin, queue=QUEUE)
         key = await bus.core.serve(subjects.VAULT_KEY, service.key, queue=QUEUE)
         log.info("ready", url=settings.vault_url)

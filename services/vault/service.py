@@ -8,9 +8,11 @@ import msgspec
 import structlog
 
 from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.bus.errors import Damaged, Newer
+from holdfast.bus.records import decode_record
 from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, VaultCreate, VaultUpdate, read
 from holdfast.vault.credentials import Credentials
-from holdfast.vault.errors import Invalid, StoreUnavailable, VaultProblem
+from holdfast.vault.errors import Invalid, NewerDocument, StoreUnavailable, VaultProblem
 from holdfast.vault.sealing_key import SealingKey
 from holdfast.vault.vaults import Vaults
 
@@ -18,8 +20,6 @@ log = structlog.get_logger()
 
 REQUEST_TIMEOUT_S: Final = 8.0
 """Time that one request may take in all; the session service waits longer."""
-
-_request: Final = msgspec.json.Decoder(VaultRequest)
 
 Verb = Callable[[VaultRequest], Awaitable[Any]]
 
@@ -61,14 +61,17 @@ class Service:
 
     async def _answer(self, data: bytes) -> VaultReply:
         try:
-            request = _request.decode(data)
+            request = decode_record(VaultRequest, data)
+        except Newer:
+            return _refusal(NewerDocument())
+        except Damaged:
+            return _refusal(Invalid("the request cannot be read"))
+        try:
             verb = self._verbs.get(request.verb)
             if verb is None:
                 raise Invalid("verb: not known")
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 body = await verb(request)
-        except msgspec.MsgspecError:
-            return _refusal(Invalid("the request cannot be read"))
         except TimeoutError:
             return _refusal(StoreUnavailable("the secret store is too slow"))
         except VaultProblem as exc:

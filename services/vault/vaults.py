@@ -6,7 +6,6 @@ such an order that after a crash between two of them the same request, sent agai
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -14,18 +13,22 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from holdfast.bus.errors import Newer
 from holdfast.bus.ids import new_id
+from holdfast.bus.records import decode_record
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import Attempts
 from holdfast.vault import paths
 from holdfast.vault.bodies import ListQuery, VaultCreate, VaultUpdate, patched
-from holdfast.vault.errors import Missing, StoreUnavailable, VersionMismatch
+from holdfast.vault.errors import Missing, NewerDocument, StoreUnavailable, VersionMismatch
 from holdfast.vault.records import Credential, Vault
 from holdfast.vault.store import Store
 
 CAS_ATTEMPTS: Final = 30
 """Check-and-set writes to try while other writers change the same document first."""
 
-CAS_PAUSE_S: Final = (0.001, 0.02)
-"""Shortest and longest pause between two attempts."""
+CAS_BACKOFF: Final = Backoff(first_s=0.02, longest_s=0.02, jitter=0.95)
+"""Pauses between them: 1 to 20 ms, so that two writers of one document stop colliding."""
 
 CONCURRENT_READS: Final = 8
 """Documents of a list that are read at the same time."""
@@ -40,14 +43,14 @@ def text(record: Vault | Credential) -> str:
 
 
 async def read_as(store: Store, path: str, kind: type[S]) -> tuple[S, int] | None:
-    """The record at `path` with its version. Raises StoreUnavailable."""
+    """The record at `path` with the version of its document. Raises NewerDocument, StoreUnavailable, Damaged."""
     found = await store.get(path)
-    return (msgspec.json.decode(found.text, type=kind), found.version) if found else None
-
-
-async def pause() -> None:
-    """Wait for a random time, so that two writers of one document stop colliding."""
-    await asyncio.sleep(random.uniform(*CAS_PAUSE_S))  # noqa: S311
+    if found is None:
+        return None
+    try:
+        return decode_record(kind, found.text), found.version
+    except Newer:
+        raise NewerDocument from None
 
 
 class Vaults:
@@ -80,7 +83,7 @@ class Vaults:
 
     async def change(self, tenant: str, vault_id: str, decide: Callable[[Vault], Vault], **read: bool) -> Vault:
         """Store `decide(vault)`; after a mismatch `decide` is called again with the newer vault. It may raise."""
-        for _ in range(CAS_ATTEMPTS):
+        async for _ in Attempts(CAS_BACKOFF, limit=CAS_ATTEMPTS):
             vault, version = await self.read(tenant, vault_id, **read)
             changed = decide(vault)
             if changed == vault:
@@ -88,7 +91,6 @@ class Vaults:
             try:
                 await self._store.put(paths.vault(tenant, vault_id), text(changed), version)
             except VersionMismatch:
-                await pause()
                 continue
             return changed
         raise StoreUnavailable("the vault is being changed by too many at once")

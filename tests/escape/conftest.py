@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.bus.ids import Key, new_id, new_session_id
+from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import DRIVERS, Driver, Outcome, Sandbox
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.settings import MIB, SandboxSettings
 from tests.support.isolation import Isolation, sandbox_settings
 
@@ -89,7 +91,8 @@ async def make(settings: SandboxSettings) -> AsyncIterator[MakeSandbox]:
 
     async def one() -> Inside:
         key = Key("default", new_session_id())
-        return Inside(driver, await driver.create(key, new_id("sbx")), key, data)
+        spec = HandSpec(key=key, kind=SANDBOX, generation=new_id("sbx"))
+        return Inside(driver, await driver.create(spec), key, data)
 
     try:
         yield one

@@ -4,14 +4,16 @@ import time
 
 import pytest
 
+from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import SandboxLost
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.escape.conftest import Inside, text_of
 
 AGENT = (
     "$(for p in /proc/[0-9]*; do"
-    " grep -q agent.main $p/cmdline 2>/dev/null && [ $p != /proc/1 ] && echo ${p#/proc/}; done | tail -1)"
+    " grep -q agent.main $p/cmdline 2>/dev/null && [ $p != /proc/1 ] && echo ${p#/proc/}; done | sort -n | head -1)"
 )
-"""A shell expression, for use inside of the sandbox: the process id of the agent."""
+"""A shell expression, for use inside of the sandbox: the process id of the agent, the lowest that runs its program."""
 
 FORGERY = """
 import json, os, struct, sys
@@ -93,6 +95,19 @@ async def test_a_stopped_agent_ends_the_call_at_its_time_limit(inside: Inside) -
     assert "did not answer" in lost.value.reason
 
 
+async def test_nobody_can_speak_for_a_helper(inside: Inside) -> None:
+    """File tools run in helpers, and sockets lead to them: unlike a pipe, no other process can open one by /proc."""
+    await inside.call("write", file_path="file", content="kept")
+    seen = await inside.sh(
+        "for p in /proc/[0-9]*; do grep -q 'PPid:.2$' $p/status 2>/dev/null || continue;"
+        " for fd in $p/fd/*; do case $(readlink $fd) in socket:*) echo socket; (echo forged > $fd) 2>&1;; esac;"
+        " done; done"
+    )
+    assert seen.count("socket\n") == 1
+    assert seen.count("No such device or address") == 1
+    assert text_of(await inside.call("read", file_path="file")) == "kept"
+
+
 @pytest.mark.parametrize("command", ["kill -9 -1", f"kill -9 {AGENT}"])
 async def test_killing_the_agent_fails_one_call_and_keeps_the_files(inside: Inside, command: str) -> None:
     await inside.sh("echo kept > file")
@@ -100,5 +115,5 @@ async def test_killing_the_agent_fails_one_call_and_keeps_the_files(inside: Insi
     with pytest.raises(SandboxLost):
         await inside.sh(f"{command}; sleep 20")
     assert time.monotonic() - began < 2
-    again = await inside.driver.create(inside.key, "sbx_again")
+    again = await inside.driver.create(HandSpec(key=inside.key, kind=SANDBOX, generation="sbx_again"))
     assert text_of(await again.run("x", "bash", {"command": "cat file"})) == "kept\n"

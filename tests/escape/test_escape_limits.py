@@ -2,7 +2,9 @@
 
 import pytest
 
+from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import SandboxLost
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.escape.conftest import Inside, text_of
 from tests.support.isolation import Isolation
 
@@ -74,7 +76,7 @@ async def test_a_workspace_over_its_limit_ends_the_sandbox_and_the_error_says_wh
     used = sum(file.stat().st_size for file in inside.workspace.iterdir() if file.is_file())
     assert used < (64 << 20) * 8
     # The files are kept, and the next sandbox can delete them.
-    again = await inside.driver.create(inside.key, "sbx_again")
+    again = await inside.driver.create(HandSpec(key=inside.key, kind=SANDBOX, generation="sbx_again"))
     outcome = await again.run("x", "bash", {"command": "rm -f f*; echo tidy; sleep 1"})
     assert outcome.content[0]["text"] == "tidy\n"
 

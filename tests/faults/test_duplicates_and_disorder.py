@@ -22,9 +22,11 @@ async def _store_again(stack: Stack, session: str, value: AnyInput) -> None:
     """Store the input under another message id, so that the stream does not recognise it as a duplicate."""
     link = JetStreamClient()
     run = stack.run
-    await link.open([run.nats_url], name="test", login=credentials(run.credentials["session"]))
+    source = source_for(value)
+    user = "sandbox" if source == "res" else "session"
+    await link.open([run.nats_url], name="test", login=credentials(run.credentials[user]))
     data, _ = codec.encode_input(value)
-    await link.store(subjects.inbox(key(session), source_for(value)), data, {"Nats-Msg-Id": new_id("again")})
+    await link.store(subjects.inbox(key(session), source), data, {"Nats-Msg-Id": new_id("again")})
     await link.close()
 
 

@@ -13,7 +13,7 @@ from holdfast.bus import codec, commands
 from holdfast.bus import events as ev
 from holdfast.bus.codec import BlobInput
 from holdfast.bus.commits import Commit
-from holdfast.bus.errors import Refused
+from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.inputs import AnyInput, ClientInput
 
 HERE = Path(__file__).parent / "v2"
@@ -99,8 +99,20 @@ def test_an_event_of_a_newer_writer_does_not_stop_a_reader() -> None:
     assert len(events) == len(KNOWN) + 2
 
 
-def test_what_is_none_of_ours_is_refused() -> None:
+def test_what_is_newer_is_told_from_what_is_damaged() -> None:
     commit, given = golden("commit"), golden("input.client")
+    later: Any = {"type": "user.later", "id": "sevt_9"}
+    for newer in (_with(commit, v=3), _with(commit, v=3, head=7)):
+        with pytest.raises(Newer):
+            codec.decode_commit(newer)
+    for newer in (
+        _with(given, v=3),
+        _with(given, v=3, events=7),
+        _with(given, type="later"),
+        _with(given, events=[later]),
+    ):
+        with pytest.raises(Newer):
+            codec.decode_input(newer)
     for bad in (
         b"",
         b"{",
@@ -110,10 +122,10 @@ def test_what_is_none_of_ours_is_refused() -> None:
         b"\xff\xfe",
         b"{}",
         b"[" * 100_000,
-        _with(commit, v=3),
+        _with(commit, v="2"),
         _with(commit, head=7),
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(Damaged):
             codec.decode_commit(bad)
     for bad in (
         b"",
@@ -121,15 +133,16 @@ def test_what_is_none_of_ours_is_refused() -> None:
         b"[]",
         b"{}",
         b"\xff",
-        _with(given, v=3),
-        _with(given, type="later"),
+        _with(given, v="2"),
+        _with(given, type=7),
         _with(given, events=[1]),
+        _with(given, events=[{"type": "user.message", "id": "sevt_1", "content": 5}]),
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(Damaged):
             codec.decode_input(bad)
     raw = msgspec.json.decode(commit)
     raw["events"][1]["content"] = 5
-    with pytest.raises(Refused):
+    with pytest.raises(Damaged):
         codec.decode_commit(msgspec.json.encode(raw))
 
 

@@ -180,9 +180,9 @@ async def test_a_start_that_was_killed_in_the_middle_is_made_good(tmp_path: Path
 
 async def test_bad_settings_end_the_start_with_their_cause(tmp_path: Path) -> None:
     began = time.monotonic()
-    done = await holdfast("up", "--data", str(tmp_path), "--port", "0", HOLDFAST_CONTEXT_TOKENS="many")
+    done = await holdfast("up", "--data", str(tmp_path), "--port", "0", HOLDFAST_MAX_TOKENS="many")
     assert done.code == 1
-    assert "HOLDFAST_CONTEXT_TOKENS" in done.err
+    assert "HOLDFAST_MAX_TOKENS" in done.err
     assert "many" not in done.err
     assert time.monotonic() - began < 30
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]

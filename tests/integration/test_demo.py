@@ -62,7 +62,7 @@ def test_a_failed_start_is_told_in_the_words_of_up_and_its_folder_is_kept(tmp_pa
             "PATH": os.environ["PATH"],
             "TMPDIR": str(tmp_path),
             "HOME": str(tmp_path),
-            "HOLDFAST_CONTEXT_TOKENS": "many",
+            "HOLDFAST_MAX_TOKENS": "many",
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -71,7 +71,7 @@ def test_a_failed_start_is_told_in_the_words_of_up_and_its_folder_is_kept(tmp_pa
         check=False,
     )
     assert done.returncode == 1
-    assert re.search(r"✗ harness-\d: HOLDFAST_CONTEXT_TOKENS: ", done.stderr), done.stderr
+    assert re.search(r"✗ harness-\d: HOLDFAST_MAX_TOKENS: ", done.stderr), done.stderr
     assert "{" not in done.stderr
     (kept,) = tmp_path.glob("holdfast-demo-*")
     assert f"kept in {kept}" in done.stderr

@@ -35,7 +35,7 @@ QUOTED = re.compile(r'"([^"]+)"')
 PUBLISH = {
     "ev.a0.default.sesn_a0_x": {"session", "harness"},
     "ev.a1.default.sesn_a1_x": set[str](),
-    "in.a0.default.sesn_a0_x": {"session", "harness"},
+    "in.a0.default.sesn_a0_x": {"session", "harness", "admin"},
     "in.a1.default.sesn_a1_x": set[str](),
     "res.a0.default.sesn_a0_x": {"sandbox"},
     "res.a1.default.sesn_a1_x": set[str](),
@@ -48,6 +48,7 @@ PUBLISH = {
     "cmd.hand.a0.provision.sandbox": {"harness"},
     "cmd.hand.a0.w.w1.exec": {"harness"},
     "cmd.hand.a0.w.w1.cancel": {"harness"},
+    "cmd.hand.a0.w.w1.provision": {"harness"},
     "cmd.hand.a1.w.w1.exec": set[str](),
     "cmd.hand.a0.release": {"session"},
     "vault.req.admin": {"session"},
@@ -60,9 +61,15 @@ PUBLISH = {
     "$KV.hands.s.a0.default.sesn_a0_x.sandbox": {"sandbox"},
     "$KV.hands.w.a1.x": set[str](),
     "$KV.snap.a0.default.sesn_a0_x": {"harness"},
+    "$KV.parked.a0.default.sesn_a0_x.e.1": {"harness", "admin"},
+    "$KV.parked.a1.default.sesn_a1_x.e.1": set[str](),
     "$KV.snap.a1.default.sesn_a1_x": set[str](),
     "$O.blobs.C.x.0": {"session", "harness", "sandbox"},
-    "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness"},
+    "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness", "session"},
+    "$JS.ACK.INBOX_a1.harness.1.1.1.1.1": set[str](),
+    "cmd.harness.a0.harness-1.ping": {"session"},
+    "cmd.harness.a1.harness-1.ping": set[str](),
+    "$KV.hands.r.a0.harness-1": {"session"},
     "$JS.API.CONSUMER.MSG.NEXT.INBOX_a0.harness": {"harness", "admin"},
     "$JS.API.DIRECT.GET.LOG_a0": {"session", "harness", "admin"},
     "$JS.API.STREAM.MSG.GET.LOG_a0": {"session", "harness", "admin"},
@@ -71,6 +78,7 @@ PUBLISH = {
     "$JS.API.DIRECT.GET.KV_keys": {"session", "admin"},
     "$JS.API.STREAM.MSG.GET.KV_keys": {"session", "admin"},
     "$JS.API.STREAM.MSG.GET.INBOX_a0": {"session", "harness", "admin"},
+    "$JS.API.STREAM.INFO.INBOX_a0": {"session", "harness", "sandbox", "admin"},
     "$JS.API.STREAM.CREATE.MINE": {"admin"},
     "$JS.API.STREAM.UPDATE.LOG_a0": {"admin"},
     "$JS.API.STREAM.DELETE.NONE": {"admin"},
@@ -259,7 +267,7 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     await sandbox.inbox.put(key, CallResult(id=new_id("sevt"), generation="g", content=large))
 
     arrived: list[int] = []
-    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq))
+    listening = await harness.inbox.on_arrival(key, lambda waiting: arrived.append(waiting.seq), lambda: None)
     stop = asyncio.Event()
     seen: list[int] = []
 

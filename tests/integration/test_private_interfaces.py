@@ -6,6 +6,7 @@ an override no longer works; a test of the library alone that fails says that th
 
 import asyncio
 import contextlib
+import inspect
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -15,6 +16,8 @@ import httpx2
 import pytest
 import uvicorn
 from anthropic import AsyncAnthropic, AsyncStream
+from anthropic.lib.bedrock import AsyncAnthropicBedrock
+from anthropic.lib.bedrock._stream_decoder import AWSEventStreamDecoder
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from holdfast.bus.jetstream import connection
@@ -286,3 +289,10 @@ async def test_post_sends_bytes_as_they_are_and_gives_the_raw_response() -> None
     await response.aclose()
     await client.close()
     server.close()
+
+
+def test_the_client_for_bedrock_makes_the_decoder_of_its_stream() -> None:
+    """The class of the decoder is in a private module; the method gives it to `AsyncStream`. Without botocore it cannot
+    be made, so `test_model_clouds.py` reads a stream with it only where the extra is installed."""
+    assert list(inspect.signature(AsyncAnthropicBedrock._make_sse_decoder).parameters) == ["self"]
+    assert list(inspect.signature(AWSEventStreamDecoder.aiter_bytes).parameters) == ["self", "iterator"]

@@ -8,43 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.bus.ids import Key, new_id, new_session_id
-from holdfast.sandbox.drivers import Outcome, Sandbox, make_driver
+from holdfast.sandbox.drivers import Outcome
 from holdfast.sandbox.settings import MIB
-from tests.support.isolation import Isolation, sandbox_settings
-
-
-class Tools:
-    """Calls the tools of one sandbox."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        self._count = 0
-
-    async def call(self, name: str, **arguments: object) -> Outcome:
-        self._count += 1
-        return await self.sandbox.run(f"call_{self._count}", name, arguments)
-
-    async def text(self, name: str, **arguments: object) -> str:
-        return text_of(await self.call(name, **arguments))
-
-    async def sh(self, command: str, **more: object) -> str:
-        return await self.text("bash", command=command, **more)
-
-
-def text_of(outcome: Outcome) -> str:
-    return "".join(block.get("text", "") for block in outcome.content)
+from tests.support.isolation import Isolation
+from tests.support.sandbox_tools import Tools, new_tools, text_of
 
 
 @pytest.fixture
 async def tools(tmp_path: Path, isolation: Isolation) -> AsyncIterator[Tools]:
-    settings = sandbox_settings(data_dir=str(tmp_path), memory_bytes=512 * MIB, call_timeout=30)
-    driver = make_driver(settings)
-    await driver.open(new_id("wrk"))
-    try:
-        yield Tools(await driver.create(Key("default", new_session_id()), new_id("sbx")))
-    finally:
-        await driver.close()
+    async with new_tools(tmp_path, memory_bytes=512 * MIB, call_timeout=30) as made:
+        yield made
 
 
 async def test_the_shell_keeps_its_folder_variables_functions_and_options(tools: Tools) -> None:

@@ -155,11 +155,12 @@ async def test_a_sandbox_killed_while_a_command_runs_is_one_failed_call(
     assert await session.bash("cat /workspace/file") == "kept\n"
 
 
-async def test_a_killed_worker_s_call_is_closed_by_another(
+async def test_a_killed_worker_s_call_is_closed_on_another_host_which_does_not_start_without_the_files(
     nats: NatsServer, tmp_path: Path, session: DrivenSession
 ) -> None:
-    async with sandbox_worker(nats.url, tmp_path / "..", name="a", data_dir=tmp_path / "a") as first:
+    async with sandbox_worker(nats.url, tmp_path, name="a", data_dir=tmp_path / "a") as first:
         await session.bind()
+        await session.bash("echo kept > file")
         arguments = {"command": "sleep 300"}
         call = await session.open("bash", arguments)
         assert await session.execute(call, "bash", arguments) == "accepted"
@@ -172,8 +173,36 @@ async def test_a_killed_worker_s_call_is_closed_by_another(
             assert result.lost
             assert result.is_error
             await session.lose()
-            assert (await session.bind()).worker != ""
-            assert await session.bash("echo again") == "again\n"
+            refused = await session.provision()
+            assert (refused.error, refused.declined) == ("sandbox_elsewhere", True)
+            assert "on another sandbox host" in refused.message
+            async with sandbox_worker(nats.url, tmp_path, name="a2", data_dir=tmp_path / "a"):
+
+                async def reached() -> bool:
+                    reply = await session.provision()
+                    return not reply.error or bool(reply.ask)
+
+                await eventually(reached, what="the host with the files is back")
+                await session.bind_to(await session.provision_anywhere())
+                assert await session.bash("cat file") == "kept\n"
+
+
+async def test_a_full_worker_declines_until_a_sandbox_has_ended(
+    nats: NatsServer, tmp_path: Path, bus: NatsBus, isolation: Isolation
+) -> None:
+    first, second = DrivenSession(bus), DrivenSession(bus)
+    await first.begin()
+    await second.begin()
+    async with sandbox_worker(nats.url, tmp_path, max_sandboxes=1) as worker:
+        await first.bind()
+        declined = await second.provision()
+        assert (declined.error, declined.declined, declined.ask) == ("sandbox_capacity", True, ())
+        status, body = await worker.probe()
+        assert (status, body["notes"]["capacity"]) == (200, "full: 1 sandboxes (HOLDFAST_MAX_SANDBOXES)")
+        await first.release(files=False)
+        await second.bind()
+        assert await second.bash("echo hello") == "hello\n"
+        assert "capacity" not in (await worker.probe())[1]["notes"]
 
 
 async def test_a_worker_started_again_on_the_same_data_closes_lost_calls_at_once(

@@ -1,16 +1,19 @@
-"""Limits of a turn: rounds of tool calls, the size of the context, silence of the model. On a stack with low ones."""
+"""Limits of a turn: rounds of tool calls, the size of the context, silence of the model.
+
+On a stack with low ones, whose harnesses call the model without the SDK.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from anthropic import AsyncAnthropic
 
-from tests.support.conversation import Conversation, text
+from tests.support.conversation import NARROW_MODELS, Conversation, text
 from tests.support.invariants import check_invariants, journaled, tool_runs
 from tests.support.model import bash, say, texts_of
 from tests.support.stack import Stack, stack
 
-LIMITS = {"HOLDFAST_CONTEXT_TOKENS": "4000", "HOLDFAST_ROUNDS": "8", "HOLDFAST_MODEL_SILENCE": "1.5"}
+LIMITS = {**NARROW_MODELS, "HOLDFAST_MODEL": "messages", "HOLDFAST_ROUNDS": "8", "HOLDFAST_MODEL_SILENCE": "1.5"}
 
 
 @pytest.fixture(scope="module")

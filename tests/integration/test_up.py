@@ -256,7 +256,7 @@ def test_without_control_groups_it_runs_and_says_so_and_false_is_strict(home: Pa
 
 @pytest.mark.timeout(120)
 def test_a_process_that_dies_again_and_again_ends_the_start_with_its_cause(home: Path) -> None:
-    assert holdfast(home, "up", "--port", "0", HOLDFAST_CONTEXT_TOKENS="x").returncode == 1  # makes the folder
+    assert holdfast(home, "up", "--port", "0", HOLDFAST_MAX_TOKENS="x").returncode == 1  # makes the folder
     data = home / ".holdfast"
     (data / "bao" / "initialised").touch()
     raft = data / "bao" / "raft"

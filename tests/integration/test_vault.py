@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,7 @@ from holdfast.bus import subjects
 from holdfast.bus.commands import VaultReply, VaultRequest
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.process.settings import BadSettings
+from holdfast.vault import paths
 from holdfast.vault.errors import StoreUnavailable
 from holdfast.vault.settings import VaultSettings
 from holdfast.vault.store import Store
@@ -76,8 +78,9 @@ async def admin(running: VaultStack) -> AsyncIterator[Admin]:
         yield Admin(bus)
 
 
-async def secret_of(stack: VaultStack, vault: str, credential: str, tenant: str = "default") -> str | None:
-    """What the store holds, read with the identity of the service."""
+@contextlib.asynccontextmanager
+async def store_of(stack: VaultStack) -> AsyncIterator[Store]:
+    """The store, with the identity of the service."""
     environ = stack.bao.environ()
     store = Store(
         VaultSettings(
@@ -88,10 +91,16 @@ async def secret_of(stack: VaultStack, vault: str, credential: str, tenant: str 
         )
     )
     try:
-        found = await store.get(f"tenants/{tenant}/secrets/{vault}/{credential}")
-        return found.text if found else None
+        yield store
     finally:
         await store.close()
+
+
+async def secret_of(stack: VaultStack, vault: str, credential: str, tenant: str = "default") -> str | None:
+    """What the store holds, read with the identity of the service."""
+    async with store_of(stack) as store:
+        found = await store.get(f"tenants/{tenant}/secrets/{vault}/{credential}")
+        return found.text if found else None
 
 
 async def test_a_vault_goes_round(admin: Admin) -> None:
@@ -350,3 +359,27 @@ async def test_a_server_with_another_certificate_is_refused(tmp_path: Path) -> N
         await store.close()
     finally:
         one.kill()
+
+
+async def test_a_document_of_a_newer_version_is_unavailable_and_stays(admin: Admin, running: VaultStack) -> None:
+    made = await admin.ok("vaults.create", display_name="newer", metadata={})
+    path = paths.vault("default", made["id"])
+    async with store_of(running) as store:
+        found = await store.get(path)
+        assert found
+        newer = json.dumps({**json.loads(found.text), "v": 99, "later": [1]})
+        await store.put(path, newer, found.version)
+        for verb in ("vaults.retrieve", "vaults.update", "vaults.archive", "vaults.delete", "credentials.list"):
+            reply = await admin.reply(verb, made["id"])
+            assert (reply.status, reply.error) == (503, "api_error"), verb
+            assert "newer version" in reply.message
+        kept = await store.get(path)
+        assert kept
+        assert kept.text == newer
+        await store.purge(path)
+
+
+async def test_a_request_of_a_newer_version_is_unavailable(running: VaultStack) -> None:
+    async with running.bus() as bus:
+        data = await bus.core.request(subjects.VAULT_ADMIN, b'{"v":99,"tenant":"default","verb":"x"}', timeout=10)
+    assert msgspec.json.decode(data, type=VaultReply).status == 503

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from holdfast.bus import events as ev
 from holdfast.bus.ids import Key, new_id
 from holdfast.harness.models.interface import BlockStart, ModelFailure, Piece, Request, Response, TextDelta
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.drivers.sandbox import OnPrinted, Outcome, SandboxLost
 from holdfast.scripted_model import validate
 from tests.simulation.fault_injector import FaultInjector, Process
@@ -79,7 +80,9 @@ class Model:
             self._observations.calls_left -= 1
             name = rng.choice(["bash", "bash", "bash", "bash", "read", "write", "ask_client"])
             name = "bash" if self._observations.eager else name
-            given = {"bash": {"command": "true"}, "ask_client": {}}.get(name, {"file_path": "a", "content": "b"})
+            name = rng.choice([name, *self._observations.clock_tools])
+            given = {"bash": {"command": "true"}, "ask_client": {}, "now": {}, "sleep": {"seconds": 1}}
+            given = given.get(name, {"file_path": "a", "content": "b"})
             blocks.append({"type": "tool_use", "id": new_id("toolu"), "name": name, "input": given})
         usage = ev.ModelUsage(700, 100) if self._observations.heavy else ev.ModelUsage(10, 5)
         stop = "refusal" if rng.random() < 0.03 else "tool_use" if count else "end_turn"
@@ -104,6 +107,7 @@ class SimulatedSandbox:
         injector = self._driver.injector
         self._check_alive()
         self._driver.observations.ran(self.key, call, self.generation)
+        self._driver.observations.ran_on(self.key, call, self._driver.host)
         cancelled = self._running[call] = asyncio.Event()
         self._ended[call] = asyncio.Event()
         try:
@@ -153,8 +157,13 @@ class Driver:
     weak_limits = ""
 
     kept = "Nothing of it is left."
+    elsewhere = "The files are on another host."
 
-    def __init__(self, injector: FaultInjector, process: Process, observations: "Observations") -> None:
+    def __init__(
+        self, injector: FaultInjector, process: Process, observations: "Observations", *, host: str = ""
+    ) -> None:
+        """Files stay on `host`; empty: nothing stays."""
+        self.host = host
         self.injector = injector
         self.observations = observations
         self._process = process
@@ -166,9 +175,9 @@ class Driver:
     async def probe(self) -> None:
         """There is always one to be had."""
 
-    async def create(self, key: Key, generation: str) -> SimulatedSandbox:
+    async def create(self, spec: HandSpec) -> SimulatedSandbox:
         await self.injector.pause(self._process.name, "create")
-        sandbox = SimulatedSandbox(self, key, generation)
+        sandbox = SimulatedSandbox(self, spec.key, spec.generation)
         self._sandboxes.append(sandbox)
         self.observations.sandboxes.append(sandbox)
         return sandbox
@@ -225,6 +234,10 @@ class Observations:
         self.closed: Callable[[Key, str], bool] = lambda _key, _call: False
         """Whether the log says that this call has its result."""
         self.sandboxes: list[SimulatedSandbox] = []
+        self.clock_tools: list[str] = []
+        """The tools of the second hand that the model may call."""
+        self.files: dict[Key, str] = {}
+        """The host on which the calls of a session have left files."""
 
     def violation(self, text: str) -> None:
         self.violations.append(text)
@@ -238,6 +251,11 @@ class Observations:
         if self.closed(key, call):
             self.violation(f"3: call {call} starts after it was closed")
         self.running.add(call)
+
+    def ran_on(self, key: Key, call: str, host: str) -> None:
+        """A call runs on that host and leaves files there; an empty host keeps none."""
+        if host and self.files.setdefault(key, host) != host:
+            self.violation(f"7: call {call} runs on {host} without the files on {self.files[key]}")
 
     def ended(self, call: str) -> None:
         self.running.discard(call)

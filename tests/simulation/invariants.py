@@ -1,5 +1,7 @@
 """Checks at every append and every ack that what PROTOCOL.md forbids does not happen; numbered as there."""
 
+from collections import deque
+
 from msgspec.structs import replace
 
 from holdfast.bus import codec, subjects
@@ -9,12 +11,18 @@ from holdfast.bus.commits import Commit
 from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import FIRST_CELL, Key
 from holdfast.bus.inputs import ClientInput
+from holdfast.bus.parked import PARKED
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT
 from holdfast.testing.faults import Faults
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Observations
+
+HOT_LOOP_DELIVERIES = 40
+"""Deliveries of one message within HOT_LOOP_S seconds that are a hot loop: with ack_wait alone there are 7."""
+
+HOT_LOOP_S = 10.0
 
 EPOCH = 1_700_000_000_000_000
 """Microseconds since 1970 at which every schedule begins."""
@@ -29,11 +37,24 @@ class CheckedServer(MemoryServer):
         self.commits_of: dict[Key, list[Commit]] = {}
         self._owner: MemoryDelivery | None = None
         """The delivery whose handler made the open claim."""
+        self.calm = False
+        """Whether no process dies, freezes or hands over, so that no claim may be taken over."""
         observations.closed = self._closed
+        self._hand_of: dict[str, str] = {}
+        """The hand that each generation was bound as."""
+        self._deliveries: dict[int, deque[float]] = {}
+        """The times of the last deliveries of each message."""
         self._given_up: set[str] = set()
         """Calls closed with a turn that was given up: rule 4 does not cancel them first, so one may be starting."""
         self.unread: set[str] = set()
         """Inputs that were taken unread when a turn was given up (rule 4)."""
+
+    def delivered(self, seq: int) -> None:
+        now = self.now()
+        times = self._deliveries.setdefault(seq, deque(maxlen=HOT_LOOP_DELIVERIES))
+        if len(times) == HOT_LOOP_DELIVERIES and now - times[0] < HOT_LOOP_S:
+            self._observations.violation(f"4: input {seq} is delivered again and again, in a hot loop")
+        times.append(now)
 
     def last(self, key: Key) -> Commit | None:
         commits = self.commits_of.get(key)
@@ -83,6 +104,7 @@ class CheckedServer(MemoryServer):
         closing = self._check_claim(before, after, writer, now)
         self._check_taken(key, before, after, closing=closing)
         self._check_calls(key, after)
+        self._check_hands(before, after)
         if closing:
             self._given_up |= {e.tool_use_id for e in after.events if isinstance(e, ev.AgentToolResult)}
 
@@ -102,6 +124,8 @@ class CheckedServer(MemoryServer):
                 self._observations.violation(f"2: claim {new} was taken from {old}")
             if writer is None or writer.seq != new.trigger:
                 self._observations.violation(f"2: claim {new} by a delivery of another input")
+            if old is not None and self.calm:
+                self._observations.violation(f"live: {new} was taken over from {old}, whose owner lives")
             self._owner = writer
             return False
         if writer is None:  # the session service
@@ -135,8 +159,10 @@ class CheckedServer(MemoryServer):
             ids = {e.id for e in value.events}
             if ids <= given or ids <= earlier:
                 continue
-            if closing:
+            if closing and subjects.parked_key(key, self.stream_epoch, seq) in self.buckets[PARKED]:
                 self.unread |= ids
+            elif closing:
+                self._observations.violation(f"1: input {seq} was taken unread and is not parked")
             else:
                 self._observations.violation(f"1: input {seq} was skipped by {after.id}")
 
@@ -146,6 +172,25 @@ class CheckedServer(MemoryServer):
         for event in after.events:
             if isinstance(event, ev.AgentToolResult) and results.count(event.tool_use_id) > 1:
                 self._observations.violation(f"3: a second result of call {event.tool_use_id}")
+
+    def _check_hands(self, before: Commit, after: Commit) -> None:
+        """Calls belong to generations of their own hand, and a loss closes only the calls of what was lost."""
+        self._hand_of |= {e.generation: e.hand for e in after.events if isinstance(e, ev.HandBound)}
+        for call in after.head.calls:
+            if call.generation and self._hand_of[call.generation] != call.hand:
+                self._observations.violation(
+                    f"3: call {call.id} of {call.hand} is bound to a generation of another hand"
+                )
+        texts = {e.tool_use_id: text_of(e.content) for e in after.events if isinstance(e, ev.AgentToolResult)}
+        for call in before.head.calls:
+            text = texts.get(call.id, "")
+            if " was lost" in text and f"The {call.hand} was lost" not in text:
+                self._observations.violation(f"3: call {call.id} of {call.hand} was closed by the loss of another hand")
+
+
+def text_of(content: list[ev.Block] | None) -> str:
+    """The text of a result."""
+    return "".join(block.get("text", "") for block in content or ())
 
 
 def head_of(commit: Commit | None) -> Head:

@@ -22,17 +22,20 @@ from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import NewId, new_id
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.harness.tools import tool_calls
-from holdfast.harness.turn import appender, claim, dispatch, ingest, intake
+from holdfast.harness.tools.hand_client import HandClient
+from holdfast.harness.turn import appender, claim, dispatch, further_deliveries, inbox_watch, ingest, intake
 from holdfast.harness.turn.appender import Appender
 from holdfast.harness.turn.runner import TurnRunner
-from holdfast.sandbox import execution, lease, registration, results, sandboxes
+from holdfast.process.retry import retrying
+from holdfast.sandbox import execution, lease, placement, provisioning, registration, results, sandboxes
 from holdfast.sandbox.placement import CallRecord
-from holdfast.sandbox.waiting import retry_until_done
+from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.inbox import MemoryInbox
 from holdfast.testing.memory.kv import MemoryKeyValue
 from holdfast.testing.memory.log import MemoryLog
 from holdfast.testing.memory.server import MemoryServer
+from tests.simulation import invariants
 from tests.simulation.actors import Driver
 from tests.simulation.fault_injector import NO_FAULTS, Odds
 from tests.simulation.plan import Plan
@@ -157,12 +160,45 @@ def ack_under_a_foreign_claim() -> Applied:
     return swapped((MemoryDelivery, "nak", early))
 
 
+def nak_without_a_delay() -> Applied:
+    """A delivery whose session is claimed by another trigger comes again at once, and again."""
+    return swapped(
+        (dispatch, "FOREIGN_CLAIM_NAK_DELAY_S", 0.0),
+        (further_deliveries, "NAK_DELAY_S", 0.0),
+    )
+
+
 def never_take_over_a_standing_claim() -> Applied:
     return swapped((dispatch, "CLAIM_STALE_US", 10**18))
 
 
 def never_count_takeovers() -> Applied:
     return swapped((dispatch, "TAKEOVER_LIMIT", 10**9))
+
+
+def cancel_before_the_turn_is_closed() -> Applied:
+    """Rule 4 at the limit: calls are cancelled first, though the append that closes them may still be refused.
+
+    The limit is lowered, so that turns are closed often.
+    """
+    close_turn = dispatch.Dispatcher._close_turn
+
+    async def hasty(self: dispatch.Dispatcher, delivery: Delivery, last: Stored, inbox: str) -> None:
+        hands = HandClient(self.replica.bus, delivery.key)
+        await tool_calls.ToolCalls(hands, hold=0).cancel_all(last.commit.head)
+        await close_turn(self, delivery, last, inbox)
+
+    lowered = (dispatch, "TAKEOVER_LIMIT", 1), (invariants, "TAKEOVER_LIMIT", 1)
+    return swapped(*lowered, (dispatch.Dispatcher, "_close_turn", hasty))
+
+
+def close_without_parking() -> Applied:
+    """Inputs that a closing commit takes unread are not kept."""
+
+    async def nothing(_self: dispatch.Dispatcher, _delivery: Delivery, _last: Stored, _inbox: str) -> int:
+        return 0
+
+    return swapped((dispatch.Dispatcher, "park", nothing))
 
 
 def read_before_the_claim() -> Applied:
@@ -185,7 +221,7 @@ def arrivals_believed_whole() -> Applied:
     def believed(heard: list[PendingInput], taken: Taken) -> list[PendingInput]:
         return sorted({w.seq: w for w in heard if w.above(taken)}.values(), key=lambda w: w.seq)
 
-    return swapped((intake, "contiguous_from", believed))
+    return swapped((intake, "contiguous_from", believed), (inbox_watch, "contiguous_from", believed))
 
 
 def head_without_the_trigger_check() -> Applied:
@@ -255,7 +291,7 @@ def c2_accepted_before_the_record() -> Applied:
         async def record_late() -> None:
             record = self.record_of(request)
             await asyncio.sleep(1.0)
-            await retry_until_done(lambda: self.store_record(record))
+            await retrying(lambda: self.store_record(record), on=BusError, what="late record")
             await self.run(handle, call, record, request)
 
         self.start(record_late())
@@ -327,10 +363,57 @@ def c9_a_lease_nobody_watches() -> Applied:
 
 
 def c10_nobody_posts_lost_results() -> Applied:
-    async def nobody(_bus: Any, _myself: str) -> int:
+    async def nobody(_bus: Any, _cell: str, _myself: str, _unreadable: set[str]) -> int:
         return 0
 
     return swapped((results, "close_lost_calls", nobody))
+
+
+# --- hands -------------------------------------------------------------------------------------------------------
+
+
+def h1_a_loss_closes_the_calls_of_all_hands() -> Applied:
+    whole = tool_calls.hand_lost
+
+    def wide(head: Head, hand: str, generation: str, reason: str, _calls: Any, *, new_id: NewId) -> list[ev.Event]:
+        return whole(head, hand, generation, reason, [c for c in head.calls if c.generation], new_id=new_id)
+
+    return swapped((tool_calls, "hand_lost", wide))
+
+
+def h2_bound_whatever_the_hand() -> Applied:
+    """A generation is bound to every unbound call, whichever hand the call names."""
+    apply = heads._apply
+
+    def careless(head: Head, event: ev.Event, at: int) -> Head:
+        after = apply(head, event, at)
+        if isinstance(event, ev.HandBound):
+            calls = [replace(c, generation=event.generation) if heads.is_unbound(c) else c for c in after.calls]
+            return replace(after, calls=tuple(calls))
+        return after
+
+    return swapped((heads, "_apply", careless))
+
+
+def h3_the_host_is_forgotten() -> Applied:
+    """An emptied placement does not say any more where the files are."""
+    return swapped((placement.Placement, "emptied", lambda _self: placement.Placement()))
+
+
+def h4_a_foreign_host_starts_empty() -> Applied:
+    return swapped((provisioning.Provisioner, "_is_elsewhere", lambda _self, _placed: False))
+
+
+# --- notices of death ----------------------------------------------------------------------------------------------
+
+
+def nak_without_a_ping() -> Applied:
+    """Every replica is taken for dead."""
+
+    async def absent(_self: ReplicaWatch, _replica: str) -> bool:
+        return True
+
+    return swapped((ReplicaWatch, "is_absent", absent))
 
 
 _DEAF = Odds(lost=0.4, slow=0.2)
@@ -339,6 +422,7 @@ _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
 _DYING = Odds(crash=0.04, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
+_FROZEN = Odds(freeze=0.12, again=0.6)
 _REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
 
 _MANY = Plan(replicas=2, workers=1, messages=3, updates=1)
@@ -351,6 +435,9 @@ _TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
 _GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0)
 _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
+_LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
+_TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
+_APART = Plan(replicas=2, workers=2, hosts=2, messages=3, calls=6)
 
 MUTATIONS = [
     Mutation("re-claim with the old trigger", reclaim_with_the_old_trigger, ("2:", "4:"), _RACES, _MANY),
@@ -359,12 +446,16 @@ MUTATIONS = [
     Mutation("claim by commit, not by name", claims_known_by_name, ("2:",), _RACES, _ALONE),
     Mutation("unlimited deliveries", three_deliveries_at_most, ("4:",), _BUSY, _MANY),
     Mutation("NAK until taken", ack_under_a_foreign_claim, ("1:", "4:"), _BUSY, _MANY),
+    Mutation("a NAK has a delay", nak_without_a_delay, ("4:",), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
+    Mutation("a turn is closed before its calls", cancel_before_the_turn_is_closed, ("4:",), _FROZEN, _LONG),
+    Mutation("parking what is taken unread", close_without_parking, ("1:",), NO_FAULTS, _DEADLY),
     Mutation("claim before reading", read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("a ping before a NAK for another", nak_without_a_ping, ("live:",), NO_FAULTS, _MANY),
     Mutation("C1 call bound to a generation", c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
     Mutation("C2 record stored before it is accepted", c2_accepted_before_the_record, ("4:",), _DYING, _LEFT),
     Mutation("C3 records outlive the registration", c3_records_expire, ("4:",), _DYING, _LEFT),
@@ -374,5 +465,11 @@ MUTATIONS = [
     Mutation("C7 released when the worker has accepted", c7_released_before_it_was_accepted, ("4:",), _HANDS, _GONE),
     Mutation("C8 cancel before an interrupt closes the call", c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED),
     Mutation("C9 the worker watches its lease", c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
+    Mutation(
+        "H1 a loss closes the calls of its hand only", h1_a_loss_closes_the_calls_of_all_hands, ("3:",), _HANDS, _TWO
+    ),
+    Mutation("H2 a hand is bound to its own calls only", h2_bound_whatever_the_hand, ("3:",), _HANDS, _TWO),
+    Mutation("H3 the host is remembered", h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
+    Mutation("H4 a foreign host declines", h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
     Mutation("C10 somebody posts lost results", c10_nobody_posts_lost_results, ("4:",), _DYING, _LEFT),
 ]

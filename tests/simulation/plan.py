@@ -10,6 +10,10 @@ class Plan(Struct, frozen=True):
 
     replicas: int = 2
     workers: int = 1
+    hosts: int = 1
+    """Hosts on which the workers run in turn; hosts share no files."""
+    clocks: int = 0
+    """Workers of the second hand, `clock`, whose tools are offered if there is one."""
     messages: int = 2
     interrupts: int = 0
     impatient: int = 0
@@ -37,6 +41,8 @@ def draw_plan(rng: random.Random) -> Plan:
     return Plan(
         replicas=rng.choice([1, 2, 2, 3]),
         workers=rng.choice([1, 1, 2]),
+        hosts=rng.choice([1, 2]),
+        clocks=rng.choice([0, 0, 1, 2]),
         messages=rng.choice([1, 2, 2, 3]),
         interrupts=rng.choice([0, 0, 1, 2]),
         impatient=rng.choice([0, 0, 0, 2]),

@@ -4,9 +4,11 @@
 """
 
 import asyncio
+import contextlib
 import random
 import sys
 from collections.abc import Callable, Coroutine, MutableMapping
+from contextlib import aclosing
 from typing import Any, Literal
 
 import msgspec
@@ -22,15 +24,21 @@ from holdfast.bus.head import PRIMARY_THREAD, Head
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.times import CLAIM_STALE_US
+from holdfast.bus.tools import SANDBOX
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.harness.turn.ping import serve_ping
+from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 from holdfast.sandbox.worker import WorkerConfig, work
+from holdfast.session.jobs.replica_watch import ReplicaWatch
+from holdfast.session.log.claims import OpenClaims
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
 from tests.simulation.actors import AGENT, POISON_TEXT, Driver, IgnoredHealth, Model, Observations
-from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, FaultInjector, Odds, Process
+from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, NO_FAULTS, FaultInjector, Odds, Process
 from tests.simulation.invariants import EPOCH, CheckedServer
 from tests.simulation.plan import Plan, Result, draw_plan
+from tests.support.clock_tools import CLOCK, clock_tools
 
 CHILD = "sthr_2"
 """Id of the second thread of a session that has one."""
@@ -51,18 +59,25 @@ class Scenario:
         self.plan = given or draw_plan(self.rng)
         self.observations = Observations(self.rng)
         self.server = self.injector.server = CheckedServer(self.injector, self.observations)
+        rough = self.plan.poison or self.plan.deadly or self.plan.vanish or self.plan.drains
+        self.server.calm = odds is NO_FAULTS and not rough
         self.key = Key("acme", f"sesn_{FIRST_CELL}_{seed:026d}")
         hold = self.rng.choice([0.0, 0.5, 30.0]) if self.plan.hold is None else self.plan.hold
         self.observations.heavy = self.rng.random() < 0.1
         self.settings = HarnessSettings(
             hold=hold,
             snapshot_every=self.rng.choice([2, 200]),
-            context_tokens=1000 if self.observations.heavy else 160_000,
         )
+        facts = ModelFacts(context_window=200_000, compact_at=1000 if self.observations.heavy else None)
+        self.catalogue = ModelCatalogue({}, default=facts)
         if self.plan.calls is not None:
             self.observations.calls_left, self.observations.eager = self.plan.calls, True
+        if self.plan.clocks:
+            self.observations.clock_tools = ["now", "sleep"]
         self.acknowledged: set[str] = set()
         self.answered: set[str] = set()
+        self.starts = 0
+        """Starts of harness processes: each has a name of its own."""
         self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
         """The events that SIGTERM sets, by process."""
 
@@ -80,26 +95,43 @@ class Scenario:
     def harness(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.injector.processes[name], asyncio.Event()
+            self.starts += 1
+            replica = f"{name}-{self.starts}"
             claims = Dispatcher(
-                bus, Model(self.injector, process, self.observations), self.settings, name=name, now=self.now
+                bus,
+                Model(self.injector, process, self.observations),
+                self.settings,
+                name=replica,
+                now=self.now,
+                catalogue=self.catalogue,
             )
             self.stops[name] = (claims.draining, stop)
+            await serve_ping(bus, FIRST_CELL, replica)
             await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8)
 
         return main
 
-    def worker(self, name: str) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
+    def worker(
+        self, name: str, *, hand: str = SANDBOX, host: str = ""
+    ) -> Callable[[MemoryBus], Coroutine[Any, Any, None]]:
         async def main(bus: MemoryBus) -> None:
             process, stop = self.injector.processes[name], asyncio.Event()
-            driver = Driver(self.injector, process, self.observations)
+            driver = Driver(self.injector, process, self.observations, host=host)
             self.stops[name] = (stop,)
-            await work(bus, driver, WorkerConfig(lease_s=3.0, idle_after_s=20.0, drain_s=2.0), stop, IgnoredHealth())
+            config = WorkerConfig(hand=hand, lease_s=3.0, idle_after_s=20.0, drain_s=2.0)
+            await work(bus, driver, config, stop, IgnoredHealth())
 
         return main
 
     async def edge(self, bus: MemoryBus) -> None:
-        """The session service: it never crashes here, but its requests get lost."""
-        await asyncio.Event().wait()
+        """The session service: it never crashes here, but its requests get lost. It follows the log as the projector
+        does, and frees what dead harnesses hold (rule 21)."""
+        claims = OpenClaims()
+        async with asyncio.TaskGroup() as tasks, aclosing(bus.log.follow(FIRST_CELL)) as batches:
+            tasks.create_task(ReplicaWatch(bus, FIRST_CELL, claims).run())
+            async for batch in batches:
+                for key, stored in batch:
+                    claims.settle(key, stored.commit.head)
 
     # --- the user --------------------------------------------------------------------------------------------------
 
@@ -259,7 +291,10 @@ class Scenario:
         for number in range(self.plan.replicas):
             injector.add(f"harness-{number}", self.harness(f"harness-{number}"))
         for number in range(self.plan.workers):
-            injector.add(f"worker-{number}", self.worker(f"worker-{number}"))
+            name, host = f"worker-{number}", f"host-{number % self.plan.hosts}"
+            injector.add(name, self.worker(name, host=host))
+        for number in range(self.plan.clocks):
+            injector.add(f"clock-{number}", self.worker(f"clock-{number}", hand=CLOCK))
         await self.create(edge)
         others = [asyncio.create_task(self.client(edge)), asyncio.create_task(self.sweeper(edge))]
         await asyncio.gather(self.user(edge), self.impatient(edge), self.inject_timed_faults())
@@ -332,7 +367,7 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
 
     def hear(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         exc = event.get("exc_info")
-        if event["event"] in ("consume.handler_failed", "bus.request_failed", "bus.listener_failed"):
+        if event["event"] in ("consume.handler_failed", "delivery.failed", "bus.request_failed", "bus.listener_failed"):
             found = sys.exc_info()[1] if exc is True else exc
             # Faults cause retryable errors only. A handler that fails with another one would be called with the same
             # delivery again and again.
@@ -343,7 +378,8 @@ def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) 
     before = structlog.get_config()
     structlog.configure(processors=[hear], cache_logger_on_first_use=False)
     try:
-        seconds = virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
+        with clock_tools() if scenario.plan.clocks else contextlib.nullcontext():
+            seconds = virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
     finally:
         structlog.configure(**before)
     commits = len(scenario.server.log)
@@ -361,7 +397,8 @@ def story(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> 
     """The log of a schedule as text, to examine a failure."""
     random.seed(seed)
     scenario = Scenario(seed, odds=odds, given=given)
-    virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
+    with clock_tools() if scenario.plan.clocks else contextlib.nullcontext():
+        virtual_time.run(lambda: _timed(scenario), scenario.injector.on_task_created)
     lines = [f"plan {scenario.plan}", f"odds {scenario.injector.odds}"]
     for record in scenario.server.log:
         made = codec.decode_commit(record.data)

@@ -33,6 +33,11 @@ class BaoServer:
         return f"https://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    @property
     def audit_log(self) -> Path:
         return self.layout.logs / "bao-audit.log"
 
@@ -57,7 +62,9 @@ class BaoServer:
         """Start the process, and return at once."""
         with self.log.open("ab") as log:
             argv = [openbao.binary(), "server", "-config", str(self._config)]
-            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
+            self._process = subprocess.Popen(
+                argv, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **openbao.ENVIRONMENT}
+            )
 
     async def start(self) -> None:
         """Start the process, and return when it is active."""

@@ -1,6 +1,7 @@
 """A session as a client sees it through the official SDK."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from anthropic import AsyncAnthropic
@@ -8,6 +9,12 @@ from anthropic import AsyncAnthropic
 from holdfast.bus.ids import new_id
 from tests.support.eventually import eventually
 from tests.support.model import Json, said
+
+MODEL = "claude-opus-4-6"
+"""The model of the agents."""
+
+NARROW_MODELS = {"HOLDFAST_MODELS_FILE": str(Path(__file__).with_name("narrow_models.toml"))}
+"""Settings of a stack in which the history of MODEL is summarised at 4,000 tokens."""
 
 TOOLSET: Json = {"type": "agent_toolset_20260401"}
 TURN_TIMEOUT_S = 40.0
@@ -28,7 +35,7 @@ class Conversation:
     ) -> "Conversation":
         """A new agent, environment and session."""
         name = new_id("test")
-        agent = await client.beta.agents.create(model="claude-opus-4-6", name=name, tools=cast("Any", list(tools)))
+        agent = await client.beta.agents.create(model=MODEL, name=name, tools=cast("Any", list(tools)))
         environment = await client.beta.environments.create(name=name)
         made = await client.beta.sessions.create(agent=agent.id, environment_id=environment.id, **session)
         return cls(client, made.id)

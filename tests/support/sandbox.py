@@ -23,6 +23,7 @@ from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult
 from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.ports import free_port
+from holdfast.harness.tools.hand_client import HandClient
 from tests.support.eventually import eventually
 from tests.support.isolation import sandbox_environment
 
@@ -58,9 +59,17 @@ class DrivenSession:
         )
         return msgspec.json.decode(raw, type=Provisioned)
 
+    async def provision_anywhere(self) -> Provisioned:
+        """Request the sandbox as the harness does: from the workers too that a worker names when it declines."""
+        return await HandClient(self.bus, self.key).provision(SANDBOX, log_seq=0)
+
     async def bind(self) -> Provisioned:
         """Request the sandbox and bind it in the log (rule 12)."""
-        self.sandbox = await self.provision()
+        return await self.bind_to(await self.provision())
+
+    async def bind_to(self, provisioned: Provisioned) -> Provisioned:
+        """Bind that sandbox in the log."""
+        self.sandbox = provisioned
         assert not self.sandbox.error, self.sandbox.message
         bound = ev.HandBound(
             id=new_id("sevt"), hand=SANDBOX, generation=self.sandbox.generation, worker=self.sandbox.worker

@@ -68,6 +68,13 @@ class NatsServer:
         command = [sys.executable, "-m", "holdfast.bus.jetstream.provision"]
         subprocess.run(command, env=environ, check=True, capture_output=True, cwd=ROOT, timeout=60)
 
+    def run_service(self, service: str, **settings: str) -> tuple[int, str]:
+        """Run a service of ours on this server until it ends by itself; its exit code and its log."""
+        environ = {"PATH": os.environ["PATH"], "HOLDFAST_NATS_URL": self.url, **settings}
+        command = [sys.executable, "-m", f"holdfast.{service}"]
+        done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True, cwd=ROOT, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 

@@ -150,13 +150,13 @@ class Stack:
         return await eventually(look, what=f"one of {names} stopped")
 
     async def driver(self, session: str) -> str:
-        """The harness that drives the session now: the name in its claim."""
+        """The harness that drives the session now: the name in its claim, without what is new with each start."""
 
         async def look() -> str:
             async with self.bus() as bus:
                 stored = await bus.log.head(key(session), leader=True)
             claim = stored.commit.head.claim if stored else None
-            return claim.by if claim else ""
+            return claim.by.rpartition("-")[0] if claim else ""
 
         return await eventually(look, what="a claim")
 

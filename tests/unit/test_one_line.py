@@ -90,22 +90,28 @@ assert ev.is_shown(made.events[0])
 
 
 def test_a_kind_of_credential(add: Add, run: Run) -> None:
+    shape = '\n\nclass Toy(Auth, frozen=True, kw_only=True, tag="toy"):\n    word: str = ""\n'
+    add("bus/credentials.py", '    """The `auth` object of a credential. The tag is the name of its kind."""\n', shape)
+    line = "\n    CredentialKind(create=Toy, update=Toy, shown=Toy),"
+    add("bus/credentials.py", "KINDS: Final[tuple[CredentialKind, ...]] = (", line)
     add("vault/kinds/toy.py", "", """
-TYPE = "toy"
-
 def create(auth, *, loopback):
-    return {"type": TYPE}, {"word": auth["word"]}, "toy"
+    return {"type": "toy"}, {"word": auth["word"]}, "toy"
 
 def update(public, auth):
     return public, {"word": auth["word"]}
 """)  # fmt: skip
-    add("vault/kinds/__init__.py", "from holdfast.vault.kinds import static_bearer", ", toy")
-    add("vault/kinds/__init__.py", "(static_bearer,", " toy,")
     run("""
+import msgspec
+from holdfast.session.vaults.schema import CredentialCreate, CredentialUpdate
 from holdfast.vault import kinds
 
-split = kinds.create({"type": "toy", "word": "ball"}, loopback=False)
+body = b'{"auth": {"type": "toy", "word": "ball"}}'
+auth = msgspec.to_builtins(msgspec.json.decode(body, type=CredentialCreate).auth)
+split = kinds.create(auth, loopback=False)
 assert (split.public, split.secret, split.unique) == ({"type": "toy"}, {"word": "ball"}, "toy")
+auth = msgspec.to_builtins(msgspec.json.decode(body, type=CredentialUpdate).auth)
+assert kinds.update(split.public, auth) == ({"type": "toy"}, {"word": "ball"})
 """)
 
 

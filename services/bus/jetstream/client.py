@@ -1,12 +1,16 @@
 """The bus over NATS JetStream: `connect`, and the `NatsBus` that it returns."""
 
+import asyncio
+
+from holdfast.bus.errors import OtherProtocol
 from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
 from holdfast.bus.jetstream.object_store import Blobs
+from holdfast.bus.jetstream.protocol import check_protocol
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
-from holdfast.process.settings import ProcessSettings, credentials
+from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 
 
 class NatsBus:
@@ -19,6 +23,16 @@ class NatsBus:
         self.inbox = NatsInbox(client, blobs)
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
+        self._note_connection()
+        client.on_reconnect.add(self._note_connection)
+
+    def _note_connection(self) -> None:
+        self._connected_since = asyncio.get_running_loop().time()
+
+    @property
+    def connected_since(self) -> float:
+        """See `api.Bus.connected_since`."""
+        return self._connected_since
 
     @property
     def connected(self) -> bool:
@@ -30,8 +44,21 @@ class NatsBus:
         await self._client.close()
 
 
-async def connect(settings: ProcessSettings, *, name: str) -> NatsBus:
-    """Connect as the user of the credentials file, under `name`. Raises Unavailable after 30 s, BadSettings."""
+async def connect(settings: ProcessSettings, *, name: str, uses_streams: bool = True) -> NatsBus:
+    """Connect as the user of the credentials file, under `name`. Raises Unavailable after 30 s, BadSettings.
+
+    BadSettings also if the streams there are of another protocol than this version's. Not `uses_streams`: they are not
+    looked at.
+    """
     client = JetStreamClient()
     await client.open(settings.nats_url.split(","), name=name, login=credentials(settings.nats_credentials))
+    try:
+        if uses_streams:
+            await check_protocol(client, settings.cell)
+    except OtherProtocol as exc:
+        await client.close()
+        raise BadSettings(str(exc)) from None
+    except BaseException:
+        await client.close()
+        raise
     return NatsBus(client)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
-from holdfast.bus import streams, subjects, trace
+from holdfast.bus import codec, streams, subjects, trace
 from holdfast.bus.api import Delivery
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.ids import Key
@@ -42,17 +42,22 @@ ACK_TIMEOUT_S = 8.0
 
 
 class NatsDelivery:
-    """`api.Delivery` over NATS. The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`."""
+    """`api.Delivery` over NATS.
+
+    The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.…`.
+    """
 
     def __init__(self, client: JetStreamClient, got: RawMessage) -> None:
         tokens = got.reply.split(".")
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
         self._reply = got.reply
+        self._data = got.data
         self._source: Source = subjects.source_of(got.subject)
         self._key = subjects.key_of(got.subject)
         self._count = int(tokens[at])
         self._seq = int(tokens[at + 1])
+        self._number = int(tokens[at + 2])
 
     @property
     def key(self) -> Key:
@@ -69,6 +74,16 @@ class NatsDelivery:
     @property
     def count(self) -> int:
         return self._count
+
+    @property
+    def newer(self) -> bool:
+        """See `api.Delivery.newer`."""
+        return codec.is_newer_input(self._data)
+
+    @property
+    def number(self) -> int:
+        """See `api.Delivery.number`: the consumer sequence."""
+        return self._number
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
@@ -90,6 +105,12 @@ class NatsDelivery:
     async def in_progress(self) -> None:
         """See `api.Delivery.in_progress`."""
         await _in_progress(self._client, self._reply)
+
+
+async def redeliver(client: JetStreamClient, cell: str, seq: int, number: int) -> None:
+    """See `api.Inbox.redeliver`. The server looks at the stream sequence and the consumer sequence of a NAK."""
+    reply = f"$JS.ACK.{streams.inbox_stream(cell)}.{streams.HARNESS_CONSUMER}.1.{seq}.{number}.0.0"
+    await _nak(client, reply)
 
 
 async def _in_progress(client: JetStreamClient, reply: str) -> None:

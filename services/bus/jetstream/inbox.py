@@ -9,9 +9,10 @@ from holdfast.bus import codec, subjects
 from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
-from holdfast.bus.jetstream.connection import RawMessage
-from holdfast.bus.jetstream.consumer import Consumer
+from holdfast.bus.jetstream.connection import Listening, RawMessage
+from holdfast.bus.jetstream.consumer import Consumer, redeliver
 from holdfast.bus.jetstream.inbox_reads import InboxReads
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry, retry_until
 
 PUT_TIMEOUT_S = 20.0
@@ -31,17 +32,44 @@ class NatsInbox(InboxReads):
             self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key, source_for(value)), data, headers
         )
 
+    async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
+        """See `api.Inbox.put_again`."""
+        headers = {"Nats-Msg-Id": publish_id}
+        subject = subjects.inbox(key, "in")
+        return await retry_until(self._client, PUT_TIMEOUT_S, self._client.store, subject, data, headers)
+
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
     ) -> None:
         """See `api.Inbox.consume`."""
         await Consumer(self._client, self, cell, handle, limit).run(stop)
 
-    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
+    async def redeliver(self, cell: str, seq: int, number: int) -> None:
+        """See `api.Inbox.redeliver`."""
+        await redeliver(self._client, cell, seq, number)
+
+    async def on_arrival(
+        self, key: Key, listener: Callable[[PendingInput], None], on_gap: Callable[[], None]
+    ) -> Subscription:
         """See `api.Inbox.on_arrival`."""
 
         async def arrived(got: RawMessage) -> None:
             arrived_input = await self.decoded(got)
             listener(replace(arrived_input, previous=int(got.headers.get("Nats-Last-Sequence", "-1"))))
 
-        return await retry(self._client, self._client.listen, subjects.arrived_all(key), arrived)
+        listening = await retry(self._client, self._client.listen, subjects.arrived_all(key), arrived)
+        return _Arrivals(self._client, listening, on_gap)
+
+
+class _Arrivals:
+    """A subscription to arrivals, which also tells of reconnections."""
+
+    def __init__(self, client: JetStreamClient, listening: Listening, on_gap: Callable[[], None]) -> None:
+        self._client = client
+        self._listening = listening
+        self._on_gap = on_gap
+        client.on_reconnect.add(on_gap)
+
+    async def close(self) -> None:
+        self._client.on_reconnect.discard(self._on_gap)
+        await self._listening.close()

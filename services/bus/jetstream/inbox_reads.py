@@ -6,7 +6,7 @@ import structlog
 
 from holdfast.bus import codec, streams, subjects
 from holdfast.bus.codec import BlobInput
-from holdfast.bus.errors import Absent, NoResponders, Refused, Unavailable
+from holdfast.bus.errors import Damaged, Newer, NoResponders, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.bus.jetstream.connection import RawMessage
@@ -52,7 +52,16 @@ class InboxReads:
         return hashlib.sha256(str(answer["created"]).encode()).hexdigest()[:12]
 
     async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
-        """See `api.Inbox.pending`. One read serves both sources, so that what it finds is a prefix of the stream."""
+        """See `api.Inbox.pending`."""
+        return [await self.decoded(one) for one in await self._stored(key, above, upto)]
+
+    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
+        """See `api.Inbox.undecoded`."""
+        found = await self._stored(key, above, upto)
+        return [PendingInput(one.seq, one.data, None, subjects.source_of(one.subject)) for one in found]
+
+    async def _stored(self, key: Key, above: Taken, upto: int) -> list[RawMessage]:
+        """One read serves both sources, so that what it finds is a prefix of the stream."""
         stream, subject = streams.inbox_stream(key.cell), subjects.inbox_all(key)
         found: list[RawMessage] = []
         at, left = min(above.inputs, above.results), 1
@@ -69,7 +78,7 @@ class InboxReads:
                 break
             found.append(one)
             at = one.seq
-        return [await self.decoded(one) for one in found if one.seq > above.of(subjects.source_of(one.subject))]
+        return [one for one in found if one.seq > above.of(subjects.source_of(one.subject))]
 
     async def decoded(self, message: RawMessage) -> PendingInput:
         """Decode an inbox message, with its body from the object store if it has one. Raises Unavailable."""
@@ -79,7 +88,9 @@ class InboxReads:
             if isinstance(value, BlobInput):
                 data = await self._blobs.get(value.ref, value.size)
                 value = codec.decode_input(data)
-        except (Refused, Absent) as exc:
+        except Newer:
+            return PendingInput(seq, data, None, source, newer=True)
+        except Damaged as exc:
             log.warning("inbox.unreadable", seq=seq, error=str(exc))
             return PendingInput(seq, data, None, source)
         return codec.pending_input(seq, source, data, None if isinstance(value, BlobInput) else value)

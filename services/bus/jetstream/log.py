@@ -1,8 +1,9 @@
 """The log of sessions over NATS. `append` finds out whether its commit was stored before it returns."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from holdfast.bus import codec, streams, subjects
+from holdfast.bus.api import ignore_newer
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import Key
@@ -27,9 +28,11 @@ class NatsLog(LogReads):
         """See `api.Log.tail`."""
         return self._tail.tail(key, after)
 
-    def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
+    def follow(
+        self, cell: str, after: int = 0, *, on_newer: Callable[[Key, int], None] = ignore_newer
+    ) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """See `api.Log.follow`."""
-        return self._tail.follow(cell, after)
+        return self._tail.follow(cell, after, on_newer=on_newer)
 
     async def append(self, key: Key, commit: Commit, expect: int) -> int:
         """See `api.Log.append`. One round trip if the first attempt succeeds."""

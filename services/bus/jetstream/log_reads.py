@@ -86,7 +86,7 @@ class LogReads:
         return await self.stored(got)
 
     async def stored(self, got: RawMessage) -> Stored:
-        """Decode a message of the log and put its blobs back. Raises Absent, Refused, Unavailable."""
+        """Decode a message of the log and put its blobs back. Raises Newer, Damaged, Unavailable."""
         commit = codec.decode_commit(got.data)
         blobs = codec.blob_refs(commit)
         if blobs:

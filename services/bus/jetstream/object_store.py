@@ -9,7 +9,7 @@ import hashlib
 
 from holdfast.bus import streams
 from holdfast.bus.codec import Body
-from holdfast.bus.errors import Absent
+from holdfast.bus.errors import LostBody
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import retry
 
@@ -40,16 +40,16 @@ class Blobs:
             return  # stored already: the subject contains the hash of the content
 
     async def get(self, ref: str, size: int) -> bytes:
-        """The body. Raises Absent if any of it is missing, Unavailable."""
+        """The body. Raises LostBody if the leader does not have all of it either, Unavailable."""
         count = max(1, -(-size // CHUNK_BYTES))
         chunks = await asyncio.gather(*(retry(self._client, self._get_chunk, _subject(ref, i)) for i in range(count)))
         data = b"".join(chunks)
         if len(data) != size or hashlib.sha256(data).hexdigest() != ref:
-            raise Absent(f"the body {ref} is not in the object store")
+            raise LostBody(f"the body {ref} is not in the object store")
         return data
 
     async def get_all(self, wanted: list[tuple[str, int]]) -> dict[str, bytes]:
-        """Bodies by ref, for (ref, size). Raises Absent, Unavailable."""
+        """Bodies by ref, for (ref, size). Raises LostBody, Unavailable."""
         return {ref: await self.get(ref, size) for ref, size in dict(wanted).items()}
 
     async def _get_chunk(self, subject: str) -> bytes:

@@ -13,6 +13,7 @@ import structlog
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, NoResponders, Refused, Unavailable
+from holdfast.bus.jetstream.protocol import STREAM_NOT_FOUND, check_config
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials, load
 
@@ -23,8 +24,6 @@ READY_TIMEOUT_S = 30.0
 
 _REQUEST_TIMEOUT_S = 10.0
 """Seconds for one response: a cluster elects a leader before it answers that a stream is created."""
-
-_STREAM_NOT_FOUND = 10059
 
 
 class ProvisionSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -58,15 +57,13 @@ def _republished(config: dict[str, Any]) -> Iterator[str]:
 
 
 async def provision(client: JetStreamClient, cell: str, *, replicas: int = 1) -> None:
-    """Create or update everything of one cell. Raises Refused, Unavailable."""
+    """Create or update everything of one cell. Raises Refused, Unavailable, and OtherProtocol before any change."""
     configs = streams.stream_configs(cell, replicas=replicas)
     refuse_secret_subjects(configs)
     await _ready(client)
-    await _check_existing(client)
+    await _check_existing(client, {config["name"] for config in configs})
     for config in configs:
-        await _apply(
-            client, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, _STREAM_NOT_FOUND
-        )
+        await _apply(client, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, STREAM_NOT_FOUND)
     inbox, durable = streams.inbox_stream(cell), streams.harness_consumer()
     name = durable["durable_name"]
     body = {"stream_name": inbox, "config": durable}
@@ -89,13 +86,19 @@ async def _ready(client: JetStreamClient) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _check_existing(client: JetStreamClient) -> None:
-    """Raises Refused if any stream on the server, also of others, covers a secret subject."""
+async def _check_existing(client: JetStreamClient, ours: set[str]) -> None:
+    """Raises Refused if any stream on the server, also of others, covers a secret subject.
+
+    Raises OtherProtocol if one of `ours` is of another protocol.
+    """
     offset, total = 0, 1
     while offset < total:
         answer = await _call(client, "STREAM.LIST", {"offset": offset})
         found: list[dict[str, Any]] = answer.get("streams") or []
         refuse_secret_subjects([stream["config"] for stream in found])
+        for stream in found:
+            if stream["config"]["name"] in ours:
+                check_config(stream["config"])
         total, offset = int(answer.get("total", 0)), offset + max(1, len(found))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.bus.errors import NoResponders, StorageFull, TooLarge, Unavailable
+from holdfast.bus.errors import InboxFull, NoResponders, StorageFull, TooLarge, Unavailable
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Connection, RawMessage
 
 WRONG_LAST_SEQUENCE_CODES = (10071, 10164)
@@ -15,6 +15,9 @@ _MESSAGE_TOO_LARGE_CODE = 10054
 
 _STORAGE_FULL_CODES = (10023, 10028, 10047, 10077)
 """Error codes for the limits of the server, its memory, its storage and the stream (discard new)."""
+
+_SUBJECT_FULL = "maximum messages per subject exceeded"
+"""The text of the limit of one subject, which has no error code of its own. Only inboxes have that limit."""
 
 
 class WrongLastSequence(Exception):
@@ -50,7 +53,9 @@ class JetStreamClient(Connection):
     # --- streams ---------------------------------------------------------------------------------------------------
 
     async def store(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
-        """Publish to a stream; return the sequence. Raises WrongLastSequence, TooLarge, StorageFull, Unavailable."""
+        """Publish to a stream; return the sequence. Raises WrongLastSequence, TooLarge, InboxFull, StorageFull,
+        Unavailable.
+        """
         try:
             got = await self.ask(subject, data, headers=headers)
         except NoResponders:
@@ -65,6 +70,8 @@ class JetStreamClient(Connection):
             raise WrongLastSequence
         if ack.error.err_code == _MESSAGE_TOO_LARGE_CODE:
             raise TooLarge(ack.error.description)
+        if ack.error.description == _SUBJECT_FULL:
+            raise InboxFull("too many inputs of the session wait to be taken")
         if ack.error.err_code in _STORAGE_FULL_CODES:
             raise StorageFull(f"the stream refused: {ack.error.description}")
         raise Unavailable(f"the stream refused: {ack.error.description} ({ack.error.err_code})")

@@ -1,11 +1,13 @@
 """Retries of operations that are safe to repeat, until a deadline."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 from holdfast.bus.errors import StorageFull, Unavailable
 from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.process.backoff import Backoff
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -13,24 +15,23 @@ P = ParamSpec("P")
 RETRY_TIMEOUT_S = 15.0
 """Seconds for which a read or a repeatable write is retried: longer than the election of a new leader."""
 
-_FIRST_PAUSE_S = 0.02
-_LONGEST_PAUSE_S = 0.5
+_BACKOFF = Backoff(first_s=0.02, longest_s=0.5)
 
 
 class Pauses:
-    """Pauses between attempts, doubled up to 0.5 s. `wait` raises Unavailable at the deadline."""
+    """Pauses between attempts. `wait` raises Unavailable at the deadline."""
 
     def __init__(self, client: JetStreamClient, timeout_s: float) -> None:
         self._client = client
         self.deadline = asyncio.get_running_loop().time() + timeout_s
-        self._next = _FIRST_PAUSE_S
+        self._failures = 0
 
     async def wait(self, why: Unavailable) -> None:
-        left = self.deadline - asyncio.get_running_loop().time()
-        if left <= self._next:
+        self._failures += 1
+        pause_s = _BACKOFF.pause_s(self._failures, random.random())  # noqa: S311  not a secret
+        if self.deadline - asyncio.get_running_loop().time() <= pause_s:
             raise why
-        await asyncio.sleep(self._next)
-        self._next = min(self._next * 2, _LONGEST_PAUSE_S)
+        await asyncio.sleep(pause_s)
         await self._client.up(self.deadline)
 
 

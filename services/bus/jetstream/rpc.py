@@ -30,6 +30,9 @@ _ERROR_TEXTS = {
     "conflict": "it has moved on; read it again",
     "refused": "this is not allowed",
     "absent": "there is no such thing",
+    "newer": "it was written by a newer version of Holdfast",
+    "damaged": "what is stored cannot be read",
+    "lost_body": "a stored body is missing",
     "no_responders": "a service that is needed does not run",
     "unavailable": "a service that is needed does not answer",
     "too_large": "it is too large",
@@ -37,14 +40,19 @@ _ERROR_TEXTS = {
 }
 _ERROR_TYPES: dict[str, type[BusError]] = {
     kind.code: kind
-    for kind in (errors.Refused, errors.Absent, errors.NoResponders, errors.Unavailable, errors.TooLarge)
-}
+    for kind in (
+        errors.Refused, errors.Absent, errors.Damaged, errors.LostBody, errors.NoResponders, errors.Unavailable,
+        errors.TooLarge,
+    )
+}  # fmt: skip
 
 
 def _error(code: str) -> BusError:
     """The error for the code of a peer: a Conflict without its sequences; Unavailable for an unknown code."""
     if code == errors.Conflict.code:
         return errors.Conflict(expected=0, actual=0)
+    if code == errors.Newer.code:
+        return errors.Newer("a request, or what it is about,")
     kind = _ERROR_TYPES.get(code, errors.Unavailable)
     return kind(_ERROR_TEXTS.get(code, _ERROR_TEXTS["internal"]))
 

@@ -5,14 +5,15 @@ after it has stored it, so a live message is always stored.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
 from holdfast.bus import codec, streams, subjects
+from holdfast.bus.api import ignore_newer
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import Refused, Unavailable
+from holdfast.bus.errors import Damaged, Newer, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.log_reads import LogReads
@@ -107,20 +108,23 @@ class LogTail:
 
     # --- all sessions of a cell ------------------------------------------------------------------------------------
 
-    async def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
+    async def follow(
+        self, cell: str, after: int = 0, *, on_newer: Callable[[Key, int], None] = ignore_newer
+    ) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """See `api.Log.follow`. Nothing is ever removed from a log stream, so its sequence has no holes."""
         stream, at = streams.log_stream(cell), after
         async with self._listening(subjects.all_live(cell)) as live:
             while True:
                 async for got in self._stream_from(cell, at):
                     at = got[-1].seq
-                    yield _decoded(got)
+                    if decoded := _decoded(got, on_newer):
+                        yield decoded
                 yield []
                 missed = False
                 while not missed:
                     heard, at, missed = await _contiguous(live, stream, at)
-                    if heard:
-                        yield _decoded(heard)
+                    if decoded := _decoded(heard, on_newer):
+                        yield decoded
 
     async def _stream_from(self, cell: str, at: int) -> AsyncGenerator[list[RawMessage]]:
         stream, left = streams.log_stream(cell), 1
@@ -162,15 +166,18 @@ async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage
     return found, at, True
 
 
-def _decoded(got: list[RawMessage]) -> list[tuple[Key, Stored]]:
+def _decoded(got: list[RawMessage], on_newer: Callable[[Key, int], None]) -> list[tuple[Key, Stored]]:
     found: list[tuple[Key, Stored]] = []
     for one in got:
         try:
-            found.append((subjects.key_of(one.headers.get("Nats-Subject", one.subject)), _commit(one)))
-        except (Refused, ValueError) as exc:
+            key = subjects.key_of(one.headers.get("Nats-Subject", one.subject))
+        except ValueError as exc:
+            log.warning("log.unreadable", seq=one.seq, error=str(exc))
+            continue
+        try:
+            found.append((key, Stored(one.seq, codec.decode_commit(one.data))))
+        except Newer:
+            on_newer(key, one.seq)
+        except Damaged as exc:
             log.warning("log.unreadable", seq=one.seq, error=str(exc))
     return found
-
-
-def _commit(got: RawMessage) -> Stored:
-    return Stored(got.seq, codec.decode_commit(got.data))

@@ -18,6 +18,7 @@ from holdfast.cli.client.target import Target
 from holdfast.cli.client.terminal.console import make_console
 from holdfast.cli.client.terminal.summary import closing_lines
 from holdfast.cli.client.terminal.terminal_view import TerminalView
+from holdfast.cli.models import price_of
 
 
 async def attach(target: Target, text: str, data: Path | None) -> int:
@@ -46,7 +47,7 @@ async def attach(target: Target, text: str, data: Path | None) -> int:
                 session=session,
                 seconds=time.monotonic() - began,
                 usage=view.activity.usage,
-                model="" if target.is_vendors_model is False else model,
+                price=None if target.is_vendors_model is False else price_of(model),
                 files=(),
                 data=questions.data_option(data),
             )

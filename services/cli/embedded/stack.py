@@ -11,12 +11,20 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdfast.cli.embedded import bao_config, model_endpoint, nats, openbao, registry
-from holdfast.cli.embedded.environment import ALLOW_WEAK_LIMITS, INHERITED, SANDBOX_INHERITED, child_environment
+from holdfast.cli.embedded.environment import (
+    ALLOW_WEAK_LIMITS,
+    INHERITED,
+    SANDBOX_INHERITED,
+    child_environment,
+    is_cloud,
+    model_environment,
+)
 from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private
 from holdfast.cli.embedded.model_endpoint import Endpoint, OwnStack
+from holdfast.cli.embedded.model_variables import KIND, VENDOR_KEY, VENDOR_URL
 from holdfast.cli.embedded.probes import http_ready, nats_ready
 from holdfast.cli.embedded.procfs import started
-from holdfast.cli.embedded.program import Program
+from holdfast.cli.embedded.program import Program, never_ready
 from holdfast.cli.embedded.runfile import RunFile
 from holdfast.process.settings import ProcessSettings, load
 
@@ -112,8 +120,23 @@ class Stack:
             processes=dict(pids),
             health={name: f"http://127.0.0.1:{port}" for name, port in self.health_ports.items()},
             version=version("holdfast-agents"),
-            model_base_url=self.model.base_url,
-            has_model_key=not self.model.lacks_key,
+            model_base_url=self._model_name(),
+            has_model_key=is_cloud(self._environ) or not self.model.lacks_key,
+        )
+
+    def provisioner(self) -> Program:
+        """The program that makes the streams and buckets and ends. The supervisor does not know it."""
+        return Program(
+            name="provision",
+            argv=[sys.executable, "-P", "-m", "holdfast.cli.embedded.provisioning"],
+            env={
+                **self._common,
+                "HOLDFAST_NATS_URL": self.nats_url,
+                "HOLDFAST_NATS_CREDENTIALS": str(self.layout.nats_credentials("admin")),
+            },
+            log=self.layout.log("up"),
+            probe=never_ready,
+            needs=("nats",),
         )
 
     def _nats(self) -> Program:
@@ -131,7 +154,7 @@ class Stack:
         return Program(
             name="bao",
             argv=[openbao.binary(), "server", "-config", str(config)],
-            env={"PATH": self._common.get("PATH", "")},
+            env={"PATH": self._common.get("PATH", ""), **openbao.ENVIRONMENT},
             log=self.layout.log("bao"),
             probe=http_ready(self.bao_port, "/v1/sys/health", openbao.trust(self.layout)),
         )
@@ -150,13 +173,23 @@ class Stack:
         """The address and key of the model. Raises BadEndpoint."""
         if self.scripted:
             return Endpoint(base_url=f"http://127.0.0.1:{self.model_port}", key=SCRIPTED_KEY)
+        environ = self._environ
+        if is_cloud(environ):  # the key of the vendor is none of a cloud
+            environ = {name: value for name, value in environ.items() if name not in (VENDOR_URL, VENDOR_KEY)}
         own = [OwnStack(self.port, self.layout.known_api_key())]
         others = registry.stacks(self._environ)
         own += [OwnStack(urlsplit(run.base_url).port or 0, run.api_key) for run in others]
-        return model_endpoint.choose(self._environ, url=url, own=own)
+        return model_endpoint.choose(environ, url=url, own=own)
+
+    def _model_name(self) -> str:
+        """The address of the model; the name of the cloud if its client derives the address."""
+        derived = is_cloud(self._environ) and self.model.base_url == model_endpoint.VENDOR
+        return self._environ[KIND] if derived else self.model.base_url
 
     def _harness(self, name: str) -> Program:
         settings: dict[str, object] = {"name": name, "model_base_url": self.model.base_url}
+        if self.scripted and is_cloud(self._environ):
+            settings["model"] = "anthropic"
         if self.model.key:
             write_private(self.layout.model_key_file, self.model.key.encode())
             settings["model_key_file"] = self.layout.model_key_file
@@ -164,7 +197,9 @@ class Stack:
             self.layout.model_key_file.unlink(missing_ok=True)
             if self.model.key_file:
                 settings["model_key_file"] = Path(self.model.key_file).absolute()
-        return self._service("harness", name, **settings)
+        program = self._service("harness", name, **settings)
+        inherited = model_environment(self._environ, is_local=model_endpoint.is_local(self.model.base_url))
+        return msgspec.structs.replace(program, env={**inherited, **program.env})
 
     def _scripted_model(self) -> Program:
         return Program(

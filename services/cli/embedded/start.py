@@ -3,10 +3,9 @@
 import asyncio
 from typing import Final
 
-from holdfast.bus.ids import FIRST_CELL
-from holdfast.bus.jetstream.provision import provision
-from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.cli.embedded import openbao
+from holdfast.bus.errors import BusError
+from holdfast.cli.embedded import log_tail, openbao
+from holdfast.cli.embedded.child import Child
 from holdfast.cli.embedded.stack import PROVISIONED, Stack
 from holdfast.cli.embedded.supervisor import Supervisor
 
@@ -23,14 +22,18 @@ async def start(supervisor: Supervisor, stack: Stack) -> None:
 
 
 async def _provision(supervisor: Supervisor, stack: Stack) -> None:
-    await supervisor.wait_for("nats")
-    link = JetStreamClient()
-    login = ("admin", stack.layout.nats_password("admin"))
-    await link.open([stack.nats_url], name="provision", login=login)
+    """Run the provisioner to its end. Raises BusError with the cause that it has printed."""
+    program = stack.provisioner()
+    child = Child(program, {}, waits=True)
     try:
-        await provision(link, FIRST_CELL)
+        await supervisor.wait_for(*program.needs)
+        child.go()
+        await child.ended.wait()
     finally:
-        await link.close()
+        await child.stop(program.stop_timeout, asyncio.Event())
+    if not child.is_done:
+        cause = log_tail.cause(program.name, program.log, child.log_offset)
+        raise BusError(cause.removeprefix("provision: ") or child.outcome)
     supervisor.reached(PROVISIONED)
 
 

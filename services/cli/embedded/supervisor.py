@@ -1,4 +1,5 @@
-"""Runs the programs of a stack: starts each when its needs are ready, restarts it when it dies, stops all in order.
+"""Runs the programs of a stack: starts all at once, tells each to go on when its needs are ready, restarts it when it
+dies, stops all in order.
 
 Each program is a child process with exactly the environment it is given; see `child`.
 """
@@ -12,10 +13,10 @@ from typing import Final
 from holdfast.cli.embedded import log_tail
 from holdfast.cli.embedded.child import Child
 from holdfast.cli.embedded.program import NotReady, Program
+from holdfast.process.backoff import Backoff
 
-FIRST_BACKOFF_S: Final = 0.1
-MAX_BACKOFF_S: Final = 5.0
-"""Pause before a restart: doubled with each death, from the first to the maximum."""
+RESTART_BACKOFF: Final = Backoff(first_s=0.1, longest_s=5.0, jitter=0.0)
+"""Pauses before a restart: doubled with each death. There is nobody to be out of step with, so no jitter."""
 
 STABLE_AFTER_S: Final = 10.0
 """A program that ran at least this long before it died is restarted with the first pause again."""
@@ -57,7 +58,7 @@ class Supervisor:
         return {name: child.pid for name, child in self._ready_children.items()}
 
     def reached(self, milestone: str) -> None:
-        """Start the programs that need `milestone`."""
+        """Tell the programs that need `milestone` to go on, if nothing else is missing."""
         self._ready.setdefault(milestone, asyncio.Event()).set()
 
     async def wait_for(self, *names: str) -> None:
@@ -129,7 +130,6 @@ class Supervisor:
 
     async def _keep_running(self, program: Program) -> None:
         """Run `program` for ever, with a pause before each restart that doubles with each early death."""
-        await self.wait_for(*program.needs)
         extra: Mapping[str, str] = program.first_env
         deaths = 0
         while True:
@@ -143,7 +143,7 @@ class Supervisor:
             deaths = 1 if time.monotonic() - began > STABLE_AFTER_S else deaths + 1
             if self._is_starting and deaths >= DEATHS_IN_A_ROW:
                 raise NotReady(program.name, f"died {deaths} times in a row: {outcome}", program.log)
-            pause = min(FIRST_BACKOFF_S * 2 ** (deaths - 1), MAX_BACKOFF_S)
+            pause = RESTART_BACKOFF.pause_s(deaths, 0.0)
             if not self._is_starting:
                 self._say(f"{program.name} died ({outcome}), restarting in {pause:.1f} s")
                 if deaths >= DEATHS_IN_A_ROW:
@@ -156,9 +156,10 @@ class Supervisor:
         Raises NotReady if it refused its settings.
         """
         try:
-            child = self._children[program.name] = Child(program, extra)
+            child = self._children[program.name] = Child(program, extra, waits=not self._is_ready(program.needs))
         except OSError as exc:
             return f"it could not be started: {exc.strerror}"
+        await self._let_go(program, child)
         await self._until_ready(program, child)
         await child.ended.wait()
         if self._ready_children.pop(program.name, None):
@@ -167,6 +168,19 @@ class Supervisor:
         if child.refused:
             raise NotReady(program.name, why or "it refused its settings", program.log)
         return f"{child.outcome}: {why}" if why and not child.was_killed else child.outcome
+
+    def _is_ready(self, names: Iterable[str]) -> bool:
+        return all(name in self._ready and self._ready[name].is_set() for name in names)
+
+    async def _let_go(self, program: Program, child: Child) -> None:
+        """Tell the child to go on when all that it needs is ready; returns at once if it has ended."""
+        waits = [asyncio.create_task(wait) for wait in (self.wait_for(*program.needs), child.ended.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        child.go()
 
     async def _until_ready(self, program: Program, child: Child) -> None:
         """Probe until the child is ready or has ended."""

@@ -1,12 +1,11 @@
 """`holdfast up` in the foreground: checks the options and the folder, and runs the stack until it is stopped."""
 
+import asyncio
 import re
 import shlex
 import shutil
 from pathlib import Path
 from typing import Final
-
-import uvloop
 
 from holdfast.cli.embedded import registry
 from holdfast.cli.embedded.disk_watch import check_start
@@ -14,7 +13,6 @@ from holdfast.cli.embedded.layout import Busy, Layout, data_folder
 from holdfast.cli.embedded.stack import Stack
 from holdfast.cli.embedded.stack_run import EXPECTED, StackRun
 from holdfast.cli.failure import tell
-from holdfast.process import logs
 
 _SYNC_INTERVAL: Final = re.compile(r"[1-9]\d{0,5}(ms|s|m)")
 
@@ -33,7 +31,6 @@ def run(
         check_start(folder)
         layout = Layout(folder)
         layout.open()
-        logs.setup("up", "warning")
         with layout.explained():
             stack = Stack(layout, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)
             programs = stack.prepare()
@@ -41,7 +38,7 @@ def run(
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)  # all that is in it was made just now
         return _refuse(_own_stack(exc) or str(exc))
-    return uvloop.run(StackRun(stack, programs).run())
+    return asyncio.run(StackRun(stack, programs).run())
 
 
 def _own_stack(exc: Exception) -> str:

@@ -1,6 +1,5 @@
 """Reads the contexts of a session from the bus, and writes their snapshot."""
 
-import asyncio
 from typing import Final
 
 import structlog
@@ -11,17 +10,23 @@ from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.harness.conversation.context import Contexts
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import retrying
 
 SHORT_LOG_EVENTS: Final = 100
 """A log up to this length is read whole: that is quicker than asking for a snapshot first."""
 
-READ_ATTEMPTS: Final = 20
+READ_ATTEMPTS: Final = 15
 """Reads of a log that ends too early, because a replica of the stream lags, before it counts as unavailable."""
 
-READ_BACKOFF_S: Final = 0.05
-"""Added to the wait before each further read."""
+READ_BACKOFF: Final = Backoff(first_s=0.05, longest_s=1.0)
+"""Pauses between them: about 10 s together."""
 
 log = structlog.get_logger()
+
+
+class LogLags(Unavailable):
+    """The replica of the stream that answered does not have the newest commit yet."""
 
 
 async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
@@ -32,14 +37,18 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
         contexts = Contexts.restore(entry.value if entry else None)
         if contexts.seq > last.seq:
             contexts = Contexts()
-    for attempt in range(READ_ATTEMPTS):
+
+    async def read() -> None:
         async for page in bus.log.pages(key, contexts.seq):
             for stored in page:
                 contexts.fold(stored)
-        if contexts.seq >= last.seq:
-            return contexts
-        await asyncio.sleep(READ_BACKOFF_S * attempt)
-    raise Unavailable("the log ends before a commit that is in it")
+        if contexts.seq < last.seq:
+            raise LogLags("the log ends before a commit that is in it")
+
+    await retrying(
+        read, on=LogLags, what="reading a log", backoff=READ_BACKOFF, limit=READ_ATTEMPTS, session=key.session
+    )
+    return contexts
 
 
 async def save_contexts(bus: Bus, key: Key, contexts: Contexts, *, every: int) -> None:

@@ -1,20 +1,17 @@
-"""The Messages API through one `anthropic` client per process.
+"""The Messages API through the clients of the `anthropic` SDK, one per process.
 
 The client connects, authenticates and raises its errors. Three things are done around it:
 
 - Request bodies are encoded here and sent as bytes, because the client would copy a long history recursively.
-- Responses are read as bytes (the client's documented raw response) by `sse` and `response_reader`, because a token
-  costs a quarter of the processor time of the client's typed events.
+- Responses are read as bytes (the client's documented raw response), as `streamed_model` does for every kind.
 - HTTP goes through aiohttp, which the SDK offers as an alternative: with fifty sessions at once a request costs half
   the processor time, because the default's pool walks over all its connections for each request.
 
-The client makes no retries: retries are events of the session (`turn/retry.py`).
+The client makes no retries, no spans, and follows no redirect: it would take the key to another address.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import anthropic
 import httpx2
@@ -22,129 +19,99 @@ import msgspec
 from aiohttp import ClientError
 from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
 
-from holdfast.harness.conversation.cache_marks import CACHE_MARK, with_cache_marks
-from holdfast.harness.models.anthropic_failures import FailureTranslator
-from holdfast.harness.models.interface import Endpoint, Piece, Request
-from holdfast.harness.models.response_reader import ResponseReader, StreamError
-from holdfast.harness.models.sse import SseReader
+from holdfast.harness.models.failure_causes import request_id
+from holdfast.harness.models.failures import ErrorStatus, Progress
+from holdfast.harness.models.interface import Endpoint, ModelFailure
+from holdfast.harness.models.streamed_model import CONNECT_TIMEOUT_S, ResponseBody, StreamedModel
 
 _WITHOUT_KEY: Final[Any] = {"X-Api-Key": anthropic.Omit(), "Authorization": anthropic.Omit()}
 """Headers for an endpoint without a key: the client sends no empty key and reads none from the environment."""
 
-CONNECT_TIMEOUT_S: Final = 10.0
-"""Time to open a connection."""
 
-BODY_END_TIMEOUT_S: Final = 0.5
-"""Time to wait for the end of the body after the last event; a body read to its end leaves a reusable connection."""
+def client_options() -> dict[str, Any]:
+    """Arguments that every client of the SDK gets. Silence is bounded by `StreamedModel`, not by the client."""
+    return {
+        "max_retries": 0,
+        "timeout": anthropic.Timeout(None, connect=CONNECT_TIMEOUT_S),
+        "http_client": DefaultAioHttpClient(follow_redirects=False),
+        "open_telemetry": False,
+    }
 
 
-class AnthropicModel:
+class SdkModel(StreamedModel):
+    """A model behind a client of the SDK."""
+
+    ERRORS: ClassVar = (anthropic.AnthropicError, httpx2.HTTPError, ClientError)
+
+    def __init__(self, endpoint: Endpoint, client: Any) -> None:
+        """`client` is an `AsyncAnthropic`, or one of the SDK's clients for a cloud."""
+        super().__init__(endpoint)
+        self._client = client
+        self._headers = {"anthropic-beta": ",".join(endpoint.betas)} if endpoint.betas else {}
+
+    async def _close(self) -> None:
+        await self._client.close()
+
+    async def _send(self, body: dict[str, Any]) -> ResponseBody:
+        headers = {"content-type": "application/json", **self._headers}
+        return SdkBody(await self._post(headers, content=msgspec.json.encode(body)))
+
+    async def _post(self, headers: dict[str, str], **body: Any) -> httpx2.Response:
+        """Send the request. `body`: `content`, bytes that are sent as they are, or `body`, for the client to encode."""
+        response = await self._client.post(
+            "/v1/messages",
+            cast_to=httpx2.Response,
+            options={"headers": headers},
+            stream=True,
+            stream_cls=AsyncStream[Any],
+            **body,
+        )
+        return cast("httpx2.Response", response)
+
+    def _failure(self, exc: Exception, progress: Progress) -> ModelFailure | None:
+        match exc:
+            case anthropic.APIStatusError():
+                return self._failures.status(ErrorStatus(exc.status_code, exc.response.headers, exc.response.content))
+            case TimeoutError():
+                return self._failures.silent(progress)
+            case anthropic.APIError() if not progress.answered:
+                return self._failures.unreachable(exc)
+            case anthropic.AnthropicError():
+                return self._failures.no_credentials(exc)
+            case httpx2.HTTPError() | ClientError():
+                return self._failures.broke_off(exc, progress)
+            case _:
+                return None
+
+
+class AnthropicModel(SdkModel):
     """Speaks to any endpoint that serves the Messages API."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._silence = endpoint.silence
-        self._failures = FailureTranslator(endpoint)
-        self._finishing: set[asyncio.Task[None]] = set()
-        """Tasks that read a body to its end after its last event."""
-        self._client = AsyncAnthropic(
-            base_url=endpoint.base_url,
-            api_key=endpoint.key,
-            default_headers=None if endpoint.key else _WITHOUT_KEY,
-            max_retries=0,
-            timeout=anthropic.Timeout(endpoint.silence, connect=CONNECT_TIMEOUT_S),
-            http_client=DefaultAioHttpClient(),
+        headers: dict[str, Any] = {}
+        if not endpoint.key:
+            headers = _WITHOUT_KEY
+        elif endpoint.auth == "x-api-key":
+            headers = {"X-Api-Key": endpoint.key, "Authorization": anthropic.Omit()}
+        client = AsyncAnthropic(
+            base_url=endpoint.base_url, api_key=endpoint.key, default_headers=headers, **client_options()
         )
+        super().__init__(endpoint, client)
+
+
+class SdkBody:
+    """The body of a response of the SDK."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self.request_id = request_id(response.headers)
+        self._chunks = self._decoded()
+
+    def _decoded(self) -> AsyncIterator[bytes]:
+        return self._response.aiter_bytes()
+
+    async def read(self) -> bytes:
+        return await anext(self._chunks, b"")
 
     async def close(self) -> None:
-        for task in self._finishing:
-            task.cancel()
-        await asyncio.gather(*self._finishing, return_exceptions=True)
-        await self._client.close()
-
-    async def stream(self, request: Request) -> AsyncIterator[Piece]:
-        """See Model.stream."""
-        response: httpx2.Response | None = None
-        sse, reader = SseReader(), ResponseReader()
-        began = False
-        try:
-            response = await self._post(_body(request))
-            chunks = response.aiter_bytes()
-            while not reader.ended:
-                async with asyncio.timeout(self._silence):
-                    chunk = await anext(chunks, None)
-                if chunk is None:
-                    break
-                for event in sse.feed(chunk):
-                    for piece in reader.read(event):
-                        began = True
-                        yield piece
-            if reader.ended:
-                self._finish_later(response, chunks)
-                response = None
-            yield reader.response()
-        except (TimeoutError, anthropic.APIError, httpx2.HTTPError, ClientError, StreamError, ValueError) as exc:
-            raise self._failures.translate(exc, began=began) from None
-        finally:
-            if response is not None:
-                await _close(response)
-
-    async def _post(self, body: dict[str, Any]) -> httpx2.Response:
-        """Send the request and return when the headers of the response have arrived."""
-        async with asyncio.timeout(self._silence):
-            return cast(
-                "httpx2.Response",
-                await self._client.post(
-                    "/v1/messages",
-                    cast_to=httpx2.Response,
-                    content=msgspec.json.encode(body),
-                    options={"headers": {"content-type": "application/json"}},
-                    stream=True,
-                    stream_cls=AsyncStream[Any],
-                ),
-            )
-
-    def _finish_later(self, response: httpx2.Response, chunks: AsyncIterator[bytes]) -> None:
-        """Read the rest of the body in a task, so that the caller gets the response now."""
-        task = asyncio.create_task(_finish(response, chunks))
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-
-
-async def _finish(response: httpx2.Response, chunks: AsyncIterator[bytes]) -> None:
-    """Read the body to its end, so that the connection can be reused; after BODY_END_TIMEOUT_S close it instead."""
-    try:
-        with suppress(TimeoutError, httpx2.HTTPError, ClientError, OSError):
-            async with asyncio.timeout(BODY_END_TIMEOUT_S):
-                async for _ in chunks:
-                    pass
-    finally:
-        await _close(response)
-
-
-async def _close(response: httpx2.Response) -> None:
-    with suppress(httpx2.HTTPError, ClientError, OSError):
-        await response.aclose()
-
-
-def _body(request: Request) -> dict[str, Any]:
-    """The JSON body. Cache breakpoints: last system text, last tool, last two user messages (four are allowed)."""
-    body: dict[str, Any] = {
-        "model": request.model["id"],
-        "max_tokens": request.max_tokens,
-        "messages": with_cache_marks(request.messages),
-        "stream": True,
-    }
-    if request.system:
-        texts: list[dict[str, Any]] = [{"type": "text", "text": text} for text in request.system]
-        body["system"] = [*texts[:-1], {**texts[-1], **CACHE_MARK}]
-    if request.tools:
-        body["tools"] = [*request.tools[:-1], {**request.tools[-1], **CACHE_MARK}]
-        if not request.may_call_tools:
-            body["tool_choice"] = {"type": "none"}
-    effort_object: dict[str, Any] = request.model.get("effort") or {}
-    effort = effort_object.get("type")
-    if effort and effort != "high":
-        body["output_config"] = {"effort": effort}
-    if geo := request.model.get("inference_geo"):
-        body["inference_geo"] = geo
-    return body
+        await self._response.aclose()

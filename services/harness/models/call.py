@@ -1,7 +1,8 @@
 """One model request in flight: an interrupt ends it at once, a stopping process after a grace period."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 
@@ -11,8 +12,8 @@ from holdfast.bus.ids import Key
 from holdfast.harness.models.deltas import Deltas
 from holdfast.harness.models.interface import BlockStart, Model, ModelFailure, Request, Response, UsageUpdate
 
-INTERRUPT_POLL_INTERVAL_S = 1.0
-"""Interval at which `interrupt_waits` is called, in case the arrival of an interrupt was not heard."""
+INTERRUPT_READ_INTERVAL_S = 15.0
+"""Interval at which the inbox is read for an interrupt whose arrival was lost and left no gap to be seen."""
 
 
 class CallOutcome(msgspec.Struct):
@@ -33,8 +34,10 @@ class CallSignals(msgspec.Struct, frozen=True, kw_only=True):
 
     interrupt: asyncio.Event
     """Set when an interrupt of the user was heard."""
+    gap: asyncio.Event
+    """Set when the arrival of an interrupt may have been missed."""
     interrupt_waits: Callable[[], Awaitable[bool]]
-    """Reads the inbox: True if an interrupt is in it."""
+    """Clears `gap` and reads the inbox: True if an interrupt is in it."""
     draining: asyncio.Event
     """Set when the process is to stop."""
     drain_timeout_s: float
@@ -61,28 +64,34 @@ class ModelCall:
     async def run(self) -> CallOutcome:
         """Wait for the response or a signal. The connection to the model is closed before this returns."""
         reading = asyncio.create_task(self._read())
-        signals = [asyncio.create_task(s.wait()) for s in (self._signals.interrupt, self._signals.draining)]
-        if self._signals.on_first_piece is not None:
-            signals.append(asyncio.create_task(self._first_piece.wait()))
+        given = self._signals
+        events = [given.interrupt, given.draining, given.gap]
+        if given.on_first_piece is not None:
+            events.append(self._first_piece)
+        signals = {event: asyncio.create_task(event.wait()) for event in events}
         try:
             return await self._wait(reading, signals)
         except ModelFailure as exc:
             return self._outcome(failure=exc)
         finally:
-            for signal in signals:
+            for signal in signals.values():
                 signal.cancel()
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             await self._deltas.close()
 
-    async def _wait(self, reading: asyncio.Task[Response], signals: Sequence[asyncio.Task[bool]]) -> CallOutcome:
+    async def _wait(
+        self, reading: asyncio.Task[Response], signals: dict[asyncio.Event, asyncio.Task[Literal[True]]]
+    ) -> CallOutcome:
         """Raises ModelFailure."""
         loop, given = asyncio.get_running_loop(), self._signals
         on_first_piece = given.on_first_piece
+        read_at = loop.time() + INTERRUPT_READ_INTERVAL_S
         deadline: float | None = None
         while not reading.done():
-            pending = [reading, *(s for s in signals if not s.done())]
-            await asyncio.wait(pending, timeout=INTERRUPT_POLL_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
+            until = read_at if deadline is None else min(read_at, deadline)
+            pending = [reading, *(s for s in signals.values() if not s.done())]
+            await asyncio.wait(pending, timeout=max(0, until - loop.time()), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 break
             if on_first_piece is not None and self._first_piece.is_set():
@@ -93,8 +102,14 @@ class ModelCall:
                 deadline = deadline or loop.time() + given.drain_timeout_s
                 if loop.time() >= deadline:
                     return self._outcome(handed_over=True)
-            if given.interrupt.is_set() or await given.interrupt_waits():
+            if given.interrupt.is_set():
                 return self._outcome()
+            if signals[given.gap].done() or loop.time() >= read_at:
+                if await given.interrupt_waits():
+                    return self._outcome()
+                signals[given.gap].cancel()
+                signals[given.gap] = asyncio.create_task(given.gap.wait())
+                read_at = loop.time() + INTERRUPT_READ_INTERVAL_S
         return self._outcome(response=reading.result())
 
     def _outcome(

@@ -4,7 +4,7 @@ A model keeps no state between requests. Cancelling the iteration closes the con
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -96,9 +96,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Address of a model. `key` is empty for an endpoint without authentication; it never leaves the process."""
 
     base_url: str
+    """Empty: the address that the SDK's client for a cloud derives from the cloud's own settings."""
     key: str
     silence: float
     """Seconds without a byte after which a stream counts as dead."""
+    auth: Literal["bearer", "x-api-key"] = "bearer"
+    """How the key is sent: as `Authorization: Bearer`, as the SDK does, or in the header `x-api-key`."""
+    betas: tuple[str, ...] = ()
+    """Values of the header `anthropic-beta`."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r})"

@@ -10,9 +10,10 @@ import msgspec
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned
-from holdfast.bus.errors import BusError, NoResponders, Refused
+from holdfast.bus.errors import BusError, Damaged, NoResponders, Refused
 from holdfast.bus.head import Call, Hand
-from holdfast.bus.ids import Key
+from holdfast.bus.ids import Key, is_token
+from holdfast.bus.records import decode_record
 
 WORKER_TIMEOUT_S: Final = 2.0
 """Time to wait for a worker's reply to `execute` and `cancel`."""
@@ -26,7 +27,7 @@ PROVISION_TIMEOUT_S: Final = 3.0
 WorkerReply = Literal["accepted", "refused", "cancelled", "gone", "done", "silent"]
 """`gone`: no worker has that generation any more. `silent`: no reply came in time."""
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class HandClient:
@@ -40,9 +41,20 @@ class HandClient:
         """That hand of the session; it is made if there is none. Raises NoResponders, Unavailable, Refused.
 
         Its kind is its name: a session has one hand of a kind. `log_seq` is the sequence of the last commit known.
+        The workers that a worker names when it declines are asked in turn (rule 12).
         """
         message = Provision(tenant=self._key.tenant, session=self._key.session, hand=hand, log_seq=log_seq)
-        subject = subjects.provision(self._key.cell, hand)
+        first = await self._provision(subjects.provision(self._key.cell, hand), message)
+        for worker in filter(is_token, first.ask):
+            try:
+                reply = await self._provision(subjects.provision_at(self._key.cell, worker), message)
+            except BusError:
+                continue  # it has ended, or its sandbox is found in the placement by the worker that is asked next
+            if not reply.declined:
+                return reply
+        return first
+
+    async def _provision(self, subject: str, message: Provision) -> Provisioned:
         raw = await self._bus.core.request(subject, msgspec.json.encode(message), timeout=PROVISION_TIMEOUT_S)
         return _decoded(raw, Provisioned)
 
@@ -81,6 +93,6 @@ class HandClient:
 
 def _decoded(raw: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.MsgspecError:
+        return decode_record(kind, raw)
+    except Damaged:
         raise Refused("the reply of the worker cannot be decoded") from None

@@ -4,27 +4,43 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+import structlog
+
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Provisioned
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import BusError, NoResponders, Unavailable
+from holdfast.bus.errors import BusError, Newer, NoResponders, Unavailable
 from holdfast.bus.head import Call, Hand, Head, is_unbound
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.tools.hand_client import HandClient, WorkerReply
 from holdfast.harness.tools.tool_results import error_result, hand_lost
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import Attempts
+
+log = structlog.get_logger()
 
 ACCEPTED_CALL_POLL_INTERVAL_S: Final = 1.0
 """Interval at which an accepted call is sent again: the reply tells whether its worker still lives."""
 
 SILENT_WORKER_RETRY_DELAY_S: Final = 0.2
-"""Delay before a request without a reply is repeated."""
+"""Delay before calls that no worker has accepted are sent again."""
+
+SILENT_WORKER_BACKOFF: Final = Backoff(first_s=0.1, longest_s=0.2)
+"""Pauses before another request without a reply is repeated."""
 
 NO_WORKER_TIMEOUT_S: Final = 15.0
 """Time to wait for any worker before calls get an error result; longer than a worker takes to restart."""
 
 PROVISION_DEADLINE_S: Final = 60.0
 """Time that the creation of a hand may take."""
+
+DECLINED_TIMEOUT_S: Final = 15.0
+"""Time for which a hand is requested again while all workers decline: they are full, or the one with the files is away.
+Then the calls get error results, so that the model can say so or do something else."""
+
+DECLINED_RETRY_DELAY_S: Final = 1.0
+"""Delay before workers that declined are asked again; each time all of them are asked."""
 
 PROBE_REUSE_S: Final = 1.0
 """Time for which the result of a probe is reused."""
@@ -95,24 +111,30 @@ class ToolCalls:
         return [error_result(c.id, text, thread=c.thread, new_id=new_id) for c in unbound]
 
     async def _provision(self, name: str, log_seq: int) -> Provisioned | None:
-        """The hand of that name, held by some worker; None if no worker replies in time."""
+        """The hand of that name, held by some worker, or the error of the workers; None if none replies in time."""
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        while True:
+        async for _ in Attempts(SILENT_WORKER_BACKOFF):
             timeout = NO_WORKER_TIMEOUT_S
             try:
                 provisioned = await self._hands.provision(name, log_seq=log_seq)
+                if provisioned.declined:
+                    if loop.time() - began_at > DECLINED_TIMEOUT_S:
+                        log.warning("no worker took the session", hand=name, cause=provisioned.error)
+                        return provisioned
+                    await asyncio.sleep(DECLINED_RETRY_DELAY_S)
+                    continue
                 if provisioned.generation not in self._gone or loop.time() - began_at > GONE_GENERATION_TTL_S:
                     return provisioned
-            except Unavailable:
+            except (Unavailable, Newer):  # another worker may be faster, or of this version
                 timeout = PROVISION_DEADLINE_S
             except NoResponders:
                 pass
             except BusError:
                 return None
             if loop.time() - began_at > timeout:
-                return None
-            await asyncio.sleep(SILENT_WORKER_RETRY_DELAY_S)
+                break
+        return None
 
     async def lost_at_rest(self, head: Head) -> list[ev.Event]:
         """The events of hands that were lost while no call was bound to them; none if all may still live.
@@ -196,10 +218,9 @@ class ToolCalls:
         await asyncio.gather(*(self._cancel(hand, call_id) for hand, call_id in running))
 
     async def _cancel(self, hand: Hand, call_id: str) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CANCEL_DEADLINE_S
-        while await self._hands.cancel(hand, call_id) == "silent" and loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(SILENT_WORKER_RETRY_DELAY_S)
+        async for _ in Attempts(SILENT_WORKER_BACKOFF, timeout_s=CANCEL_DEADLINE_S):
+            if await self._hands.cancel(hand, call_id) != "silent":
+                return
 
 
 def _strays(head: Head, ready: Sequence[Call]) -> list[Call]:

@@ -1,6 +1,7 @@
 """Appends to the log of one session under one claim, and folds what is appended (rules 6, 7 and 9)."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import InboxPosition, Stored, commit
-from holdfast.bus.errors import Conflict
+from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.head import Claim, Head, Thread, advance
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import Source, Taken
@@ -18,12 +19,14 @@ from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.turn.claim import is_done
 from holdfast.harness.turn.decide import view
 from holdfast.harness.turn.replica import Replica
+from holdfast.process.backoff import Backoff
+from holdfast.process.retry import Attempts
 
-CATCH_UP_ATTEMPTS: Final = 20
+CATCH_UP_ATTEMPTS: Final = 15
 """Reads at the leader after a refused append; a log that shows nothing new after them is decided on as it is."""
 
-CATCH_UP_BACKOFF_S: Final = 0.05
-"""Added to the wait before each further read."""
+CATCH_UP_BACKOFF: Final = Backoff(first_s=0.05, longest_s=1.0)
+"""Pauses between them: about 10 s together."""
 
 
 class Fenced(Exception):
@@ -135,6 +138,15 @@ class Appender:
         self.released = draft.release
         return True
 
+    async def hand_back(self) -> None:
+        """Give the claim up and take nothing, so that a newer version takes the trigger and all before it. Best effort.
+
+        Without it a redelivery to a process of this version would count as a takeover that failed (rule 4).
+        """
+        made = commit(self.last, [], by=self.by, new_id=new_id, now=self._now(), claim=None)
+        with contextlib.suppress(BusError):
+            await self._bus.log.append(self.key, made, self.last.seq)
+
     def fold(self, stored: Stored) -> None:
         """Apply a commit that is in the log."""
         self.contexts.fold(stored)
@@ -148,33 +160,34 @@ class Appender:
     async def catch_up(self) -> None:
         """Read to the leader's end and fold (rule 7). Raises Fenced if the claim is not ours any more."""
         before = self.last.seq
-        for attempt in range(CATCH_UP_ATTEMPTS):
+        async for _ in Attempts(CATCH_UP_BACKOFF, limit=CATCH_UP_ATTEMPTS):
             for stored in await self._bus.log.read(self.key, before, leader=True):
                 self.fold(stored)
             if self.last.seq > before:
                 break
-            await asyncio.sleep(CATCH_UP_BACKOFF_S * attempt)
         claim = self.head.claim
         if claim is None or claim.id != self.claim.id:
             self._fenced = True
             raise Fenced
         self.claim = claim
 
+    def is_done(self, seq: int, source: Source) -> bool:
+        """True if the message of that input may be acked (rule 2)."""
+        return is_done(self.head, self.inbox, seq, source)
+
     @property
-    def folded(self) -> asyncio.Event:
-        """Set at the next commit."""
+    def next_commit(self) -> asyncio.Event:
+        """Set once the next commit is folded."""
         return self._folded
 
-    async def wait_until_done(self, seq: int, source: Source) -> bool:
-        """Wait until the message of that input may be acked (rule 2); False if this runner ended before."""
-        while not is_done(self.head, self.inbox, seq, source):
-            if self._given_up:
-                return False
+    async def folded(self) -> bool:
+        """Wait for the next commit; False if this runner has ended."""
+        if not self._given_up:
             await self._folded.wait()
-        return True
+        return not self._given_up
 
     def give_up(self) -> None:
-        """End every `wait_until_done`: the claim is released or lost."""
+        """End every `folded`: the claim is released or lost."""
         self._given_up = True
         self._folded.set()
 

@@ -31,6 +31,8 @@ class Trigger(msgspec.Struct, frozen=True):
 
     seq: int
     source: Source
+    delivery: int = 0
+    """The number of the delivery that brought it."""
 
 
 class ClaimCommit(msgspec.Struct, frozen=True):
@@ -74,6 +76,7 @@ def claim_commit(
         trigger=trigger.seq,
         failures=failures_of(head, trigger.seq),
         source=trigger.source,
+        delivery=trigger.delivery,
     )
     ingested = ingest(head, config, inputs, taken, new_id=new_id)
     after = advance(head, ingested.events, writer.now)
@@ -91,10 +94,17 @@ def claim_commit(
     return ClaimCommit(made, claim, requests)
 
 
-def closing_commit(last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: Trigger, writer: Writer) -> Commit:
-    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, each turn ends with an error, no claim."""
+def closing_commit(
+    last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: Trigger, parked: int, writer: Writer
+) -> Commit:
+    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, each turn ends with an error, no claim.
+
+    `parked`: how many inputs that are, which have been parked before.
+    """
     head, events = last.commit.head, list[ev.Event]()
     text = "The turn was given up: every harness that worked on it stopped before it got anywhere."
+    if parked:
+        text += f" What was sent and not yet read ({parked}) was set aside; the operator can look at it and release it."
     for thread in _at_work(head) or [PRIMARY_THREAD]:
         events += closed(
             advance(head, events, writer.now),

@@ -8,10 +8,11 @@ import structlog
 
 from holdfast.bus.api import Bus, Delivery
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.errors import BusError, Conflict, Damaged, Newer, Unavailable
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
+from holdfast.bus.parked import PARKED, ParkedInput, encode_parked
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.models.interface import Model
@@ -20,11 +21,16 @@ from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import ClaimedSession, Fenced
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT, Trigger, claim_commit, closing_commit, failures_of, is_done
+from holdfast.harness.turn.failed_deliveries import FailedDeliveries
 from holdfast.harness.turn.inbox_watch import InboxWatch
+from holdfast.harness.turn.ingest import before_newer
+from holdfast.harness.turn.left_to_newer import NEWER_NAK_DELAY_S, LeftToNewer
 from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.process.faults import point
+from holdfast.process.model_catalogue import load_catalogue
+from holdfast.process.model_facts import ModelCatalogue
 
 NO_LOG_NAK_DELAY_S: Final = 1.0
 """Delay of a delivery whose session has no log yet (rule 1)."""
@@ -32,11 +38,11 @@ NO_LOG_NAK_DELAY_S: Final = 1.0
 FOREIGN_CLAIM_NAK_DELAY_S: Final = 10.0
 """Delay of a delivery whose session is claimed by another trigger (rule 3)."""
 
+DAMAGED_NAK_DELAY_S: Final = 30.0
+"""Delay of a delivery whose session cannot be read: only an operator can help, and the log must stay readable."""
+
 FOREIGN_SESSIONS_LIMIT: Final = 1000
 """Sessions of other replicas that are remembered, the oldest is forgotten first."""
-
-ACK_DELAY_S: Final = 0.005
-"""Acks are delayed so that they do not compete with the model request on the event loop."""
 
 log = structlog.get_logger()
 
@@ -44,13 +50,37 @@ log = structlog.get_logger()
 class Dispatcher:
     """Handles the deliveries of one cell and holds the runners of this process."""
 
-    def __init__(self, bus: Bus, model: Model, settings: HarnessSettings, *, name: str, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        model: Model,
+        settings: HarnessSettings,
+        *,
+        name: str,
+        now: Callable[[], int],
+        catalogue: ModelCatalogue | None = None,
+        note_newer: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`now` is in microseconds since 1970. `catalogue` None: the packaged one.
+
+        `note_newer` gets a sentence for the health report when work is left to a newer version.
+        """
         self.draining = asyncio.Event()
         """Set it when the process is to stop: runners finish or hand over."""
         self._bus = bus
         self._now = now
-        self.replica = Replica(bus=bus, model=model, settings=settings, name=name, now=now, draining=self.draining)
+        self.replica = Replica(
+            bus=bus,
+            model=model,
+            settings=settings,
+            catalogue=catalogue or load_catalogue(),
+            name=name,
+            now=now,
+            draining=self.draining,
+        )
         self._configs = SessionConfigs(bus)
+        self.failed = FailedDeliveries()
+        self.left_to_newer = LeftToNewer(note_newer)
         self._runners: dict[Key, TurnRunner] = {}
         self._foreign: dict[Key, None] = {}
         """Sessions that another replica was last seen to drive: most of their inputs are not for this process."""
@@ -60,12 +90,35 @@ class Dispatcher:
         return len(self._runners)
 
     async def handle(self, delivery: Delivery) -> None:
-        """Handle one delivery by the rules. After a return without ack or NAK the message is delivered again."""
+        """Handle one delivery by the rules. After a return without ack or NAK the message is delivered again.
+
+        Raises only BusErrors that are retryable. After any other exception it is delivered again, later and later.
+        """
+        try:
+            if delivery.newer:
+                raise Newer("the input")  # noqa: TRY301  as any part of its session that is newer
+            await self._handle(delivery)
+        except Newer as exc:
+            self.left_to_newer.add(delivery.key, exc)
+            await delivery.nak(NEWER_NAK_DELAY_S)
+        except Damaged as exc:
+            log.error("session.damaged", session=delivery.key.session, cause=str(exc))  # noqa: TRY400  no fault of ours
+            await delivery.nak(DAMAGED_NAK_DELAY_S)
+        except Exception as exc:
+            if isinstance(exc, BusError) and exc.retryable:
+                raise
+            await self.failed.failed(delivery)
+        else:
+            self.failed.handled(delivery)
+
+    async def _handle(self, delivery: Delivery) -> None:
         runner = self._runners.get(delivery.key)
-        if runner is not None and await runner.appender.wait_until_done(delivery.seq, delivery.source):
-            await asyncio.sleep(ACK_DELAY_S)
-            await delivery.ack(sure=False)
-            return
+        if runner is not None:
+            if delivery.seq != runner.appender.claim.trigger:
+                await runner.deliveries.add(delivery)
+                return
+            while await runner.appender.folded():  # a claim by its own trigger would take the session from itself
+                pass
         watch, runner = InboxWatch(), None
         try:
             runner = await self._decide(delivery, watch)
@@ -122,7 +175,7 @@ class Dispatcher:
         last, pending = await asyncio.gather(
             self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, upto=delivery.seq)
         )
-        return last, pending
+        return last, before_newer(pending, upto=delivery.seq)
 
     def _is_foreign(self, key: Key, claim: Claim | None, seq: int) -> bool:
         """True if another trigger has claimed the session; remembered, because its next inputs will be foreign too."""
@@ -142,14 +195,44 @@ class Dispatcher:
         return fresh is not None and fresh.seq == last.seq
 
     async def _close_turn(self, delivery: Delivery, last: Stored, inbox: str) -> None:
-        """Rule 4 at TAKEOVER_LIMIT: end the turn with an error and ack. Raises Conflict, Unavailable."""
+        """Rule 4 at TAKEOVER_LIMIT: end the turn with an error and ack. Raises Conflict, Unavailable.
+
+        The calls are cancelled after the append. If it is refused the turn goes on under another owner, who would wait
+        for ever for a call that its worker refuses.
+        """
         key = delivery.key
         config = await self._configs.get(key, last)
-        await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
-        closing = closing_commit(last, config, inbox=inbox, trigger=_trigger(delivery), writer=self.replica.writer())
+        parked = await self.park(delivery, last, inbox)
+        closing = closing_commit(
+            last, config, inbox=inbox, trigger=_trigger(delivery), parked=parked, writer=self.replica.writer()
+        )
         await self._bus.log.append(key, closing, last.seq)
-        log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq)
+        log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq, parked=parked)
+        await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
         await delivery.ack()
+
+    async def park(self, delivery: Delivery, last: Stored, inbox: str) -> int:
+        """Rule 23: keep the inputs that the closing commit takes unread, and count them. Before it, so none is lost.
+
+        If the commit is refused they are kept although another replica may take them: `holdfast parked release` looks
+        into the log first.
+        """
+        key, taken = delivery.key, last.commit.head.taken_in(inbox)
+        waiting = await self._bus.inbox.undecoded(key, taken, upto=delivery.seq)
+        unread = [p for p in waiting if p.source == delivery.source and p.seq <= delivery.seq]
+        for pending in unread:
+            parked = ParkedInput(
+                tenant=key.tenant,
+                session=key.session,
+                source=pending.source,
+                seq=pending.seq,
+                inbox=inbox,
+                parked_at=self._now(),
+                reason="no harness got through its turn",
+                data=pending.data,
+            )
+            await self._bus.kv.put(PARKED, parked.name, encode_parked(parked))
+        return len(unread)
 
     async def _claim(
         self, delivery: Delivery, last: Stored, inbox: str, watch: InboxWatch, pending: Sequence[PendingInput]
@@ -166,7 +249,7 @@ class Dispatcher:
                 pending,
                 inbox=inbox,
                 trigger=_trigger(delivery),
-                limits=self.replica.settings.limits(),
+                limits=self.replica.limits(config),
                 writer=self.replica.writer(),
             )
             stored = Stored(await self._bus.log.append(key, made.commit, last.seq), made.commit)
@@ -200,9 +283,12 @@ class Dispatcher:
             log.warning("session.left_to_another", session=key.session, cause="the bus does not answer")
         except HandOver:
             await delivery.nak()
+        except Newer:
+            await runner.appender.hand_back()
+            raise
         finally:
             await runner.close()
 
 
 def _trigger(delivery: Delivery) -> Trigger:
-    return Trigger(delivery.seq, delivery.source)
+    return Trigger(delivery.seq, delivery.source, delivery.number)

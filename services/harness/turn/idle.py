@@ -1,4 +1,4 @@
-"""The events with which a session starts to run, comes to rest, or waits for the model. Pure."""
+"""The events with which a thread comes to rest, or waits for the model. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,25 +6,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
+from holdfast.bus import status
 from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import NewId
-from holdfast.bus.usage import usage_object
 from holdfast.harness.tools.tool_results import CALL_INTERRUPTED, error_result
 from holdfast.harness.turn.retry import Retry
-
-
-def running(head: Head, config: ev.SessionConfig, *, thread: str, new_id: NewId) -> list[ev.Event]:
-    """The events that show that the thread runs, and with it the session if it did not run before `head`."""
-    session = [] if head.status == "running" else [ev.SessionStatusRunning(id=new_id("sevt"), thread=thread)]
-    return [
-        *session,
-        ev.ThreadStatusRunning(
-            id=new_id("sevt"),
-            thread=thread,
-            agent_name=str(config.agent["name"]),
-            session_thread_id=thread or config.primary_thread,
-        ),
-    ]
 
 
 def close_calls(head: Head, *, thread: str, new_id: NewId) -> list[ev.Event]:
@@ -61,20 +47,9 @@ def rescheduled(head: Head, config: ev.SessionConfig, retry: Retry, *, thread: s
     ]
     if not retry.told:
         return [*ended]
-    events = [
-        *ended,
-        ev.SessionError(id=new_id("sevt"), thread=thread, error=retry.error),
-        ev.ThreadStatusRescheduled(
-            id=new_id("sevt"),
-            thread=thread,
-            agent_name=str(config.agent["name"]),
-            session_thread_id=thread or config.primary_thread,
-            retry_at=retry.at,
-        ),
-    ]
-    if advance(head, events, head.at).status != "rescheduling":
-        return events  # another thread runs
-    return [*events, ev.SessionStatusRescheduled(id=new_id("sevt"), thread=thread)]
+    events: list[ev.Event] = [*ended, ev.SessionError(id=new_id("sevt"), thread=thread, error=retry.error)]
+    after = advance(head, events, head.at)
+    return [*events, *status.rescheduled(after, config, retry_at=retry.at, thread=thread, new_id=new_id)]
 
 
 def idle(
@@ -89,34 +64,12 @@ def idle(
     error: dict[str, Any] | None = None,
     details: dict[str, Any] | None = None,
 ) -> list[ev.Event]:
-    """`before`, the error if there is one, then the events with which the thread becomes idle.
-
-    When the last thread becomes idle, the session does: its usage and its status follow. `now` is in microseconds.
-    """
+    """`before`, the error if there is one, then the events with which the thread becomes idle (`status.idle`)."""
     events: list[ev.Event] = [*before]
     if error:
         events.append(ev.SessionError(id=new_id("sevt"), thread=thread, error=error))
-    events.append(
-        ev.ThreadStatusIdle(
-            id=new_id("sevt"),
-            thread=thread,
-            agent_name=str(config.agent["name"]),
-            session_thread_id=thread or config.primary_thread,
-            stop_reason=stop,
-            stop_details=details,
-        )
-    )
     after = advance(head, events, now)
-    match after.status:
-        case "idle":
-            shown = details if stop == after.stop else None
-            events.append(ev.SessionUsage(id=new_id("sevt"), usage=usage_object(after, now)))
-            events.append(ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=after.stop, stop_details=shown))
-        case "rescheduling" if head.status == "running":
-            events.append(ev.SessionStatusRescheduled(id=new_id("sevt")))
-        case _:
-            pass  # other threads go on
-    return events
+    return [*events, *status.idle(after, config, stop, details=details, now=now, thread=thread, new_id=new_id)]
 
 
 def closed(

@@ -2,11 +2,18 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus, Subscription
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import ClientInput, PendingInput, Taken
+from holdfast.bus.inputs import ClientInput, PendingInput, Taken, taken_after
+
+HEARD_LIMIT_INPUTS: Final = 1000
+"""Inputs that are kept until they are taken; if more are heard they are all forgotten, and the inbox is read."""
+
+HEARD_LIMIT_BYTES: Final = 4 * 1024 * 1024
+"""The same in bytes of their bodies."""
 
 
 class InboxWatch:
@@ -16,9 +23,14 @@ class InboxWatch:
         self.any = asyncio.Event()
         """Set if an input was heard since the last `clear`."""
         self.arrived = asyncio.Event()
-        """Set at each arrival; only its waiter clears it."""
-        self.heard: list[PendingInput] = []
-        """What was heard since the last `clear`."""
+        """Set at each arrival, and when one may have been missed; only its waiter clears it."""
+        self.gap = asyncio.Event()
+        """Set if one may have been missed since then: an arrival names another before it, or the connection broke."""
+        self.heard: list[PendingInput] | None = []
+        """What was heard since the last `clear` and is not taken; None: too much, so it was forgotten."""
+        self._heard_bytes = 0
+        self._known: Taken | None = None
+        """Every input up to here was read or heard; None: not known."""
         self._interrupts: dict[str, asyncio.Event] = {}
         self._subscription: Subscription | None = None
 
@@ -29,7 +41,7 @@ class InboxWatch:
     async def open(self, bus: Bus, key: Key) -> None:
         """Begin to listen. May be called again."""
         if self._subscription is None:
-            self._subscription = await bus.inbox.on_arrival(key, self._hear)
+            self._subscription = await bus.inbox.on_arrival(key, self._hear, self._may_have_missed)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -37,29 +49,58 @@ class InboxWatch:
         if subscription is not None:
             await subscription.close()
 
-    def clear(self) -> list[PendingInput]:
-        """Return what was heard since the last call. Call it before reading the inbox, so that no input is missed."""
+    def clear(self) -> list[PendingInput] | None:
+        """Return what was heard since the last call; None if that was too much to be kept.
+
+        Call it before reading the inbox, so that no input is missed.
+        """
         self.any.clear()
-        heard, self.heard = self.heard, []
+        self.gap.clear()
+        heard, self.heard, self._heard_bytes = self.heard, [], 0
         return heard
 
     def forget_taken(self, taken: Taken, asking: Collection[str]) -> None:
         """Forget what was heard and is taken. An interrupt of a thread in `asking` stays set: it ends the request."""
+        if self.heard is None:
+            return
         self.heard = [p for p in self.heard if p.above(taken)]
+        self._heard_bytes = sum(len(p.data) for p in self.heard)
         if not self.heard:
             self.any.clear()
         for thread, event in self._interrupts.items():
             if thread not in asking and not any(_concerns(e, thread) for p in self.heard for e in interrupts(p)):
                 event.clear()
 
+    def expect_from(self, known: Taken | None) -> None:
+        """Every input up to `known` is known, so an arrival that names a later one before it shows a gap."""
+        self._known = known
+        if known is not None and self.heard:
+            self._known = taken_after(known, self.heard)
+            if contiguous_from(self.heard, known) is None:
+                self._may_have_missed()
+
     def _hear(self, pending: PendingInput) -> None:
+        if pending.newer:
+            return  # not for this process; the next arrival names it as its predecessor, so that the inbox is read
         self.any.set()
-        self.arrived.set()
-        self.heard.append(pending)
         for interrupt in interrupts(pending):
             for thread, event in self._interrupts.items():
                 if _concerns(interrupt, thread):
                     event.set()
+        if self._known is not None:
+            if contiguous_from([pending], self._known) is None:
+                self._may_have_missed()
+            self._known = self._known.upto(pending.source, pending.seq)
+        if self.heard is not None:
+            self.heard.append(pending)
+            self._heard_bytes += len(pending.data)
+            if len(self.heard) > HEARD_LIMIT_INPUTS or self._heard_bytes > HEARD_LIMIT_BYTES:
+                self.heard = None
+        self.arrived.set()
+
+    def _may_have_missed(self) -> None:
+        self.gap.set()
+        self.arrived.set()
 
 
 def contiguous_from(heard: Sequence[PendingInput], taken: Taken) -> list[PendingInput] | None:

@@ -11,11 +11,11 @@ from holdfast.bus.commits import InboxPosition
 from holdfast.bus.errors import BusError
 from holdfast.bus.head import Head, interrupted_threads
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import CallResult, Nudge, PendingInput
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
 from holdfast.harness.turn.appender import Appender, Draft
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import ingest, leaves_to_wait, may_wait
+from holdfast.harness.turn.ingest import addressed, before_newer, busy_threads, ingest, leaves_to_wait, waits_for
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
 
@@ -45,7 +45,7 @@ class Intake:
     ) -> None:
         self._bus = replica.bus
         self._now = replica.now
-        self._limits = replica.settings.limits()
+        self._limits = replica.limits
         self._draining = replica.draining
         self._appender = appender
         self._watch = watch
@@ -54,40 +54,83 @@ class Intake:
         """Model requests that were started and not sent, by thread."""
         self.asking: set[str] = set()
         """Threads whose model request is in flight."""
-        self._inbox_known = inbox_known
-        """True if the inbox was read and everything stored since was heard by the watch."""
+        self._known: Taken | None = appender.taken if inbox_known else None
+        """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
+        self._left_for: frozenset[str] = frozenset()
+        """The threads for which those were left."""
+        watch.expect_from(self._known)
 
     def interrupt(self, thread: str) -> asyncio.Event:
         """Set while an interrupt of that thread was heard and not taken."""
         return self._watch.interrupt(thread)
 
+    @property
+    def gap(self) -> asyncio.Event:
+        """Set when an input may have been stored whose arrival was not heard."""
+        return self._watch.gap
+
+    def begin_asking(self, thread: str) -> None:
+        """The thread's model request goes out. An interrupt that is heard from now on, or was not taken, ends it."""
+        self._watch.forget_taken(self._appender.taken, self.asking)
+        self.asking.add(thread)
+
+    def end_asking(self, thread: str) -> None:
+        """The thread's model request has ended."""
+        self.asking.discard(thread)
+
     def forget(self) -> None:
         """Read the inbox at the next `take`."""
-        self._inbox_known = False
+        self._know(None)
+
+    def _know(self, known: Taken | None) -> None:
+        self._known = known
+        self._watch.expect_from(known)
 
     async def pending(self, *, upto: int = 0) -> list[PendingInput]:
-        """Read what waits above `taken`, at least up to inbox sequence `upto`."""
-        return await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
+        """Read what waits above `taken`, at least up to inbox sequence `upto`, and before any input of a newer version.
+
+        Raises Newer if one of those up to `upto` is of a newer version.
+        """
+        found = await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
+        return before_newer(found, upto=upto)
 
     async def take(self, may_start: Callable[[str], bool]) -> None:
-        """Rule 5: append what waits above `taken`. Raises HeadMoved, Fenced, Unavailable.
+        """Rule 5: append what waits above `taken`. Raises HeadMoved, Fenced, Newer, Unavailable.
 
         The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. If the next
         step of a thread for which `may_start` is true is a model request, the same commit starts it, in `requests`.
         """
         async with self._taking:
-            appender = self._appender
-            known = self._inbox_known and not appender.behind_trigger
-            if known and not self._watch.any.is_set():
-                return
-            heard = self._watch.clear()
-            inputs = contiguous_from(heard, appender.taken) if known else None
-            if inputs is None:
-                inputs = await self.pending(upto=appender.claim.trigger if appender.behind_trigger else 0)
-            left = not appender.behind_trigger and may_wait(appender.head, inputs, self.asking)
-            self._inbox_known = not left
-            if inputs and not left:
+            inputs = await self._inputs()
+            if inputs:
                 await self._append(inputs, may_start)
+
+    async def _inputs(self) -> Sequence[PendingInput]:
+        """The inputs to take now.
+
+        Messages to busy threads are left in the inbox. Those that were left are not read again for each further
+        message: 10,000 of them would be read 10,000 times.
+        """
+        appender, watch = self._appender, self._watch
+        behind = appender.behind_trigger
+        stay = self._left_for <= busy_threads(appender.head, self.asking)
+        if self._known is not None and stay and not (behind or watch.any.is_set() or watch.gap.is_set()):
+            return ()
+        known = None if behind or watch.gap.is_set() else self._known
+        heard = watch.clear()
+        inputs = contiguous_from(heard, known) if known is not None and heard is not None else None
+        if known is not None and inputs is not None and self._left_for:
+            further = waits_for(appender.head, inputs, self.asking)
+            if stay and (further or not inputs):
+                self._left_for |= further
+                self._know(taken_after(known, inputs))
+                return ()
+            inputs = None
+        if inputs is None:
+            inputs = await self.pending(upto=appender.claim.trigger if behind else 0)
+        self._left_for = frozenset() if behind else waits_for(appender.head, inputs, self.asking)
+        self._know(taken_after(appender.taken, inputs))
+        return () if self._left_for else inputs
 
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
@@ -126,7 +169,7 @@ class Intake:
                 after,
                 now=self._now(),
                 fresh_chars=self._appender.contexts.thread(thread).fresh + sum(len(p.data) for p in inputs),
-                limits=self._limits,
+                limits=self._limits(self._appender.config),
                 thread=thread,
                 new_id=new_id,
             )
@@ -139,18 +182,24 @@ class Intake:
 
         A turn takes inputs at its next boundary. That is soon, unless a model request is in flight.
         """
+        watch = self._watch
         while True:
-            await self._watch.arrived.wait()
-            self._watch.arrived.clear()
-            if leaves_to_wait(self._appender.head, self._watch.heard, self.asking):
+            await watch.arrived.wait()
+            watch.arrived.clear()
+            head, heard = self._appender.head, watch.heard
+            missed = heard is None or (watch.gap.is_set() and len(head.threads) > 1)
+            if heard is not None and not missed and leaves_to_wait(head, heard, self.asking):
                 continue
-            if len(turns) > len(self.asking):
+            if heard is not None and addressed(head, heard) <= {*turns} and len(turns) > len(self.asking):
                 await asyncio.sleep(BOUNDARY_DELAY_S)
-            if self._watch.any.is_set():
+            if watch.any.is_set() or watch.gap.is_set():
                 return
 
     async def interrupt_waits(self, thread: str) -> bool:
         """Read the inbox: True if an interrupt of the thread is in it. The watch is best effort and may miss it."""
+        if self._watch.gap.is_set():
+            self._watch.gap.clear()
+            self.forget()
         try:
             pending = await self.pending()
         except BusError:
@@ -174,9 +223,9 @@ class Intake:
 
         Only in the last case the inbox is read.
         """
-        folded = self._appender.folded
-        await first_of(seconds, self._watch.any, folded, self._draining)
-        if not self._watch.any.is_set() and not folded.is_set():
+        appended = self._appender.next_commit
+        await first_of(seconds, self._watch.any, self._watch.gap, appended, self._draining)
+        if not self._watch.any.is_set() and not appended.is_set():
             self.forget()
 
     async def renudge(self) -> None:

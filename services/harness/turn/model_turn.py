@@ -12,6 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
+from holdfast.bus import status
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, SUMMARY_PROMPT
@@ -38,9 +39,6 @@ SUMMARY_FRACTIONS: Final = (1.0, 0.4, 0.1, 0.02)
 SNAPSHOT_BEFORE_REQUEST_FACTOR: Final = 5
 """In mid-turn a snapshot is written after `snapshot_every` events times this factor, beside a model request."""
 
-RETRY_JITTER: Final = (0.75, 1.0)
-"""Range of the random factor of a wait between two requests."""
-
 log = structlog.get_logger()
 
 
@@ -53,6 +51,7 @@ class ModelTurn:
         appender: Appender,
         thread: ThreadRun,
         intake: Intake,
+        *,
         calls: ToolCalls,
         rest: Rest,
     ) -> None:
@@ -140,7 +139,7 @@ class ModelTurn:
             system=prompt.system(config),
             messages=self._thread.context.messages(),
             tools=offered(config.agent),
-            max_tokens=self._settings.max_tokens,
+            max_tokens=self._settings.response_tokens(self._replica.facts(config)),
         )
 
     def _summary_request(self, fraction: float) -> Request:
@@ -164,6 +163,7 @@ class ModelTurn:
         rescheduled = self._thread.state.status == "rescheduling"
         signals = CallSignals(
             interrupt=self._intake.interrupt(self._thread.id),
+            gap=self._intake.gap,
             interrupt_waits=partial(self._intake.interrupt_waits, self._thread.id),
             draining=replica.draining,
             drain_timeout_s=self._settings.drain_timeout * DRAIN_RESPONSE_FRACTION,
@@ -175,11 +175,11 @@ class ModelTurn:
         )
         every = self._settings.snapshot_every * SNAPSHOT_BEFORE_REQUEST_FACTOR
         saving = save_contexts(replica.bus, appender.key, appender.contexts, every=every)
-        self._intake.asking.add(self._thread.id)
+        self._intake.begin_asking(self._thread.id)
         try:
             _, outcome = await asyncio.gather(saving, call.run())
         finally:
-            self._intake.asking.discard(self._thread.id)
+            self._intake.end_asking(self._thread.id)
         if outcome.handed_over:
             raise HandOver
         if outcome.response is not None:
@@ -190,7 +190,7 @@ class ModelTurn:
         """Append the events that show that a rescheduled session runs again: the response has begun."""
         if self._thread.state.status == "rescheduling":
             await self._thread.append(
-                lambda head: idle.running(head, self._appender.config, thread=self._thread.id, new_id=new_id),
+                lambda head: status.running(head, self._appender.config, thread=self._thread.id, new_id=new_id),
                 request=start,
             )
 
@@ -214,7 +214,7 @@ class ModelTurn:
         """Compact, leave attachments out, retry later, or end the turn. Each is an event of the log."""
         state = self._thread.state
         ended = self._request_failed()
-        limits = self._settings.limits()
+        limits = self._replica.limits(self._appender.config)
         if may_compact and failure.context_overflow and state.compactions < limits.compactions:
             await self._thread.append(ended, request=start)
             return await self.compact()
@@ -222,8 +222,8 @@ class ModelTurn:
             await self._thread.append(self._attachments_rejected(failure), request=start)
             return False
         now = self._replica.now()
-        jitter = random.uniform(*RETRY_JITTER)  # noqa: S311  not a secret
-        plan = retry.plan(state, failure, self._settings.retries(), now=now, jitter=jitter)
+        chance = random.random()  # noqa: S311  not a secret
+        plan = retry.plan(state, failure, self._settings.retries(), now=now, chance=chance)
         if plan is None:
             error = retry.given_up(state, failure, now=now)
             if self._missed():  # a message that the failed requests did not contain is worth another one

@@ -6,10 +6,13 @@ from collections.abc import Callable
 import msgspec
 
 from holdfast.bus.api import Bus
+from holdfast.bus.events import SessionConfig
 from holdfast.bus.ids import new_id
 from holdfast.harness.models.interface import Model
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.claim import Writer
+from holdfast.harness.turn.decide import Limits
+from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 
 
 class HandOver(Exception):
@@ -22,12 +25,21 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus
     model: Model
     settings: HarnessSettings
+    catalogue: ModelCatalogue
     name: str
     """Written into claims and commits as `by`."""
     now: Callable[[], int]
     """Microseconds since 1970, UTC."""
     draining: asyncio.Event
     """Set when the process is to stop."""
+
+    def facts(self, config: SessionConfig) -> ModelFacts:
+        """What is known of the model of a session's agent."""
+        return self.catalogue.facts(str(config.agent["model"]["id"]))
+
+    def limits(self, config: SessionConfig) -> Limits:
+        """The bounds of a turn of a session."""
+        return self.settings.limits(self.facts(config))
 
     def writer(self) -> Writer:
         """What a commit that is made now records of its writer."""

@@ -61,9 +61,11 @@ class Rest:
                 details=details,
             )
 
-        nothing_waits = not look or not await self._intake.pending()
+        waits = look and bool(await self._intake.pending())
+        if waits:
+            self._intake.forget()  # none of the inputs may have been heard
         return await self._thread.append(
-            events, release=lambda after: nothing_waits and self._may_release(after), request=request, progress=progress
+            events, release=lambda after: not waits and self._may_release(after), request=request, progress=progress
         )
 
     async def close(self, stop: ev.StopReason) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 from holdfast.bus.head import Thread
 from holdfast.harness.models.interface import ModelFailure
 from holdfast.harness.turn.decide import error
+from holdfast.process.backoff import Backoff
 
 RETRY_AFTER_LIMIT_S: Final = 600.0
 """Longest `retry-after` that is obeyed. It is below the 15 minutes after which a claim counts as stale."""
@@ -23,17 +24,13 @@ TOLD_INTERVAL_LIMIT_S: Final = 600.0
 TOLD_INTERVAL_FRACTION: Final = 0.25
 """A failure is told if this fraction of the outage's duration has passed since the last one that was told."""
 
-DOUBLINGS_LIMIT: Final = 30
-"""Doublings of the first delay after which it is not computed further, so that the number stays finite."""
-
 
 class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
     """`model_attempts`, `model_patience`, `retry_first` and `retry_most` of the harness's settings."""
 
     attempts: int
     patience_s: float
-    first_delay_s: float
-    longest_delay_s: float
+    backoff: Backoff
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,17 +46,16 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """The `error` of its `session.error` event."""
 
 
-def plan(state: Thread, failure: ModelFailure, settings: RetrySettings, *, now: int, jitter: float) -> Retry | None:
+def plan(state: Thread, failure: ModelFailure, settings: RetrySettings, *, now: int, chance: float) -> Retry | None:
     """The next attempt after this failure; None if the turn ends.
 
-    `now` is in microseconds. `jitter`, at most 1, is multiplied with the delay.
+    `now` is in microseconds. `chance` is the random number, from 0 to 1, that `Backoff.pause_s` takes.
     """
     if not failure.retryable or _spent(state, failure, settings, now):
         return None
     number = state.errors + 1
-    delay_s = min(settings.first_delay_s * 2.0 ** min(number - 1, DOUBLINGS_LIMIT), settings.longest_delay_s) * jitter
     asked_s = min(failure.retry_after, RETRY_AFTER_LIMIT_S) if failure.retry_after > 0 else 0.0
-    delay_s = max(delay_s, asked_s)
+    delay_s = max(settings.backoff.pause_s(number, chance), asked_s)
     text = f"{str(failure).rstrip('.')} (attempt {number}, next in {duration_text(delay_s)})"
     return Retry(
         at=now + int(delay_s * 1e6),

@@ -13,6 +13,7 @@ from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import Appender, ClaimedSession, Draft, HeadMoved
+from holdfast.harness.turn.further_deliveries import FurtherDeliveries
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.intake import Intake
 from holdfast.harness.turn.replica import HandOver, Replica
@@ -42,6 +43,7 @@ class TurnRunner:
         self._replica = replica
         self.appender = Appender(replica, session)
         self.intake = Intake(replica, self.appender, watch, requests=requests, inbox_known=inbox_known)
+        self.deliveries = FurtherDeliveries(self.appender)
         self._turns: dict[str, ThreadTurn] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """The threads that are driven now."""
@@ -134,4 +136,5 @@ class TurnRunner:
     async def close(self) -> None:
         """End every wait for this runner and stop listening to arrivals."""
         self.appender.give_up()
+        await self.deliveries.close()
         await self.intake.close()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 
 from holdfast.bus import events as ev
+from holdfast.bus import status
 from holdfast.bus.head import Head
 from holdfast.bus.ids import new_id
 from holdfast.harness.tools.tool_calls import ToolCalls
@@ -39,7 +40,7 @@ class ThreadTurn:
         self._intake = intake
         self._running = running
         self._rest = Rest(replica, appender, self._thread, intake, lambda head: may_release(head, thread_id))
-        self._model_turn = ModelTurn(replica, appender, self._thread, intake, calls, self._rest)
+        self._model_turn = ModelTurn(replica, appender, self._thread, intake, calls=calls, rest=self._rest)
         self._tool_turn = ToolTurn(replica, appender, self._thread, intake, calls)
         self._left: decide.View | None = None
         """The thread's view when it was left with its tools running, each accepted by its worker."""
@@ -88,7 +89,7 @@ class ThreadTurn:
                     return True
             case decide.Resume():
                 await self._thread.append(
-                    lambda now: idle.running(now, self._appender.config, thread=self._thread.id, new_id=new_id)
+                    lambda now: status.running(now, self._appender.config, thread=self._thread.id, new_id=new_id)
                 )
             case decide.Sleep(until=until):
                 await self._intake.wait(min((until - self._replica.now()) / 1e6, INBOX_READ_INTERVAL_S))
@@ -103,6 +104,6 @@ class ThreadTurn:
             head,
             now=self._replica.now(),
             fresh_chars=self._thread.context.fresh,
-            limits=self._replica.settings.limits(),
+            limits=self._replica.limits(self._appender.config),
             thread=self._thread.id,
         )

@@ -2,9 +2,9 @@
 
 A package of its own, bound read-only into the sandbox and run there by the Python of the host from 3.9 on, so it uses
 the standard library alone, with relative imports. One thread and one event loop (`poller.py`). The one bash is a child
-process (`shell.py`), and each call of another tool runs in a forked process (`forked_tool.py`), so that it can be
-killed, blocks no other call, and gives its memory back. The model's code has the same rights as the agent: the service
-trusts no frame from here.
+process (`shell.py`). The other tools run in helpers (`file_calls.py`): forked processes that run one call at a time, so
+that a call can be killed and blocks no other. A helper is used for many calls. The model's code has the same rights as
+the agent: the service trusts no frame from here.
 
 A frame is four bytes of length (big endian) and a JSON object.
     in   {"id": 1, "name": "bash", "input": {...}, "limit": 120.0}     run a tool for at most `limit` seconds

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import struct
+
+from .frames import FRAME_BYTES, FrameReader, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,22 +15,17 @@ if TYPE_CHECKING:
     from .poller import Poller
     from .text import Block
 
-FRAME_BYTES: Final = 64 * 1024 * 1024
-"""Largest frame from the service."""
-
 CHUNK_BYTES: Final = 1 << 20
 """Bytes of one read or write."""
 
-_HEADER: Final = struct.Struct(">I")
-
 
 class Channel:
-    """Reads and writes frames. `on_frame` is called with each frame from the service."""
+    """Reads and writes frames. `on_frame` is called with each frame from the service, undecoded."""
 
-    def __init__(self, poller: Poller, on_frame: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, poller: Poller, on_frame: Callable[[bytes], None]) -> None:
         self._poller = poller
         self._on_frame = on_frame
-        self._incoming = bytearray()
+        self._incoming = FrameReader(FRAME_BYTES)
         self._outgoing = bytearray()
 
     def open(self) -> None:
@@ -45,8 +40,7 @@ class Channel:
 
     def send(self, frame: dict[str, Any]) -> None:
         """Write a frame now, or when the service has read those before it."""
-        data = json.dumps(frame).encode()
-        self._outgoing += _HEADER.pack(len(data)) + data
+        self._outgoing += encode(frame)
         self._flush()
 
     def _flush(self) -> None:
@@ -64,26 +58,25 @@ class Channel:
         data = os.read(0, CHUNK_BYTES)
         if not data:
             raise SystemExit(0)  # the service has ended; the end of this process ends the whole sandbox
-        self._incoming += data
-        while len(self._incoming) >= _HEADER.size:
-            (size,) = _HEADER.unpack_from(self._incoming)
-            if size > FRAME_BYTES:
-                raise SystemExit(1)
-            if len(self._incoming) < _HEADER.size + size:
-                return
-            frame = json.loads(bytes(self._incoming[_HEADER.size : _HEADER.size + size]))
-            del self._incoming[: _HEADER.size + size]
+        self._incoming.add(data)
+        while (frame := self._incoming.next()) is not None:  # ValueError, which ends the agent: it is too large
             self._on_frame(frame)
 
 
 class Call:
-    """One call of the service: the tool's name, the model's input, the time limit (seconds), and the way back."""
+    """One call of the service: the tool's name, the model's input, the time limit (seconds), and the way back.
 
-    def __init__(self, channel: Channel, frame: dict[str, Any], on_reply: Callable[[Call], None]) -> None:
-        self.id: int = frame["id"]
-        self.name: str = frame["name"]
-        self.input: Any = frame["input"]
-        self.limit: float = frame["limit"]
+    `frame` is the frame it came in, and `fields` what that holds.
+    """
+
+    def __init__(
+        self, channel: Channel, frame: bytes, fields: dict[str, Any], on_reply: Callable[[Call], None]
+    ) -> None:
+        self.frame = frame
+        self.id: int = fields["id"]
+        self.name: str = fields["name"]
+        self.input: Any = fields["input"]
+        self.limit: float = fields["limit"]
         self._channel = channel
         self._on_reply = on_reply
 

@@ -102,7 +102,7 @@ def _files(root: Root, relative: str) -> Iterator[str]:
 
 def _files_with(literal: str, root: Root, relative: str, ripgrep: str) -> list[str] | None:
     """The same files without most of those that do not contain `literal`; None if ripgrep fails."""
-    import subprocess  # noqa: PLC0415  slow to import, and this is a forked process
+    import subprocess  # noqa: PLC0415  slow to import, and only helpers need it
 
     options = [
         "--no-config", "--no-ignore", "--hidden", "--text", "--encoding", "none", "--fixed-strings", "--null",

@@ -1,4 +1,4 @@
-"""The agent's main object: receives calls, starts each in the shell or in a forked process, cancels them."""
+"""The agent's main object: receives calls, starts each in the shell or in a helper process, cancels them."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ import contextlib
 import os
 
 from .channel import Call, Channel
+from .file_calls import IDLE_S, FileCalls
 from .files import HIDDEN, write_all
-from .forked_tool import ForkedTool
+from .frames import decode
 from .inputs import ToolError
 from .poller import Poller
+from .processes import CROWDED
 from .shell import Shell
 from .text import clean, text_block
 from .tools import FILE_TOOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final
-
     from .files import Root
-
-CROWDED: Final = (
-    "no process can be started: the sandbox has as many as it may; "
-    "end some by `kill`, or all by the bash tool with restart: true"
-)
 
 
 class Loop:
-    """Runs the commands of `bash` one after the other, and the other tools beside them."""
+    """Runs the commands of `bash` one after the other, and the other tools beside them.
 
-    def __init__(self, root: Root) -> None:
+    `idle_s`: seconds after which a helper without a call is ended.
+    """
+
+    def __init__(self, root: Root, idle_s: float = IDLE_S) -> None:
         self._root = root
         self._poller = Poller()
         self._channel = Channel(self._poller, self._on_frame)
-        self._forked: dict[int, ForkedTool] = {}
+        self._files = FileCalls(self._poller, root, idle_s)
         self._shell = Shell(self._poller, root, self._own_processes)
         self._shell_call: Call | None = None
         self._waiting: list[Call] = []
@@ -45,28 +43,25 @@ class Loop:
         self._poller.run()
 
     def _own_processes(self) -> set[int]:
-        """The agent and its forked tools: the processes that a restart of the shell spares."""
-        return {os.getpid(), *(tool.pid for tool in self._forked.values())}
+        """The agent and its helpers: the processes that a restart of the shell spares."""
+        return {os.getpid(), *self._files.processes()}
 
-    def _on_frame(self, frame: dict[str, Any]) -> None:
-        if frame.get("cancel"):
-            self._cancel(frame["id"])
+    def _on_frame(self, frame: bytes) -> None:
+        fields = decode(frame)
+        if fields.get("cancel"):
+            self._cancel(fields["id"])
             return
-        call = Call(self._channel, frame, self._on_reply)
+        call = Call(self._channel, frame, fields, self._on_reply)
         if call.name == "bash":
             self._waiting.append(call)
             self._start_command()
         elif call.name in FILE_TOOLS:
-            try:
-                self._forked[call.id] = ForkedTool(self._poller, self._root, call)
-            except OSError:
-                call.reply([text_block(f"{call.name}: {CROWDED}")], is_error=True)
+            self._files.start(call)
         else:
             known = ", ".join(["bash", *FILE_TOOLS])
             call.reply([text_block(f"there is no tool {call.name!r}; there are {known}")], is_error=True)
 
     def _on_reply(self, call: Call) -> None:
-        self._forked.pop(call.id, None)
         if call is self._shell_call:
             self._shell_call = None
             self._start_command()
@@ -86,11 +81,11 @@ class Loop:
         waiting = next((call for call in self._waiting if call.id == call_id), None)
         if self._shell_call and call_id == self._shell_call.id:
             self._shell.cancel()
-        elif call_id in self._forked:
-            self._forked[call_id].cancel()
         elif waiting:
             self._waiting.remove(waiting)
             waiting.reply([text_block("[cancelled]")], is_error=True)
+        else:
+            self._files.cancel(call_id)
 
     def _make_home(self) -> None:
         with contextlib.suppress(OSError):  # it exists already, or the workspace is full

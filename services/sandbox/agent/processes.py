@@ -9,7 +9,13 @@ import signal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Final
 
+CROWDED: Final = (
+    "no process can be started: the sandbox has as many as it may; "
+    "end some by `kill`, or all by the bash tool with restart: true"
+)
+"""What the model is told when a process cannot be forked."""
 
 STOP_PASSES = 50
 """Most searches for processes that have been started since the last search."""

@@ -108,7 +108,7 @@ def _too_much(path: str, first: int, last: int, *, one: bool) -> ToolError:
 
 
 def _media(fd: int, path: str, size: int, media: str) -> Block:
-    import base64  # noqa: PLC0415  few calls need it, and each is a forked process
+    import base64  # noqa: PLC0415  few calls need it, and only in helpers
 
     limit = PDF_BYTES if media == "application/pdf" else IMAGE_BYTES
     data = read_bounded(fd, limit)

@@ -5,9 +5,10 @@ from typing import Protocol
 import msgspec
 
 from holdfast.bus.ids import Key
+from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.drivers.sandbox import Outcome, Sandbox
 
-__all__ = ["Driver", "Outcome", "Remedy", "Sandbox", "SandboxUnavailable"]
+__all__ = ["Driver", "HandSpec", "Outcome", "Remedy", "Sandbox", "SandboxUnavailable"]
 
 
 class Remedy(msgspec.Struct, frozen=True):
@@ -43,6 +44,14 @@ class Driver(Protocol):
     kept: str
     """A sentence for the model: what a loss of a sandbox leaves of the session's files."""
 
+    elsewhere: str
+    """Sentences for the model: the files of the session are on another host, of which no worker answers."""
+
+    @property
+    def host(self) -> str:
+        """Id of the place where files of sessions stay (`host_id`); empty: nothing stays. Known after `open`."""
+        ...
+
     @property
     def weak_limits(self) -> str:
         """Which limits do not hold for a sandbox as a whole, and why; empty if all hold. Known after `probe`."""
@@ -52,8 +61,12 @@ class Driver(Protocol):
         """Make one real sandbox and end it. Raises SandboxUnavailable with the cause."""
         ...
 
-    async def create(self, key: Key, generation: str) -> Sandbox:
-        """Start a sandbox on the session's workspace; the files in it are kept. Raises SandboxUnavailable."""
+    async def create(self, spec: HandSpec) -> Sandbox:
+        """Start a sandbox on the session's workspace; the files in it are kept.
+
+        Raises SandboxUnavailable if this host can make none now, and UnsupportedHand for a field of the spec that the
+        driver does not implement.
+        """
         ...
 
     def keep_until(self, deadline: float) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from holdfast.bus.api import KeyValue
 from holdfast.bus.ids import new_id
+from holdfast.bus.records import decode_record
 from holdfast.session.agents.resolve import create_config, override, session_agent, update_config
 from holdfast.session.agents.schema import (
     AgentConfig,
@@ -59,7 +60,6 @@ class AgentStore:
 
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
-        self._decoder = msgspec.json.Decoder(Agent)
         self.objects: Final = KvStore(kv, BUCKET, Agent, label="agent")
         """The newest version of each agent."""
 
@@ -79,7 +79,7 @@ class AgentStore:
             entry = await self._kv.get(BUCKET, f"{tenant}.{agent_id}.{version}")
         if entry is None or entry.value is None:
             raise not_found("agent version")
-        return msgspec.structs.replace(self._decoder.decode(entry.value), archived_at=newest.archived_at)
+        return msgspec.structs.replace(decode_record(Agent, entry.value), archived_at=newest.archived_at)
 
     async def versions(self, tenant: str, agent_id: str, *, below: int | None, limit: int) -> tuple[list[Agent], int]:
         """Up to `limit` versions, newest first, older than `below`; and how many are left. Raises ApiError 404."""

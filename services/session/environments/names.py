@@ -13,6 +13,7 @@ import msgspec
 
 from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import Conflict
+from holdfast.bus.records import decode_record
 from holdfast.session.http.errors import ApiError, conflict
 
 RESERVATION_GRACE_US: Final = 60 * 1_000_000
@@ -24,6 +25,7 @@ class _Reservation(msgspec.Struct, frozen=True):
 
     id: str
     at: int = 0
+    v: int = 1
 
 
 class NameReservations:
@@ -72,7 +74,7 @@ class NameReservations:
 
 
 def _decode(raw: bytes) -> _Reservation:
-    return msgspec.json.decode(raw, type=_Reservation)
+    return decode_record(_Reservation, raw)
 
 
 def _key(tenant: str, name: str) -> str:

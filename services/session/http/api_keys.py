@@ -13,17 +13,16 @@ from typing import Final
 import msgspec
 import structlog
 
-from holdfast.bus.api import KeyValue
-from holdfast.bus.errors import BusError, Conflict
+from holdfast.bus.api import Entry, KeyValue
+from holdfast.bus.errors import BusError, Conflict, Damaged, Newer
 from holdfast.bus.ids import new_id
+from holdfast.bus.records import decode_record
+from holdfast.process.retry import keep_watching
 
 BUCKET: Final = "keys"
 
 MIN_KEY_CHARACTERS: Final = 32
 """Length of the shortest key that may be installed."""
-
-WATCH_RETRY_DELAY_S: Final = 0.5
-"""Wait before the bucket is watched again after the watch has ended."""
 
 _log = structlog.get_logger()
 
@@ -76,38 +75,35 @@ class ApiKeys:
     async def find(self, key: str) -> KeyRecord | None:
         """The record of `key`, None for an unknown one. A key that is not in memory is looked up: it may be new.
 
-        Raises BusError.
+        Raises BusError; Newer if the record is of a newer version: whether the key is valid is not known here.
         """
         hashed = digest(key)
         if self._watching.is_set() and (record := self._records.get(hashed)):
             return record
         entry = await self._kv.get(BUCKET, hashed)
-        return msgspec.json.decode(entry.value, type=KeyRecord) if entry and entry.value else None
+        return decode_record(KeyRecord, entry.value) if entry and entry.value else None
 
     async def follow(self) -> None:
         """Keep the memory current until cancelled."""
-        while True:
-            try:
-                await self._watch()
-            except BusError as exc:
-                _log.warning(
-                    "API keys are not watched; each request looks its key up",
-                    cause=str(exc),
-                )
-            finally:
-                self._watching.clear()
-                self._records.clear()
-            await asyncio.sleep(WATCH_RETRY_DELAY_S)
+        await keep_watching(self._watch, on=BusError, what="API keys")
 
     async def _watch(self) -> None:
-        async for entry in self._kv.watch(BUCKET):
-            if entry is None:
-                self._watching.set()
-            elif entry.value is None:
-                self._records.pop(entry.key, None)
-            else:
-                try:
-                    self._records[entry.key] = msgspec.json.decode(entry.value, type=KeyRecord)
-                except msgspec.MsgspecError:  # this key is refused; the others still work
-                    self._records.pop(entry.key, None)
-                    _log.error("the record of an API key cannot be read", key=entry.key[:8])
+        """Follow the bucket. At its end the memory is emptied: from then on each request looks its key up."""
+        try:
+            async for entry in self._kv.watch(BUCKET):
+                if entry is None:
+                    self._watching.set()
+                else:
+                    self._observe(entry)
+        finally:
+            self._watching.clear()
+            self._records.clear()
+
+    def _observe(self, entry: Entry) -> None:
+        self._records.pop(entry.key, None)
+        if entry.value is None:
+            return
+        try:
+            self._records[entry.key] = decode_record(KeyRecord, entry.value)
+        except (Newer, Damaged) as exc:  # this key does not work here; the others do
+            _log.warning("the record of an API key cannot be read", digest=entry.key[:8], cause=str(exc))

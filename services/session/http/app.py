@@ -159,7 +159,7 @@ def _error_of(exc: Exception, request_id: str) -> ApiError:
         case BusError():
             error = errors.of_bus(exc)
             if error.status >= 500:
-                _log.warning("the bus did not answer", request_id=request_id, cause=str(exc))
+                _log.warning("a request failed at the bus", request_id=request_id, code=exc.code, cause=str(exc))
             return error
         case TimeoutError():
             _log.warning("a deadline has passed", request_id=request_id, exc_info=exc)

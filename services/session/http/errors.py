@@ -15,13 +15,17 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from holdfast.bus.errors import Absent, BusError, Conflict, Refused, StorageFull, TooLarge
+from holdfast.bus.errors import Absent, BusError, Conflict, Damaged, InboxFull, Newer, Refused, StorageFull, TooLarge
 
 NOT_AVAILABLE: Final = "not_available"
 """`details.error_code` of a request for a part of the API that this version lacks."""
 
 RETRY_AFTER_S: Final = 1
 """The `retry-after` header of 429 and 503."""
+
+
+INBOX_FULL_RETRY_AFTER_S: Final = 5
+"""The `retry-after` header of 429 for a full inbox: it empties when a tool call or a response has ended."""
 
 
 class ApiError(Exception):
@@ -96,6 +100,14 @@ def busy() -> ApiError:
     return ApiError(429, "rate_limit_error", "too many large requests at once; send it again in a moment")
 
 
+def inbox_full() -> ApiError:
+    """429: the session has not taken what was sent before; the SDK tries again by itself a few times."""
+    text = "too many events of this session wait to be taken; send it again once the session has taken some"
+    error = ApiError(429, "rate_limit_error", text, {"error_code": "inbox_full"})
+    error.headers["retry-after"] = str(INBOX_FULL_RETRY_AFTER_S)
+    return error
+
+
 def internal() -> ApiError:
     """500 without any detail: the cause is in the log, under the same request id."""
     return ApiError(500, "api_error", "internal error")
@@ -106,6 +118,13 @@ def unavailable(message: str = "the service is not available at the moment") -> 
     return ApiError(503, "api_error", message)
 
 
+def damaged() -> ApiError:
+    """500: what is stored cannot be read. It stays so, and the SDK is told not to try again."""
+    error = ApiError(500, "api_error", "a part of the object is missing from the store or damaged")
+    error.headers["x-should-retry"] = "false"
+    return error
+
+
 def storage_full(cause: str) -> ApiError:
     """507: nothing can be stored until an operator makes room, so the SDK is told not to try again."""
     error = ApiError(507, "api_error", f"{cause}; nothing was stored. Make room, then send it again")
@@ -113,7 +132,7 @@ def storage_full(cause: str) -> ApiError:
     return error
 
 
-def of_bus(error: BusError) -> ApiError:
+def of_bus(error: BusError) -> ApiError:  # noqa: PLR0911  one case an error
     """The answer for a failure of the bus that no handler has caught."""
     match error:
         case Conflict():
@@ -122,8 +141,14 @@ def of_bus(error: BusError) -> ApiError:
             return invalid(str(error))
         case Absent():
             return not_found("object")
+        case Newer():
+            return unavailable("the object was written by a newer version of the service; an upgrade is under way")
+        case Damaged():
+            return damaged()
         case TooLarge():
             return ApiError(413, "request_too_large", "the object is too large to be stored")
+        case InboxFull():
+            return inbox_full()
         case StorageFull():
             return storage_full("the event log has no room left")
         case _:

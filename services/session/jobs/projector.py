@@ -1,19 +1,17 @@
 """Fills the read model from the log of the cell, for as long as the process lives."""
 
-import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 import structlog
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
-from holdfast.bus.errors import BusError
+from holdfast.bus.errors import BusError, Damaged, Newer
 from holdfast.bus.ids import Key
+from holdfast.process.retry import keep_watching
 from holdfast.session.log.repository import SessionRepository, config_in
-
-RETRY_DELAY_S: Final = 0.5
-"""Seconds between two attempts to follow the log."""
 
 _CONFIG_TYPE: Final = str(ev.SessionConfig.__struct_config__.tag)
 
@@ -22,12 +20,8 @@ _log = structlog.get_logger()
 
 async def project(sessions: SessionRepository) -> None:
     """Keep the read model current until cancelled; start from zero whenever it was rebuilt."""
-    while True:
-        try:
-            await _follow_until_rebuild(sessions)
-        except BusError as exc:
-            _log.warning("projector interrupted", error=str(exc))
-        await asyncio.sleep(RETRY_DELAY_S)
+    follow = partial(_follow_until_rebuild, sessions)
+    await keep_watching(follow, on=BusError, what="log of the cell", cell=sessions.cell)
 
 
 async def _follow_until_rebuild(sessions: SessionRepository) -> None:
@@ -36,11 +30,21 @@ async def _follow_until_rebuild(sessions: SessionRepository) -> None:
     tables = read_model.tables
     tables.bind_to_streams(await bus.inbox.stream_epoch(cell))
     builds = tables.builds
-    async with aclosing(bus.log.follow(cell, tables.position)) as batches:
+    sessions.claims.clear()
+    for listed in read_model.queries.claimed():
+        sessions.claims.settle(listed.key, listed.head)
+
+    def leave_out(key: Key, seq: int) -> None:
+        if tables.leave_out_newer():
+            _log.warning("lists lack commits of a newer version until this service is upgraded", seq=seq)
+        _log.debug("commit of a newer version left out", session=key.session, seq=seq)
+
+    async with aclosing(bus.log.follow(cell, tables.position, on_newer=leave_out)) as batches:
         async for batch in batches:
             read_model.projection.apply([(key, stored, await _config(sessions, key, stored)) for key, stored in batch])
             for key, stored in batch:
                 sessions.pending.settle(key, stored.commit.head)
+                sessions.claims.settle(key, stored.commit.head)
             if not batch:
                 tables.caught_up.set()
                 tables.bind_to_streams(await bus.inbox.stream_epoch(cell))
@@ -49,7 +53,14 @@ async def _follow_until_rebuild(sessions: SessionRepository) -> None:
 
 
 async def _config(sessions: SessionRepository, key: Key, stored: Stored) -> ev.SessionConfig | None:
-    """The configuration that the commit brings; a large one is fetched from the object store."""
-    if any(isinstance(event, ev.Blob) and event.of == _CONFIG_TYPE for event in stored.commit.events):
+    """The configuration that the commit brings; a large one is fetched from the object store.
+
+    One that cannot be read counts as none: the lists of the other sessions must not wait for it.
+    """
+    if not any(isinstance(event, ev.Blob) and event.of == _CONFIG_TYPE for event in stored.commit.events):
+        return config_in(stored)
+    try:
         return await sessions.config(key, stored)
-    return config_in(stored)
+    except (Newer, Damaged) as exc:
+        _log.error("session left out of lists", session=key.session, cause=str(exc))
+        return None

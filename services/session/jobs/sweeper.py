@@ -1,11 +1,12 @@
 """Nudges sessions whose harness is gone (rule 20), and deletes incomplete sessions (see `sessions.create`)."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 import structlog
 
-from holdfast.bus.errors import BusError
+from holdfast.bus.errors import BusError, Damaged, Newer
 from holdfast.bus.inputs import Nudge
 from holdfast.bus.streams import DEDUPLICATION_WINDOW_S
 from holdfast.bus.times import CLAIM_STALE_US, SECOND_US
@@ -38,10 +39,19 @@ async def sweep_once(sessions: SessionRepository, *, now: int | None = None) -> 
     changed = 0
     for listed in sessions.read_model.queries.claimed():
         if now - listed.head.updated > CLAIM_STALE_US:
-            changed += await _nudge(sessions, listed, now)
+            changed += await _unless_unreadable(listed, _nudge(sessions, listed, now))
     for listed in sessions.read_model.queries.incomplete(now - INCOMPLETE_AGE_US):
-        changed += await _complete_or_undo(sessions, listed)
+        changed += await _unless_unreadable(listed, _complete_or_undo(sessions, listed))
     return changed
+
+
+async def _unless_unreadable(listed: ListedSession, step: Awaitable[bool]) -> bool:
+    """The result of `step`; False for a session that this version cannot read: the others still have their turn."""
+    try:
+        return await step
+    except (Newer, Damaged) as exc:
+        _log.warning("session left out of the sweep", session=listed.id, cause=str(exc))
+        return False
 
 
 async def _nudge(sessions: SessionRepository, listed: ListedSession, now: int) -> bool:

@@ -22,6 +22,7 @@ from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, cell_of, is_token, new_id
 from holdfast.session.http.errors import not_found
+from holdfast.session.log.claims import OpenClaims
 from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.unseen_inputs import UnseenInputs
@@ -59,6 +60,7 @@ class SessionRepository:
         self.cell = cell
         self.now = now
         self.pending = PendingInputs()
+        self.claims = OpenClaims()
         self.unseen = UnseenInputs()
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 

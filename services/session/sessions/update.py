@@ -9,6 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
+from holdfast.bus import status as status_events
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import NewId
 from holdfast.session.agents.tools import resolve_tools
@@ -73,12 +74,7 @@ def archive_events(head: Head, config: ev.SessionConfig, status: Status, new_id:
         )
         for call in head.calls
     ]
-    thread = ev.ThreadStatusTerminated(
-        id=new_id("sevt"),
-        agent_name=str(config.agent["name"]),
-        session_thread_id=config.primary_thread,
-    )
-    return [*closed, thread, ev.SessionStatusTerminated(id=new_id("sevt"))]
+    return [*closed, *status_events.terminated(config, new_id=new_id)]
 
 
 def delete_events(head: Head, status: Status, new_id: NewId) -> list[ev.Event]:

@@ -16,6 +16,8 @@ import structlog
 from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import is_token
+from holdfast.bus.records import decode_record
+from holdfast.process.retry import keep_watching
 from holdfast.session.http.errors import ApiError, conflict, not_found
 
 UPDATE_ATTEMPTS: Final = 25
@@ -23,9 +25,6 @@ UPDATE_ATTEMPTS: Final = 25
 
 CACHED_OBJECTS: Final = 1_000
 """Objects kept in memory for `cached`."""
-
-WATCH_RETRY_DELAY_S: Final = 0.5
-"""Wait before the bucket is watched again after the watch has ended."""
 
 _log = structlog.get_logger()
 
@@ -41,7 +40,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class KvStore(Generic[T]):
-    """`kind` must have the fields of `ListEntry`. The key of an object is `<tenant>.<id>`.
+    """`kind` must have the fields of `ListEntry`, and `v`. The key of an object is `<tenant>.<id>`.
 
     `label` names an object in error texts, such as `agent`; `missing_code` is the `error_code` of a 404, if any.
     """
@@ -51,7 +50,7 @@ class KvStore(Generic[T]):
         self._bucket = bucket
         self._label = label
         self._missing_code = missing_code
-        self._decoder = msgspec.json.Decoder(kind)
+        self._kind = kind
         self._entry_decoder = msgspec.json.Decoder(ListEntry)
         self._ids: dict[str, list[str]] = {}
         """By tenant, the ids of its objects in order of creation."""
@@ -67,13 +66,13 @@ class KvStore(Generic[T]):
     # --- one object ------------------------------------------------------------------------------------------------
 
     async def find(self, tenant: str, object_id: str) -> tuple[T, int] | None:
-        """The object and its revision; None also for a text that is no id. Raises BusError."""
+        """The object and its revision; None also for a text that is no id. Raises BusError, among them Newer."""
         if not is_token(object_id):
             return None
         entry = await self._kv.get(self._bucket, f"{tenant}.{object_id}")
         if entry is None or entry.value is None:
             return None
-        return self._decoder.decode(entry.value), entry.revision
+        return decode_record(self._kind, entry.value), entry.revision
 
     async def get(self, tenant: str, object_id: str) -> tuple[T, int]:
         """As `find`, but raises ApiError 404 when there is no such object."""
@@ -158,16 +157,14 @@ class KvStore(Generic[T]):
 
     async def follow(self) -> None:
         """Keep the order current until cancelled."""
-        while True:
-            try:
-                async for entry in self._kv.watch(self._bucket, "*.*"):
-                    if entry is None:
-                        self._listed.set()
-                    else:
-                        self._observe(entry)
-            except BusError as exc:
-                _log.warning("the watch of a bucket has ended", bucket=self._bucket, cause=str(exc))
-            await asyncio.sleep(WATCH_RETRY_DELAY_S)
+        await keep_watching(self._watch, on=BusError, what="bucket", bucket=self._bucket)
+
+    async def _watch(self) -> None:
+        async for entry in self._kv.watch(self._bucket, "*.*"):
+            if entry is None:
+                self._listed.set()
+            else:
+                self._observe(entry)
 
     def _observe(self, entry: Entry) -> None:
         """Take a revision of an object into the order, unless a newer one is known."""
@@ -180,7 +177,9 @@ class KvStore(Generic[T]):
         try:
             listed = self._entry_decoder.decode(entry.value)
         except msgspec.MsgspecError:  # this object is not listed; the others are
-            _log.error("an entry of a bucket cannot be read", bucket=self._bucket, key=entry.key)
+            _log.error(
+                "an entry of a bucket cannot be read", bucket=self._bucket, entry=entry.key
+            )  # not `key`: logs redact it
             return
         if not known:
             tenant, object_id = entry.key.split(".")

@@ -6,19 +6,18 @@ import msgspec
 from msgspec import UNSET
 from nacl.public import PublicKey, SealedBox
 
-from holdfast.bus import subjects
+from holdfast.bus import credentials, subjects
 from holdfast.bus.api import Core
 from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.bus.records import decode_record
 from holdfast.session.http import pagination
 from holdfast.session.http.errors import ApiError, not_available, unavailable
 from holdfast.session.http.pagination import Page
 from holdfast.session.http.routing import Call
-from holdfast.session.vaults.schema import ListQuery, StaticBearerCreate, StaticBearerUpdate, UnavailableAuth
+from holdfast.session.vaults.schema import ListQuery
 
 REQUEST_TIMEOUT_S: Final = 10.0
 """Longest wait for the vault service, whose own deadline is shorter."""
-
-Auth = StaticBearerCreate | StaticBearerUpdate | UnavailableAuth
 
 
 class _PublicKey(msgspec.Struct, frozen=True):
@@ -55,20 +54,21 @@ class VaultClient:
         found = await self.request(call, verb, body)
         return pagination.page(found["data"], found["next"], bound)
 
-    async def seal(self, auth: Auth) -> bytes:
+    async def seal(self, auth: credentials.Auth) -> bytes:
         """`auth` encrypted for the vault service: others on the bus can learn only its length.
 
         Raises ApiError 400 for a kind that this version lacks.
         """
-        if isinstance(auth, UnavailableAuth):
-            raise not_available(f"auth.type: {auth.__struct_config__.tag} credentials are")
+        kind = credentials.name_of(auth)
+        if kind in credentials.UNAVAILABLE:
+            raise not_available(f"auth.type: {kind} credentials are")
         answer = await self._ask(subjects.VAULT_KEY, b"")
         key = msgspec.convert(answer, _PublicKey).public_key
         return SealedBox(PublicKey(key)).encrypt(msgspec.json.encode(auth))
 
     async def _ask(self, subject: str, data: bytes) -> Any:
         raw = await self._core.request(subject, data, timeout=REQUEST_TIMEOUT_S)
-        reply = msgspec.json.decode(raw, type=VaultReply)
+        reply = decode_record(VaultReply, raw)
         if reply.status < 400:
             return reply.body
         if reply.status >= 500:

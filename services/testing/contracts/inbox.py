@@ -99,6 +99,41 @@ async def test_a_nak_brings_it_again_after_its_delay(bus: Bus, key: Key) -> None
     assert 1.9 < times[2] - times[1] < 3, "longer than ack_wait"
 
 
+async def test_another_process_has_it_delivered_again_in_the_place_of_a_dead_holder(joined: Connect, key: Key) -> None:
+    one, two, edge = await joined("one"), await joined("two"), await joined("edge")
+    counts: list[tuple[str, int]] = []
+    numbers: list[int] = []
+    release = asyncio.Event()
+
+    async def hold(delivery: Delivery) -> None:
+        counts.append(("one", delivery.count))
+        numbers.append(delivery.number)
+        await release.wait()
+
+    async def take(delivery: Delivery) -> None:
+        counts.append(("two", delivery.count))
+        if delivery.count == 3:
+            await delivery.ack()
+            release.set()
+        await release.wait()
+
+    stop = asyncio.Event()
+    holding = asyncio.create_task(one.inbox.consume(FIRST_CELL, hold, stop, limit=1))
+    seq = await edge.inbox.put(key, client_input())
+    await eventually(lambda: _is(len(counts) == 1), within=5)
+    async with consuming(two, take):
+        await edge.inbox.redeliver(FIRST_CELL, seq, numbers[0])
+        await eventually(lambda: _is(len(counts) == 2), within=5)
+        await edge.inbox.redeliver(FIRST_CELL, seq, numbers[0])  # late: it takes the input from its new holder
+        await eventually(lambda: _is(len(counts) == 3), within=5)
+        assert counts == [("one", 1), ("two", 2), ("two", 3)]
+        await edge.inbox.redeliver(FIRST_CELL, seq, numbers[0])  # acked: there is nothing to deliver
+        stop.set()
+        await asyncio.wait_for(holding, 5)
+    assert await edge.inbox.pending(key) == []
+    assert len(counts) == 3
+
+
 async def test_no_more_than_the_limit_at_once_and_all_in_the_end(bus: Bus, key: Key) -> None:
     now = most = done = 0
     full = asyncio.Event()
@@ -166,10 +201,14 @@ async def test_stopping_waits_for_what_is_in_hand_and_takes_nothing_more(joined:
     assert await two.inbox.pending(key) == []
 
 
+def _no_gap() -> None:
+    raise AssertionError("the connection was not lost")
+
+
 async def test_arrivals_are_heard(joined: Connect, key: Key) -> None:
     one, two = await joined("one"), await joined("two")
     heard: asyncio.Queue[PendingInput] = asyncio.Queue()
-    listening = await one.inbox.on_arrival(key, heard.put_nowait)
+    listening = await one.inbox.on_arrival(key, heard.put_nowait, _no_gap)
     assert await one.inbox.pending(key) == []  # the server has seen the subscription
     before = 0
     for given in (client_input(), client_input("z" * 300_000), client_input()):
@@ -192,7 +231,7 @@ async def test_results_have_a_position_of_their_own(joined: Connect, key: Key) -
     """Reads keep the order of the stream; each source is taken by itself, and its arrivals name one another."""
     one, two = await joined("one"), await joined("two")
     heard: asyncio.Queue[PendingInput] = asyncio.Queue()
-    listening = await one.inbox.on_arrival(key, heard.put_nowait)
+    listening = await one.inbox.on_arrival(key, heard.put_nowait, _no_gap)
     assert await one.inbox.pending(key) == []
     values = [client_input("a"), result("c1"), result("c2"), client_input("b")]
     seqs = [await two.inbox.put(key, value) for value in values]

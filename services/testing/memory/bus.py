@@ -20,6 +20,11 @@ class MemoryBus:
         self.core = MemoryCore(self._link)
 
     @property
+    def connected_since(self) -> float:
+        """See `api.Bus.connected_since`: the connection in memory never breaks while its process lives."""
+        return 0.0
+
+    @property
     def dead(self) -> bool:
         """True once the process was killed or has closed the bus."""
         return self._link.dead

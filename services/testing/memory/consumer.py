@@ -9,7 +9,7 @@ import structlog
 from holdfast.bus import codec, streams
 from holdfast.bus.api import Delivery
 from holdfast.bus.codec import BlobInput
-from holdfast.bus.errors import Absent, Refused
+from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput, Source
 from holdfast.testing.memory.link import MemoryLink
@@ -30,7 +30,9 @@ def pending_input(link: MemoryLink, record: Record) -> PendingInput:
         if isinstance(value, BlobInput):
             data = link.server.blob(value.ref)
             value = codec.decode_input(data)
-    except (Refused, Absent) as exc:
+    except Newer:
+        return PendingInput(record.seq, data, None, record.source, newer=True)
+    except Damaged as exc:
         log.warning("inbox.unreadable", seq=record.seq, error=str(exc))
         return PendingInput(record.seq, data, None, record.source)
     input_value = None if isinstance(value, BlobInput) else value
@@ -56,6 +58,16 @@ class MemoryDelivery:
     @property
     def seq(self) -> int:
         return self._record.seq
+
+    @property
+    def number(self) -> int:
+        """See `api.Delivery.number`; here unique only among the deliveries of one input."""
+        return self.count
+
+    @property
+    def newer(self) -> bool:
+        """See `api.Delivery.newer`."""
+        return codec.is_newer_input(self._record.data)
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`."""

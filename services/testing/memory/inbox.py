@@ -37,6 +37,17 @@ class MemoryInbox:
 
     async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
         """See `api.Inbox.pending`."""
+        found = [pending_input(self._link, r) for r in await self._stored(key, above, upto)]
+        await self._link.pause("pending:answer")
+        return found
+
+    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
+        """See `api.Inbox.undecoded`."""
+        found = [PendingInput(r.seq, r.data, None, r.source) for r in await self._stored(key, above, upto)]
+        await self._link.pause("pending:answer")
+        return found
+
+    async def _stored(self, key: Key, above: Taken, upto: int) -> list[Record]:
         await self._link.pause("pending")
         until = self._link.replica_time("pending")
         present = [r for r in self._server.inbox.values() if r.stored_at <= until]
@@ -45,9 +56,11 @@ class MemoryInbox:
         reached = max((r.seq for r in visible), default=0)
         if reached < upto:
             visible += [r for s, r in sorted(self._server.inbox.items()) if r.key == key and reached < s <= upto]
-        found = [pending_input(self._link, r) for r in visible if r.seq > above.of(r.source)]
-        await self._link.pause("pending:answer")
-        return found
+        return [r for r in visible if r.seq > above.of(r.source)]
+
+    async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
+        """See `api.Inbox.put_again`."""
+        return await self._link.effect("put", lambda: self._server.put(key, "in", data, publish_id))
 
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
@@ -55,8 +68,14 @@ class MemoryInbox:
         """See `api.Inbox.consume`."""
         await MemoryConsumer(self._link, handle, limit).run(stop)
 
-    async def on_arrival(self, key: Key, listener: Callable[[PendingInput], None]) -> Subscription:
-        """See `api.Inbox.on_arrival`."""
+    async def redeliver(self, cell: str, seq: int, number: int) -> None:
+        """See `api.Inbox.redeliver`. As on the server, the number of an older delivery does it too."""
+        await self._link.best_effort("redeliver", lambda: self._server.nak(seq, 0.0))
+
+    async def on_arrival(
+        self, key: Key, listener: Callable[[PendingInput], None], on_gap: Callable[[], None]
+    ) -> Subscription:
+        """See `api.Inbox.on_arrival`. A connection in memory is never lost, so `on_gap` is not called."""
         await self._link.pause("on_arrival")
         name, faults, loop = self._link.name, self._server.faults, asyncio.get_running_loop()
 

@@ -1,10 +1,12 @@
 """`api.Log` in memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from holdfast.bus import codec, subjects
+from holdfast.bus.api import ignore_newer
 from holdfast.bus.commits import Commit, Stored
+from holdfast.bus.errors import Newer
 from holdfast.bus.ids import Key
 from holdfast.testing.memory.link import MemoryLink
 from holdfast.testing.memory.records import Record
@@ -88,7 +90,9 @@ class MemoryLog:
         finally:
             await subscription.close()
 
-    async def follow(self, cell: str, after: int = 0) -> AsyncGenerator[list[tuple[Key, Stored]]]:
+    async def follow(
+        self, cell: str, after: int = 0, *, on_newer: Callable[[Key, int], None] = ignore_newer
+    ) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """See `api.Log.follow`."""
         news: asyncio.Queue[int] = asyncio.Queue()
         subscription = self._link.listen(subjects.all_live(cell), lambda message: news.put_nowait(message.seq))
@@ -99,13 +103,24 @@ class MemoryLog:
                 found = [r for r in self._server.log if r.seq > at and r.key.cell == cell]
                 for start in range(0, len(found), PAGE_COMMITS):
                     page = found[start : start + PAGE_COMMITS]
-                    yield [(r.key, Stored(r.seq, codec.decode_commit(r.data))) for r in page]
+                    if decoded := _decoded(page, on_newer):
+                        yield decoded
                     at = page[-1].seq
                 if caught_up:
                     yield []
                 caught_up = not await _news_within(IDLE_NOTICE_S, news)
         finally:
             await subscription.close()
+
+
+def _decoded(page: list[Record], on_newer: Callable[[Key, int], None]) -> list[tuple[Key, Stored]]:
+    found: list[tuple[Key, Stored]] = []
+    for record in page:
+        try:
+            found.append((record.key, Stored(record.seq, codec.decode_commit(record.data))))
+        except Newer:
+            on_newer(record.key, record.seq)
+    return found
 
 
 async def _news_within(seconds: float, news: "asyncio.Queue[int]") -> bool:

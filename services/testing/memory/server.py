@@ -12,7 +12,7 @@ import msgspec
 
 from holdfast.bus import streams, subjects
 from holdfast.bus.api import Entry
-from holdfast.bus.errors import Absent, Conflict
+from holdfast.bus.errors import Conflict, InboxFull, LostBody
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import Source
 from holdfast.testing.faults import Faults
@@ -27,6 +27,7 @@ class MemoryServer:
         self.stream_epoch = "m0"
         self.log: list[Record] = []
         self.inbox: dict[int, Record] = {}
+        self.inbox_limit = streams.INBOX_LIMIT_MESSAGES
         self.removed: list[Record] = []
         self.vanished: list[int] = []
         self.blobs: dict[str, bytes] = {}
@@ -71,21 +72,23 @@ class MemoryServer:
         return record.seq
 
     def blob(self, ref: str) -> bytes:
-        """The body with that hash. Raises Absent."""
+        """The body with that hash. Raises LostBody."""
         if ref not in self.blobs:
-            raise Absent(f"the body {ref} is not in the object store")
+            raise LostBody(f"the body {ref} is not in the object store")
         return self.blobs[ref]
 
     # --- inbox -----------------------------------------------------------------------------------------------------
 
     def put(self, key: Key, source: Source, data: bytes, input_id: str) -> int:
-        """Store unless the same id was stored within the dedupe window."""
+        """Store unless the same id was stored within the dedupe window. Raises InboxFull."""
         stored_at, seq = self._dedupe.get(input_id, (-1e9, 0))
         if self.now() - stored_at < streams.DEDUPLICATION_WINDOW_S:
             return seq
+        earlier = [r.seq for r in self.inbox.values() if r.key == key and r.source == source]
+        if len(earlier) >= self.inbox_limit:
+            raise InboxFull("too many inputs of the session wait to be taken")
         self._inbox_seq += 1
         record = Record(self._inbox_seq, key, data, self.now(), input_id, source=source)
-        earlier = (r.seq for r in self.inbox.values() if r.key == key and r.source == source)
         previous = max(earlier, default=0)
         self._dedupe[input_id] = (self.now(), record.seq)
         self.inbox[record.seq] = record
@@ -116,7 +119,11 @@ class MemoryServer:
             self._in_flight[seq] = delivery
             self._schedule_timeout(seq, delivery)
             puller.free -= 1
+            self.delivered(seq)
             puller.take(self.inbox[seq], count)
+
+    def delivered(self, seq: int) -> None:
+        """Called with each delivery, for a checker."""
 
     def _schedule_timeout(self, seq: int, delivery: InFlight) -> None:
         asyncio.get_running_loop().call_at(delivery.deadline, self._timed_out, seq, delivery)

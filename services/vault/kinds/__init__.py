@@ -1,16 +1,17 @@
 """The kinds of credentials. Pure.
 
-A kind splits the `auth` of a request into a public part, a secret part and a unique key. A new kind is one module with
-the functions of `Kind`, and one line in `_ALL`.
+A kind splits the `auth` of a request into a public part, a secret part and a unique key. The list of kinds is
+`bus/credentials.py`. The code of each is the module of its name in this folder, with the functions of `Kind`.
 """
 
+from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 
+from holdfast.bus.credentials import AVAILABLE, UNAVAILABLE
 from holdfast.vault.errors import Invalid
-from holdfast.vault.kinds import static_bearer
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -27,11 +28,6 @@ class Split(msgspec.Struct, frozen=True):
 class Kind(Protocol):
     """What a module of a kind defines."""
 
-    @property
-    def TYPE(self) -> str:  # noqa: N802  a constant of a module
-        """The value of `auth.type`."""
-        ...
-
     def create(self, auth: dict[str, Any], *, loopback: bool) -> tuple[dict[str, Any], dict[str, str], str]:
         """Public part, secret part and unique key of a new credential. Raises ValueError with `field: rule`."""
         ...
@@ -41,22 +37,17 @@ class Kind(Protocol):
         ...
 
 
-_ALL: Final[tuple[Kind, ...]] = (static_bearer,)
-
-KINDS: Final = MappingProxyType({kind.TYPE: kind for kind in _ALL})
+KINDS: Final = MappingProxyType({name: cast("Kind", import_module(f"{__name__}.{name}")) for name in AVAILABLE})
 """By `auth.type`."""
-
-UNAVAILABLE_KINDS: Final = ("mcp_oauth", "environment_variable")
-"""Kinds of the API that this version does not have."""
 
 
 def kind_of(auth: dict[str, Any]) -> Kind:
     """The kind of an `auth` object. Raises Invalid."""
     name = auth.get("type")
-    if name in UNAVAILABLE_KINDS:
+    if name in UNAVAILABLE:
         raise Invalid(f"auth.type: {name} credentials are not available in this version")
     if not isinstance(name, str) or name not in KINDS:
-        raise Invalid(f"auth.type: must be one of {', '.join((*KINDS, *UNAVAILABLE_KINDS))}")
+        raise Invalid(f"auth.type: must be one of {', '.join((*AVAILABLE, *UNAVAILABLE))}")
     return KINDS[name]
 
 
@@ -71,7 +62,7 @@ def create(auth: dict[str, Any], *, loopback: bool) -> Split:
 def update(public: dict[str, Any], auth: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
     """Public part and new secret, or None, of a changed `auth`. Raises Invalid."""
     kind = kind_of(auth)
-    if public.get("type") != kind.TYPE:
+    if public.get("type") != auth["type"]:
         raise Invalid("auth.type: cannot be changed")
     try:
         return kind.update(public, auth)

@@ -1,12 +1,13 @@
 """An administrator removes consumers and streams, and writes bytes that are not ours."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
 from holdfast.bus import codec, streams, subjects
 from holdfast.bus.api import Delivery
-from holdfast.bus.errors import Absent, Refused
+from holdfast.bus.errors import Damaged, LostBody, Newer
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge, Taken, taken_after
 from holdfast.bus.jetstream.client import NatsBus
@@ -64,7 +65,7 @@ async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: JetStreamCli
     made = said("x" * 300_000)
     await bus.log.append(key, made, 0)
     await admin.api(f"STREAM.PURGE.OBJ_{streams.BLOBS}")
-    with pytest.raises(Absent):
+    with pytest.raises(LostBody):
         await bus.log.read(key)
     assert await bus.log.head(key) is not None
 
@@ -72,16 +73,53 @@ async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: JetStreamCli
 async def test_foreign_bytes_in_the_inbox_are_handed_over_unread(
     bus: NatsBus, admin: JetStreamClient, key: Key
 ) -> None:
-    for body in (
-        b"not json",
-        b"[1]",
-        b'{"type":"of the future","id":"x"}',
-        b'{"type":"nudge","id":"x","v":99}',
-        b"\xff",
-    ):
+    for body in (b"not json", b"[1]", b'{"type":"nudge"}', b"\xff"):
         await admin.ask(subjects.inbox(key, "in"), body)
     waiting = await bus.inbox.pending(key)
-    assert [w.input for w in waiting] == [None] * 5
+    assert [(w.input, w.newer) for w in waiting] == [(None, False)] * 4
+
+
+async def test_an_input_of_a_newer_version_is_told_from_a_damaged_one(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
+    arrived: asyncio.Queue[bool] = asyncio.Queue()
+    subscription = await bus.inbox.on_arrival(key, lambda pending: arrived.put_nowait(pending.newer), lambda: None)
+    for body in (b'{"type":"of the future","id":"x"}', b'{"type":"nudge","id":"x","v":99}'):
+        await admin.ask(subjects.inbox(key, "in"), body)
+    waiting = await bus.inbox.pending(key)
+    assert [(w.input, w.newer) for w in waiting] == [(None, True)] * 2
+    assert [await asyncio.wait_for(arrived.get(), 5) for _ in waiting] == [True, True]
+    stop, got = asyncio.Event(), list[bool]()
+
+    async def handle(delivery: Delivery) -> None:
+        got.append(delivery.newer)
+        await delivery.ack()
+        if len(got) == 2:
+            stop.set()
+
+    await asyncio.wait_for(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8), 10)
+    assert got == [True, True]
+    await subscription.close()
+
+
+async def test_a_commit_of_a_newer_version_is_left_out_of_following_and_told(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
+    other = Key("acme", new_session_id())
+    await bus.log.append(other, said("one"), 0)
+    await admin.ask(subjects.log(key), b'{"v":99,"id":"cmt_x","at":1,"by":"later","head":{},"events":[]}')
+    with pytest.raises(Newer):
+        await bus.log.head(key)
+    with pytest.raises(Newer):
+        await bus.log.read(key)
+    told: list[Key] = []
+    found: list[Key] = []
+    async with aclosing(bus.log.follow(FIRST_CELL, on_newer=lambda newer, _: told.append(newer))) as batches:
+        async for batch in batches:
+            found += [each for each, _ in batch]
+            if not batch:
+                break
+    assert (found, told) == ([other], [key])
 
 
 async def test_a_hand_speaks_for_no_user_and_no_user_for_a_hand(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
@@ -113,7 +151,7 @@ async def test_an_inbox_message_of_no_session_is_put_away(bus: NatsBus, admin: J
 
 async def test_foreign_bytes_in_a_log_are_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     await admin.ask(subjects.log(key), b"not a commit")
-    with pytest.raises(Refused):
+    with pytest.raises(Damaged):
         await bus.log.read(key)
-    with pytest.raises(Refused):
+    with pytest.raises(Damaged):
         await bus.log.head(key)

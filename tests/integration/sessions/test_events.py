@@ -12,11 +12,12 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
 from holdfast.bus import events as ev
+from holdfast.bus import streams
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.tools import SANDBOX
-from tests.support.edge import SessionService
+from tests.support.edge import SessionService, envelope
 from tests.support.session_log import SessionLog
 from tests.support.session_requests import SAY, list_events
 
@@ -45,6 +46,25 @@ def result(call: str) -> dict[str, Any]:
 
 
 # --- send ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_full_inbox_is_429_that_says_what_to_do(edge: SessionService, bus: NatsBus, session: str) -> None:
+    stream = streams.inbox_stream()
+    config = next(c for c in streams.stream_configs() if c["name"] == stream)
+    client = bus._client
+    try:
+        answer = await client.api(f"STREAM.UPDATE.{stream}", {**config, "max_msgs_per_subject": 1})
+        assert "error" not in answer
+        with edge.http() as http:
+            path = f"/v1/sessions/{session}/events"
+            assert http.post(path, json={"events": [SAY]}).status_code == 200
+            response = http.post(path, json={"events": [SAY]})
+    finally:
+        await client.api(f"STREAM.UPDATE.{stream}", config)
+    assert envelope(response, 429, "rate_limit_error").startswith("too many events of this session wait")
+    assert response.json()["error"]["details"] == {"error_code": "inbox_full"}
+    assert response.headers["retry-after"] == "5"
+    assert len(await bus.inbox.pending(Key("default", session))) == 1
 
 
 async def test_what_is_sent_is_stored_whole_in_one_input_with_its_final_ids(

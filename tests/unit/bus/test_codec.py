@@ -1,4 +1,4 @@
-"""Whatever bytes come: a value or Refused. Whatever value goes: it comes back the same, in messages that fit."""
+"""Whatever bytes come: a value, Newer or Damaged. Whatever value goes: it comes back the same, in messages that fit."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from holdfast.bus import codec, streams
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit, commit
-from holdfast.bus.errors import Refused, TooLarge
+from holdfast.bus.errors import Damaged, Newer, TooLarge
 from holdfast.bus.head import Call, Head, advance
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, ClientInput
@@ -30,11 +30,11 @@ def edited(data: bytes, changes: list[tuple[int, bytes, int]]) -> bytes:
 
 
 @given(edits)
-def test_damaged_bytes_are_read_or_refused(changes: list[tuple[int, bytes, int]]) -> None:
+def test_damaged_bytes_are_read_or_a_typed_error(changes: list[tuple[int, bytes, int]]) -> None:
     for decode, data in ((codec.decode_commit, COMMIT), (codec.decode_input, INPUT)):
         try:
             decode(edited(data, changes))
-        except Refused:
+        except (Newer, Damaged):
             continue
 
 
@@ -42,11 +42,11 @@ def test_damaged_bytes_are_read_or_refused(changes: list[tuple[int, bytes, int]]
 @example(b"\xed\xa0\x80")
 @example(b'"\\ud800"')
 @example(b'{"type":"nudge","id":1e999}')
-def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+def test_any_bytes_are_read_or_a_typed_error(data: bytes) -> None:
     for decode in (codec.decode_commit, codec.decode_input):
         try:
             decode(data)
-        except Refused:
+        except (Newer, Damaged):
             continue
 
 

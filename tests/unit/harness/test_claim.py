@@ -86,7 +86,7 @@ def test_a_claim_passes_over_inputs_that_are_taken() -> None:
 def test_a_turn_that_nobody_survives_is_closed_with_its_inputs_taken_unread() -> None:
     start = ev.ModelRequestStart(id="r2")
     last = created(said(), use("c1"), start, claim=Claim(id="c", by="harness-2", trigger=4, failures=2), taken=2)
-    made = closing_commit(last, CONFIG, inbox="epoch", trigger=Trigger(4, "in"), writer=writer())
+    made = closing_commit(last, CONFIG, inbox="epoch", trigger=Trigger(4, "in"), parked=0, writer=writer())
     assert kinds(made) == [
         "span.model_request_end", "agent.tool_result", "session.error", "session.thread_status_idle", "session.usage",
         "session.status_idle",

@@ -1,10 +1,11 @@
 """The events of becoming idle: of the primary thread with the session's, of a child thread without."""
 
 from holdfast.bus import events as ev
+from holdfast.bus.events.status import running
 from holdfast.bus.head import PRIMARY_THREAD, Head, advance
 from holdfast.bus.ids import new_id
 from holdfast.harness.turn.decide import CallModel, Interrupt, Limits, Release, decide
-from holdfast.harness.turn.idle import closed, idle, running
+from holdfast.harness.turn.idle import closed, idle
 from tests.unit.harness.heads import CONFIG, after
 
 CHILD = "sthr_2"

@@ -4,11 +4,12 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
+from holdfast.bus.errors import Newer
 from holdfast.bus.head import advance
 from holdfast.bus.inputs import AnyInput, CallResult, Nudge, Taken
 from holdfast.bus.tools import SANDBOX
 from holdfast.harness.tools.tool_results import CALL_LOST
-from holdfast.harness.turn.ingest import may_wait
+from holdfast.harness.turn.ingest import before_newer, may_wait
 from tests.unit.harness.heads import END, after, client, ingested, pending, said, taken, use
 
 
@@ -70,3 +71,16 @@ def test_what_was_said_while_a_tool_ran_follows_its_result() -> None:
     kinds, _ = taken(head, message, result)
     assert kinds == ["agent.tool_result", "user.message"]
     assert ingested(head, message, result).taken == Taken(inputs=1, results=2)
+
+
+def test_nothing_is_taken_from_the_first_newer_input_on() -> None:
+    one, two, three = pending(client(said()), None, client(said("b", "u2"), name="in2"), start=5)
+    newer = replace(two, newer=True)
+    assert before_newer([one, two, three], upto=7) == [one, two, three], "an unreadable input is not a newer one"
+    assert before_newer([one, newer, three]) == [one]
+    assert before_newer([one, newer, three], upto=5) == [one]
+    assert before_newer([one, newer, replace(three, source="res")]) == [one, replace(three, source="res")]
+    assert before_newer([]) == []
+    for upto in (6, 7):
+        with pytest.raises(Newer):
+            before_newer([one, newer, three], upto=upto)

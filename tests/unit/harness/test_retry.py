@@ -11,13 +11,14 @@ from holdfast.harness.models.interface import ModelFailure
 from holdfast.harness.turn import idle, retry
 from holdfast.harness.turn.decide import CallModel, Limits, Sleep, decide
 from holdfast.harness.turn.retry import RETRY_AFTER_LIMIT_S, RetrySettings, duration_text, plan
+from holdfast.process.backoff import Backoff
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
 START = 1_700_000_000 * SECOND
 
-PATIENT = RetrySettings(attempts=8, patience_s=6 * 3600, first_delay_s=0.5, longest_delay_s=60)
-QUICK = RetrySettings(attempts=4, patience_s=0, first_delay_s=0.05, longest_delay_s=0.2)
+PATIENT = RetrySettings(attempts=8, patience_s=6 * 3600, backoff=Backoff(first_s=0.5, longest_s=60))
+QUICK = RetrySettings(attempts=4, patience_s=0, backoff=Backoff(first_s=0.05, longest_s=0.2))
 
 CONFIG = ev.SessionConfig(
     id="cfg",
@@ -51,7 +52,7 @@ class Outage:
     def fails(self, failure: ModelFailure) -> retry.Retry | None:
         """One attempt: the request starts, fails, and its end is committed; None: the turn is given up."""
         self.head = advance(self.head, [ev.ModelRequestStart(id="req")], self.now)
-        again = plan(self.head.primary, failure, self.settings, now=self.now, jitter=1.0)
+        again = plan(self.head.primary, failure, self.settings, now=self.now, chance=0.0)
         if again is None:
             return None
         events = idle.rescheduled(self.head, CONFIG, again, thread=PRIMARY_THREAD, new_id=new_id)

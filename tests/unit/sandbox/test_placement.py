@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.bus.head import Call, Head
-from holdfast.sandbox.placement import Placement, admission, placement_of
+from holdfast.sandbox.placement import Placement, WorkerRecord, admission, encode, placement_of, worker_record_of
 
 OPEN = Head(
     calls=(Call("c1", "bash", "ready", "g1"), Call("c2", "bash", "ask", "g1"), Call("c3", "bash", "ready", "g0"))
@@ -27,6 +27,15 @@ def test_only_an_open_ready_call_of_this_generation_is_admitted(
     head: Head | None, call: str, name: str, answer: str
 ) -> None:
     assert admission(head, call, name, "g1") == answer
+
+
+def test_an_emptied_placement_still_names_the_host() -> None:
+    assert Placement(generation="g", worker="w", host="h").emptied() == Placement(host="h")
+
+
+def test_a_registration_that_cannot_be_read_is_of_no_hand() -> None:
+    assert worker_record_of(encode(WorkerRecord(hand="sandbox", host="h"))) == WorkerRecord(hand="sandbox", host="h")
+    assert worker_record_of(None) == worker_record_of(b"{") == WorkerRecord()
 
 
 def test_an_unreadable_placement_counts_as_none() -> None:

@@ -94,6 +94,17 @@ def test_removing_a_generation_leaves_the_next_one_of_the_session() -> None:
     assert sandboxes.all() == [second]
 
 
+def test_a_place_is_reserved_up_to_the_limit() -> None:
+    sandboxes = Sandboxes()
+    sandboxes.add(new_handle())
+    assert sandboxes.reserve(2)
+    assert not sandboxes.reserve(2), "one lives and one is being made"
+    assert sandboxes.reserve(0), "no limit"
+    sandboxes.unreserve()
+    sandboxes.unreserve()
+    assert sandboxes.reserve(2)
+
+
 async def test_all_are_given_up_and_killed() -> None:
     sandboxes, handles = Sandboxes(), [new_handle("g1", "s1"), new_handle("g2", "s2")]
     for handle in handles:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from holdfast.cli.models import price_of
+from holdfast.process.model_facts import Price
 
 
 def duration(seconds: float) -> str:
@@ -57,13 +57,12 @@ class Usage(msgspec.Struct):
     def total(self) -> int:
         return self.input + self.output + self.cache_read + self.cache_write
 
-    def words(self, model: str) -> list[str]:
-        """The tokens and, when the price of `model` is known, the money. What is written to the cache counts as in."""
+    def words(self, price: Price | None) -> list[str]:
+        """The tokens and, when the price is known, the money. What is written to the cache counts as in."""
         if not self.total:
             return []
         cached = f", {count(self.cache_read)} from cache" if self.cache_read else ""
         parts = [f"tokens: {count(self.input + self.cache_write)} in, {count(self.output)} out{cached}"]
-        price = price_of(model)
         if price:
             parts.append(money(price.of(**self.fields())))
         return parts

@@ -10,6 +10,7 @@ from holdfast.cli.client.outcome import Outcome
 from holdfast.cli.client.session_ids import short
 from holdfast.cli.client.terminal.figures import Usage, duration
 from holdfast.cli.sanitize import clean, clean_line
+from holdfast.process.model_facts import Price
 
 _SIGNS: Final = {
     "done": ("✓", "bold green", "done"),
@@ -22,12 +23,19 @@ _SIGNS: Final = {
 
 
 def closing_lines(
-    outcome: Outcome, *, session: str, seconds: float, usage: Usage, model: str, files: Sequence[str], data: str
+    outcome: Outcome,
+    *,
+    session: str,
+    seconds: float,
+    usage: Usage,
+    price: Price | None,
+    files: Sequence[str],
+    data: str,
 ) -> list[Text]:
     """The block of lines. `files` are lines about changed files, `data` the options that name the stack."""
     sign, style, word = _SIGNS[outcome.end]
     why = f": {clean(outcome.why)}" if outcome.why and outcome.why != word else ""
-    figures = " · ".join([duration(seconds), *usage.words(model)])
+    figures = " · ".join([duration(seconds), *usage.words(price)])
     lines = [Text(), Text.assemble((f"{sign} {word}", style), why, (f" · {figures}", "dim"))]
     lines += [Text(clean_line(line)) for line in files]
     if outcome.end == "waits":

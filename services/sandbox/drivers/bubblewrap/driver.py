@@ -18,6 +18,8 @@ from holdfast.sandbox.drivers.bubblewrap import control_group, delegation, diagn
 from holdfast.sandbox.drivers.bubblewrap.host import Host, find_host
 from holdfast.sandbox.drivers.bubblewrap.process import END_TIMEOUT_S, START_TIMEOUT_S, SandboxProcess
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
+from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
+from holdfast.sandbox.drivers.host_id import host_id
 from holdfast.sandbox.settings import SandboxSettings
 
 log = structlog.get_logger()
@@ -31,6 +33,10 @@ class Bubblewrap:
 
     name = "bubblewrap"
     kept = "All processes of the sandbox, the state of its shell and /tmp are gone; the files of /workspace are kept."
+    elsewhere = (
+        "The files of /workspace are on another sandbox host, and no worker of that host answers. They are kept, and "
+        "tools work again when the host is back."
+    )
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
@@ -41,6 +47,8 @@ class Bubblewrap:
         self._found_hierarchy: hierarchy.Hierarchy | None = None
         self._host: Host | None = None
         self._worker = ""
+        self.host = ""
+        """See Driver."""
         self._lock_fd = -1
         self._watchdog = WatchdogProcess(lambda: [process.pid for process in self._processes])
 
@@ -59,6 +67,7 @@ class Bubblewrap:
             raise BadSettings(f"HOLDFAST_DATA_DIR: no folder can be made in {self._data} ({exc.strerror})") from None
         self._lock_fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        self.host = await asyncio.to_thread(host_id, self._data)
         self._watchdog.start()
 
     def _home(self, worker: str) -> Path:
@@ -82,11 +91,12 @@ class Bubblewrap:
         sandbox = await self._start("probe", folder)
         await sandbox.kill("probed")
 
-    async def create(self, key: Key, generation: str) -> stream.StreamSandbox:
+    async def create(self, spec: HandSpec) -> stream.StreamSandbox:
         """See Driver."""
-        folder = self._workspace(key)
+        require_plain(spec, by=self.name)
+        folder = self._workspace(spec.key)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return await self._start(generation, folder)
+        return await self._start(spec.generation, folder)
 
     def _workspace(self, key: Key) -> Path:
         if not (is_token(key.tenant) and is_token(key.session)):

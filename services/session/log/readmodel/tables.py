@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from holdfast.bus.codec import VERSION as COMMIT_VERSION
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key
 
@@ -40,6 +41,14 @@ CREATE TABLE calls (session INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (ses
 """`incomplete` is 1 while the creation of a session is incomplete (see `sessions.create`)."""
 
 _log = structlog.get_logger()
+
+
+def _lacks_commits(db: sqlite3.Connection) -> bool:
+    """Whether a process of an older version has left out commits that this one can read."""
+    (version,) = db.execute(
+        "SELECT coalesce(max(value), ?) FROM meta WHERE name = 'newer'", (COMMIT_VERSION,)
+    ).fetchone()
+    return version < COMMIT_VERSION
 
 
 class SessionRow(msgspec.Struct, frozen=True):
@@ -82,7 +91,7 @@ class Tables:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=OFF")  # the file may be lost at any time
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version != SCHEMA_VERSION:
+            if version != SCHEMA_VERSION or _lacks_commits(db):
                 for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
                     db.execute(f'DROP TABLE "{name}"')
                 db.executescript(_SCHEMA)
@@ -109,6 +118,16 @@ class Tables:
             _log.warning("read model kept in memory until the next start", error=str(exc))
             self._path = None
             return self._open()
+
+    def leave_out_newer(self) -> bool:
+        """Note that a commit of a newer version is left out. True the first time.
+
+        A process that knows a newer version then rebuilds the tables when it opens the file.
+        """
+        if self.execute("SELECT value FROM meta WHERE name = 'newer'"):
+            return False
+        self.execute("INSERT INTO meta VALUES ('newer', ?)", COMMIT_VERSION)
+        return True
 
     def rebuild(self) -> None:
         """Empty the tables; the projector fills them again."""

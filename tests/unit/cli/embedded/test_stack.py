@@ -23,7 +23,7 @@ def test_the_programs_of_a_stack(layout: Layout) -> None:
         "ANTHROPIC_API_KEY": "sk-ant-canary",
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
         "HOLDFAST_FAULT_HARNESS_2": "before-ack:kill",
-        "HOLDFAST_CONTEXT_TOKENS": "5000",
+        "HOLDFAST_MAX_TOKENS": "5000",
     }
     stack = Stack(layout, port=0, harnesses=2, sync="always", environ=environ)
     programs = {program.name: program for program in stack.prepare()}
@@ -31,7 +31,7 @@ def test_the_programs_of_a_stack(layout: Layout) -> None:
     assert {name for group in stack.stop_order for name in group} == set(programs)
     assert programs["harness-2"].first_env == {"HOLDFAST_FAULT": "before-ack:kill"}
     assert programs["harness-1"].first_env == {}
-    assert programs["harness-1"].env["HOLDFAST_CONTEXT_TOKENS"] == "5000"
+    assert programs["harness-1"].env["HOLDFAST_MAX_TOKENS"] == "5000"
     assert programs["harness-1"].env["HOLDFAST_MODEL_BASE_URL"] == "http://127.0.0.1:9"
     for program in programs.values():
         assert "sk-ant-canary" not in str(program)
@@ -51,6 +51,20 @@ def test_only_the_sandbox_service_may_ask_systemd_and_it_allows_weak_limits(layo
     strict = Stack(layout, port=0, harnesses=1, sync="1s", environ={"HOLDFAST_ALLOW_WEAK_LIMITS": "false"}).prepare()
     sandbox = next(program for program in strict if program.name == "sandbox")
     assert sandbox.env["HOLDFAST_ALLOW_WEAK_LIMITS"] == "false"
+
+
+def test_a_cloud_gets_no_key_of_the_vendor_and_is_named_in_place_of_an_address(layout: Layout) -> None:
+    environ = {"HOLDFAST_MODEL": "bedrock", "AWS_REGION": "r", "ANTHROPIC_API_KEY": "sk-ant-canary"}
+    stack = Stack(layout, port=0, harnesses=1, sync="1s", environ=environ)
+    programs = {program.name: program for program in stack.prepare()}
+    assert programs["harness-1"].env["AWS_REGION"] == "r"
+    assert programs["harness-1"].env["HOLDFAST_MODEL"] == "bedrock"
+    assert "HOLDFAST_MODEL_KEY_FILE" not in programs["harness-1"].env
+    assert not [name for name, program in programs.items() if name != "harness-1" and "AWS_REGION" in program.env]
+    run = stack.run_file({})
+    assert (run.model_base_url, run.has_model_key) == ("bedrock", True)
+    scripted = Stack(layout, port=0, harnesses=1, sync="1s", scripted=True, environ=environ).prepare()
+    assert next(p for p in scripted if p.name == "harness-1").env["HOLDFAST_MODEL"] == "anthropic"
 
 
 def test_a_scripted_model_is_one_more_process(layout: Layout) -> None:

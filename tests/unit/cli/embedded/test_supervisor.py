@@ -48,18 +48,59 @@ def supervise(*programs: Program) -> tuple[Supervisor, Heard]:
     return Supervisor(programs, say=heard.say, changed=heard.changed), heard
 
 
-async def test_a_program_starts_when_what_it_needs_is_ready(tmp_path: Path) -> None:
+WAITING = (
+    "from holdfast.process.go import wait_for_go\nwait_for_go()\nopen(sys.argv[1], 'a').write('x')  # ready\n" + SLEEP
+)
+
+
+async def test_a_program_is_started_at_once_and_goes_on_when_what_it_needs_is_ready(tmp_path: Path) -> None:
     first = program(tmp_path, "first", "time.sleep(0.2); open(sys.argv[1], 'w')  # ready\ntime.sleep(600)")
-    second = program(tmp_path, "second", SLEEP, needs=("first", "milestone"))
+    second = program(tmp_path, "second", "print('loaded', flush=True)\n" + WAITING, needs=("first", "milestone"))
     supervisor, _ = supervise(second, first)
-    starting = asyncio.create_task(supervisor.start(10))
+    starting = asyncio.create_task(supervisor.start(20))
     await supervisor.wait_for("first")
+
+    async def loaded() -> bool:
+        return (tmp_path / "second.log").read_text() == "loaded\n"
+
+    await eventually(loaded, what="the second program started")
     assert list(supervisor.pids) == ["first"]
+    assert not (tmp_path / "second.ready").exists()
     supervisor.reached("milestone")
     await starting
     assert set(supervisor.pids) == {"first", "second"}
+
+    # Once all is ready, a new process of it does not wait.
+    os.kill(supervisor.pids["second"], signal.SIGKILL)
+
+    async def again() -> bool:
+        return (tmp_path / "second.ready").read_text() == "xx"
+
+    await eventually(again, what="the second program started again")
     await supervisor.stop([["second"], ["first"]])
     assert supervisor.pids == {}
+
+
+async def test_a_program_that_waits_and_dies_is_started_again_and_still_waits(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    code = "open(sys.argv[2], 'a').write(f'{os.getpid()}\\n')\n" + WAITING
+    ready = str(tmp_path / "one.ready")
+    supervisor, heard = supervise(program(tmp_path, "one", code, ready, str(seen), needs=("milestone",)))
+    starting = asyncio.create_task(supervisor.start(20))
+
+    async def started(count: int) -> list[int]:
+        pids = [int(line) for line in seen.read_text().splitlines()] if seen.exists() else []
+        return pids if len(pids) == count else []
+
+    (pid,) = await eventually(lambda: started(1), what="the first process")
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: started(2), what="the second process")
+    assert supervisor.pids == {}
+    supervisor.reached("milestone")
+    await starting
+    assert list(supervisor.pids) == ["one"]
+    assert heard.lines == []
+    await supervisor.stop([])
 
 
 async def test_a_program_that_dies_is_started_again_and_reported(tmp_path: Path) -> None:

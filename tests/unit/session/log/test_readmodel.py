@@ -188,3 +188,21 @@ def test_a_session_deleted_before_the_projector_saw_it_never_shows_up() -> None:
     assert ids(found) == []
     found.projection.apply([(key, end, None)])
     assert ids(found) == []
+
+
+def test_a_process_that_can_read_what_an_older_one_left_out_builds_the_tables_again(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.sqlite"
+    found = model(path)
+    found.projection.apply([created(1)])
+    assert found.tables.leave_out_newer(), "the first time"
+    assert not found.tables.leave_out_newer()
+    found.close()
+    same = model(path)
+    assert (same.tables.builds, same.tables.position) == (0, 1), "this version could not read more"
+    same.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = value - 1 WHERE name = 'newer'")  # an older version wrote it
+    db.close()
+    later = model(path)
+    assert (later.tables.builds, later.tables.position) == (1, 0)
+    later.close()

@@ -11,6 +11,7 @@ from holdfast.testing.memory.server import MemoryServer
 
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
     count: int
+    v: int = 1
     created_at: int = 1
     archived_at: int | None = None
 

@@ -1,23 +1,25 @@
-"""The edge and the vault service know the same kinds of credentials."""
-
-import typing
+"""The edge takes the kinds of credentials of the catalogue."""
 
 import msgspec
+import pytest
 
-from holdfast.session.vaults import schema
-from holdfast.vault import kinds
+from holdfast.bus import credentials
+from holdfast.session.vaults.schema import CredentialCreate, CredentialUpdate
 
-
-def tags(struct: type[msgspec.Struct], unwanted: tuple[str, ...] = ()) -> set[str]:
-    """The values of `auth.type` that a body may have."""
-    members = typing.get_args(typing.get_type_hints(struct)["auth"])
-    found = {str(kind.__struct_config__.tag) for kind in members if kind is not msgspec.UnsetType}
-    return found - set(unwanted)
+URL = "https://mcp.example.com"
 
 
-def test_each_kind_of_the_vault_service_is_accepted_and_each_unavailable_one_is_decoded_to_be_refused() -> None:
-    for body in (schema.CredentialCreate, schema.CredentialUpdate):
-        assert tags(body) == {*kinds.KINDS, *kinds.UNAVAILABLE_KINDS}
-    refused = {str(kind.__struct_config__.tag) for kind in typing.get_args(schema.UnavailableAuth)}
-    assert refused == set(kinds.UNAVAILABLE_KINDS)
-    assert tags(schema.CredentialCreate, kinds.UNAVAILABLE_KINDS) == {schema.StaticBearerObject.__struct_config__.tag}
+@pytest.mark.parametrize("body", [CredentialCreate, CredentialUpdate])
+@pytest.mark.parametrize("kind", credentials.UNAVAILABLE)
+def test_a_kind_that_is_not_available_is_decoded_so_that_it_can_be_refused_by_name(kind: str, body: type) -> None:
+    given = msgspec.convert({"auth": {"type": kind, "whatever": 1}}, body)
+    assert credentials.name_of(given.auth) == kind
+
+
+@pytest.mark.parametrize("body", [CredentialCreate, CredentialUpdate])
+def test_other_kinds_and_other_fields_are_refused(body: type) -> None:
+    auth = {"type": "static_bearer", "mcp_server_url": URL, "token": "t"}
+    assert credentials.name_of(msgspec.convert({"auth": auth}, body).auth) == "static_bearer"
+    for wrong in ({"type": "toy"}, {"other": "x"}, {"token": ""}, {"mcp_server_url": "h" * 2049}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"auth": {**auth, **wrong}}, body)

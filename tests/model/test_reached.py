@@ -1,0 +1,79 @@
+"""The models are not empty: the schedules in which the rules hold contain the events that the rules are about."""
+
+import re
+from collections.abc import Hashable
+
+import pytest
+
+from tests.model.__main__ import MODELS
+
+REACHED = {
+    "arrivals: a sequence for each subject": [
+        "in # is delivered: claimed at once",
+        "res # is delivered: claimed after a read",
+        "the owner hears res #",
+        "the owner reads the inbox and takes",
+        "res # is delivered: done, ack",
+    ],
+    "claim: 2 inputs, 2 replicas, crashes, slow owners, lost answers, updates": [
+        "NAKs # with a delay",
+        "finds that the claim by # has stood still",
+        "(takeover)",
+        "commit is found, still its claim: True",
+        "commit is found, still its claim: False",
+    ],
+    "claim: warm: 1 input, 2 replicas, all faults": [
+        "claims at once, its knowledge is fresh: True",
+        "claims at once, its knowledge is fresh: False",
+        "claim with # is refused",
+        "the delayed claim lands",
+        "finds its release",
+        "reads the head (follower)",
+        "closes the turn of # with session.error",
+    ],
+    "claim: notice claims, also a false one": [
+        "hears that the owner is dead (true: True)",
+        "hears that the owner is dead (true: False)",
+        "append is refused, still its claim: False",
+    ],
+    "requests: the output of a lost claim never enters the log": [
+        "finds its start of #",
+        "sends the start of # again, unchanged",
+        "drops request # unread",
+        "the claim is lost: dropped",
+        "the late start arrives",
+    ],
+    "calls: 1 call, 2 generations, all faults": [
+        "publishes the result of call # (answered)",
+        "publishes the result of call # (runs)",
+        "the owner appends the result of call #, confirms it",
+        "the owner drops the result of call # from generation #: not open",
+        "the owner drops the lost result of call # from generation #: not open",
+        "the owner takes the lost result of call #",
+        "is asked for call # -> result",
+        "the confirmation of call # is lost",
+        "gone: the owner appends that generation # and its calls are lost",
+        "if compared: False",
+    ],
+    "calls: 1 call, an interrupt, all faults": [
+        "the owner cancels call #",
+        "is asked for call # -> refused",
+        "the owner takes the interrupt",
+    ],
+}
+SCENARIOS = {scenario.name: scenario for model in MODELS for scenario in model.SCENARIOS}
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_the_events_are_reached(name: str) -> None:
+    model = SCENARIOS[name].model()
+    seen: set[Hashable] = {model.initial()}
+    todo, labels = [model.initial()], set[str]()
+    while todo:
+        for step in model.steps(todo.pop()):
+            labels.add(re.sub(r"\d+", "#", step.label))
+            if step.after not in seen:
+                seen.add(step.after)
+                todo.append(step.after)
+    missing = [text for text in REACHED[name] if not any(text in label for label in labels)]
+    assert not missing
