@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus import head as heads
+from holdfast.bus import status
 from holdfast.bus.api import Delivery
 from holdfast.bus.commands import Answer, Execute
 from holdfast.bus.commits import Stored, commit
@@ -23,8 +24,8 @@ from holdfast.bus.ids import NewId, new_id
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.harness.tools import tool_calls
 from holdfast.harness.tools.hand_client import HandClient
-from holdfast.harness.turn import appender, claim, dispatch, further_deliveries, inbox_watch, ingest, intake
-from holdfast.harness.turn.appender import Appender
+from holdfast.harness.turn import appender, claim, dispatch, further_deliveries, idle, inbox_watch, ingest, intake
+from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.process.retry import retrying
 from holdfast.sandbox import execution, lease, placement, provisioning, registration, results, sandboxes
@@ -84,6 +85,7 @@ def reclaim_with_the_old_trigger() -> Applied:
                 made = commit(last, [], by=own.by, new_id=new_id, now=self.replica.now(), claim=own.claim)
                 seq = await self.replica.bus.log.append(delivery.key, made, last.seq)
                 own.fold(Stored(seq, made))
+                own.released = False
                 await runner.run()
 
         runner.renudge = claim_again
@@ -342,7 +344,7 @@ def c7_released_before_it_was_accepted() -> Applied:
 
 
 def c8_no_cancel_on_interrupt() -> Applied:
-    async def nothing(_self: tool_calls.ToolCalls, _head: Head) -> None:
+    async def nothing(_self: tool_calls.ToolCalls, _head: Head, _thread: str | None = None) -> None:
         return
 
     return swapped((tool_calls.ToolCalls, "cancel_all", nothing))
@@ -404,6 +406,46 @@ def h4_a_foreign_host_starts_empty() -> Applied:
     return swapped((provisioning.Provisioner, "_is_elsewhere", lambda _self, _placed: False))
 
 
+# --- threads -----------------------------------------------------------------------------------------------------
+
+
+def t1_released_while_a_thread_has_work() -> Applied:
+    """The first thread that comes to rest gives the claim up."""
+    return swapped((TurnRunner, "_may_release", lambda _self, _head, own="": True))
+
+
+def t2_the_session_is_idle_with_each_thread() -> Applied:
+    """The session is shown as idle as soon as one of its threads is."""
+    whole = status.idle
+
+    def eager(head: Head, config: ev.SessionConfig, stop: ev.StopReason, **kw: Any) -> list[ev.Event]:
+        events = whole(head, config, stop, **kw)
+        shown = [e for e in events if isinstance(e, ev.SessionStatusIdle)]
+        return events if shown else [*events, ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop)]
+
+    return swapped((status, "idle", eager))
+
+
+def t3_a_step_is_decided_again_after_any_append() -> Applied:
+    """A step is valid only after the very head that it was decided on, also the end of a model request."""
+    append = ThreadRun.append
+
+    async def strict(self: ThreadRun, events: Any, *, request: Any = None, **kw: Any) -> bool:
+        return await append(self, events, **kw)
+
+    return swapped((ThreadRun, "append", strict), (appender, "view", lambda head, _thread: head))
+
+
+def t4_an_interrupt_closes_the_calls_of_all_threads() -> Applied:
+    close_calls = idle.close_calls
+
+    def wide(head: Head, *, thread: str, new_id: NewId) -> list[ev.Event]:
+        threads = dict.fromkeys([thread, *(c.thread for c in head.calls)])
+        return [event for name in threads for event in close_calls(head, thread=name, new_id=new_id)]
+
+    return swapped((idle, "close_calls", wide))
+
+
 # --- notices of death ----------------------------------------------------------------------------------------------
 
 
@@ -437,6 +479,8 @@ _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harn
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
 _TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
+_THREADS = Plan(replicas=1, workers=1, messages=6, calls=4, child=True)
+_TWO_STOPPED = Plan(replicas=1, workers=1, messages=6, calls=12, impatient=8, child=True)
 _APART = Plan(replicas=2, workers=2, hosts=2, messages=3, calls=6)
 
 MUTATIONS = [
@@ -471,5 +515,33 @@ MUTATIONS = [
     Mutation("H2 a hand is bound to its own calls only", h2_bound_whatever_the_hand, ("3:",), _HANDS, _TWO),
     Mutation("H3 the host is remembered", h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
     Mutation("H4 a foreign host declines", h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
+    Mutation(
+        "T1 the claim is kept while a thread has work",
+        t1_released_while_a_thread_has_work,
+        ("4:",),
+        NO_FAULTS,
+        _THREADS,
+    ),
+    Mutation(
+        "T2 the session is idle with its last thread",
+        t2_the_session_is_idle_with_each_thread,
+        ("status:",),
+        NO_FAULTS,
+        _THREADS,
+    ),
+    Mutation(
+        "T3 another thread's append keeps a request open",
+        t3_a_step_is_decided_again_after_any_append,
+        ("live:",),
+        NO_FAULTS,
+        _THREADS,
+    ),
+    Mutation(
+        "T4 an interrupt closes the calls of its thread only",
+        t4_an_interrupt_closes_the_calls_of_all_threads,
+        ("3:",),
+        NO_FAULTS,
+        _TWO_STOPPED,
+    ),
     Mutation("C10 somebody posts lost results", c10_nobody_posts_lost_results, ("4:",), _DYING, _LEFT),
 ]

@@ -191,7 +191,7 @@ class Scenario:
                 text = DEADLY_INPUT_TEXT.decode() if self.plan.deadly else POISON_TEXT
             thread = CHILD if self.plan.child and number % 2 else PRIMARY_THREAD
             acts.append(lambda text=text, thread=thread: self.say(bus, text, thread))
-        acts += [lambda: self.send(bus, ev.UserInterrupt(id=new_id("sevt")))] * self.plan.interrupts
+        acts += [lambda: self.send(bus, self._interrupt())] * self.plan.interrupts
         acts += [lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new"))] * self.plan.updates
         if self.plan.archive:
             acts.append(lambda: self.append(bus, ev.SessionStatusTerminated(id=new_id("sevt")), archive=True))
@@ -229,7 +229,14 @@ class Scenario:
             await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.0]))
             if any(c.state == "ready" for c in self.head.calls):
                 left -= 1
-                await self.send(bus, ev.UserInterrupt(id=new_id("sevt")))
+                await self.send(bus, self._interrupt())
+
+    def _interrupt(self) -> ev.UserInterrupt:
+        """An interrupt of the session; if it has two threads, of one of them or of both."""
+        named = self.rng.choice([None, PRIMARY_THREAD, CHILD]) if self.plan.child else None
+        if named is None:
+            return ev.UserInterrupt(id=new_id("sevt"))
+        return ev.UserInterrupt(id=new_id("sevt"), thread=named, session_thread_id=named or "sthr_1")
 
     async def sweeper(self, bus: Bus) -> None:
         """Rule 20."""
@@ -337,7 +344,8 @@ class Scenario:
             "claim": head.claim,
             "inbox": self._inbox(),
             "calls": [] if head.archived else head.calls,
-            "todo": any(t.todo for t in head.threads.values()) and not head.archived,
+            "todo": [name for name, t in head.threads.items() if t.todo and not head.archived],
+            "requests": [t.request for t in head.threads.values() if t.request and not head.archived],
             "status": head.status not in ("idle", "terminated"),
             "records": records,
             "running": self.observations.running,

@@ -79,6 +79,7 @@ class Appender:
         """Set at each commit of a session with several threads: one that rests may have something to do."""
         self._given_up = False
         self._fenced = False
+        """True once another claim was found in the log: then nothing is appended any more."""
         self._lock = asyncio.Lock()
         """Held during an append: the next one follows it."""
         self.released = False
@@ -132,7 +133,11 @@ class Appender:
         try:
             seq = await self._bus.log.append(self.key, made, self.last.seq)
         except Conflict:
-            await self.catch_up()
+            try:
+                await self.catch_up()
+            except Fenced:
+                self._fenced = True
+                raise
             return False
         self.fold(Stored(seq, made))
         self.released = draft.release
@@ -167,7 +172,6 @@ class Appender:
                 break
         claim = self.head.claim
         if claim is None or claim.id != self.claim.id:
-            self._fenced = True
             raise Fenced
         self.claim = claim
 
