@@ -348,8 +348,9 @@ def _model_ended(head: Head, event: ev.ModelRequestEnd, thread: Thread, at: int)
             used.input_tokens + used.output_tokens + used.cache_read_input_tokens + used.cache_creation_input_tokens
         )
         called = any(c.thread == event.thread for c in head.calls)
+        todo = thread.todo if thread.interrupted else bool(event.missed)
         thread = replace(
-            _recovered(thread), todo=bool(event.missed), compactions=0, context_tokens=context,
+            _recovered(thread), todo=todo, compactions=0, context_tokens=context,
             rounds=thread.rounds + 1 if called else thread.rounds,
         )  # fmt: skip
     return _with(head, event.thread, thread)

@@ -113,3 +113,14 @@ def test_a_message_that_a_response_missed_is_still_owed_an_answer() -> None:
         return advance(head, [end], 2).primary.todo
 
     assert (todo(), todo("u2")) == (False, True)
+
+
+def test_a_message_that_a_response_missed_is_owed_nothing_once_the_user_interrupts() -> None:
+    first, missed = ev.UserMessage(id="u1", content=[]), ev.UserMessage(id="u2", content=[])
+    request, stop = ev.ModelRequestStart(id="r"), ev.UserInterrupt(id="i")
+    end = ev.ModelRequestEnd(
+        id="e", model_request_start_id="r", model_usage=ev.ModelUsage(), stop="interrupted", missed=["u2"]
+    )
+    before = advance(Head(), [first, thread_running(PRIMARY_THREAD), request], 1)
+    assert not advance(before, [missed, stop, end], 2).primary.todo, "it was said before the interrupt"
+    assert advance(before, [stop, missed, end], 2).primary.todo, "it was said after the interrupt"
