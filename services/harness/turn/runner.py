@@ -12,7 +12,7 @@ from holdfast.bus.head import Head
 from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import ToolCalls
-from holdfast.harness.turn.appender import Appender, ClaimedSession, Draft, HeadMoved
+from holdfast.harness.turn.appender import Appender, ClaimedSession, Draft, Fenced, HeadMoved
 from holdfast.harness.turn.further_deliveries import FurtherDeliveries
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.intake import Intake
@@ -65,6 +65,9 @@ class TurnRunner:
                 except HeadMoved:
                     self.intake.forget()
                     take = True
+                except Fenced:
+                    if not self.appender.released:  # else an append came too late, behind our own release
+                        raise
         finally:
             for task in self._tasks.values():
                 task.cancel()
