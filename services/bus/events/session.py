@@ -27,6 +27,9 @@ class SessionStatusIdle(Event, frozen=True, kw_only=True, tag="session.status_id
 class SessionStatusRescheduled(Event, frozen=True, kw_only=True, tag="session.status_rescheduled"):
     """No thread runs, and one waits to make a failed model request again."""
 
+    retry_at: int = field(name="_retry_at", default=0)
+    """Written by release 0.1.0, which had no `retry_at` in the thread's event; read for its sessions."""
+
 
 class SessionStatusTerminated(Event, frozen=True, kw_only=True, tag="session.status_terminated"):
     pass
