@@ -276,9 +276,10 @@ def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
             return replace(head, created=head.created or at, config=0, environment=event.environment)
         case ev.SessionStatusRunning():
             return replace(head, running_since=head.running_since or at)
-        case ev.SessionStatusRescheduled(retry_at=retry_at, thread=key) if retry_at:  # of release 0.1.0
-            return _with(_stop_clock(head, at), key, replace(head.thread(key), retry_at=retry_at))
         case ev.SessionStatusIdle() | ev.SessionStatusRescheduled():
+            if isinstance(event, ev.SessionStatusRescheduled) and event.retry_at:  # of release 0.1.0
+                thread = head.thread(event.thread)
+                head = _with(head, event.thread, replace(thread, retry_at=event.retry_at))
             return _stop_clock(head, at)
         case ev.SessionStatusTerminated():
             return replace(_stop_clock(head, at), archived=head.archived or at)
