@@ -60,8 +60,12 @@ def inbox_stream(cell: str = FIRST_CELL) -> str:
     return f"INBOX_{cell}"
 
 
+def blob_stream(cell: str = FIRST_CELL) -> str:
+    return f"OBJ_{BLOBS}_{cell}"
+
+
 def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[str, Any]]:
-    """The streams and buckets of one cell, as `STREAM.CREATE` takes them."""
+    """The three streams of one cell and the buckets that all cells share, as `STREAM.CREATE` takes them."""
     common: dict[str, Any] = {
         "storage": "file",
         "num_replicas": replicas,
@@ -111,8 +115,8 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
     ]
     blobs = {
         **common,
-        "name": f"OBJ_{BLOBS}",
-        "subjects": [f"$O.{BLOBS}.C.>", f"$O.{BLOBS}.M.>"],
+        "name": blob_stream(cell),
+        "subjects": [f"$O.{BLOBS}.C.{cell}.>"],
         "retention": "limits",
         "discard": "new",
         "allow_rollup_hdrs": True,

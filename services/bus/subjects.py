@@ -68,8 +68,11 @@ def output(key: Key) -> str:
 
 
 def key_of(subject: str) -> Key:
-    """The session of a log, live or inbox subject. Raises ValueError if it is none, or names another cell."""
-    _, cell, tenant, session = subject.split(".")
+    """The session of a log or inbox subject, or of its republished copy.
+
+    Raises ValueError if it is none, or if the session is of another cell.
+    """
+    _, cell, tenant, session = subject.removeprefix("arrived.").split(".")
     key = Key(tenant, session)
     if key.cell != cell:
         raise ValueError(f"not a session of the cell {cell[:40]!r}: {session[:140]!r}")

@@ -5,6 +5,7 @@ settings struct needs its line here; a unit test compares this list with the str
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,7 +18,7 @@ ALL_SERVICES: Final = (
 
 SESSION: Final = (
     "HOLDFAST_HOST", "HOLDFAST_PORT", "HOLDFAST_API_KEY_FILE", "HOLDFAST_BODY_LIMIT", "HOLDFAST_BODY_TIMEOUT",
-    "HOLDFAST_SESSION_DATA", "HOLDFAST_DISK_FOLDER",
+    "HOLDFAST_SESSION_DATA", "HOLDFAST_DISK_FOLDER", "HOLDFAST_OTHER_CELLS",
 )  # fmt: skip
 
 HARNESS: Final = (
@@ -55,6 +56,9 @@ NATS_SERVER: Final = frozenset(
 )
 """Read by nats-server, in deploy/nats/permissions.conf."""
 
+_NATS_SERVER_OF_CELL: Final = re.compile("HOLDFAST_NATS_(HARNESS|SANDBOX)_[A-Z0-9]{1,8}_PASSWORD")
+"""Those that nats-server reads for the users of further cells."""
+
 TESTS: Final = frozenset(("HOLDFAST_FAULT", "HOLDFAST_FUZZ"))
 
 GO_FD: Final = "HOLDFAST_GO_FD"
@@ -70,6 +74,8 @@ def unknown_setting(names: Iterable[str]) -> str:
     """A sentence about the first HOLDFAST_* variable that nothing reads, with the nearest known one; else empty."""
     for name in sorted(names):
         if not name.startswith(PREFIX) or name in KNOWN or name.startswith(KNOWN_PREFIXES):
+            continue
+        if _NATS_SERVER_OF_CELL.fullmatch(name):
             continue
         nearest = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.75)
         hint = f"did you mean {nearest[0]}?" if nearest else "unset it"

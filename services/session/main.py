@@ -37,10 +37,11 @@ _log = structlog.get_logger()
 
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
-    bus = await connect(settings, name="session")
+    bus = await connect(settings, name="session", cells=settings.cells)
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
-    sessions = SessionRepository(bus, ReadModel(_read_model(settings)), cell=settings.cell, now=clock.now)
+    read_model = ReadModel(_read_model(settings), settings.cells)
+    sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
     try:
         await _install_first_key(bus, settings)
         routes = all_routes(
@@ -72,8 +73,9 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
             background.append(tasks.create_task(project(sessions), name="projector"))
             background.append(tasks.create_task(sweep(sessions), name="sweeper"))
-            watch = ReplicaWatch(bus, sessions.cell, sessions.claims)
-            background.append(tasks.create_task(watch.run(), name="replicas"))
+            for cell, claims in sessions.claims.items():
+                watch = ReplicaWatch(bus, cell, claims)
+                background.append(tasks.create_task(watch.run(), name=f"replicas-{cell}"))
             await serve(
                 edge,
                 host=settings.host,

@@ -22,6 +22,13 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
     """Longest pause in a request body, in seconds."""
     session_data: str = ""
     """Directory of the read model, which may be deleted at any time. Empty: in memory."""
+    other_cells: Annotated[str, Meta(pattern="^([a-z0-9]{1,8}(,[a-z0-9]{1,8})*)?$")] = ""
+    """Further cells whose sessions are served, with commas between them. New sessions are made in `cell` alone."""
     disk_folder: str = ""
     """A folder on the file system where NATS stores its streams, if it runs on this machine: new work is refused while
     that file system is full. Empty: no check."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """All cells that are served, first that of new sessions."""
+        return tuple(dict.fromkeys([self.cell, *filter(None, self.other_cells.split(","))]))

@@ -172,10 +172,10 @@ async def test_a_start_on_a_full_disk_fails_and_says_why(small_disk: Path) -> No
 
 async def test_the_read_model_moves_to_memory_on_a_full_disk(small_disk: Path) -> None:
     filling = fill(small_disk)
-    model = ReadModel(small_disk / "read-model" / "sessions.sqlite")
-    model.tables.bind_to_streams("one")
+    model = ReadModel(small_disk / "read-model" / "sessions.sqlite", ["a0"])
+    model.tables.bind_to_streams("a0", "one")
     filling.unlink()
     assert not (small_disk / "read-model" / "sessions.sqlite").stat().st_size
-    model.tables.bind_to_streams("one")
+    model.tables.bind_to_streams("a0", "one")
     assert model.tables.builds == 1
     model.close()

@@ -147,16 +147,16 @@ class History:
     def _read_model(self) -> Json:
         """The session and the row of it in lists, after the projector has read the log."""
         key = self.about.key
-        model = ReadModel(None)
+        model = ReadModel(None, [key.cell])
         model.tables.caught_up.set()
         batch = [(key, stored, config_in(whole)) for stored, whole in zip(self.stored, self.whole, strict=True)]
-        model.projection.apply(batch)
+        model.projection.apply(key.cell, batch)
         rows = model.queries.sessions([("id = ?", [key.session])], ascending=True, limit=2)
         session = session_to_api(key.session, rows[0].head, rows[0].config, now=rows[0].head.at) if rows else None
         calls = [e.id for stored in self.whole for e in stored.commit.events if isinstance(e, ev.AgentCustomToolUse)]
         row = {
             "listed": len(rows),
-            "claimed": len(model.queries.claimed()),
+            "claimed": len(model.queries.claimed(key.cell)),
             "incomplete": len(model.queries.incomplete(2**62)),
             "commits": model.queries.commits_below(key, 2**62, 10_000),
             "custom_calls": sorted(model.queries.custom_calls(key, calls)),

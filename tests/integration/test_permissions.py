@@ -1,17 +1,11 @@
-"""What each NATS identity may do, tried on a real server with deploy/nats/permissions.conf."""
+"""What each NATS identity may do, tried on a real server with deploy/nats/permissions.conf, and with two cells."""
 
 import asyncio
-import contextlib
-import re
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import nats
 import pytest
 from msgspec.structs import replace
-from nats.aio.client import Client
 
 from holdfast.bus import subjects
 from holdfast.bus.api import Delivery
@@ -20,16 +14,13 @@ from holdfast.bus.events import SessionStatusRunning
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.jetstream.permissions import permissions, users
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
 from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.layout import NATS_USERS
 from holdfast.cli.embedded.packaged_files import packaged
-from tests.support.eventually import eventually
+from tests.support.nats_users import as_user, provisioned, raw
 from tests.support.servers import NatsServer
-
-LAST = "refused.to.everyone"
-QUOTED = re.compile(r'"([^"]+)"')
 
 # Who may publish what; nobody else may, but for admin what is below $JS.API.
 PUBLISH = {
@@ -64,7 +55,12 @@ PUBLISH = {
     "$KV.parked.a0.default.sesn_a0_x.e.1": {"harness", "admin"},
     "$KV.parked.a1.default.sesn_a1_x.e.1": set[str](),
     "$KV.snap.a1.default.sesn_a1_x": set[str](),
-    "$O.blobs.C.x.0": {"session", "harness", "sandbox"},
+    "$O.blobs.C.a0.x.0": {"session", "harness", "sandbox"},
+    "$O.blobs.C.a1.x.0": set[str](),
+    "$JS.API.DIRECT.GET.OBJ_blobs_a0.$O.blobs.C.a0.x.0": {"session", "harness", "admin"},
+    "$JS.API.STREAM.MSG.GET.OBJ_blobs_a0": {"session", "harness", "admin"},
+    "$JS.API.STREAM.SNAPSHOT.LOG_a0": {"admin"},
+    "$JS.SNAPSHOT.ACK.LOG_a0.x": {"admin"},
     "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness", "session"},
     "$JS.ACK.INBOX_a1.harness.1.1.1.1.1": set[str](),
     "cmd.harness.a0.harness-1.ping": {"session"},
@@ -105,7 +101,8 @@ SUBSCRIBE = {
     ("arrived.*.a0.>", ""): {"harness"},
     ("arrived.>", ""): set[str](),
     ("kv.keys.>", ""): {"session"},
-    ("kv.hands.>", ""): {"sandbox"},
+    ("kv.hands.>", ""): set[str](),
+    ("kv.hands.w.a0.>", ""): {"sandbox"},
     ("kv.>", ""): set[str](),
     ("ev.a0.>", ""): set[str](),
     ("in.a0.>", ""): set[str](),
@@ -129,24 +126,6 @@ SUBSCRIBE = {
 }
 
 
-@contextlib.contextmanager
-def provisioned(store: Path) -> Iterator[NatsServer]:
-    """A server with the permissions of the repository, provisioned by its administrator."""
-    passwords = "\n".join(f'HOLDFAST_NATS_{user.upper()}_PASSWORD = "{user}-password"' for user in NATS_USERS)
-    made = NatsServer(store, config=f"{passwords}\n{packaged('permissions.conf', 'nats')}")
-
-    made.start_now()
-    try:
-        login = made.store / "admin.json"
-        login.write_text('{"user": "admin", "password": "admin-password"}')
-        environ = {"HOLDFAST_NATS_URL": made.url, "HOLDFAST_NATS_CREDENTIALS": str(login)}
-        command = [sys.executable, "-m", "holdfast.bus.jetstream.provision"]
-        subprocess.run(command, env=environ, check=True, capture_output=True, timeout=30)
-        yield made
-    finally:
-        made.kill()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """For what leaves rubbish behind."""
@@ -158,47 +137,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 def clean(tmp_path: Path) -> Iterator[NatsServer]:
     with provisioned(tmp_path / "nats") as made:
         yield made
-
-
-async def open_link(server: NatsServer, user: str) -> JetStreamClient:
-    link = JetStreamClient()
-    await link.open([server.url], name=user, login=(user, f"{user}-password"))
-    return link
-
-
-class Raw:
-    """A plain connection that knows what it was refused; the library tells it in lower case."""
-
-    def __init__(self, client: Client, refused: list[str]) -> None:
-        self.client = client
-        self._refused = refused
-
-    async def refused(self) -> set[str]:
-        """The subjects refused until now. Refusals come in order, so the last is waited for."""
-        await self.client.publish(LAST, b"")
-        await self.client.flush()
-
-        async def last() -> bool:
-            return any(LAST in text for text in self._refused)
-
-        await eventually(last, what="the last refusal")
-        return {QUOTED.findall(text)[0] for text in self._refused}
-
-
-@contextlib.asynccontextmanager
-async def raw(server: NatsServer, user: str) -> AsyncIterator[Raw]:
-    refused: list[str] = []
-
-    async def on_error(exc: Exception) -> None:
-        refused.append(str(exc))
-
-    client = await nats.connect(
-        server.url, user=user, password=f"{user}-password", inbox_prefix=f"_INBOX_{user}".encode(), error_cb=on_error
-    )
-    try:
-        yield Raw(client, refused)
-    finally:
-        await client.close()
 
 
 @pytest.mark.parametrize("user", NATS_USERS)
@@ -222,6 +160,81 @@ async def test_what_an_identity_may_hear(server: NatsServer, user: str) -> None:
     assert allowed == {place for place, users in SUBSCRIBE.items() if user in users}
 
 
+def of_other_cell(text: str) -> str:
+    return text.replace("a0", "a1")
+
+
+def allowed_in_two_cells() -> tuple[dict[str, set[str]], dict[tuple[str, str], set[str]]]:
+    """Who may publish and hear what with the cells a0 and a1: each cell has its harness and its sandbox."""
+
+    def theirs(names: set[str]) -> set[str]:
+        return {f"{name}_a1" if name in ("harness", "sandbox") else name for name in names}
+
+    publish, subscribe = dict[str, set[str]](), dict[tuple[str, str], set[str]]()
+    for subject, names in PUBLISH.items():
+        if "a1" not in subject:
+            both = names if "a0" in subject else names | theirs(names)
+            publish[subject] = both
+            if "a0" in subject:
+                publish[of_other_cell(subject)] = theirs(names)
+    for (subject, queue), names in SUBSCRIBE.items():
+        if "a0" in subject:
+            subscribe[subject, queue] = names
+            subscribe[of_other_cell(subject), queue] = theirs(names)
+    for user in ("harness_a1", "sandbox_a1"):
+        subscribe[f"_INBOX_{user}.x", ""] = {user}
+    return publish, subscribe
+
+
+@pytest.fixture(scope="module")
+def two_cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with provisioned(tmp_path_factory.mktemp("two-cells"), ["a0", "a1"]) as made:
+        yield made
+
+
+@pytest.mark.parametrize("user", users(["a0", "a1"]))
+async def test_an_identity_of_one_cell_may_do_nothing_in_the_other(two_cells: NatsServer, user: str) -> None:
+    publish, subscribe = allowed_in_two_cells()
+    async with raw(two_cells, user) as connection:
+        for subject in publish:
+            await connection.client.publish(subject, b"{")
+        refused = await connection.refused()
+    assert {s for s in publish if s.lower() not in refused} == {s for s, names in publish.items() if user in names}
+    heard: set[tuple[str, str]] = set()
+    for subject, queue in subscribe:
+        async with raw(two_cells, user) as connection:
+            await connection.client.subscribe(subject, queue=queue)
+            if subject.lower() not in await connection.refused():
+                heard.add((subject, queue))
+    assert heard == {place for place, names in subscribe.items() if user in names}
+
+
+async def test_each_service_can_do_its_work_in_a_further_cell(tmp_path: Path) -> None:
+    with provisioned(tmp_path / "nats", ["a0", "a1"]) as server:
+        async with (
+            as_user(server, "session") as session,
+            as_user(server, "harness_a1") as harness,
+            as_user(server, "sandbox_a1") as sandbox,
+            as_user(server, "vault") as vault,
+        ):
+            async with asyncio.timeout(30):
+                await drive(session, harness, sandbox, "a1")
+                await call(session, harness, sandbox, vault, "a1")
+                await buckets(session, harness, sandbox, "a1")
+        assert "Violation" not in (server.store / "nats.log").read_text()
+
+
+def test_the_file_of_the_repository_is_what_the_generator_writes_for_the_first_cell() -> None:
+    assert packaged("permissions.conf", "nats") == permissions([FIRST_CELL])
+    assert users([FIRST_CELL]) == list(NATS_USERS)
+
+
+@pytest.mark.parametrize("cells", [[], ["A"], ["a0", "a.>"], ["a" * 9]])
+def test_the_generator_refuses_what_is_no_cell(cells: list[str]) -> None:
+    with pytest.raises(ValueError, match="one to eight lower-case letters and digits"):
+        permissions(cells)
+
+
 @pytest.mark.parametrize("login", ["{}", '{"user":"session","pass":"wrong"}', '{"user":"nobody","pass":"x"}'])
 async def test_nobody_gets_in_without_the_password(server: NatsServer, login: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -230,15 +243,6 @@ async def test_nobody_gets_in_without_the_password(server: NatsServer, login: st
     assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"-ERR 'Authorization Violation")
     writer.close()
     await writer.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def as_user(server: NatsServer, user: str) -> AsyncIterator[NatsBus]:
-    bus = NatsBus(await open_link(server, user))
-    try:
-        yield bus
-    finally:
-        await bus.close()
 
 
 async def test_each_service_can_do_its_work(clean: NatsServer) -> None:
@@ -255,9 +259,9 @@ async def test_each_service_can_do_its_work(clean: NatsServer) -> None:
     assert "Violation" not in (clean.store / "nats.log").read_text()
 
 
-async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
+async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus, cell: str = FIRST_CELL) -> None:
     """A session is made, an input arrives with a large body, is taken, and everybody sees what they must."""
-    key = Key("default", new_session_id())
+    key = Key("default", new_session_id(cell))
     first = commit(None, [SessionStatusRunning(id=new_id("sevt"))], by="session", new_id=new_id, now=1)
     seq = await session.log.append(key, first, 0)
     tail = session.log.tail(key, seq)
@@ -279,8 +283,8 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
         if len(seen) == 3:
             stop.set()
 
-    consuming = asyncio.create_task(harness.inbox.consume(FIRST_CELL, handle, stop, limit=10))
-    assert await session.inbox.stream_epoch(FIRST_CELL) == await harness.inbox.stream_epoch(FIRST_CELL)
+    consuming = asyncio.create_task(harness.inbox.consume(cell, handle, stop, limit=10))
+    assert await session.inbox.stream_epoch(cell) == await harness.inbox.stream_epoch(cell)
     await harness.inbox.put(key, Nudge(id=new_id("ndg")))
     await consuming
     await listening.close()
@@ -304,32 +308,32 @@ async def drive(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
     assert replace(found.commit, head=second.head) == second
 
 
-async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: NatsBus) -> None:
+async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: NatsBus, cell: str = FIRST_CELL) -> None:
     """Requests and their answers."""
 
     async def echo(data: bytes) -> bytes:
         return data
 
     served = [
-        await sandbox.core.serve(subjects.provision(FIRST_CELL, SANDBOX), echo, queue=SANDBOX),
-        await sandbox.core.serve(subjects.execute(FIRST_CELL, "w1"), echo),
-        await sandbox.core.serve(subjects.cancel(FIRST_CELL, "w1"), echo),
-        await sandbox.core.serve(subjects.release(FIRST_CELL), echo),
+        await sandbox.core.serve(subjects.provision(cell, SANDBOX), echo, queue=SANDBOX),
+        await sandbox.core.serve(subjects.execute(cell, "w1"), echo),
+        await sandbox.core.serve(subjects.cancel(cell, "w1"), echo),
+        await sandbox.core.serve(subjects.release(cell), echo),
         await vault.core.serve(subjects.VAULT_ADMIN, echo, queue="vault"),
         await vault.core.serve(subjects.VAULT_KEY, echo, queue="vault"),
     ]
     for subject in (
-        subjects.provision(FIRST_CELL, SANDBOX),
-        subjects.execute(FIRST_CELL, "w1"),
-        subjects.cancel(FIRST_CELL, "w1"),
+        subjects.provision(cell, SANDBOX),
+        subjects.execute(cell, "w1"),
+        subjects.cancel(cell, "w1"),
     ):
         assert await harness.core.request(subject, b"1", timeout=5) == b"1"
-    for subject in (subjects.release(FIRST_CELL), subjects.VAULT_ADMIN, subjects.VAULT_KEY):
+    for subject in (subjects.release(cell), subjects.VAULT_ADMIN, subjects.VAULT_KEY):
         assert await session.core.request(subject, b"2", timeout=5) == b"2"
     for one in served:
         await one.close()
 
-    key = Key("default", new_session_id())
+    key = Key("default", new_session_id(cell))
     heard: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def hear(message: object) -> None:
@@ -345,10 +349,10 @@ async def call(session: NatsBus, harness: NatsBus, sandbox: NatsBus, vault: Nats
     await listening.close()
 
 
-async def buckets(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
+async def buckets(session: NatsBus, harness: NatsBus, sandbox: NatsBus, cell: str = FIRST_CELL) -> None:
     for bus, bucket in ((session, "agents"), (session, "envs"), (session, "keys"), (sandbox, "hands")):
-        one, other = ("w.a0.b", "w.a0.c") if bucket == "hands" else ("a.b", "c")
-        watch = bus.kv.watch(bucket)
+        one, other = (f"w.{cell}.b", f"w.{cell}.c") if bucket == "hands" else ("a.b", "c")
+        watch = bus.kv.watch(bucket, subjects.worker_keys(cell) if bucket == "hands" else ">")
         assert await anext(watch) is None
         revision = await bus.kv.create(bucket, one, b"1")
         await bus.kv.update(bucket, one, b"2", revision)
@@ -362,5 +366,5 @@ async def buckets(session: NatsBus, harness: NatsBus, sandbox: NatsBus) -> None:
         assert changed
         assert changed.key == one
         await watch.aclose()  # type: ignore[attr-defined]
-    await harness.kv.put("snap", "a0.default.x", b"1")
-    assert await harness.kv.get("snap", "a0.default.x", leader=False)
+    await harness.kv.put("snap", f"{cell}.default.x", b"1")
+    assert await harness.kv.get("snap", f"{cell}.default.x", leader=False)

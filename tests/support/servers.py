@@ -46,12 +46,7 @@ class NatsServer:
 
         Raises RuntimeError with the end of its log if it does not within that many seconds.
         """
-        self.store.mkdir(parents=True, exist_ok=True)
-        file = self.store / "nats.conf"
-        file.write_text(
-            f'listen: "127.0.0.1:{self.port}"\nmax_payload: {streams.MAX_MESSAGE_BYTES}\nmax_pending: 256MB\n'
-            f'jetstream {{ store_dir: "{self.store}/js", max_mem: 256MB, max_file: {self._max_file} }}\n{self._config}'
-        )
+        file = self._write_config()
         with (self.store / "nats.log").open("ab") as log:
             self._process = subprocess.Popen([BINARY, "-c", file], stdout=log, stderr=log)
         deadline = time.monotonic() + within
@@ -61,6 +56,27 @@ class NatsServer:
             time.sleep(0.02)
         self.kill()
         raise RuntimeError(f"nats-server did not start: {(self.store / 'nats.log').read_text()[-2000:]}")
+
+    def _write_config(self) -> Path:
+        self.store.mkdir(parents=True, exist_ok=True)
+        file = self.store / "nats.conf"
+        file.write_text(
+            f'listen: "127.0.0.1:{self.port}"\nmax_payload: {streams.MAX_MESSAGE_BYTES}\nmax_pending: 256MB\n'
+            f'jetstream {{ store_dir: "{self.store}/js", max_mem: 256MB, max_file: {self._max_file} }}\n{self._config}'
+        )
+        return file
+
+    def reload_now(self, config: str, within: float = 20.0) -> None:
+        """Give the running server another configuration, and return when it has taken it. Raises AssertionError."""
+        self._config = config
+        self._write_config()
+        log = self.store / "nats.log"
+        before = log.read_text().count("Reloaded server configuration")
+        self.signal(signal.SIGHUP)
+        deadline = time.monotonic() + within
+        while log.read_text().count("Reloaded server configuration") == before:
+            assert time.monotonic() < deadline, log.read_text()[-2000:]
+            time.sleep(0.02)
 
     def provision(self) -> None:
         """Create all streams and buckets, with the command that administrators use. Raises CalledProcessError."""

@@ -1,6 +1,7 @@
 """The bus over NATS JetStream: `connect`, and the `NatsBus` that it returns."""
 
 import asyncio
+from collections.abc import Sequence
 
 from holdfast.bus.errors import OtherProtocol
 from holdfast.bus.jetstream.inbox import NatsInbox
@@ -44,17 +45,20 @@ class NatsBus:
         await self._client.close()
 
 
-async def connect(settings: ProcessSettings, *, name: str, uses_streams: bool = True) -> NatsBus:
+async def connect(
+    settings: ProcessSettings, *, name: str, uses_streams: bool = True, cells: Sequence[str] = ()
+) -> NatsBus:
     """Connect as the user of the credentials file, under `name`. Raises Unavailable after 30 s, BadSettings.
 
-    BadSettings also if the streams there are of another protocol than this version's. Not `uses_streams`: they are not
-    looked at.
+    BadSettings also if the streams of `cells`, or of the cell of the settings, are of another protocol than this
+    version's. Not `uses_streams`: they are not looked at.
     """
     client = JetStreamClient()
     await client.open(settings.nats_url.split(","), name=name, login=credentials(settings.nats_credentials))
     try:
         if uses_streams:
-            await check_protocol(client, settings.cell)
+            for cell in cells or (settings.cell,):
+                await check_protocol(client, cell)
     except OtherProtocol as exc:
         await client.close()
         raise BadSettings(str(exc)) from None

@@ -26,7 +26,7 @@ class NatsInbox(InboxReads):
         """See `api.Inbox.put`."""
         data, body = codec.encode_input(value)
         if body:
-            await self._blobs.put(body)
+            await self._blobs.put(key.cell, body)
         headers = {"Nats-Msg-Id": value.id}
         return await retry_until(
             self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key, source_for(value)), data, headers

@@ -38,7 +38,7 @@ class NatsLog(LogReads):
         """See `api.Log.append`. One round trip if the first attempt succeeds."""
         data, bodies = codec.encode_commit(commit)
         for body in bodies:
-            await self._blobs.put(body)
+            await self._blobs.put(key.cell, body)
         subject = subjects.log(key)
         headers = {"Nats-Expected-Last-Subject-Sequence": str(expect)}
         pauses: Pauses | None = None

@@ -90,5 +90,6 @@ class LogReads:
         commit = codec.decode_commit(got.data)
         blobs = codec.blob_refs(commit)
         if blobs:
-            commit = codec.put_back(commit, await self._blobs.get_all([(b.ref, b.size) for b in blobs]))
+            cell = subjects.key_of(got.subject).cell
+            commit = codec.put_back(commit, await self._blobs.get_all(cell, [(b.ref, b.size) for b in blobs]))
         return Stored(got.seq, commit)

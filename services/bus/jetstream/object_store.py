@@ -1,7 +1,8 @@
-"""The object store: bodies by their SHA-256, in chunks, written once.
+"""The object store of a cell: bodies by their SHA-256, in chunks, written once.
 
-A chunk is the message `$O.blobs.C.<ref>.<index>`, stored only if that subject is empty. Chunks are written in order, so
-that the last chunk proves that all are stored. There is no index: the ref and the size give the subjects of the chunks.
+A chunk is the message `$O.blobs.C.<cell>.<ref>.<index>`, stored only if that subject is empty. Chunks are written in
+order, so that the last chunk proves that all are stored. There is no index: the ref and the size give the subjects of
+the chunks.
 """
 
 import asyncio
@@ -16,22 +17,20 @@ from holdfast.bus.jetstream.retry import retry
 CHUNK_BYTES = 1024 * 1024
 """Size of a chunk; part of the stored format, never to be changed."""
 
-_STREAM = f"OBJ_{streams.BLOBS}"
 
-
-def _subject(ref: str, index: int) -> str:
-    return f"$O.{streams.BLOBS}.C.{ref}.{index}"
+def _subject(cell: str, ref: str, index: int) -> str:
+    return f"$O.{streams.BLOBS}.C.{cell}.{ref}.{index}"
 
 
 class Blobs:
     def __init__(self, client: JetStreamClient) -> None:
         self._client = client
 
-    async def put(self, body: Body) -> None:
+    async def put(self, cell: str, body: Body) -> None:
         """Store the body unless it is stored already. Raises Unavailable."""
         for index, start in enumerate(range(0, len(body.data), CHUNK_BYTES)):
             chunk = body.data[start : start + CHUNK_BYTES]
-            await retry(self._client, self._put_chunk, _subject(body.ref, index), chunk)
+            await retry(self._client, self._put_chunk, _subject(cell, body.ref, index), chunk)
 
     async def _put_chunk(self, subject: str, chunk: bytes) -> None:
         try:
@@ -39,21 +38,22 @@ class Blobs:
         except WrongLastSequence:
             return  # stored already: the subject contains the hash of the content
 
-    async def get(self, ref: str, size: int) -> bytes:
+    async def get(self, cell: str, ref: str, size: int) -> bytes:
         """The body. Raises LostBody if the leader does not have all of it either, Unavailable."""
         count = max(1, -(-size // CHUNK_BYTES))
-        chunks = await asyncio.gather(*(retry(self._client, self._get_chunk, _subject(ref, i)) for i in range(count)))
+        chunks = await asyncio.gather(*(retry(self._client, self._get_chunk, cell, ref, i) for i in range(count)))
         data = b"".join(chunks)
         if len(data) != size or hashlib.sha256(data).hexdigest() != ref:
             raise LostBody(f"the body {ref} is not in the object store")
         return data
 
-    async def get_all(self, wanted: list[tuple[str, int]]) -> dict[str, bytes]:
+    async def get_all(self, cell: str, wanted: list[tuple[str, int]]) -> dict[str, bytes]:
         """Bodies by ref, for (ref, size). Raises LostBody, Unavailable."""
-        return {ref: await self.get(ref, size) for ref, size in dict(wanted).items()}
+        return {ref: await self.get(cell, ref, size) for ref, size in dict(wanted).items()}
 
-    async def _get_chunk(self, subject: str) -> bytes:
-        found = await self._client.direct(_STREAM, subject)
+    async def _get_chunk(self, cell: str, ref: str, index: int) -> bytes:
+        stream, subject = streams.blob_stream(cell), _subject(cell, ref, index)
+        found = await self._client.direct(stream, subject)
         if found is None:  # a replica may lag behind the writer
-            found = await self._client.leader(_STREAM, {"last_by_subj": subject})
+            found = await self._client.leader(stream, {"last_by_subj": subject})
         return found.data if found else b""

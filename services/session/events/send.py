@@ -50,7 +50,7 @@ async def _custom_calls(sessions: SessionRepository, key: Key, last: Stored, ids
     if not ids:
         return set()
     read_model = sessions.read_model
-    position = read_model.tables.position
+    position = read_model.tables.position(key.cell)
     found = read_model.queries.custom_calls(key, ids)
     if position < last.seq and not found.issuperset(ids):
         async with aclosing(forwards(sessions, key, Position(position + 1, -1))) as unlisted:

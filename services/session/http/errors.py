@@ -73,6 +73,14 @@ def not_found(kind: str, *, code: str = "") -> ApiError:
     return ApiError(404, "not_found_error", f"{kind} not found", {"error_code": code} if code else None)
 
 
+def cell_not_served(cell: str) -> ApiError:
+    """404: the id names a cell that this service does not serve, such as one that was archived.
+
+    It says nothing about whether there is such a session: the cell is part of the id that the caller gave.
+    """
+    return ApiError(404, "not_found_error", f"session not found: its id is of cell {cell}, which is not served here")
+
+
 def method_not_allowed(allowed: list[str]) -> ApiError:
     error = ApiError(405, "invalid_request_error", f"method not allowed; allowed: {', '.join(allowed)}")
     error.headers["allow"] = ", ".join(allowed)

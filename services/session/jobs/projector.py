@@ -1,5 +1,6 @@
-"""Fills the read model from the log of the cell, for as long as the process lives."""
+"""Fills the read model from the logs of all served cells, for as long as the process lives."""
 
+import asyncio
 from contextlib import aclosing
 from functools import partial
 from typing import Final
@@ -20,34 +21,43 @@ _log = structlog.get_logger()
 
 async def project(sessions: SessionRepository) -> None:
     """Keep the read model current until cancelled; start from zero whenever it was rebuilt."""
-    follow = partial(_follow_until_rebuild, sessions)
-    await keep_watching(follow, on=BusError, what="log of the cell", cell=sessions.cell)
+    async with asyncio.TaskGroup() as tasks:
+        for cell in sessions.cells:
+            follow = partial(_follow_until_rebuild, sessions, cell)
+            tasks.create_task(keep_watching(follow, on=BusError, what="log of the cell", cell=cell))
 
 
-async def _follow_until_rebuild(sessions: SessionRepository) -> None:
-    """Write every commit behind the position of the tables to them. Returns after a rebuild; raises BusError."""
-    read_model, cell, bus = sessions.read_model, sessions.cell, sessions.bus
+async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
+    """Write every commit of the cell behind the position of the tables to them.
+
+    Returns after a rebuild, which another cell or a handler may have caused; raises BusError.
+    """
+    read_model, bus = sessions.read_model, sessions.bus
     tables = read_model.tables
-    tables.bind_to_streams(await bus.inbox.stream_epoch(cell))
+    tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))
     builds = tables.builds
-    sessions.claims.clear()
-    for listed in read_model.queries.claimed():
-        sessions.claims.settle(listed.key, listed.head)
+    claims = sessions.claims[cell]
+    claims.clear()
+    for listed in read_model.queries.claimed(cell):
+        claims.settle(listed.key, listed.head)
 
     def leave_out(key: Key, seq: int) -> None:
         if tables.leave_out_newer():
             _log.warning("lists lack commits of a newer version until this service is upgraded", seq=seq)
         _log.debug("commit of a newer version left out", session=key.session, seq=seq)
 
-    async with aclosing(bus.log.follow(cell, tables.position, on_newer=leave_out)) as batches:
+    async with aclosing(bus.log.follow(cell, tables.position(cell), on_newer=leave_out)) as batches:
         async for batch in batches:
-            read_model.projection.apply([(key, stored, await _config(sessions, key, stored)) for key, stored in batch])
+            rows = [(key, stored, await _config(sessions, key, stored)) for key, stored in batch]
+            if tables.builds != builds:
+                return  # before the position is set behind commits that the new tables lack
+            read_model.projection.apply(cell, rows)
             for key, stored in batch:
                 sessions.pending.settle(key, stored.commit.head)
-                sessions.claims.settle(key, stored.commit.head)
+                claims.settle(key, stored.commit.head)
             if not batch:
-                tables.caught_up.set()
-                tables.bind_to_streams(await bus.inbox.stream_epoch(cell))
+                tables.catch_up(cell)
+                tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))
             if tables.builds != builds:
                 return
 

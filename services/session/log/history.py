@@ -70,7 +70,7 @@ async def _read(sessions: SessionRepository, key: Key, first: int, upto: int) ->
 
 async def _unlisted_seqs(sessions: SessionRepository, key: Key, upto: int) -> list[int]:
     """Sequences of commits up to `upto` that the read model does not have yet, oldest first."""
-    position = sessions.read_model.tables.position
+    position = sessions.read_model.tables.position(key.cell)
     if position >= upto:
         return []
     found: list[int] = []

@@ -21,7 +21,7 @@ from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, cell_of, is_token, new_id
-from holdfast.session.http.errors import not_found
+from holdfast.session.http.errors import cell_not_served, not_found
 from holdfast.session.log.claims import OpenClaims
 from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
@@ -52,22 +52,25 @@ class SessionView(msgspec.Struct, frozen=True):
 
 
 class SessionRepository:
-    """The sessions of `cell`. `now` is the clock, in microseconds since 1970."""
+    """The sessions of `cells`; new ones are made in the first. `now` is the clock, in microseconds since 1970."""
 
-    def __init__(self, bus: Bus, read_model: ReadModel, *, cell: str, now: Callable[[], int]) -> None:
+    def __init__(self, bus: Bus, read_model: ReadModel, *, cells: Sequence[str], now: Callable[[], int]) -> None:
         self.bus = bus
         self.read_model = read_model
-        self.cell = cell
+        self.cells = tuple(cells)
         self.now = now
         self.pending = PendingInputs()
-        self.claims = OpenClaims()
+        self.claims = {cell: OpenClaims() for cell in self.cells}
         self.unseen = UnseenInputs()
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
     def key(self, tenant: str, session_id: str) -> Key:
-        """The key of a session of the tenant. Raises ApiError 404 for a text that is no id of this cell."""
-        if not is_token(session_id) or cell_of(session_id) != self.cell:
+        """The key of a session of the tenant. Raises ApiError 404 for a text that is no id of a served cell."""
+        cell = cell_of(session_id) if is_token(session_id) else ""
+        if not cell:
             raise not_found("session")
+        if cell not in self.cells:
+            raise cell_not_served(cell)
         return Key(tenant, session_id)
 
     # --- reading ---------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ async def create(
         metadata=params.metadata or {},
         first_input=first.id if first else None,
     )
-    key = Key(tenant, new_session_id(sessions.cell))
+    key = Key(tenant, new_session_id(sessions.cells[0]))
     view = SessionView(key, await sessions.append(key, None, [config], complete=first is None), config)
     point("session.created")
     if first:

@@ -48,6 +48,8 @@ async def test_streams_of_the_first_protocol_are_refused_and_unchanged(tmp_path:
         before = await kept(admin)
         with pytest.raises(OtherProtocol, match=r"holds protocol 1.*Nothing was changed.*holdfast tail SESSION"):
             await provision(admin, FIRST_CELL)
+        with pytest.raises(OtherProtocol, match="Nothing was changed"):
+            await provision(admin, "a1")  # a cell of its own, but the buckets are shared
         with pytest.raises(BadSettings, match=f"speaks protocol {streams.PROTOCOL}"):
             await connect(ProcessSettings(nats_url=server.url), name="service")
         with pytest.raises(subprocess.CalledProcessError) as refused:

@@ -7,14 +7,13 @@ from pathlib import Path
 import anthropic
 import pytest
 
-from holdfast.bus.ids import Key
+from holdfast.bus.ids import FIRST_CELL, Key
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.process import clock
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.sweeper import sweep_once
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.settings import SessionSettings
 from tests.support.edge import session_service
 from tests.support.session_log import SessionLog
 from tests.support.session_requests import SAY
@@ -88,7 +87,7 @@ async def _keys(bus: NatsBus) -> AsyncIterator[Key]:
 
 async def _sweep(bus: NatsBus, *, ahead: float = 5 * 60) -> int:
     """One round of the sweeper as it will be in `ahead` seconds."""
-    sessions = SessionRepository(bus, ReadModel(None), cell=SessionSettings().cell, now=clock.now)
+    sessions = SessionRepository(bus, ReadModel(None, [FIRST_CELL]), cells=[FIRST_CELL], now=clock.now)
     following = asyncio.create_task(project(sessions))
 
     try:

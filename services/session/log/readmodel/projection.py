@@ -19,7 +19,7 @@ class Projection:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def apply(self, batch: Sequence[tuple[Key, Stored, ev.SessionConfig | None]]) -> None:
+    def apply(self, cell: str, batch: Sequence[tuple[Key, Stored, ev.SessionConfig | None]]) -> None:
         """Every commit of the cell behind `position`, in order, with the configuration it brings. Raises Unavailable.
 
         Of a session with several commits in the batch only the last is written to its row.
@@ -32,6 +32,7 @@ class Projection:
             last[key] = (stored, config or (before[1] if before else None))
         for key, (stored, config) in last.items():
             self.put(key, stored, config)
+        position = tables.position(cell)
         commits: list[tuple[int, int, int]] = []
         calls: list[tuple[int, str]] = []
         for key, stored, _ in batch:
@@ -39,11 +40,10 @@ class Projection:
             if number:
                 commits.append((number, stored.seq, stored.commit.at))
                 calls += [(number, event.id) for event in stored.commit.events if _is_custom_call(event)]
-            tables.position = stored.seq
+            position = stored.seq
         tables.execute_many("INSERT OR REPLACE INTO commits VALUES (?, ?, ?)", commits)
         tables.execute_many("INSERT OR IGNORE INTO calls VALUES (?, ?)", calls)
-        tables.execute("INSERT OR REPLACE INTO meta VALUES ('position', ?)", tables.position)
-        tables.tombstones = {session: seq for session, seq in tables.tombstones.items() if seq > tables.position}
+        tables.set_position(cell, position)
         tables.commit()
 
     def put(self, key: Key, stored: Stored, config: ev.SessionConfig | None, *, complete: bool = False) -> None:
@@ -90,17 +90,17 @@ class Projection:
             execute(sql, *state, *agent, number)
             return number
         sql = (
-            "INSERT INTO sessions (id, tenant, created, status, archived, claimed, seq, head, agent, version, config,"
-            " incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n"
+            "INSERT INTO sessions (id, tenant, cell, created, status, archived, claimed, seq, head, agent, version,"
+            " config, incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n"
         )
-        return int(execute(sql, key.session, key.tenant, head.created, *state, *agent)[0][0])
+        return int(execute(sql, key.session, key.tenant, key.cell, head.created, *state, *agent)[0][0])
 
     def _delete(self, key: Key, row: SessionRow, seq: int) -> None:
         tables = self._tables
         if row.number:
             for table, column in (("sessions", "n"), ("commits", "session"), ("calls", "session")):
                 tables.execute(f"DELETE FROM {table} WHERE {column} = ?", row.number)  # noqa: S608  our own names
-        if seq > tables.position:
+        if seq > tables.position(key.cell):
             tables.tombstones[key.session] = seq
         tables.remember_session_row(key, SessionRow())
 

@@ -19,7 +19,7 @@ MAX_INCOMPLETE_SESSIONS: Final = 1_000
 """Incomplete sessions returned at once."""
 
 MAX_CLAIMED_SESSIONS: Final = 10_000
-"""Claimed sessions returned at once."""
+"""Claimed sessions of a cell returned at once."""
 
 _head = msgspec.json.Decoder(Head)
 _config = msgspec.json.Decoder(ev.SessionConfig)
@@ -74,10 +74,10 @@ class Queries:
         sql = "SELECT id, tenant, head, config FROM sessions WHERE incomplete = 1 AND created < ? LIMIT ?"
         return self._sessions(sql, created_before, MAX_INCOMPLETE_SESSIONS)
 
-    def claimed(self) -> list[ListedSession]:
-        """Sessions that a harness has claimed; that with the latest commit comes last."""
-        sql = "SELECT id, tenant, head, config FROM sessions WHERE claimed = 1 ORDER BY seq LIMIT ?"
-        return self._sessions(sql, MAX_CLAIMED_SESSIONS)
+    def claimed(self, cell: str) -> list[ListedSession]:
+        """Sessions of the cell that a harness has claimed; that with the latest commit comes last."""
+        sql = "SELECT id, tenant, head, config FROM sessions WHERE claimed = 1 AND cell = ? ORDER BY seq LIMIT ?"
+        return self._sessions(sql, cell, MAX_CLAIMED_SESSIONS)
 
     def _sessions(self, sql: str, *values: Any) -> list[ListedSession]:
         return [

@@ -12,9 +12,9 @@ import structlog
 
 from holdfast.bus.codec import VERSION as COMMIT_VERSION
 from holdfast.bus.errors import Unavailable
-from holdfast.bus.ids import Key
+from holdfast.bus.ids import Key, cell_of
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Version of the tables below; a file with another one is thrown away."""
 
 MAX_CACHED_SESSION_ROWS: Final = 100_000
@@ -22,8 +22,11 @@ MAX_CACHED_SESSION_ROWS: Final = 100_000
 
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE cells (
+    name TEXT PRIMARY KEY, stream_epoch TEXT NOT NULL DEFAULT '', position INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
 CREATE TABLE sessions (
-    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, created INTEGER NOT NULL,
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, cell TEXT NOT NULL, created INTEGER NOT NULL,
     agent TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL, archived INTEGER NOT NULL,
     claimed INTEGER NOT NULL, incomplete INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL,
     config BLOB NOT NULL
@@ -31,14 +34,15 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_time ON sessions (tenant, created, id);
 CREATE INDEX sessions_by_agent ON sessions (tenant, agent, created, id);
 CREATE INDEX sessions_by_status ON sessions (tenant, status, created, id);
-CREATE INDEX sessions_claimed ON sessions (seq) WHERE claimed = 1;
+CREATE INDEX sessions_claimed ON sessions (cell, seq) WHERE claimed = 1;
 CREATE INDEX sessions_incomplete ON sessions (created) WHERE incomplete = 1;
 CREATE TABLE commits (
     session INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (session, seq)
 ) WITHOUT ROWID;
 CREATE TABLE calls (session INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (session, id)) WITHOUT ROWID;
 """
-"""`incomplete` is 1 while the creation of a session is incomplete (see `sessions.create`)."""
+"""`incomplete` is 1 while the creation of a session is incomplete (see `sessions.create`). Every commit of the log of a
+cell up to the stream sequence `position` is in the tables; '' is the `stream_epoch` of a cell that was never read."""
 
 _log = structlog.get_logger()
 
@@ -59,20 +63,21 @@ class SessionRow(msgspec.Struct, frozen=True):
 
 
 class Tables:
-    """`path` is a file; None keeps the tables in memory.
+    """`path` is a file; None keeps the tables in memory. `cells`: those whose sessions are in the tables.
 
     When SQLite cannot use the file, the tables are rebuilt empty, and the statement raises Unavailable.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, cells: Sequence[str]) -> None:
         self._path = path
+        self._cells = tuple(cells)
+        self._positions: dict[str, int] = {}
+        self._behind = set(cells)
         self._session_rows: dict[str, SessionRow] = {}
         self.tombstones: dict[str, int] = {}
         """Deleted sessions whose tombstone is behind `position`, with its sequence."""
-        self.position = 0
-        """Every commit of the log up to this stream sequence is in the tables."""
         self.caught_up = asyncio.Event()
-        """Set when everything that was stored when this process started is in the tables."""
+        """Set when everything that was stored in all cells when this process started is in the tables."""
         self.builds = 0
         """Number of times that the tables were made empty; the projector starts again when it grows."""
         try:
@@ -97,11 +102,23 @@ class Tables:
                 db.executescript(_SCHEMA)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
                 self.builds += 1
-            (self.position,) = db.execute("SELECT coalesce(max(value), 0) FROM meta WHERE name = 'position'").fetchone()
+            self._drop_other_cells(db)
+            self._positions = dict(db.execute("SELECT name, position FROM cells").fetchall())
         except sqlite3.DatabaseError:
             db.close()
             raise
         return db
+
+    def _drop_other_cells(self, db: sqlite3.Connection) -> None:
+        """Delete what is known of cells that are not served any more; if they are again, it is read again."""
+        others = [name for (name,) in db.execute("SELECT name FROM cells").fetchall() if name not in self._cells]
+        for cell in others:
+            _log.info("sessions of a cell that is not served are removed from the read model", cell=cell)
+            for table in ("commits", "calls"):
+                sql = f"DELETE FROM {table} WHERE session IN (SELECT n FROM sessions WHERE cell = ?)"  # noqa: S608
+                db.execute(sql, (cell,))
+            db.execute("DELETE FROM sessions WHERE cell = ?", (cell,))
+            db.execute("DELETE FROM cells WHERE name = ?", (cell,))
 
     def _open_empty(self) -> sqlite3.Connection:
         """Delete the file and open a new one; in memory if that fails too, as on a full disk."""
@@ -110,7 +127,8 @@ class Tables:
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         self._session_rows.clear()
         self.tombstones.clear()
-        self.position = 0
+        self._positions.clear()
+        self._behind = set(self._cells)
         self.caught_up.clear()
         try:
             return self._open()
@@ -134,13 +152,34 @@ class Tables:
         self._db.close()
         self._db = self._open_empty()
 
-    def bind_to_streams(self, stream_epoch: str) -> None:
-        """Rebuild unless the tables were made from the streams with that epoch."""
-        found = self.execute("SELECT value FROM meta WHERE name = 'stream_epoch'")
-        if found and found[0][0] != stream_epoch:
-            _log.warning("the streams are new; rebuilding the read model")
+    def bind_to_streams(self, cell: str, stream_epoch: str) -> None:
+        """Rebuild unless what is known of the cell was read from the streams with that epoch."""
+        found = self.execute("SELECT stream_epoch FROM cells WHERE name = ?", cell)
+        if found and found[0][0] not in ("", stream_epoch):
+            _log.warning("the streams are new; rebuilding the read model", cell=cell)
             self.rebuild()
-        self.execute("INSERT OR REPLACE INTO meta VALUES ('stream_epoch', ?)", stream_epoch)
+        sql = "INSERT INTO cells (name, stream_epoch) VALUES (?, ?) ON CONFLICT DO UPDATE SET stream_epoch = ?"
+        self.execute(sql, cell, stream_epoch, stream_epoch)
+
+    # --- how far the log of each cell has been read ------------------------------------------------------------------
+
+    def position(self, cell: str) -> int:
+        """Every commit of the log of the cell up to this stream sequence is in the tables."""
+        return self._positions.get(cell, 0)
+
+    def set_position(self, cell: str, seq: int) -> None:
+        """Everything up to `seq` is in the tables now. Raises Unavailable."""
+        sql = "INSERT INTO cells (name, position) VALUES (?, ?) ON CONFLICT DO UPDATE SET position = ?"
+        self.execute(sql, cell, seq, seq)
+        self._positions[cell] = seq
+        kept = {session: at for session, at in self.tombstones.items() if cell_of(session) != cell or at > seq}
+        self.tombstones = kept
+
+    def catch_up(self, cell: str) -> None:
+        """Everything that was stored in the cell when this process started is in the tables."""
+        self._behind.discard(cell)
+        if not self._behind:
+            self.caught_up.set()
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.DatabaseError):  # what is lost is read from the log again

@@ -23,7 +23,7 @@ from holdfast.testing.memory.server import MemoryServer
 def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
     return all_routes(
-        sessions=SessionRepository(bus, ReadModel(None), cell="a0", now=lambda: 1),
+        sessions=SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1),
         agents=AgentStore(bus.kv),
         environments=EnvironmentStore(bus.kv),
         vaults=VaultClient(bus.core),

@@ -1,0 +1,18 @@
+"""The cells that a session service serves."""
+
+import pytest
+
+from holdfast.process.settings import BadSettings, load
+from holdfast.session.settings import SessionSettings
+
+
+def test_the_first_cell_is_that_of_new_sessions_and_none_is_named_twice() -> None:
+    assert load(SessionSettings, {}).cells == ("a0",)
+    assert load(SessionSettings, {"HOLDFAST_CELL": "a1", "HOLDFAST_OTHER_CELLS": "a0,a1,b"}).cells == ("a1", "a0", "b")
+    assert load(SessionSettings, {"HOLDFAST_OTHER_CELLS": ""}).cells == ("a0",)
+
+
+@pytest.mark.parametrize("text", ["a1,", ",a1", "a1, a2", "A1", "a1;a2", "a.>", "123456789", "*"])
+def test_what_is_no_list_of_cells_is_refused(text: str) -> None:
+    with pytest.raises(BadSettings, match="HOLDFAST_OTHER_CELLS"):
+        load(SessionSettings, {"HOLDFAST_OTHER_CELLS": text})
