@@ -264,8 +264,8 @@ def _fold_thread_status(head: Head, event: ev.Event, at: int) -> Head | None:
             return _with(head, key, replace(thread, status="running", stop=None, rounds=rounds))
         case ev.ThreadStatusIdle(stop_reason=stop):
             return _with(head, key, _idle(thread, stop))
-        case ev.ThreadStatusRescheduled(retry_at=retry_at):
-            return _with(head, key, replace(_failed(thread, retry_at, at), status="rescheduling", told_at=at))
+        case ev.ThreadStatusRescheduled(retry_at=retry_at) if retry_at:  # release 0.1.0: see SessionStatusRescheduled
+            return _rescheduled(head, key, retry_at, at)
         case _:
             return None
 
@@ -278,8 +278,7 @@ def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
             return replace(head, running_since=head.running_since or at)
         case ev.SessionStatusIdle() | ev.SessionStatusRescheduled():
             if isinstance(event, ev.SessionStatusRescheduled) and event.retry_at:  # of release 0.1.0
-                thread = head.thread(event.thread)
-                head = _with(head, event.thread, replace(thread, retry_at=event.retry_at))
+                head = _rescheduled(head, event.thread, event.retry_at, at)
             return _stop_clock(head, at)
         case ev.SessionStatusTerminated():
             return replace(_stop_clock(head, at), archived=head.archived or at)
@@ -334,6 +333,12 @@ def _failed(thread: Thread, retry_at: int, at: int) -> Thread:
     """A model request failed at `at` and is to be made again at `retry_at`; both in microseconds, Unix."""
     since = thread.failing_since or at
     return replace(thread, errors=thread.errors + 1, failing_since=since, retry_at=retry_at)
+
+
+def _rescheduled(head: Head, key: str, retry_at: int, at: int) -> Head:
+    """The thread waits until `retry_at`, and clients are told so."""
+    thread = _failed(head.thread(key), retry_at, at)
+    return _with(head, key, replace(thread, status="rescheduling", told_at=at))
 
 
 def _recovered(thread: Thread) -> Thread:
