@@ -85,7 +85,7 @@ class ThreadTurn:
                 )
             case decide.RunTools():
                 if await self._tool_turn.run():
-                    self._left = decide.view(self._appender.head, self._thread.id)
+                    self._left = decide.view(head, self._thread.id)  # what was taken meanwhile is the next step
                     return True
             case decide.Resume():
                 await self._thread.append(
