@@ -59,14 +59,17 @@ class Executor:
     # --- the requests ----------------------------------------------------------------------------------------------
 
     async def execute(self, request: Execute) -> Answer:
-        """Run the call, once, however often it is asked for."""
+        """Run the call, once, however often it is asked for. Raises Unavailable if the lease may not last.
+
+        A generation that lives is never called gone: its session would close the call, and a request that is still on
+        its way could start it after the lease was refreshed.
+        """
         key = Key(request.tenant, request.session)
         handle = self._sandboxes.find(key, request.generation)
         if handle is None:
             await self._vacate(key, request.generation)
             return Answer(answer="gone")
-        if not self._registration.fresh:
-            return Answer(answer="gone")
+        self._registration.require_fresh()
         if handle.is_refused(request.call):
             return Answer(answer="refused")
         known = handle.find(request.call)
@@ -78,10 +81,12 @@ class Executor:
         return Answer(answer="accepted")
 
     async def probe(self, request: Probe) -> Answer:
-        """Whether the generation lives here and may run calls."""
+        """Whether the generation lives here and may run calls. Raises Unavailable if the lease may not last."""
         handle = self._sandboxes.find(Key(request.tenant, request.session), request.generation)
-        alive = handle is not None and self._registration.fresh
-        return Answer(answer="accepted" if alive else "gone")
+        if handle is None:
+            return Answer(answer="gone")
+        self._registration.require_fresh()
+        return Answer(answer="accepted")
 
     async def cancel(self, request: Cancel) -> Answer:
         """Kill the call, or refuse it for ever. Its record is deleted when this returns (rule 18)."""
@@ -112,7 +117,9 @@ class Executor:
             if refused or not handle.alive or not self._registration.fresh:
                 await self._bus.kv.delete(BUCKET, subjects.record_key(handle.key.cell, request.call))
                 handle.forget(request.call)
-                return Answer(answer="refused" if refused else "gone")
+                if refused or not handle.alive:
+                    return Answer(answer="refused" if refused else "gone")
+                raise Unavailable("the lease may not last; ask again")  # noqa: TRY301  the record is deleted first
         except BaseException:
             handle.forget(request.call)
             raise

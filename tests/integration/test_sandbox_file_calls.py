@@ -75,7 +75,7 @@ async def test_after_many_calls_a_helper_is_replaced(tools: Tools) -> None:
     assert await only_helper(tools) == first
     for _ in range(2):
         assert await tools.text("read", file_path="file") == "content\n"
-    assert await only_helper(tools) != first
+    assert first not in await helpers(tools)  # the other one may have ended already: a large call makes it grow
 
 
 async def test_the_time_limit_ends_a_call_with_its_helper_and_the_next_call_works(
@@ -92,7 +92,7 @@ async def test_the_time_limit_ends_a_call_with_its_helper_and_the_next_call_work
         assert text_of(outcome) == "grep: stopped: timed out after 1 s"
         assert await helpers(tools) == []
         assert await tools.text("read", file_path="slow") == "a" * 40 + "\n"
-        assert await only_helper(tools) != first
+        assert first not in await helpers(tools)  # the other one may have ended already: a large call makes it grow
 
 
 async def test_a_helper_that_was_killed_while_it_waited_is_replaced_without_an_error(tools: Tools) -> None:
@@ -114,7 +114,7 @@ async def test_a_helper_that_was_killed_before_it_read_its_call_is_replaced_with
     outcome = await writing
     assert not outcome.is_error, outcome
     assert await tools.sh("wc -c < new") == f"{size}\n"
-    assert await only_helper(tools) != first
+    assert first not in await helpers(tools)  # the other one may have ended already: a large call makes it grow
 
 
 async def test_a_helper_that_is_killed_in_a_call_is_one_failed_call(tools: Tools) -> None:

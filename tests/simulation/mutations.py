@@ -493,7 +493,7 @@ MUTATIONS = [
     Mutation("a NAK has a delay", nak_without_a_delay, ("4:",), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
-    Mutation("a turn is closed before its calls", cancel_before_the_turn_is_closed, ("4:",), _FROZEN, _LONG),
+    Mutation("a turn is closed before its calls", cancel_before_the_turn_is_closed, ("4:",), _RACES, _LONG),
     Mutation("parking what is taken unread", close_without_parking, ("1:",), NO_FAULTS, _DEADLY),
     Mutation("claim before reading", read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),

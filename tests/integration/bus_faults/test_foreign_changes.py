@@ -64,7 +64,7 @@ async def test_another_inbox_stream_has_another_epoch(bus: NatsBus, admin: JetSt
 async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     made = said("x" * 300_000)
     await bus.log.append(key, made, 0)
-    await admin.api(f"STREAM.PURGE.OBJ_{streams.BLOBS}")
+    await admin.api(f"STREAM.PURGE.{streams.blob_stream()}")
     with pytest.raises(LostBody):
         await bus.log.read(key)
     assert await bus.log.head(key) is not None

@@ -128,7 +128,7 @@ async def test_a_lost_body_is_an_error_of_the_server_and_no_missing_session(
 ) -> None:
     session = await new_session(client)
     await SessionLog(bus, session).says("x" * 300_000)
-    await admin.api(f"STREAM.PURGE.OBJ_{streams.BLOBS}")
+    await admin.api(f"STREAM.PURGE.{streams.blob_stream()}")
     assert (await client.beta.sessions.retrieve(session)).id == session
     with pytest.raises(anthropic.InternalServerError) as caught:
         await client.beta.sessions.events.list(session)
@@ -150,7 +150,7 @@ async def test_a_configuration_whose_body_is_lost_stops_no_list(tmp_path: Path) 
         own.kill()
         admin = JetStreamClient()
         await admin.open([own.nats.url], name="admin", login=None)
-        await admin.api(f"STREAM.PURGE.OBJ_{streams.BLOBS}")
+        await admin.api(f"STREAM.PURGE.{streams.blob_stream()}")
         await admin.close()
         for file in data.iterdir():
             file.unlink()
