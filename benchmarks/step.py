@@ -66,23 +66,32 @@ def between(records: list[Record]) -> list[float]:
     return [after.received - before.last_byte for before, after in pairwise(records)]
 
 
-async def _steps(rig: Rig, tool: Call) -> tuple[list[float], list[float]]:
-    """Seconds of the first step of each session, and of all other steps."""
+async def stored(rig: Rig) -> int:
+    """Messages that were ever stored in the streams that a step may write to."""
+    async with rig.link("admin") as admin:
+        found = [await admin.api(f"STREAM.INFO.{name}") for name in ("LOG_a0", "INBOX_a0", "KV_hands", "KV_snap")]
+    return sum(info["state"]["last_seq"] for info in found)
+
+
+async def _steps(rig: Rig, tool: Call) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of the first step of each session, and of all other steps; and messages stored a step, by session."""
     name, arguments = tool
     scenario = await rig.scenario(bash(MAKE), *[call(name, **arguments)] * (STEPS - 1), say("Done."))
     first: list[float] = []
     steps: list[float] = []
+    messages: list[float] = []
     async with rig.client() as client, rig.bus() as bus:
         sessions = await rig.sessions(client, rig.options.count(15, 2))
         for session in sessions:
-            mark = new_mark()
+            mark, before = new_mark(), await stored(rig)
             await bus.inbox.put(session_key(session), message(scenario, mark))
             await rested(bus, session_key(session), 0)
             gaps = between(await rig.records(mark, count=STEPS + 1, ended=STEPS + 1))
             first.append(gaps[0])
             steps += gaps[1:]
+            messages.append((await stored(rig) - before) / STEPS)
         await rig.forget(client, sessions)
-    return first, steps
+    return first, steps, messages
 
 
 async def _measure(rig: Rig) -> list[Row]:
@@ -90,13 +99,14 @@ async def _measure(rig: Rig) -> list[Row]:
     rows: list[Row] = []
     first: list[float] = []
     for tool in (BASH, READ):
-        made, steps = await _steps(rig, tool)
+        made, steps, messages = await _steps(rig, tool)
         first += made
         found = spread(ms(steps))
         aims = [at_most("p50 at most 5", found.p50, 5), at_most("p99 at most 15", found.p99, 15)]
         floor = spread(ms(await calls(rig.options.folder / new_id("box"), rig.options.count(300, 50), tool)))
         title = "step" if tool is BASH else f"step with `{tool[0]}`"
         rows.append(Row(name=title, unit="ms", found=found, floor=floor, floor_name=name, aims=aims))
+        rows.append(Row(name=f"messages stored: {title}", unit="", found=spread(messages)))
     rows.append(
         Row(name="first step, which makes the sandbox", unit="ms", found=spread(ms(first)), floor=rows[0].floor,
             floor_name=name)

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from holdfast.bus.events import Block
 from holdfast.bus.inputs import VERSION
 
 
@@ -71,6 +72,15 @@ class Cancel(Command, frozen=True, kw_only=True):
     generation: str
 
 
+class Confirm(Command, frozen=True, kw_only=True):
+    """The result that an answer gave is in the log: the worker may forget it (rule 13). Published, not requested."""
+
+    tenant: str
+    session: str
+    call: str
+    generation: str
+
+
 class Release(Command, frozen=True, kw_only=True):
     """The session is archived or deleted: end its hands; `files` also removes what they keep for it."""
 
@@ -83,13 +93,18 @@ class Answer(Command, frozen=True, kw_only=True):
     """Reply of a worker.
 
     accepted   the call runs, ran, or is finished: its result comes, or came, to the inbox
+    result     the call ended within the window: `content`, `is_error` and `lost` are its result (rule 13)
     refused    the call was cancelled, or is not an open, allowed call of this generation
     cancelled  it will not produce a result any more, or already has
     gone       this worker does not hold that generation, or its lease is over
     done       a release was carried out
     """
 
-    answer: Literal["accepted", "refused", "cancelled", "gone", "done"]
+    answer: Literal["accepted", "result", "refused", "cancelled", "gone", "done"]
+    content: list[Block] = []
+    is_error: bool = False
+    lost: bool = False
+    """As that of CallResult: the call did not finish."""
 
 
 class VaultRequest(Command, frozen=True, kw_only=True):

@@ -39,11 +39,18 @@ class CallResult(Input, frozen=True, kw_only=True, tag="result"):
     """The call did not finish: its sandbox or worker died (rule 17)."""
 
 
+class HandGone(Input, frozen=True, kw_only=True, tag="hand_gone"):
+    """The worker of that generation is dead (rule 17). The owner looks in its log whether calls are lost with it."""
+
+    hand: str
+    generation: str
+
+
 class Nudge(Input, frozen=True, kw_only=True, tag="nudge"):
     """Wakes a harness and carries nothing (rules 11 and 20)."""
 
 
-AnyInput = ClientInput | CallResult | Nudge
+AnyInput = ClientInput | CallResult | HandGone | Nudge
 
 
 Source = Literal["in", "res"]
@@ -52,7 +59,7 @@ Source = Literal["in", "res"]
 
 def source_for(value: AnyInput) -> Source:
     """The subject that an input is published on."""
-    return "res" if isinstance(value, CallResult) else "in"
+    return "res" if isinstance(value, CallResult | HandGone) else "in"
 
 
 class Taken(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -136,6 +136,11 @@ def cancel(cell: str, worker: str) -> str:
     return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.cancel"
 
 
+def confirm(cell: str, worker: str) -> str:
+    """Confirmations of results that answers gave; published, not requested."""
+    return f"cmd.hand.{_cell(cell)}.w.{_token(worker)}.done"
+
+
 def ping(cell: str, replica: str) -> str:
     """Requests that a replica of the harness answers as long as it is connected (rule 21)."""
     return f"cmd.harness.{_cell(cell)}.{_token(replica)}.ping"
@@ -151,11 +156,6 @@ def worker_key(cell: str, worker: str) -> str:
     return f"w.{_cell(cell)}.{_token(worker)}"
 
 
-def record_key(cell: str, call: str) -> str:
-    """Key in the bucket `hands`: a call that was accepted and whose result is not yet stored."""
-    return f"c.{_cell(cell)}.{_token(call)}"
-
-
 def death_key(cell: str, replica: str) -> str:
     """Key in the bucket `hands`: a replica of the harness that was found dead, which expires (rule 21)."""
     return f"r.{_cell(cell)}.{_token(replica)}"
@@ -166,9 +166,15 @@ def worker_keys(cell: str) -> str:
     return f"w.{_cell(cell)}.>"
 
 
-def record_keys(cell: str) -> str:
-    """Pattern of the keys of all call records of the cell."""
-    return f"c.{_cell(cell)}.>"
+def placement_keys(cell: str) -> str:
+    """Pattern of the keys of all placements of the cell."""
+    return f"s.{_cell(cell)}.>"
+
+
+def placed(name: str) -> tuple[Key, str]:
+    """The session and the name of the hand in the key of a placement. Raises ValueError if it is none."""
+    _, _, tenant, session, hand = name.split(".")
+    return Key(tenant, session), hand
 
 
 def snapshot_key(key: Key) -> str:

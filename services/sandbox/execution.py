@@ -2,28 +2,39 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import structlog
 
-from holdfast.bus import subjects
 from holdfast.bus.api import Bus
-from holdfast.bus.commands import Answer, Cancel, Execute, Probe
+from holdfast.bus.commands import Answer, Cancel, Confirm, Execute, Probe
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import CallResult
+from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
 from holdfast.process import faults
 from holdfast.sandbox import results
 from holdfast.sandbox.drivers.sandbox import Outcome, SandboxLost
 from holdfast.sandbox.head_reads import head_at
 from holdfast.sandbox.live_output import LiveOutput
-from holdfast.sandbox.placement import BUCKET, CallRecord, admission, encode
+from holdfast.sandbox.placement import admission
 from holdfast.sandbox.registration import Registration
 from holdfast.sandbox.sandboxes import Sandboxes, SandboxHandle, TrackedCall
 from holdfast.sandbox.tools import error, lost
-from holdfast.sandbox.waiting import loop_time
+from holdfast.sandbox.waiting import loop_time, wait_for_event
 
 log = structlog.get_logger()
+
+RESULT_WINDOW_S: Final = 0.25
+"""Seconds after its start in which a call that ends is answered with its result (rule 13)."""
+
+CONFIRM_TIMEOUT_S: Final = 1.0
+"""Seconds to wait for the confirmation of a result in an answer before the result is published (rule 14)."""
+
+ANSWERED_RESULT_BYTES: Final = BLOB_THRESHOLD_BYTES
+"""A larger result goes by the inbox, which keeps large bodies in the object store."""
 
 Vacate = Callable[[Key, str], Awaitable[None]]
 """Empties the placement of a session if it names a generation that is gone: `Provisioner.vacate`."""
@@ -72,13 +83,37 @@ class Executor:
         self._registration.require_fresh()
         if handle.is_refused(request.call):
             return Answer(answer="refused")
-        known = handle.find(request.call)
-        if known is None:
-            return await self.admit(handle, handle.track(request.call), request)
-        await known.decided.wait()
-        if known.phase == "checking":
+        call = handle.find(request.call)
+        if call is None:
+            call = handle.track(request.call)
+            if (no := await self.admit(handle, call, request)) is not None:
+                return no
+        await call.decided.wait()
+        if call.phase == "checking":
             raise Unavailable("the call did not start; ask again")
-        return Answer(answer="accepted")
+        return await self._answer(handle, call, request)
+
+    async def _answer(self, handle: SandboxHandle, call: TrackedCall, request: Execute) -> Answer:
+        """The result if the call ends within the window and nobody has it yet; `accepted` otherwise."""
+        call.waiting += 1
+        try:
+            await wait_for_event(call.ended, call.window_ends_at - loop_time())
+        finally:
+            call.waiting -= 1
+        if handle.is_refused(request.call):
+            return Answer(answer="refused")
+        if (result := call.result) is None:
+            return Answer(answer="accepted")
+        faults.point("worker.answered")
+        return Answer(answer="result", content=result.content, is_error=result.is_error, lost=result.lost)
+
+    def confirm(self, request: Confirm) -> None:
+        """The result of the call is in the log: it need not be published."""
+        handle = self._sandboxes.find_any(Key(request.tenant, request.session), request.generation)
+        call = handle.find(request.call) if handle is not None else None
+        if call is not None and call.phase == "answered":
+            call.settled.set()
+            faults.point("worker.confirmed")
 
     async def probe(self, request: Probe) -> Answer:
         """Whether the generation lives here and may run calls. Raises Unavailable if the lease may not last."""
@@ -89,7 +124,7 @@ class Executor:
         return Answer(answer="accepted")
 
     async def cancel(self, request: Cancel) -> Answer:
-        """Kill the call, or refuse it for ever. Its record is deleted when this returns (rule 18)."""
+        """Kill the call, or refuse it for ever, and drop a result that is not confirmed (rule 18)."""
         handle = self._sandboxes.find(Key(request.tenant, request.session), request.generation)
         if handle is None:
             return Answer(answer="gone")
@@ -99,45 +134,30 @@ class Executor:
             await call.decided.wait()
             if call.phase == "running":
                 await handle.sandbox.cancel(request.call)
+            call.settled.set()
             await call.finished.wait()
         faults.point("worker.cancelled")
         return Answer(answer="cancelled")
 
     # --- one call --------------------------------------------------------------------------------------------------
 
-    async def admit(self, handle: SandboxHandle, call: TrackedCall, request: Execute) -> Answer:
-        """Store the record of the call and start it, if the log wants it and the sandbox may still run it."""
-        record = self.record_of(request)
+    async def admit(self, handle: SandboxHandle, call: TrackedCall, request: Execute) -> Answer | None:
+        """Start the call if the log wants it and the sandbox may still run it; else the answer that says no."""
         try:
-            # Both at once, to save a round trip. The record of a call that does not run is harmless: its lost result
-            # would be that of no open call.
-            wanted, _ = await asyncio.gather(self.is_wanted(handle.key, request), self.store_record(record))
-            faults.point("worker.recorded")
+            wanted = await self.is_wanted(handle.key, request)
+            faults.point("worker.admitted")
             refused = not wanted or handle.is_refused(request.call)
-            if refused or not handle.alive or not self._registration.fresh:
-                await self._bus.kv.delete(BUCKET, subjects.record_key(handle.key.cell, request.call))
+            if refused or not handle.alive:
                 handle.forget(request.call)
-                if refused or not handle.alive:
-                    return Answer(answer="refused" if refused else "gone")
-                raise Unavailable("the lease may not last; ask again")  # noqa: TRY301  the record is deleted first
+                return Answer(answer="refused" if refused else "gone")
+            self._registration.require_fresh()
         except BaseException:
             handle.forget(request.call)
             raise
-        handle.mark_running(call)
-        self.start(self.run(handle, call, record, request))
+        handle.mark_running(request.call, call, window_ends_at=loop_time() + RESULT_WINDOW_S)
+        self.start(self.run(handle, call, request))
         faults.point("worker.started")
-        return Answer(answer="accepted")
-
-    def record_of(self, request: Execute) -> CallRecord:
-        """The record of the call on this worker."""
-        return CallRecord(
-            tenant=request.tenant, session=request.session, call=request.call, generation=request.generation,
-            worker=self._registration.worker_id, hand=self._hand, kept=self._kept,
-        )  # fmt: skip
-
-    async def store_record(self, record: CallRecord) -> None:
-        """Store the record of a call. Raises BusError."""
-        await self._bus.kv.put(BUCKET, subjects.record_key(record.key.cell, record.call), encode(record))
+        return None
 
     async def is_wanted(self, key: Key, request: Execute) -> bool:
         """Whether the log has the call, ready to run. A replica that is behind the sender cannot say no.
@@ -156,18 +176,33 @@ class Executor:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def run(self, handle: SandboxHandle, call: TrackedCall, record: CallRecord, request: Execute) -> None:
-        """Run the call and store its result, unless it was cancelled meanwhile."""
+    async def run(self, handle: SandboxHandle, call: TrackedCall, request: Execute) -> None:
+        """Run the call and hand its result over, unless it was cancelled meanwhile."""
         try:
             outcome, is_lost = await self._outcome(handle, request)
             faults.point("worker.ran")
-            if handle.is_refused(request.call):
-                await results.delete_record(self._bus, record)
-            else:
-                handle.mark_delivering(call)
-                await results.deliver(self._bus, record, outcome, is_lost=is_lost)
+            if not handle.is_refused(request.call):
+                result = CallResult(
+                    id=request.call,
+                    generation=request.generation,
+                    content=outcome.content,
+                    is_error=outcome.is_error,
+                    lost=is_lost,
+                )
+                await self._hand_over(handle, call, result)
+            handle.settle(request.call)
         finally:
             handle.finish(request.call, loop_time())
+
+    async def _hand_over(self, handle: SandboxHandle, call: TrackedCall, result: CallResult) -> None:
+        """Give the result in an answer, if a request waits for it; publish it unless it is confirmed (rule 14)."""
+        if call.waiting and len(msgspec.json.encode(result.content)) <= ANSWERED_RESULT_BYTES:
+            handle.mark_answered(call, result)
+            await wait_for_event(call.settled, CONFIRM_TIMEOUT_S)
+            if call.settled.is_set() or handle.is_refused(result.id):
+                return
+        handle.mark_delivering(call)
+        await results.deliver(self._bus, handle.key, result)
 
     async def _outcome(self, handle: SandboxHandle, request: Execute) -> tuple[Outcome, bool]:
         """The outcome of the call, and whether it was lost with its sandbox. Publishes what the call prints."""

@@ -2,7 +2,8 @@
 
 w.<cell>.<worker>                   WorkerRecord  a registered worker; expires unless it is refreshed
 s.<cell>.<tenant>.<session>.<hand>  Placement     generation and worker of a hand; only compare-and-set writes
-c.<cell>.<call>                     CallRecord    an accepted call whose result is not in the inbox (rules 13, 14, 17)
+
+A placement does not expire: it is what finds the open calls of a dead worker (rule 17).
 """
 
 from typing import Final, Literal
@@ -11,7 +12,6 @@ import msgspec
 
 from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.head import Head
-from holdfast.bus.ids import Key
 from holdfast.bus.records import decode_record
 
 BUCKET: Final = "hands"
@@ -48,24 +48,6 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
         return Placement(host=self.host)
 
 
-class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A call that `worker` runs in `generation`, so that another worker can close it if `worker` dies."""
-
-    v: int = msgspec.field(default_factory=lambda: 1)  # a factory, so that it is always written
-    tenant: str
-    session: str
-    call: str
-    generation: str
-    worker: str
-    hand: str
-    kept: str = ""
-    """The sentence of the driver that says what a loss leaves, for the worker that closes the call."""
-
-    @property
-    def key(self) -> Key:
-        return Key(self.tenant, self.session)
-
-
 def placement_of(value: bytes | None) -> Placement:
     """The placement in a stored value; an empty one if there is no value or it cannot be read. Raises Newer."""
     if value is None:
@@ -84,12 +66,7 @@ def worker_record_of(value: bytes | None) -> WorkerRecord:
         return WorkerRecord()
 
 
-def call_record_of(value: bytes | None) -> CallRecord:
-    """The call record in a stored value. Raises Newer, Damaged."""
-    return decode_record(CallRecord, value or b"")
-
-
-def encode(record: WorkerRecord | Placement | CallRecord) -> bytes:
+def encode(record: WorkerRecord | Placement) -> bytes:
     """The bytes that are stored."""
     return msgspec.json.encode(record)
 

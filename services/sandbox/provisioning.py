@@ -11,6 +11,7 @@ from holdfast.bus.commands import Answer, Provision, Provisioned, Release
 from holdfast.bus.errors import BusError, Conflict, Newer, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.process import faults
+from holdfast.sandbox import results
 from holdfast.sandbox.availability import Availability
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
 from holdfast.sandbox.drivers.hand_spec import HandSpec, UnsupportedHand, hand_spec
@@ -49,6 +50,7 @@ class Provisioner:
         tasks: asyncio.TaskGroup,
     ) -> None:
         """`tasks` runs the creations and waits for the end of every sandbox; it must be entered before a request."""
+        self._bus = bus
         self._log = bus.log
         self._kv = bus.kv
         self._driver = driver
@@ -98,19 +100,21 @@ class Provisioner:
                 await self._kv.delete(BUCKET, entry.key)
 
     async def vacate(self, key: Key, generation: str) -> None:
-        """Empty the placement of the session if it names this generation on this worker. Raises BusError."""
+        """Empty the placement of the session if it names this generation on this worker. Raises BusError.
+
+        Not before the results of its calls are stored: should this worker die, the placement is what finds them.
+        """
+        if self._sandboxes.owes_results(generation):
+            return
         entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
         with contextlib.suppress(Newer):  # the placement of a newer worker
-            await self._empty(key, entry, generation)
+            await self._empty(entry, generation)
 
-    async def _empty(self, key: Key, entry: Entry | None, generation: str) -> None:
+    async def _empty(self, entry: Entry | None, generation: str) -> None:
         placed = placement_of(entry.value if entry else None)
         if entry is None or (placed.generation, placed.worker) != (generation, self._registration.worker_id):
             return
-        with contextlib.suppress(Conflict):  # another worker has placed the session meanwhile
-            await self._kv.update(
-                BUCKET, subjects.placement_key(key, self._hand), encode(placed.emptied()), entry.revision
-            )  # fmt: skip
+        await results.empty_placement(self._bus, entry)
 
     # --- making a sandbox ------------------------------------------------------------------------------------------
 
@@ -137,6 +141,9 @@ class Provisioner:
             if self._is_elsewhere(placed):
                 raise Declined(f"{self._hand}_elsewhere", self._driver.elsewhere, placed.host)
             spec = await self._spec(key, log_seq)
+            if placed.generation and not await self._is_settled(key, placed):
+                # Calls may still be bound to it: another worker had it and died, or it ended here.
+                await results.report_gone(self._bus, key, self._hand, placed.generation)
             self._registration.require_fresh()
             handle = await self._create(spec, placed)
             try:
@@ -184,6 +191,15 @@ class Provisioner:
             return self._sandboxes.find(key, placed.generation) is not None
         return await self._kv.get(BUCKET, subjects.worker_key(key.cell, placed.worker)) is not None
 
+    async def _is_settled(self, key: Key, placed: Placement) -> bool:
+        """Whether the placed generation ended here and the results of all its calls are stored or confirmed."""
+        if placed.worker != self._registration.worker_id:
+            return False
+        handle = self._sandboxes.find_any(key, placed.generation)
+        if handle is not None:
+            await handle.calls_ended()
+        return not self._sandboxes.owes_results(placed.generation)
+
     async def _create(self, spec: HandSpec, placed: Placement) -> SandboxHandle:
         """Raises Declined if this worker is full: then the session goes to another worker that can reach its files."""
         if not self._sandboxes.reserve(self._max_sandboxes):
@@ -221,6 +237,8 @@ class Provisioner:
         self._sandboxes.remove(handle)
         self._availability.has_room()
         faults.point("worker.sandbox_ended")
+        await handle.calls_ended()
+        self._sandboxes.forget(handle)
         # A stale placement does no harm: a harness that follows it is told `gone`, and then `vacate` is tried again.
         with contextlib.suppress(BusError):
             await self.vacate(handle.key, handle.generation)

@@ -18,10 +18,6 @@ from holdfast.sandbox.placement import BUCKET, WorkerRecord, encode
 from holdfast.sandbox.waiting import loop_time
 
 
-class LeaseOver(Exception):
-    """The registration was not refreshed in time. It ends the epoch."""
-
-
 class Registration:
     """The registration of one worker in one epoch. It expires `lease_s` seconds after its last refresh."""
 

@@ -9,9 +9,10 @@ from typing import Literal
 from holdfast.bus.commands import Provisioned
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
+from holdfast.bus.inputs import CallResult
 from holdfast.sandbox.drivers.sandbox import Sandbox
 
-Phase = Literal["checking", "running", "delivering", "done"]
+Phase = Literal["checking", "running", "answered", "delivering", "done"]
 
 Creation = asyncio.Task[Provisioned | BusError]
 """The task that makes the sandbox of a session."""
@@ -20,13 +21,22 @@ Creation = asyncio.Task[Provisioned | BusError]
 class TrackedCall:
     """A call in one generation.
 
-    `decided` is set when it is known whether the call runs, `finished` when nothing of it follows any more.
+    `decided` is set when it is known whether the call runs, `ended` when it has run or was refused, `settled` when its
+    answered result was confirmed or is not wanted, `finished` when nothing of it follows any more.
     """
 
     def __init__(self) -> None:
         self.phase: Phase = "checking"
         self.decided = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.settled = asyncio.Event()
         self.finished = asyncio.Event()
+        self.window_ends_at = 0.0
+        """Loop time up to which a request for this call waits for its result (rule 13)."""
+        self.waiting = 0
+        """Requests that wait for the result."""
+        self.result: CallResult | None = None
+        """The result while it may be given in an answer."""
 
 
 class SandboxHandle:
@@ -43,6 +53,7 @@ class SandboxHandle:
         self._last_used = now
         self._calls: dict[str, TrackedCall] = {}
         self._refused: set[str] = set()
+        self._owed: set[str] = set()
 
     def find(self, call_id: str) -> TrackedCall | None:
         """The call if it is known here."""
@@ -57,24 +68,51 @@ class SandboxHandle:
         """The call will not run and may be asked for again."""
         call = self._calls.pop(call_id, _FINISHED)
         call.decided.set()
+        call.ended.set()
         call.finished.set()
 
-    def mark_running(self, call: TrackedCall) -> None:
-        """The call runs."""
+    @property
+    def owes_results(self) -> bool:
+        """True while the result of a call that ran is neither stored, confirmed nor unwanted."""
+        return bool(self._owed)
+
+    def mark_running(self, call_id: str, call: TrackedCall, *, window_ends_at: float) -> None:
+        """The call runs; requests for it wait for the result up to that loop time."""
+        self._owed.add(call_id)
         call.phase = "running"
+        call.window_ends_at = window_ends_at
         call.decided.set()
+
+    def mark_answered(self, call: TrackedCall, result: CallResult) -> None:
+        """The call has ended while requests waited for it: they are answered with the result."""
+        call.phase = "answered"
+        call.result = result
+        call.ended.set()
 
     def mark_delivering(self, call: TrackedCall) -> None:
         """The result of the call is being stored: a cancellation comes too late."""
         call.phase = "delivering"
+        call.result = None
+        call.ended.set()
 
     def finish(self, call_id: str, now: float) -> None:
-        """The result of the call is stored, or will never be."""
+        """Nothing of the call follows any more."""
         call = self._calls[call_id]
         call.phase = "done"
+        call.result = None
+        call.ended.set()
         call.finished.set()
         self._calls[call_id] = _FINISHED
         self._last_used = now
+
+    def settle(self, call_id: str) -> None:
+        """The result of the call is stored or confirmed, or nobody wants it."""
+        self._owed.discard(call_id)
+
+    async def calls_ended(self) -> None:
+        """Return when nothing follows of any call."""
+        for call in list(self._calls.values()):
+            await call.finished.wait()
 
     def refuse(self, call_id: str) -> None:
         """Never run the call, nor store a result of it (rule 18)."""
@@ -97,6 +135,7 @@ def _finished() -> TrackedCall:
     call = TrackedCall()
     call.phase = "done"
     call.decided.set()
+    call.ended.set()
     call.finished.set()
     return call
 
@@ -114,6 +153,8 @@ class Sandboxes:
     def __init__(self) -> None:
         self._by_generation: dict[str, SandboxHandle] = {}
         self._by_session: dict[Key, SandboxHandle] = {}
+        self._left: dict[str, SandboxHandle] = {}
+        """Generations that were given up and of whose calls results may not be stored yet."""
         self._creations: dict[Key, Creation] = {}
         self._starting = 0
         self.closed = False
@@ -150,9 +191,26 @@ class Sandboxes:
     def remove(self, handle: SandboxHandle) -> None:
         """Give the generation up: everybody who asks for it is told that it is gone. May be repeated."""
         handle.alive = False
+        if handle.owes_results:
+            self._left[handle.generation] = handle
         self._by_generation.pop(handle.generation, None)
         if self._by_session.get(handle.key) is handle:
             del self._by_session[handle.key]
+
+    def find_any(self, key: Key, generation: str) -> SandboxHandle | None:
+        """As `find`, but also a generation that was given up while results of its calls were not stored."""
+        handle = self._by_generation.get(generation) or self._left.get(generation)
+        return handle if handle is not None and handle.key == key else None
+
+    def forget(self, handle: SandboxHandle) -> None:
+        """The calls of a generation that was given up have ended; it stays known only if it still owes results."""
+        if not handle.owes_results:
+            self._left.pop(handle.generation, None)
+
+    def owes_results(self, generation: str) -> bool:
+        """True if a result of a call of that generation has yet to be stored, or never was."""
+        handle = self._by_generation.get(generation) or self._left.get(generation)
+        return handle is not None and handle.owes_results
 
     async def end(self, handle: SandboxHandle, reason: str) -> None:
         """Give the generation up and kill the sandbox; returns when nothing of it runs."""

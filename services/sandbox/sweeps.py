@@ -1,4 +1,4 @@
-"""The background duties of a worker: calls of dead workers, idle sandboxes, and whether sandboxes can be made."""
+"""The background duties of a worker: hands of dead workers, idle sandboxes, and whether sandboxes can be made."""
 
 import asyncio
 from typing import Final
@@ -18,8 +18,11 @@ from holdfast.sandbox.waiting import loop_time, wait_for_event
 
 log = structlog.get_logger()
 
-LOST_CALLS_SWEEP_INTERVAL_S: Final = 30.0
-"""Seconds between two sweeps for calls of dead workers. A registration that expires starts a sweep at once."""
+DEAD_WORKERS_SWEEP_INTERVAL_S: Final = 30.0
+"""Seconds between two sweeps for hands of dead workers. A registration that expires starts a sweep at once."""
+
+SWEEP_PAUSE_FACTOR: Final = 10
+"""The pause is at least this many times as long as the sweep before it: one over 100,000 sessions takes some 20 s."""
 
 IDLE_SWEEP_INTERVAL_S: Final = 1.0
 """Seconds between two sweeps for idle sandboxes."""
@@ -51,11 +54,12 @@ class Sweeps:
         self._worker_id = worker_id
         self._idle_after_s = idle_after_s
         self._expired = asyncio.Event()
+        self._sweep_took_s = 0.0
         self._unreadable: set[str] = set()
-        """Keys of call records that were logged as unreadable."""
+        """Keys of placements that were logged as unreadable."""
 
     async def watch_registrations(self) -> None:
-        """Start a sweep for lost calls at the beginning and whenever a registration ends (rule 17)."""
+        """Start a sweep for dead workers at the beginning and whenever a registration ends (rule 17)."""
         await keep_watching(self._watch_registrations, on=BusError, what="registrations of workers")
 
     async def _watch_registrations(self) -> None:
@@ -63,20 +67,25 @@ class Sweeps:
             if entry is None or entry.value is None:
                 self._expired.set()
 
-    async def close_lost_calls(self) -> None:
-        """Publish the lost results of calls whose worker died, on this host or on another (rule 17)."""
+    async def report_dead_workers(self) -> None:
+        """Report the hands whose worker died, on this host or on another (rule 17)."""
         while True:
-            await wait_for_event(self._expired, LOST_CALLS_SWEEP_INTERVAL_S)
+            await wait_for_event(
+                self._expired, max(DEAD_WORKERS_SWEEP_INTERVAL_S, SWEEP_PAUSE_FACTOR * self._sweep_took_s)
+            )
             self._expired.clear()
-            count = await retrying(self._close_lost_calls, on=BusError, what="sweep for lost calls")
+            count = await retrying(self._report_dead_workers, on=BusError, what="sweep for dead workers")
             if count:
-                log.warning("calls of dead workers were closed", count=count)
+                log.warning("hands of dead workers were reported", count=count)
 
-    async def _close_lost_calls(self) -> int:
+    async def _report_dead_workers(self) -> int:
         # The driver knows workers of this host that died: their registrations need not expire first.
         for dead_id in await self._driver.collect():
             await self._bus.kv.delete(BUCKET, subjects.worker_key(self._cell, dead_id))
-        return await results.close_lost_calls(self._bus, self._cell, self._worker_id, self._unreadable)
+        began_at = loop_time()
+        count = await results.report_dead_workers(self._bus, self._cell, self._worker_id, self._unreadable)
+        self._sweep_took_s = loop_time() - began_at
+        return count
 
     async def end_idle_sandboxes(self) -> None:
         """End every sandbox that has had no call for `idle_after_s`; its files stay."""

@@ -7,16 +7,16 @@ runs over a simulated bus in virtual time.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.api import Bus, Handler, Subscription
-from holdfast.bus.commands import Cancel, Execute, Probe, Provision, Release
-from holdfast.bus.errors import BusError, Damaged, Refused
+from holdfast.bus.api import Bus, Handler, Message, Subscription
+from holdfast.bus.commands import Cancel, Confirm, Execute, Probe, Provision, Release
+from holdfast.bus.errors import BusError, Damaged, Newer, Refused
 from holdfast.bus.ids import FIRST_CELL, new_id
 from holdfast.bus.records import decode_record
 from holdfast.bus.tools import SANDBOX
@@ -25,9 +25,10 @@ from holdfast.process.backoff import BUS_BACKOFF
 from holdfast.process.retry import Pauses
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.drivers.driver import Driver
+from holdfast.sandbox.epoch_end import LeaseOver, end_of_epoch
 from holdfast.sandbox.execution import Executor
 from holdfast.sandbox.provisioning import Provisioner
-from holdfast.sandbox.registration import LeaseOver, Registration
+from holdfast.sandbox.registration import Registration
 from holdfast.sandbox.sandboxes import Sandboxes
 from holdfast.sandbox.sweeps import Sweeps
 from holdfast.sandbox.waiting import wait_for_event
@@ -170,7 +171,7 @@ class Worker:
         duties = [
             self._hold_lease(),
             self._sweeps.watch_registrations(),
-            self._sweeps.close_lost_calls(),
+            self._sweeps.report_dead_workers(),
             self._sweeps.end_idle_sandboxes(),
         ]
         if probe:
@@ -191,11 +192,19 @@ class Worker:
         cell, hand = self._config.cell, self._config.hand
         await self._serve(subjects.execute(cell, self.id), _handler(Execute, self._executor.execute))
         await self._serve(subjects.cancel(cell, self.id), _handler(Cancel, self._executor.cancel))
+        confirmations = subjects.confirm(cell, self.id)
+        self._subscriptions[confirmations] = await self._bus.core.subscribe(confirmations, self._confirm)
         await self._serve(subjects.probe(cell, self.id), _handler(Probe, self._executor.probe))
         await self._serve(subjects.release(cell), _handler(Release, self._provisioner.release))
         provision = _handler(Provision, self._provisioner.provision)
         await self._serve(subjects.provision_at(cell, self.id), provision)
         await self._serve(subjects.provision(cell, hand), provision, queue=hand)
+
+    async def _confirm(self, message: Message) -> None:
+        try:
+            self._executor.confirm(decode_record(Confirm, message.data))
+        except (Newer, Damaged):
+            log.warning("a confirmation cannot be decoded")
 
     async def _serve(self, subject: str, handler: Handler, *, queue: str = "") -> None:
         self._subscriptions[subject] = await self._bus.core.serve(subject, handler, queue=queue)
@@ -218,27 +227,6 @@ class Worker:
         await self._stop_listening()
         with contextlib.suppress(BusError):  # then the registration expires by itself
             await self._registration.withdraw(self.id)
-
-
-def end_of_epoch(group: BaseExceptionGroup[Any]) -> LeaseOver | BusError | None:
-    """The error that ended the epoch, after which the process goes on: LeaseOver before the first BusError.
-
-    None if the group holds any other error: then the process must not go on.
-    """
-    leaves = list(_leaves(group))
-    expected = [exc for exc in leaves if isinstance(exc, LeaseOver | BusError)]
-    if len(expected) < len(leaves):
-        return None
-    return next((exc for exc in expected if isinstance(exc, LeaseOver)), expected[0])
-
-
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, however deeply nested."""
-    if isinstance(exc, BaseExceptionGroup):
-        for inner in cast("BaseExceptionGroup[BaseException]", exc).exceptions:
-            yield from _leaves(inner)
-    else:
-        yield exc
 
 
 def _handler(kind: type[msgspec.Struct], handle: Callable[..., Awaitable[msgspec.Struct]]) -> Handler:

@@ -2,7 +2,7 @@
 
 from tests.faults.conftest import Start
 from tests.support.conversation import Conversation
-from tests.support.invariants import check_invariants
+from tests.support.invariants import check_invariants, journaled
 from tests.support.model import say
 from tests.support.workload import REQUESTS, fault_at, workload_survives_kills
 
@@ -28,7 +28,13 @@ async def test_killed_between_logging_a_tool_call_and_sending_it_to_the_sandbox(
 
 
 async def test_killed_while_the_tool_runs_so_the_call_runs_once(start: Start) -> None:
+    """The command lasts longer than the window and a takeover: its result is in nobody's answer."""
     armed = fault_at("calls_sent")
+    await workload_survives_kills(start(faults=armed), armed, **journaled("one", "sleep 5"))
+
+
+async def test_killed_between_the_answer_of_a_worker_and_the_append_of_its_result(start: Start) -> None:
+    armed = fault_at("result_answered")
     await workload_survives_kills(start(faults=armed), armed)
 
 

@@ -1,4 +1,4 @@
-"""The sandbox service is killed at five moments of a call: no process is left, files are kept, and the turn goes on."""
+"""The sandbox service is killed at seven moments of a call: no process is left, files are kept, the turn goes on."""
 
 from tests.faults.conftest import Start
 from tests.support.conversation import Conversation, results, text
@@ -35,7 +35,7 @@ async def test_a_worker_killed_while_a_command_runs(start: Start) -> None:
 
 
 async def test_a_worker_killed_before_it_runs_the_call(start: Start) -> None:
-    stack = start(faults={"sandbox": "worker.recorded:kill"})
+    stack = start(faults={"sandbox": "worker.admitted:kill"})
     await _turn_goes_on(stack, runs=0, good=False)
 
 
@@ -44,9 +44,20 @@ async def test_a_worker_killed_before_it_stores_the_result(start: Start) -> None
     await _turn_goes_on(stack, runs=1, good=False)
 
 
+async def test_a_worker_killed_while_it_answers_with_the_result(start: Start) -> None:
+    stack = start(faults={"sandbox": "worker.answered:kill"})
+    await _turn_goes_on(stack, runs=1, good=False)
+
+
+async def test_a_worker_killed_after_its_answer_before_it_has_dealt_with_the_confirmation(start: Start) -> None:
+    stack = start(faults={"sandbox": "worker.confirmed:kill"})
+    await _turn_goes_on(stack, runs=1, good=True, second_good=False)
+
+
 async def test_a_worker_killed_after_it_stored_the_result(start: Start) -> None:
+    """The command lasts longer than the window, so that its result comes to the inbox."""
     stack = start(faults={"sandbox": "worker.result_stored:kill"})
-    await _turn_goes_on(stack, runs=1, good=True)
+    await _turn_goes_on(stack, runs=1, good=True, second_good=False, command="sleep 0.6")
 
 
 async def test_a_worker_killed_while_it_makes_the_sandbox(start: Start) -> None:
@@ -55,10 +66,17 @@ async def test_a_worker_killed_while_it_makes_the_sandbox(start: Start) -> None:
     await _turn_goes_on(stack, runs=1, good=True)
 
 
-async def _turn_goes_on(stack: Stack, *, runs: int, good: bool) -> None:
-    """Two calls; the worker dies with the first. `runs`: how often that one ran; `good`: its result is not an error."""
+async def _turn_goes_on(
+    stack: Stack, *, runs: int, good: bool, second_good: bool = True, command: str = "true"
+) -> None:
+    """Two calls; the worker dies with the first.
+
+    `runs`: how often the first one ran. `good`, `second_good`: the result is not an error. The second call is lost if
+    the first was not: its generation replied a moment ago, so nobody asks whether it lives before the call is bound to
+    it (rule 12). The model answers in milliseconds, a worker needs longer to start and to report the hand.
+    """
     old = stack.pid("sandbox")
-    mark = await stack.model.play(journaled("one"), journaled("two"), say("Over."))
+    mark = await stack.model.play(journaled("one", command), journaled("two"), say("Over."))
     async with stack.client() as client:
         conversation = await Conversation.begin(client)
         await conversation.say(mark)
@@ -66,8 +84,15 @@ async def _turn_goes_on(stack: Stack, *, runs: int, good: bool) -> None:
         events = await conversation.until_idle()
         first, second = results(events).values()
         assert bool(first.is_error) != good
-        assert not second.is_error
+        assert bool(second.is_error) != second_good
+        if not second_good:
+            assert "sandbox was lost" in text(second)
         counted = tool_runs(stack, conversation.id)
-        assert (counted["one"], counted["two"]) == (runs, 1)
+        assert (counted["one"], counted["two"]) == (runs, int(second_good))
         await check_invariants(stack, conversation)
-    assert len(await stack.model.requests(mark)) == 3
+        assert len(await stack.model.requests(mark)) == 3
+        after = await stack.model.play(journaled("three"), say("Well again."))
+        await conversation.say(after)
+        third = list(results(await conversation.until_idle()).values())[-1]
+        assert not third.is_error
+        await check_invariants(stack, conversation)

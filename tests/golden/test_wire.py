@@ -50,7 +50,7 @@ def test_the_head_of_a_commit() -> None:
     assert left_out == set[str]()
 
 
-@pytest.mark.parametrize("name", ["client", "result", "nudge", "blob"])
+@pytest.mark.parametrize("name", ["client", "result", "hand_gone", "nudge", "blob"])
 def test_inputs(name: str) -> None:
     data = golden(f"input.{name}")
     value = codec.decode_input(data)

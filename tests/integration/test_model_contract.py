@@ -173,7 +173,7 @@ async def test_a_connection_is_used_again(kind: str) -> None:
 async def test_a_response_does_not_wait_for_the_end_of_the_body(kind: str) -> None:
     async def respond(_: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(head() + chunk(b"".join(map(frame, STREAM))))
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()  # until the server is closed
 
     async with raw_model(respond) as server, client(kind, server.url) as model:
         async with asyncio.timeout(2):
@@ -185,7 +185,7 @@ async def test_a_response_does_not_wait_for_the_end_of_the_body(kind: str) -> No
 async def test_a_cancelled_request_closes_its_connection(kind: str) -> None:
     async def respond(_: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(head() + chunk(b"".join(map(frame, STREAM[:3]))))
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()  # until the server is closed
 
     async with raw_model(respond) as server, client(kind, server.url) as model:
         reading = asyncio.create_task(pieces(model))
@@ -202,7 +202,7 @@ async def test_a_cancelled_request_closes_its_connection(kind: str) -> None:
 
 async def test_a_request_that_is_cancelled_before_its_answer_closes_its_connection(kind: str) -> None:
     async def respond(_: Received, __: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()  # until the server is closed
 
     async with raw_model(respond) as server, client(kind, server.url) as model:
         reading = asyncio.create_task(pieces(model))

@@ -226,7 +226,7 @@ async def test_silence_before_and_in_the_stream(kind: str, begun: int) -> None:
     async def respond(_: Received, writer: asyncio.StreamWriter) -> None:
         if begun:
             writer.write(head(request_id="req_9") + chunk(b"".join(map(frame, STREAM[:begun]))))
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()  # until the server is closed
 
     async with raw_model(respond) as server:
         failed = await failure(kind, server.url, silence=0.3)
@@ -240,7 +240,7 @@ async def test_silence_before_and_in_the_stream(kind: str, begun: int) -> None:
 async def test_an_endpoint_that_reads_nothing_is_silent(kind: str) -> None:
     async def ignore(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()  # until the server is closed
         writer.close()
 
     async with await asyncio.start_server(ignore, "127.0.0.1", 0, limit=1024) as listener:

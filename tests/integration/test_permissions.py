@@ -51,6 +51,8 @@ PUBLISH = {
     "$KV.hands.w.a0.x": {"sandbox"},
     "$KV.hands.s.a0.default.sesn_a0_x.sandbox": {"sandbox"},
     "$KV.hands.w.a1.x": set[str](),
+    "$KV.hands.c.a0.x": set[str](),
+    "cmd.hand.a0.w.w1.done": {"harness"},
     "$KV.snap.a0.default.sesn_a0_x": {"harness"},
     "$KV.parked.a0.default.sesn_a0_x.e.1": {"harness", "admin"},
     "$KV.parked.a1.default.sesn_a1_x.e.1": set[str](),

@@ -69,6 +69,9 @@ class OwnerSteps:
         if item.kind == "interrupt":
             yield self._interrupt(state)
             return
+        if item.kind == "gone":
+            yield self._take_gone(state._replace(inbox=state.inbox[1:]), item.generation)
+            return
         rest, call = state._replace(inbox=state.inbox[1:]), item.call
         is_open = state.calls[call].state == "open"
         text = f"the {item.kind} of call {call} from generation {item.generation}"
@@ -77,6 +80,14 @@ class OwnerSteps:
             return
         after = rest._replace(calls=_closed(state, [call]), owner=replaced(owner, call, ""))
         yield Step(f"the owner takes {text}", "step", after, None if is_open else "(3) a second result of a call")
+
+    def _take_gone(self, state: State, generation: int) -> Step[State]:
+        """Rule 17: the log says whether anything is lost with that generation."""
+        opened = any(state.calls[c].generation == generation for c in self._open(state))
+        if not opened and generation not in state.named:
+            return Step(f"the owner drops that generation {generation} is gone", "step", state)
+        hand = next(h for h in range(self.rules.hands) if generation in generations_of(self.rules, h))
+        return self._lose(state, hand, generation)
 
     def _interrupt(self, state: State) -> Step[State]:
         """Rule 18, one call after the other; an answer or `gone` is awaited for each."""

@@ -49,17 +49,17 @@ class Rules:
     lease: bool = True
     """A worker accepts no calls and ends its sandboxes before its registration expires (rule 16)."""
     watcher: bool = True
-    """Some worker publishes the lost results of a dead worker (rule 17)."""
+    """Some worker reports the hands of a dead worker (rule 17)."""
     placement: Literal["before", "after"] = "before"
     """The placement is stored before the worker answers to `provision`, or later (rule 12)."""
     placements: Literal["kept", "expire"] = "kept"
     """Placements outlive the registration of their worker."""
     placed_by: Literal["hand", "session"] = "hand"
     """A placement has a key for each hand, or one for the session."""
-    look: Literal["leader", "follower"] = "leader"
-    """Whence rule 17 reads the head."""
     looks: Literal["expired", "early"] = "expired"
-    """Rule 17 reads the head after the registration expired, or before."""
+    """A worker is reported dead after its registration expired, or before (rule 17)."""
+    reports: bool = True
+    """A generation is reported gone before its placement is emptied (rule 17)."""
     emptied: Literal["compared", "always"] = "compared"
     """Rule 17 empties the placement only if it still names the dead generation."""
     worker_ids: Literal["new", "kept"] = "new"
@@ -89,14 +89,14 @@ class Box(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What rule 17 has found: a dead generation and the calls whose lost results are still to be published."""
+    """A dead generation that rule 17 has found, and whether its session has been told."""
 
     generation: int
-    calls: frozenset[int]
+    reported: bool = False
 
 
 class Item(NamedTuple):
-    """A message of the inbox: `interrupt`, `result` or `lost result`."""
+    """A message of the inbox: `interrupt`, `result` of a call, or `gone` of a generation."""
 
     kind: str
     call: int = 0

@@ -126,26 +126,22 @@ class WorkerSteps:
         after = state._replace(boxes=boxes, placements=placements)
         return Step(f"the registration of generation {generation} expires", "step", after)
 
-    # --- lost results (rule 17) ----------------------------------------------------------------------------------
+    # --- dead workers (rule 17) ----------------------------------------------------------------------------------
 
     def _watch(self, state: State, slot: int) -> Steps:
         generation, look = state.placements[slot], state.looks[slot]
         if look is None:
             if generation and self._may_look(state, generation):
-                opened = frozenset(c for c, (s, g) in enumerate(state.calls) if s == "open" and g == generation)
-                heads = {opened} if self.rules.look == "leader" else {opened, frozenset()}
-                for calls in sorted(heads, key=len, reverse=True):
-                    after = state._replace(looks=replaced(state.looks, slot, Look(generation, calls)))
-                    label = f"a worker finds generation {generation} dead, open calls: {sorted(calls)}"
-                    yield Step(label, "step", after)
+                after = state._replace(looks=replaced(state.looks, slot, Look(generation)))
+                yield Step(f"a worker finds generation {generation} dead", "step", after)
             return
         if self.rules.crashes:
             yield Step("that worker dies", "fault", state._replace(looks=replaced(state.looks, slot, None)))
-        for call in sorted(look.calls):
-            looks = replaced(state.looks, slot, look._replace(calls=look.calls - {call}))
-            after = state._replace(looks=looks, inbox=posted(state, Item("lost result", call, look.generation)))
-            yield Step(f"it publishes the lost result of call {call}", "step", after)
-        if not look.calls and (self.rules.looks == "expired" or state.boxes[look.generation - 1].registered == "no"):
+        if not look.reported and self.rules.reports:
+            looks = replaced(state.looks, slot, look._replace(reported=True))
+            after = state._replace(looks=looks, inbox=posted(state, Item("gone", 0, look.generation)))
+            yield Step(f"it reports that generation {look.generation} is gone", "step", after)
+        elif self.rules.looks == "expired" or state.boxes[look.generation - 1].registered == "no":
             is_same = generation == look.generation
             placements = state.placements
             if is_same or self.rules.emptied == "always":

@@ -111,13 +111,14 @@ class SimulatedSandbox:
         cancelled = self._running[call] = asyncio.Event()
         self._ended[call] = asyncio.Event()
         try:
-            if injector.rng.random() < injector.odds.sandbox_dies:
-                self.die("out of memory")
+            dies = injector.rng.random() < injector.odds.sandbox_dies
             waits = [asyncio.ensure_future(cancelled.wait()), asyncio.ensure_future(asyncio.shield(self._gone))]
             takes = injector.rng.choice([0, 0.01, 0.5, 2.0, 8.0])
             await asyncio.wait(waits, timeout=takes, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
+            if dies:
+                self.die("out of memory")
             self._check_alive()
             return Outcome([{"type": "text", "text": f"result of {call}"}])
         finally:

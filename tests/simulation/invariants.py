@@ -7,16 +7,20 @@ from msgspec.structs import replace
 from holdfast.bus import codec, subjects
 from holdfast.bus import events as ev
 from holdfast.bus.api import Entry
+from holdfast.bus.commands import Confirm
 from holdfast.bus.commits import Commit
 from holdfast.bus.head import Head, Status, advance
 from holdfast.bus.ids import FIRST_CELL, Key
-from holdfast.bus.inputs import ClientInput
+from holdfast.bus.inputs import ClientInput, HandGone, Source
 from holdfast.bus.parked import PARKED
+from holdfast.bus.records import decode_record
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.tools.tool_results import CALL_INTERRUPTED
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT
+from holdfast.sandbox.placement import BUCKET, placement_of
 from holdfast.testing.faults import Faults
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
+from holdfast.testing.memory.records import CoreMessage
 from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Observations
 
@@ -90,6 +94,33 @@ class CheckedServer(MemoryServer):
                 self._observations.violation(f"4: the trigger {seq} of the open claim was removed")
         super().ack(seq)
 
+    def put(self, key: Key, source: Source, data: bytes, input_id: str) -> int:
+        value = codec.decode_input(data)
+        if isinstance(value, HandGone) and self._lives(value.generation):
+            self._observations.violation(f"3: generation {value.generation} is reported gone and lives")
+        return super().put(key, source, data, input_id)
+
+    def publish(self, message: CoreMessage) -> None:
+        if message.subject.startswith("cmd.hand.") and message.subject.endswith(".done"):
+            done = decode_record(Confirm, message.data)
+            if not self._has_result(Key(done.tenant, done.session), done.call):
+                self._observations.violation(f"3: the result of {done.call} is dropped and not in the log")
+        super().publish(message)
+
+    def kv_write(
+        self, bucket: str, key: str, value: bytes | None, *, ttl: float = 0.0, expect: int | None = None
+    ) -> int:
+        before = self.buckets[bucket].get(key)
+        revision = super().kv_write(bucket, key, value, ttl=ttl, expect=expect)
+        if bucket == BUCKET and key.startswith("s.") and before is not None:
+            old, new = placement_of(before.value).generation, placement_of(value).generation
+            if old not in ("", new) and self._lives(old):
+                self._observations.violation(f"4: generation {old} lives and is not placed any more")
+        return revision
+
+    def _lives(self, generation: str) -> bool:
+        return any(s.generation == generation and s.alive for s in self._observations.sandboxes)
+
     def _expire(self, bucket: str, entry: Entry) -> None:
         if self.buckets[bucket].get(entry.key) is entry:
             for sandbox in self._observations.sandboxes:
@@ -100,8 +131,9 @@ class CheckedServer(MemoryServer):
         super()._expire(bucket, entry)
 
     def _closed(self, key: Key, call: str) -> bool:
-        if call in self._given_up:
-            return False
+        return call not in self._given_up and self._has_result(key, call)
+
+    def _has_result(self, key: Key, call: str) -> bool:
         results = (e for c in self.commits_of[key] for e in c.events if isinstance(e, ev.AgentToolResult))
         return any(e.tool_use_id == call for e in results)
 

@@ -335,11 +335,6 @@ class Scenario:
     def _unsettled(self) -> str:
         """The reasons why the session has not settled; empty if it has."""
         head = self.head
-        # A record whose answer was lost may stay behind, of a call that never ran: it ends with its worker (rule 17).
-        kept = self.server.buckets["hands"]
-        records = [
-            c.id for c in head.calls if (e := kept.get(subjects.record_key(FIRST_CELL, c.id))) and e.value is not None
-        ]
         found = {
             "claim": head.claim,
             "inbox": self._inbox(),
@@ -347,7 +342,6 @@ class Scenario:
             "todo": [name for name, t in head.threads.items() if t.todo and not head.archived],
             "requests": [t.request for t in head.threads.values() if t.request and not head.archived],
             "status": head.status not in ("idle", "terminated"),
-            "records": records,
             "running": self.observations.running,
         }
         return ", ".join(f"{name} {value}" for name, value in found.items() if value)

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from tests.simulation.call_mutations import nothing_is_confirmed
 from tests.simulation.fault_injector import ALL_FAULTS
 from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.plan import Plan
@@ -42,6 +43,15 @@ def test_the_rules_hold_with_two_threads(first: int) -> None:
     for seed in range(first, first + CHUNK_SCHEDULES):
         result = schedule(seed, odds=ALL_FAULTS, given=busy)
         assert not result.violations, result
+
+
+def test_the_rules_hold_if_no_confirmation_arrives() -> None:
+    """Every result that was given in an answer comes to the inbox too."""
+    answered = Plan(replicas=2, workers=2, messages=2, calls=6)
+    with nothing_is_confirmed():
+        for seed in range(CHUNK_SCHEDULES):
+            result = schedule(seed, odds=ALL_FAULTS, given=answered)
+            assert not result.violations, result
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)

@@ -17,10 +17,10 @@ import msgspec
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
-from holdfast.bus.commands import Answer, Cancel, Execute, Provision, Provisioned, Release
+from holdfast.bus.commands import Answer, Cancel, Confirm, Execute, Provision, Provisioned, Release
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
-from holdfast.bus.inputs import CallResult
+from holdfast.bus.inputs import CallResult, HandGone
 from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.ports import free_port
 from holdfast.harness.tools.hand_client import HandClient
@@ -92,6 +92,13 @@ class DrivenSession:
     async def execute(
         self, call: str, name: str, arguments: dict[str, Any], *, generation: str = "", timeout: float = 5.0  # noqa: ASYNC109
     ) -> str:  # fmt: skip
+        """Send the call. Returns the answer of the worker; a result in it is not confirmed."""
+        return (await self.ask(call, name, arguments, generation=generation, timeout=timeout)).answer
+
+    async def ask(
+        self, call: str, name: str, arguments: dict[str, Any], *, generation: str = "", timeout: float = 5.0  # noqa: ASYNC109
+    ) -> Answer:  # fmt: skip
+        """As `execute`, but returns the whole answer."""
         ask = Execute(
             tenant=self.key.tenant, session=self.key.session, call=call, name=name, input=arguments,
             generation=generation or self.sandbox.generation,
@@ -99,7 +106,14 @@ class DrivenSession:
         raw = await self.bus.core.request(
             subjects.execute(FIRST_CELL, self.sandbox.worker), msgspec.json.encode(ask), timeout=timeout
         )  # fmt: skip
-        return msgspec.json.decode(raw, type=Answer).answer
+        return msgspec.json.decode(raw, type=Answer)
+
+    async def confirm(self, call: str) -> None:
+        """Say that the result in an answer is in the log (rule 13)."""
+        done = Confirm(
+            tenant=self.key.tenant, session=self.key.session, call=call, generation=self.sandbox.generation
+        )  # fmt: skip
+        await self.bus.core.publish(subjects.confirm(FIRST_CELL, self.sandbox.worker), msgspec.json.encode(done))
 
     async def cancel(self, call: str) -> str:
         ask = Cancel(
@@ -120,6 +134,17 @@ class DrivenSession:
         waiting = await self.bus.inbox.pending(self.key)
         return [entry.input for entry in waiting if isinstance(entry.input, CallResult)]
 
+    async def gone(self, *, within: float = 20.0) -> HandGone:
+        """Wait until the inbox says that the present generation is gone."""
+
+        async def look() -> HandGone | None:
+            found = [p.input for p in await self.bus.inbox.pending(self.key) if isinstance(p.input, HandGone)]
+            return next((gone for gone in found if gone.generation == self.sandbox.generation), None)
+
+        found = await eventually(look, within=within, what=f"the end of {self.sandbox.generation}")
+        assert found is not None
+        return found
+
     async def result(self, call: str, *, within: float = 20.0) -> CallResult:
         """Wait for the result of that call."""
 
@@ -131,10 +156,20 @@ class DrivenSession:
         return found
 
     async def run(self, name: str, arguments: dict[str, Any]) -> CallResult:
-        """Open and execute a call, and wait for its result."""
+        """Open and execute a call, and wait for its result, which comes in the answer or to the inbox."""
         call = await self.open(name, arguments)
-        assert await self.execute(call, name, arguments) == "accepted"
-        return await self.result(call)
+        answer = await self.ask(call, name, arguments)
+        if answer.answer == "accepted":
+            return await self.result(call)
+        assert answer.answer == "result"
+        await self.confirm(call)
+        return CallResult(
+            id=call,
+            generation=self.sandbox.generation,
+            content=answer.content,
+            is_error=answer.is_error,
+            lost=answer.lost,
+        )
 
     async def bash(self, command: str) -> str:
         return text_of(await self.run("bash", {"command": command}))

@@ -44,11 +44,14 @@ async def workload_finished(
 
 
 async def workload_survives_kills(
-    stack: Stack, armed: Mapping[str, str], *, requests: int = REQUESTS, deaths: int = 2
+    stack: Stack, armed: Mapping[str, str], *, requests: int = REQUESTS, deaths: int = 2, **first: Any
 ) -> list[Any]:
-    """Run the workload on a stack whose harnesses are armed with kills; at least `deaths` of them must have died."""
+    """Run the workload on a stack whose harnesses are armed with kills; at least `deaths` of them must have died.
+
+    `first` overrides fields of the first step.
+    """
     before = {name: stack.pid(name) for name in armed}
-    mark = await stack.model.play(*workload())
+    mark = await stack.model.play(*workload(**first))
     async with stack.client() as client:
         conversation = await Conversation.begin(client)
         await conversation.say(mark)

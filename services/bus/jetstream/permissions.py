@@ -148,7 +148,7 @@ def _harness(cell: str) -> str:
 def _sandbox(cell: str) -> str:
     publish = [
         f"res.{cell}.>", f"out.{cell}.>", f"$O.blobs.C.{cell}.>",
-        f"$KV.hands.s.{cell}.>", f"$KV.hands.w.{cell}.>", f"$KV.hands.c.{cell}.>",
+        f"$KV.hands.s.{cell}.>", f"$KV.hands.w.{cell}.>",
         f"$JS.API.DIRECT.GET.LOG_{cell}.ev.{cell}.>", f"$JS.API.STREAM.INFO.INBOX_{cell}",
         *_reads_bucket("hands"),
     ]  # fmt: skip

@@ -12,8 +12,9 @@ from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Newer, NoResponders, Unavailable
 from holdfast.bus.head import Call, Hand, Head, is_unbound
 from holdfast.bus.ids import new_id
+from holdfast.bus.inputs import CallResult
 from holdfast.harness.conversation.context import Contexts
-from holdfast.harness.tools.hand_client import HandClient, WorkerReply
+from holdfast.harness.tools.hand_client import ExecuteReply, HandClient, WorkerReply
 from holdfast.harness.tools.tool_results import error_result, hand_lost
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import Attempts
@@ -34,6 +35,13 @@ NO_WORKER_TIMEOUT_S: Final = 15.0
 
 PROVISION_DEADLINE_S: Final = 60.0
 """Time that the creation of a hand may take."""
+
+ANSWERS_TIMEOUT_S: Final = 0.5
+"""Longest wait for the answers of all requests under way before those that have come are dealt with; longer than the
+window in which a worker answers with a result."""
+
+PROBE_AFTER_S: Final = 3.0
+"""Seconds without a reply after which a generation is asked whether it lives before a call is bound to it."""
 
 DECLINED_TIMEOUT_S: Final = 15.0
 """Time for which a hand is requested again while all workers decline: they are full, or the one with the files is away.
@@ -71,6 +79,11 @@ class ToolCalls:
         self._waiting_since = 0.0
         self._gone: set[str] = set()
         """Generations that a worker reported gone."""
+        self._replied_at: dict[str, float] = {}
+        """When each generation last replied, in seconds of the event loop's clock."""
+        self._requests: dict[str, asyncio.Task[ExecuteReply]] = {}
+        """The request under way, or its reply that has not been dealt with, by id of the call."""
+        self._confirmations: set[asyncio.Task[None]] = set()
         self._probes: dict[str, tuple[float, asyncio.Task[WorkerReply]]] = {}
         """The running or last probe of a generation, and when it began."""
 
@@ -147,7 +160,7 @@ class ToolCalls:
 
     async def _lost_at_rest(self, head: Head, name: str) -> list[ev.Event]:
         hand = head.hands[name]
-        if any(c.generation == hand.generation for c in head.calls):
+        if any(c.generation == hand.generation for c in head.calls) or self._replied_lately(hand):
             return []
         self._start_probe(hand)
         _, probe = self._probes.pop(hand.generation)
@@ -161,7 +174,12 @@ class ToolCalls:
         present = {hand.generation for hand in head.hands.values()}
         self._probes = {generation: probe for generation, probe in self._probes.items() if generation in present}
         for hand in head.hands.values():
-            self._start_probe(hand)
+            if not self._replied_lately(hand):
+                self._start_probe(hand)
+
+    def _replied_lately(self, hand: Hand) -> bool:
+        now = asyncio.get_running_loop().time()
+        return now - self._replied_at.get(hand.generation, now - PROBE_AFTER_S) < PROBE_AFTER_S
 
     def _start_probe(self, hand: Hand) -> None:
         now = asyncio.get_running_loop().time()
@@ -176,35 +194,94 @@ class ToolCalls:
                 return reply
         return "silent"
 
-    async def send(self, last: Stored, ready: Sequence[Call], contexts: Contexts) -> list[ev.Event]:
-        """Send every call that is due. Returns the events that follow from the replies; none if all went well."""
-        head = last.commit.head
-        now = asyncio.get_running_loop().time()
-        if strays := _strays(head, ready):
-            first, reason = strays[0], "it is not the session's any more"
-            lost = [c for c in strays if c.generation == first.generation]
-            return hand_lost(head, first.hand, first.generation, reason, lost, new_id=new_id)
-        interval = ACCEPTED_CALL_POLL_INTERVAL_S
-        due = [c for c in ready if now - self._accepted_at.get(c.id, -interval) >= interval]
+    def strays(self, head: Head, ready: Sequence[Call]) -> list[ev.Event]:
+        """The loss of a generation that is not its hand's any more, with the calls that are bound to it; or nothing."""
+        found = _strays(head, ready)
+        if not found:
+            return []
+        lost = [c for c in found if c.generation == found[0].generation]
+        reason = "it is not the session's any more"
+        return hand_lost(head, found[0].hand, found[0].generation, reason, lost, new_id=new_id)
+
+    def send(self, last: Stored, ready: Sequence[Call], contexts: Contexts) -> None:
+        """Send every call that is due; `replies` has the answers later."""
+        now, interval = asyncio.get_running_loop().time(), ACCEPTED_CALL_POLL_INTERVAL_S
         if not any(c.id in self._accepted_at for c in ready):
             self._waiting_since = now
-        replies = await asyncio.gather(*(self._execute(last, call, contexts) for call in due))
-        for call, reply in zip(due, replies, strict=True):
-            if reply == "gone":
-                self._gone.add(call.generation)
-                bound = [c for c in head.calls if c.generation == call.generation]
-                reason = "its worker does not have it any more"
-                return hand_lost(head, call.hand, call.generation, reason, bound, new_id=new_id)
-            if reply == "accepted":
+        for call in ready:
+            if call.id not in self._requests and now - self._accepted_at.get(call.id, -interval) >= interval:
+                self._requests[call.id] = asyncio.create_task(self._execute(last, call, contexts))
+
+    async def answered(self, ready: Sequence[Call], wake: asyncio.Event) -> None:
+        """Return when all requests of these calls are answered, `wake` is set, or after ANSWERS_TIMEOUT_S."""
+        requests = [self._requests[c.id] for c in ready if c.id in self._requests]
+        if all(task.done() for task in requests):
+            return
+        both = asyncio.gather(*requests, return_exceptions=True)
+        waking = asyncio.ensure_future(wake.wait())
+        try:
+            await asyncio.wait(
+                [asyncio.shield(both), waking], timeout=ANSWERS_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waking.cancel()
+
+    def under_way(self, ready: Sequence[Call]) -> bool:
+        """True while a request of these calls has no answer."""
+        return any(c.id in self._requests and not self._requests[c.id].done() for c in ready)
+
+    def replies(self, head: Head, ready: Sequence[Call]) -> tuple[list[CallResult], list[ev.Event]]:
+        """The results that have come in answers; if there are none, the events that follow from other answers.
+
+        An answer that is left out because of a result is asked for again.
+        """
+        done = {call_id: task.result() for call_id, task in self._requests.items() if task.done()}
+        self._requests = {call_id: task for call_id, task in self._requests.items() if call_id not in done}
+        now, results, events = asyncio.get_running_loop().time(), list[CallResult](), list[ev.Event]()
+        for call in ready:
+            if call.id not in done:
+                continue
+            reply = done[call.id]
+            if reply.reply in ("accepted", "result"):
+                self._replied_at[call.generation] = now
+            if reply.reply == "accepted":
                 self._accepted_at[call.id] = now
-            elif reply == "refused":
-                self._refusals[call.id] = self._refusals.get(call.id, 0) + 1
-                if self._refusals[call.id] >= REFUSAL_LIMIT:
-                    text = f"The {call.hand} refuses to run this call."
-                    return [error_result(call.id, text, thread=call.thread, new_id=new_id)]
+            elif reply.result is not None:
+                results.append(reply.result)
+            elif not events:
+                events = self._bad_reply(head, call, reply.reply)
+        return results, [] if results else events
+
+    def _bad_reply(self, head: Head, call: Call, reply: WorkerReply) -> list[ev.Event]:
+        """The events that follow if a worker does not have the generation, or refuses the call again and again."""
+        if reply == "gone":
+            self._gone.add(call.generation)
+            bound = [c for c in head.calls if c.generation == call.generation]
+            reason = "its worker does not have it any more"
+            return hand_lost(head, call.hand, call.generation, reason, bound, new_id=new_id)
+        if reply == "refused":
+            self._refusals[call.id] = self._refusals.get(call.id, 0) + 1
+            if self._refusals[call.id] >= REFUSAL_LIMIT:
+                text = f"The {call.hand} refuses to run this call."
+                return [error_result(call.id, text, thread=call.thread, new_id=new_id)]
         return []
 
-    async def _execute(self, last: Stored, call: Call, contexts: Contexts) -> WorkerReply:
+    def confirm(self, head: Head, results: Sequence[CallResult]) -> None:
+        """Tell the workers that these results are in the log. Nothing waits for it. `head` names their hands."""
+        workers = {hand.generation: hand.worker for hand in head.hands.values()}
+        for result in results:
+            if (worker := workers.get(result.generation)) is not None:
+                task = asyncio.create_task(self._hands.confirm(worker, result.id, result.generation))
+                self._confirmations.add(task)
+                task.add_done_callback(self._confirmations.discard)
+
+    def close(self) -> None:
+        """Wait for no answer any more."""
+        for task in self._requests.values():
+            task.cancel()
+        self._requests = {}
+
+    async def _execute(self, last: Stored, call: Call, contexts: Contexts) -> ExecuteReply:
         given = contexts.thread(call.thread).tool_input(call.id)
         return await self._hands.execute(last.commit.head.hands[call.hand], call, given, log_seq=last.seq)
 

@@ -10,7 +10,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.errors import Newer
 from holdfast.bus.head import Call, Head, advance, interrupted_threads, waits_for_client
 from holdfast.bus.ids import NewId
-from holdfast.bus.inputs import CallResult, ClientInput, PendingInput, Source, Taken, taken_after
+from holdfast.bus.inputs import CallResult, ClientInput, HandGone, PendingInput, Source, Taken, taken_after
 from holdfast.bus.status import running
 from holdfast.harness.models.sanitize import result_blocks
 from holdfast.harness.tools.tool_results import error_result, hand_lost
@@ -43,7 +43,7 @@ def ingest(
     events: list[ev.Event] = []
     ids: dict[str, None] = {}
     progress = False
-    for pending in sorted(inputs, key=lambda p: not isinstance(p.input, CallResult)):
+    for pending in sorted(inputs, key=lambda p: not isinstance(p.input, CallResult | HandGone)):
         new: list[ev.Event] = []
         match pending.input:
             case ClientInput() as given if given.id not in head.recent and given.id not in ids and not head.deleted:
@@ -52,11 +52,24 @@ def ingest(
             case CallResult() as result:
                 new = result_events(head, result, new_id=new_id)
                 progress = progress or bool(new)
+            case HandGone() as gone:
+                new = gone_events(head, gone, new_id=new_id)
+                progress = progress or len(new) > 1
             case _:
                 pass
         head = advance(head, new, head.at + 1)
         events += new
     return Ingested(events, taken_after(taken, inputs), tuple(ids), progress)
+
+
+def answered_results(head: Head, results: Sequence[CallResult], *, new_id: NewId) -> list[ev.Event]:
+    """The events of results that came in answers of workers, as if they had been in the inbox (rule 13)."""
+    events: list[ev.Event] = []
+    for result in results:
+        new = result_events(head, result, new_id=new_id)
+        head = advance(head, new, head.at + 1)
+        events += new
+    return events
 
 
 def busy_threads(head: Head, asking: Collection[str] = ()) -> frozenset[str]:
@@ -210,6 +223,15 @@ def result_events(head: Head, result: CallResult, *, new_id: NewId) -> list[ev.E
     siblings = [c for c in head.calls if c.generation == result.generation and c.id != call.id]
     reason = "its worker died, or it ended"
     return [own, *hand_lost(head, call.hand, result.generation, reason, siblings, new_id=new_id)]
+
+
+def gone_events(head: Head, gone: HandGone, *, new_id: NewId) -> list[ev.Event]:
+    """The loss of a generation whose worker is dead, with its open calls; nothing if the log has neither (rule 17)."""
+    hand = head.hands.get(gone.hand)
+    calls = [c for c in head.calls if c.generation == gone.generation]
+    if head.archived or head.deleted or not (calls or (hand and hand.generation == gone.generation)):
+        return []
+    return hand_lost(head, gone.hand, gone.generation, "its worker died", calls, new_id=new_id)
 
 
 def is_at_rest(head: Head, thread: str) -> bool:

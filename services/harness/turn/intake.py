@@ -15,7 +15,15 @@ from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_af
 from holdfast.harness.turn.appender import Appender, Draft
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import addressed, before_newer, busy_threads, ingest, leaves_to_wait, waits_for
+from holdfast.harness.turn.ingest import (
+    addressed,
+    answered_results,
+    before_newer,
+    busy_threads,
+    ingest,
+    leaves_to_wait,
+    waits_for,
+)
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
 
@@ -65,6 +73,11 @@ class Intake:
         return self._watch.interrupt(thread)
 
     @property
+    def any(self) -> asyncio.Event:
+        """Set when an input was heard since the last `take`."""
+        return self._watch.any
+
+    @property
     def gap(self) -> asyncio.Event:
         """Set when an input may have been stored whose arrival was not heard."""
         return self._watch.gap
@@ -105,6 +118,31 @@ class Intake:
             if inputs:
                 await self._append(inputs, may_start)
 
+    async def append_results(self, results: Sequence[CallResult], thread: str) -> None:
+        """Append results of the thread's calls that came in answers, and the start of the model request that follows.
+
+        Rule 13. Inputs that wait are taken before a model request is started. Raises HeadMoved if none of the calls is
+        open any more.
+        """
+        appender, watch = self._appender, self._watch
+        ids = {result.id for result in results}
+        size = sum(len(str(result.content)) for result in results)
+        started: dict[str, ev.ModelRequestStart] = {}
+
+        def make(head: Head) -> Draft:
+            nonlocal started
+            events = answered_results(head, results, new_id=new_id)
+            nothing_waits = self._known == appender.taken and not watch.any.is_set() and not watch.gap.is_set()
+            after = appender.head_after(events)
+            started = self._request_starts(after, size, lambda name: name == thread) if nothing_waits else {}
+            return Draft(events=[*events, *started.values()], progress=True)
+
+        async with self._taking:
+            point("harness.result_answered")
+            await appender.append(make, valid=lambda head: any(c.id in ids for c in head.calls))
+            self.requests.update(started)
+        point("harness.result_appended")
+
     async def _inputs(self) -> Sequence[PendingInput]:
         """The inputs to take now.
 
@@ -134,13 +172,14 @@ class Intake:
 
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
+        size = sum(len(p.data) for p in inputs)
         started: dict[str, ev.ModelRequestStart] = {}
         progress = False
 
         def make(head: Head) -> Draft:
             nonlocal started, progress
             ingested = ingest(head, appender.config, inputs, appender.taken, new_id=new_id)
-            started = self._request_starts(appender.head_after(ingested.events), inputs, may_start)
+            started = self._request_starts(appender.head_after(ingested.events), size, may_start)
             progress = ingested.progress
             return Draft(
                 events=[*ingested.events, *started.values()],
@@ -158,9 +197,9 @@ class Intake:
             point("harness.result_appended")
 
     def _request_starts(
-        self, after: Head, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]
+        self, after: Head, size: int, may_start: Callable[[str], bool]
     ) -> dict[str, ev.ModelRequestStart]:
-        """The starts of the model requests that are the next steps after these inputs, by thread."""
+        """The starts of the model requests that are the next steps after inputs of that size, by thread."""
         found: dict[str, ev.ModelRequestStart] = {}
         for thread in after.threads:
             if thread in self.requests or self._draining.is_set() or not may_start(thread):
@@ -168,7 +207,7 @@ class Intake:
             start = request_start(
                 after,
                 now=self._now(),
-                fresh_chars=self._appender.contexts.thread(thread).fresh + sum(len(p.data) for p in inputs),
+                fresh_chars=self._appender.contexts.thread(thread).fresh + size,
                 limits=self._limits(self._appender.config),
                 thread=thread,
                 new_id=new_id,

@@ -139,5 +139,7 @@ class TurnRunner:
     async def close(self) -> None:
         """End every wait for this runner and stop listening to arrivals."""
         self.appender.give_up()
+        for turn in self._turns.values():
+            turn.close()
         await self.deliveries.close()
         await self.intake.close()

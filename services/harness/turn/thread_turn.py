@@ -41,6 +41,7 @@ class ThreadTurn:
         self._running = running
         self._rest = Rest(replica, appender, self._thread, intake, lambda head: may_release(head, thread_id))
         self._model_turn = ModelTurn(replica, appender, self._thread, intake, calls=calls, rest=self._rest)
+        self._calls = calls
         self._tool_turn = ToolTurn(replica, appender, self._thread, intake, calls)
         self._left: decide.View | None = None
         """The thread's view when it was left with its tools running, each accepted by its worker."""
@@ -98,6 +99,10 @@ class ThreadTurn:
             case _:
                 return await self._model_turn.respond()
         return False
+
+    def close(self) -> None:
+        """Wait for no answer any more."""
+        self._calls.close()
 
     def _decide(self, head: Head) -> decide.Step:
         return decide.decide(

@@ -1,6 +1,7 @@
 """Tool calls of one thread: binding, sending, waiting for results, interrupting (rules 8, 12, 15 and 18)."""
 
-from holdfast.bus.head import is_unbound
+from holdfast.bus import events as ev
+from holdfast.bus.head import Call, is_unbound
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.intake import Intake
@@ -21,27 +22,47 @@ class ToolTurn:
         self._calls = calls
 
     async def run(self) -> bool:
-        """Send the ready calls and wait for results. True once they have run for longer than `hold`: the thread rests.
+        """Send the ready calls and append their results. True once they have run for longer than `hold`.
 
-        The results are then awaited by nobody, and wake the session as any input does.
+        The thread then rests. The results are then awaited by nobody, and wake the session as any input does.
         """
         last = self._appender.last
-        ready = [c for c in last.commit.head.calls if c.state == "ready" and c.thread == self._thread.id]
+        head = last.commit.head
+        ready = [c for c in head.calls if c.state == "ready" and c.thread == self._thread.id]
         if any(is_unbound(c) for c in ready):
             await self._thread.append(await self._calls.provide(last, self._thread.id))
             return False
-        events = await self._calls.send(last, ready, self._appender.contexts)
-        if events:
-            if not await self._intake.result_waits():  # a result stored before its worker died counts
-                await self._thread.append(events, progress=True)
+        if strays := self._calls.strays(head, ready):
+            await self._lose(strays)
             return False
+        self._calls.send(last, ready, self._appender.contexts)
+        await self._calls.answered(ready, self._intake.any)
+        results, events = self._calls.replies(head, ready)
+        if results:
+            await self._intake.append_results(results, self._thread.id)
+            self._calls.confirm(head, results)
+            return False
+        if events:
+            await self._lose(events)
+            return False
+        return await self._wait(ready)
+
+    async def _lose(self, events: list[ev.Event]) -> None:
+        """Append error results of calls."""
+        if not await self._intake.result_waits():  # a result stored before its worker died counts
+            await self._thread.append(events, progress=True)
+
+    async def _wait(self, ready: list[Call]) -> bool:
+        """Wait for results or further answers. True once the tools run for longer than `hold`."""
         point("harness.calls_sent")
         draining = self._replica.draining.is_set()
         if self._calls.all_accepted(ready):
             if draining or self._calls.hold_is_over():
                 return True
-        elif draining:
+        elif draining and not self._calls.under_way(ready):
             raise HandOver
+        if self._intake.any.is_set() or self._calls.under_way(ready):
+            return False
         await self._intake.wait(self._calls.poll_interval(ready))
         return False
 

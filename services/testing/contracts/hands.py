@@ -13,7 +13,7 @@ import pytest
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
-from holdfast.bus.commands import Answer, Cancel, Execute, Probe, Provision, Provisioned, Release
+from holdfast.bus.commands import Answer, Cancel, Confirm, Execute, Probe, Provision, Provisioned, Release
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import NoResponders, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
@@ -23,6 +23,11 @@ from holdfast.testing.eventually import eventually
 REPLY_TIMEOUT_S = 5.0
 PROVISION_TIMEOUT_S = 30.0
 RESULT_TIMEOUT_S = 20.0
+CONFIRM_TIMEOUT_S = 1.0
+"""Seconds after which a worker publishes a result that it gave in an answer and that was not confirmed (rule 14)."""
+
+STARTED = ("accepted", "result")
+"""Answers to a call that runs or has run: its result is in the answer, or comes to the inbox."""
 
 
 class ToolInput(msgspec.Struct, frozen=True):
@@ -106,7 +111,11 @@ class HandSession:
         return use.id
 
     async def execute(self, call: str, tool: ToolInput, *, generation: str = "") -> str:
-        """The answer of the worker that was bound."""
+        """The answer of the worker that was bound; a result in it is not confirmed."""
+        return (await self.ask(call, tool, generation=generation)).answer
+
+    async def ask(self, call: str, tool: ToolInput, *, generation: str = "") -> Answer:
+        """As `execute`, but returns the whole answer."""
         ask = Execute(
             tenant=self.key.tenant,
             session=self.key.session,
@@ -118,24 +127,31 @@ class HandSession:
         )
         return await self._ask(subjects.execute(self.key.cell, self.bound.worker), ask)
 
+    async def confirm(self, call: str) -> None:
+        """Say that the result in an answer is in the log (rule 13)."""
+        done = Confirm(
+            tenant=self.key.tenant, session=self.key.session, call=call, generation=self.bound.generation
+        )  # fmt: skip
+        await self.bus.core.publish(subjects.confirm(self.key.cell, self.bound.worker), msgspec.json.encode(done))
+
     async def cancel(self, call: str) -> str:
         ask = Cancel(
             tenant=self.key.tenant, session=self.key.session, call=call, generation=self.bound.generation
         )  # fmt: skip
-        return await self._ask(subjects.cancel(self.key.cell, self.bound.worker), ask)
+        return (await self._ask(subjects.cancel(self.key.cell, self.bound.worker), ask)).answer
 
     async def probe(self) -> str:
         ask = Probe(tenant=self.key.tenant, session=self.key.session, generation=self.bound.generation)
-        return await self._ask(subjects.probe(self.key.cell, self.bound.worker), ask)
+        return (await self._ask(subjects.probe(self.key.cell, self.bound.worker), ask)).answer
 
     async def release(self, *, files: bool = False) -> str:
         """End the hand; with `files` also what it keeps."""
         ask = Release(tenant=self.key.tenant, session=self.key.session, files=files)
-        return await self._ask(subjects.release(self.key.cell), ask)
+        return (await self._ask(subjects.release(self.key.cell), ask)).answer
 
-    async def _ask(self, subject: str, request: msgspec.Struct) -> str:
+    async def _ask(self, subject: str, request: msgspec.Struct) -> Answer:
         raw = await self.bus.core.request(subject, msgspec.json.encode(request), timeout=REPLY_TIMEOUT_S)
-        return msgspec.json.decode(raw, type=Answer).answer
+        return msgspec.json.decode(raw, type=Answer)
 
     async def results(self) -> list[CallResult]:
         """All results in the inbox."""
@@ -198,21 +214,44 @@ async def test_an_archived_session_gets_no_hand(session: HandSession) -> None:
 
 
 async def test_a_call_runs_and_its_result_comes_to_the_inbox(session: HandSession, hand: HandUnderTest) -> None:
+    """Also a result in an answer, as nobody confirms it."""
     call = await session.open(hand.quick)
-    assert await session.execute(call, hand.quick) == "accepted"
+    answer = await session.ask(call, hand.quick)
+    assert answer.answer in STARTED
     result = await session.result(call)
     assert (result.generation, result.is_error, result.lost) == (session.bound.generation, False, False)
     assert result.content
+    if answer.answer == "result":
+        assert answer.content == result.content
+        assert (answer.is_error, answer.lost) == (False, False)
+
+
+async def test_a_confirmed_result_is_neither_published_nor_answered_again(
+    session: HandSession, hand: HandUnderTest
+) -> None:
+    call = await session.open(hand.quick)
+    answer = await session.ask(call, hand.quick)
+    if answer.answer == "accepted":
+        pytest.skip("this hand answers with no results")
+    assert await session.ask(call, hand.quick) == answer, "it is not confirmed yet"
+    await session.confirm(call)
+
+    async def forgotten() -> bool:
+        return await session.execute(call, hand.quick) == "accepted"
+
+    await eventually(forgotten, what="the confirmed result is forgotten, the call is not")
+    await asyncio.sleep(1.5 * CONFIRM_TIMEOUT_S)  # what is tested is that nothing happens in that time
+    assert await session.results() == []
 
 
 async def test_a_call_runs_once_however_often_it_is_sent(session: HandSession, hand: HandUnderTest) -> None:
     call = await session.open(hand.quick)
     answers = await asyncio.gather(*(session.execute(call, hand.quick) for _ in range(5)))
-    assert set(answers) == {"accepted"}
+    assert set(answers) <= set(STARTED)
     await session.result(call)
-    assert await session.execute(call, hand.quick) == "accepted"
+    assert await session.execute(call, hand.quick) == "accepted", "known, and its result is in the inbox"
     after = await session.open(hand.quick)
-    assert await session.execute(after, hand.quick) == "accepted"
+    assert await session.execute(after, hand.quick) in STARTED
     await session.result(after)
     assert [found.id for found in await session.results()].count(call) == 1
 
@@ -230,7 +269,7 @@ async def test_only_an_open_call_of_this_generation_runs(session: HandSession, h
 async def test_a_quick_call_does_not_wait_for_a_slow_one(session: HandSession, hand: HandUnderTest) -> None:
     slow, quick = await session.open(hand.slow), await session.open(hand.quick)
     assert await session.execute(slow, hand.slow) == "accepted"
-    assert await session.execute(quick, hand.quick) == "accepted"
+    assert await session.execute(quick, hand.quick) in STARTED
     await session.result(quick)
     assert [found.id for found in await session.results()] == [quick]
     assert await session.cancel(slow) == "cancelled"

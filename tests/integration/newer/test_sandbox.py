@@ -7,11 +7,12 @@ import msgspec
 import pytest
 
 from holdfast.bus import subjects
+from holdfast.bus.commands import Provisioned
 from holdfast.bus.errors import Newer
 from holdfast.bus.ids import FIRST_CELL, new_id
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.tools import SANDBOX
-from holdfast.sandbox.placement import BUCKET, CallRecord, encode
+from holdfast.sandbox.placement import BUCKET, Placement, encode
 from tests.support.edge import SessionService
 from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
@@ -40,42 +41,35 @@ async def test_a_newer_placement_is_kept_and_the_request_may_be_repeated(bus: Na
     assert "Traceback" not in worker.log()[len(worker_log) :]
 
 
-async def test_a_newer_call_record_is_logged_once_and_kept(
-    bus: NatsBus, worker: WorkerProcess, edge: SessionService, tmp_path: Path
-) -> None:
-    session = DrivenSession(bus)
-    await session.begin()
-    lost, newer = new_id("sevt"), new_id("sevt")
-
-    async def recorded(call: str) -> None:
-        record = CallRecord(
-            hand=SANDBOX,
-            tenant=session.key.tenant,
-            session=session.key.session,
-            call=call,
-            generation="sbx_gone",
-            worker="wrk_gone",
-        )
-        await bus.kv.put(BUCKET, subjects.record_key(FIRST_CELL, call), encode(record))
+async def test_a_newer_placement_of_a_dead_worker_is_logged_once_and_kept(bus: NatsBus, worker: WorkerProcess) -> None:
+    async def placed() -> DrivenSession:
+        session = DrivenSession(bus)
+        await session.begin()
+        session.sandbox = Provisioned(generation=new_id("sbx"), worker="wrk_gone")
+        record = Placement(generation=session.sandbox.generation, worker="wrk_gone")
+        await bus.kv.put(BUCKET, subjects.placement_key(session.key, SANDBOX), encode(record))
+        return session
 
     async def swept(worker_id: str) -> None:
         await bus.kv.put(BUCKET, subjects.worker_key(FIRST_CELL, worker_id), b"{}")
         await bus.kv.delete(BUCKET, subjects.worker_key(FIRST_CELL, worker_id))
 
-    await recorded(newer)
-    await newer_record(bus, BUCKET, subjects.record_key(FIRST_CELL, newer))
-    for call in (lost, new_id("sevt")):
-        await recorded(call)
+    newer = await placed()
+    name = subjects.placement_key(newer.key, SANDBOX)
+    stored = await newer_record(bus, BUCKET, name)
+    for _ in range(2):
+        other = await placed()
         await swept(new_id("wrk"))
-        assert (await session.result(call)).lost
+        await other.gone()
 
     async def logged() -> bool:
-        return newer in worker.log()
+        return name in worker.log()
 
-    await eventually(logged, what="the newer record is logged")
-    assert sum(newer in line for line in worker.log().splitlines()) == 1
-    assert await bus.kv.get(BUCKET, subjects.record_key(FIRST_CELL, newer)), "a newer worker will close it"
-    assert newer not in [r.id for r in await session.results()]
+    await eventually(logged, what="the newer placement is logged")
+    assert sum(name in line for line in worker.log().splitlines()) == 1
+    entry = await bus.kv.get(BUCKET, name)
+    assert entry
+    assert entry.value == stored, "a newer worker will report it"
 
 
 async def test_a_request_of_a_newer_version_is_answered_as_such(bus: NatsBus, worker: WorkerProcess) -> None:

@@ -32,7 +32,7 @@ def test_a_call_is_known_as_long_as_the_generation_lives() -> None:
     handle = new_handle()
     call = handle.track("c")
     assert handle.idle_since() is None
-    handle.mark_running(call)
+    handle.mark_running("c", call, window_ends_at=11.0)
     assert call.decided.is_set()
     handle.finish("c", 20.0)
     assert handle.find("c") is not None

@@ -1,8 +1,7 @@
 """What ends a registration epoch so that the worker goes on under a new identity."""
 
 from holdfast.bus.errors import Unavailable
-from holdfast.sandbox.registration import LeaseOver
-from holdfast.sandbox.worker import end_of_epoch
+from holdfast.sandbox.epoch_end import LeaseOver, end_of_epoch
 
 
 def test_a_lost_lease_comes_before_a_bus_error_however_deep_it_is() -> None:
