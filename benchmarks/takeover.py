@@ -41,7 +41,7 @@ async def _kill(rig: Rig) -> float:
 
 
 async def _measure(rig: Rig, name: str, limit_ms: int) -> list[Row]:
-    found = spread(ms([await _kill(rig) for _ in range(rig.options.count(15, 2))]))
+    found = spread(ms([await _kill(rig) for _ in range(rig.options.count(40, 2))]))
     wait = spread([streams.ACK_WAIT_S * 1000])
     aims = [at_most(f"p95 at most {limit_ms}", found.p95, limit_ms)]
     return [Row(name=name, unit="ms", found=found, floor=wait, floor_name="ack_wait", aims=aims)]
