@@ -28,8 +28,8 @@ from holdfast.cli.client.terminal.terminal_view import TerminalView
 from holdfast.cli.embedded.model_endpoint import VENDOR
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, WAITS
 from holdfast.cli.models import price_of, prices_of
-from holdfast.process.model_facts import ModelCatalogue
 from holdfast.cli.sanitize import clean_line
+from holdfast.process.model_facts import ModelCatalogue
 
 EXIT_CODES: Final = {"done": 0, "failed": FAILED, "gone": FAILED, "waits": WAITS, "interrupted": INTERRUPTED}
 """Exit code for each end of a watch. `left` is missing: it is INTERRUPTED for `run` and 0 for `attach`."""

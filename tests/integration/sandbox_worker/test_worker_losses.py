@@ -1,4 +1,4 @@
-"""Sandbox workers that die, freeze, stop, are full or start again, and what is left of their hands (rules 15-17, 22)."""
+"""Sandbox workers that die, freeze, stop, are full or start again, and what their hands leave (rules 15-17, 22)."""
 
 import asyncio
 import signal
