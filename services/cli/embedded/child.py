@@ -162,5 +162,9 @@ class Child:
             for task in waits:
                 task.cancel()
         if not self.ended.is_set():
-            self._kill_group()
-            await self.ended.wait()
+            await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL to the group. Returns when it has been reaped."""
+        self._kill_group()
+        await self.ended.wait()

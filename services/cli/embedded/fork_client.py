@@ -20,8 +20,12 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
+ANSWER_TIMEOUT_S: Final = 30.0
+"""Seconds that an order may take; the first one waits for the modules to be loaded."""
+
+
 class CannotFork(Exception):
-    """The server has ended, or has no room for a process. The program can be started by itself."""
+    """The server has ended or hangs, or has no room for a process. The program can be started by itself."""
 
 
 class Forked:
@@ -48,9 +52,10 @@ class Forked:
 class ForkServer:
     """The fork server of some programs. It is started at once, and again by the first order after it has ended."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """`program`: any of them; it says how the server is started. Raises OSError."""
         self._program = program
+        self._answer_timeout_s = answer_timeout_s
         self._lock = asyncio.Lock()
         self._start()
 
@@ -76,7 +81,12 @@ class ForkServer:
             if self._server.ended.is_set():
                 self._orders.close()
                 self._start()
-            return await Child.start(program, lambda log, go: self._order(program, extra, log, go))
+            try:
+                async with asyncio.timeout(self._answer_timeout_s):
+                    return await Child.start(program, lambda log, go: self._order(program, extra, log, go))
+            except TimeoutError:
+                await self._server.kill()  # the next order starts another one
+                raise CannotFork from None
 
     async def _order(self, program: Program, extra: Mapping[str, str], log: int, go: int) -> Process:
         order = Order({**program.env, **extra}, str(program.log.parent), os.getpid())
@@ -90,7 +100,7 @@ class ForkServer:
             with contextlib.suppress(OSError):  # it has ended; so says the answer
                 socket.send_fds(self._orders, [data], [log, go])
             pid = int(await self._received() or 0)
-        if not pid:
+        if not pid or not _is_child(pid):
             raise CannotFork
         return Forked(pid)
 
@@ -105,6 +115,15 @@ class ForkServer:
         """End the server. Its forks stay."""
         self._orders.close()
         await self._server.stop(1.0, asyncio.Event())
+
+
+def _is_child(pid: int) -> bool:
+    """Whether that process, alive or not, can be waited for. If not, the system gave it to another parent."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -142,6 +142,26 @@ async def test_a_server_that_dies_with_an_order_says_that_it_cannot_fork(server:
         await ordering
 
 
+async def test_a_server_that_hangs_is_replaced(tmp_path: Path) -> None:
+    one = program(tmp_path, "one")
+    server = ForkServer(one, answer_timeout_s=20)
+    first = await server.fork(one, {})  # its modules are loaded
+    hanging = pid_of(server)
+    os.kill(hanging, signal.SIGSTOP)
+    server._answer_timeout_s = 0.2  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(CannotFork):
+        await server.fork(one, {})
+    assert not psutil.pid_exists(hanging)
+    server._answer_timeout_s = 20  # pyright: ignore[reportPrivateUsage]
+    second = await server.fork(one, {})
+    second.go()
+    await line(one, second)
+    first.go()
+    await line(one, first)
+    await end(first, second)
+    await server.stop()
+
+
 async def test_a_server_whose_settings_are_refused_cannot_fork_and_says_nothing(tmp_path: Path) -> None:
     bad = program(tmp_path, "bad", HOLDFAST_CELL="NOT A CELL")
     server = ForkServer(bad)
