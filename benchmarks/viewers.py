@@ -33,9 +33,17 @@ STALLED = 20
 RECEIVE_BUFFER_BYTES = 4096
 """Of a reader that stalls, so that the kernel holds little of what it does not read."""
 
-SMALL = (10_000, 1_000, "10,000 events")
-LARGE = (2_000, 400_000, "2,000 events of 400 KB")
-"""Events, characters of each, name."""
+
+class Load(msgspec.Struct, frozen=True):
+    """Events that are written, and characters of each."""
+
+    name: str
+    events: int
+    chars: int
+
+
+SMALL = Load("10,000 events", 10_000, 1_000)
+LARGE = Load("2,000 events of 400 KB", 2_000, 400_000)
 
 MAX_GROWTH_MIB = 20
 MAX_EDGE_MIB = 300
@@ -169,10 +177,10 @@ def _pss_mib(rig: Rig) -> float:
     return psutil.Process(rig.stack.pid("session")).memory_full_info().pss / 2**20
 
 
-async def _write(bus: NatsBus, session: str, events: int, chars: int) -> None:
+async def _write(bus: NatsBus, session: str, load: Load) -> None:
     log = SessionLog(bus, session)
-    for start in range(0, events, 4):
-        texts = [f"{number} ".ljust(chars, "x") for number in range(start, min(start + 4, events))]
+    for start in range(0, load.events, 4):
+        texts = [f"{number} ".ljust(load.chars, "x") for number in range(start, min(start + 4, load.events))]
         await log.write(
             *(ev.AgentMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}]) for text in texts)
         )
@@ -191,23 +199,23 @@ async def _peak(rig: Rig, work: Awaitable[None]) -> float:
     return peak
 
 
-async def _stalled(rig: Rig, client: Any, bus: NatsBus, events: int, chars: int, name: str) -> Row:
+async def _stalled(rig: Rig, client: Any, bus: NatsBus, load: Load) -> Row:
     unwatched, watched = await rig.sessions(client, 2, tools=False)
     before = await asyncio.to_thread(_pss_mib, rig)
-    floor = await _peak(rig, _write(bus, unwatched, events, chars))
+    floor = await _peak(rig, _write(bus, unwatched, load))
     start = await asyncio.to_thread(_pss_mib, rig)
     readers = [await asyncio.to_thread(_stall, rig, watched) for _ in range(STALLED)]
-    peak = await _peak(rig, _write(bus, watched, events, chars))
+    peak = await _peak(rig, _write(bus, watched, load))
     for reader in readers:
         reader.close()
     await asyncio.sleep(SETTLE_S)
     after = await asyncio.to_thread(_pss_mib, rig)
-    if chars < 10_000:
+    if load.chars == SMALL.chars:
         aims = [at_most(f"at most {MAX_GROWTH_MIB}", peak - start, MAX_GROWTH_MIB)]
     else:
         aims = [at_most(f"edge at most {MAX_EDGE_MIB} in all", peak, MAX_EDGE_MIB)]
     return Row(
-        name=f"growth of the edge, {STALLED} stalled readers, {name}", unit="MiB", found=spread([peak - start]),
+        name=f"growth of the edge, {STALLED} stalled readers, {load.name}", unit="MiB", found=spread([peak - start]),
         floor=spread([floor - before]), floor_name="the same events, no reader", aims=aims,
         note=f"{start:.0f} before, {peak:.0f} then, {after:.0f} when they had left",
     )  # fmt: skip
@@ -220,9 +228,9 @@ async def _measure(rig: Rig) -> list[Row]:
         (first,) = await rig.sessions(client, 1, tools=False)  # whatever is allocated once
         await bus.inbox.put(session_key(first), message(hello))
         await rested(bus, session_key(first), 0)
-        for events, chars, name in (SMALL, LARGE):
-            share = rig.options.count(1, 10)
-            rows.append(await _stalled(rig, client, bus, events // share, chars, name))
+        for load in (SMALL, LARGE):
+            events = load.events // rig.options.count(1, 10)
+            rows.append(await _stalled(rig, client, bus, msgspec.structs.replace(load, events=events)))
     return rows
 
 

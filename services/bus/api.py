@@ -109,8 +109,11 @@ class Log(Protocol):
         """All commits with a sequence above `after`, in order, blobs put back."""
         ...
 
-    def pages(self, key: Key, after: int = 0) -> AsyncGenerator[list[Stored]]:
-        """As `read`, in batches, so that a long log need not be in memory."""
+    def pages(self, key: Key, after: int = 0, *, first: int = 500) -> AsyncGenerator[list[Stored]]:
+        """As `read`, in batches of bounded bytes, so that a long log need not be in memory.
+
+        The first one has at most `first` commits, the following ones more and more.
+        """
         ...
 
     async def get(self, key: Key, seq: int) -> Stored | None:

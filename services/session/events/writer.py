@@ -15,7 +15,7 @@ from holdfast.session.events.frames import OPEN_COMMENT, PING_FRAME, frames
 from holdfast.session.events.subscription import SessionSubscription
 from holdfast.session.http.errors import ApiError
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.log.serialize import Position, VisibleEvent
+from holdfast.session.log.serialize import Position
 
 PING_INTERVAL_S: Final = 10.0
 """Seconds of silence after which a ping is sent."""
@@ -107,8 +107,8 @@ class EventStreamResponse(Response):
                 except TimeoutError:
                     await send({"type": "http.response.body", "body": PING_FRAME, "more_body": True})
                 continue
-            items = self._buffer.take()
-            if any(isinstance(item, VisibleEvent) for item in items):
+            items = self._subscription.take()
+            if any(isinstance(item, bytes) for item in items):
                 self._sessions.unseen.mark_seen(self._key)
             await send({"type": "http.response.body", "body": frames(items), "more_body": True})
 
