@@ -11,6 +11,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from holdfast.bus.ids import Key
+from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.events.writer import EventStreamResponse
 from holdfast.session.http.errors import invalid
 from holdfast.session.http.routing import Call, Route
@@ -33,8 +34,9 @@ class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class StreamHandlers:
     """`stopping` is set when the process drains: open streams end then."""
 
-    def __init__(self, sessions: SessionRepository, stopping: asyncio.Event) -> None:
+    def __init__(self, sessions: SessionRepository, streams: OpenStreams, stopping: asyncio.Event) -> None:
         self._sessions = sessions
+        self._streams = streams
         self._stopping = stopping
 
     async def stream(self, call: Call) -> Response:
@@ -48,7 +50,9 @@ class StreamHandlers:
         """
         key = self._sessions.key(call.tenant, call.id("session_id"))
         position = await self._position(key, call)
-        response = EventStreamResponse(self._sessions, key, call.query.event_deltas, position, self._stopping)
+        response = EventStreamResponse(
+            self._sessions, key, call.query.event_deltas, position, stopping=self._stopping, streams=self._streams
+        )
         await response.open()
         return response
 
@@ -83,7 +87,7 @@ class StreamHandlers:
         return after_commit(commits[-1].seq if commits else unseen.seq)
 
 
-def routes(sessions: SessionRepository, stopping: asyncio.Event) -> list[Route]:
-    handlers = StreamHandlers(sessions, stopping)
+def routes(sessions: SessionRepository, streams: OpenStreams, stopping: asyncio.Event) -> list[Route]:
+    handlers = StreamHandlers(sessions, streams, stopping)
     path = "/v1/sessions/{session_id}/events/stream"
     return [Route(method="GET", path=path, handle=handlers.stream, query=StreamQuery, stream=True)]

@@ -12,6 +12,7 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 from holdfast.session.events.buffer import StreamBuffer
 from holdfast.session.events.frames import OPEN_COMMENT, PING_FRAME, frames
+from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.events.subscription import SessionSubscription
 from holdfast.session.http.errors import ApiError
 from holdfast.session.log.repository import SessionRepository
@@ -36,6 +37,8 @@ class EventStreamResponse(Response):
         key: Key,
         delta_types: Collection[str],
         position: Position | None,
+        *,
+        streams: OpenStreams,
         stopping: asyncio.Event,
     ) -> None:
         """`position` None: from what is stored from now on. The response ends when `stopping` is set."""
@@ -43,14 +46,20 @@ class EventStreamResponse(Response):
         del self.headers["content-length"]
         self._sessions = sessions
         self._key = key
+        self._streams = streams
         self._stopping = stopping
         self._changed = asyncio.Event()
         self._buffer = StreamBuffer(delta_types, position)
         self._subscription = SessionSubscription(sessions, key, self._buffer, self._changed)
 
     async def open(self) -> None:
-        """Subscribe. Raises ApiError 404 and BusError."""
-        await self._subscription.open()
+        """Subscribe. Raises ApiError 404, 429 and BusError."""
+        self._streams.add()
+        try:
+            await self._subscription.open()
+        except BaseException:
+            self._streams.remove()
+            raise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send events until the session ends, the client disconnects, or the process stops."""
@@ -72,6 +81,7 @@ class EventStreamResponse(Response):
                 task.result()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            self._streams.remove()
             await self._subscription.close()
 
     async def _send_all(self, send: Send) -> None:
@@ -89,7 +99,7 @@ class EventStreamResponse(Response):
             try:
                 if not following.cancelled():
                     following.result()
-                await self.open()
+                await self._subscription.open()
             except (BusError, ApiError) as exc:
                 _log.warning("event stream ended early", session=self._key.session, error=str(exc))
                 return
