@@ -160,6 +160,10 @@ class Inbox(Protocol):
         """
         ...
 
+    def waiting(self, key: Key, above: Taken = NOTHING_TAKEN) -> AsyncGenerator[PendingInput]:
+        """As `pending`, one at a time, so that many large inputs need not be in memory."""
+        ...
+
     async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
         """As `pending`, without what it says: `input` is None, and a large body is not fetched. No content can fail."""
         ...
