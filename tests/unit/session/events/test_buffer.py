@@ -114,8 +114,8 @@ def test_a_reader_that_was_too_slow_goes_on_where_it_was() -> None:
     assert not buffer.put_commit(last)
     buffer.overflowed = True
     assert taken(buffer) == ["m0", "m1"]
-    position = buffer.position
-    assert position == Position(2, 1)
+    position = Position(2, 1)
+    assert buffer.position == position
     buffer.reopen()
     buffer.begin(last, position, 1)
     assert not buffer.put_commit(last)
