@@ -5,6 +5,7 @@ Nothing may be lost or repeated: each viewer must have seen each event of its se
 
 import asyncio
 import contextlib
+import random
 import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -28,6 +29,9 @@ TITLE = "many streams: posts beside them (ms), and memory of the edge with stall
 
 VIEWERS = 400
 ROUNDS = 5
+
+PERIOD_S = 8.0
+"""Seconds between two messages of one session when they are paced."""
 
 STALLED = 20
 RECEIVE_BUFFER_BYTES = 4096
@@ -121,11 +125,12 @@ async def _check(bus: NatsBus, viewers: list[Viewer]) -> int:
 
 
 async def _posts(rig: Rig) -> list[Row]:
-    """Each round, every session is sent a message in the same instant, while all streams are open."""
+    """While all streams are open every session is sent messages: all in the same instant, or each in its own time."""
     scenario = await rig.scenario(say("Good."))
     count, rounds = rig.options.count(VIEWERS, 40), rig.options.count(ROUNDS, 2)
     found = rig.stack.run
-    posts: list[float] = []
+    burst: list[float] = []
+    paced: list[float] = []
     probes: list[float] = []
     async with rig.client() as client, rig.bus() as bus, contextlib.AsyncExitStack() as opened:
         sessions = await rig.sessions(client, count, tools=False)
@@ -133,22 +138,33 @@ async def _posts(rig: Rig) -> list[Row]:
         viewers = await opened.enter_async_context(_viewers(rig, sessions))
         paths = [f"/v1/sessions/{session}/events" for session in sessions]
         requests = [c.prepare(path, {"events": [said(scenario)]}) for c, path in zip(at_edge, paths, strict=True)]
+
+        async def post(index: int, wait_s: float = 0.0) -> float:
+            await asyncio.sleep(wait_s)
+            return await _timed(lambda: at_edge[index].ask(requests[index]))
+
         async with asyncio.timeout(300):
-            for turns in range(1, rounds + 1):
-                probes += await asyncio.gather(*(_timed(lambda c=c: c.ask(c.get("/healthz"))) for c in at_edge))
-                pairs = zip(at_edge, requests, strict=True)
-                posts += await asyncio.gather(*(_timed(lambda c=c, r=r: c.ask(r)) for c, r in pairs))
+            for turns in range(1, 2 * rounds + 1):
+                if turns <= rounds:
+                    probes += await asyncio.gather(*(_timed(lambda c=c: c.ask(c.get("/healthz"))) for c in at_edge))
+                    burst += await asyncio.gather(*(post(i) for i in range(count)))
+                else:
+                    paced += await asyncio.gather(*(post(i, random.uniform(0, PERIOD_S)) for i in range(count)))
                 await asyncio.gather(*(viewer.until_idle(turns) for viewer in viewers))
             for session in sessions:
                 await rested(bus, session_key(session), 0)
         seen = await _check(bus, viewers)
-    measured = spread(ms(posts))
-    return [
-        Row(name=f"POST, {count} at once beside {count} streams", unit="ms", found=measured,
-            floor=spread(ms(probes)), floor_name="/healthz, as many at once",
-            aims=[at_most("p99 at most 100", measured.p99, 100)],
-            note=f"{seen:,} events, each seen once and in order")
-    ]  # fmt: skip
+    note = f"{seen:,} events, each seen once and in order"
+    return [_post_row(way, count, found, probes, note) for way, found in (("at once", burst), ("paced", paced))]
+
+
+def _post_row(way: str, count: int, found: list[float], probes: list[float], note: str) -> Row:
+    measured = spread(ms(found))
+    return Row(
+        name=f"POST, {count} {way} beside {count} streams", unit="ms", found=measured, note=note,
+        floor=spread(ms(probes)), floor_name="/healthz, as many at once",
+        aims=[at_most("p99 at most 100", measured.p99, 100)],
+    )  # fmt: skip
 
 
 # --- readers that stall --------------------------------------------------------------------------------------------
