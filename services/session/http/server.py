@@ -77,6 +77,7 @@ async def serve(
         lifespan="off",
         ws="none",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=IDLE_CONNECTION_S,
         timeout_graceful_shutdown=max(1, int(drain_timeout) - 1),
     )
