@@ -42,8 +42,9 @@ class StreamHandlers:
     async def stream(self, call: Call) -> Response:
         """Events as they are stored, from the moment the answer begins or from the position that is given.
 
-        Without a position, the first stream that is opened within 5 s after events were sent begins with those events,
-        so that a client may send first and then listen; not if it has listed the events or seen the end meanwhile.
+        Without a position, the first stream that is opened within 5 s after events were sent, or after the end of their
+        turn, begins with those events, so that a client may send first and then listen; not if it has listed the events
+        or seen the end meanwhile.
         `event_deltas[]` also shows each agent message while it is generated, if the stream was open before its model
         request sent the first piece; a stream that is opened later gets none of that request. With `agent.tool_result`
         it shows what a running `bash` prints, in the same frames, under the id of the `agent.tool_use` event.
@@ -77,8 +78,11 @@ class StreamHandlers:
 
     async def _before_unseen_input(self, key: Key) -> Position | None:
         """The position before the input that the client has sent and whose outcome it has not seen, if there is one."""
-        unseen = self._sessions.unseen.take(key, now=self._sessions.now())
+        unseen = self._sessions.unseen.take(key)
         if unseen is None:
+            return None
+        last = await self._sessions.last_commit(key, leader=True)
+        if not unseen.begins_stream(last.commit.head, self._sessions.now()):
             return None
         commits = await self._sessions.bus.log.read(key, unseen.seq, leader=True)
         for stored in commits:
