@@ -1,6 +1,6 @@
 """Inputs whose outcome the client has not looked at yet."""
 
-from holdfast.bus.head import Head
+from holdfast.bus.head import Head, Thread
 from holdfast.bus.ids import Key
 from holdfast.session.log import unseen_inputs as module
 from holdfast.session.log.unseen_inputs import UnseenInput, UnseenInputs
@@ -49,7 +49,8 @@ def test_a_later_input_takes_the_place_of_one_that_nobody_asked_about() -> None:
 def test_a_stream_begins_with_an_input_soon_after_it_or_soon_after_the_end_of_its_turn() -> None:
     window = module.STREAM_OPEN_WINDOW_US
     unseen = UnseenInput("sevt_1", 7, accepted_at=NOW)
-    running, rested = Head(status="running", updated=NOW + 1), Head(status="idle", updated=NOW + 10 * window)
+    running = Head(threads={"": Thread(status="running")}, updated=NOW + 1)
+    rested = Head(updated=NOW + 10 * window)
     for head in (running, rested):
         assert unseen.begins_stream(head, NOW + window)
     assert not unseen.begins_stream(running, NOW + window + 1), "its end is still to come"
