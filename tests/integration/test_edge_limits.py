@@ -20,6 +20,7 @@ from tests.support.edge import SessionService, envelope, session_service
 from tests.support.event_stream import frames, raw, take
 from tests.support.eventually import eventually
 from tests.support.session_log import SessionLog
+from tests.support.session_requests import SAY
 
 MAX_STREAMS = 20
 SEND_TIMEOUT_S = 0.5
@@ -136,6 +137,37 @@ async def test_one_stream_too_many_is_429_and_there_is_room_again_when_one_ends(
                 await client.beta.sessions.events.stream("sesn_a0_nothing")
             with pytest.raises(anthropic.BadRequestError):
                 await client.beta.sessions.events.stream(session, extra_query={"after": "9999999-0"})
+
+
+async def test_a_refused_stream_that_is_opened_again_still_begins_with_what_was_sent(
+    edge: SessionService, sync: Anthropic, session: str
+) -> None:
+    other = new_session(sync)
+    async with (
+        edge.bus() as bus,
+        edge.async_client(max_retries=0) as client,
+        contextlib.AsyncExitStack() as opened,
+    ):
+        streams = [
+            await opened.enter_async_context(await client.beta.sessions.events.stream(other))
+            for _ in range(MAX_STREAMS)
+        ]
+        (sent,) = (await client.beta.sessions.events.send(session, events=[SAY])).data or []  # type: ignore[list-item]
+        assert await SessionLog(bus, session).takes(1) == [sent.id]
+        with pytest.raises(anthropic.RateLimitError):
+            await client.beta.sessions.events.stream(session)
+        await streams[0].close()
+
+        async def opens() -> bool:
+            try:
+                stream = await opened.enter_async_context(await client.beta.sessions.events.stream(session))
+            except anthropic.RateLimitError:
+                return False
+            (first,) = await take(stream.__aiter__(), 1)
+            assert first.id == sent.id
+            return True
+
+        await eventually(opens)
 
 
 def test_the_service_may_have_as_many_descriptors_as_the_system_allows(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ after it has stored it, so a live message is always stored.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 import structlog
 
@@ -122,10 +122,11 @@ class LogTail:
                 at = last.seq if last else 0
             yield None
             if after is not None:
-                async for page in self._reads.pages(key, at, page_bytes=REPLAY_PAGE_BYTES):
-                    for stored in page:
-                        yield stored
-                        at = stored.seq
+                async with aclosing(self._reads.pages(key, at, page_bytes=REPLAY_PAGE_BYTES)) as pages:
+                    async for page in pages:
+                        for stored in page:
+                            yield stored
+                            at = stored.seq
             while True:
                 got, silent = await live.next()
                 if got and got.seq <= at:
@@ -134,9 +135,10 @@ class LogTail:
                     yield await self._reads.stored(got)
                     at = got.seq
                     continue
-                async for stored in self._missed(key, at):
-                    yield stored
-                    at = stored.seq
+                async with aclosing(self._missed(key, at)) as missed:
+                    async for stored in missed:
+                        yield stored
+                        at = stored.seq
                 if silent:
                     yield None
 
@@ -151,9 +153,10 @@ class LogTail:
         if int(last.headers.get("Nats-Expected-Last-Subject-Sequence", "-1")) == at:
             yield await self._reads.stored(last)
             return
-        async for page in self._reads.pages(key, at, upto=last.seq, page_bytes=REPLAY_PAGE_BYTES):
-            for stored in page:
-                yield stored
+        async with aclosing(self._reads.pages(key, at, upto=last.seq, page_bytes=REPLAY_PAGE_BYTES)) as pages:
+            async for page in pages:
+                for stored in page:
+                    yield stored
 
     # --- all sessions of a cell ------------------------------------------------------------------------------------
 

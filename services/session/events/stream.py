@@ -18,6 +18,7 @@ from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.history import find_position
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.log.serialize import Position, after_commit, parse_position
+from holdfast.session.log.unseen_inputs import UnseenInput
 
 
 class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,35 +51,47 @@ class StreamHandlers:
         it shows what a running `bash` prints, in the same frames, under the id of the `agent.tool_use` event.
         """
         key = self._sessions.key(call.tenant, call.id("session_id"))
-        position = await self._position(key, call)
+        self._streams.add()
+        try:
+            return await self._open(key, call)
+        except BaseException:
+            self._streams.remove()
+            raise
+
+    async def _open(self, key: Key, call: Call) -> Response:
+        given: str | None = call.request.headers.get("last-event-id") or call.query.after
+        unseen = None if given else self._sessions.unseen.find(key)
+        position = await (self._position(key, call, given) if given else self._before(key, unseen))
         response = EventStreamResponse(
-            self._sessions, key, call.query.event_deltas, position, stopping=self._stopping, streams=self._streams
+            self._sessions,
+            key,
+            call.query.event_deltas,
+            position,
+            stopping=self._stopping,
+            on_end=self._streams.remove,
         )
         await response.open()
+        if unseen is not None:
+            self._sessions.unseen.forget(key, unseen)
         return response
 
-    async def _position(self, key: Key, call: Call) -> Position | None:
-        """The position behind which the stream begins; None: behind what is stored when it opens.
-
-        Raises ApiError 400 for a position that this session does not have.
-        """
-        header = call.request.headers.get("last-event-id")
-        given: str | None = header or call.query.after
-        if not given:
-            return await self._before_unseen_input(key)
+    async def _position(self, key: Key, call: Call, given: str) -> Position:
+        """The position that the client has given. Raises ApiError 400 for one that this session does not have."""
         position = parse_position(given)
         if position is None:
             position = await find_position(self._sessions, key, given)
         elif position.seq > (await self._sessions.last_commit(key, leader=True)).seq:
             position = None
         if position is None:
-            name = "Last-Event-ID" if header else "after"
+            name = "Last-Event-ID" if call.request.headers.get("last-event-id") else "after"
             raise invalid(f"{name}: names no event of this session; leave it out to read from now on")
         return position
 
-    async def _before_unseen_input(self, key: Key) -> Position | None:
-        """The position before the input that the client has sent and whose outcome it has not seen, if there is one."""
-        unseen = self._sessions.unseen.take(key)
+    async def _before(self, key: Key, unseen: UnseenInput | None) -> Position | None:
+        """The position before the input that the client has sent and whose outcome it has not seen, if there is one.
+
+        None: behind what is stored when the stream opens.
+        """
         if unseen is None:
             return None
         last = await self._sessions.last_commit(key, leader=True)

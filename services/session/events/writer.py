@@ -1,7 +1,7 @@
 """The HTTP response of one event stream: sends what its buffer holds, and pings when there is nothing to send."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import structlog
@@ -12,7 +12,6 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 from holdfast.session.events.buffer import StreamBuffer
 from holdfast.session.events.frames import OPEN_COMMENT, PING_FRAME, frames
-from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.events.subscription import SessionSubscription
 from holdfast.session.http.errors import ApiError
 from holdfast.session.log.repository import SessionRepository
@@ -38,28 +37,23 @@ class EventStreamResponse(Response):
         delta_types: Collection[str],
         position: Position | None,
         *,
-        streams: OpenStreams,
         stopping: asyncio.Event,
+        on_end: Callable[[], None],
     ) -> None:
         """`position` None: from what is stored from now on. The response ends when `stopping` is set."""
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._sessions = sessions
         self._key = key
-        self._streams = streams
+        self._on_end = on_end
         self._stopping = stopping
         self._changed = asyncio.Event()
         self._buffer = StreamBuffer(delta_types, position)
         self._subscription = SessionSubscription(sessions, key, self._buffer, self._changed)
 
     async def open(self) -> None:
-        """Subscribe. Raises ApiError 404, 429 and BusError."""
-        self._streams.add()
-        try:
-            await self._subscription.open()
-        except BaseException:
-            self._streams.remove()
-            raise
+        """Subscribe. Raises ApiError 404 and BusError."""
+        await self._subscription.open()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send events until the session ends, the client disconnects, or the process stops."""
@@ -81,7 +75,7 @@ class EventStreamResponse(Response):
                 task.result()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            self._streams.remove()
+            self._on_end()
             await self._subscription.close()
 
     async def _send_all(self, send: Send) -> None:

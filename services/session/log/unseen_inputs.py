@@ -55,9 +55,14 @@ class UnseenInputs:
         if len(self._inputs) > MAX_SESSIONS:
             self._inputs.popitem(last=False)
 
-    def take(self, key: Key) -> UnseenInput | None:
-        """The input of which nobody has seen the outcome, if there is one; it is forgotten."""
-        return self._inputs.pop(key, None)
+    def find(self, key: Key) -> UnseenInput | None:
+        """The input of which nobody has seen the outcome, if there is one."""
+        return self._inputs.get(key)
+
+    def forget(self, key: Key, unseen: UnseenInput) -> None:
+        """A stream is open that shows the outcome of that input."""
+        if self._inputs.get(key) is unseen:
+            del self._inputs[key]
 
     def mark_seen(self, key: Key) -> None:
         """The client was shown how the session went on."""

@@ -12,11 +12,23 @@ NOW = 1_000_000_000
 def test_the_first_stream_after_an_input_begins_with_it_and_the_next_does_not() -> None:
     unseen = UnseenInputs()
     unseen.put(A, "sevt_1", 7, now=NOW)
-    assert unseen.take(B) is None
-    found = unseen.take(A)
+    assert unseen.find(B) is None
+    found = unseen.find(A)
     assert found
     assert (found.first_event_id, found.seq) == ("sevt_1", 7)
-    assert unseen.take(A) is None
+    assert unseen.find(A), "until the stream is open: it may be refused, and asked for again"
+    unseen.forget(A, found)
+    assert unseen.find(A) is None
+
+
+def test_an_input_that_came_while_the_stream_opened_is_kept() -> None:
+    unseen = UnseenInputs()
+    unseen.put(A, "sevt_1", 7, now=NOW)
+    found = unseen.find(A)
+    assert found
+    unseen.put(A, "sevt_2", 9, now=NOW + module.STREAM_OPEN_WINDOW_US + 1)
+    unseen.forget(A, found)
+    assert unseen.find(A)
 
 
 def test_what_the_client_has_looked_at_is_not_shown_again() -> None:
@@ -24,14 +36,14 @@ def test_what_the_client_has_looked_at_is_not_shown_again() -> None:
     unseen.put(A, "sevt_1", 7, now=NOW)
     unseen.mark_seen(A)
     unseen.mark_seen(B)
-    assert unseen.take(A) is None
+    assert unseen.find(A) is None
 
 
 def test_of_several_inputs_the_first_counts() -> None:
     unseen = UnseenInputs()
     unseen.put(A, "sevt_1", 7, now=NOW)
     unseen.put(A, "sevt_2", 9, now=NOW)
-    found = unseen.take(A)
+    found = unseen.find(A)
     assert found
     assert found.first_event_id == "sevt_1"
 
@@ -41,7 +53,7 @@ def test_a_later_input_takes_the_place_of_one_that_nobody_asked_about() -> None:
     unseen = UnseenInputs()
     unseen.put(A, "sevt_1", 7, now=NOW)
     unseen.put(A, "sevt_2", 9, now=later)
-    found = unseen.take(A)
+    found = unseen.find(A)
     assert found
     assert found.first_event_id == "sevt_2"
 
@@ -63,6 +75,6 @@ def test_only_so_many_sessions_are_remembered() -> None:
     keys = [Key("t", f"sesn_a0_{n}") for n in range(module.MAX_SESSIONS + 1)]
     for key in keys:
         unseen.put(key, "sevt_1", 1, now=NOW)
-    assert unseen.take(keys[0]) is None
-    assert unseen.take(keys[1])
-    assert unseen.take(keys[-1])
+    assert unseen.find(keys[0]) is None
+    assert unseen.find(keys[1])
+    assert unseen.find(keys[-1])
