@@ -231,6 +231,15 @@ class Scenario:
                 left -= 1
                 await self.send(bus, self._interrupt())
 
+    async def patient(self, bus: Bus) -> None:
+        """Sends two messages at once, each time that the session rests."""
+        left = self.plan.pairs
+        while left and asyncio.get_running_loop().time() < FAULT_PERIOD_S:
+            await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.0]))
+            if self.head.claim is None and not self._inbox():
+                left -= 1
+                await asyncio.gather(self.say(bus, f"pair {left}"), self.say(bus, f"pair {left} again"))
+
     def _interrupt(self) -> ev.UserInterrupt:
         """An interrupt of the session; if it has two threads, of one of them or of both."""
         named = self.rng.choice([None, PRIMARY_THREAD, CHILD]) if self.plan.child else None
@@ -304,7 +313,7 @@ class Scenario:
             injector.add(f"clock-{number}", self.worker(f"clock-{number}", hand=CLOCK))
         await self.create(edge)
         others = [asyncio.create_task(self.client(edge)), asyncio.create_task(self.sweeper(edge))]
-        await asyncio.gather(self.user(edge), self.impatient(edge), self.inject_timed_faults())
+        await asyncio.gather(self.user(edge), self.impatient(edge), self.patient(edge), self.inject_timed_faults())
         injector.end_faults()
         await self._settle(SETTLE_AFTER_LOSS_TIMEOUT_S if self.server.vanished else SETTLE_TIMEOUT_S)
         self._check_end()
