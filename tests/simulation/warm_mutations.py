@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.bus.api import Delivery
 from holdfast.bus.errors import Conflict
 from holdfast.bus.inputs import PendingInput
 from holdfast.harness.models.deltas import Deltas
@@ -21,10 +20,9 @@ from tests.simulation.swapped import Applied, swapped
 def w1_claimed_without_the_gap_check() -> Applied:
     """What was heard is claimed by what is kept, though an input before it was not heard."""
 
-    def blind(self: KeptSession, delivery: Delivery, inbox: str) -> Sequence[PendingInput]:
+    def blind(self: KeptSession, seq: int, inbox: str) -> Sequence[PendingInput]:
         taken = self.last.commit.head.taken_in(inbox)
-        heard = [p for p in self.watch.heard or () if p.seq == delivery.seq and p.above(taken)]
-        return heard[:1] if delivery.count == 1 else ()
+        return [p for p in self.watch.heard or () if p.seq == seq and p.above(taken)][:1]
 
     return swapped((KeptSession, "batch", blind))
 

@@ -139,7 +139,7 @@ class Dispatcher:
     async def _known(self, delivery: Delivery) -> KeptSession | None:
         """What is kept of the session of a first delivery, if it may be claimed by that (rule 4). It is forgotten."""
         kept = self.kept.pop(delivery.key) if delivery.count == 1 else None
-        if kept is None or kept.batch(delivery, await self._bus.inbox.stream_epoch(delivery.key.cell)):
+        if kept is None or kept.batch(delivery.seq, await self._bus.inbox.stream_epoch(delivery.key.cell)):
             return kept
         await kept.watch.close()
         return None
@@ -155,7 +155,7 @@ class Dispatcher:
             inbox = await self._bus.inbox.stream_epoch(key.cell)
             contexts: Contexts | None = None
             if known is not None:
-                last, pending, contexts = known.last, known.batch(delivery, inbox), known.contexts
+                last, pending, contexts = known.last, known.batch(seq, inbox), known.contexts
                 known = None
             else:
                 last, pending = await self.read_session(delivery, watch, leader=leader)

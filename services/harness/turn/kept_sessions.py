@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from holdfast.bus.api import Delivery
 from holdfast.bus.commits import Stored
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
@@ -19,8 +18,8 @@ from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from
 KEPT_SESSIONS_LIMIT: Final = 128
 """Sessions that are kept, each with a subscription of its arrivals; the one released first is forgotten first."""
 
-KEPT_BYTES_LIMIT: Final = 32 * 1024 * 1024
-"""Text of the conversations that are kept, in characters."""
+KEPT_SIZE_LIMIT: Final = 32 * 1024 * 1024
+"""Characters of the conversations that are kept, together."""
 
 
 class KeptSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,24 +39,24 @@ class KeptSession(msgspec.Struct, frozen=True, kw_only=True):
         """The characters of its conversation."""
         return sum(_size(i.blocks) for t in self.contexts.threads.values() for i in t.items)
 
-    def batch(self, delivery: Delivery, inbox: str) -> Sequence[PendingInput]:
-        """The inputs with which this delivery may claim the session by what is kept (rule 4): its own, or none.
+    def batch(self, seq: int, inbox: str) -> Sequence[PendingInput]:
+        """The inputs with which the first delivery of input `seq` may claim the session (rule 4): its own, or none.
 
-        None if it is not the first delivery, the connection broke since the release, or its input was not heard as the
-        next one. If another was heard before it, another replica has most likely claimed the session for that one.
+        None if the connection broke since the release, or if that input was not heard as the next one. If another was
+        heard before it, another replica has most likely claimed the session for that one.
         """
-        heard = self.watch.heard
-        if delivery.count > 1 or inbox != self.inbox or self.watch.gap.is_set() or not heard:
+        if inbox != self.inbox or self.watch.gap.is_set():
             return ()
         taken = self.last.commit.head.taken_in(inbox)
-        above = [p for p in heard if p.above(taken)][:1]
-        return above if above and above[0].seq == delivery.seq and contiguous_from(above, taken) else ()
+        above = [p for p in self.watch.heard or () if p.above(taken)][:1]
+        return above if above and above[0].seq == seq and contiguous_from(above, taken) else ()
 
 
 class KeptSessions:
     """The sessions that this process released last, bounded by their number and by their size."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sessions: int = KEPT_SESSIONS_LIMIT, size: int = KEPT_SIZE_LIMIT) -> None:
+        self._limits = sessions, size
         self._kept: dict[Key, tuple[KeptSession, int]] = {}
         self._size = 0
 
@@ -69,7 +68,7 @@ class KeptSessions:
         forgotten = [self.pop(key)]
         self._kept[key] = session, session.size
         self._size += self._kept[key][1]
-        while len(self._kept) > KEPT_SESSIONS_LIMIT or self._size > KEPT_BYTES_LIMIT:
+        while len(self._kept) > self._limits[0] or self._size > self._limits[1]:
             forgotten.append(self.pop(next(iter(self._kept))))
         return [kept.watch for kept in forgotten if kept is not None]
 

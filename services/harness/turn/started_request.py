@@ -71,9 +71,10 @@ class StartedRequest:
             await self._stream.aclose()
 
     async def drop(self) -> None:
-        """Close it unread, and count it: the model may have been paid for it."""
+        """Close it unread. Count it if it was sent: the model may have been paid for it."""
         await self.close()
-        self._replica.dropped.add(self.start.id)
+        if self._stream is not None:
+            self._replica.dropped.add(self.start.id)
 
 
 def _retrieve(task: "asyncio.Task[Piece | None]") -> None:
