@@ -35,17 +35,6 @@ class SlowModel:
             await asyncio.sleep(RESPONSE_S)
         yield Response([{"type": "text", "text": "done"}], "end_turn", ev.ModelUsage())
 
-    async def turn(self, key: Key, text: str) -> int:
-        """Say it, and return once the session is idle again and nothing is left to do for it: the reads until then."""
-        before = self.faults.reads + self.faults.head_reads
-        idle = len([e for e in await self.events(key) if isinstance(e, ev.SessionStatusIdle)])
-        await self.bus.inbox.put(key, client_input(text))
-        number = itertools.count(1)
-        await self.until(key, ev.SessionStatusIdle, lambda _: next(number) > idle)
-        reads = self.faults.reads + self.faults.head_reads - before
-        await asyncio.sleep(1)
-        return reads
-
     async def close(self) -> None:
         """Nothing is open."""
 

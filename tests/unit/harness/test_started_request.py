@@ -84,15 +84,16 @@ async def test_a_request_whose_start_was_refused_is_closed_unread_and_counted() 
     model = CountingModel()
     replica = replica_of(model)
 
-    async def refused() -> None:
-        raise HeadMoved
-
     beside = RequestsBeside(replica)
-    with pytest.raises(HeadMoved):
+
+    async def refused() -> None:
         async with beside:
             sent(beside, Contexts())
             await model.asked.wait()
-            await refused()
+            raise HeadMoved
+
+    with pytest.raises(HeadMoved):
+        await refused()
     assert not beside.requests
     assert (model.closed, model.read, replica.dropped.count) == (1, 0, 1)
 
