@@ -1,5 +1,6 @@
 """Mutations of the rules 1, 4 and 6: claims by what is kept, and model requests beside the append of their start."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ def w2_kept_over_a_refusal() -> Applied:
             except Conflict:
                 if given["contexts"] is None:
                     raise
+                await asyncio.sleep(1.0)
 
     return swapped((ClaimAppend, "claim", stubborn))
 

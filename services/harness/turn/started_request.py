@@ -1,9 +1,9 @@
 """Model requests that are sent beside the append of their start (rule 6): their response waits for the ack."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from holdfast.bus import events as ev
 from holdfast.harness.conversation import prompt
@@ -43,7 +43,7 @@ class StartedRequest:
         self.item_count = len(context.items)
         """Items of the context that the request was made of."""
         self._replica = replica
-        self._stream: AsyncIterator[Piece] | None = None
+        self._stream: AsyncGenerator[Piece] | None = None
         self._first = asyncio.create_task(self._send(config, context))
         self._first.add_done_callback(_retrieve)
 
@@ -51,7 +51,8 @@ class StartedRequest:
         for _ in range(APPEND_HEAD_START_ROUNDS):
             await asyncio.sleep(0)
         point("harness.before_model_request")
-        self._stream = self._replica.model.stream(model_request(self._replica, config, context))
+        request = model_request(self._replica, config, context)
+        self._stream = cast("AsyncGenerator[Piece]", self._replica.model.stream(request))
         return await anext(self._stream, None)
 
     async def pieces(self) -> AsyncGenerator[Piece]:
@@ -67,7 +68,7 @@ class StartedRequest:
         """Close the connection to the model if the response was not read to its end."""
         self._first.cancel()
         await asyncio.gather(self._first, return_exceptions=True)
-        if isinstance(self._stream, AsyncGenerator):
+        if self._stream is not None:
             await self._stream.aclose()
 
     async def drop(self) -> None:
