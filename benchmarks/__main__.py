@@ -18,7 +18,8 @@ from benchmarks.facts import facts
 from benchmarks.result import Row, Spread
 from benchmarks.rig import Bench, Options
 
-FIGURES = ("ttft", "warm", "step", "throughput", "wake", "takeover", "interrupt", "memory", "up", "creates")
+FIGURES = ("ttft", "warm", "step", "throughput", "wake", "takeover", "interrupt", "memory", "up", "creates",
+           "viewers")  # fmt: skip
 """One module each, with TITLE and `figure(bench) -> rows`."""
 
 RESULTS = Path(__file__).parent / "results"

@@ -16,7 +16,7 @@ import uvloop
 from anthropic import AsyncAnthropic
 
 from holdfast.bus import events as ev
-from holdfast.bus.ids import Key, new_id
+from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
@@ -167,7 +167,7 @@ async def publishes(rig: Rig, count: int, *, size: int = 400) -> list[float]:
     async with rig.link("harness") as link:
         for number in range(count + 20):
             begin = time.perf_counter()
-            await link.store(f"$KV.snap.bench.{name}-{number}", body, {})
+            await link.store(f"$KV.snap.{FIRST_CELL}.bench.{name}-{number}", body, {})
             found.append(time.perf_counter() - begin)
     return found[20:]
 

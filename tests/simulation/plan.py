@@ -24,6 +24,8 @@ class Plan(Struct, frozen=True):
     interrupts: int = 0
     impatient: int = 0
     """Interrupts that the user sends while a tool call is open."""
+    pairs: int = 0
+    """Times that the user sends two messages at once while the session rests."""
     updates: int = 0
     child: bool = False
     """Every other message goes to a second thread of the session; an interrupt stops one of them, or both."""
@@ -52,6 +54,7 @@ def draw_plan(rng: random.Random) -> Plan:
         messages=rng.choice([1, 2, 2, 3]),
         interrupts=rng.choice([0, 0, 1, 2]),
         impatient=rng.choice([0, 0, 0, 2]),
+        pairs=rng.choice([0, 0, 1, 3]),
         updates=rng.choice([0, 0, 1, 3]),
         archive=rng.random() < 0.1,
         poison=rng.random() < 0.1,

@@ -68,7 +68,7 @@ class Scenario:
             self.observations.calls_left, self.observations.eager = self.plan.calls, True
         if self.plan.clocks:
             self.observations.clock_tools = ["now", "sleep"]
-        self.user = User(self.key, self.plan, self.rng, now=self.now, head=lambda: self.head)
+        self.user = User(self.key, self.plan, self.rng, now=self.now, head=lambda: self.head, inbox=self._inbox)
         self.starts = 0
         """Starts of harness processes: each has a name of its own."""
         self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
@@ -194,7 +194,8 @@ class Scenario:
             injector.add(f"clock-{number}", self.worker(f"clock-{number}", hand=CLOCK))
         await self.user.create(edge)
         others = [asyncio.create_task(self.user.client(edge)), asyncio.create_task(self.sweeper(edge))]
-        await asyncio.gather(self.user.act(edge), self.user.impatient(edge), self.inject_timed_faults())
+        user = self.user
+        await asyncio.gather(user.act(edge), user.impatient(edge), user.patient(edge), self.inject_timed_faults())
         injector.end_faults()
         await self._settle(SETTLE_AFTER_LOSS_TIMEOUT_S if self.server.vanished else SETTLE_TIMEOUT_S)
         self._check_end()

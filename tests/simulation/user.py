@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Literal
 
 import msgspec
@@ -36,14 +36,22 @@ class User:
     """Does what the plan says, to one session. All requests go through the bus of the edge."""
 
     def __init__(
-        self, key: Key, plan: Plan, rng: random.Random, *, now: Callable[[], int], head: Callable[[], Head]
+        self,
+        key: Key,
+        plan: Plan,
+        rng: random.Random,
+        *,
+        now: Callable[[], int],
+        head: Callable[[], Head],
+        inbox: Callable[[], Collection[int]],
     ) -> None:
-        """`head`: the head of the session as it is in the log now."""
+        """`head`: the head of the session as it is in the log now. `inbox`: what waits in its inbox."""
         self._key = key
         self._plan = plan
         self._rng = rng
         self._now = now
         self._head = head
+        self._inbox = inbox
         self._answered: set[str] = set()
         self.acknowledged: set[str] = set()
         """Ids of the events whose input was stored, so that they may not be lost."""
@@ -133,6 +141,15 @@ class User:
             if any(c.state == "ready" for c in self._head().calls):
                 left -= 1
                 await self.send(bus, self._interrupt())
+
+    async def patient(self, bus: Bus) -> None:
+        """Sends two messages at once, each time that the session rests."""
+        left = self._plan.pairs
+        while left and asyncio.get_running_loop().time() < FAULT_PERIOD_S:
+            await asyncio.sleep(self._rng.choice([0.05, 0.3, 1.0]))
+            if self._head().claim is None and not self._inbox():
+                left -= 1
+                await asyncio.gather(self.say(bus, f"pair {left}"), self.say(bus, f"pair {left} again"))
 
     def _interrupt(self) -> ev.UserInterrupt:
         """An interrupt of the session; if it has two threads, of one of them or of both."""
