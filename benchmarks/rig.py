@@ -28,6 +28,10 @@ from tests.support.stack import Stack, key
 T = TypeVar("T")
 
 MODEL = "claude-opus-4-6"
+
+KINDS = ("anthropic", "messages")
+"""Kinds of the client with which a harness calls the model, that some figures compare."""
+
 TOOLSET: Json = {"type": "agent_toolset_20260401"}
 
 HELLO = "hello"
@@ -92,6 +96,12 @@ class Rig:
             yield link
         finally:
             await link.close()
+
+    async def messages_in(self) -> int:
+        """Messages that all clients have sent to nats-server so far, requests and acknowledgements too."""
+        async with self.link("admin") as admin:
+            got = await admin.ask("$SYS.REQ.ACCOUNT.PING.STATZ")
+        return int(msgspec.json.decode(got.data)["data"]["account_statz"][0]["received"]["msgs"])
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 

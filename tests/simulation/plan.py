@@ -4,6 +4,12 @@ import random
 
 from msgspec import Struct
 
+CHILD = "sthr_2"
+"""Id of the second thread of a session that has one."""
+
+FAULT_PERIOD_S = 12.0
+"""Seconds during which faults are injected."""
+
 
 class Plan(Struct, frozen=True):
     """The processes, inputs and rare events of a schedule; drawn from its seed unless given."""

@@ -53,7 +53,6 @@ class Intake:
     ) -> None:
         self._replica = replica
         self._bus = replica.bus
-        self._draining = replica.draining
         self._appender = appender
         self._watch = watch
         self._taking = asyncio.Lock()
@@ -171,13 +170,12 @@ class Intake:
 
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
-        size = sum(len(p.data) for p in inputs)
         progress = False
 
         def make(head: Head) -> Draft:
             nonlocal progress
             ingested = ingest(head, appender.config, inputs, appender.taken, new_id=new_id)
-            starts = self._start_requests(beside, ingested.events, size, may_start)
+            starts = self._start_requests(beside, ingested.events, sum(len(p.data) for p in inputs), may_start)
             progress = ingested.progress
             return Draft(
                 events=[*ingested.events, *starts],
@@ -196,11 +194,7 @@ class Intake:
             point("harness.result_appended")
 
     def _start_requests(
-        self,
-        beside: RequestsBeside,
-        events: Sequence[ev.Event],
-        size: int,
-        may_start: Callable[[str], bool],
+        self, beside: RequestsBeside, events: Sequence[ev.Event], size: int, may_start: Callable[[str], bool]
     ) -> list[ev.ModelRequestStart]:
         """The starts of the requests that are the next steps after these events, which hold inputs of that size."""
         appender = self._appender
@@ -260,7 +254,7 @@ class Intake:
         Only in the last case the inbox is read.
         """
         appended = self._appender.next_commit
-        await first_of(seconds, self._watch.any, self._watch.gap, appended, self._draining)
+        await first_of(seconds, self._watch.any, self._watch.gap, appended, self._replica.draining)
         if not self._watch.any.is_set() and not appended.is_set():
             self.forget()
 
