@@ -1,11 +1,14 @@
 """Model requests: their starts and their ends. Pure."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import field
 
 from holdfast.bus.events.base import Event
+
+TRUNCATED_STOPS: Final = ("max_tokens", "model_context_window_exceeded")
+"""Stop reasons of a response that a limit ended: of the request, or of the model's context window."""
 
 
 class ModelUsage(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from holdfast.bus.events import Block
+from holdfast.harness.models.json_objects import whole_characters
 
 _RESULT_BLOCKS = ("text", "image", "document", "search_result")
 
@@ -12,7 +13,7 @@ def sanitize(value: Any) -> Any:
     match value:
         case str():
             if "\0" in value or not value.isascii():
-                value = value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+                value = whole_characters(value.replace("\0", ""))
             return value
         case list():
             return [sanitize(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
