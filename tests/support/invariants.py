@@ -98,7 +98,8 @@ def every_call_has_one_result(log: Sequence[Stored]) -> None:
 
     A client may send a second result for its own tool: it is logged, and the model never sees it.
     """
-    waiting = set(waits_for_client(log[-1].commit.head))
+    last = log[-1].commit.head
+    waiting = {call for thread in last.threads for call in waits_for_client(last, thread)}
     calls: set[str] = set()
     answered: Counter[str] = Counter()
     repeated: set[str] = set()
@@ -113,7 +114,7 @@ def every_call_has_one_result(log: Sequence[Stored]) -> None:
                     repeated.add(call)
                 case _:
                     pass
-    siblings = {c.id for c in log[-1].commit.head.calls} if waiting else set[str]()
+    siblings = {c.id for c in last.calls} if waiting else set[str]()
     closed = answered.keys() | repeated
     assert not calls - closed - waiting - siblings, f"without a result: {calls - closed}"
     assert not [c for c, n in answered.items() if n > 1], f"several results: {answered}"
@@ -154,8 +155,9 @@ async def idle_with_nothing_pending(stack: Stack, session: str) -> None:
         assert stored, "the session has no log"
         head = stored.commit.head
         waiting = [w.seq for w in waiting if w.above(head.taken)]
-        state.update(waiting=waiting, status=head.status, claim=head.claim, taken=head.taken)
-        return not waiting and head.claim is None and head.status == "idle" and not head.primary.todo
+        owes = [name for name, thread in head.threads.items() if thread.todo]
+        state.update(waiting=waiting, status=head.status, claim=head.claim, taken=head.taken, owes=owes)
+        return not waiting and head.claim is None and head.status == "idle" and not owes
 
     state: dict[str, Any] = {}
     await eventually(look, within=IDLE_TIMEOUT_S, what=f"{session} idle: {state}")
