@@ -58,7 +58,12 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
 
     def limits(self, facts: ModelFacts) -> Limits:
         """The bounds of a turn with a model of which `facts` are known."""
-        return Limits(rounds=self.rounds, context_tokens=facts.compact_above(self.response_tokens(facts)))
+        response_tokens = self.response_tokens(facts)
+        return Limits(
+            rounds=self.rounds,
+            response_tokens=response_tokens,
+            context_tokens=facts.compact_above(response_tokens),
+        )
 
     def response_tokens(self, facts: ModelFacts) -> int:
         """The largest number of tokens in one response of a model of which `facts` are known."""

@@ -39,6 +39,17 @@ def is_deeper(value: Any, levels: int) -> bool:
     return True
 
 
+def has_more_values(value: Any, limit: int) -> bool:
+    """Whether a JSON value has more than `limit` values in it. Stops once they are counted."""
+    count, rest = 1, [value]
+    while rest and count <= limit:
+        node = rest.pop()
+        children: Any = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        count += len(children)
+        rest.extend(children)
+    return count > limit
+
+
 def result_blocks(content: list[Block] | None) -> list[Block]:
     """The content of a tool result, sanitized and without blocks of types that a tool result must not have."""
     return [sanitize(b) for b in content or [] if b.get("type") in _RESULT_BLOCKS]

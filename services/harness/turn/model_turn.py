@@ -20,8 +20,8 @@ from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.conversation.truncate import truncate_messages
 from holdfast.harness.models.call import CallOutcome, CallSignals, ModelCall
 from holdfast.harness.models.interface import ModelFailure, Request, Response
-from holdfast.harness.models.to_events import ResponseEvents, summary_text
-from holdfast.harness.tools.offered_tools import offered
+from holdfast.harness.models.to_events import ResponseEvents, refusal_details, summary_text
+from holdfast.harness.tools.offered_tools import offered, withdrawn
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn import decide, idle, retry
 from holdfast.harness.turn.appender import Appender, ThreadRun
@@ -119,6 +119,9 @@ class ModelTurn:
         if outcome.response is None:
             await self._thread.append([made.end(outcome.usage, "interrupted")], request=start)
             return False
+        if outcome.response.stop == ev.CONTEXT_FULL_STOP and fractions[1:]:
+            await self._thread.append([made.end(outcome.response.usage, "compaction")], request=start)
+            return await self.compact(fractions[1:])
         summary = summary_text(outcome.response)
         if not summary:
             failure = ModelFailure("model_request_failed_error", "The summary came back empty.", retryable=True)
@@ -134,12 +137,14 @@ class ModelTurn:
     def _request(self) -> Request:
         self._item_count = len(self._thread.context.items)
         config = self._appender.config
+        tools = offered(config.agent)
         return Request(
             model=config.agent["model"],
             system=prompt.system(config),
             messages=self._thread.context.messages(),
-            tools=offered(config.agent),
+            tools=[*tools, *withdrawn(tools, self._thread.context.tool_names)],
             max_tokens=self._settings.response_tokens(self._replica.facts(config)),
+            may_call_tools=bool(tools),
         )
 
     def _summary_request(self, fraction: float) -> Request:
@@ -196,12 +201,10 @@ class ModelTurn:
 
     async def _refused(self, events: list[ev.Event], response: Response, start: ev.ModelRequestStart) -> bool:
         """Append a refusal of the model, with which the turn ends."""
-        given: dict[str, Any] = response.details or {}
-        details = {"type": "refusal", "category": given.get("category"), "explanation": given.get("explanation")}
         return await self._rest.append(
             ev.StopReason("refusal"),
             before=lambda _: self._with_missed(events),
-            details=details,
+            details=refusal_details(response),
             request=start,
             progress=True,
         )
