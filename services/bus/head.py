@@ -40,9 +40,9 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tool call without a result yet.
 
-    `ask` waits for a confirmation, `client` for the client's own result, `held` is confirmed and awaits its siblings,
-    `ready` may be run by its hand. `generation` is that of the hand it is bound to, which never changes; empty: none
-    yet. `hand` is empty for a call that the client answers.
+    `ask` waits for a confirmation, `client` for the client's own result, `held` awaits siblings that wait for the
+    client, `ready` may be run by its hand once it is due (rule 12). `generation` is that of the hand it is bound to,
+    which never changes; empty: none yet. `hand` is empty for a call that the client answers.
     """
 
     id: str
@@ -51,6 +51,8 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     generation: str = ""
     thread: str = ""
     hand: str = ""
+    reads: bool = False
+    """It changes nothing, so it may run beside others that only read."""
 
 
 class Hand(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -198,13 +200,7 @@ def _fold_agent(head: Head, event: ev.Event, _at: int) -> Head | None:
     key, thread = event.thread, head.thread(event.thread)
     match event:
         case ev.AgentToolUse():
-            if event.evaluated_permission == "deny":
-                state = "held"
-            else:
-                state = "ask" if event.evaluated_permission == "ask" else "ready"
-            hand = head.hands.get(event.hand)
-            generation = hand.generation if hand and state == "ready" else ""
-            return replace(head, calls=(*head.calls, Call(event.id, event.name, state, generation, key, event.hand)))
+            return replace(head, calls=(*head.calls, _new_call(head, event)))
         case ev.AgentCustomToolUse():
             return replace(head, calls=(*head.calls, Call(event.id, event.name, "client", "", key)))
         case ev.AgentToolResult():
@@ -302,6 +298,21 @@ def _model_ended(head: Head, event: ev.ModelRequestEnd, thread: Thread, at: int)
     calls = [c for c in head.calls if c.thread == event.thread]
     runs = any(c.state != "held" for c in calls)  # one that cannot run has its error result in the same commit
     return _with(head, event.thread, model_ended(thread, event, at, called=bool(calls), runs=runs))
+
+
+def _new_call(head: Head, event: ev.AgentToolUse) -> Call:
+    """The call as it is after its event: bound to the generation of its hand if it may run."""
+    hand = head.hands.get(event.hand)
+    call = Call(event.id, event.name, "ready", hand.generation if hand else "", event.thread, event.hand, event.reads)
+    if event.evaluated_permission == "deny" or (event.evaluated_permission != "ask" and _waits_behind(head, call)):
+        return replace(call, state="held", generation="")
+    return replace(call, state="ask", generation="") if event.evaluated_permission == "ask" else call
+
+
+def _waits_behind(head: Head, call: Call) -> bool:
+    """Whether a call before it must run first (rule 12) and waits for the client, or behind one that does."""
+    before = [c for c in head.calls if c.thread == call.thread and c.hand == call.hand and not (c.reads and call.reads)]
+    return bool(waits_for_client(head, call.thread)) and any(c.state in ("ask", "held") for c in before)
 
 
 def _closed(head: Head, call_id: str) -> Head:

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from holdfast.bus import events as ev
+from holdfast.bus.head import Call
 from holdfast.bus.ids import Key, new_id
 from holdfast.harness.models.interface import BlockStart, ModelFailure, Piece, Request, Response, TextDelta
 from holdfast.sandbox.drivers.hand_spec import HandSpec
@@ -234,6 +235,8 @@ class Observations:
         self.running: set[str] = set()
         self.closed: Callable[[Key, str], bool] = lambda _key, _call: False
         """Whether the log says that this call has its result."""
+        self.open_calls: Callable[[Key], Sequence[Call]] = lambda _key: ()
+        """The calls that are open in the log."""
         self.sandboxes: list[SimulatedSandbox] = []
         self.clock_tools: list[str] = []
         """The tools of the second hand that the model may call."""
@@ -251,7 +254,17 @@ class Observations:
             self.violation(f"3: call {call} ran in two generations")
         if self.closed(key, call):
             self.violation(f"3: call {call} starts after it was closed")
+        self._check_order(self.open_calls(key), call)
         self.running.add(call)
+
+    def _check_order(self, calls: Sequence[Call], started: str) -> None:
+        """A call starts after every call of its response and hand before it, unless both only read."""
+        own = next((c for c in calls if c.id == started), None)
+        if own is None:
+            return
+        for call in calls[: calls.index(own)]:
+            if (call.thread, call.hand) == (own.thread, own.hand) and not (call.reads and own.reads):
+                self.violation(f"8: call {started} starts before call {call.id} has its result")
 
     def ran_on(self, key: Key, call: str, host: str) -> None:
         """A call runs on that host and leaves files there; an empty host keeps none."""

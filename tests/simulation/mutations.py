@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from tests.simulation import call_mutations as calls
 from tests.simulation import claim_mutations as claims
+from tests.simulation import order_mutations as order
 from tests.simulation import thread_mutations as threads
 from tests.simulation.fault_injector import NO_FAULTS, Odds
 from tests.simulation.plan import Plan
@@ -49,6 +50,7 @@ _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("work
 _TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
 _THREADS = Plan(replicas=1, workers=1, messages=6, calls=4, child=True)
 _TWO_STOPPED = Plan(replicas=1, workers=1, messages=6, calls=12, impatient=8, child=True)
+_MIXED = Plan(replicas=1, workers=1, messages=4)
 _APART = Plan(replicas=2, workers=2, hosts=2, messages=3, calls=6)
 
 MUTATIONS = [
@@ -98,6 +100,9 @@ MUTATIONS = [
     Mutation("H2 a hand is bound to its own calls only", calls.h2_bound_whatever_the_hand, ("3:",), _HANDS, _TWO),
     Mutation("H3 the host is remembered", calls.h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
     Mutation("H4 a foreign host declines", calls.h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
+    Mutation("O1 changes wait for changes", order.o1_all_ready_calls_run_at_once, ("8:",), _HANDS, _TOOLS),
+    Mutation("O2 reads wait for changes", order.o2_reads_wait_for_nothing, ("8:",), NO_FAULTS, _MIXED),
+    Mutation("O3 changes wait for reads", order.o3_changes_do_not_wait_for_reads, ("8:",), NO_FAULTS, _MIXED),
     Mutation(
         "T1 the claim is kept while a thread has work",
         threads.t1_released_while_a_thread_has_work,

@@ -22,7 +22,7 @@ RESPONSE_LIMIT_CHARS: Final = 8 * 1024 * 1024
 BLOCK_LIMIT: Final = 256
 """Most content blocks of a response, and so the most tool calls."""
 
-DELTA_COST_CHARS: Final = 32
+DELTA_COST_CHARS: Final = 8
 """Counted for each delta beside its text, so that empty ones are bounded too."""
 
 STOP_LIMIT_CHARS: Final = 64

@@ -16,7 +16,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.ids import NewId
 from holdfast.harness.models.interface import Response
 from holdfast.harness.models.sanitize import has_more_values, is_deeper, sanitize
-from holdfast.harness.tools.offered_tools import hand_of, permission
+from holdfast.harness.tools.offered_tools import hand_of, permission, reads_only
 from holdfast.harness.tools.tool_results import error_result
 
 INPUT_LIMIT_BYTES: Final = 4 * 1024 * 1024
@@ -132,6 +132,7 @@ class ResponseEvents:
             name=name,
             input=arguments,
             hand=hand_of(name),
+            reads=reads_only(name),
             evaluated_permission="deny" if problem else "ask" if allowed == "ask" else "allow",
             evaluation=None if problem else {"type": "always_ask" if allowed == "ask" else "always_allow"},
         )

@@ -57,6 +57,11 @@ def hand_of(name: str) -> str:
     return EXECUTABLE[name].hand if name in EXECUTABLE else ""
 
 
+def reads_only(name: str) -> bool:
+    """Whether calls of the tool `name` change nothing. Of a tool that is not known, they may change anything."""
+    return name in EXECUTABLE and EXECUTABLE[name].read_only
+
+
 def withdrawn(tools: Sequence[dict[str, Any]], used: Iterable[str]) -> list[dict[str, Any]]:
     """Definitions of the tools in `used` that are not among `tools`, the ones offered now.
 

@@ -7,6 +7,7 @@ import msgspec
 from holdfast.bus.events import ModelRequestStart, StopReason
 from holdfast.bus.head import Call, Hand, Head, Thread, waits_for_client
 from holdfast.bus.ids import NewId
+from holdfast.harness.tools.call_order import due
 
 CHARS_PER_TOKEN = 4
 """Characters that are counted as one token when the size of a request is estimated."""
@@ -38,7 +39,7 @@ class Abandon(msgspec.Struct, frozen=True):
 
 
 class RunTools(msgspec.Struct, frozen=True):
-    """Send every ready call of the thread to its hand and wait for results."""
+    """Send every call of the thread that is due to its hand and wait for results."""
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ def decide(  # noqa: PLR0911  the order of the cases is the protocol
         return Interrupt()
     if state.request:
         return Abandon(state.request)
-    if any(c.state == "ready" and c.thread == thread for c in head.calls):
+    if due(head, thread):
         return RunTools()
     if waiting := waits_for_client(head, thread):
         shown = state.stop.event_ids if state.stop and state.stop.type == "requires_action" else None

@@ -153,6 +153,6 @@ def test_a_message_while_approvals_are_open_tells_again_what_is_waited_for() -> 
 
 def test_a_message_while_other_calls_run_tells_nothing_before_they_have_ended() -> None:
     _, head = taken(after(), client(said()))
-    head = after(use("c1", "ask"), use("c2"), END, head=head)
+    head = after(use("c1"), use("c2", "ask"), END, head=head)
     kinds, _ = taken(head, client(said("and?", "u2"), name="in2"))
     assert kinds == ["user.message"]
