@@ -80,7 +80,7 @@ class Model:
         for _ in range(count):
             self._observations.calls_left -= 1
             name = rng.choice(["bash", "bash", "bash", "bash", "read", "write", "ask_client"])
-            name = "bash" if self._observations.eager else name
+            name = self._observations.eager or name
             name = rng.choice([name, *self._observations.clock_tools])
             given = {"bash": {"command": "true"}, "ask_client": {}, "now": {}, "sleep": {"seconds": 1}}
             given = given.get(name, {"file_path": "a", "content": "b"})
@@ -227,7 +227,8 @@ class Observations:
         self.violations: list[str] = []
         self.requests = 0
         self.calls_left = rng.choice([0, 2, 4])
-        self.eager = False
+        self.eager = ""
+        """The tool that the model calls as early as possible; empty: any tool, at any time."""
         self.heavy = False
         """Whether every answer fills the context, so that it is summarised before the next."""
         self.failures_left = 3
