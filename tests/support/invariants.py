@@ -50,15 +50,20 @@ async def check_invariants(
 ) -> None:
     """Make all six checks for idle sessions. `allow`: text of an error with which the model may refuse a request."""
     for conversation in conversations:
-        await idle_with_nothing_pending(stack, conversation.id)
-        log = await read_log(stack, conversation.id)
-        nothing_lost_nothing_twice(log, conversation.sent)
-        one_driver_at_a_time(log)
-        every_call_has_one_result(log)
-        no_call_ran_twice(log, tool_runs(stack, conversation.id))
-        ran_in_isolation(run_journal(stack, conversation.id))
-        await no_model_request_was_invalid(stack, log, allow)
+        await check_session(stack, conversation, allow=allow)
     no_secret_leaked(stack, canaries)
+
+
+async def check_session(stack: Stack, conversation: Conversation, *, allow: str = "") -> None:
+    """Make the five checks that concern one session; it is idle soon."""
+    await idle_with_nothing_pending(stack, conversation.id)
+    log = await read_log(stack, conversation.id)
+    nothing_lost_nothing_twice(log, conversation.sent)
+    one_driver_at_a_time(log)
+    every_call_has_one_result(log)
+    no_call_ran_twice(log, tool_runs(stack, conversation.id))
+    ran_in_isolation(run_journal(stack, conversation.id))
+    await no_model_request_was_invalid(stack, log, allow)
 
 
 def nothing_lost_nothing_twice(log: Sequence[Stored], sent: Iterable[str]) -> None:
@@ -187,9 +192,9 @@ def no_secret_leaked(stack: Stack, canaries: Iterable[str] = ()) -> None:
 
 
 def ran_in_isolation(lines: Sequence[str]) -> None:
-    """6. Every run had network and user namespaces of its own."""
+    """6. Every run had network and user namespaces of its own; one that was ended as it began may not name both."""
     ours = {str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("net", "user")}
-    for line in lines:
-        spaces = set(line.split()[1:])
-        assert len(spaces) == 2, line
+    found = [set(line.split()[1:]) for line in lines]
+    for line, spaces in zip(lines, found, strict=True):
         assert not spaces & ours, f"it ran outside: {line}"
+    assert not lines or any(len(spaces) == 2 for spaces in found), lines
