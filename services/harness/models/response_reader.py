@@ -14,7 +14,8 @@ import msgspec
 from holdfast.bus.events import TRUNCATED_STOPS, Block, ModelUsage
 from holdfast.harness.models.interface import BlockStart, Piece, Response, TextDelta, UsageUpdate
 from holdfast.harness.models.json_objects import Json, decode_object, whole_characters
-from holdfast.harness.models.scrub import Scrubber, TextFilter
+from holdfast.harness.models.sanitize import is_deeper
+from holdfast.harness.models.scrub import VALUE_LIMIT_LEVELS, Scrubber, TextFilter
 
 RESPONSE_LIMIT_CHARS: Final = 8 * 1024 * 1024
 """Largest sum of the texts, thoughts and tool inputs of a response: about ten times the most tokens of any model."""
@@ -103,6 +104,8 @@ class ResponseReader:
     def _start_block(self, index: int, block: Block) -> list[Piece]:
         if index in self._blocks:
             raise ValueError(f"block {index} began twice")
+        if is_deeper(block, VALUE_LIMIT_LEVELS):
+            raise ValueError(f"block {index} is nested too deeply")
         size = sum(len(_text(block, name)) for name in _TEXTS)
         size += len(str(block["input"])) if block.get("input") else 0
         if len(self._blocks) == BLOCK_LIMIT or not self._has_room(size):
@@ -151,7 +154,7 @@ class ResponseReader:
         return self.size <= RESPONSE_LIMIT_CHARS
 
     def _end(self, delta: Json) -> None:
-        self._stop = _text(delta, "stop_reason")[:STOP_LIMIT_CHARS] or self._stop
+        self._stop = self._scrubber.word(_text(delta, "stop_reason"), STOP_LIMIT_CHARS) or self._stop
         self._details = _object(delta, "stop_details") or self._details
 
     def _count_tokens(self, usage: Json) -> None:
@@ -177,10 +180,7 @@ class ResponseReader:
                 block["input"] = self._input(index, block)
         blocks = [self._blocks[i] for i in sorted(self._blocks)]
         usage = msgspec.convert(self._usage, ModelUsage)
-        try:
-            return self._scrubber.response(Response(blocks, self._stop or "end_turn", usage, self._details))
-        except RecursionError:
-            raise ValueError("a block is nested too deeply") from None
+        return self._scrubber.response(Response(blocks, self._stop or "end_turn", usage, self._details))
 
     def _input(self, index: int, block: Block) -> Json | None:
         """The input of a tool call; None if it is not complete, or no JSON object.

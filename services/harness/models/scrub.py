@@ -17,8 +17,14 @@ REDACTED: Final = "***"
 KEY_MINIMUM_CHARS: Final = 12
 """A shorter key is a placeholder, such as `any`: to replace it would damage answers that contain the word."""
 
+ERROR_KEY_MINIMUM_CHARS: Final = 4
+"""The same for errors, in which a wrong replacement does less harm."""
+
 PART_MINIMUM_CHARS: Final = 8
 """A shorter beginning of a key, such as `sk-ant-`, tells nothing of it."""
+
+VALUE_LIMIT_LEVELS: Final = 200
+"""Levels of a JSON value that are kept: twice as many as a tool input may have, so that it is still refused."""
 
 TEXT_LIMIT_CHARS: Final = 500
 """Length to which an error text of the endpoint or of a library is cut."""
@@ -43,7 +49,7 @@ class Scrubber:
 
     def __init__(self, key: str) -> None:
         self._key = key if len(key) >= KEY_MINIMUM_CHARS else ""
-        self._given = key
+        self._given = key if len(key) >= ERROR_KEY_MINIMUM_CHARS else ""
 
     def error(self, text: str, limit: int = TEXT_LIMIT_CHARS) -> str:
         """A text for an error, without credentials, then cut to `limit` characters.
@@ -59,28 +65,30 @@ class Scrubber:
         return _CREDENTIALS.sub(_redacted, whole_characters(text))[:limit]
 
     def word(self, text: str, limit: int) -> str:
-        """A short text of the protocol, such as a stop reason or the id of a request; empty if the key is in it."""
-        return "" if self._key and self._key in text else whole_characters(text)[:limit]
+        """A short text of the protocol, such as a stop reason or the id of a request, without the key."""
+        return str(self.value(text))[:limit]
 
-    def value(self, value: Any) -> Any:
-        """The same JSON value without the key, keys of objects included, and without halves of characters."""
+    def value(self, value: Any, levels: int = VALUE_LIMIT_LEVELS) -> Any:
+        """The same JSON value without the key, keys of objects included, and without halves of characters.
+
+        What lies deeper than `levels` becomes None.
+        """
         match value:
             case str():
                 value = whole_characters(value)
                 return value.replace(self._key, REDACTED) if self._key else value
+            case list() | dict() if levels == 0:
+                return None
             case list():
-                return [self.value(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+                return [self.value(v, levels - 1) for v in value]  # pyright: ignore[reportUnknownVariableType]
             case dict():
-                return {self.value(k): self.value(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+                return {self.value(k): self.value(v, levels - 1) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
             case _:
                 return value
 
     def response(self, response: Response) -> Response:
-        """The response without the key. Raises RecursionError if a block is nested too deeply."""
-        return replace(
-            response, blocks=self.value(response.blocks), stop=self.word(response.stop, 64),
-            details=self.value(response.details),
-        )  # fmt: skip
+        """The response without the key."""
+        return replace(response, blocks=self.value(response.blocks), details=self.value(response.details))
 
     def filter(self) -> "TextFilter":
         """For a text that comes in pieces."""

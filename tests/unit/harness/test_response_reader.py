@@ -17,8 +17,10 @@ from holdfast.harness.models.response_reader import (
     ResponseReader,
     StreamError,
 )
+from holdfast.harness.models.sanitize import is_deeper
 from holdfast.harness.models.scrub import Scrubber
 from holdfast.harness.models.sse import SseReader
+from holdfast.harness.models.to_events import INPUT_LIMIT_LEVELS
 
 STREAM: list[dict[str, Any]] = [
     {"type": "message_start", "message": {"usage": {"input_tokens": 7, "output_tokens": 1}}},
@@ -183,6 +185,31 @@ def test_a_key_in_other_parts_of_a_response_is_not_kept() -> None:
     answer = read([wire([*events, {"type": "message_delta", "delta": details}])])[1].response()
     assert KEY not in str(answer)
     assert answer.details == {"explanation": "your key is ***"}
+
+
+def test_a_long_key_is_in_no_stop_reason_in_part() -> None:
+    key = "sk-canary-" + "0123456789" * 10
+    reader = ResponseReader(Scrubber(key))
+    reader.read({"type": "message_delta", "delta": {"stop_reason": key}})
+    assert reader.response().stop == "***"
+
+
+@pytest.mark.parametrize("depth", [150, 300, 900])
+def test_a_deeply_nested_input_spoils_its_call_alone(depth: int) -> None:
+    deep = '{"a":' * depth + "1" + "}" * depth
+    hello = [block(1, "text", text="Hello"), closed(1)]
+    reader = ResponseReader(Scrubber(KEY))
+    for event in [block(0), delta(0, "input_json_delta", deep), closed(0), *hello, ended("tool_use")]:
+        reader.read(event)
+    answer = reader.response()
+    assert answer.blocks[1]["text"] == "Hello"
+    assert is_deeper(answer.blocks[0]["input"], INPUT_LIMIT_LEVELS)
+
+
+def test_a_block_that_is_deeply_nested_from_the_start_is_no_answer() -> None:
+    deep = msgspec.json.decode('{"more":' * 900 + "1" + "}" * 900)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        ResponseReader(Scrubber(KEY)).read(block(0, "thinking", **deep))
 
 
 def test_a_response_has_a_bounded_number_of_blocks() -> None:
