@@ -64,6 +64,19 @@ class Context(msgspec.Struct, dict=True):
                 self._inputs[block["id"]] = block["input"]
                 self.tool_names[block["name"]] = None
 
+    def after(self, events: Iterable[ev.Event], thread: str) -> "Context":
+        """The context as it will be after those events of `thread`: messages, results, starts of requests.
+
+        Events of a response would change items that both share.
+        """
+        new = Context([], self.fresh, self.given_up)
+        new.items, new._settled = list(self.items), self._settled
+        new._inputs, new.tool_names = dict(self._inputs), dict(self.tool_names)
+        for event in events:
+            if event.thread == thread:
+                new.add(event)
+        return new
+
     def add(self, event: ev.Event) -> None:  # noqa: C901, PLR0912  one case an event
         """Fold one event. Never raises."""
         match event:

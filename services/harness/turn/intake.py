@@ -25,6 +25,7 @@ from holdfast.harness.turn.ingest import (
     waits_for,
 )
 from holdfast.harness.turn.replica import Replica
+from holdfast.harness.turn.started_request import RequestsBeside, StartedRequest
 from holdfast.process.faults import point
 
 BOUNDARY_DELAY_S: Final = 0.25
@@ -48,9 +49,10 @@ class Intake:
         appender: Appender,
         watch: InboxWatch,
         *,
-        requests: dict[str, ev.ModelRequestStart],
+        requests: dict[str, StartedRequest],
         inbox_known: bool,
     ) -> None:
+        self._replica = replica
         self._bus = replica.bus
         self._now = replica.now
         self._limits = replica.limits
@@ -59,13 +61,15 @@ class Intake:
         self._watch = watch
         self._taking = asyncio.Lock()
         self.requests = requests
-        """Model requests that were started and not sent, by thread."""
+        """Model requests whose start is stored, and whose response nobody reads yet; by thread."""
         self.asking: set[str] = set()
         """Threads whose model request is in flight."""
         self._known: Taken | None = appender.taken if inbox_known else None
         """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
         self._left_for: frozenset[str] = frozenset()
         """The threads for which those were left."""
+        self._watch_left = False
+        watch.wake()
         watch.expect_from(self._known)
 
     def interrupt(self, thread: str) -> asyncio.Event:
@@ -127,20 +131,20 @@ class Intake:
         appender, watch = self._appender, self._watch
         ids = {result.id for result in results}
         size = sum(len(str(result.content)) for result in results)
-        started: dict[str, ev.ModelRequestStart] = {}
 
         def make(head: Head) -> Draft:
-            nonlocal started
             events = answered_results(head, results, new_id=new_id)
             nothing_waits = self._known == appender.taken and not watch.any.is_set() and not watch.gap.is_set()
             after = appender.head_after(events)
-            started = self._request_starts(after, size, lambda name: name == thread) if nothing_waits else {}
-            return Draft(events=[*events, *started.values()], progress=True)
+            starts = self._request_starts(after, size, lambda name: name == thread) if nothing_waits else {}
+            beside.send(starts, events, config=appender.config, contexts=appender.contexts)
+            return Draft(events=[*events, *starts.values()], progress=True)
 
         async with self._taking:
             point("harness.result_answered")
-            await appender.append(make, valid=lambda head: any(c.id in ids for c in head.calls))
-            self.requests.update(started)
+            async with RequestsBeside(self._replica) as beside:
+                await appender.append(make, valid=lambda head: any(c.id in ids for c in head.calls))
+            self.requests.update(beside.requests)
         point("harness.result_appended")
 
     async def _inputs(self) -> Sequence[PendingInput]:
@@ -173,22 +177,23 @@ class Intake:
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
         size = sum(len(p.data) for p in inputs)
-        started: dict[str, ev.ModelRequestStart] = {}
         progress = False
 
         def make(head: Head) -> Draft:
-            nonlocal started, progress
+            nonlocal progress
             ingested = ingest(head, appender.config, inputs, appender.taken, new_id=new_id)
-            started = self._request_starts(appender.head_after(ingested.events), size, may_start)
+            starts = self._request_starts(appender.head_after(ingested.events), size, may_start)
+            beside.send(starts, ingested.events, config=appender.config, contexts=appender.contexts)
             progress = ingested.progress
             return Draft(
-                events=[*ingested.events, *started.values()],
+                events=[*ingested.events, *starts.values()],
                 taken=InboxPosition(appender.inbox, ingested.taken, ingested.ids),
                 progress=progress,
             )
 
-        await appender.append(make)
-        self.requests.update(started)
+        async with RequestsBeside(self._replica) as beside:
+            await appender.append(make)
+        self.requests.update(beside.requests)
         self._watch.forget_taken(appender.taken, self.asking)
         for thread in self.asking:
             if appender.head.thread(thread).interrupted:
@@ -284,8 +289,17 @@ class Intake:
             log.info("renudge.failed", session=key.session, code=exc.code)
 
     async def close(self) -> None:
-        """Stop listening to arrivals."""
-        await self._watch.close()
+        """Stop listening to arrivals, and drop the requests whose response nobody will read."""
+        for thread in list(self.requests):
+            await self.requests.pop(thread).drop()
+        if not self._watch_left:
+            await self._watch.close()
+
+    def leave_watch(self) -> InboxWatch:
+        """After the release: leave the watch to the caller, who closes it."""
+        self._watch_left = True
+        self._watch.rest(self._appender.taken)
+        return self._watch
 
 
 async def first_of(seconds: float, *events: asyncio.Event) -> None:
