@@ -52,11 +52,11 @@ def is_wanted() -> bool:
 def serve() -> None:
     """Return in each fork. The server itself ends here, when the process that gives the orders has ended.
 
-    First it sends LOADED. Each order is answered with the process id of the fork in decimal digits; `0` if there is no
-    room for a process.
+    The garbage collector is to be off since before the modules were loaded (documentation of `gc.freeze`); it is on in
+    the forks. First the server sends LOADED. Each order is answered with the process id of the fork in decimal digits;
+    `0` if there is no room for a process.
     """
     orders = socket.socket(fileno=int(os.environ.pop(FORK_FD)))
-    gc.collect()
     gc.freeze()  # a collection in a fork would write to all objects, and so copy their memory
     orders.send(LOADED)
     while True:
@@ -108,6 +108,7 @@ def _fork_and_exit(writing: int) -> None:
 
 def _become(order: Order, log: int, go: int) -> None:
     """Make this fork the process of the order, as if it had been started with this environment."""
+    gc.enable()
     os.setsid()
     os.chdir(order.folder)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -13,7 +13,6 @@ from holdfast.bus.head import Head, interrupted_threads
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
 from holdfast.harness.turn.appender import Appender, Draft
-from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
 from holdfast.harness.turn.ingest import (
     addressed,
@@ -54,9 +53,6 @@ class Intake:
     ) -> None:
         self._replica = replica
         self._bus = replica.bus
-        self._now = replica.now
-        self._limits = replica.limits
-        self._draining = replica.draining
         self._appender = appender
         self._watch = watch
         self._taking = asyncio.Lock()
@@ -135,10 +131,8 @@ class Intake:
         def make(head: Head) -> Draft:
             events = answered_results(head, results, new_id=new_id)
             nothing_waits = self._known == appender.taken and not watch.any.is_set() and not watch.gap.is_set()
-            after = appender.head_after(events)
-            starts = self._request_starts(after, size, lambda name: name == thread) if nothing_waits else {}
-            beside.send(starts, events, config=appender.config, contexts=appender.contexts)
-            return Draft(events=[*events, *starts.values()], progress=True)
+            starts = self._start_requests(beside, events, size, lambda name: nothing_waits and name == thread)
+            return Draft(events=[*events, *starts], progress=True)
 
         async with self._taking:
             point("harness.result_answered")
@@ -176,17 +170,15 @@ class Intake:
 
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
-        size = sum(len(p.data) for p in inputs)
         progress = False
 
         def make(head: Head) -> Draft:
             nonlocal progress
             ingested = ingest(head, appender.config, inputs, appender.taken, new_id=new_id)
-            starts = self._request_starts(appender.head_after(ingested.events), size, may_start)
-            beside.send(starts, ingested.events, config=appender.config, contexts=appender.contexts)
+            starts = self._start_requests(beside, ingested.events, sum(len(p.data) for p in inputs), may_start)
             progress = ingested.progress
             return Draft(
-                events=[*ingested.events, *starts.values()],
+                events=[*ingested.events, *starts],
                 taken=InboxPosition(appender.inbox, ingested.taken, ingested.ids),
                 progress=progress,
             )
@@ -201,25 +193,19 @@ class Intake:
         if progress:
             point("harness.result_appended")
 
-    def _request_starts(
-        self, after: Head, size: int, may_start: Callable[[str], bool]
-    ) -> dict[str, ev.ModelRequestStart]:
-        """The starts of the model requests that are the next steps after inputs of that size, by thread."""
-        found: dict[str, ev.ModelRequestStart] = {}
-        for thread in after.threads:
-            if thread in self.requests or self._draining.is_set() or not may_start(thread):
-                continue
-            start = request_start(
-                after,
-                now=self._now(),
-                fresh_chars=self._appender.contexts.thread(thread).fresh + size,
-                limits=self._limits(self._appender.config),
-                thread=thread,
-                new_id=new_id,
-            )
-            if start is not None:
-                found[thread] = start
-        return found
+    def _start_requests(
+        self, beside: RequestsBeside, events: Sequence[ev.Event], size: int, may_start: Callable[[str], bool]
+    ) -> list[ev.ModelRequestStart]:
+        """The starts of the requests that are the next steps after these events, which hold inputs of that size."""
+        appender = self._appender
+        return beside.start(
+            appender.head_after(events),
+            events,
+            size=size,
+            config=appender.config,
+            contexts=appender.contexts,
+            may_start=lambda thread: thread not in self.requests and may_start(thread),
+        )
 
     async def unattended(self, turns: Collection[str]) -> None:
         """Return when an input should be taken that none of the running `turns` is about to take.
@@ -268,7 +254,7 @@ class Intake:
         Only in the last case the inbox is read.
         """
         appended = self._appender.next_commit
-        await first_of(seconds, self._watch.any, self._watch.gap, appended, self._draining)
+        await first_of(seconds, self._watch.any, self._watch.gap, appended, self._replica.draining)
         if not self._watch.any.is_set() and not appended.is_set():
             self.forget()
 

@@ -1,15 +1,18 @@
 """Model requests that are sent beside the append of their start (rule 6): their response waits for the ack."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, cast
 
 from holdfast.bus import events as ev
+from holdfast.bus.head import Head
+from holdfast.bus.ids import new_id
 from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.models.interface import Piece, Request
 from holdfast.harness.tools.offered_tools import offered, withdrawn
+from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
 
@@ -115,6 +118,38 @@ class RequestsBeside:
             thread: StartedRequest(self._replica, start, config, contexts.thread(thread).after(events, thread))
             for thread, start in starts.items()
         }
+
+    def start(
+        self,
+        after: Head,
+        events: Sequence[ev.Event],
+        *,
+        size: int,
+        config: ev.SessionConfig,
+        contexts: Contexts,
+        may_start: Callable[[str], bool],
+    ) -> list[ev.ModelRequestStart]:
+        """Send the model requests that are the next steps of threads for which `may_start`. Returns their starts.
+
+        `after` is the head after `events`, which add `size` characters to the conversations. None while the process is
+        to stop.
+        """
+        starts: dict[str, ev.ModelRequestStart] = {}
+        for thread in () if self._replica.draining.is_set() else after.threads:
+            if not may_start(thread):
+                continue
+            found = request_start(
+                after,
+                now=self._replica.now(),
+                fresh_chars=contexts.thread(thread).fresh + size,
+                limits=self._replica.limits(config),
+                thread=thread,
+                new_id=new_id,
+            )
+            if found is not None:
+                starts[thread] = found
+        self.send(starts, events, config=config, contexts=contexts)
+        return [*starts.values()]
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from holdfast.cli.embedded.program import Program, never_ready
 from tests.support.eventually import eventually
 
 SERVICE = """
-import asyncio, os, sys
+import asyncio, gc, os, sys
 import holdfast.process.lean_imports
 from holdfast.bus.ids import new_id
 from holdfast.process import faults, lifecycle, telemetry
@@ -27,7 +27,7 @@ async def main(settings, stop):
     telemetry.inject(headers)
     faults.point("here")
     print(os.getpid(), os.getcwd(), settings.cell, os.environ.get("EXTRA"), headers["traceparent"], new_id("x"),
-          os.getsid(0), flush=True)
+          os.getsid(0), gc.isenabled(), gc.get_freeze_count() > 0, flush=True)
     await stop.wait()
 
 def preload(settings):
@@ -35,7 +35,7 @@ def preload(settings):
 
 lifecycle.launch("test", ProcessSettings, main, preload=preload)
 """
-"""A service that prints one line in each of its processes: pid, folder, cell, EXTRA, trace, id, group."""
+"""A service that prints one line in each of its processes: pid, folder, cell, EXTRA, trace, id, group, gc."""
 
 
 def program(folder: Path, name: str, **environ: str) -> Program:
@@ -79,7 +79,8 @@ async def test_modules_are_loaded_once_and_each_fork_is_a_child_of_its_own(serve
     for child in children:
         child.go()
     words = [await line(one, children[0]), await line(two, children[1])]
-    for child, (pid, folder, _, _, _, _, session) in zip(children, words, strict=True):
+    for child, (pid, folder, _, _, _, _, session, *collector) in zip(children, words, strict=True):
+        assert collector == ["True", "True"], "on, and the modules are frozen"
         assert (pid, folder, session) == (str(child.pid), str(tmp_path), str(child.pid))
     assert [found[2:4] for found in words] == [["b1", "1"], ["b2", "2"]]
     assert (tmp_path / "server.log").read_text() == "loaded\n", "only the server has loaded them before a fork"
