@@ -30,6 +30,8 @@ class BuiltInTool(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
     hand: str = SANDBOX
     """Name of the hand that executes calls; empty: not implemented, never offered, and enabling it is refused."""
+    read_only: bool = False
+    """A call changes nothing that another call of the same hand could notice: such calls may run side by side."""
     options: tuple[str, ...] = ()
     """Names of the options that its configuration has on the wire beside `enabled` and `permission_policy`."""
     timeout_argument: str = ""
@@ -69,6 +71,7 @@ READ: Final = BuiltInTool(
         },
     },
     required=("file_path",),
+    read_only=True,
 )
 
 WRITE: Final = BuiltInTool(
@@ -96,6 +99,7 @@ GLOB: Final = BuiltInTool(
     description="Find files by pattern (`**` crosses directories), newest first.",
     properties={"pattern": {"type": "string"}, "path": _PATH},
     required=("pattern",),
+    read_only=True,
 )
 
 GREP: Final = BuiltInTool(
@@ -103,6 +107,7 @@ GREP: Final = BuiltInTool(
     description="Search the contents of files with a regular expression.",
     properties={"pattern": {"type": "string"}, "path": _PATH},
     required=("pattern",),
+    read_only=True,
 )
 
 WEB_FETCH: Final = BuiltInTool(
