@@ -117,7 +117,7 @@ def isolation(layout: HostLayout, spec: SandboxSpec, seccomp: int, info: int) ->
     arguments = [
         layout.bwrap,
         "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup",
-        "--disable-userns", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
+        "--disable-userns", "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
         "--uid", str(USER), "--gid", str(USER), "--hostname", "sandbox", "--seccomp", str(seccomp),
         "--info-fd", str(info),
         "--ro-bind", "/usr", "/usr",
