@@ -39,7 +39,9 @@ async def test_kernel_memory_and_sysrq_are_closed(inside: Inside) -> None:
 
 
 async def test_the_environment_has_a_few_fixed_variables(inside: Inside) -> None:
-    seen = await inside.sh("env | cut -d= -f1 | sort; for p in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $p; done")
+    seen = await inside.sh(
+        "env | cut -d= -f1 | sort; for p in /proc/[0-9]*/environ; do (tr '\\0' '\\n' < $p) 2>/dev/null; done"
+    )
     names = {line.split("=")[0] for line in seen.split()}
     assert names <= {
         "HOME",
@@ -55,13 +57,13 @@ async def test_the_environment_has_a_few_fixed_variables(inside: Inside) -> None
         "USER",
         "_",
     }
-    assert await inside.sh("tr '\\0' '\\n' < /proc/1/environ | wc -c") == "0\n"
+    assert "Permission denied" in await inside.sh("cat /proc/1/environ")
 
 
 async def test_only_its_own_processes_are_seen(inside: Inside) -> None:
     seen = await inside.sh("ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm")
     assert int(seen.split()[0]) < 10
-    assert seen.split()[1] == "bwrap"
+    assert seen.split()[1] == "python3"
     assert await inside.sh(f"kill -0 {os.getpid()} 2>&1 | grep -c 'No such process'") == "1\n"
 
 

@@ -115,7 +115,7 @@ async def test_output_is_truncated_in_the_sandbox_and_the_agent_needs_little_mem
     assert len(text) < 100_000
     assert text.endswith("end\n")
     assert "left out here" in text
-    agent = await inside.sh("grep -h VmHWM /proc/2/status | awk '{print $2}'")
+    agent = await inside.sh("grep -h VmHWM /proc/1/status | awk '{print $2}'")
     assert int(agent) < 60_000, "kB of the agent at most"
     assert await inside.sh("du -sk /workspace/.holdfast/outputs | cut -f1 | awk '{print ($1 < 20000)}'") == "1\n"
 

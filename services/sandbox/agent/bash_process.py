@@ -15,20 +15,18 @@ if TYPE_CHECKING:
 
     from .poller import Poller
 
-COMMAND: Final = rb"""{ \builtin :; } >&$((LINENO=0, 1))
-{ \builtin eval '%b' </dev/null >&197 2>&1 197>&- 198>&-
-\builtin printf '%%d\0%%s\0' "$?" "$PWD" >&198; \builtin export -p >&198; \builtin printf '\0' >&198; } 2>/dev/null
+SCRIPT: Final = r"""
+while IFS= builtin read -r -d '' -u 198 __holdfast; do
+  builtin eval "$__holdfast" </dev/null >&197 2>&1 197>&- 198<&- 199>&-
+  { builtin printf '%d\0%s\0' "$?" "$PWD"; builtin export -p; builtin printf '\0'; } >&199 2>/dev/null
+done
 """
-"""What bash reads for one command, which is quoted. The answer is exit code, folder and exported variables.
-
-Output and answer have descriptors of their own, so no output of a command can be mistaken for its end, and redirections
-that a command makes with `exec` end with it. There is no loop around a command, which its `break` would end. Between
-two commands standard output is /dev/null, so that a DEBUG trap of the command adds nothing to the answer. The first
-line makes the line numbers in errors those of the command: bash restores LINENO after any assignment that is a command.
-"""
+"""The program of bash. Commands arrive NUL-ended on one private descriptor; exit code, folder and exported variables
+are answered on another. So no output of a command can be mistaken for its end, and redirections that a command makes
+with `exec` end with it."""
 
 FIRST_FD: Final = 197
-"""Inside bash: the descriptor of output; the next one is that of answers. COMMAND has the numbers."""
+"""Inside bash: the descriptor of output; the next two are those of commands and of status. SCRIPT has the numbers."""
 
 PARKING_FD: Final = 240
 """The child moves the descriptors here and up before it puts them in place, so that none overwrites another."""
@@ -63,13 +61,14 @@ class BashProcess:
         self._poller = poller
         self._on_output, self._on_status = on_output, on_status
         self._unsent = bytearray()
+        # No process of the sandbox can open a socket by /proc/<id>/fd, as it can a pipe.
         commands, self._commands = socket_pair()
         self._status, status = socket_pair()
         self._output, output = os.pipe()
         try:
             self.pid = fork()
             if self.pid == 0:
-                _become_bash((commands, output, status), folders)
+                _become_bash((output, commands, status), folders)
         except OSError:
             for fd in (self._commands, self._status, self._output):
                 os.close(fd)
@@ -84,9 +83,9 @@ class BashProcess:
         poller.watch(self._status, self._read_status)
         poller.watch(self._pidfd, on_exit)
 
-    def send(self, *commands: bytes) -> None:
-        """Run these commands, one after the other; each is answered."""
-        self._unsent = bytearray(b"".join(COMMAND % command.replace(b"'", b"'\\''") for command in commands))
+    def send(self, data: bytes) -> None:
+        """Send NUL-ended commands."""
+        self._unsent = bytearray(data)
         self._flush()
 
     def drop_unsent(self) -> None:
@@ -148,17 +147,18 @@ def _become_bash(fds: tuple[int, int, int], folders: tuple[str, str]) -> NoRetur
         os.setsid()
         after_fork()
         null = os.open("/dev/null", os.O_RDWR)
-        commands, output, status, null = [os.dup2(fd, PARKING_FD + index) for index, fd in enumerate((*fds, null))]
-        for fd, place in ((commands, 0), (null, 1), (null, 2), (output, FIRST_FD), (status, FIRST_FD + 1)):
-            os.dup2(fd, place)
+        for index, fd in enumerate([os.dup2(fd, PARKING_FD + index) for index, fd in enumerate(fds)]):
+            os.dup2(fd, FIRST_FD + index)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
         os.closerange(3, FIRST_FD)
-        os.closerange(FIRST_FD + 2, OPEN_FILES)
+        os.closerange(FIRST_FD + 3, OPEN_FILES)
         cwd, fallback = folders
         try:
             os.chdir(cwd)
         except OSError:
             os.chdir(fallback)
-        os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-s"], os.environ)  # noqa: S606  no shell
+        os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-c", SCRIPT], os.environ)  # noqa: S606  no shell
     finally:
         os._exit(127)
 

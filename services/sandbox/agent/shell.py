@@ -80,7 +80,7 @@ class Shell:
         restored = b""
         if self._bash is None:
             self._start_bash()
-            restored = b"{ :\n" + self._exports + b"\n} 2>/dev/null" if self._exports else b""
+            restored = b"{ :\n" + self._exports + b"\n} 2>/dev/null\0" if self._exports else b""
         assert self._bash is not None
         self._command = started = _Command(
             call, Output(self._root), LiveOutput(self._poller, call), StatusReader(skip=1 if restored else 0)
@@ -90,7 +90,7 @@ class Shell:
         started.live_output.add(self._between)
         self._between = bytearray()
         started.timer = self._poller.after(call.limit, lambda: self._stop(TIMED_OUT))
-        self._bash.send(*([restored] if restored else []), data)
+        self._bash.send(restored + data + b"\0")
 
     def cancel(self) -> None:
         """Stop the command that runs; its reply, an error, is still sent."""
