@@ -193,15 +193,19 @@ async def test_nothing_of_a_call_stays_in_its_helper(tools: Tools) -> None:
     assert await tools.sh("stat -c '%a %u' a/c/d") == "644 1000\n", "the umask of the shell is its own"
 
 
-async def test_a_helper_holds_no_stream_of_the_agent(tools: Tools) -> None:
-    await tools.call("read", file_path="file")
-    own = await only_helper(tools)
+def descriptors_from_outside(own: str) -> list[str]:
+    """What the process with this id in the sandbox has open. Inside nobody may look."""
     (helper,) = [
         process for process in psutil.Process().children(recursive=True)
         if f"NSpid:\t{process.pid}\t{own}\n" in Path(f"/proc/{process.pid}/status").read_text()
     ]  # fmt: skip
-    # Looked at from outside: inside nobody may.
-    links = [str(link.readlink()) for link in Path(f"/proc/{helper.pid}/fd").iterdir()]
+    return [str(link.readlink()) for link in Path(f"/proc/{helper.pid}/fd").iterdir()]
+
+
+async def test_a_helper_holds_no_stream_of_the_agent(tools: Tools) -> None:
+    await tools.call("read", file_path="file")
+    own = await only_helper(tools)
+    links = descriptors_from_outside(own)
     assert len([link for link in links if link.startswith("socket:")]) == 1
     assert not [link for link in links if link.startswith("pipe:")]
     assert len(links) == 6, "/dev/null three times, its statistics, the workspace and the socket"

@@ -4,8 +4,8 @@ A worker that is frozen (stopped, swapped out, on a suspended machine) cannot ki
 worker takes its sessions over as soon as its registration has expired (rule 16). This file is run as a plain script,
 without our packages, by `watchdog_process.py`. It reads lines from stdin; times are those of `time.monotonic()`:
 
-    add <pid>         a sandbox has started: the id of its first process
-    drop <pid>        the sandbox has ended
+    add <pid>         a sandbox has started: the id of bubblewrap outside, or of the first process inside
+    drop <pid>        the process has ended
     until <seconds>   kill all sandboxes at that time, unless a later time is given before
 
 The end of stdin means that the worker has ended: all sandboxes are killed.
@@ -56,9 +56,15 @@ def add(sandboxes: dict[int, int], pid: int) -> None:
 
 
 def kill_all(sandboxes: dict[int, int]) -> None:
-    """Kill the first process of each sandbox; the kernel then ends all others in its process namespace."""
-    for fd in sandboxes.values():
+    """Kill the first process of each sandbox; the kernel then ends all others in its process namespace.
+
+    A sandbox that is being made is known by bubblewrap alone, which leads a process group with its child.
+    """
+    for pid, fd in sandboxes.items():
         with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, 0)  # the id still belongs to the process
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
             signal.pidfd_send_signal(fd, signal.SIGKILL)
         os.close(fd)
     sandboxes.clear()
