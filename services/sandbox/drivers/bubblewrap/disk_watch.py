@@ -18,8 +18,8 @@ FREE_SPACE_POLL_S: Final = 0.2
 """Seconds between two looks at the free space of the host's disk, which cost nothing."""
 
 FORESIGHT_S: Final = 1.0
-"""The disk counts as scarce if at the present pace it will be so after this time: a sandbox makes 50,000 files a second,
-so that a reserve alone would be used up before its workspace is measured."""
+"""The disk counts as scarce if at the present pace it will be so after this time. A sandbox makes 50,000 files a
+second: it would use up the reserve before its workspace is measured."""
 
 MEASURE_INTERVAL_S: Final = 5.0
 """Seconds between two measurements of a workspace; sooner when the disk fills."""

@@ -67,12 +67,11 @@ class WatchdogProcess:
         if process is None:
             return
         assert process.stdin is not None
-        process.stdin.close()
+        process.stdin.close()  # which cannot block: nothing is buffered
         try:
             await asyncio.to_thread(process.wait, STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _kill(process)
 
     def _send(self, line: str) -> None:
         """Write one line."""
@@ -80,8 +79,7 @@ class WatchdogProcess:
             return
         if self._process is not None:
             log.warning("the watchdog died or is stuck, and is replaced")
-            self._process.kill()
-            self._process.wait()
+            _kill(self._process)
             self._process = None
         self._spawn()
         for known in [*(f"add {pid}" for pid in self._running()), self._deadline]:
@@ -97,3 +95,11 @@ class WatchdogProcess:
             return bool(self._process.stdin.write(f"{line}\n".encode()))
         except BrokenPipeError:
             return False
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a watchdog without the sandboxes that it knows."""
+    assert process.stdin is not None
+    process.kill()
+    process.wait()
+    process.stdin.close()
