@@ -6,7 +6,9 @@ import _socket  # the part of `socket` in C: the other part takes 3 ms to import
 import os
 import select
 
-from .processes import after_fork, fork, wait
+from .files import read_bounded
+from .processes import after_fork, fork, kill, wait
+from .shell_program import FIRST_FD, PROGRAM, STATE_FILE, STOP_SIGNAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,19 +16,6 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from .poller import Poller
-
-SCRIPT: Final = r"""
-while IFS= builtin read -r -d '' -u 198 __holdfast; do
-  builtin eval "$__holdfast" </dev/null >&197 2>&1 197>&- 198<&- 199>&-
-  { builtin printf '%d\0%s\0' "$?" "$PWD"; builtin export -p; builtin printf '\0'; } >&199 2>/dev/null
-done
-"""
-"""The program of bash. Commands arrive NUL-ended on one private descriptor; exit code, folder and exported variables
-are answered on another. So no output of a command can be mistaken for its end, and redirections that a command makes
-with `exec` end with it."""
-
-FIRST_FD: Final = 197
-"""Inside bash: the descriptor of output; the next two are those of commands and of status. SCRIPT has the numbers."""
 
 PARKING_FD: Final = 240
 """The child moves the descriptors here and up before it puts them in place, so that none overwrites another."""
@@ -87,6 +76,10 @@ class BashProcess:
         """Send NUL-ended commands."""
         self._unsent = bytearray(data)
         self._flush()
+
+    def stop_command(self) -> None:
+        """Make bash run no more of the command than the processes it waits for, and answer its status then."""
+        kill(self.pid, STOP_SIGNAL)
 
     def drop_unsent(self) -> None:
         """Do not send the rest of the commands."""
@@ -158,9 +151,25 @@ def _become_bash(fds: tuple[int, int, int], folders: tuple[str, str]) -> NoRetur
             os.chdir(cwd)
         except OSError:
             os.chdir(fallback)
-        os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-c", SCRIPT], os.environ)  # noqa: S606  no shell
+        os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-c", PROGRAM], os.environ)  # noqa: S606  no shell
     finally:
         os._exit(127)
+
+
+def left_state() -> tuple[str, bytes] | None:
+    """Folder and exported variables (as commands) that a shell left when it exited, once; None if it left nothing."""
+    try:
+        fd = os.open(STATE_FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        os.unlink(STATE_FILE)  # noqa: PTH108  pathlib is slow to import
+        parts = read_bounded(fd, STATUS_BYTES).split(b"\0")
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return (os.fsdecode(parts[0]), parts[1]) if len(parts) == 3 else None
 
 
 class StatusReader:

@@ -96,6 +96,30 @@ def kill(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def pause(find: Callable[[], Iterable[int]]) -> set[int]:
+    """Stop all processes that `find` returns, also those that are started meanwhile. Returns them."""
+    stopped: set[int] = set()
+    for _ in range(STOP_PASSES):
+        fresh = set(find()) - stopped
+        if not fresh:
+            break
+        for pid in fresh:
+            kill(pid, signal.SIGSTOP)
+        stopped |= fresh
+    return stopped
+
+
+def terminate(paused: Iterable[int]) -> None:
+    """Send SIGTERM to stopped processes and let them go on: none runs before its own signal has come.
+
+    Otherwise a script whose program ends first would go on with its next line.
+    """
+    for pid in paused:
+        kill(pid, signal.SIGTERM)
+    for pid in paused:
+        kill(pid, signal.SIGCONT)
+
+
 def end(find: Callable[[], Iterable[int]]) -> None:
     """Kill all processes that `find` returns, also those that are started meanwhile.
 
@@ -103,14 +127,7 @@ def end(find: Callable[[], Iterable[int]]) -> None:
     start the next.
     """
     for _ in range(KILL_ROUNDS):
-        stopped: set[int] = set()
-        for _ in range(STOP_PASSES):
-            fresh = set(find()) - stopped
-            if not fresh:
-                break
-            for pid in fresh:
-                kill(pid, signal.SIGSTOP)
-            stopped |= fresh
+        stopped = pause(find)
         if not stopped:
             return
         for pid in stopped:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
-from .bash_process import BashProcess, StatusReader
+from .bash_process import BashProcess, StatusReader, left_state
 from .inputs import ToolError, checked
 from .live_output import LiveOutput
 from .output import TAIL_BYTES, Output
-from .processes import end, kill, others, present, started_since
+from .processes import end, kill, others, pause, present, started_since, terminate
 from .text import text_block
 
 TYPE_CHECKING = False
@@ -29,9 +30,10 @@ STOP_STEP_S: Final = 0.3
 TIMED_OUT: Final = "timed out"
 
 NEW_SHELL: Final = (
-    "[the shell ended; the next command gets a new one with the folder and the exported variables of the last; "
+    "[the shell ended; the next command gets a new one in {folder} with the exported variables {when}; "
     "other variables, functions and options are gone]"
 )
+"""Told when a shell has ended. `when`: whether it told its state at its end or the state is that before the command."""
 
 
 class _Command:
@@ -118,6 +120,7 @@ class Shell:
             self._bash = None
             self._between = bytearray()
         self._cwd, self._exports = self._root.path, b""
+        left_state()  # what a shell left is not for the next one
         call.reply([text_block("bash session restarted")])
 
     def _end_others(self) -> None:
@@ -152,21 +155,35 @@ class Shell:
         self._bash.read_output()
         code = self._bash.reap()
         self._bash = None
+        when = "that it had before this command"
+        state = left_state()
+        if state is not None:
+            self._cwd, self._exports = state
+            when = "that it had at its end"
         if self._command is not None:
-            self._finish(128 - code if code < 0 else code, NEW_SHELL)
+            self._finish(128 - code if code < 0 else code, NEW_SHELL.format(folder=self._folder(), when=when))
+
+    def _folder(self) -> str:
+        """The folder in which the next shell starts: that of the last one, unless it is gone or unreadable."""
+        return self._cwd if os.path.isdir(self._cwd) and os.access(self._cwd, os.X_OK) else self._root.path  # noqa: PTH112
 
     # --- the end of a command --------------------------------------------------------------------------------------
 
     def _stop(self, why: str) -> None:
-        """End the command, harder each time: SIGTERM to its processes, SIGKILL, SIGKILL to the shell itself."""
+        """End the command, harder each time: SIGTERM to its processes, SIGKILL, SIGKILL to the shell itself.
+
+        Before all, bash is told to run no more of it: else the end of a process would start the next line.
+        """
         command = self._command
         if command is None:
             return
         command.stopped_because = command.stopped_because or why
         command.stop_steps += 1
         if command.stop_steps == 1:
-            for pid in self._processes_of(command):
-                kill(pid, signal.SIGTERM)
+            paused = pause(lambda: self._processes_of(command))
+            if self._bash is not None:
+                self._bash.stop_command()
+            terminate(paused)
         else:
             end(lambda: self._processes_of(command))
         self._poller.drop(command.timer)
