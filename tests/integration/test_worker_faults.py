@@ -16,7 +16,7 @@ __all__ = ["bus", "joined", "key", "nats"]
 
 
 class FaultyDriver(ClockDriver):
-    """A driver whose host has faults. The exceptions are those of a full or broken disk, and one that nobody expects."""
+    """A driver whose host has faults. Errors of a full or broken disk, and one that nobody expects."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,4 +78,4 @@ async def test_faults_of_a_host_end_no_hand_of_another_session(joined: Connect) 
 
 async def _alive(session: HandSession) -> bool:
     """Whether the session's first hand still runs calls."""
-    return (await session.probe()).answer == "accepted"
+    return await session.probe() == "accepted"

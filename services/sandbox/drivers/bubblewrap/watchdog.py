@@ -8,15 +8,25 @@ without our packages, by `watchdog_process.py`. It reads lines from stdin; times
     drop <pid>        the process has ended
     until <seconds>   kill all sandboxes at that time, unless a later time is given before
 
+It also limits what a sandbox may take of what its host has for all of one user: inotify instances. Only a process with
+one thread can enter the user namespace of the sandbox, where that limit is set.
+
 The end of stdin means that the worker has ended: all sandboxes are killed.
 """
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
 import sys
 import time
+
+INOTIFY_INSTANCES = 16
+"""Programs that watch files need one each. A user has 128 in all, of which those of its sandboxes are a part."""
+
+CLONE_NEWUSER = 0x10000000
+LIBC = ctypes.CDLL(None)
 
 
 def main() -> None:
@@ -51,8 +61,25 @@ def add(sandboxes: dict[int, int], pid: int) -> None:
     """Open a pidfd of the process: its number could be given to another process after its end."""
     try:
         sandboxes[pid] = os.pidfd_open(pid)
-    except ProcessLookupError:
+        if os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user"):
+            limit_inotify(pid)
+    except OSError:
+        return  # it has ended
+
+
+def limit_inotify(pid: int) -> None:
+    """Let the user namespace of the process make INOTIFY_INSTANCES at most. Without effect where that is not allowed."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
         return
+    try:
+        namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
+        if LIBC.setns(namespace, CLONE_NEWUSER) == 0:
+            with open("/proc/sys/user/max_inotify_instances", "w") as file:
+                file.write(str(INOTIFY_INSTANCES))
+    finally:
+        os._exit(0)
 
 
 def kill_all(sandboxes: dict[int, int]) -> None:
