@@ -145,7 +145,8 @@ async def test_what_a_host_has_for_all_of_its_user_cannot_be_used_up(make: MakeS
         "number = 206 if os.uname().machine == 'x86_64' else 0\n"
         "print(libc.syscall(number, 128, ctypes.byref(context)), errno.errorcode[ctypes.get_errno()])\n"
         "found = 0\nwhile libc.inotify_init() >= 0: found += 1\n"
-        "print(found, errno.errorcode[ctypes.get_errno()], flush=True)\nopen('done', 'w')\nimport time; time.sleep(99)\n"
+        "print(found, errno.errorcode[ctypes.get_errno()], flush=True)\n"
+        "open('done', 'w')\nimport time; time.sleep(99)\n"
     )
     await one.call("write", file_path="take.py", content=code)
     assert await one.sh("python3 take.py > out & until [ -e done ]; do sleep 0.02; done; cat out") == (

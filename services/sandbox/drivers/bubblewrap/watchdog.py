@@ -21,6 +21,7 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 
 INOTIFY_INSTANCES = 16
 """Programs that watch files need one each. A user has 128 in all, of which those of its sandboxes are a part."""
@@ -61,14 +62,14 @@ def add(sandboxes: dict[int, int], pid: int) -> None:
     """Open a pidfd of the process: its number could be given to another process after its end."""
     try:
         sandboxes[pid] = os.pidfd_open(pid)
-        if os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user"):
+        if Path(f"/proc/{pid}/ns/user").readlink() != Path("/proc/self/ns/user").readlink():
             limit_inotify(pid)
     except OSError:
         return  # it has ended
 
 
 def limit_inotify(pid: int) -> None:
-    """Let the user namespace of the process make INOTIFY_INSTANCES at most. Without effect where that is not allowed."""
+    """Let the user namespace of the process make INOTIFY_INSTANCES at most. No effect where that is not allowed."""
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -76,8 +77,7 @@ def limit_inotify(pid: int) -> None:
     try:
         namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
         if LIBC.setns(namespace, CLONE_NEWUSER) == 0:
-            with open("/proc/sys/user/max_inotify_instances", "w") as file:
-                file.write(str(INOTIFY_INSTANCES))
+            Path("/proc/sys/user/max_inotify_instances").write_text(str(INOTIFY_INSTANCES))
     finally:
         os._exit(0)
 
