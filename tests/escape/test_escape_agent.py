@@ -36,6 +36,11 @@ FORGERIES = {
         'frame({"id": 1, "content": [{"type": "image", "source": {"type": "url", "url": "http://x"}}]})'
     ),
     "a huge frame": 'out.write(struct.pack(">I", 4_000_000_000)); out.write(b"x" * 100)',
+    "a large frame of a tool that returns text": 'out.write(struct.pack(">I", 8_000_000)); out.write(b"x" * 100)',
+    "media that are not base64": (
+        'frame({"id": 1, "is_error": False, "content": [{"type": "image", '
+        '"source": {"type": "base64", "media_type": "image/png", "data": "\\u001b"}}]})'
+    ),
     "too many blocks": 'frame({"id": 1, "content": [{"type": "text", "text": "x"}] * 1000})',
     "a huge text": 'frame({"id": 1, "content": [{"type": "text", "text": "x" * 5_000_000}]})',
     "unknown fields": 'frame({"id": 1, "content": [{"type": "text", "text": "x", "cache_control": {}}]})',
