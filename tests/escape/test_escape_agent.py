@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 
-import psutil
 import pytest
 
 from holdfast.bus.tools import SANDBOX
@@ -12,6 +11,7 @@ from holdfast.sandbox.drivers import SandboxLost
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.escape.conftest import Inside, MakeSandbox, text_of
 from tests.support.eventually import eventually
+from tests.support.processes import first_processes
 
 HOSTILE_AGENT = """
 import json, os, struct, time
@@ -107,11 +107,7 @@ async def test_the_end_of_the_agent_fails_one_call_and_keeps_the_files(inside: I
         return (inside.workspace / "started").exists()
 
     await eventually(started, what="the command")
-    (agent,) = [
-        process for process in psutil.Process().children(recursive=True)
-        if "agent.main" in " ".join(process.cmdline()) and process.name() != "bwrap" and process.ppid() != os.getpid()
-        and psutil.Process(process.ppid()).name() == "bwrap"
-    ]  # fmt: skip
+    (agent,) = first_processes(os.getpid())
     agent.kill()
     with pytest.raises(SandboxLost) as lost:
         await call
