@@ -8,7 +8,7 @@ import signal
 from .bash_process import BashProcess, StatusReader, left_state
 from .inputs import ToolError, checked
 from .live_output import LiveOutput
-from .output import TAIL_BYTES, Output
+from .output import TAIL_BYTES, Output, from_whole_character
 from .processes import end, kill, others, pause, present, started_since, terminate
 from .text import text_block
 
@@ -88,8 +88,7 @@ class Shell:
             call, Output(self._root), LiveOutput(self._poller, call), StatusReader(skip=1 if restored else 0)
         )
         # As in a terminal: the output of background jobs since the last command comes first.
-        started.output.add(self._between)
-        started.live_output.add(self._between)
+        started.live_output.add(started.output.add(self._between))
         self._between = bytearray()
         started.timer = self._poller.after(call.limit, lambda: self._stop(TIMED_OUT))
         self._bash.send(restored + data + b"\0")
@@ -129,11 +128,11 @@ class Shell:
 
     def _on_output(self, data: bytes) -> None:
         if self._command is not None:
-            self._command.output.add(data)
-            self._command.live_output.add(data)
+            self._command.live_output.add(self._command.output.add(data))
         else:
             self._between += data
-            del self._between[:-TAIL_BYTES]
+            if len(self._between) > TAIL_BYTES:
+                self._between = from_whole_character(self._between[-TAIL_BYTES:])
 
     def _on_status(self, data: bytes) -> None:
         if self._command is None or self._bash is None:
