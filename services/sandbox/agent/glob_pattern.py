@@ -29,7 +29,7 @@ def matcher(pattern: str) -> Callable[[str], object]:
     A pattern without a slash matches at every depth, as in the hosted tool.
     """
     try:
-        return re.compile("|".join(f"(?:{_path(one)})" for one in expanded(pattern)) + r"\Z").match
+        return re.compile("(?:" + "|".join(_path(one) for one in expanded(pattern)) + r")\Z").match
     except (re.error, UnknownClass) as exc:
         raise ToolError(f"glob: malformed pattern: {exc}") from None
 

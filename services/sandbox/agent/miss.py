@@ -50,7 +50,8 @@ def hint(text: str, old: str, new: str) -> str:
         return "No line is like its first line; read the file again."
     at = min(start + count, len(lines) - 1, start + len(wanted) - 1)
     if count == len(wanted):  # alike in all lines: the first one that is not the same
-        at = next((start + n for n, line in enumerate(wanted) if line not in lines[start + n]), start)
+        raw = [line.rstrip("\r") for line in wanted]
+        at = next((start + n for n in range(count) if not _alike(lines[start + n].rstrip("\r"), raw, n)), start)
     have, want = lines[at].rstrip("\r"), wanted[at - start].rstrip("\r")
     if len(wanted) == 1 and len(have) <= COMPARED_CHARS and _folded(want) in _folded(have):
         have = _part(have, want)

@@ -55,6 +55,7 @@ class Output:
         if self._chars > OUTPUT_CHARS:
             whole = "".join(self._head)
             self._head, self._last = [whole[:HEAD_CHARS]], whole[HEAD_CHARS:][-TAIL_CHARS:]
+            self._chars += self._terminal.pending
             self._long = True
             self._file.keep()
         return text
@@ -75,7 +76,7 @@ class Output:
 
 def from_whole_character(data: bytearray) -> bytearray:
     """`data` without the rest of a character at its beginning that was cut off."""
-    start = next((at for at in range(min(3, len(data))) if data[at] & 0xC0 != 0x80), 0)
+    start = next((at for at in range(min(4, len(data))) if data[at] & 0xC0 != 0x80), 0)
     return data[start:]
 
 

@@ -38,6 +38,11 @@ class TerminalText:
         self._line = ""
         """What has come of the line that has not ended."""
 
+    @property
+    def pending(self) -> int:
+        """Characters that have come and are not certain yet."""
+        return len(self._line)
+
     def add(self, data: bytes | bytearray) -> str:
         """The text that is now certain: a line is certain when it has ended or is longer than LINE_CHARS."""
         text = self._line + self._decoder.decode(bytes(data))
