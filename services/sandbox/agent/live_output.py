@@ -20,40 +20,20 @@ SEND_INTERVAL_S: Final = 0.1
 PIECE_CHARS: Final = 16_000
 """Most characters of one piece."""
 
-LIVE_OUTPUT_CHARS: Final = 256 * 1024
-"""Most characters of one command that are sent; the rest is only in the result."""
-
-
-class Pieces:
-    """Cuts text into pieces. Keeps at most LIVE_OUTPUT_CHARS however much is added."""
-
-    def __init__(self) -> None:
-        self._left = LIVE_OUTPUT_CHARS
-        self._text = ""
-
-    def add(self, text: str) -> None:
-        self._text += text[: self._left]
-        self._left -= min(len(text), self._left)
-
-    def take(self) -> str:
-        """The next piece; empty if there is none until more is added."""
-        piece, self._text = self._text[:PIECE_CHARS], self._text[PIECE_CHARS:]
-        return piece
-
 
 class LiveOutput:
     """Sends the output of one command. While the service does not read, it waits with the next piece."""
 
     def __init__(self, poller: Poller, call: Call) -> None:
         self._poller, self._call = poller, call
-        self._pieces = Pieces()
+        self._unsent = ""
         self._timer: Timer | None = None
         self._ended = False
 
     def add(self, text: str) -> None:
-        """Add text that is safe to show and that the result begins with."""
+        """Add text that is safe to show and that the result begins with. `Output` bounds how much it is."""
         if text and not self._ended:
-            self._pieces.add(text)
+            self._unsent += text
             if self._timer is None:
                 self._timer = self._poller.after(SEND_INTERVAL_S, self._send)
 
@@ -66,6 +46,7 @@ class LiveOutput:
         self._timer = None
         if self._call.congested:
             self._timer = self._poller.after(SEND_INTERVAL_S, self._send)
-        elif piece := self._pieces.take():
-            self._call.output(piece)
+        elif self._unsent:
+            self._call.output(self._unsent[:PIECE_CHARS])
+            self._unsent = self._unsent[PIECE_CHARS:]
             self._timer = self._poller.after(SEND_INTERVAL_S, self._send)

@@ -38,7 +38,7 @@ class Output:
         self._tail_is_whole = True
 
     def add(self, data: bytes | bytearray) -> str:
-        """Add output. Returns the text that is now certain, as far as the beginning of the result has it."""
+        """Add output. Returns the text that is now certain, of the first OUTPUT_CHARS characters."""
         self._file.add(data)
         if not self._long:
             return self._add_text(self._terminal.add(data))
@@ -51,13 +51,14 @@ class Output:
 
     def _add_text(self, text: str) -> str:
         self._head.append(text)
-        self._chars += len(text)
+        before, self._chars = self._chars, self._chars + len(text)
         if self._chars > OUTPUT_CHARS:
             whole = "".join(self._head)
             self._head, self._last = [whole[:HEAD_CHARS]], whole[HEAD_CHARS:][-TAIL_CHARS:]
             self._chars += self._terminal.pending
             self._long = True
             self._file.keep()
+            return text[: OUTPUT_CHARS - before]
         return text
 
     def text(self) -> str:
