@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 
@@ -138,11 +139,10 @@ def _become_bash(fds: tuple[int, int, int], folders: tuple[str, str]) -> NoRetur
             os.dup2(null, fd)
         os.closerange(3, FIRST_FD)
         os.closerange(FIRST_FD + 3, OPEN_FILES)
-        cwd, fallback = folders
-        try:
-            os.chdir(cwd)
-        except OSError:
-            os.chdir(fallback)
+        for folder in (*folders, "/"):  # the last one so that the model can mend the rights of the others
+            with contextlib.suppress(OSError):
+                os.chdir(folder)
+                break
         os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-c", PROGRAM], os.environ)  # noqa: S606  no shell
     finally:
         os._exit(127)

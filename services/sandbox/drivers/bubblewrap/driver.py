@@ -96,6 +96,7 @@ class Bubblewrap:
         require_plain(spec, by=self.name)
         folder = self._workspace(spec.key)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)  # an earlier sandbox may have taken the rights away, and no other could start in it
         return await self._start(spec.generation, folder)
 
     def _workspace(self, key: Key) -> Path:
