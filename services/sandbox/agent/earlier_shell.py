@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .files import Root
 
 NEW_SANDBOX: Final = (
-    "[this is a new sandbox: the shell of the last one with its folder, variables and functions, all processes and /tmp "
-    "are gone; the files of /workspace are kept]"
+    "[this is a new sandbox: the shell of the last one with its folder, variables and functions, all processes and "
+    "/tmp are gone; the files of /workspace are kept]"
 )
 
 _MARK: Final = f"{HIDDEN}/shell"
