@@ -148,12 +148,19 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def status(self) -> Status:
-        """Running while any thread is; the primary thread's otherwise."""
+        """A fold over the threads: running while any is, else rescheduling while any is, else idle."""
         if self.archived or self.deleted:
             return "terminated"
-        if any(t.status == "running" for t in self.threads.values()):
-            return "running"
-        return self.primary.status
+        statuses = {t.status for t in self.threads.values()}
+        return "running" if "running" in statuses else "rescheduling" if "rescheduling" in statuses else "idle"
+
+    @property
+    def stop(self) -> ev.StopReason:
+        """Why the session is idle: calls of any thread that wait for the client, else as the primary thread ended."""
+        stops = [t.stop for t in self.threads.values() if t.stop and t.stop.type == "requires_action"]
+        if stops:
+            return ev.StopReason("requires_action", [call for stop in stops for call in stop.event_ids or []])
+        return self.primary.stop or ev.StopReason("end_turn")
 
     def taken_in(self, stream_epoch: str) -> Taken:
         """How far the inbox of that epoch is taken; not at all if `taken` counts in another one."""
@@ -163,6 +170,13 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
 def waits_for_client(head: Head, thread: str = PRIMARY_THREAD) -> list[str]:
     """Ids of the calls of a thread that wait for a confirmation or a result of the client."""
     return [c.id for c in head.calls if c.thread == thread and c.state in ("ask", "client")]
+
+
+def interrupted_threads(head: Head, event: ev.UserInterrupt) -> list[str]:
+    """The threads that the interrupt stops: the one that it names, or every thread if it names none."""
+    if event.thread or event.session_thread_id is not None:
+        return [event.thread]
+    return list(head.threads) or [PRIMARY_THREAD]
 
 
 def is_unbound(call: Call) -> bool:
@@ -197,10 +211,11 @@ def _fold_client(head: Head, event: ev.Event, _at: int) -> Head | None:
         case ev.UserMessage():
             return _with(head, key, replace(thread, todo=True, retry_at=0))
         case ev.UserInterrupt():
-            busy = thread.status in ("running", "rescheduling") or any(c.thread == key for c in head.calls)
-            return _with(head, key, replace(thread, todo=False, interrupted=busy))
+            for name in interrupted_threads(head, event):
+                head = _interrupted(head, name)
+            return head
         case ev.UserToolConfirmation():
-            return _confirmed(head, event)
+            return _confirmed(head, event.tool_use_id)
         case ev.UserCustomToolResult():
             return _closed(head, event.custom_tool_use_id)
         case _:
@@ -240,7 +255,7 @@ def _fold_span(head: Head, event: ev.Event, at: int) -> Head | None:
 
 
 def _fold_thread_status(head: Head, event: ev.Event, at: int) -> Head | None:
-    """Statuses of one thread. Those of the session are about its primary thread, and stop the clock too."""
+    """The statuses of one thread. The session's status follows from those of its threads."""
     key, thread = event.thread, head.thread(event.thread)
     match event:
         case ev.ThreadStatusRunning():
@@ -249,11 +264,8 @@ def _fold_thread_status(head: Head, event: ev.Event, at: int) -> Head | None:
             return _with(head, key, replace(thread, status="running", stop=None, rounds=rounds))
         case ev.ThreadStatusIdle(stop_reason=stop):
             return _with(head, key, _idle(thread, stop))
-        case ev.SessionStatusIdle(stop_reason=stop):
-            return _with(_stop_clock(head, at), key, _idle(thread, stop))
-        case ev.SessionStatusRescheduled(retry_at=retry_at):
-            thread = replace(_failed(thread, retry_at, at), status="rescheduling", told_at=at)
-            return _with(_stop_clock(head, at), key, thread)
+        case ev.ThreadStatusRescheduled(retry_at=retry_at) if retry_at:  # release 0.1.0: see SessionStatusRescheduled
+            return _rescheduled(head, key, retry_at, at)
         case _:
             return None
 
@@ -264,6 +276,10 @@ def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
             return replace(head, created=head.created or at, config=0, environment=event.environment)
         case ev.SessionStatusRunning():
             return replace(head, running_since=head.running_since or at)
+        case ev.SessionStatusIdle() | ev.SessionStatusRescheduled():
+            if isinstance(event, ev.SessionStatusRescheduled) and event.retry_at:  # of release 0.1.0
+                head = _rescheduled(head, event.thread, event.retry_at, at)
+            return _stop_clock(head, at)
         case ev.SessionStatusTerminated():
             return replace(_stop_clock(head, at), archived=head.archived or at)
         case ev.SessionDeleted():
@@ -290,13 +306,20 @@ def _fold_hand(head: Head, event: ev.Event, _at: int) -> Head | None:
             return None
 
 
+def _interrupted(head: Head, key: str) -> Head:
+    """Nothing of the thread goes on. A thread at rest is not touched by it."""
+    thread = head.thread(key)
+    busy = thread.status in ("running", "rescheduling") or any(c.thread == key for c in head.calls)
+    return _with(head, key, replace(thread, todo=False, interrupted=busy))
+
+
 def _idle(thread: Thread, stop: ev.StopReason) -> Thread:
     """The thread after its run ended with `stop`. Folding the same stop twice changes nothing."""
     ended = stop.type != "requires_action"
     return replace(
         _recovered(thread) if ended else thread, status="idle", stop=stop, interrupted=False, request="",
         retry_at=0, compactions=0 if ended else thread.compactions,
-        todo=thread.todo and stop.type not in ("retries_exhausted", "refusal"),
+        todo=thread.todo and stop.type != "retries_exhausted",
     )  # fmt: skip
 
 
@@ -310,6 +333,12 @@ def _failed(thread: Thread, retry_at: int, at: int) -> Thread:
     """A model request failed at `at` and is to be made again at `retry_at`; both in microseconds, Unix."""
     since = thread.failing_since or at
     return replace(thread, errors=thread.errors + 1, failing_since=since, retry_at=retry_at)
+
+
+def _rescheduled(head: Head, key: str, retry_at: int, at: int) -> Head:
+    """The thread waits until `retry_at`, and clients are told so."""
+    thread = _failed(head.thread(key), retry_at, at)
+    return _with(head, key, replace(thread, status="rescheduling", told_at=at))
 
 
 def _recovered(thread: Thread) -> Thread:
@@ -327,8 +356,9 @@ def _model_ended(head: Head, event: ev.ModelRequestEnd, thread: Thread, at: int)
             used.input_tokens + used.output_tokens + used.cache_read_input_tokens + used.cache_creation_input_tokens
         )
         called = any(c.thread == event.thread for c in head.calls)
+        todo = thread.todo if thread.interrupted else bool(event.missed)
         thread = replace(
-            _recovered(thread), todo=False, compactions=0, context_tokens=context,
+            _recovered(thread), todo=todo, compactions=0, context_tokens=context,
             rounds=thread.rounds + 1 if called else thread.rounds,
         )  # fmt: skip
     return _with(head, event.thread, thread)
@@ -345,9 +375,12 @@ def _closed(head: Head, call_id: str) -> Head:
     return _release_held(head, call.thread)
 
 
-def _confirmed(head: Head, event: ev.UserToolConfirmation) -> Head:
-    calls = tuple(replace(c, state="held") if c.id == event.tool_use_id and c.state == "ask" else c for c in head.calls)
-    return _release_held(replace(head, calls=calls), event.thread)
+def _confirmed(head: Head, call_id: str) -> Head:
+    call = next((c for c in head.calls if c.id == call_id and c.state == "ask"), None)
+    if call is None:
+        return head
+    calls = tuple(replace(c, state="held") if c is call else c for c in head.calls)
+    return _release_held(replace(head, calls=calls), call.thread)
 
 
 def _release_held(head: Head, thread: str) -> Head:

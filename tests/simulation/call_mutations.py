@@ -103,7 +103,7 @@ def c7_released_before_it_was_accepted() -> Applied:
 
 
 def c8_no_cancel_on_interrupt() -> Applied:
-    async def nothing(_self: tool_calls.ToolCalls, _head: Head) -> None:
+    async def nothing(_self: tool_calls.ToolCalls, _head: Head, _thread: str | None = None) -> None:
         return
 
     return swapped((tool_calls.ToolCalls, "cancel_all", nothing))

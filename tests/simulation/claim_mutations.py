@@ -40,6 +40,7 @@ def reclaim_with_the_old_trigger() -> Applied:
                 made = commit(last, [], by=own.by, new_id=new_id, now=self.replica.now(), claim=own.claim)
                 seq = await self.replica.bus.log.append(delivery.key, made, last.seq)
                 own.fold(Stored(seq, made))
+                own.released = False
                 await runner.run()
 
         runner.renudge = claim_again

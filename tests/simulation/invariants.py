@@ -9,12 +9,13 @@ from holdfast.bus import events as ev
 from holdfast.bus.api import Entry
 from holdfast.bus.commands import Confirm
 from holdfast.bus.commits import Commit
-from holdfast.bus.head import Head, advance
+from holdfast.bus.head import Head, Status, advance
 from holdfast.bus.ids import FIRST_CELL, Key
 from holdfast.bus.inputs import ClientInput, HandGone, Source
 from holdfast.bus.parked import PARKED
 from holdfast.bus.records import decode_record
 from holdfast.bus.times import CLAIM_STALE_US
+from holdfast.harness.tools.tool_results import CALL_INTERRUPTED
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT
 from holdfast.sandbox.placement import BUCKET, placement_of
 from holdfast.testing.faults import Faults
@@ -27,6 +28,13 @@ HOT_LOOP_DELIVERIES = 40
 """Deliveries of one message within HOT_LOOP_S seconds that are a hot loop: with ack_wait alone there are 7."""
 
 HOT_LOOP_S = 10.0
+
+SHOWN_STATUS: dict[type[ev.Event], Status] = {
+    ev.SessionStatusRunning: "running",
+    ev.SessionStatusRescheduled: "rescheduling",
+    ev.SessionStatusIdle: "idle",
+    ev.SessionStatusTerminated: "terminated",
+}
 
 EPOCH = 1_700_000_000_000_000
 """Microseconds since 1970 at which every schedule begins."""
@@ -137,6 +145,8 @@ class CheckedServer(MemoryServer):
         self._check_taken(key, before, after, closing=closing)
         self._check_calls(key, after)
         self._check_hands(before, after)
+        self._check_threads(before, after, closing=closing)
+        self._check_status(before, after)
         if closing:
             self._given_up |= {e.tool_use_id for e in after.events if isinstance(e, ev.AgentToolResult)}
 
@@ -218,6 +228,36 @@ class CheckedServer(MemoryServer):
             text = texts.get(call.id, "")
             if " was lost" in text and f"The {call.hand} was lost" not in text:
                 self._observations.violation(f"3: call {call.id} of {call.hand} was closed by the loss of another hand")
+
+    def _check_threads(self, before: Commit, after: Commit, *, closing: bool) -> None:
+        """Each thread has its own calls, requests and interrupts, and the claim is kept while one of them has work."""
+        calls = {c.id: c for c in before.head.calls}
+        results = [e for e in after.events if isinstance(e, ev.AgentToolResult)]
+        for event in results:
+            call = calls.get(event.tool_use_id)
+            if call is not None and call.thread != event.thread:
+                self._observations.violation(f"3: the result of call {call.id} went to another thread")
+            interrupted = call is not None and before.head.thread(call.thread).interrupted
+            if text_of(event.content) == CALL_INTERRUPTED and not interrupted and not closing:
+                self._observations.violation(f"3: call {event.tool_use_id} was closed, and its thread not interrupted")
+        for event in after.events:
+            abandoned = isinstance(event, ev.ModelRequestEnd) and event.stop == "abandoned"
+            if abandoned and self.calm and not before.head.thread(event.thread).interrupted:
+                self._observations.violation(f"live: a request of {event.thread!r} was abandoned, whose owner lives")
+        if before.head.claim is None or after.head.claim is not None or after.head.archived:
+            return
+        for name, thread in after.head.threads.items():
+            rests = any(c.thread == name for c in after.head.calls) or not thread.todo
+            if thread.request or thread.interrupted or not rests:
+                self._observations.violation(f"4: the claim was given up while thread {name!r} had work: {thread}")
+
+    def _check_status(self, before: Commit, after: Commit) -> None:
+        """What is shown of the session is what follows from its threads."""
+        shown = before.head.status
+        for event in after.events:
+            shown = SHOWN_STATUS.get(type(event), shown)
+        if shown != after.head.status:
+            self._observations.violation(f"status: {shown} is shown of a session that is {after.head.status}")
 
 
 def text_of(content: list[ev.Block] | None) -> str:

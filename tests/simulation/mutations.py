@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from tests.simulation import call_mutations as calls
 from tests.simulation import claim_mutations as claims
+from tests.simulation import thread_mutations as threads
 from tests.simulation.fault_injector import NO_FAULTS, Odds
 from tests.simulation.plan import Plan
 from tests.simulation.swapped import Applied
@@ -46,6 +47,8 @@ _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harn
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
 _TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
+_THREADS = Plan(replicas=1, workers=1, messages=6, calls=4, child=True)
+_TWO_STOPPED = Plan(replicas=1, workers=1, messages=6, calls=12, impatient=8, child=True)
 _APART = Plan(replicas=2, workers=2, hosts=2, messages=3, calls=6)
 
 MUTATIONS = [
@@ -95,4 +98,32 @@ MUTATIONS = [
     Mutation("H2 a hand is bound to its own calls only", calls.h2_bound_whatever_the_hand, ("3:",), _HANDS, _TWO),
     Mutation("H3 the host is remembered", calls.h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
     Mutation("H4 a foreign host declines", calls.h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
+    Mutation(
+        "T1 the claim is kept while a thread has work",
+        threads.t1_released_while_a_thread_has_work,
+        ("4:",),
+        NO_FAULTS,
+        _THREADS,
+    ),
+    Mutation(
+        "T2 the session is idle with its last thread",
+        threads.t2_the_session_is_idle_with_each_thread,
+        ("status:",),
+        NO_FAULTS,
+        _THREADS,
+    ),
+    Mutation(
+        "T3 another thread's append keeps a request open",
+        threads.t3_a_step_is_decided_again_after_any_append,
+        ("live:",),
+        NO_FAULTS,
+        _THREADS,
+    ),
+    Mutation(
+        "T4 an interrupt closes the calls of its thread only",
+        threads.t4_an_interrupt_closes_the_calls_of_all_threads,
+        ("3:",),
+        NO_FAULTS,
+        _TWO_STOPPED,
+    ),
 ]

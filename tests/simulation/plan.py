@@ -19,6 +19,8 @@ class Plan(Struct, frozen=True):
     impatient: int = 0
     """Interrupts that the user sends while a tool call is open."""
     updates: int = 0
+    child: bool = False
+    """Every other message goes to a second thread of the session; an interrupt stops one of them, or both."""
     archive: bool = False
     poison: bool = False
     """The first message kills each process that sends it to the model."""
@@ -50,6 +52,7 @@ def draw_plan(rng: random.Random) -> Plan:
         deadly=rng.random() < 0.05,
         vanish=rng.random() < 0.1,
         drains=rng.choice([0, 0, 1]),
+        child=rng.random() < 0.25,
     )
 
 

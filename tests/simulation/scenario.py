@@ -20,7 +20,7 @@ from holdfast.bus.api import Bus
 from holdfast.bus.commands import Release
 from holdfast.bus.commits import commit
 from holdfast.bus.errors import BusError, Conflict, Unavailable
-from holdfast.bus.head import Head, waits_for_client
+from holdfast.bus.head import PRIMARY_THREAD, Head
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput, Nudge
 from holdfast.bus.times import CLAIM_STALE_US
@@ -40,6 +40,8 @@ from tests.simulation.invariants import EPOCH, CheckedServer
 from tests.simulation.plan import Plan, Result, draw_plan
 from tests.support.clock_tools import CLOCK, clock_tools
 
+CHILD = "sthr_2"
+"""Id of the second thread of a session that has one."""
 FAULT_PERIOD_S = 12.0
 """Seconds during which faults are injected."""
 SETTLE_TIMEOUT_S = 120.0
@@ -156,8 +158,8 @@ class Scenario:
         if await self._retry_unavailable(lambda: bus.inbox.put(self.key, value)):
             self.acknowledged |= {e.id for e in events}
 
-    async def say(self, bus: Bus, text: str) -> None:
-        await self.send(bus, ev.UserMessage(id=new_id("sevt"), content=[{"type": "text", "text": text}]))
+    async def say(self, bus: Bus, text: str, thread: str = PRIMARY_THREAD) -> None:
+        await self.send(bus, ev.UserMessage(id=new_id("sevt"), thread=thread, content=[{"type": "text", "text": text}]))
 
     async def append(self, bus: Bus, event: ev.Event, *, archive: bool = False) -> None:
         """An update of the session service, under the same check as every append (rule 19)."""
@@ -187,8 +189,9 @@ class Scenario:
             text = f"message {number}"
             if number == 0 and (self.plan.poison or self.plan.deadly):
                 text = DEADLY_INPUT_TEXT.decode() if self.plan.deadly else POISON_TEXT
-            acts.append(lambda text=text: self.say(bus, text))
-        acts += [lambda: self.send(bus, ev.UserInterrupt(id=new_id("sevt")))] * self.plan.interrupts
+            thread = CHILD if self.plan.child and number % 2 else PRIMARY_THREAD
+            acts.append(lambda text=text, thread=thread: self.say(bus, text, thread))
+        acts += [lambda: self.send(bus, self._interrupt())] * self.plan.interrupts
         acts += [lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new"))] * self.plan.updates
         if self.plan.archive:
             acts.append(lambda: self.append(bus, ev.SessionStatusTerminated(id=new_id("sevt")), archive=True))
@@ -205,7 +208,7 @@ class Scenario:
         while True:
             await asyncio.sleep(0.5)
             head = self.head
-            open_ = [c for c in head.calls if c.id in waits_for_client(head) and c.id not in self.answered]
+            open_ = [c for c in head.calls if c.state in ("ask", "client") and c.id not in self.answered]
             if head.status != "idle" or not open_ or self.rng.random() < 0.3:
                 continue
             some = open_ if self.rng.random() < 0.6 else open_[:1]
@@ -226,7 +229,14 @@ class Scenario:
             await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.0]))
             if any(c.state == "ready" for c in self.head.calls):
                 left -= 1
-                await self.send(bus, ev.UserInterrupt(id=new_id("sevt")))
+                await self.send(bus, self._interrupt())
+
+    def _interrupt(self) -> ev.UserInterrupt:
+        """An interrupt of the session; if it has two threads, of one of them or of both."""
+        named = self.rng.choice([None, PRIMARY_THREAD, CHILD]) if self.plan.child else None
+        if named is None:
+            return ev.UserInterrupt(id=new_id("sevt"))
+        return ev.UserInterrupt(id=new_id("sevt"), thread=named, session_thread_id=named or "sthr_1")
 
     async def sweeper(self, bus: Bus) -> None:
         """Rule 20."""
@@ -329,7 +339,8 @@ class Scenario:
             "claim": head.claim,
             "inbox": self._inbox(),
             "calls": [] if head.archived else head.calls,
-            "todo": head.primary.todo and not head.archived,
+            "todo": [name for name, t in head.threads.items() if t.todo and not head.archived],
+            "requests": [t.request for t in head.threads.values() if t.request and not head.archived],
             "status": head.status not in ("idle", "terminated"),
             "running": self.observations.running,
         }

@@ -37,6 +37,14 @@ def test_the_rules_hold_with_everything_at_once(first: int) -> None:
         assert not result.violations, result
 
 
+@pytest.mark.parametrize("first", range(0, COUNT // 4, CHUNK_SCHEDULES))
+def test_the_rules_hold_with_two_threads(first: int) -> None:
+    busy = Plan(workers=2, clocks=1, messages=6, interrupts=2, impatient=2, updates=1, drains=1, calls=8, child=True)
+    for seed in range(first, first + CHUNK_SCHEDULES):
+        result = schedule(seed, odds=ALL_FAULTS, given=busy)
+        assert not result.violations, result
+
+
 def test_the_rules_hold_if_no_confirmation_arrives() -> None:
     """Every result that was given in an answer comes to the inbox too."""
     answered = Plan(replicas=2, workers=2, messages=2, calls=6)

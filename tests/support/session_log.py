@@ -41,7 +41,8 @@ class SessionLog:
     async def idle(self, *waiting_for: str) -> Stored:
         """The session becomes idle, at the end of its turn or because these calls wait for the client."""
         stop = ev.StopReason("requires_action", list(waiting_for)) if waiting_for else ev.StopReason("end_turn")
-        return await self.write(ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop), claim=None)
+        thread = ev.ThreadStatusIdle(id=new_id("sevt"), agent_name="a", session_thread_id="sthr_1", stop_reason=stop)
+        return await self.write(thread, ev.SessionStatusIdle(id=new_id("sevt"), stop_reason=stop), claim=None)
 
     async def asks(self, *, custom: int = 0, ask: int = 0) -> list[str]:
         """Append calls that wait for the client and make the session idle. Returns their ids."""

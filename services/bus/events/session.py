@@ -25,9 +25,10 @@ class SessionStatusIdle(Event, frozen=True, kw_only=True, tag="session.status_id
 
 
 class SessionStatusRescheduled(Event, frozen=True, kw_only=True, tag="session.status_rescheduled"):
-    """A model request failed and is made again at `retry_at` (microseconds, Unix)."""
+    """No thread runs, and one waits to make a failed model request again."""
 
     retry_at: int = field(name="_retry_at", default=0)
+    """Written by release 0.1.0, which had no `retry_at` in the thread's event; read for its sessions."""
 
 
 class SessionStatusTerminated(Event, frozen=True, kw_only=True, tag="session.status_terminated"):
@@ -73,7 +74,9 @@ class ThreadStatusIdle(ThreadEvent, frozen=True, kw_only=True, tag="session.thre
 
 
 class ThreadStatusRescheduled(ThreadEvent, frozen=True, kw_only=True, tag="session.thread_status_rescheduled"):
-    pass
+    """A model request of the thread failed and is made again at `retry_at` (microseconds, Unix)."""
+
+    retry_at: int = field(name="_retry_at", default=0)
 
 
 class ThreadStatusTerminated(ThreadEvent, frozen=True, kw_only=True, tag="session.thread_status_terminated"):

@@ -33,3 +33,5 @@ class ModelRequestEnd(Event, frozen=True, kw_only=True, tag="span.model_request_
     """When a failed request without a `session.error` of its own is made again (microseconds, Unix)."""
     broke_off: bool = field(name="_broke_off", default=False)
     """The failed response had begun, or was unusable: the number of such failures is limited, whatever the outage."""
+    missed: list[str] = field(name="_missed", default_factory=list[str])
+    """Ids of messages of the thread that were taken while the request was open: the response does not answer them."""

@@ -3,7 +3,7 @@
 The log keeps everything; a context keeps what later model requests need. `rendering` turns it into a valid request.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -70,14 +70,15 @@ class Context(msgspec.Struct, dict=True):
                 if not any(i.kind == "result" and i.id == call_id for i in self._since_response()):
                     self.items.append(item)
                     self.fresh += size_of(item.blocks)
-            case ev.ModelRequestEnd(is_error=is_error, stop=stop):
+            case ev.ModelRequestEnd(is_error=is_error, stop=stop, missed=missed):
                 if stop == ATTACHMENTS_REJECTED:
                     self._drop_attachments()
                 elif not is_error:
                     self.fresh = 0
+                    self._put_last(missed)
             case ev.AgentContextCompacted(summary=summary):
                 self._compact(summary)
-            case ev.SessionStatusIdle(stop_reason=ev.StopReason("retries_exhausted")):
+            case ev.ThreadStatusIdle(stop_reason=ev.StopReason("retries_exhausted")):
                 self.given_up = len(self.items)
             case _:
                 pass
@@ -89,6 +90,13 @@ class Context(msgspec.Struct, dict=True):
         else:
             self.items.append(Item(kind, item_id, blocks))
         self.fresh += size_of(blocks)
+
+    def _put_last(self, missed: Sequence[str]) -> None:
+        """Move messages that the last response does not answer behind it."""
+        moved = [i for i in self.items if i.kind == "user" and i.id in missed] if missed else []
+        if moved:
+            self.items = [i for i in self.items if i not in moved] + moved
+            self.fresh = sum(size_of(i.blocks) for i in moved)
 
     def _since_response(self, first: int = 0) -> Iterable[Item]:
         """The items after the last assistant item, newest first, down to index `first`."""

@@ -104,7 +104,7 @@ class ModelCall:
                     return self._outcome(handed_over=True)
             if given.interrupt.is_set():
                 return self._outcome()
-            if given.gap.is_set() or loop.time() >= read_at:
+            if signals[given.gap].done() or loop.time() >= read_at:
                 if await given.interrupt_waits():
                     return self._outcome()
                 signals[given.gap].cancel()

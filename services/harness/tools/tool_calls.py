@@ -99,12 +99,12 @@ class ToolCalls:
         """Seconds to wait for results before `send` is called again."""
         return ACCEPTED_CALL_POLL_INTERVAL_S if self.all_accepted(ready) else SILENT_WORKER_RETRY_DELAY_S
 
-    async def provide(self, last: Stored) -> list[ev.Event]:
-        """Rule 12: the events that bind the unbound calls to their hands, or their error results.
+    async def provide(self, last: Stored, thread: str) -> list[ev.Event]:
+        """Rule 12: the events that bind the unbound calls of the thread to their hands, or their error results.
 
         Each hand of an unbound call is provided for, all at the same time.
         """
-        names = dict.fromkeys(c.hand for c in last.commit.head.calls if is_unbound(c))
+        names = dict.fromkeys(c.hand for c in last.commit.head.calls if is_unbound(c) and c.thread == thread)
         provided = await asyncio.gather(*(self._provide(last, name) for name in names))
         return [event for events in provided for event in events]
 
@@ -285,9 +285,13 @@ class ToolCalls:
         given = contexts.thread(call.thread).tool_input(call.id)
         return await self._hands.execute(last.commit.head.hands[call.hand], call, given, log_seq=last.seq)
 
-    async def cancel_all(self, head: Head) -> None:
-        """Rule 18: return when no open call can start any more, or its worker was silent for CANCEL_DEADLINE_S."""
-        running = [(hand, c.id) for hand in head.hands.values() for c in head.calls if c.generation == hand.generation]
+    async def cancel_all(self, head: Head, thread: str | None = None) -> None:
+        """Rule 18: return when no open call can start any more, or its worker was silent for CANCEL_DEADLINE_S.
+
+        Only calls of that thread; of all threads if it is None.
+        """
+        calls = [c for c in head.calls if thread is None or c.thread == thread]
+        running = [(hand, c.id) for hand in head.hands.values() for c in calls if c.generation == hand.generation]
         await asyncio.gather(*(self._cancel(hand, call_id) for hand, call_id in running))
 
     async def _cancel(self, hand: Hand, call_id: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -17,6 +17,7 @@ from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import Source, Taken
 from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.turn.claim import is_done
+from holdfast.harness.turn.decide import view
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import Attempts
@@ -34,6 +35,15 @@ class Fenced(Exception):
 
 class HeadMoved(Exception):
     """Something else was appended under the same claim: the next step must be decided again (rule 7)."""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A commit to be: `release` gives the claim up, `progress` resets its failures (rules 6 and 9)."""
+
+    events: Sequence[ev.Event] = ()
+    taken: InboxPosition | None = None
+    release: bool = False
+    progress: bool = False
 
 
 class ClaimedSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +75,15 @@ class Appender:
         self.contexts = session.contexts
         self._folded = asyncio.Event()
         """Set, and replaced by a new event, at each commit."""
+        self.changed = asyncio.Event()
+        """Set at each commit of a session with several threads: one that rests may have something to do."""
         self._given_up = False
+        self._fenced = False
+        """True once another claim was found in the log: then nothing is appended any more."""
+        self._lock = asyncio.Lock()
+        """Held during an append: the next one follows it."""
+        self.released = False
+        """True once a commit of ours has given the claim up."""
 
     @property
     def head(self) -> Head:
@@ -86,37 +104,44 @@ class Appender:
         """The head as it would be after those events."""
         return advance(self.head, events, self._now())
 
-    async def append(
-        self,
-        events: Sequence[ev.Event],
-        *,
-        release: bool = False,
-        taken: InboxPosition | None = None,
-        progress: bool = False,
-        request: ev.ModelRequestStart | None = None,
-    ) -> None:
-        """Append one commit. Raises HeadMoved, Fenced, Unavailable.
+    async def append(self, make: Callable[[Head], Draft], *, valid: Callable[[Head], bool] | None = None) -> None:
+        """Append one commit: what `make` makes of the head that it follows. Raises HeadMoved, Fenced, Unavailable.
 
-        `release` gives the claim up. `progress` resets its failures. Events that follow from the model request
-        `request` stay valid while that is open: if only the session service appended meanwhile (a new title, say),
-        they are committed again after its commit, so that the model need not be asked again.
+        Threads append one after another. `valid` says whether the decision still holds after what other threads, or
+        the session service, have appended since it was made; without it no other commit may come between.
         """
-        if release and self.behind_trigger:
+        async with self._lock:
+            while True:
+                if self.released or self._fenced:  # another thread has released the claim, or found it lost
+                    raise Fenced
+                if valid is not None and not valid(self.head):
+                    raise HeadMoved
+                if await self._append(make(self.head)):
+                    return
+                if valid is None:
+                    raise HeadMoved
+
+    async def _append(self, draft: Draft) -> bool:
+        """Append it after the last commit. False if the log refused it; then what it has gained is folded."""
+        taken = draft.taken
+        if draft.release and self.behind_trigger:
             taken = InboxPosition(self.inbox, self.taken.upto(self.claim.source, self.claim.trigger))
-        if progress and self.claim.failures:
+        if draft.progress and self.claim.failures:
             self.claim = replace(self.claim, failures=0)
-        while True:
-            claim = None if release else (self.claim if self.claim != self.head.claim else UNSET)
-            made = commit(self.last, events, by=self.by, new_id=new_id, now=self._now(), claim=claim, taken=taken)
+        claim = None if draft.release else (self.claim if self.claim != self.head.claim else UNSET)
+        made = commit(self.last, draft.events, by=self.by, new_id=new_id, now=self._now(), claim=claim, taken=taken)
+        try:
+            seq = await self._bus.log.append(self.key, made, self.last.seq)
+        except Conflict:
             try:
-                seq = await self._bus.log.append(self.key, made, self.last.seq)
-            except Conflict:
                 await self.catch_up()
-                if request is None or self.head.thread(request.thread).request != request.id:
-                    raise HeadMoved from None
-            else:
-                self.fold(Stored(seq, made))
-                return
+            except Fenced:
+                self._fenced = True
+                raise
+            return False
+        self.fold(Stored(seq, made))
+        self.released = draft.release
+        return True
 
     async def hand_back(self) -> None:
         """Give the claim up and take nothing, so that a newer version takes the trigger and all before it. Best effort.
@@ -132,6 +157,8 @@ class Appender:
         self.contexts.fold(stored)
         self.config = self.contexts.config or self.config
         self.last = stored
+        if len(self.head.threads) > 1:
+            self.changed.set()
         folded, self._folded = self._folded, asyncio.Event()
         folded.set()
 
@@ -152,6 +179,11 @@ class Appender:
         """True if the message of that input may be acked (rule 2)."""
         return is_done(self.head, self.inbox, seq, source)
 
+    @property
+    def next_commit(self) -> asyncio.Event:
+        """Set once the next commit is folded."""
+        return self._folded
+
     async def folded(self) -> bool:
         """Wait for the next commit; False if this runner has ended."""
         if not self._given_up:
@@ -165,11 +197,12 @@ class Appender:
 
 
 class ThreadRun:
-    """One thread of a claimed session: always its latest state and context."""
+    """One thread of a claimed session: its latest state and context, and the appends of its steps."""
 
     def __init__(self, appender: Appender, thread_id: str) -> None:
         self._appender = appender
         self.id = thread_id
+        self._decided_on = view(appender.head, thread_id)
 
     @property
     def state(self) -> Thread:
@@ -178,3 +211,37 @@ class ThreadRun:
     @property
     def context(self) -> Context:
         return self._appender.contexts.thread(self.id)
+
+    def begin_step(self) -> Head:
+        """The head that the next step is decided on. Its appends are refused once the thread's view of it is gone."""
+        self._decided_on = view(self._appender.head, self.id)
+        return self._appender.head
+
+    async def append(
+        self,
+        events: Sequence[ev.Event] | Callable[[Head], Sequence[ev.Event]],
+        *,
+        release: bool | Callable[[Head], bool] = False,
+        progress: bool = False,
+        request: ev.ModelRequestStart | None = None,
+    ) -> bool:
+        """Append what the step decided (rule 6). Raises HeadMoved, Fenced, Unavailable.
+
+        Events that depend on other threads are given as a function of the head that they follow, as is `release`, of
+        the head after them. Events that follow from the model request `request` are valid while that is open: whatever
+        happens beside it, the model need not be asked again. Returns whether the claim was released.
+        """
+
+        def make(head: Head) -> Draft:
+            made = events(head) if callable(events) else events
+            releases = release(self._appender.head_after(made)) if callable(release) else release
+            return Draft(events=made, release=releases, progress=progress)
+
+        def valid(head: Head) -> bool:
+            if request is not None:
+                return head.thread(self.id).request == request.id
+            return view(head, self.id) == self._decided_on
+
+        await self._appender.append(make, valid=valid)
+        self.begin_step()
+        return self._appender.released

@@ -36,11 +36,11 @@ class Trigger(msgspec.Struct, frozen=True):
 
 
 class ClaimCommit(msgspec.Struct, frozen=True):
-    """A commit that claims the session. `request` is the model request that it starts, if it starts one."""
+    """A commit that claims the session. `requests` are the model requests that it starts, by thread."""
 
     commit: Commit
     claim: Claim
-    request: ev.ModelRequestStart | None
+    requests: dict[str, ev.ModelRequestStart]
 
 
 def is_done(head: Head, inbox: str, seq: int, source: Source) -> bool:
@@ -65,7 +65,7 @@ def claim_commit(
 ) -> ClaimCommit:
     """Rule 4: the commit that claims the session after `last` and takes the pending inputs above `taken`.
 
-    If a model request is the next step, its start is part of the commit.
+    If a model request is the next step of a thread, its start is part of the commit.
     """
     head, new_id = last.commit.head, writer.new_id
     taken = head.taken_in(inbox)
@@ -79,40 +79,47 @@ def claim_commit(
         delivery=trigger.delivery,
     )
     ingested = ingest(head, config, inputs, taken, new_id=new_id)
-    events = ingested.events
-    request = None
-    if inputs:
-        after = advance(head, events, writer.now)
+    after = advance(head, ingested.events, writer.now)
+    requests: dict[str, ev.ModelRequestStart] = {}
+    for thread in after.threads if inputs else ():
         fresh_chars = sum(len(p.data) for p in inputs)
         request = request_start(
-            after, now=writer.now, fresh_chars=fresh_chars, limits=limits, thread=PRIMARY_THREAD, new_id=new_id
+            after, now=writer.now, fresh_chars=fresh_chars, limits=limits, thread=thread, new_id=new_id
         )
-    if request is not None:
-        events = [*events, request]
+        if request is not None:
+            requests[thread] = request
+    events = [*ingested.events, *requests.values()]
     position = InboxPosition(inbox, ingested.taken, ingested.ids)
     made = commit(last, events, by=writer.name, new_id=new_id, now=writer.now, claim=claim, taken=position)
-    return ClaimCommit(made, claim, request)
+    return ClaimCommit(made, claim, requests)
 
 
 def closing_commit(
     last: Stored, config: ev.SessionConfig, *, inbox: str, trigger: Trigger, parked: int, writer: Writer
 ) -> Commit:
-    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, the turn ends with an error, no claim.
+    """Rule 4 at TAKEOVER_LIMIT: inputs up to the trigger are taken unread, each turn ends with an error, no claim.
 
     `parked`: how many inputs that are, which have been parked before.
     """
-    head = last.commit.head
+    head, events = last.commit.head, list[ev.Event]()
     text = "The turn was given up: every harness that worked on it stopped before it got anywhere."
     if parked:
         text += f" What was sent and not yet read ({parked}) was set aside; the operator can look at it and release it."
-    events = closed(
-        head,
-        config,
-        ev.StopReason("retries_exhausted"),
-        now=writer.now,
-        thread=PRIMARY_THREAD,
-        new_id=writer.new_id,
-        error=error("unknown_error", text, "exhausted"),
-    )
+    for thread in _at_work(head) or [PRIMARY_THREAD]:
+        events += closed(
+            advance(head, events, writer.now),
+            config,
+            ev.StopReason("retries_exhausted"),
+            now=writer.now,
+            thread=thread,
+            new_id=writer.new_id,
+            error=error("unknown_error", text, "exhausted"),
+        )
     position = InboxPosition(inbox, head.taken_in(inbox).upto(trigger.source, trigger.seq))
     return commit(last, events, by=writer.name, new_id=writer.new_id, now=writer.now, claim=None, taken=position)
+
+
+def _at_work(head: Head) -> list[str]:
+    """The threads that are not idle, owe a response, or have calls that run."""
+    called = {c.thread for c in head.calls if c.state == "ready"}
+    return [name for name, t in head.threads.items() if t.status != "idle" or t.todo or t.request or name in called]

@@ -1,11 +1,11 @@
-"""What the runner of a session does next: a decision from the head (rule 6). Pure."""
+"""What the runner of a session does next for one of its threads: a decision from the head (rule 6). Pure."""
 
 from typing import Any, Literal
 
 import msgspec
 
 from holdfast.bus.events import ModelRequestStart, StopReason
-from holdfast.bus.head import Head, Thread, waits_for_client
+from holdfast.bus.head import Call, Hand, Head, Thread, waits_for_client
 from holdfast.bus.ids import NewId
 
 CHARS_PER_TOKEN = 4
@@ -24,7 +24,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interrupt(msgspec.Struct, frozen=True):
-    """Close all open calls and become idle, because the user interrupted (rule 18)."""
+    """Close the thread's open calls and become idle, because the user interrupted it (rule 18)."""
 
 
 class Abandon(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Abandon(msgspec.Struct, frozen=True):
 
 
 class RunTools(msgspec.Struct, frozen=True):
-    """Send every ready call to its sandbox and wait for results."""
+    """Send every ready call of the thread to its hand and wait for results."""
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -56,10 +56,25 @@ class CallModel(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Give the claim up. `stop` None: the thread is idle already. `error` is appended before it becomes idle."""
+    """The thread rests, and the claim is given up once all threads do (rule 8).
+
+    `stop` None: the thread is idle already. `error` is appended before it becomes idle.
+    """
 
     stop: StopReason | None = None
     error: dict[str, Any] | None = None
+
+
+class View(msgspec.Struct, frozen=True):
+    """What the next step of one thread depends on. While it is the same, the step is the same (rule 6)."""
+
+    ended: bool
+    """True if the session is archived or deleted."""
+    state: Thread
+    calls: tuple[Call, ...]
+    """The thread's open calls, and those of other threads on the hands that it uses: they are lost together."""
+    hands: dict[str, Hand | None]
+    """The hands that its ready calls run on, by name."""
 
 
 Step = Interrupt | Abandon | RunTools | Resume | Sleep | Compact | CallModel | Release
@@ -89,6 +104,14 @@ def decide(  # noqa: PLR0911  the order of the cases is the protocol
     if state.todo:
         return _answer(state, now, fresh_chars // CHARS_PER_TOKEN, limits)
     return Release() if state.status == "idle" else Release(StopReason("end_turn"))
+
+
+def view(head: Head, thread: str) -> View:
+    """The part of `head` that the thread's steps depend on. What other threads append changes it only on its hands."""
+    names = {c.hand for c in head.calls if c.thread == thread and c.state == "ready"}
+    calls = tuple(c for c in head.calls if c.thread == thread or c.hand in names)
+    hands = {name: head.hands.get(name) for name in names}
+    return View(bool(head.archived or head.deleted), head.thread(thread), calls, hands)
 
 
 def _answer(state: Thread, now: int, fresh_tokens: int, limits: Limits) -> Step:

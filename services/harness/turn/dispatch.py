@@ -261,7 +261,7 @@ class Dispatcher:
             raise
         contexts.fold(stored)
         session = ClaimedSession(key=key, inbox=inbox, claim=made.claim, config=config, last=stored, contexts=contexts)
-        return TurnRunner(self.replica, session, watch, request=made.request, inbox_known=delivery.count == 1)
+        return TurnRunner(self.replica, session, watch, requests=made.requests, inbox_known=delivery.count == 1)
 
     async def drive(self, runner: TurnRunner, delivery: Delivery) -> None:
         """Run the runner to its end, then ack (rule 10); without a release the message is delivered again."""

@@ -1,4 +1,4 @@
-"""The events with which a session comes to rest, or waits for the model. Pure."""
+"""The events with which a thread comes to rest, or waits for the model. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.events import status
+from holdfast.bus import status
 from holdfast.bus.head import Head, advance
 from holdfast.bus.ids import NewId
-from holdfast.bus.usage import usage_object
 from holdfast.harness.tools.tool_results import CALL_INTERRUPTED, error_result
 from holdfast.harness.turn.retry import Retry
 
@@ -48,11 +47,9 @@ def rescheduled(head: Head, config: ev.SessionConfig, retry: Retry, *, thread: s
     ]
     if not retry.told:
         return [*ended]
-    return [
-        *ended,
-        ev.SessionError(id=new_id("sevt"), thread=thread, error=retry.error),
-        *status.rescheduled(config, retry_at=retry.at, thread=thread, new_id=new_id),
-    ]
+    events: list[ev.Event] = [*ended, ev.SessionError(id=new_id("sevt"), thread=thread, error=retry.error)]
+    after = advance(head, events, head.at)
+    return [*events, *status.rescheduled(after, config, retry_at=retry.at, thread=thread, new_id=new_id)]
 
 
 def idle(
@@ -67,15 +64,12 @@ def idle(
     error: dict[str, Any] | None = None,
     details: dict[str, Any] | None = None,
 ) -> list[ev.Event]:
-    """`before`, the error if there is one, then the events with which the thread becomes idle.
-
-    When the primary thread becomes idle, the session does: its usage and its status follow. `now` is in microseconds.
-    """
+    """`before`, the error if there is one, then the events with which the thread becomes idle (`status.idle`)."""
     events: list[ev.Event] = [*before]
     if error:
         events.append(ev.SessionError(id=new_id("sevt"), thread=thread, error=error))
-    usage = usage_object(advance(head, events, now), now)
-    return [*events, *status.idle(config, stop, usage=usage, details=details, thread=thread, new_id=new_id)]
+    after = advance(head, events, now)
+    return [*events, *status.idle(after, config, stop, details=details, now=now, thread=thread, new_id=new_id)]
 
 
 def closed(

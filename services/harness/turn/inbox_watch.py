@@ -1,7 +1,7 @@
 """Hears inputs as they are stored for a session: for latency, never in place of reading the inbox."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from holdfast.bus import events as ev
@@ -22,21 +22,26 @@ class InboxWatch:
     def __init__(self) -> None:
         self.any = asyncio.Event()
         """Set if an input was heard since the last `clear`."""
-        self.interrupt = asyncio.Event()
-        """Set if an interrupt is among them."""
+        self.arrived = asyncio.Event()
+        """Set at each arrival, and when one may have been missed; only its waiter clears it."""
         self.gap = asyncio.Event()
         """Set if one may have been missed since then: an arrival names another before it, or the connection broke."""
+        self.heard: list[PendingInput] | None = []
+        """What was heard since the last `clear` and is not taken; None: too much, so it was forgotten."""
+        self._heard_bytes = 0
         self._known: Taken | None = None
         """Every input up to here was read or heard; None: not known."""
-        self._heard: list[PendingInput] | None = []
-        """None: too many, so they were forgotten."""
-        self._heard_bytes = 0
+        self._interrupts: dict[str, asyncio.Event] = {}
         self._subscription: Subscription | None = None
+
+    def interrupt(self, thread: str) -> asyncio.Event:
+        """Set while an interrupt of the thread was heard and not taken."""
+        return self._interrupts.setdefault(thread, asyncio.Event())
 
     async def open(self, bus: Bus, key: Key) -> None:
         """Begin to listen. May be called again."""
         if self._subscription is None:
-            self._subscription = await bus.inbox.on_arrival(key, self._hear, self.gap.set)
+            self._subscription = await bus.inbox.on_arrival(key, self._hear, self._may_have_missed)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -49,35 +54,53 @@ class InboxWatch:
 
         Call it before reading the inbox, so that no input is missed.
         """
-        for event in (self.any, self.interrupt, self.gap):
-            event.clear()
-        heard, self._heard, self._heard_bytes = self._heard, [], 0
+        self.any.clear()
+        self.gap.clear()
+        heard, self.heard, self._heard_bytes = self.heard, [], 0
         return heard
+
+    def forget_taken(self, taken: Taken, asking: Collection[str]) -> None:
+        """Forget what was heard and is taken. An interrupt of a thread in `asking` stays set: it ends the request."""
+        if self.heard is None:
+            return
+        self.heard = [p for p in self.heard if p.above(taken)]
+        self._heard_bytes = sum(len(p.data) for p in self.heard)
+        if not self.heard:
+            self.any.clear()
+        for thread, event in self._interrupts.items():
+            if thread not in asking and not any(_concerns(e, thread) for p in self.heard for e in interrupts(p)):
+                event.clear()
 
     def expect_from(self, known: Taken | None) -> None:
         """Every input up to `known` is known, so an arrival that names a later one before it shows a gap."""
         self._known = known
-        if known is not None and self._heard:
-            self._known = taken_after(known, self._heard)
-            if contiguous_from(self._heard, known) is None:
-                self.gap.set()
+        if known is not None and self.heard:
+            self._known = taken_after(known, self.heard)
+            if contiguous_from(self.heard, known) is None:
+                self._may_have_missed()
 
     def _hear(self, pending: PendingInput) -> None:
         if pending.newer:
             return  # not for this process; the next arrival names it as its predecessor, so that the inbox is read
         self.any.set()
-        if interrupts(pending):
-            self.interrupt.set()
+        for interrupt in interrupts(pending):
+            for thread, event in self._interrupts.items():
+                if _concerns(interrupt, thread):
+                    event.set()
         if self._known is not None:
             if contiguous_from([pending], self._known) is None:
-                self.gap.set()
+                self._may_have_missed()
             self._known = self._known.upto(pending.source, pending.seq)
-        if self._heard is None:
-            return
-        self._heard.append(pending)
-        self._heard_bytes += len(pending.data)
-        if len(self._heard) > HEARD_LIMIT_INPUTS or self._heard_bytes > HEARD_LIMIT_BYTES:
-            self._heard = None
+        if self.heard is not None:
+            self.heard.append(pending)
+            self._heard_bytes += len(pending.data)
+            if len(self.heard) > HEARD_LIMIT_INPUTS or self._heard_bytes > HEARD_LIMIT_BYTES:
+                self.heard = None
+        self.arrived.set()
+
+    def _may_have_missed(self) -> None:
+        self.gap.set()
+        self.arrived.set()
 
 
 def contiguous_from(heard: Sequence[PendingInput], taken: Taken) -> list[PendingInput] | None:
@@ -97,7 +120,12 @@ def contiguous_from(heard: Sequence[PendingInput], taken: Taken) -> list[Pending
     return found
 
 
-def interrupts(pending: PendingInput) -> bool:
-    """True if the input contains an interrupt."""
+def interrupts(pending: PendingInput) -> list[ev.UserInterrupt]:
+    """The interrupts in the input."""
     given = pending.input
-    return isinstance(given, ClientInput) and any(isinstance(e, ev.UserInterrupt) for e in given.events)
+    return [e for e in given.events if isinstance(e, ev.UserInterrupt)] if isinstance(given, ClientInput) else []
+
+
+def _concerns(interrupt: ev.UserInterrupt, thread: str) -> bool:
+    """True if it interrupts that thread: it names it, or no thread (see `interrupted_threads`)."""
+    return interrupt.thread == thread or not (interrupt.thread or interrupt.session_thread_id is not None)

@@ -1,16 +1,17 @@
 """Inputs into events: the content of a commit that takes inputs from the inbox (rules 4 and 5). Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.errors import Newer
-from holdfast.bus.events.status import running
-from holdfast.bus.head import Call, Head, advance, waits_for_client
+from holdfast.bus.head import Call, Head, advance, interrupted_threads, waits_for_client
 from holdfast.bus.ids import NewId
 from holdfast.bus.inputs import CallResult, ClientInput, HandGone, PendingInput, Source, Taken, taken_after
+from holdfast.bus.status import running
 from holdfast.harness.models.sanitize import result_blocks
 from holdfast.harness.tools.tool_results import error_result, hand_lost
 from holdfast.harness.turn.idle import idle
@@ -71,9 +72,12 @@ def answered_results(head: Head, results: Sequence[CallResult], *, new_id: NewId
     return events
 
 
-def is_tool_running(head: Head) -> bool:
-    """True if the result of a call is awaited from a hand."""
-    return any(c.state == "ready" for c in head.calls)
+def busy_threads(head: Head, asking: Collection[str] = ()) -> frozenset[str]:
+    """The threads with a call whose result is awaited from a hand, and those in `asking`.
+
+    `asking` names the threads whose model request is in flight.
+    """
+    return frozenset(c.thread for c in head.calls if c.state == "ready").union(asking)
 
 
 def before_newer(inputs: Sequence[PendingInput], *, upto: int = 0) -> list[PendingInput]:
@@ -94,13 +98,65 @@ def before_newer(inputs: Sequence[PendingInput], *, upto: int = 0) -> list[Pendi
     return found
 
 
-def may_wait(head: Head, inputs: Sequence[PendingInput]) -> bool:
-    """True if the inputs are best left in the inbox: only messages, while a tool runs."""
-    if not inputs or not is_tool_running(head):
-        return False
-    return all(
-        isinstance(p.input, ClientInput) and all(isinstance(e, ev.UserMessage) for e in p.input.events) for p in inputs
-    )
+def waits_for(head: Head, inputs: Sequence[PendingInput], asking: Collection[str] = ()) -> frozenset[str]:
+    """The busy threads for which the inputs are best left in the inbox; none if they are best taken now.
+
+    They are left if they are only messages, each to a busy thread. They are taken once a thread is not busy any more,
+    or with a further input that cannot wait.
+    """
+    busy, found = busy_threads(head, asking), set[str]()
+    for pending in inputs if busy else ():
+        if not isinstance(pending.input, ClientInput):
+            return frozenset()
+        for event in pending.input.events:
+            if not isinstance(event, ev.UserMessage) or event.thread not in busy:
+                return frozenset()
+            found.add(event.thread)
+    return frozenset(found)
+
+
+def addressed(head: Head, inputs: Sequence[PendingInput]) -> set[str]:
+    """The threads that the inputs are for: their messages, interrupts, and answers and results of their calls."""
+    calls = {c.id: c.thread for c in head.calls}
+    found = set[str]()
+    for pending in inputs:
+        match pending.input:
+            case ClientInput(events=events):
+                for event in events:
+                    call = _answered_call(head, event)
+                    named = interrupted_threads(head, event) if isinstance(event, ev.UserInterrupt) else [event.thread]
+                    found.update([call.thread] if call else named)
+            case CallResult(id=call_id) if call_id in calls:
+                found.add(calls[call_id])
+            case _:
+                pass
+    return found
+
+
+def leaves_to_wait(head: Head, inputs: Sequence[PendingInput], asking: Collection[str]) -> bool:
+    """True if inputs that were heard while model requests are in flight are left until one of them ends.
+
+    These are messages to a thread in `asking`, interrupts of such threads, which end their requests, and nudges.
+    """
+
+    def waits(event: ev.ClientEvent) -> bool:
+        match event:
+            case ev.UserMessage():
+                return event.thread in asking
+            case ev.UserInterrupt():
+                return all(name in asking or is_at_rest(head, name) for name in interrupted_threads(head, event))
+            case _:
+                return False
+
+    for pending in inputs:
+        match pending.input:
+            case ClientInput() as given if not all(waits(e) for e in given.events):
+                return False
+            case CallResult():
+                return False
+            case _:
+                pass
+    return True
 
 
 def client_events(head: Head, config: ev.SessionConfig, given: ClientInput, *, new_id: NewId) -> list[ev.Event]:
@@ -118,25 +174,36 @@ def client_events(head: Head, config: ev.SessionConfig, given: ClientInput, *, n
 
     for event in given.events:
         call = _answered_call(head, event)
-        if isinstance(event, ev.UserMessage) and _is_at_rest(head, event.thread):
-            add(*running(config, thread=event.thread, new_id=new_id))
-        add(event)
+        thread = call.thread if call else event.thread  # a client need not know the call's thread
+        if isinstance(event, ev.UserMessage) and is_at_rest(head, thread):
+            add(*running(head, config, thread=thread, new_id=new_id))
+        add(event if event.thread == thread else replace(event, thread=thread))
         if call is not None:
-            denied = denials.setdefault(call.thread, [])
-            if isinstance(event, ev.UserToolConfirmation) and event.result == "deny":
-                text = f"{CALL_DENIED} {event.deny_message}" if event.deny_message else CALL_DENIED
-                denied.append(error_result(call.id, text, thread=call.thread, new_id=new_id))
+            denials.setdefault(thread, []).extend(_denial(event, call, new_id))
     for thread, denied in denials.items():
-        state = head.thread(thread)
-        if state.status != "idle" or state.interrupted:
-            add(*denied)
-        elif open_calls := waits_for_client(head, thread):
-            add(*denied)
-            stop = ev.StopReason("requires_action", open_calls)
-            add(*idle(head, config, stop, now=head.at, thread=thread, new_id=new_id))
-        else:
-            add(*running(config, thread=thread, new_id=new_id), *denied)
+        add(*_after_answers(head, config, thread, denied, new_id))
     return out
+
+
+def _denial(event: ev.ClientEvent, call: Call, new_id: NewId) -> list[ev.Event]:
+    """The error result of the call if the event rejects it."""
+    if not isinstance(event, ev.UserToolConfirmation) or event.result != "deny":
+        return []
+    text = f"{CALL_DENIED} {event.deny_message}" if event.deny_message else CALL_DENIED
+    return [error_result(call.id, text, thread=call.thread, new_id=new_id)]
+
+
+def _after_answers(
+    head: Head, config: ev.SessionConfig, thread: str, denied: list[ev.Event], new_id: NewId
+) -> list[ev.Event]:
+    """The error results of rejected calls, and the thread's new status after a client has answered calls of it."""
+    state = head.thread(thread)
+    if state.status != "idle" or state.interrupted:
+        return denied
+    if open_calls := waits_for_client(head, thread):
+        stop = ev.StopReason("requires_action", open_calls)
+        return idle(head, config, stop, now=head.at, thread=thread, new_id=new_id, before=denied)
+    return [*running(head, config, thread=thread, new_id=new_id), *denied]
 
 
 def result_events(head: Head, result: CallResult, *, new_id: NewId) -> list[ev.Event]:
@@ -167,7 +234,8 @@ def gone_events(head: Head, gone: HandGone, *, new_id: NewId) -> list[ev.Event]:
     return hand_lost(head, gone.hand, gone.generation, "its worker died", calls, new_id=new_id)
 
 
-def _is_at_rest(head: Head, thread: str) -> bool:
+def is_at_rest(head: Head, thread: str) -> bool:
+    """True if the thread is idle and owes nothing."""
     return head.thread(thread).status == "idle" and not any(c.thread == thread for c in head.calls)
 
 

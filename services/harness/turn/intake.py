@@ -1,7 +1,7 @@
 """Moves inputs of a claimed session from its inbox into its log (rules 5, 8 and 11)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import structlog
@@ -9,15 +9,26 @@ import structlog
 from holdfast.bus import events as ev
 from holdfast.bus.commits import InboxPosition
 from holdfast.bus.errors import BusError
-from holdfast.bus.head import Head
+from holdfast.bus.head import Head, interrupted_threads
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
-from holdfast.harness.turn.appender import Appender, ThreadRun
+from holdfast.harness.turn.appender import Appender, Draft
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
-from holdfast.harness.turn.ingest import answered_results, before_newer, ingest, is_tool_running, may_wait
+from holdfast.harness.turn.ingest import (
+    addressed,
+    answered_results,
+    before_newer,
+    busy_threads,
+    ingest,
+    leaves_to_wait,
+    waits_for,
+)
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
+
+BOUNDARY_DELAY_S: Final = 0.25
+"""Time in which a thread whose model request is not in flight usually comes to its next boundary."""
 
 RENUDGE_DELAY_S: Final = 0.05
 """Time after a release in which a delivery may claim the session before `renudge` looks at it."""
@@ -26,29 +37,40 @@ log = structlog.get_logger()
 
 
 class Intake:
-    """The inbox of one claimed session: what was heard of it, what was read, what was taken."""
+    """The inbox of one claimed session: what was heard of it, what was read, what was taken.
+
+    All threads of the session share it. The first that comes to a boundary takes for all.
+    """
 
     def __init__(
-        self, replica: Replica, appender: Appender, thread: ThreadRun, watch: InboxWatch, *, inbox_known: bool
+        self,
+        replica: Replica,
+        appender: Appender,
+        watch: InboxWatch,
+        *,
+        requests: dict[str, ev.ModelRequestStart],
+        inbox_known: bool,
     ) -> None:
         self._bus = replica.bus
         self._now = replica.now
         self._limits = replica.limits
         self._draining = replica.draining
         self._appender = appender
-        self._thread = thread
-        """The thread whose model request may start in the commit that takes inputs."""
         self._watch = watch
+        self._taking = asyncio.Lock()
+        self.requests = requests
+        """Model requests that were started and not sent, by thread."""
+        self.asking: set[str] = set()
+        """Threads whose model request is in flight."""
         self._known: Taken | None = appender.taken if inbox_known else None
         """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
-        self._started: ev.ModelRequestStart | None = None
-        """The model request that `append_results` has started and `take` has not returned yet."""
+        self._left_for: frozenset[str] = frozenset()
+        """The threads for which those were left."""
         watch.expect_from(self._known)
 
-    @property
-    def interrupt(self) -> asyncio.Event:
-        """Set when an interrupt was heard that is not taken yet."""
-        return self._watch.interrupt
+    def interrupt(self, thread: str) -> asyncio.Event:
+        """Set while an interrupt of that thread was heard and not taken."""
+        return self._watch.interrupt(thread)
 
     @property
     def any(self) -> asyncio.Event:
@@ -59,6 +81,15 @@ class Intake:
     def gap(self) -> asyncio.Event:
         """Set when an input may have been stored whose arrival was not heard."""
         return self._watch.gap
+
+    def begin_asking(self, thread: str) -> None:
+        """The thread's model request goes out. An interrupt that is heard from now on, or was not taken, ends it."""
+        self._watch.forget_taken(self._appender.taken, self.asking)
+        self.asking.add(thread)
+
+    def end_asking(self, thread: str) -> None:
+        """The thread's model request has ended."""
+        self.asking.discard(thread)
 
     def forget(self) -> None:
         """Read the inbox at the next `take`."""
@@ -76,92 +107,144 @@ class Intake:
         found = await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
         return before_newer(found, upto=upto)
 
-    async def take(self, request: ev.ModelRequestStart | None) -> ev.ModelRequestStart | None:
-        """Rule 5: append what waits above `taken`.
+    async def take(self, may_start: Callable[[str], bool]) -> None:
+        """Rule 5: append what waits above `taken`. Raises HeadMoved, Fenced, Newer, Unavailable.
 
-        The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. `request` is
-        the model request that has been started and not sent. Returns it, or the one that is started by this commit.
+        The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. If the next
+        step of a thread for which `may_start` is true is a model request, the same commit starts it, in `requests`.
         """
-        started, self._started = self._started, None
-        request = request or started
-        inputs = await self._inputs()
-        if not inputs:
-            return request
-        appender = self._appender
-        ingested = ingest(appender.head, appender.config, inputs, appender.taken, new_id=new_id)
-        started = None
-        if request is None:
-            size = sum(len(p.data) for p in inputs)
-            started = self._request_start(appender.head_after(ingested.events), size)
-        events = [*ingested.events, started] if started else ingested.events
-        position = InboxPosition(appender.inbox, ingested.taken, ingested.ids)
-        await appender.append(events, taken=position, progress=ingested.progress)
-        if ingested.progress:
-            point("harness.result_appended")
-        return started or request
+        async with self._taking:
+            inputs = await self._inputs()
+            if inputs:
+                await self._append(inputs, may_start)
 
-    async def append_results(self, results: Sequence[CallResult]) -> None:
-        """Append the results that came in answers, and the start of the model request if that follows (rule 13).
+    async def append_results(self, results: Sequence[CallResult], thread: str) -> None:
+        """Append results of the thread's calls that came in answers, and the start of the model request that follows.
 
-        Inputs that wait are taken before a model request is started.
+        Rule 13. Inputs that wait are taken before a model request is started. Raises HeadMoved if none of the calls is
+        open any more.
         """
-        events = answered_results(self._appender.head, results, new_id=new_id)
-        started = None
-        if self._known == self._appender.taken and not self._watch.any.is_set() and not self._watch.gap.is_set():
-            size = sum(len(str(result.content)) for result in results)
-            started = self._request_start(self._appender.head_after(events), size)
-        point("harness.result_answered")
-        await self._appender.append([*events, started] if started else events, progress=bool(events))
-        self._started = started
+        appender, watch = self._appender, self._watch
+        ids = {result.id for result in results}
+        size = sum(len(str(result.content)) for result in results)
+        started: dict[str, ev.ModelRequestStart] = {}
+
+        def make(head: Head) -> Draft:
+            nonlocal started
+            events = answered_results(head, results, new_id=new_id)
+            nothing_waits = self._known == appender.taken and not watch.any.is_set() and not watch.gap.is_set()
+            after = appender.head_after(events)
+            started = self._request_starts(after, size, lambda name: name == thread) if nothing_waits else {}
+            return Draft(events=[*events, *started.values()], progress=True)
+
+        async with self._taking:
+            point("harness.result_answered")
+            await appender.append(make, valid=lambda head: any(c.id in ids for c in head.calls))
+            self.requests.update(started)
         point("harness.result_appended")
 
     async def _inputs(self) -> Sequence[PendingInput]:
         """The inputs to take now.
 
-        While a tool runs messages are left in the inbox. Those that were left are not read again for each further
+        Messages to busy threads are left in the inbox. Those that were left are not read again for each further
         message: 10,000 of them would be read 10,000 times.
         """
         appender, watch = self._appender, self._watch
         behind = appender.behind_trigger
-        left = self._known is not None and self._known != appender.taken
-        may_stay = self._known is not None and (not left or is_tool_running(appender.head))
-        if may_stay and not (behind or watch.any.is_set() or watch.gap.is_set()):
+        stay = self._left_for <= busy_threads(appender.head, self.asking)
+        if self._known is not None and stay and not (behind or watch.any.is_set() or watch.gap.is_set()):
             return ()
         known = None if behind or watch.gap.is_set() else self._known
         heard = watch.clear()
         inputs = contiguous_from(heard, known) if known is not None and heard is not None else None
-        if known is not None and inputs is not None and left:
-            if is_tool_running(appender.head) and (not inputs or may_wait(appender.head, inputs)):
+        if known is not None and inputs is not None and self._left_for:
+            further = waits_for(appender.head, inputs, self.asking)
+            if stay and (further or not inputs):
+                self._left_for |= further
                 self._know(taken_after(known, inputs))
                 return ()
             inputs = None
         if inputs is None:
             inputs = await self.pending(upto=appender.claim.trigger if behind else 0)
+        self._left_for = frozenset() if behind else waits_for(appender.head, inputs, self.asking)
         self._know(taken_after(appender.taken, inputs))
-        return () if not behind and may_wait(appender.head, inputs) else inputs
+        return () if self._left_for else inputs
 
-    def _request_start(self, after: Head, size: int) -> ev.ModelRequestStart | None:
-        """The start of the model request if that is the step after inputs of that size, for the same commit."""
-        if self._draining.is_set():
-            return None
-        return request_start(
-            after,
-            now=self._now(),
-            fresh_chars=self._thread.context.fresh + size,
-            limits=self._limits(self._appender.config),
-            thread=self._thread.id,
-            new_id=new_id,
-        )
+    async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
+        appender = self._appender
+        size = sum(len(p.data) for p in inputs)
+        started: dict[str, ev.ModelRequestStart] = {}
+        progress = False
 
-    async def interrupt_waits(self) -> bool:
-        """Read the inbox: True if an interrupt is in it. The watch is best effort and may have missed it."""
+        def make(head: Head) -> Draft:
+            nonlocal started, progress
+            ingested = ingest(head, appender.config, inputs, appender.taken, new_id=new_id)
+            started = self._request_starts(appender.head_after(ingested.events), size, may_start)
+            progress = ingested.progress
+            return Draft(
+                events=[*ingested.events, *started.values()],
+                taken=InboxPosition(appender.inbox, ingested.taken, ingested.ids),
+                progress=progress,
+            )
+
+        await appender.append(make)
+        self.requests.update(started)
+        self._watch.forget_taken(appender.taken, self.asking)
+        for thread in self.asking:
+            if appender.head.thread(thread).interrupted:
+                self._watch.interrupt(thread).set()
+        if progress:
+            point("harness.result_appended")
+
+    def _request_starts(
+        self, after: Head, size: int, may_start: Callable[[str], bool]
+    ) -> dict[str, ev.ModelRequestStart]:
+        """The starts of the model requests that are the next steps after inputs of that size, by thread."""
+        found: dict[str, ev.ModelRequestStart] = {}
+        for thread in after.threads:
+            if thread in self.requests or self._draining.is_set() or not may_start(thread):
+                continue
+            start = request_start(
+                after,
+                now=self._now(),
+                fresh_chars=self._appender.contexts.thread(thread).fresh + size,
+                limits=self._limits(self._appender.config),
+                thread=thread,
+                new_id=new_id,
+            )
+            if start is not None:
+                found[thread] = start
+        return found
+
+    async def unattended(self, turns: Collection[str]) -> None:
+        """Return when an input should be taken that none of the running `turns` is about to take.
+
+        A turn takes inputs at its next boundary. That is soon, unless a model request is in flight.
+        """
+        watch = self._watch
+        while True:
+            await watch.arrived.wait()
+            watch.arrived.clear()
+            head, heard = self._appender.head, watch.heard
+            missed = heard is None or (watch.gap.is_set() and len(head.threads) > 1)
+            if heard is not None and not missed and leaves_to_wait(head, heard, self.asking):
+                continue
+            if heard is not None and addressed(head, heard) <= {*turns} and len(turns) > len(self.asking):
+                await asyncio.sleep(BOUNDARY_DELAY_S)
+            if watch.any.is_set() or watch.gap.is_set():
+                return
+
+    async def interrupt_waits(self, thread: str) -> bool:
+        """Read the inbox: True if an interrupt of the thread is in it. The watch is best effort and may miss it."""
         if self._watch.gap.is_set():
             self._watch.gap.clear()
             self.forget()
         try:
-            found = any(interrupts(p) for p in await self.pending())
+            pending = await self.pending()
         except BusError:
             return False  # the response is worth waiting for; the next read may succeed
+        head = self._appender.head
+        found = any(thread in interrupted_threads(head, e) for p in pending for e in interrupts(p))
         if found:
             self.forget()
         return found
@@ -175,20 +258,14 @@ class Intake:
         return found
 
     async def wait(self, seconds: float) -> None:
-        """Return when an input was heard, the process is to stop, or the time is over; then the inbox is read."""
-        await first_of(seconds, self._watch.any, self._watch.gap, self._draining)
-        if not self._watch.any.is_set():
-            self.forget()
+        """Return when an input was heard, another thread has appended, the process is to stop, or the time is over.
 
-    async def append_idle(self, events: Sequence[ev.Event], *, progress: bool = False) -> bool:
-        """Append events that end in idle. True if the commit also released the claim: nothing is left (rule 8)."""
-        after = self._appender.head_after(events)
-        pending = await self.pending()
-        if pending:
-            self.forget()  # none of them may have been heard
-        release = not pending and not after.thread(self._thread.id).todo and not after.calls
-        await self._appender.append(events, release=release, progress=progress)
-        return release
+        Only in the last case the inbox is read.
+        """
+        appended = self._appender.next_commit
+        await first_of(seconds, self._watch.any, self._watch.gap, appended, self._draining)
+        if not self._watch.any.is_set() and not appended.is_set():
+            self.forget()
 
     async def renudge(self) -> None:
         """Rule 11, for latency only: an input that another replica NAKed during our claim would wait for its delay.

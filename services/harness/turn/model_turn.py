@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
+from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.events import status
+from holdfast.bus import status
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, SUMMARY_PROMPT
@@ -26,6 +27,7 @@ from holdfast.harness.turn import decide, idle, retry
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.intake import Intake
 from holdfast.harness.turn.replica import HandOver, Replica
+from holdfast.harness.turn.rest import Rest
 from holdfast.process.faults import point
 
 DRAIN_RESPONSE_FRACTION: Final = 0.6
@@ -44,20 +46,30 @@ class ModelTurn:
     """Asks the model on behalf of one thread and appends what comes of it."""
 
     def __init__(
-        self, replica: Replica, appender: Appender, thread: ThreadRun, intake: Intake, calls: ToolCalls
+        self,
+        replica: Replica,
+        appender: Appender,
+        thread: ThreadRun,
+        intake: Intake,
+        *,
+        calls: ToolCalls,
+        rest: Rest,
     ) -> None:
         self._replica = replica
         self._settings = replica.settings
         self._appender = appender
         self._thread = thread
         self._intake = intake
+        self._rest = rest
         self._calls = calls
+        self._item_count = 0
+        """Items of the context when the last request was made."""
 
     async def respond(self, start: ev.ModelRequestStart | None = None) -> bool:
         """Ask for the next response. `start`: the start event of the request if it is in the log already."""
         if start is None:
             start = self._start()
-            await self._appender.append([start])
+            await self._thread.append([start])
         point("harness.before_model_request")
         outcome = await self._call(self._request(), start)
         if outcome.failure is not None:
@@ -65,31 +77,47 @@ class ModelTurn:
         made = ResponseEvents(request=start.id, ids=outcome.ids, thread=self._thread.id, new_id=new_id)
         response = outcome.response
         if response is None:
-            await self._appender.append(made.interrupted(outcome.texts, outcome.usage), request=start)
+            await self._append_response(made.interrupted(outcome.texts, outcome.usage), start)
             return False
         events = made.response(response, self._appender.config.agent)
         if response.stop == "refusal":
-            return await self._refused(events, response)
+            return await self._refused(events, response, start)
         if any(isinstance(e, ev.AgentToolUse) and e.evaluated_permission == "allow" for e in events):
             events = [*await self._calls.lost_at_rest(self._appender.head), *events]
-        await self._appender.append(events, progress=True, request=start)
+        await self._append_response(events, start, progress=True)
         point("harness.response_appended")
         return False
+
+    async def _append_response(
+        self, events: list[ev.Event], start: ev.ModelRequestStart, *, progress: bool = False
+    ) -> None:
+        await self._thread.append(lambda _: self._with_missed(events), progress=progress, request=start)
+
+    def _missed(self) -> list[str]:
+        """Ids of the thread's messages that were taken since the last request was made."""
+        return [i.id for i in self._thread.context.items[self._item_count :] if i.kind == "user"]
+
+    def _with_missed(self, events: list[ev.Event]) -> list[ev.Event]:
+        """The events of a response. Their request's end names the messages that it does not answer."""
+        missed = self._missed()
+        if not missed:
+            return events
+        return [replace(e, missed=missed) if isinstance(e, ev.ModelRequestEnd) else e for e in events]
 
     async def compact(self, fractions: tuple[float, ...] = SUMMARY_FRACTIONS) -> bool:
         """Replace the history by a summary. If even the summary request overflows, try the next of `fractions`."""
         start = self._start(purpose="compaction")
         request = self._summary_request(fractions[0])
-        await self._appender.append([start])
+        await self._thread.append([start])
         outcome = await self._call(request, start, quiet=True)
         if outcome.failure is not None:
             if outcome.failure.context_overflow and fractions[1:]:
-                await self._appender.append(self._request_failed())
+                await self._thread.append(self._request_failed(), request=start)
                 return await self.compact(fractions[1:])
             return await self._failed(outcome.failure, start, may_compact=False)
         made = ResponseEvents(request=start.id, ids=outcome.ids, thread=self._thread.id, new_id=new_id)
         if outcome.response is None:
-            await self._appender.append([made.end(outcome.usage, "interrupted")], request=start)
+            await self._thread.append([made.end(outcome.usage, "interrupted")], request=start)
             return False
         summary = summary_text(outcome.response)
         if not summary:
@@ -97,13 +125,14 @@ class ModelTurn:
             return await self._failed(failure, start)
         compacted = ev.AgentContextCompacted(id=new_id("sevt"), thread=self._thread.id, summary=summary)
         end = made.end(outcome.response.usage, "compaction")
-        await self._appender.append([end, compacted], progress=True, request=start)
+        await self._thread.append([end, compacted], progress=True, request=start)
         return False
 
     def _start(self, **fields: Any) -> ev.ModelRequestStart:
         return ev.ModelRequestStart(id=new_id("sevt"), thread=self._thread.id, **fields)
 
     def _request(self) -> Request:
+        self._item_count = len(self._thread.context.items)
         config = self._appender.config
         return Request(
             model=config.agent["model"],
@@ -133,9 +162,9 @@ class ModelTurn:
         appender, replica = self._appender, self._replica
         rescheduled = self._thread.state.status == "rescheduling"
         signals = CallSignals(
-            interrupt=self._intake.interrupt,
+            interrupt=self._intake.interrupt(self._thread.id),
             gap=self._intake.gap,
-            interrupt_waits=self._intake.interrupt_waits,
+            interrupt_waits=partial(self._intake.interrupt_waits, self._thread.id),
             draining=replica.draining,
             drain_timeout_s=self._settings.drain_timeout * DRAIN_RESPONSE_FRACTION,
             on_tool_use=partial(self._calls.probe_ahead, appender.head),
@@ -146,7 +175,11 @@ class ModelTurn:
         )
         every = self._settings.snapshot_every * SNAPSHOT_BEFORE_REQUEST_FACTOR
         saving = save_contexts(replica.bus, appender.key, appender.contexts, every=every)
-        _, outcome = await asyncio.gather(saving, call.run())
+        self._intake.begin_asking(self._thread.id)
+        try:
+            _, outcome = await asyncio.gather(saving, call.run())
+        finally:
+            self._intake.end_asking(self._thread.id)
         if outcome.handed_over:
             raise HandOver
         if outcome.response is not None:
@@ -156,26 +189,21 @@ class ModelTurn:
     async def _show_running(self, start: ev.ModelRequestStart) -> None:
         """Append the events that show that a rescheduled session runs again: the response has begun."""
         if self._thread.state.status == "rescheduling":
-            events = status.running(self._appender.config, thread=self._thread.id, new_id=new_id)
-            await self._appender.append(events, request=start)
+            await self._thread.append(
+                lambda head: status.running(head, self._appender.config, thread=self._thread.id, new_id=new_id),
+                request=start,
+            )
 
-    async def _refused(self, events: list[ev.Event], response: Response) -> bool:
+    async def _refused(self, events: list[ev.Event], response: Response, start: ev.ModelRequestStart) -> bool:
         """Append a refusal of the model, with which the turn ends."""
         given: dict[str, Any] = response.details or {}
         details = {"type": "refusal", "category": given.get("category"), "explanation": given.get("explanation")}
-        stop = ev.StopReason("refusal")
-        return await self._intake.append_idle(self._idle(events, stop, details=details), progress=True)
-
-    def _idle(self, before: list[ev.Event], stop: ev.StopReason, **fields: Any) -> list[ev.Event]:
-        return idle.idle(
-            self._appender.head,
-            self._appender.config,
-            stop,
-            now=self._replica.now(),
-            thread=self._thread.id,
-            new_id=new_id,
-            before=before,
-            **fields,
+        return await self._rest.append(
+            ev.StopReason("refusal"),
+            before=lambda _: self._with_missed(events),
+            details=details,
+            request=start,
+            progress=True,
         )
 
     def _request_failed(self, stop: str = "failed") -> list[ev.Event]:
@@ -188,23 +216,29 @@ class ModelTurn:
         ended = self._request_failed()
         limits = self._replica.limits(self._appender.config)
         if may_compact and failure.context_overflow and state.compactions < limits.compactions:
-            await self._appender.append(ended)
+            await self._thread.append(ended, request=start)
             return await self.compact()
         if failure.rejected and self._thread.context.has_attachments:
-            await self._appender.append(self._attachments_rejected(failure))
+            await self._thread.append(self._attachments_rejected(failure), request=start)
             return False
         now = self._replica.now()
         chance = random.random()  # noqa: S311  not a secret
         plan = retry.plan(state, failure, self._settings.retries(), now=now, chance=chance)
         if plan is None:
             error = retry.given_up(state, failure, now=now)
-            return await self._intake.append_idle(self._idle(ended, ev.StopReason("retries_exhausted"), error=error))
+            if self._missed():  # a message that the failed requests did not contain is worth another one
+                await self._thread.append(ended, request=start)
+                return False
+            return await self._rest.append(
+                ev.StopReason("retries_exhausted"), before=lambda _: ended, error=error, request=start
+            )
         key = self._appender.key
         log.info("model.request_failed", session=key.session, request=start.id, cause=plan.error["message"])
-        events = idle.rescheduled(
-            self._appender.head, self._appender.config, plan, thread=self._thread.id, new_id=new_id
+        await self._thread.append(
+            lambda head: idle.rescheduled(head, self._appender.config, plan, thread=self._thread.id, new_id=new_id),
+            progress=True,
+            request=start,
         )
-        await self._appender.append(events, progress=True)
         return False
 
     def _attachments_rejected(self, failure: ModelFailure) -> list[ev.Event]:

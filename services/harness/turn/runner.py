@@ -1,36 +1,34 @@
-"""The runner of a session: one loop that takes inputs, decides, acts and appends (rules 5 to 9).
+"""The runner of a session: drives each of its threads that has something to do, and gives the claim up (rules 5 to 9).
 
 Everything it knows comes from the log, and everything it decides is an append that the log refuses if anything else was
 appended. So it may be killed between any two lines, and another replica continues.
 """
 
+import asyncio
 from typing import Final
 
 from holdfast.bus import events as ev
-from holdfast.bus.events import status
-from holdfast.bus.head import PRIMARY_THREAD
-from holdfast.bus.ids import new_id
+from holdfast.bus.head import Head
 from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import ToolCalls
-from holdfast.harness.turn import decide, idle
-from holdfast.harness.turn.appender import Appender, ClaimedSession, HeadMoved, ThreadRun
+from holdfast.harness.turn.appender import Appender, ClaimedSession, Draft, Fenced, HeadMoved
 from holdfast.harness.turn.further_deliveries import FurtherDeliveries
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.intake import Intake
-from holdfast.harness.turn.model_turn import ModelTurn
 from holdfast.harness.turn.replica import HandOver, Replica
-from holdfast.harness.turn.tool_turn import ToolTurn
+from holdfast.harness.turn.thread_turn import ThreadTurn
 from holdfast.process.faults import point
 
 INBOX_READ_INTERVAL_S: Final = 15.0
-"""Longest wait for the next model request before the inbox is read, in case an arrival was not heard."""
+"""Longest time that a session of several threads goes without a read of its inbox for those that rest."""
 
 
 class TurnRunner:
     """Drives one session under one claim.
 
-    `request` is the model request that the claim's commit started. `inbox_known`: the inbox was read for that commit.
+    `requests` are the model requests that the claim's commit started, by thread. `inbox_known`: the inbox was read for
+    that commit.
     """
 
     def __init__(
@@ -39,87 +37,100 @@ class TurnRunner:
         session: ClaimedSession,
         watch: InboxWatch,
         *,
-        request: ev.ModelRequestStart | None,
+        requests: dict[str, ev.ModelRequestStart],
         inbox_known: bool,
     ) -> None:
         self._replica = replica
-        self._request = request
         self.appender = Appender(replica, session)
-        self._thread = ThreadRun(self.appender, PRIMARY_THREAD)
-        self.intake = Intake(replica, self.appender, self._thread, watch, inbox_known=inbox_known)
+        self.intake = Intake(replica, self.appender, watch, requests=requests, inbox_known=inbox_known)
         self.deliveries = FurtherDeliveries(self.appender)
-        self._calls = calls = ToolCalls(HandClient(replica.bus, session.key), hold=replica.settings.hold)
-        self._model_turn = ModelTurn(replica, self.appender, self._thread, self.intake, calls)
-        self._tool_turn = ToolTurn(replica, self.appender, self._thread, self.intake, calls)
+        self._turns: dict[str, ThreadTurn] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        """The threads that are driven now."""
+        self._hands_over = False
 
     async def run(self) -> None:
         """Drive until the claim is released. Raises Fenced, HandOver, Unavailable."""
-        request, self._request = self._request, None
-        released = False
-        while not released:
-            try:
-                request = await self.intake.take(request)
-                released = await self._step(request)
-            except HeadMoved:
-                self.intake.forget()
-            request = None
+        take = True
+        try:
+            while not self.appender.released:
+                try:
+                    if take and not self._hands_over:
+                        await self.intake.take(lambda thread: thread not in self._tasks)
+                    self._start_turns()
+                    if self._tasks:
+                        take = await self._wait()
+                    else:
+                        await self._release()
+                except HeadMoved:
+                    self.intake.forget()
+                    take = True
+                except Fenced:
+                    if not self.appender.released:  # else an append came too late, behind our own release
+                        raise
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         every = self._replica.settings.snapshot_every
         await save_contexts(self._replica.bus, self.appender.key, self.appender.contexts, every=every)
 
-    async def _step(self, request: ev.ModelRequestStart | None) -> bool:  # noqa: C901, PLR0911  one case a step
-        """Decide and act. True if the claim was released. `request` has been started and not sent."""
-        state = self._thread.state
-        if request and state.request == request.id and not state.interrupted:
-            return await self._model_turn.respond(request)
-        step = self._decide()
-        if self._replica.draining.is_set() and not isinstance(step, decide.Release | decide.RunTools):
-            raise HandOver
-        match step:
-            case decide.Release():
-                await self._release(step)
-                return True
-            case decide.Interrupt():
-                return await self._tool_turn.interrupt()
-            case decide.Abandon():
-                await self.appender.append(
-                    idle.close_request(self.appender.head, stop="abandoned", thread=self._thread.id, new_id=new_id)
-                )
-            case decide.RunTools():
-                return await self._tool_turn.run()
-            case decide.Resume():
-                await self.appender.append(status.running(self.appender.config, thread=self._thread.id, new_id=new_id))
-            case decide.Sleep(until=until):
-                await self.intake.wait(min((until - self._replica.now()) / 1e6, INBOX_READ_INTERVAL_S))
-            case decide.Compact():
-                return await self._model_turn.compact()
-            case decide.CallModel():
-                return await self._model_turn.respond()
-        return False
-
-    def _decide(self) -> decide.Step:
-        return decide.decide(
-            self.appender.head,
-            now=self._replica.now(),
-            fresh_chars=self._thread.context.fresh,
-            limits=self._replica.limits(self.appender.config),
-            thread=self._thread.id,
-        )
-
-    async def _release(self, step: decide.Release) -> None:
-        """Rule 9: give the claim up, in the same commit as the events of becoming idle."""
-        events: list[ev.Event] = []
-        if step.stop is not None:
-            events = idle.idle(
-                self.appender.head,
-                self.appender.config,
-                step.stop,
-                now=self._replica.now(),
-                thread=self._thread.id,
-                new_id=new_id,
-                error=step.error,
+    def _turn(self, thread: str) -> ThreadTurn:
+        if thread not in self._turns:
+            self._turns[thread] = ThreadTurn(
+                self._replica,
+                self.appender,
+                thread,
+                self.intake,
+                ToolCalls(HandClient(self._replica.bus, self.appender.key), hold=self._replica.settings.hold),
+                running=self._tasks.keys(),
+                may_release=self._may_release,
             )
+        return self._turns[thread]
+
+    def _start_turns(self) -> None:
+        """Drive each thread that has something to do."""
+        head = self.appender.head
+        for thread in () if self._hands_over else head.threads:
+            if thread not in self._tasks and not self._turn(thread).rests(head):
+                self._tasks[thread] = asyncio.create_task(self._turn(thread).run())
+
+    def _may_release(self, head: Head, own: str = "") -> bool:
+        """Rule 8: no thread but `own` is driven, and all rest."""
+        return self._tasks.keys() <= {own} and all(self._turn(t).rests(head) for t in head.threads)
+
+    async def _wait(self) -> bool:
+        """Return when a thread rests, may have something to do, or an input should be taken: then True."""
+        unattended = asyncio.create_task(self.intake.unattended(self._tasks.keys()))
+        changed = asyncio.create_task(self.appender.changed.wait())
+        several = len(self.appender.head.threads) > 1
+        try:
+            done, _ = await asyncio.wait(
+                [*self._tasks.values(), unattended, changed],
+                timeout=INBOX_READ_INTERVAL_S if several else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            unattended.cancel()
+            changed.cancel()
+        self.appender.changed.clear()
+        for thread, task in [*self._tasks.items()]:
+            if task.done():
+                del self._tasks[thread]
+                try:
+                    task.result()
+                except HandOver:
+                    self._hands_over = True
+        if not done:
+            self.intake.forget()
+        return not done or unattended in done
+
+    async def _release(self) -> None:
+        """Rule 9: give the claim up. Raises HandOver if the process is to stop and a thread is not finished."""
+        if self._hands_over:
+            raise HandOver
         point("harness.before_release")
-        await self.appender.append(events, release=True)
+        await self.appender.append(lambda _: Draft(release=True), valid=self._may_release)
 
     async def renudge(self) -> None:
         """Rule 11, after the release; see `Intake.renudge`."""
@@ -128,6 +139,7 @@ class TurnRunner:
     async def close(self) -> None:
         """End every wait for this runner and stop listening to arrivals."""
         self.appender.give_up()
-        self._calls.close()
+        for turn in self._turns.values():
+            turn.close()
         await self.deliveries.close()
         await self.intake.close()

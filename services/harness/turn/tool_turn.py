@@ -1,21 +1,16 @@
-"""Tool calls of one thread: binding, sending, waiting for results, interrupting (rules 8, 12, 15 and 18).
-
-Methods return True if their last commit released the claim.
-"""
+"""Tool calls of one thread: binding, sending, waiting for results, interrupting (rules 8, 12, 15 and 18)."""
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import Call, is_unbound
-from holdfast.bus.ids import new_id
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import Appender, ThreadRun
-from holdfast.harness.turn.idle import closed
 from holdfast.harness.turn.intake import Intake
 from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.process.faults import point
 
 
 class ToolTurn:
-    """Has the ready calls of a session run and appends what comes of it."""
+    """Has the ready calls of one thread run and appends what comes of it."""
 
     def __init__(
         self, replica: Replica, appender: Appender, thread: ThreadRun, intake: Intake, calls: ToolCalls
@@ -27,20 +22,24 @@ class ToolTurn:
         self._calls = calls
 
     async def run(self) -> bool:
-        """Send the ready calls and append their results, those that come in the answers."""
-        head = self._appender.head
-        ready = [c for c in head.calls if c.state == "ready"]
+        """Send the ready calls and append their results. True once they have run for longer than `hold`.
+
+        The thread then rests. The results are then awaited by nobody, and wake the session as any input does.
+        """
+        last = self._appender.last
+        head = last.commit.head
+        ready = [c for c in head.calls if c.state == "ready" and c.thread == self._thread.id]
         if any(is_unbound(c) for c in ready):
-            await self._appender.append(await self._calls.provide(self._appender.last))
+            await self._thread.append(await self._calls.provide(last, self._thread.id))
             return False
         if strays := self._calls.strays(head, ready):
             await self._lose(strays)
             return False
-        self._calls.send(self._appender.last, ready, self._appender.contexts)
+        self._calls.send(last, ready, self._appender.contexts)
         await self._calls.answered(ready, self._intake.any)
         results, events = self._calls.replies(head, ready)
         if results:
-            await self._intake.append_results(results)
+            await self._intake.append_results(results, self._thread.id)
             self._calls.confirm(head, results)
             return False
         if events:
@@ -51,15 +50,14 @@ class ToolTurn:
     async def _lose(self, events: list[ev.Event]) -> None:
         """Append error results of calls."""
         if not await self._intake.result_waits():  # a result stored before its worker died counts
-            await self._appender.append(events, progress=True)
+            await self._thread.append(events, progress=True)
 
     async def _wait(self, ready: list[Call]) -> bool:
-        """Wait for results or further answers; release the claim once the tools run for longer than `hold`."""
+        """Wait for results or further answers. True once the tools run for longer than `hold`."""
         point("harness.calls_sent")
         draining = self._replica.draining.is_set()
         if self._calls.all_accepted(ready):
             if draining or self._calls.hold_is_over():
-                await self._appender.append([], release=True)
                 return True
         elif draining and not self._calls.under_way(ready):
             raise HandOver
@@ -68,15 +66,6 @@ class ToolTurn:
         await self._intake.wait(self._calls.poll_interval(ready))
         return False
 
-    async def interrupt(self) -> bool:
-        """Rule 18: make the workers refuse the open calls for ever, then append their error results and become idle."""
-        await self._calls.cancel_all(self._appender.head)
-        events = closed(
-            self._appender.head,
-            self._appender.config,
-            ev.StopReason("end_turn"),
-            now=self._replica.now(),
-            thread=self._thread.id,
-            new_id=new_id,
-        )
-        return await self._intake.append_idle(events)
+    async def interrupt(self) -> None:
+        """Rule 18: have the thread's open calls refused for ever by their workers."""
+        await self._calls.cancel_all(self._appender.head, self._thread.id)

@@ -65,7 +65,11 @@ def owes_a_turn(head: Head, waiting: Sequence[ev.ClientEvent]) -> bool:
     if head.archived or head.deleted:
         return False
     after = advance(head, waiting, head.at + 1)
-    return (after.primary.todo or bool(after.calls)) and not waits_for_client(after)
+    called = {call.thread for call in after.calls}
+    return any(
+        (name in called or after.thread(name).todo) and not waits_for_client(after, name)
+        for name in called.union(after.threads)
+    )
 
 
 def _without_content(event: ev.ClientEvent) -> ev.ClientEvent:

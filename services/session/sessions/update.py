@@ -9,7 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from holdfast.bus import events as ev
-from holdfast.bus.events import status as status_events
+from holdfast.bus import status as status_events
 from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import NewId
 from holdfast.session.agents.tools import resolve_tools

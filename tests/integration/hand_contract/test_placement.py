@@ -10,6 +10,7 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Provisioned
 from holdfast.bus.errors import NoResponders
+from holdfast.bus.head import PRIMARY_THREAD
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import DECLINED_TIMEOUT_S, ToolCalls
@@ -142,7 +143,7 @@ def test_calls_get_an_error_result_when_no_worker_has_room_in_time() -> None:
             calls = ToolCalls(HandClient(bus, second.key), hold=0)
             assert second.last is not None
             began_at = server.now()
-            (result,) = await calls.provide(second.last)
+            (result,) = await calls.provide(second.last, PRIMARY_THREAD)
             assert isinstance(result, ev.AgentToolResult)
             assert (result.tool_use_id, result.is_error) == (use.id, True)
             assert result.content is not None
@@ -151,7 +152,7 @@ def test_calls_get_an_error_result_when_no_worker_has_room_in_time() -> None:
             assert report.notes["capacity"] == "full: 1 sandboxes (HOLDFAST_MAX_SANDBOXES)"
 
             await first.release()
-            (bound,) = await calls.provide(second.last)
+            (bound,) = await calls.provide(second.last, PRIMARY_THREAD)
             assert isinstance(bound, ev.HandBound)
             assert report.notes["capacity"] == ""
 

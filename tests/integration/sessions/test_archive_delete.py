@@ -33,7 +33,8 @@ async def test_a_running_session_can_neither_be_archived_nor_deleted(
         with pytest.raises(anthropic.BadRequestError, match="running") as caught:
             await refused(session)
         assert caught.value.type == "invalid_request_error"
-    await log.write(ev.SessionStatusRescheduled(id=new_id("sevt")), claim=None)
+    waits = ev.ThreadStatusRescheduled(id=new_id("sevt"), agent_name="a", session_thread_id="sthr_1", retry_at=1)
+    await log.write(waits, ev.SessionStatusRescheduled(id=new_id("sevt")), claim=None)
     with pytest.raises(anthropic.BadRequestError, match="interrupt"):
         await client.beta.sessions.archive(session)
     assert (await client.beta.sessions.retrieve(session)).status in ("rescheduling", "running")

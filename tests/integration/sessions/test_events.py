@@ -198,7 +198,7 @@ async def test_lists_go_both_ways_by_type_and_by_time(client: AsyncAnthropic, lo
         "session.thread_status_running",
         "span.model_request_start",
     ]
-    assert len(whole) == 13
+    assert len(whole) == 14
     assert all(a.processed_at < b.processed_at for a, b in itertools.pairwise(whole))
     for limit in (1, 2, 5, 1000):
         assert await list_events(client, session, limit=limit) == whole

@@ -61,7 +61,7 @@ async def test_the_stream_and_the_list_agree(client: AsyncAnthropic, log: Sessio
         await log.asks(custom=1, ask=1)
         await log.running()
         await log.idle()
-        streamed = await take(stream.__aiter__(), 8)
+        streamed = await take(stream.__aiter__(), 10)
     listed = [e async for e in client.beta.sessions.events.list(session)]
     assert [e.to_dict() for e in streamed] == [e.to_dict() for e in listed]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.bus import events as ev
-from holdfast.bus.events import status
+from holdfast.bus import status
 from holdfast.bus.head import PRIMARY_THREAD, Head, advance
 from holdfast.bus.ids import new_id
 
@@ -17,47 +17,53 @@ CONFIG = ev.SessionConfig(
     primary_thread="sthr_1",
 )
 DONE = ev.StopReason("end_turn")
-USAGE = {"input_tokens": 1}
 
 
 def types(events: list[ev.Event]) -> list[str]:
     return [ev.type_of(event) for event in events]
 
 
-def idle(thread: str) -> list[ev.Event]:
+def running(head: Head, thread: str) -> list[ev.Event]:
+    return status.running(head, CONFIG, thread=thread, new_id=new_id)
+
+
+def rescheduled(head: Head, thread: str) -> list[ev.Event]:
+    return status.rescheduled(head, CONFIG, retry_at=9, thread=thread, new_id=new_id)
+
+
+def idle(head: Head, thread: str, stop: ev.StopReason = DONE) -> list[ev.Event]:
     details = {"type": "refusal"}
-    return status.idle(CONFIG, DONE, usage=USAGE, details=details, thread=thread, new_id=new_id)
+    return status.idle(head, CONFIG, stop, details=details, now=10, thread=thread, new_id=new_id)
+
+
+def both_run() -> Head:
+    head = advance(Head(), running(Head(), PRIMARY_THREAD), 1)
+    return advance(head, running(head, CHILD), 3)
 
 
 @pytest.mark.parametrize(("thread", "shown"), [(PRIMARY_THREAD, "sthr_1"), (CHILD, CHILD)])
 def test_each_thread_is_named_with_its_agent(thread: str, shown: str) -> None:
-    events = [
-        *status.running(CONFIG, thread=thread, new_id=new_id),
-        *status.rescheduled(CONFIG, retry_at=9, thread=thread, new_id=new_id),
-        *idle(thread),
-    ]
+    events = [*running(Head(), thread), *rescheduled(Head(), thread), *idle(Head(), thread)]
     own = [event for event in events if isinstance(event, ev.ThreadEvent)]
     assert [(event.agent_name, event.session_thread_id, event.thread) for event in own] == [
         ("tester", shown, thread)
     ] * 3
-    assert {event.thread for event in events} == {thread}
     assert len({event.id for event in events}) == len(events)
 
 
-def test_the_session_follows_its_primary_thread() -> None:
-    running = status.running(CONFIG, thread=PRIMARY_THREAD, new_id=new_id)
-    assert types(running) == ["session.status_running", "session.thread_status_running"]
-    head = advance(Head(), running, 1)
+def test_the_session_follows_its_only_thread() -> None:
+    events = running(Head(), PRIMARY_THREAD)
+    assert types(events) == ["session.status_running", "session.thread_status_running"]
+    head = advance(Head(), events, 1)
     assert (head.status, head.running_since) == ("running", 1)
 
-    waiting = status.rescheduled(CONFIG, retry_at=9, thread=PRIMARY_THREAD, new_id=new_id)
+    waiting = rescheduled(head, PRIMARY_THREAD)
     assert types(waiting) == ["session.thread_status_rescheduled", "session.status_rescheduled"]
     head = advance(head, waiting, 5)
     assert (head.status, head.primary.retry_at, head.running_since) == ("rescheduling", 9, 0)
 
-    resting = idle(PRIMARY_THREAD)
+    resting = idle(head, PRIMARY_THREAD)
     assert types(resting) == ["session.thread_status_idle", "session.usage", "session.status_idle"]
-    assert [event.usage for event in resting if isinstance(event, ev.SessionUsage)] == [USAGE]
     assert [
         event.stop_details for event in resting if isinstance(event, ev.ThreadStatusIdle | ev.SessionStatusIdle)
     ] == [
@@ -71,9 +77,36 @@ def test_the_session_follows_its_primary_thread() -> None:
     assert advance(head, ended, 20).status == "terminated"
 
 
-def test_a_child_thread_is_idle_without_the_session() -> None:
-    head = advance(Head(), status.running(CONFIG, thread=PRIMARY_THREAD, new_id=new_id), 1)
-    head = advance(head, status.running(CONFIG, thread=CHILD, new_id=new_id), 3)
-    assert types(idle(CHILD)) == ["session.thread_status_idle"]
-    head = advance(head, idle(CHILD), 10)
-    assert (head.thread(CHILD).status, head.status) == ("idle", "running")
+def test_a_further_thread_runs_without_a_change_of_the_session() -> None:
+    head = advance(Head(), running(Head(), PRIMARY_THREAD), 1)
+    assert types(running(head, CHILD)) == ["session.thread_status_running"]
+
+
+@pytest.mark.parametrize(("first", "last"), [(PRIMARY_THREAD, CHILD), (CHILD, PRIMARY_THREAD)])
+def test_the_session_is_idle_with_its_last_thread_and_stops_as_its_primary_thread(first: str, last: str) -> None:
+    stops = {PRIMARY_THREAD: ev.StopReason("refusal"), CHILD: DONE}
+    head = both_run()
+    events = idle(head, first, stops[first])
+    assert types(events) == ["session.thread_status_idle"]
+    head = advance(head, events, 10)
+    assert (head.thread(first).status, head.status, head.running_since) == ("idle", "running", 1)
+    events = idle(head, last, stops[last])
+    assert types(events) == ["session.thread_status_idle", "session.usage", "session.status_idle"]
+    shown = events[-1]
+    assert isinstance(shown, ev.SessionStatusIdle)
+    assert shown.stop_reason == stops[PRIMARY_THREAD]
+    assert shown.stop_details == (None if last == CHILD else {"type": "refusal"}), "the details are of the own stop"
+    assert advance(head, events, 20).running_since == 0
+
+
+def test_the_session_is_rescheduled_once_no_thread_runs() -> None:
+    head = both_run()
+    events = rescheduled(head, CHILD)
+    assert types(events) == ["session.thread_status_rescheduled"]
+    head = advance(head, events, 5)
+    assert head.status == "running"
+    events = idle(head, PRIMARY_THREAD)
+    assert types(events) == ["session.thread_status_idle", "session.status_rescheduled"]
+    head = advance(head, events, 10)
+    assert (head.status, head.running_since) == ("rescheduling", 0)
+    assert types(running(head, CHILD)) == ["session.status_running", "session.thread_status_running"]

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit, InboxPosition, Stored, commit
-from holdfast.bus.head import Claim, Head
+from holdfast.bus.head import PRIMARY_THREAD, Claim, Head, advance
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import AnyInput, Nudge, Taken
+from holdfast.bus.status import running
 from holdfast.harness.turn.claim import (
     ClaimCommit,
     Trigger,
@@ -22,6 +23,7 @@ from holdfast.harness.turn.decide import Limits
 from tests.unit.harness.heads import CONFIG, RUNNING, client, pending, said, use
 
 NOW = 1_000
+CHILD = "sthr_2"
 
 
 def writer() -> Writer:
@@ -66,14 +68,14 @@ def test_a_claim_takes_what_waits_and_starts_the_request_that_follows() -> None:
     head = made.commit.head
     assert head.claim == made.claim == Claim(id="clm_1", by="harness-1", trigger=8)
     assert (head.inbox, head.taken, head.recent) == ("epoch", Taken(inputs=8), ("in1",))
-    assert made.request is not None
-    assert head.primary.request == made.request.id
+    assert [*made.requests] == [PRIMARY_THREAD]
+    assert head.primary.request == made.requests[PRIMARY_THREAD].id
 
 
 def test_a_claim_without_inputs_starts_nothing_and_takes_nothing() -> None:
     last = created(said(), claim=Claim(id="c", by="harness-2", trigger=3, failures=1), taken=3)
     made = claimed(last, trigger=3)
-    assert (made.commit.events, made.request, made.commit.head.taken) == ([], None, Taken(inputs=3))
+    assert (made.commit.events, made.requests, made.commit.head.taken) == ([], {}, Taken(inputs=3))
     assert made.claim.failures == 2
 
 
@@ -93,6 +95,32 @@ def test_a_turn_that_nobody_survives_is_closed_with_its_inputs_taken_unread() ->
     ]  # fmt: skip
     assert (made.head.claim, made.head.taken, made.head.calls, made.head.status) == (None, Taken(inputs=4), (), "idle")
     assert made.head.primary.stop == ev.StopReason("retries_exhausted")
+
+
+def test_a_claim_starts_the_request_of_each_thread_that_owes_a_response() -> None:
+    one = replace(said("to the child", "u2"), thread=CHILD)
+    made = claimed(created(), client(said("to the primary", "u1"), one))
+    assert [*made.requests] == [PRIMARY_THREAD, CHILD]
+    head = made.commit.head
+    assert [head.thread(t).request for t in made.requests] == [start.id for start in made.requests.values()]
+    assert [t for t, start in made.requests.items() if start.thread != t] == []
+
+
+def test_closing_ends_the_turn_of_each_thread_at_work_and_of_no_other() -> None:
+    events = [*running(Head(), CONFIG, thread=PRIMARY_THREAD, new_id=new_id), said()]
+    runs = running(advance(Head(), events, 1), CONFIG, thread=CHILD, new_id=new_id)
+    work = [*runs, ev.UserMessage(id="u2", thread=CHILD, content=[]), ev.ModelRequestStart(id="r2", thread=CHILD)]
+    waits = ev.ThreadStatusIdle(
+        id="w", thread="sthr_3", agent_name="a", session_thread_id="sthr_3", stop_reason=ev.StopReason("end_turn")
+    )
+    last = created(*events, *work, waits, claim=Claim(id="c", by="harness-2", trigger=4, failures=2), taken=2)
+    made = closing_commit(last, CONFIG, inbox="epoch", trigger=Trigger(4, "in"), parked=0, writer=writer())
+    errors = [e.thread for e in made.events if isinstance(e, ev.SessionError)]
+    assert errors == [PRIMARY_THREAD, CHILD]
+    assert kinds(made).count("session.status_idle") == 1
+    assert kinds(made)[-1] == "session.status_idle"
+    stops = {name: thread.stop.type for name, thread in made.head.threads.items() if thread.stop}
+    assert stops == {PRIMARY_THREAD: "retries_exhausted", CHILD: "retries_exhausted", "sthr_3": "end_turn"}
 
 
 def test_the_same_arguments_make_the_same_commit() -> None:

@@ -199,7 +199,8 @@ def test_messages_that_fit_no_context_do_not_survive_a_compaction_whole() -> Non
 def test_a_message_that_was_given_up_does_not_stand_in_the_way_of_the_next() -> None:
     context = Context(items=[])
     context.add(ev.UserMessage(id="u1", content=[{"type": "text", "text": "too much"}]))
-    context.add(ev.SessionStatusIdle(id="i", stop_reason=ev.StopReason("retries_exhausted")))
+    stop = ev.StopReason("retries_exhausted")
+    context.add(ev.ThreadStatusIdle(id="i", agent_name="a", session_thread_id="sthr_1", stop_reason=stop))
     context.add(ev.UserMessage(id="u2", content=[{"type": "text", "text": "go on"}]))
     context.add(ev.AgentContextCompacted(id="c", summary="so far"))
     assert [b["text"] for b in context.messages()[0]["content"]][1:] == ["go on"]

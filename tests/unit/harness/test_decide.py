@@ -90,7 +90,8 @@ def test_an_interrupt_at_rest_is_no_more_than_an_event() -> None:
 
 def test_a_failed_request_is_retried_only_when_it_is_time() -> None:
     _, head = taken(after(), client(said()))
-    head = after(ev.SessionStatusRescheduled(id="x", retry_at=100), head=head)
+    waits = ev.ThreadStatusRescheduled(id="x", agent_name="a", session_thread_id="sthr_1", retry_at=100)
+    head = after(waits, head=head)
     assert (head.status, head.primary.errors) == ("rescheduling", 1)
     assert decided(head, now=10) == decide.Sleep(100)
     assert decided(head, now=100) == decide.CallModel()

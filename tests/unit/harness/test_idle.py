@@ -1,9 +1,9 @@
-"""The events of becoming idle: of the primary thread with the session's, of a child thread without."""
+"""The events of becoming idle: of a thread by itself, and of the session with its last thread."""
 
 from holdfast.bus import events as ev
-from holdfast.bus.events.status import running
 from holdfast.bus.head import PRIMARY_THREAD, Head, advance
 from holdfast.bus.ids import new_id
+from holdfast.bus.status import running
 from holdfast.harness.turn.decide import CallModel, Interrupt, Limits, Release, decide
 from holdfast.harness.turn.idle import closed, idle
 from tests.unit.harness.heads import CONFIG, after
@@ -12,17 +12,24 @@ CHILD = "sthr_2"
 DONE = ev.StopReason("end_turn")
 
 
+def ran(*threads: str) -> Head:
+    """A head after those threads began to run, one after the other."""
+    head = after()
+    for thread in threads:
+        head = after(*running(head, CONFIG, thread=thread, new_id=new_id), head=head)
+    return head
+
+
 def both_run() -> Head:
-    head = after(*running(CONFIG, thread=PRIMARY_THREAD, new_id=new_id), *running(CONFIG, thread=CHILD, new_id=new_id))
-    return advance(head, [ev.UserMessage(id="u", thread=CHILD, content=[])], 2)
+    return advance(ran(PRIMARY_THREAD, CHILD), [ev.UserMessage(id="u", thread=CHILD, content=[])], 2)
 
 
 def next_step(head: Head, thread: str) -> object:
     return decide(head, now=10, fresh_chars=0, limits=Limits(), thread=thread)
 
 
-def test_the_session_becomes_idle_with_its_primary_thread() -> None:
-    head = after(*running(CONFIG, thread=PRIMARY_THREAD, new_id=new_id))
+def test_the_session_becomes_idle_with_its_last_thread() -> None:
+    head = ran(PRIMARY_THREAD)
     events = idle(head, CONFIG, DONE, now=5, thread=PRIMARY_THREAD, new_id=new_id)
     assert [ev.type_of(e) for e in events] == [
         "session.thread_status_idle", "session.usage", "session.status_idle",

@@ -5,12 +5,14 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.errors import Newer
-from holdfast.bus.head import advance
+from holdfast.bus.head import PRIMARY_THREAD, advance
 from holdfast.bus.inputs import AnyInput, CallResult, Nudge, Taken
 from holdfast.bus.tools import SANDBOX
 from holdfast.harness.tools.tool_results import CALL_LOST
-from holdfast.harness.turn.ingest import before_newer, may_wait
+from holdfast.harness.turn.ingest import addressed, before_newer, leaves_to_wait, waits_for
 from tests.unit.harness.heads import END, after, client, ingested, pending, said, taken, use
+
+CHILD = "sthr_2"
 
 
 def test_a_second_message_in_the_same_turn_has_no_status() -> None:
@@ -66,11 +68,39 @@ def test_what_was_said_while_a_tool_ran_follows_its_result() -> None:
     _, head = taken(after(), client(said()))
     head = after(use("c1"), END, ev.HandBound(hand=SANDBOX, id="s", generation="g1", worker="w"), head=head)
     message, result = client(said("also", "u2"), name="in2"), CallResult(id="c1", generation="g1", content=[])
-    assert may_wait(head, pending(message))
-    assert not may_wait(head, pending(client(said("also", "u2"), ev.UserInterrupt(id="i"), name="in2")))
+    assert waits_for(head, pending(message)) == {PRIMARY_THREAD}
+    assert not waits_for(head, pending(client(said("also", "u2"), ev.UserInterrupt(id="i"), name="in2")))
     kinds, _ = taken(head, message, result)
     assert kinds == ["agent.tool_result", "user.message"]
     assert ingested(head, message, result).taken == Taken(inputs=1, results=2)
+
+
+def test_a_message_waits_for_its_own_thread_only() -> None:
+    _, head = taken(after(), client(said()))
+    head = after(use("c1"), END, head=head)
+    other = client(replace(said("to the child", "u2"), thread=CHILD), name="in2")
+    assert not waits_for(head, pending(other))
+    assert waits_for(head, pending(other), asking=[CHILD]) == {CHILD}
+    assert waits_for(head, pending(other, client(said("also", "u3"), name="in3")), asking=[CHILD]) == {
+        CHILD,
+        PRIMARY_THREAD,
+    }
+    assert leaves_to_wait(head, pending(other), [CHILD])
+    assert not leaves_to_wait(head, pending(other), [])
+    assert not leaves_to_wait(head, pending(CallResult(id="c1", generation="g1", content=[])), [PRIMARY_THREAD])
+
+
+def test_the_threads_that_inputs_are_for() -> None:
+    _, head = taken(after(), client(said()))
+    head = after(use("c1"), END, head=head)
+    head = after(replace(use("c2", "ask"), thread=CHILD), head=head)  # type: ignore[type-var]
+    result = CallResult(id="c1", generation="g1", content=[])
+    answer = client(ev.UserToolConfirmation(id="y", tool_use_id="c2", result="allow"), name="in2")
+    assert addressed(head, pending(result)) == {PRIMARY_THREAD}
+    assert addressed(head, pending(answer)) == {CHILD}
+    assert addressed(head, pending(Nudge(id="n"))) == set()
+    stop = ev.UserInterrupt(id="i")
+    assert addressed(head, pending(client(stop))) == {PRIMARY_THREAD, CHILD} & set(head.threads)
 
 
 def test_nothing_is_taken_from_the_first_newer_input_on() -> None:

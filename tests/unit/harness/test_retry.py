@@ -150,8 +150,10 @@ def test_a_good_answer_ends_the_outage() -> None:
 
 def test_a_log_of_an_older_version_counts_what_it_told() -> None:
     now = START + SECOND
-    head = advance(Outage().head, [ev.SessionStatusRescheduled(id="x", retry_at=now + SECOND)], now)
-    assert (head.primary.errors, head.primary.failing_since, head.primary.told_at) == (1, now, now)
+    told = ev.ThreadStatusRescheduled(id="x", agent_name="", session_thread_id="")
+    head = advance(Outage().head, [told, ev.SessionStatusRescheduled(id="y", retry_at=now + SECOND)], now)
+    assert head.primary.retry_at == now + SECOND
+    assert (head.primary.errors, head.primary.failing_since, head.primary.told_at) == (1, now + 1, now + 1)
 
 
 @pytest.mark.parametrize(

@@ -60,4 +60,5 @@ def test_a_session_owes_a_turn_for_a_message_but_not_for_one_behind_open_questio
     assert owes_a_turn(Head(), [message, ev.UserInterrupt(id="i"), message])
     assert not owes_a_turn(asks, [message])
     assert owes_a_turn(asks, [allow])
+    assert owes_a_turn(asks, [replace(message, thread="sthr_2")]), "another thread runs beside the question"
     assert not owes_a_turn(Head(archived=1, threads={"": Thread(todo=True)}), [message])

@@ -1,0 +1,80 @@
+"""The commit with which a thread becomes idle; the last thread's gives the claim up (rules 8 and 9)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from holdfast.bus import events as ev
+from holdfast.bus.head import Head
+from holdfast.bus.ids import new_id
+from holdfast.harness.turn import idle
+from holdfast.harness.turn.appender import Appender, ThreadRun
+from holdfast.harness.turn.intake import Intake
+from holdfast.harness.turn.replica import Replica
+
+Before = Callable[[Head], Sequence[ev.Event]]
+"""The events that precede those of becoming idle, made from the head that they follow."""
+
+
+class Rest:
+    """Brings one thread to rest. `may_release` says of a head whether all threads of the session rest."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        appender: Appender,
+        thread: ThreadRun,
+        intake: Intake,
+        may_release: Callable[[Head], bool],
+    ) -> None:
+        self._now = replica.now
+        self._appender = appender
+        self._thread = thread
+        self._intake = intake
+        self._may_release = may_release
+
+    async def append(
+        self,
+        stop: ev.StopReason,
+        *,
+        before: Before = lambda _: (),
+        error: dict[str, Any] | None = None,
+        details: dict[str, Any] | None = None,
+        request: ev.ModelRequestStart | None = None,
+        progress: bool = False,
+        look: bool = True,
+    ) -> bool:
+        """Append `before` and the events of becoming idle. Raises HeadMoved, Fenced, Unavailable.
+
+        `look`: read the inbox first. Returns whether the claim was released: nothing waits and all threads rest.
+        """
+
+        def events(head: Head) -> list[ev.Event]:
+            return idle.idle(
+                head,
+                self._appender.config,
+                stop,
+                now=self._now(),
+                thread=self._thread.id,
+                new_id=new_id,
+                before=before(head),
+                error=error,
+                details=details,
+            )
+
+        waits = look and bool(await self._intake.pending())
+        if waits:
+            self._intake.forget()  # none of the inputs may have been heard
+        return await self._thread.append(
+            events, release=lambda after: not waits and self._may_release(after), request=request, progress=progress
+        )
+
+    async def close(self, stop: ev.StopReason) -> bool:
+        """As `append`, after the end of the thread's open model request and error results for its open calls."""
+
+        def open_work(head: Head) -> list[ev.Event]:
+            return [
+                *idle.close_request(head, stop="abandoned", thread=self._thread.id, new_id=new_id),
+                *idle.close_calls(head, thread=self._thread.id, new_id=new_id),
+            ]
+
+        return await self.append(stop, before=open_work)

@@ -1,0 +1,95 @@
+"""A bus in memory with one harness and a slow model, in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from holdfast.bus import events as ev
+from holdfast.bus.commits import commit
+from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.harness.models.interface import Piece, Request, Response
+from holdfast.harness.settings import HarnessSettings
+from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.testing.faults import Fate, Faults
+from holdfast.testing.memory.bus import MemoryBus
+from holdfast.testing.memory.server import MemoryServer
+from tests.simulation import virtual_time
+from tests.unit.harness.heads import CONFIG
+
+RESPONSE_S = 100.0
+
+
+class SlowModel:
+    """A model that answers after RESPONSE_S seconds, or at once if a message says `quick`."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        """The messages of each request, as text."""
+
+    async def stream(self, request: Request) -> AsyncIterator[Piece]:
+        self.requests.append(str(request.messages))
+        if "quick" not in str(request.messages):
+            await asyncio.sleep(RESPONSE_S)
+        yield Response([{"type": "text", "text": "done"}], "end_turn", ev.ModelUsage())
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class WatchedFaults(Faults):
+    """Counts the reads of the inbox. Arrivals are lost while `deaf`."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.deaf = False
+
+    async def pause(self, process: str, operation: str) -> None:
+        self.reads += operation == "pending"
+        await super().pause(process, operation)
+
+    def fate(self, process: str, operation: str) -> Fate:
+        return "lost" if operation == "arrival" and self.deaf else "good"
+
+
+class Place:
+    """A bus in memory with one harness that handles two deliveries at once."""
+
+    def __init__(self) -> None:
+        self.model = SlowModel()
+        self.faults = WatchedFaults()
+        self.bus = MemoryBus(MemoryServer(self.faults))
+        self._stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        dispatcher = Dispatcher(
+            self.bus, self.model, HarnessSettings(), name="h", now=lambda: 1_000_000 + int(loop.time() * 1e6)
+        )
+        self._consuming = loop.create_task(self.bus.inbox.consume(FIRST_CELL, dispatcher.handle, self._stop, limit=2))
+
+    async def session(self) -> Key:
+        key = Key("acme", new_session_id())
+        await self.bus.log.append(key, commit(None, [CONFIG], by="edge", new_id=new_id, now=1), 0)
+        return key
+
+    async def events(self, key: Key) -> list[ev.Event]:
+        return [e for s in await self.bus.log.read(key) for e in s.commit.events]
+
+    async def until(self, key: Key, kind: type[ev.Event], where: Callable[[Any], bool] = lambda _: True) -> float:
+        """The time at which an event of that kind for which `where` holds is in the log."""
+        async with aclosing(self.bus.log.tail(key, 0)) as commits:
+            async for stored in commits:
+                if stored and any(isinstance(e, kind) and where(e) for e in stored.commit.events):
+                    break
+        return asyncio.get_running_loop().time()
+
+    async def idle_at(self, key: Key) -> float:
+        """The time at which the session became idle."""
+        return await self.until(key, ev.SessionStatusIdle)
+
+    async def close(self) -> None:
+        self._stop.set()
+        await self._consuming
+
+
+def run(main: Any) -> Any:
+    return virtual_time.run(main, lambda _task, _context: None)
