@@ -106,6 +106,9 @@ async def test_no_call_leaves_a_workspace_in_which_the_next_sandbox_dies(
             assert not outcome.is_error, (tool, outcome)
         long = await tools.sh("seq 1 30000")
         assert ("the whole output is in" in long) != ("it could not be kept" in long)
+        await tools.sandbox.kill("the test")
+        await driver.remove_files(key)
+        assert not list((tmp_path / "workspaces").rglob(key.session))
     finally:
         await driver.close()
 

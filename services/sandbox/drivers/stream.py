@@ -110,7 +110,7 @@ class StreamSandbox:
         number = self._last_number
         try:
             frame = frames.encode({"id": number, "name": name, "input": arguments, "limit": limit})
-        except (RecursionError, OverflowError):
+        except (RecursionError, OverflowError, ValueError):
             return error(f"{name}: the input cannot be sent: it is nested too deep, or holds a number that is too long")
         pending = self._pending[number] = _PendingCall(on_printed)
         self._numbers[call] = number
