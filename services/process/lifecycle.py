@@ -86,8 +86,10 @@ def launch(
     *,
     preload: Callable[[S], None] = _preload_nothing,
 ) -> None:
-    """Read the settings, set up logs and telemetry, wait for the go if there is one to come, and `run` with the drain
-    time of the settings. `preload` loads the modules that are needed with these settings, before the wait."""
+    """Forbid inspection, read the settings, set up logs and telemetry, wait for the go if there is one to come, and
+    `run` with the drain time of the settings. `preload` loads the modules that are needed with these settings, before
+    the wait."""
+    forbid_inspection()
     try:
         settings = load(kind)
         logs.setup(service, settings.log_level)

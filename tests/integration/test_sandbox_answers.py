@@ -76,7 +76,7 @@ TREES = {
     "a link for a home": "rm -rf .holdfast; ln -s .holdfast .holdfast",
     "a home that nobody may enter": "chmod 000 .holdfast",
     "a folder for a mark": "rm -f .holdfast/shell; mkdir .holdfast/shell",
-    "a deep tree": "python3 -c \"import os\nfor _ in range(3000): os.mkdir('d' * 100); os.chdir('d' * 100)\"",
+    "a deep tree": "python3 -c \"import os\nfor _ in range(150): os.mkdir('d' * 100); os.chdir('d' * 100)\"",
     "names that are no text": "touch $'\\xff\\n' $'\\001'; mkdir -p $'a\\nb'/$'\\xfe'",
     "the agent's own names": "mkdir agent; touch agent/__init__.py sitecustomize.py usercustomize.py json.py os.py",
     "settings of programs": "cd ~; echo exit 1 | tee .bashrc .profile .bash_profile .inputrc",

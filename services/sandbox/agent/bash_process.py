@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _socket  # the part of `socket` in C: the other part takes 3 ms to import, as long as a fork
 import contextlib
 import os
 import select
 
 from .files import read_bounded
-from .processes import after_fork, kill
+from .processes import after_fork, fork, kill, wait
 from .shell_program import FIRST_FD, PROGRAM, STATE_FILE, STOP_SIGNAL
 
 TYPE_CHECKING = False
@@ -50,11 +51,12 @@ class BashProcess:
         self._poller = poller
         self._on_output, self._on_status = on_output, on_status
         self._unsent = bytearray()
-        commands, self._commands = os.pipe()
-        self._status, status = os.pipe()
+        # No process of the sandbox can open a socket by /proc/<id>/fd, as it can a pipe.
+        commands, self._commands = socket_pair()
+        self._status, status = socket_pair()
         self._output, output = os.pipe()
         try:
-            self.pid = os.fork()
+            self.pid = fork()
             if self.pid == 0:
                 _become_bash((output, commands, status), folders)
         except OSError:
@@ -91,7 +93,7 @@ class BashProcess:
         except BlockingIOError:
             self._poller.watch(self._commands, self._flush, select.EPOLLOUT)
             return
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             self._unsent.clear()  # bash is ending; `on_exit` will follow
         self._poller.unwatch(self._commands)
 
@@ -120,11 +122,17 @@ class BashProcess:
 
     def reap(self) -> int:
         """The exit code of the process, which must be ending; -N if signal N killed it. Closes all descriptors."""
-        _, status = os.waitpid(self.pid, 0)
+        status = wait(self.pid)
         for fd in (self._pidfd, self._commands, self._status, self._output):
             self._poller.unwatch(fd)
             os.close(fd)
         return os.waitstatus_to_exitcode(status)
+
+
+def socket_pair() -> tuple[int, int]:
+    """Two connected descriptors. Raises OSError."""
+    ours, theirs = _socket.socketpair()
+    return ours.detach(), theirs.detach()
 
 
 def _become_bash(fds: tuple[int, int, int], folders: tuple[str, str]) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 
 from .channel import Call, Channel
 from .file_calls import IDLE_S, FileCalls
@@ -12,7 +13,7 @@ from .files import HIDDEN, write_all
 from .frames import decode
 from .inputs import ToolError
 from .poller import Poller
-from .processes import CROWDED
+from .processes import CROWDED, reap_orphans
 from .shell import Shell
 from .text import error_block, text_block
 from .tools import FILE_TOOLS
@@ -48,8 +49,20 @@ class Loop:
     def run(self) -> None:
         """Serve until the service closes the stream."""
         self._channel.open()
-        self._make_home()
+        self._watch_children()
         self._poller.run()
+
+    def _watch_children(self) -> None:
+        """Wait for every process that ends and that the agent has inherited."""
+        ours, theirs = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler nothing is written to the pipe
+
+        def on_child() -> None:
+            os.read(ours, 4096)
+            reap_orphans()
+
+        self._poller.watch(ours, on_child)
 
     def _own_processes(self) -> set[int]:
         """The agent and its helpers: the processes that a restart of the shell spares."""
@@ -87,6 +100,7 @@ class Loop:
         """Start the next command if the shell is free. Commands run in the order of their calls."""
         while self._waiting and self._shell_call is None:
             call = self._shell_call = self._waiting.pop(0)
+            self._make_home()
             try:
                 self._shell.run(call)
             except ToolError as exc:
@@ -105,6 +119,7 @@ class Loop:
             self._files.cancel(call_id)
 
     def _make_home(self) -> None:
+        """Make the home directory, which an earlier command may have removed: `git clean -ffdx` does."""
         with contextlib.suppress(OSError):  # it exists already, or the workspace is full
             self._root.make_parents(f"{HIDDEN}/home/x")
             fd = self._root.open(f"{HIDDEN}/.gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL)

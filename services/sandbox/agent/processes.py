@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 
@@ -25,6 +26,51 @@ KILL_ROUNDS = 3
 
 NICENESS = 10
 """Niceness of the model's processes: the agent must get the processor to be able to stop them."""
+
+
+_PR_GET_DUMPABLE = 3
+_PR_SET_DUMPABLE = 4
+_prctl = ctypes.CDLL(None).prctl
+
+_own: set[int] = set()
+"""Children whose end is waited for by `wait`: the bash and the helpers."""
+
+
+def forbid_inspection() -> None:
+    """Let no process in the sandbox open memory, environment or descriptors of this one, although it has our user."""
+    _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def fork() -> int:
+    """As `os.fork`. The parent must call `wait` for the child. Raises OSError."""
+    pid = os.fork()
+    if pid:
+        _own.add(pid)
+    return pid
+
+
+def wait(pid: int) -> int:
+    """Wait for a child from `fork`, which must be ending; its status as that of `os.waitpid`."""
+    _, status = os.waitpid(pid, 0)
+    _own.discard(pid)
+    reap_orphans()
+    return status
+
+
+def reap_orphans() -> None:
+    """Wait for processes that have ended and that the agent has inherited, as the first process of the sandbox does.
+
+    One that was not waited for counts against the limit of processes for ever. If an own child has ended this returns
+    at once: `wait` will be called for it, and calls this again.
+    """
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid in _own:
+            return
+        os.waitpid(ended.si_pid, 0)
 
 
 def present() -> set[int]:
@@ -117,9 +163,14 @@ def started_since(before: set[int], spared: set[int], shell: int) -> list[int]:
 
 def after_fork() -> None:
     """In a forked child: default signals, lower priority, and the first to be killed when memory runs out."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    _own.clear()
     os.nice(NICENESS)
+    inspectable = _prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0)
+    _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else the file belongs to root
     # OSError: the kernel does not offer it and chooses by size alone.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  as above
         file.write("1000")
+    _prctl(_PR_SET_DUMPABLE, inspectable, 0, 0, 0)

@@ -17,6 +17,12 @@ from holdfast.sandbox.drivers.sandbox import Outcome
 FRAME_BYTES: Final = 40 * 1024 * 1024
 """Largest frame: a PDF of 20 MiB in base64 is 27 MiB."""
 
+TEXT_FRAME_BYTES: Final = 4 * 1024 * 1024
+"""Largest frame of a tool that returns text alone: RESULT_TEXT_CHARS, each of which JSON may spell out as six."""
+
+MEDIA_TOOLS: Final = frozenset({"read"})
+"""Tools that return images and documents."""
+
 RESULT_TEXT_CHARS: Final = 400_000
 """Characters of text in one result. The agent sends up to 100,000, and more where it spells out control characters."""
 
@@ -106,10 +112,15 @@ def encode(frame: dict[str, Any]) -> bytes:
     return _HEADER.pack(len(data)) + data
 
 
-def size_of(header: bytes) -> int:
-    """Bytes of the frame after this header. Raises ProtocolViolation if it is too large."""
+def largest(tool: str) -> int:
+    """Bytes of the largest frame with a result of that tool."""
+    return FRAME_BYTES if tool in MEDIA_TOOLS else TEXT_FRAME_BYTES
+
+
+def size_of(header: bytes, most: int = FRAME_BYTES) -> int:
+    """Bytes of the frame after this header. Raises ProtocolViolation if there are more than `most`."""
     size = int(_HEADER.unpack(header)[0])
-    if size > FRAME_BYTES:
+    if size > most:
         raise ProtocolViolation(f"a frame of {size} bytes")
     return size
 

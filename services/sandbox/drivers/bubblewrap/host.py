@@ -53,9 +53,8 @@ def find_host(settings: SandboxSettings, home: Path, hierarchy: Hierarchy) -> Ho
         python_home=python_home,
         links=links,
         trees=tuple(f"/{n}" for n in _TOP if Path(f"/{n}").is_dir() and not Path(f"/{n}").is_symlink()),
-        masked=tuple(
-            f"{n}/" if Path(f"/proc/{n}").is_dir() else n for n in arguments.MASKED if Path(f"/proc/{n}").exists()
-        ),
+        masked=masked(Path("/proc")),
+        boot_id=_boot_id(home / "boot_id"),
         library_cache=tuple(n for n in arguments.LIBRARY_CACHE if Path(f"/etc/{n}").exists()),
     )
     return Host(layout, hierarchy)
@@ -123,6 +122,19 @@ def _python_version(program: str) -> tuple[int, ...]:
         return tuple(int(part) for part in done.stdout.split())
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return ()
+
+
+def masked(proc: Path) -> tuple[str, ...]:
+    """The paths below `proc` that are mounted over in a sandbox; a final slash marks a folder."""
+    entries = [entry.name for entry in proc.iterdir() if not entry.name.isdigit() and not entry.is_symlink()]
+    names = [name for name in entries if name not in arguments.SHOWN]
+    names += [f"sys/{name}" for name in arguments.MASKED_SYS if (proc / "sys" / name).exists()]
+    return tuple(f"{name}/" if (proc / name).is_dir() else name for name in sorted(names))
+
+
+def _boot_id(file: Path) -> Path:
+    file.write_text(arguments.BOOT_ID)
+    return file
 
 
 def _etc(folder: Path) -> Path:
