@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 
 from .matching import line_of
@@ -63,7 +62,9 @@ def hint(text: str, old: str, new: str) -> str:
 
 def difference(have: str, want: str) -> str:
     """Where the line `want` of the model begins to differ from the line `have` of the file."""
-    column = len(os.path.commonprefix([have, want]))  # noqa: RUF071  by character, as meant
+    column, end = 0, min(len(have), len(want))
+    while column < end and have[column] == want[column]:
+        column += 1
     if column == len(have) == len(want):
         return "These lines are equal; the difference is in the number of lines or in a line end."
     return (
