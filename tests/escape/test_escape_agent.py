@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 
-import psutil
 import pytest
 
 from holdfast.bus.tools import SANDBOX
@@ -12,6 +11,7 @@ from holdfast.sandbox.drivers import SandboxLost
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.escape.conftest import Inside, MakeSandbox, text_of
 from tests.support.eventually import eventually
+from tests.support.processes import first_processes
 
 HOSTILE_AGENT = """
 import json, os, struct, time
@@ -36,6 +36,11 @@ FORGERIES = {
         'frame({"id": 1, "content": [{"type": "image", "source": {"type": "url", "url": "http://x"}}]})'
     ),
     "a huge frame": 'out.write(struct.pack(">I", 4_000_000_000)); out.write(b"x" * 100)',
+    "a large frame of a tool that returns text": 'out.write(struct.pack(">I", 8_000_000)); out.write(b"x" * 100)',
+    "media that are not base64": (
+        'frame({"id": 1, "is_error": False, "content": [{"type": "image", '
+        '"source": {"type": "base64", "media_type": "image/png", "data": "\\u001b"}}]})'
+    ),
     "too many blocks": 'frame({"id": 1, "content": [{"type": "text", "text": "x"}] * 1000})',
     "a huge text": 'frame({"id": 1, "content": [{"type": "text", "text": "x" * 5_000_000}]})',
     "unknown fields": 'frame({"id": 1, "content": [{"type": "text", "text": "x", "cache_control": {}}]})',
@@ -102,11 +107,7 @@ async def test_the_end_of_the_agent_fails_one_call_and_keeps_the_files(inside: I
         return (inside.workspace / "started").exists()
 
     await eventually(started, what="the command")
-    (agent,) = [
-        process for process in psutil.Process().children(recursive=True)
-        if "agent.main" in " ".join(process.cmdline()) and process.name() != "bwrap" and process.ppid() != os.getpid()
-        and psutil.Process(process.ppid()).name() == "bwrap"
-    ]  # fmt: skip
+    (agent,) = first_processes(os.getpid())
     agent.kill()
     with pytest.raises(SandboxLost) as lost:
         await call

@@ -39,7 +39,7 @@ _HEADER: Final = struct.Struct(">I")
 
 HEADER_BYTES: Final = _HEADER.size
 
-Base64 = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/=]*$")]
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 
 class ProtocolViolation(Exception):
@@ -49,7 +49,7 @@ class ProtocolViolation(Exception):
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["base64"]
     media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"]
-    data: Base64
+    data: str
 
 
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
@@ -136,9 +136,17 @@ def decode_hello(data: bytes) -> Hello:
 def decode_reply(data: bytes) -> Reply | OutputFrame:
     """Raises ProtocolViolation."""
     try:
-        return _reply.decode(data)
+        reply = _reply.decode(data)
+        if all(isinstance(block, Text) or _is_base64(block.source.data) for block in reply.content):
+            return reply
+        raise ProtocolViolation("media that are not base64")
     except (msgspec.MsgspecError, UnicodeError) as exc:
         if len(data) <= OUTPUT_FRAME_BYTES:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
                 return _output.decode(data)
         raise ProtocolViolation("a malformed frame") from exc
+
+
+def _is_base64(text: str) -> bool:
+    """Whether all characters are of base64. Raises UnicodeError. A regular expression takes ten times as long."""
+    return not text.encode("ascii").translate(None, _BASE64)
