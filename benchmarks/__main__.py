@@ -18,7 +18,8 @@ from benchmarks.facts import facts
 from benchmarks.result import Row, Spread
 from benchmarks.rig import Bench, Options
 
-FIGURES = ("ttft", "warm", "step", "throughput", "wake", "takeover", "interrupt", "memory", "up", "creates")
+FIGURES = ("ttft", "warm", "step", "throughput", "wake", "takeover", "interrupt", "memory", "up", "creates",
+           "viewers")  # fmt: skip
 """One module each, with TITLE and `figure(bench) -> rows`."""
 
 RESULTS = Path(__file__).parent / "results"
@@ -107,10 +108,15 @@ def _cells(spread: Spread | None) -> list[str]:
     return [_number(spread.p50), _number(spread.p95)] if spread else ["", ""]
 
 
+def _ratio(row: Row) -> str:
+    """The median as a multiple of the floor's; empty if there is no floor, or it is zero."""
+    return f"{row.found.p50 / row.floor.p50:.2f}" if row.floor and row.floor.p50 else ""
+
+
 def _table(title: str, rows: list[Row]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("what")
-    for head in ("n", "median", "p95", "p99", "floor", "p95"):
+    for head in ("n", "median", "p95", "p99", "floor", "p95", "ratio"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("floor is")
     table.add_column("aim")
@@ -123,7 +129,7 @@ def _table(title: str, rows: list[Row]) -> Table:
         )
         table.add_row(
             what, str(row.found.n), *_cells(row.found), _number(row.found.p99),
-            *_cells(row.floor), row.floor_name, aims, said,
+            *_cells(row.floor), _ratio(row), row.floor_name, aims, said,
         )  # fmt: skip
     return table
 

@@ -37,6 +37,10 @@ class Connection:
         data = json.dumps(body).encode()
         return f"POST {path} HTTP/1.1\r\n{self._headers}content-length: {len(data)}\r\n\r\n".encode() + data
 
+    def get(self, path: str) -> bytes:
+        """A GET as it goes over the wire."""
+        return f"GET {path} HTTP/1.1\r\n{self._headers}\r\n".encode()
+
     async def ask(self, request: bytes) -> bytes:
         """Send, and return the body. Raises AssertionError unless the status is 200."""
         self._writer.write(request)

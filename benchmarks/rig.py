@@ -16,7 +16,7 @@ import uvloop
 from anthropic import AsyncAnthropic
 
 from holdfast.bus import events as ev
-from holdfast.bus.ids import Key, new_id
+from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
@@ -28,6 +28,10 @@ from tests.support.stack import Stack, key
 T = TypeVar("T")
 
 MODEL = "claude-opus-4-6"
+
+KINDS = ("anthropic", "messages")
+"""Kinds of the client with which a harness calls the model, that some figures compare."""
+
 TOOLSET: Json = {"type": "agent_toolset_20260401"}
 
 HELLO = "hello"
@@ -93,6 +97,12 @@ class Rig:
         finally:
             await link.close()
 
+    async def messages_in(self) -> int:
+        """Messages that all clients have sent to nats-server so far, requests and acknowledgements too."""
+        async with self.link("admin") as admin:
+            got = await admin.ask("$SYS.REQ.ACCOUNT.PING.STATZ")
+        return int(msgspec.json.decode(got.data)["data"]["account_statz"][0]["received"]["msgs"])
+
     # --- sessions ----------------------------------------------------------------------------------------------------
 
     async def sessions(self, client: AsyncAnthropic, count: int, *, tools: bool = True) -> list[str]:
@@ -157,7 +167,7 @@ async def publishes(rig: Rig, count: int, *, size: int = 400) -> list[float]:
     async with rig.link("harness") as link:
         for number in range(count + 20):
             begin = time.perf_counter()
-            await link.store(f"$KV.snap.bench.{name}-{number}", body, {})
+            await link.store(f"$KV.snap.{FIRST_CELL}.bench.{name}-{number}", body, {})
             found.append(time.perf_counter() - begin)
     return found[20:]
 

@@ -1,11 +1,15 @@
 """Steps per second while sessions loop: a model answer, a tool call in the sandbox, both in the log.
 
 The rate is that of the stretch in which all sessions were at work. Beside it how many calls a second one client of the
-SDK makes to the same model, with a history of the same length, doing nothing else. And the bytes that a step leaves in
-the log, in the first half of a session and in the second.
+SDK makes to the same model, with a history of the same length, doing nothing else. The processor time of every process
+that a step takes, the sandboxes and the client included. And the bytes that a step leaves in the log, in the first half
+of a session and in the second. The largest run is made with each kind of model client.
 """
 
 import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -13,8 +17,8 @@ import psutil
 from anthropic import AsyncAnthropic
 
 from benchmarks.creates import saturate
-from benchmarks.result import Row, at_least, at_most, spread
-from benchmarks.rig import MODEL, Bench, Rig, message, new_mark, rested, run, said, session_key
+from benchmarks.result import Aim, Row, at_least, at_most, spread
+from benchmarks.rig import KINDS, MODEL, Bench, Rig, message, new_mark, rested, run, said, session_key
 from holdfast.bus import codec
 from holdfast.bus import events as ev
 from holdfast.bus.ids import Key
@@ -28,9 +32,15 @@ COMMAND = "echo hello"
 PLAN = ((1, 200, 20), (10, 100, 10), (100, 40, 4))
 """Sessions at once, steps of each, steps in a quick run."""
 
+MIN_RATE = {"anthropic": 400, "messages": 500}
+"""Steps a second that 100 sessions should reach, by kind of the model client."""
+
+LOAD = ("client", "model")
+"""Processes without which nothing could be measured."""
+
 
 class Looped(NamedTuple):
-    """What a run gave. `busy` is processor seconds a step by service; `log` and `inbox` bytes a step in the streams."""
+    """What a run gave. `busy` is processor seconds a step by process; `log` and `inbox` bytes a step in the streams."""
 
     sessions: list[str]
     rates: list[float]
@@ -99,13 +109,21 @@ async def _direct(rig: Rig, count: int, steps: int, seconds: float) -> list[floa
 
 
 def _processor_seconds(rig: Rig) -> dict[str, float]:
-    """Processor time of each service so far; that of sandboxes is not in it."""
-    found: dict[str, float] = {}
-    for name, pid in {**rig.stack.run.processes, "model": rig.model.pid}.items():
-        times = psutil.Process(pid).cpu_times()
-        kind = name.partition("-")[0]
-        found[kind] = found.get(kind, 0.0) + times.user + times.system
+    """Processor time of each process so far. `boxes` are the sandboxes that live, with the commands that have ended."""
+    run = rig.stack.run
+    pids = {**run.processes, "up": run.supervisor, "model": rig.model.pid, "client": os.getpid()}
+    found = {name: _spent(psutil.Process(pid)) for name, pid in pids.items()}
+    found["boxes"] = 0.0
+    for process in psutil.Process(run.processes["sandbox"]).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            found["boxes"] += times.user + times.system + times.children_user + times.children_system
     return found
+
+
+def _spent(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 async def _sizes(bus: NatsBus, key: Key) -> tuple[list[int], int]:
@@ -122,24 +140,39 @@ async def _sizes(bus: NatsBus, key: Key) -> tuple[list[int], int]:
     return sizes[3:-1], messages // len(sizes)
 
 
-async def _measure(rig: Rig) -> list[Row]:
+async def _measure(rig: Rig, kind: str, plan: Sequence[tuple[int, int, int]]) -> list[Row]:
     rows: list[Row] = []
     async with rig.client() as client, rig.bus() as bus:
-        for count, full, quick in PLAN:
+        for count, full, quick in plan:
             steps = rig.options.count(full, quick)
             looped = await _loop(rig, client, bus, count, steps)
             floor = spread(await _direct(rig, count, steps, rig.options.count(50, 5) / 10), rate=True)
             found = spread(looped.rates, rate=True)
-            busy = ", ".join(f"{name} {spent * 1e3:.1f}" for name, spent in looped.busy.items() if spent > 5e-5)
-            aims = [at_least("at least 0.5 of the floor", found.p50 / floor.p50, 0.5)] if count == 100 else []
+            aims: list[Aim] = []
+            if count == 100:
+                least = MIN_RATE[kind]
+                aims = [
+                    at_least("at least 0.5 of the floor", found.p50 / floor.p50, 0.5),
+                    at_least(f"at least {least}", found.p50, least),
+                ]
+            name = f"{count} session{'s' * (count > 1)}, `{kind}`"
             rows.append(
-                Row(name=f"{count} session{'s' * (count > 1)}", unit="1/s", found=found, floor=floor,
-                    floor_name="SDK calls at the model", aims=aims, note=f"processor ms a step: {busy}")
-            )  # fmt: skip
+                Row(name=name, unit="1/s", found=found, floor=floor, floor_name="SDK calls at the model", aims=aims)
+            )
+            rows.append(_busy(name, looped.busy))
             if count == 10:
                 rows.append(await _bytes(bus, session_key(looped.sessions[0]), looped))
             await rig.forget(client, looped.sessions)
     return rows
+
+
+def _busy(name: str, busy: dict[str, float]) -> Row:
+    """Processor time a step; the floor is that of the load."""
+    note = ", ".join(f"{process} {spent * 1e3:.2f}" for process, spent in sorted(busy.items()) if spent > 5e-6)
+    return Row(
+        name=f"processor time a step: {name}", unit="ms", found=spread([sum(busy.values()) * 1e3]),
+        floor=spread([sum(busy[process] for process in LOAD) * 1e3]), floor_name="client and model alone", note=note,
+    )  # fmt: skip
 
 
 async def _bytes(bus: NatsBus, key: Key, looped: Looped) -> Row:
@@ -154,5 +187,11 @@ async def _bytes(bus: NatsBus, key: Key, looped: Looped) -> Row:
 
 
 def figure(bench: Bench) -> list[Row]:
+    chosen = bench.options.model
     with bench.rig() as rig:
-        return run(lambda: _measure(rig))
+        rows = run(lambda: _measure(rig, chosen, PLAN))
+    for kind in KINDS:
+        if kind != chosen:
+            with bench.rig(own=True, environ={"HOLDFAST_MODEL": kind}) as rig:
+                rows += run(lambda rig=rig, kind=kind: _measure(rig, kind, PLAN[-1:]))
+    return rows

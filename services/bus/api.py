@@ -109,8 +109,11 @@ class Log(Protocol):
         """All commits with a sequence above `after`, in order, blobs put back."""
         ...
 
-    def pages(self, key: Key, after: int = 0) -> AsyncGenerator[list[Stored]]:
-        """As `read`, in batches, so that a long log need not be in memory."""
+    def pages(self, key: Key, after: int = 0, *, first: int = 500) -> AsyncGenerator[list[Stored]]:
+        """As `read`, in batches of bounded bytes, so that a long log need not be in memory.
+
+        The first one has at most `first` commits, the following ones more and more.
+        """
         ...
 
     async def get(self, key: Key, seq: int) -> Stored | None:
@@ -155,6 +158,10 @@ class Inbox(Protocol):
 
         What is returned has no hole: everything stored up to its last sequence, and not removed, is in it.
         """
+        ...
+
+    def waiting(self, key: Key, above: Taken = NOTHING_TAKEN) -> AsyncGenerator[PendingInput]:
+        """As `pending`, one at a time, so that many large inputs need not be in memory."""
         ...
 
     async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:

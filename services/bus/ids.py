@@ -6,6 +6,7 @@ cell, so every process knows the streams of a session without a lookup: `sesn_<c
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -57,6 +58,7 @@ def new_session_id(cell: str = FIRST_CELL) -> str:
     return new_id(f"sesn_{cell}")
 
 
+@lru_cache(maxsize=16_384)  # several times in each request and for each commit
 def cell_of(session_id: str) -> str:
     """The cell named in a session id; empty when the id is not one of ours."""
     parts = session_id.split("_")

@@ -76,7 +76,14 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
         closing.push_async_callback(bus.close)
         note_newer = partial(health.note, "newer version")
         dispatcher = Dispatcher(
-            bus, model, settings, name=name, now=clock.now, catalogue=catalogue, note_newer=note_newer
+            bus,
+            model,
+            settings,
+            name=name,
+            now=clock.now,
+            catalogue=catalogue,
+            note_newer=note_newer,
+            note_dropped=partial(health.note, "model requests"),
         )
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))

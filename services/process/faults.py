@@ -12,8 +12,10 @@ _armed: dict[str, tuple[int, int]] = {}
 """Signal, and passes until it is sent, by the name of the point."""
 
 
-def _arm(spec: str) -> None:
-    for part in filter(None, spec.split(",")):
+def arm() -> None:
+    """Arm the points that the environment names, and no others. Called at import, and in a process that is a fork."""
+    _armed.clear()
+    for part in filter(None, os.environ.get("HOLDFAST_FAULT", "").split(",")):
         name, action, *rest = part.split(":")
         _armed[name] = (signal.SIGKILL if action == "kill" else signal.SIGSTOP, int(rest[0]) if rest else 1)
 
@@ -28,4 +30,4 @@ def point(name: str) -> None:
             os.kill(os.getpid(), number)
 
 
-_arm(os.environ.get("HOLDFAST_FAULT", ""))
+arm()

@@ -18,7 +18,8 @@ ALL_SERVICES: Final = (
 
 SESSION: Final = (
     "HOLDFAST_HOST", "HOLDFAST_PORT", "HOLDFAST_API_KEY_FILE", "HOLDFAST_BODY_LIMIT", "HOLDFAST_BODY_TIMEOUT",
-    "HOLDFAST_SESSION_DATA", "HOLDFAST_DISK_FOLDER", "HOLDFAST_OTHER_CELLS",
+    "HOLDFAST_SESSION_DATA", "HOLDFAST_DISK_FOLDER", "HOLDFAST_OTHER_CELLS", "HOLDFAST_HOSTS",
+    "HOLDFAST_MAX_STREAMS", "HOLDFAST_HEAD_TIMEOUT", "HOLDFAST_SEND_TIMEOUT",
 )  # fmt: skip
 
 HARNESS: Final = (
@@ -65,7 +66,10 @@ TESTS: Final = frozenset(("HOLDFAST_FAULT", "HOLDFAST_FUZZ"))
 GO_FD: Final = "HOLDFAST_GO_FD"
 """Descriptor of a pipe, which `holdfast up` gives to a process that it starts; see `process/go.py`."""
 
-KNOWN: Final = SERVICES | COMMAND_LINE | NATS_SERVER | TESTS | {GO_FD}
+FORK_FD: Final = "HOLDFAST_FORK_FD"
+"""Descriptor of the socket on which a process that `holdfast up` starts gets orders; see `process/fork_server.py`."""
+
+KNOWN: Final = SERVICES | COMMAND_LINE | NATS_SERVER | TESTS | {GO_FD, FORK_FD}
 
 KNOWN_PREFIXES: Final = ("HOLDFAST_FAULT_", "HOLDFAST_TEST_")
 """HOLDFAST_FAULT_<process> of `holdfast up` arms a fault point in one of its processes."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import os
 import resource
 import signal
@@ -19,7 +20,7 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 import structlog
 import uvloop
 
-from holdfast.process import logs, telemetry
+from holdfast.process import fork_server, logs, telemetry
 from holdfast.process.go import wait_for_go
 from holdfast.process.settings import BadSettings, ProcessSettings, load
 
@@ -88,8 +89,13 @@ def launch(
 ) -> None:
     """Forbid inspection, read the settings, set up logs and telemetry, wait for the go if there is one to come, and
     `run` with the drain time of the settings. `preload` loads the modules that are needed with these settings, before
-    the wait."""
+    the wait.
+
+    A process that is a fork server loads the modules and does the rest in its forks only.
+    """
     forbid_inspection()
+    if fork_server.is_wanted():
+        _serve_forks(kind, preload)
     try:
         settings = load(kind)
         logs.setup(service, settings.log_level)
@@ -99,7 +105,19 @@ def launch(
     telemetry.setup(service)
     preload(settings)
     wait_for_go()
+    fork_server.end_with_orderer()
     run(lambda stop: main(settings, stop), drain=settings.drain_timeout)
+
+
+def _serve_forks(kind: type[S], preload: Callable[[S], None]) -> None:
+    """Returns in each fork. Bad settings end the server without a word: the service itself, started next, says why."""
+    try:
+        settings = load(kind)
+    except (BadSettings, ValueError):
+        sys.exit(BAD_SETTINGS)
+    gc.disable()  # collections take a seventh of the import of the SDK and find next to nothing; on again in a fork
+    preload(settings)
+    fork_server.serve()
 
 
 def _refuse(exc: BaseException) -> NoReturn:

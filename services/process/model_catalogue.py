@@ -19,14 +19,20 @@ from holdfast.process.settings import BadSettings
 PACKAGED: Final = Path(__file__).with_name("models.toml")
 
 
-def load_catalogue(path: str = "") -> ModelCatalogue:
-    """The packaged catalogue with the file of the user over it. Raises BadSettings, which names file and place."""
+def load_catalogue(path: str = "", *, only_given: bool = False) -> ModelCatalogue:
+    """The packaged catalogue with the file of the user over it. Raises BadSettings, which names file and place.
+
+    `only_given`: it lists the models that the user's file names and no others.
+    """
     if not path:
-        return _packaged()
+        return _packaged() if not only_given else ModelCatalogue({}, _packaged().default)
     known, given = _read(PACKAGED), _read(Path(path))
     if unknown := set(given) - {"models", "default"}:
         raise BadSettings(f"{_where(path)}: unknown key {min(unknown)}; there are `models` and `default`")
-    return _catalogue(known, given, path)
+    catalogue = _catalogue(known, given, path)
+    if not only_given:
+        return catalogue
+    return ModelCatalogue({name: catalogue.facts(name) for name in given.get("models", {})}, catalogue.default)
 
 
 @cache

@@ -23,6 +23,7 @@ FLUSH_TIMEOUT_S: Final = 2.0
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _propagator: Final = TraceContextTextMapPropagator()
 _random: Final = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311  ids must differ, they need not be secret
+os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(16)))  # else two forks would make the same ids
 _installed: list[str] = []
 _stop_exporter: list[Callable[[], None]] = []
 

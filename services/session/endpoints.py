@@ -10,6 +10,7 @@ from holdfast.session.environments import routes as environment_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events import routes as event_routes
 from holdfast.session.events import stream as stream_routes
+from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.http import openapi, probes
 from holdfast.session.http.routing import Route
 from holdfast.session.log.repository import SessionRepository
@@ -27,6 +28,7 @@ def all_routes(
     vaults: VaultClient,
     health: Health,
     now: Callable[[], int],
+    streams: OpenStreams,
     stopping: asyncio.Event,
 ) -> list[Route]:
     """`now` is the clock in microseconds since 1970; `stopping` is set when the process drains."""
@@ -38,6 +40,6 @@ def all_routes(
         *credential_routes.routes(vaults),
         *session_routes.routes(sessions, agents, environments),
         *event_routes.routes(sessions),
-        *stream_routes.routes(sessions, stopping),
+        *stream_routes.routes(sessions, streams, stopping),
     ]
     return [*described, *openapi.routes(described)]

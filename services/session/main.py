@@ -14,10 +14,12 @@ from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.disk_space import DiskSpaceCheck
+from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
-from holdfast.session.http.server import serve
+from holdfast.session.http.hosts import HostCheck
+from holdfast.session.http.server import raise_descriptor_limit, serve
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.jobs.sweeper import sweep
@@ -31,6 +33,9 @@ FIRST_TENANT: Final = "default"
 """The tenant of the API key in HOLDFAST_API_KEY_FILE."""
 
 _BUS_CHECK_INTERVAL_S: Final = 0.5
+
+RESERVED_DESCRIPTORS: Final = 500
+"""Descriptors that are kept for connections without an event stream, and for files."""
 
 _log = structlog.get_logger()
 
@@ -51,6 +56,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             vaults=VaultClient(bus.core),
             health=health,
             now=clock.now,
+            streams=OpenStreams(_max_streams(settings)),
             stopping=stop,
         )
         edge = Edge(
@@ -58,6 +64,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             keys,
             body_limit=settings.body_limit,
             body_timeout=settings.body_timeout,
+            hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
             admit=DiskSpaceCheck(settings.disk_folder).check,
         )
         async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
@@ -80,6 +87,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
                 edge,
                 host=settings.host,
                 port=settings.port,
+                head_timeout=settings.head_timeout,
+                send_timeout=settings.send_timeout,
                 drain_timeout=settings.drain_timeout,
                 health=health,
                 stop=stop,
@@ -89,6 +98,15 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     finally:
         sessions.read_model.close()
         await bus.close()
+
+
+def _max_streams(settings: SessionSettings) -> int:
+    """Event streams that may be open at once: each needs a descriptor, and so does every other request."""
+    descriptors = raise_descriptor_limit()
+    limit = max(1, min(settings.max_streams, descriptors - RESERVED_DESCRIPTORS))
+    if limit < settings.max_streams:
+        _log.warning("fewer event streams than HOLDFAST_MAX_STREAMS", limit=limit, descriptors=descriptors)
+    return limit
 
 
 def _read_model(settings: SessionSettings) -> Path | None:

@@ -12,6 +12,11 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
 
     host: str = "127.0.0.1"
     """Address that the HTTP edge listens on."""
+    hosts: Annotated[str, Meta(pattern=r"^(\*|[A-Za-z0-9.-]+(,[A-Za-z0-9.-]+)*)?$")] = ""
+    """Names under which clients reach the edge, with commas between them: their `Host` header must have one of them.
+    IP addresses, `localhost` and `host` are always served; `*` serves every name."""
+    max_streams: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
+    """Event streams open at once. It is less if the process may have too few descriptors."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     """Port of the HTTP edge; 0 lets the system choose, and the log line `listening` says which."""
     api_key_file: str = ""
@@ -20,6 +25,10 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
     """Largest request body in bytes."""
     body_timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0
     """Longest pause in a request body, in seconds."""
+    head_timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    """Longest time that a client takes for the head of a request, in seconds."""
+    send_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Seconds after which a client is disconnected that takes nothing, or almost nothing, of what is sent to it."""
     session_data: str = ""
     """Directory of the read model, which may be deleted at any time. Empty: in memory."""
     other_cells: Annotated[str, Meta(pattern="^([a-z0-9]{1,8}(,[a-z0-9]{1,8})*)?$")] = ""

@@ -8,8 +8,9 @@ from tests.support.workload import REQUESTS, fault_at, workload_survives_kills
 
 
 async def test_killed_right_after_the_claim(start: Start) -> None:
+    """The model request that the claim starts may have been sent beside it."""
     armed = fault_at("claimed")
-    await workload_survives_kills(start(faults=armed), armed)
+    await workload_survives_kills(start(faults=armed), armed, dropped=2)
 
 
 async def test_killed_between_announcing_a_model_request_and_sending_it(start: Start) -> None:
@@ -40,7 +41,7 @@ async def test_killed_between_the_answer_of_a_worker_and_the_append_of_its_resul
 
 async def test_killed_between_a_tool_result_and_the_next_model_request(start: Start) -> None:
     armed = fault_at("result_appended")
-    await workload_survives_kills(start(faults=armed), armed)
+    await workload_survives_kills(start(faults=armed), armed, dropped=2)
 
 
 async def test_killed_at_the_end_of_the_turn_before_the_claim_is_released(start: Start) -> None:

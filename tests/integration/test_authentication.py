@@ -92,3 +92,23 @@ async def test_one_tenant_does_not_see_another(edge: SessionService) -> None:
     with pytest.raises(anthropic.NotFoundError):
         theirs.beta.environments.delete(environment.id)
     assert agent.id not in [one.id for one in theirs.beta.agents.list()]
+
+
+async def test_guessing_keys_costs_the_bus_little_and_keeps_no_new_key_out(edge: SessionService) -> None:
+    def stored_and_asked() -> int:
+        """Messages that nats-server has received."""
+        return int(httpx.get(f"http://{edge.monitor}/varz").json()["in_msgs"])
+
+    async with httpx.AsyncClient(base_url=edge.base_url) as http:
+        before = stored_and_asked()
+        for _ in range(400):
+            assert (await http.get("/v1/agents", headers={"x-api-key": new_api_key()})).status_code == 401
+        assert stored_and_asked() - before < 200
+        key = new_api_key()
+        async with edge.bus() as bus:
+            await api_keys.install(bus.kv, key, tenant="late", name="test", now=0)
+
+            async def works() -> bool:
+                return (await http.get("/v1/agents", headers={"x-api-key": key})).status_code == 200
+
+            await eventually(works)

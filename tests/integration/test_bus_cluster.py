@@ -1,7 +1,6 @@
 """The bus over a cluster of three servers with three copies of everything, while its leader is killed."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,13 +10,11 @@ import pytest
 from holdfast.bus import events as ev
 from holdfast.bus import streams
 from holdfast.bus.commits import Stored, commit
-from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
+from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.inputs import Nudge
 from holdfast.bus.jetstream.client import connect
-from holdfast.bus.jetstream.provision import provision
-from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.cli.embedded.ports import free_port
 from holdfast.process.settings import ProcessSettings
+from tests.support.cluster import nats_cluster, provisioned
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 
@@ -26,35 +23,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[dict[str, NatsServer]]:
-    ports = [free_port() for _ in range(3)]
-    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
-    servers = {
-        f"n{number}": NatsServer(
-            tmp_path / f"n{number}",
-            config=f'server_name: n{number}\ncluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}\n',
-        )
-        for number, port in enumerate(ports)
-    }
-    try:
-        await asyncio.gather(*(server.start() for server in servers.values()))
+    async with nats_cluster(tmp_path) as servers:
         yield servers
-    finally:
-        for server in servers.values():
-            server.kill()
-
-
-async def provisioned(servers: dict[str, NatsServer]) -> JetStreamClient:
-    link = JetStreamClient()
-    await link.open([server.url for server in servers.values()], name="admin", login=None)
-
-    async def done() -> bool:
-        with contextlib.suppress(Exception):  # the cluster has yet to elect a leader
-            await provision(link, FIRST_CELL, replicas=3)
-            return True
-        return False
-
-    await eventually(done, within=60)
-    return link
 
 
 async def is_true(value: bool) -> bool:

@@ -1,6 +1,7 @@
 """Inputs that are set aside when a turn is given up, and what an operator does with them."""
 
 import time
+from pathlib import Path
 
 import pytest
 from anthropic import AsyncAnthropic
@@ -81,6 +82,9 @@ async def test_the_operator_looks_releases_and_drops(
     listed = await holdfast("parked", *data)
     assert listed.code == 0, listed
     assert {line.split("\t")[0] for line in listed.out.splitlines()} == {name, garbage, twice}
+    login = ("--nats-credentials", shared.run.credentials["admin"])
+    far = await holdfast("parked", "--nats-url", shared.run.nats_url, *login)
+    assert (far.code, far.out) == (0, listed.out), "the same of a system that no `holdfast up` on this machine runs"
     released = await holdfast("parked", "release", name, *data)
     assert (released.code, released.out.split()) == (0, ["released", name]), released
     answered = await conversation.until_events("agent.message", count=2)
@@ -100,3 +104,18 @@ async def test_the_operator_looks_releases_and_drops(
         assert await carry_out(admin, "drop", [garbage, twice], as_json=False) == 0
         assert await carry_out(admin, "list", [], as_json=False) == 0
         assert capsys.readouterr().out.split() == ["dropped", garbage, "dropped", twice]
+
+
+async def test_a_bus_that_cannot_be_used_is_an_error(shared: Stack, tmp_path: Path) -> None:
+    refused = await holdfast("parked", "--nats-credentials", str(tmp_path / "login.json"))
+    assert (refused.code, refused.out) == (2, "")
+    assert "give both" in refused.err
+    refused = await holdfast(
+        "parked", "--nats-url", shared.run.nats_url, "--nats-credentials", str(tmp_path / "none.json")
+    )
+    assert (refused.code, refused.out) == (1, "")
+    assert "HOLDFAST_NATS_CREDENTIALS: cannot read user and password" in refused.err
+    api = {"HOLDFAST_BASE_URL": shared.run.base_url, "HOLDFAST_API_KEY": shared.run.api_key}
+    refused = await holdfast("parked", **api)
+    assert (refused.code, refused.out) == (2, "")
+    assert "--nats-url ADDRESS" in refused.err

@@ -146,7 +146,7 @@ def test_a_chunked_body_over_the_limit_is_413(edge: SessionService) -> None:
 
 
 async def test_bodies_of_many_requests_take_only_so_much_memory(edge: SessionService) -> None:
-    head = f"POST /v1/agents HTTP/1.1\r\nHost: x\r\nx-api-key: {edge.key}\r\nContent-Length: {LIMIT}\r\n\r\n"
+    head = f"POST /v1/agents HTTP/1.1\r\nHost: localhost\r\nx-api-key: {edge.key}\r\nContent-Length: {LIMIT}\r\n\r\n"
     port = int(edge.base_url.rpartition(":")[2])
     async with httpx.AsyncClient(base_url=edge.base_url, headers={"x-api-key": edge.key}) as client:
 
@@ -231,7 +231,7 @@ def _received(connection: socket.socket) -> bytes:
 
 
 def test_a_head_without_end_is_cut_off(edge: SessionService) -> None:
-    start = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+    start = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
     assert b" 400 " in raw(edge, start, b"x-long: ", *[b"x" * 10_000] * 10)[:20]
     assert b" 400 " in raw(edge, start, *[b"x-%d: y\r\n" % i * 500 for i in range(40)])[:20]
     assert b" 400 " in raw(edge, b"GET /" + b"x" * 200_000)[:20]
@@ -293,7 +293,7 @@ def test_it_stops_at_once_when_asked(tmp_path: Path) -> None:
 
 def test_a_body_that_does_not_come_is_408_and_a_request_has_a_trace_of_its_own(tmp_path: Path) -> None:
     with session_service(tmp_path, {"HOLDFAST_BODY_TIMEOUT": "0.2", "HOLDFAST_LOG_LEVEL": "debug"}) as edge:
-        head = f"POST /v1/agents HTTP/1.1\r\nhost: x\r\nx-api-key: {edge.key}\r\ncontent-length: 50\r\n"
+        head = f"POST /v1/agents HTTP/1.1\r\nhost: localhost\r\nx-api-key: {edge.key}\r\ncontent-length: 50\r\n"
         theirs = "4bf92f3577b34da6a3ce929d0e0e4736"
         answer = raw(
             edge,
@@ -315,7 +315,9 @@ def test_what_is_in_hand_is_finished_before_it_stops(tmp_path: Path) -> None:
     with session_service(tmp_path) as edge:
         host, port = edge.base_url.removeprefix("http://").split(":")
         body = json.dumps({"model": "m", "name": "late"}).encode()
-        head = f"POST /v1/agents HTTP/1.1\r\nhost: x\r\nx-api-key: {edge.key}\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST /v1/agents HTTP/1.1\r\nhost: {host}\r\nx-api-key: {edge.key}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(head.encode() + body[:5])
             edge.signal()

@@ -73,7 +73,8 @@ class Model:
             await asyncio.sleep(rng.choice([0, 0.01, 0.3, 2.0]))
             await self._injector.pause(who, "model:chunk")
             yield TextDelta(0, word)
-        blocks: list[ev.Block] = [{"type": "text", "text": "some words"}]
+        said = [b for m in request.messages if m["role"] == "user" for b in m["content"] if b["type"] == "text"]
+        blocks: list[ev.Block] = [{"type": "text", "text": f"some words; I saw {len(said)} messages"}]
         often = [1, 1, 2] if self._observations.eager else [0, 0, 1, 1, 2]
         count = rng.choice(often) if self._observations.calls_left > 0 and request.may_call_tools else 0
         for _ in range(count):

@@ -23,6 +23,7 @@ from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
 from holdfast.testing.memory.records import CoreMessage
 from holdfast.testing.memory.server import MemoryServer
 from tests.simulation.actors import Observations
+from tests.simulation.request_checks import RequestChecks
 
 HOT_LOOP_DELIVERIES = 40
 """Deliveries of one message within HOT_LOOP_S seconds that are a hot loop: with ack_wait alone there are 7."""
@@ -52,6 +53,7 @@ class CheckedServer(MemoryServer):
         self.calm = False
         """Whether no process dies, freezes or hands over, so that no claim may be taken over."""
         observations.closed = self._closed
+        self._requests: dict[Key, RequestChecks] = {}
         self._hand_of: dict[str, str] = {}
         """The hand that each generation was bound as."""
         self._deliveries: dict[int, deque[float]] = {}
@@ -79,6 +81,7 @@ class CheckedServer(MemoryServer):
             before = self.last(key)
             commit = codec.decode_commit(data)
             self.commits_of.setdefault(key, []).append(commit)
+            self._requests_of(key).appended(commit)
             if before is not None:
                 self._check(key, before, commit, DELIVERY.get(), EPOCH + int(self.now() * 1e6))
         return seq
@@ -105,7 +108,14 @@ class CheckedServer(MemoryServer):
             done = decode_record(Confirm, message.data)
             if not self._has_result(Key(done.tenant, done.session), done.call):
                 self._observations.violation(f"3: the result of {done.call} is dropped and not in the log")
+        if message.subject.startswith("delta."):
+            self._requests_of(subjects.key_of(message.subject)).published(message)
         super().publish(message)
+
+    def _requests_of(self, key: Key) -> RequestChecks:
+        if key not in self._requests:
+            self._requests[key] = RequestChecks(self._observations.violation)
+        return self._requests[key]
 
     def kv_write(
         self, bucket: str, key: str, value: bytes | None, *, ttl: float = 0.0, expect: int | None = None

@@ -11,6 +11,7 @@ from msgspec import Struct
 from tests.simulation import call_mutations as calls
 from tests.simulation import claim_mutations as claims
 from tests.simulation import thread_mutations as threads
+from tests.simulation import warm_mutations as warm
 from tests.simulation.fault_injector import NO_FAULTS, Odds
 from tests.simulation.plan import Plan
 from tests.simulation.swapped import Applied
@@ -49,6 +50,9 @@ _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("work
 _TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
 _THREADS = Plan(replicas=1, workers=1, messages=6, calls=4, child=True)
 _TWO_STOPPED = Plan(replicas=1, workers=1, messages=6, calls=12, impatient=8, child=True)
+_PAIRS = Plan(replicas=1, workers=1, messages=2, pairs=8)
+_UPDATED = Plan(replicas=1, workers=1, messages=2, pairs=8, updates=16)
+_CHANGED = Plan(replicas=2, workers=1, messages=6, updates=8, calls=6)
 _APART = Plan(replicas=2, workers=2, hosts=2, messages=3, calls=6)
 
 MUTATIONS = [
@@ -98,6 +102,17 @@ MUTATIONS = [
     Mutation("H2 a hand is bound to its own calls only", calls.h2_bound_whatever_the_hand, ("3:",), _HANDS, _TWO),
     Mutation("H3 the host is remembered", calls.h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
     Mutation("H4 a foreign host declines", calls.h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
+    Mutation("W1 claimed without a gap", warm.w1_claimed_without_the_gap_check, ("1:",), _DEAF, _PAIRS),
+    Mutation("W2 forgotten when refused", warm.w2_kept_over_a_refusal, ("4:",), NO_FAULTS, _UPDATED),
+    Mutation("W3 deltas after the ack", warm.w3_deltas_before_the_acknowledgement, ("start:",), _TOO_LATE, _CHANGED),
+    Mutation("W4 a refused request is dropped", warm.w4_a_refused_request_is_answered, ("start:",), _RACES, _CHANGED),
+    Mutation(
+        "W5 a start is of a request that saw what precedes it",
+        warm.w5_a_refused_request_is_announced_again,
+        ("start:",),
+        _RACES,
+        _CHANGED,
+    ),
     Mutation(
         "T1 the claim is kept while a thread has work",
         threads.t1_released_while_a_thread_has_work,

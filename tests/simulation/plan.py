@@ -4,6 +4,12 @@ import random
 
 from msgspec import Struct
 
+CHILD = "sthr_2"
+"""Id of the second thread of a session that has one."""
+
+FAULT_PERIOD_S = 12.0
+"""Seconds during which faults are injected."""
+
 
 class Plan(Struct, frozen=True):
     """The processes, inputs and rare events of a schedule; drawn from its seed unless given."""
@@ -18,6 +24,8 @@ class Plan(Struct, frozen=True):
     interrupts: int = 0
     impatient: int = 0
     """Interrupts that the user sends while a tool call is open."""
+    pairs: int = 0
+    """Times that the user sends two messages at once while the session rests."""
     updates: int = 0
     child: bool = False
     """Every other message goes to a second thread of the session; an interrupt stops one of them, or both."""
@@ -46,6 +54,7 @@ def draw_plan(rng: random.Random) -> Plan:
         messages=rng.choice([1, 2, 2, 3]),
         interrupts=rng.choice([0, 0, 1, 2]),
         impatient=rng.choice([0, 0, 0, 2]),
+        pairs=rng.choice([0, 0, 1, 3]),
         updates=rng.choice([0, 0, 1, 3]),
         archive=rng.random() < 0.1,
         poison=rng.random() < 0.1,

@@ -9,20 +9,17 @@ import random
 import sys
 from collections.abc import Callable, Coroutine, MutableMapping
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import structlog
 
-from holdfast.bus import codec, subjects
+from holdfast.bus import codec
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus
-from holdfast.bus.commands import Release
-from holdfast.bus.commits import commit
-from holdfast.bus.errors import BusError, Conflict, Unavailable
-from holdfast.bus.head import PRIMARY_THREAD, Head
+from holdfast.bus.errors import BusError
+from holdfast.bus.head import Head
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
-from holdfast.bus.inputs import ClientInput, Nudge
+from holdfast.bus.inputs import Nudge
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.bus.tools import SANDBOX
 from holdfast.harness.settings import HarnessSettings
@@ -34,16 +31,13 @@ from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.log.claims import OpenClaims
 from holdfast.testing.memory.bus import MemoryBus
 from tests.simulation import virtual_time
-from tests.simulation.actors import AGENT, POISON_TEXT, Driver, IgnoredHealth, Model, Observations
-from tests.simulation.fault_injector import DEADLY_INPUT_TEXT, NO_FAULTS, FaultInjector, Odds, Process
+from tests.simulation.actors import Driver, IgnoredHealth, Model, Observations
+from tests.simulation.fault_injector import NO_FAULTS, FaultInjector, Odds, Process
 from tests.simulation.invariants import EPOCH, CheckedServer
-from tests.simulation.plan import Plan, Result, draw_plan
+from tests.simulation.plan import FAULT_PERIOD_S, Plan, Result, draw_plan
+from tests.simulation.user import User, retry_unavailable
 from tests.support.clock_tools import CLOCK, clock_tools
 
-CHILD = "sthr_2"
-"""Id of the second thread of a session that has one."""
-FAULT_PERIOD_S = 12.0
-"""Seconds during which faults are injected."""
 SETTLE_TIMEOUT_S = 120.0
 """Seconds within which the session must settle once no fault is injected any more."""
 SETTLE_AFTER_LOSS_TIMEOUT_S = 45 * 60.0
@@ -74,8 +68,7 @@ class Scenario:
             self.observations.calls_left, self.observations.eager = self.plan.calls, True
         if self.plan.clocks:
             self.observations.clock_tools = ["now", "sleep"]
-        self.acknowledged: set[str] = set()
-        self.answered: set[str] = set()
+        self.user = User(self.key, self.plan, self.rng, now=self.now, head=lambda: self.head, inbox=self._inbox)
         self.starts = 0
         """Starts of harness processes: each has a name of its own."""
         self.stops: dict[str, tuple[asyncio.Event, ...]] = {}
@@ -133,110 +126,7 @@ class Scenario:
                 for key, stored in batch:
                     claims.settle(key, stored.commit.head)
 
-    # --- the user --------------------------------------------------------------------------------------------------
-
-    async def create(self, bus: Bus) -> None:
-        config = ev.SessionConfig(
-            id="sevt_config", tenant="acme", agent=AGENT, environment_id="env_1", environment={"type": "cloud"},
-            primary_thread="sthr_1",
-        )  # fmt: skip
-        first = commit(None, [config], by="edge", new_id=new_id, now=self.now())
-        await self._retry_unavailable(lambda: bus.log.append(self.key, first, 0))
-
-    async def _retry_unavailable(self, act: Callable[[], Coroutine[Any, Any, int]]) -> int:
-        """Retry as a publisher does, for at most 20 s (rule 19); 0 if none succeeded."""
-        deadline = asyncio.get_running_loop().time() + 20
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                return await act()
-            except Unavailable:
-                await asyncio.sleep(0.2)
-        return 0
-
-    async def send(self, bus: Bus, *events: ev.ClientEvent) -> None:
-        value = ClientInput(id=new_id("in"), events=list(events))
-        if await self._retry_unavailable(lambda: bus.inbox.put(self.key, value)):
-            self.acknowledged |= {e.id for e in events}
-
-    async def say(self, bus: Bus, text: str, thread: str = PRIMARY_THREAD) -> None:
-        await self.send(bus, ev.UserMessage(id=new_id("sevt"), thread=thread, content=[{"type": "text", "text": text}]))
-
-    async def append(self, bus: Bus, event: ev.Event, *, archive: bool = False) -> None:
-        """An update of the session service, under the same check as every append (rule 19)."""
-        for _ in range(20):
-            try:
-                last = await bus.log.head(self.key, leader=True)
-                assert last is not None
-                if archive and (last.commit.head.claim or last.commit.head.status != "idle"):
-                    await asyncio.sleep(0.3)
-                    continue
-                await bus.log.append(
-                    self.key, commit(last, [event], by="edge", new_id=new_id, now=self.now()), last.seq
-                )
-            except Conflict:
-                continue
-            except Unavailable:
-                return
-            if archive:
-                ask = Release(tenant=self.key.tenant, session=self.key.session, files=self.rng.random() < 0.5)
-                await bus.core.publish(subjects.release(FIRST_CELL), msgspec.json.encode(ask))
-            return
-
-    async def user(self, bus: Bus) -> None:
-        """Everything the plan says, at random times, one task each."""
-        acts: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        for number in range(self.plan.messages):
-            text = f"message {number}"
-            if number == 0 and (self.plan.poison or self.plan.deadly):
-                text = DEADLY_INPUT_TEXT.decode() if self.plan.deadly else POISON_TEXT
-            thread = CHILD if self.plan.child and number % 2 else PRIMARY_THREAD
-            acts.append(lambda text=text, thread=thread: self.say(bus, text, thread))
-        acts += [lambda: self.send(bus, self._interrupt())] * self.plan.interrupts
-        acts += [lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new"))] * self.plan.updates
-        if self.plan.archive:
-            acts.append(lambda: self.append(bus, ev.SessionStatusTerminated(id=new_id("sevt")), archive=True))
-
-        async def at(seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
-            await asyncio.sleep(seconds)
-            await act()
-
-        times = [0.0, *(self.rng.choice([0.0, 0.01, 0.5, self.rng.uniform(0, FAULT_PERIOD_S)]) for _ in acts[1:])]
-        await asyncio.gather(*(at(t, a) for t, a in zip(times, acts, strict=True)))
-
-    async def client(self, bus: Bus) -> None:
-        """Answers what waits for the client, some time after the session became idle."""
-        while True:
-            await asyncio.sleep(0.5)
-            head = self.head
-            open_ = [c for c in head.calls if c.state in ("ask", "client") and c.id not in self.answered]
-            if head.status != "idle" or not open_ or self.rng.random() < 0.3:
-                continue
-            some = open_ if self.rng.random() < 0.6 else open_[:1]
-            self.answered |= {c.id for c in some}
-            await self.send(bus, *(self._answer(c.id, c.state) for c in some))
-
-    def _answer(self, call: str, state: str) -> ev.ClientEvent:
-        if state == "client":
-            done: list[ev.Block] = [{"type": "text", "text": "done"}]
-            return ev.UserCustomToolResult(id=new_id("sevt"), custom_tool_use_id=call, content=done)
-        result: Literal["allow", "deny"] = self.rng.choice(("allow", "deny"))
-        return ev.UserToolConfirmation(id=new_id("sevt"), tool_use_id=call, result=result)
-
-    async def impatient(self, bus: Bus) -> None:
-        """Interrupts open calls, some before their worker has heard of them."""
-        left = self.plan.impatient
-        while left and asyncio.get_running_loop().time() < FAULT_PERIOD_S:
-            await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.0]))
-            if any(c.state == "ready" for c in self.head.calls):
-                left -= 1
-                await self.send(bus, self._interrupt())
-
-    def _interrupt(self) -> ev.UserInterrupt:
-        """An interrupt of the session; if it has two threads, of one of them or of both."""
-        named = self.rng.choice([None, PRIMARY_THREAD, CHILD]) if self.plan.child else None
-        if named is None:
-            return ev.UserInterrupt(id=new_id("sevt"))
-        return ev.UserInterrupt(id=new_id("sevt"), thread=named, session_thread_id=named or "sthr_1")
+    # --- around it -------------------------------------------------------------------------------------------------
 
     async def sweeper(self, bus: Bus) -> None:
         """Rule 20."""
@@ -244,7 +134,7 @@ class Scenario:
             await asyncio.sleep(60)
             head = self.head
             if head.claim and self.now() - head.updated > CLAIM_STALE_US and not self._inbox():
-                await self._retry_unavailable(lambda: bus.inbox.put(self.key, Nudge(id=new_id("ndg"))))
+                await retry_unavailable(lambda: bus.inbox.put(self.key, Nudge(id=new_id("ndg"))))
 
     # --- more faults -----------------------------------------------------------------------------------------------
 
@@ -302,9 +192,10 @@ class Scenario:
             injector.add(name, self.worker(name, host=host))
         for number in range(self.plan.clocks):
             injector.add(f"clock-{number}", self.worker(f"clock-{number}", hand=CLOCK))
-        await self.create(edge)
-        others = [asyncio.create_task(self.client(edge)), asyncio.create_task(self.sweeper(edge))]
-        await asyncio.gather(self.user(edge), self.impatient(edge), self.inject_timed_faults())
+        await self.user.create(edge)
+        others = [asyncio.create_task(self.user.client(edge)), asyncio.create_task(self.sweeper(edge))]
+        user = self.user
+        await asyncio.gather(user.act(edge), user.impatient(edge), user.patient(edge), self.inject_timed_faults())
         injector.end_faults()
         await self._settle(SETTLE_AFTER_LOSS_TIMEOUT_S if self.server.vanished else SETTLE_TIMEOUT_S)
         self._check_end()
@@ -349,7 +240,7 @@ class Scenario:
     def _check_end(self) -> None:
         events = [e for c in self.server.commits_of.get(self.key, []) for e in c.events]
         taken = [e.id for e in events if isinstance(e, ev.ClientEvent)]
-        for lost in self.acknowledged - set(taken) - self.server.unread:
+        for lost in self.user.acknowledged - set(taken) - self.server.unread:
             self.observations.violation(f"1: the acknowledged input {lost} is lost")
         if len(taken) != len(set(taken)):
             self.observations.violation("1: an input is in the log twice")

@@ -17,25 +17,32 @@ from tests.support.eventually import eventually
 class HarnessProcess:
     """A process `python -m holdfast.harness` named `name`, with a log file of its own in `folder`.
 
-    `python` may be that of another installation, so that another version runs.
+    `python` may be that of another installation, so that another version runs; `service` another service than this.
     """
 
-    def __init__(self, folder: Path, *, name: str, environ: Mapping[str, str], python: str = sys.executable) -> None:
-        """`environ` needs HOLDFAST_NATS_URL and HOLDFAST_MODEL_BASE_URL."""
+    def __init__(
+        self, folder: Path, *, name: str, environ: Mapping[str, str], python: str = sys.executable,
+        service: str = "harness",
+    ) -> None:  # fmt: skip
+        """`environ` needs HOLDFAST_NATS_URL, and HOLDFAST_MODEL_BASE_URL for a harness."""
         self.name = name
         self._log = folder / f"{name}.log"
         self._port = free_port()
-        self._python = python
+        self._argv = [python, "-P", "-m", f"holdfast.{service}"]
         self._environ = {
             "PATH": os.environ["PATH"], **environ, "HOLDFAST_NAME": name, "HOLDFAST_HEALTH_PORT": str(self._port),
         }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def begin(self) -> None:
         """Start it."""
         with self._log.open("ab") as log:
-            argv = [self._python, "-P", "-m", "holdfast.harness"]
-            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=self._environ)
+            self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, env=self._environ)
 
     async def start(self) -> None:
         """Start it and return when it is ready."""

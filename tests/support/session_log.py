@@ -8,10 +8,11 @@ from msgspec import UNSET
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Delta
-from holdfast.bus.commits import Stored, commit
+from holdfast.bus.commits import InboxPosition, Stored, commit
 from holdfast.bus.errors import Conflict
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key, new_id
+from holdfast.bus.inputs import ClientInput, taken_after
 
 
 class SessionLog:
@@ -21,16 +22,32 @@ class SessionLog:
         self.bus = bus
         self.key = Key(tenant, session_id)
 
-    async def write(self, *events: ev.Event, claim: Claim | object | None = UNSET) -> Stored:
+    async def write(
+        self, *events: ev.Event, claim: Claim | object | None = UNSET, taken: InboxPosition | None = None
+    ) -> Stored:
         """Append the events as one commit after the last one."""
         while True:
             last = await self.bus.log.head(self.key, leader=True)
             assert last
-            new = commit(last, events, by="test", new_id=new_id, now=time.time_ns() // 1000, claim=claim)  # type: ignore[arg-type]
+            now = time.time_ns() // 1000
+            new = commit(last, events, by="test", new_id=new_id, now=now, claim=claim, taken=taken)  # type: ignore[arg-type]
             try:
                 return Stored(await self.bus.log.append(self.key, new, last.seq), new)
             except Conflict:
                 continue
+
+    async def takes(self, count: int) -> list[str]:
+        """Take the first inputs of clients that wait in the inbox. Returns the ids of their events."""
+        head = await self.bus.log.head(self.key, leader=True)
+        assert head
+        epoch = await self.bus.inbox.stream_epoch(self.key.cell)
+        before = head.commit.head.taken_in(epoch)
+        inputs = (await self.bus.inbox.pending(self.key, before))[:count]
+        assert len(inputs) == count
+        events = [event for one in inputs if isinstance(one.input, ClientInput) for event in one.input.events]
+        ids = tuple(one.input.id for one in inputs if one.input)
+        await self.write(*events, taken=InboxPosition(epoch, taken_after(before, inputs), ids))
+        return [event.id for event in events]
 
     async def running(self, *, claim: bool = True) -> Stored:
         """The session becomes running; with `claim` under the claim of a harness that does not exist."""

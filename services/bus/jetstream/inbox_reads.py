@@ -1,6 +1,7 @@
 """Reading the inbox of sessions over NATS."""
 
 import hashlib
+from collections.abc import AsyncGenerator
 
 import structlog
 
@@ -18,6 +19,9 @@ log = structlog.get_logger()
 
 PAGE_INPUTS = 500
 """Inbox messages in one batched read."""
+
+PAGE_BYTES = 1024 * 1024
+"""Bytes of messages above which a read of `waiting` ends."""
 
 
 class InboxReads:
@@ -54,6 +58,21 @@ class InboxReads:
     async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
         """See `api.Inbox.pending`."""
         return [await self.decoded(one) for one in await self._stored(key, above, upto)]
+
+    async def waiting(self, key: Key, above: Taken = NOTHING_TAKEN) -> AsyncGenerator[PendingInput]:
+        """See `api.Inbox.waiting`."""
+        stream, subject = streams.inbox_stream(key.cell), subjects.inbox_all(key)
+        at, left = min(above.inputs, above.results), 1
+        while left:
+            got, left = await retry(
+                self._client, self._client.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS, max_bytes=PAGE_BYTES
+            )
+            if not got:
+                return
+            at = got[-1].seq
+            for one in got:
+                if one.seq > above.of(subjects.source_of(one.subject)):
+                    yield await self.decoded(one)
 
     async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
         """See `api.Inbox.undecoded`."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 
 from holdfast.bus import codec, streams, subjects
-from holdfast.bus.commits import Stored
+from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
@@ -11,7 +11,10 @@ from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
 
 PAGE_COMMITS = 500
-"""Commits in one batched read. The server itself limits the bytes in flight."""
+"""Commits in one batched read."""
+
+PAGE_BYTES = 1024 * 1024
+"""Bytes of messages above which a batched read ends, and of the bodies put back above which a page ends."""
 
 
 class LogReads:
@@ -46,34 +49,41 @@ class LogReads:
                 return []
             if last and int(last.headers.get("Nats-Expected-Last-Subject-Sequence", "-1")) == after:
                 return [await self.stored(last)]
-        found = [stored async for page in self.pages(key, after) for stored in page]
-        at = found[-1].seq if found else after
-        while at < end:  # the replicas lag behind the leader
-            query = {"seq": at + 1, "next_by_subj": subjects.log(key)}
-            got = await retry(self._client, self._client.leader, streams.log_stream(key.cell), query)
-            if got is None:
-                break
-            found.append(await self.stored(got))
-            at = got.seq
-        return found
+        return [stored async for page in self.pages(key, after, upto=end) for stored in page]
 
-    async def pages(self, key: Key, after: int = 0) -> AsyncGenerator[list[Stored]]:
-        """See `api.Log.pages`."""
-        at = after
-        while True:
+    async def pages(
+        self, key: Key, after: int = 0, *, first: int = PAGE_COMMITS, upto: int = 0, page_bytes: int = PAGE_BYTES
+    ) -> AsyncGenerator[list[Stored]]:
+        """See `api.Log.pages`. What the replicas lack up to sequence `upto` is read from the leader.
+
+        A page has at most `page_bytes`, or one commit.
+        """
+        stream, subject = streams.log_stream(key.cell), subjects.log(key)
+        at, limit, left = after, min(first, PAGE_COMMITS), 1
+        while left:
             got, left = await retry(
-                self._client,
-                self._client.batch,
-                streams.log_stream(key.cell),
-                subjects.log(key),
-                seq=at + 1,
-                limit=PAGE_COMMITS,
+                self._client, self._client.batch, stream, subject, seq=at + 1, limit=limit, max_bytes=page_bytes
             )
-            if got:
-                at = got[-1].seq
-                yield [await self.stored(one) for one in got]
-            if not got or not left:
-                return
+            if not got:
+                break
+            at, limit = got[-1].seq, min(limit * 2, PAGE_COMMITS)
+            page: list[Stored] = []
+            page_size = 0
+            for one in got:
+                commit = codec.decode_commit(one.data)
+                size = sum(blob.size for blob in codec.blob_refs(commit))
+                if page and size and page_size + size > page_bytes:
+                    yield page
+                    page, page_size = [], 0
+                page.append(Stored(one.seq, await self._put_back(key.cell, commit)))
+                page_size += size
+            yield page
+        while at < upto:  # the replicas lag behind the leader
+            one = await retry(self._client, self._client.leader, stream, {"seq": at + 1, "next_by_subj": subject})
+            if one is None:
+                break
+            yield [await self.stored(one)]
+            at = one.seq
 
     async def get(self, key: Key, seq: int) -> Stored | None:
         """See `api.Log.get`."""
@@ -88,8 +98,10 @@ class LogReads:
     async def stored(self, got: RawMessage) -> Stored:
         """Decode a message of the log and put its blobs back. Raises Newer, Damaged, Unavailable."""
         commit = codec.decode_commit(got.data)
+        return Stored(got.seq, await self._put_back(subjects.key_of(got.subject).cell, commit))
+
+    async def _put_back(self, cell: str, commit: Commit) -> Commit:
         blobs = codec.blob_refs(commit)
-        if blobs:
-            cell = subjects.key_of(got.subject).cell
-            commit = codec.put_back(commit, await self._blobs.get_all(cell, [(b.ref, b.size) for b in blobs]))
-        return Stored(got.seq, commit)
+        if not blobs:
+            return commit
+        return codec.put_back(commit, await self._blobs.get_all(cell, [(b.ref, b.size) for b in blobs]))

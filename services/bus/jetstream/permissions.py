@@ -36,7 +36,8 @@ _TAIL: Final = "    ]\n  }\n}\n"
 
 _ADMIN: Final = (
     "Provisions, reads the state of streams for `holdfast status`, and releases or drops inputs that were set aside\n"
-    "(`holdfast parked`). No service runs with it. $JS.SNAPSHOT is the flow control of `nats stream backup`."
+    "(`holdfast parked`). No service runs with it. $JS.SNAPSHOT is the flow control of `nats stream backup`. STATZ\n"
+    "has the number of messages of this account (`make bench`)."
 )
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
@@ -74,7 +75,7 @@ def permissions(cells: Sequence[str]) -> str:
         raise ValueError("give the names of the cells: one to eight lower-case letters and digits each")
     parts = [_HEAD.format(cells=" ".join(cells))]
     parked = _for_each(cells, lambda cell: [f"in.{cell}.>", f"$KV.parked.{cell}.>"])
-    parts.append(_user("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", *parked], []))
+    parts.append(_user("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", "$SYS.REQ.ACCOUNT.PING.STATZ", *parked], []))
     parts.append(_session(cells))
     for cell in cells:
         parts += [_harness(cell), _sandbox(cell)]

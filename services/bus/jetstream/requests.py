@@ -107,9 +107,14 @@ class JetStreamClient(Connection):
         headers["Nats-Sequence"] = str(found["seq"])
         return RawMessage(found["subject"], "", base64.b64decode(found.get("data", "")), headers)
 
-    async def batch(self, stream: str, subject: str, *, seq: int, limit: int) -> tuple[list[RawMessage], int]:
-        """Up to `limit` messages matching `subject` from `seq` on, in order; how many remain. Any replica answers."""
-        query = msgspec.json.encode({"seq": seq, "next_by_subj": subject, "batch": limit})
+    async def batch(
+        self, stream: str, subject: str, *, seq: int, limit: int, max_bytes: int = 0
+    ) -> tuple[list[RawMessage], int]:
+        """Up to `limit` messages matching `subject` from `seq` on, in order; how many remain. Any replica answers.
+
+        The answer ends with the message that exceeds `max_bytes` (0: the limit of the server).
+        """
+        query = msgspec.json.encode({"seq": seq, "next_by_subj": subject, "batch": limit, "max_bytes": max_bytes})
         found: list[RawMessage] = []
         try:
             async for got in self.stream(f"$JS.API.DIRECT.GET.{stream}", query):

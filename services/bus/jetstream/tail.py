@@ -6,7 +6,7 @@ after it has stored it, so a live message is always stored.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 import structlog
 
@@ -26,10 +26,58 @@ IDLE_TIMEOUT_S = 5.0
 """Seconds without a live message after which the log is read."""
 
 PAGE_COMMITS = 500
-"""Commits in one batched read."""
+"""Commits in one batched read of all sessions."""
 
-Live = asyncio.Queue[RawMessage | None]
-"""Live messages; None means that some may have been missed."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""Bytes of messages above which it ends."""
+
+REPLAY_PAGE_BYTES = 256 * 1024
+"""Bytes of a page of `tail`: what a reader who stalls keeps in memory."""
+
+SESSION_LIVE_BYTES = 256 * 1024
+CELL_LIVE_BYTES = 8 * 1024 * 1024
+"""Bytes of live messages that wait for a slow reader of one session, and of all; above them they are read again."""
+
+
+class Live:
+    """Live messages that wait to be taken; None means that some may have been missed. Bounded in bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._queue: asyncio.Queue[RawMessage | None] = asyncio.Queue()
+        self._bytes = 0
+        self._max_bytes = max_bytes
+
+    def put(self, got: RawMessage) -> None:
+        """Add a message. If too many bytes wait, drop all of them: the reader will find them in the log."""
+        if self._bytes and self._bytes + len(got.data) > self._max_bytes:
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._bytes = 0
+            self.put_gap()
+        self._queue.put_nowait(got)
+        self._bytes += len(got.data)
+
+    def put_gap(self) -> None:
+        """Messages may have been missed."""
+        self._queue.put_nowait(None)
+
+    @property
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    async def next(self) -> tuple[RawMessage | None, bool]:
+        """The next message, or None if some may have been missed; and True if the idle timeout passed."""
+        try:
+            got = self._queue.get_nowait()
+        except asyncio.QueueEmpty:
+            try:
+                async with asyncio.timeout(IDLE_TIMEOUT_S):
+                    got = await self._queue.get()
+            except TimeoutError:
+                return None, True
+        if got is not None:
+            self._bytes -= len(got.data)
+        return got, False
 
 
 class LogTail:
@@ -40,11 +88,11 @@ class LogTail:
         self._reads = reads
 
     @asynccontextmanager
-    async def _listening(self, subject: str) -> AsyncGenerator[Live]:
-        live: Live = asyncio.Queue()
+    async def _listening(self, subject: str, max_bytes: int) -> AsyncGenerator[Live]:
+        live = Live(max_bytes)
 
         async def receive(got: RawMessage) -> None:
-            live.put_nowait(got)
+            live.put(got)
 
         listening = await retry(self._client, self._client.listen, subject, receive)
         with self._told_of_reconnections(live):
@@ -56,43 +104,41 @@ class LogTail:
 
     @contextmanager
     def _told_of_reconnections(self, live: Live) -> Generator[None]:
-        """Put None into `live` after each reconnection, since messages may have been missed."""
-
-        def note_reconnection() -> None:
-            live.put_nowait(None)
-
-        self._client.on_reconnect.add(note_reconnection)
+        """Put a gap into `live` after each reconnection, since messages may have been missed."""
+        self._client.on_reconnect.add(live.put_gap)
         try:
             yield
         finally:
-            self._client.on_reconnect.discard(note_reconnection)
+            self._client.on_reconnect.discard(live.put_gap)
 
     # --- one session -----------------------------------------------------------------------------------------------
 
     async def tail(self, key: Key, after: int | None = None) -> AsyncGenerator[Stored | None]:
         """See `api.Log.tail`."""
-        async with self._listening(subjects.live(key)) as live:
+        async with self._listening(subjects.live(key), SESSION_LIVE_BYTES) as live:
             at = after
             if at is None:
                 last = await retry(self._client, self._reads.leader_last, key)
                 at = last.seq if last else 0
             yield None
             if after is not None:
-                async for page in self._reads.pages(key, at):
-                    for stored in page:
-                        yield stored
-                        at = stored.seq
+                async with aclosing(self._reads.pages(key, at, page_bytes=REPLAY_PAGE_BYTES)) as pages:
+                    async for page in pages:
+                        for stored in page:
+                            yield stored
+                            at = stored.seq
             while True:
-                got, silent = await _next(live)
+                got, silent = await live.next()
                 if got and got.seq <= at:
                     continue
                 if got and int(got.headers.get("Nats-Last-Sequence", "-1")) == at:
                     yield await self._reads.stored(got)
                     at = got.seq
                     continue
-                async for stored in self._missed(key, at):
-                    yield stored
-                    at = stored.seq
+                async with aclosing(self._missed(key, at)) as missed:
+                    async for stored in missed:
+                        yield stored
+                        at = stored.seq
                 if silent:
                     yield None
 
@@ -102,9 +148,15 @@ class LogTail:
             last = await self._reads.leader_last(key)
         except Unavailable:
             return  # no connection: the next reconnection or idle timeout reads again
-        if last is not None and last.seq > at:
-            for stored in await self._reads.read(key, at, leader=True):
-                yield stored
+        if last is None or last.seq <= at:
+            return
+        if int(last.headers.get("Nats-Expected-Last-Subject-Sequence", "-1")) == at:
+            yield await self._reads.stored(last)
+            return
+        async with aclosing(self._reads.pages(key, at, upto=last.seq, page_bytes=REPLAY_PAGE_BYTES)) as pages:
+            async for page in pages:
+                for stored in page:
+                    yield stored
 
     # --- all sessions of a cell ------------------------------------------------------------------------------------
 
@@ -113,7 +165,7 @@ class LogTail:
     ) -> AsyncGenerator[list[tuple[Key, Stored]]]:
         """See `api.Log.follow`. Nothing is ever removed from a log stream, so its sequence has no holes."""
         stream, at = streams.log_stream(cell), after
-        async with self._listening(subjects.all_live(cell)) as live:
+        async with self._listening(subjects.all_live(cell), CELL_LIVE_BYTES) as live:
             while True:
                 async for got in self._stream_from(cell, at):
                     at = got[-1].seq
@@ -131,7 +183,9 @@ class LogTail:
         while left:
             start = at + 1
             try:
-                got, left = await self._client.batch(stream, subjects.all_logs(cell), seq=start, limit=PAGE_COMMITS)
+                got, left = await self._client.batch(
+                    stream, subjects.all_logs(cell), seq=start, limit=PAGE_COMMITS, max_bytes=PAGE_BYTES
+                )
             except Unavailable:
                 return  # the next reconnection or idle timeout reads again
             if not got:
@@ -140,19 +194,10 @@ class LogTail:
             yield got
 
 
-async def _next(live: Live) -> tuple[RawMessage | None, bool]:
-    """The next live message, or None if some may have been missed; and True if the idle timeout passed."""
-    try:
-        async with asyncio.timeout(IDLE_TIMEOUT_S):
-            return await live.get(), False
-    except TimeoutError:
-        return None, True
-
-
 async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage], int, bool]:
     """The live messages that follow `at` without a gap, the sequence of the last, and True if a gap follows."""
     found: list[RawMessage] = []
-    got, _ = await _next(live)
+    got, _ = await live.next()
     while got is not None:
         ours = got.headers.get("Nats-Stream") == stream
         if ours and got.seq > at + 1:
@@ -160,9 +205,9 @@ async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage
         if ours and got.seq == at + 1:
             found.append(got)
             at = got.seq
-        if live.empty() or len(found) >= PAGE_COMMITS:
+        if live.empty or len(found) >= PAGE_COMMITS:
             return found, at, False
-        got = live.get_nowait()
+        got, _ = await live.next()
     return found, at, True
 
 

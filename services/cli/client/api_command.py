@@ -14,6 +14,7 @@ from holdfast.cli.client.terminal.figures import duration
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, NO_STACK
 from holdfast.cli.failure import tell
 from holdfast.cli.sanitize import clean
+from holdfast.process.settings import BadSettings
 
 
 def run_api_command(command: str, data: Path | None, work: Callable[[Target], Coroutine[Any, Any, int]]) -> int:
@@ -39,7 +40,7 @@ def run_api_command(command: str, data: Path | None, work: Callable[[Target], Co
             f"no answer from {address} for {tried}. Is it running? holdfast status"
             + ("\nSessions are stored and safe; they go on when the stack runs." if local else ""),
         )
-    except CannotDo as exc:
+    except (CannotDo, BadSettings) as exc:
         tell(command, clean(str(exc)))
     except KeyboardInterrupt:
         if command == "run":

@@ -18,7 +18,7 @@ from holdfast.cli.client.target import Target
 from holdfast.cli.client.terminal.console import make_console
 from holdfast.cli.client.terminal.summary import closing_lines
 from holdfast.cli.client.terminal.terminal_view import TerminalView
-from holdfast.cli.models import price_of
+from holdfast.cli.models import price_of, prices_of
 
 
 async def attach(target: Target, text: str, data: Path | None) -> int:
@@ -30,6 +30,7 @@ async def attach(target: Target, text: str, data: Path | None) -> int:
     console = make_console()
     view = TerminalView(console, own)
     began = time.monotonic()
+    prices = prices_of(target)
     async with target.client() as client:
         session = await resolve(client, text)
         model = (await client.beta.sessions.retrieve(session)).agent.model.id
@@ -47,7 +48,7 @@ async def attach(target: Target, text: str, data: Path | None) -> int:
                 session=session,
                 seconds=time.monotonic() - began,
                 usage=view.activity.usage,
-                price=None if target.is_vendors_model is False else price_of(model),
+                price=price_of(model, prices),
                 files=(),
                 data=questions.data_option(data),
             )

@@ -27,8 +27,9 @@ from holdfast.cli.client.terminal.summary import closing_lines
 from holdfast.cli.client.terminal.terminal_view import TerminalView
 from holdfast.cli.embedded.model_endpoint import VENDOR
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, WAITS
-from holdfast.cli.models import price_of
+from holdfast.cli.models import price_of, prices_of
 from holdfast.cli.sanitize import clean_line
+from holdfast.process.model_facts import ModelCatalogue
 
 EXIT_CODES: Final = {"done": 0, "failed": FAILED, "gone": FAILED, "waits": WAITS, "interrupted": INTERRUPTED}
 """Exit code for each end of a watch. `left` is missing: it is INTERRUPTED for `run` and 0 for `attach`."""
@@ -64,15 +65,17 @@ class TaskRun:
         self._view = JsonView() if options.json else TerminalView(self._console, self._own)
         self._began = time.monotonic()
         self._model = ""
+        self._prices: ModelCatalogue
         self._files: RunFiles | None = None
 
     async def work(self) -> int:
         """Do the task and return the exit code.
 
-        Raises NoModelKey, BadAgentFile, CannotCopy, UnknownSession, and the errors of the SDK while there is no session
-        yet.
+        Raises NoModelKey, BadSettings, BadAgentFile, CannotCopy, UnknownSession, and the errors of the SDK while there
+        is no session yet.
         """
         check_model_key(self._target)
+        self._prices = prices_of(self._target)
         async with self._target.client() as client:
             session = ""
             if self._options.session:
@@ -208,7 +211,7 @@ class TaskRun:
                 session=session,
                 seconds=seconds,
                 usage=usage,
-                price=None if self._target.is_vendors_model is False else price_of(self._model),
+                price=price_of(self._model, self._prices),
                 files=finished.lines,
                 data=self._data,
             )

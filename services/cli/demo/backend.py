@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from holdfast.cli.embedded.child import die_with_parent
 from holdfast.cli.embedded.log_tail import last_lines
 from holdfast.cli.embedded.runfile import NAME, RunFile, read
+from holdfast.process.parent_death import end_with_parent
 
 READY_CHECK_INTERVAL_S: Final = 0.05
 """Seconds between two checks whether the stack is ready. `holdfast up` has a timeout of its own."""
@@ -58,7 +59,7 @@ async def stack(data: Path, environ: Mapping[str, str]) -> AsyncGenerator[Path]:
             stderr=stderr,
             env={**os.environ, **environ},
             start_new_session=True,  # Ctrl-C is for the demo, which then stops the stack
-            preexec_fn=die_with_parent(os.getpid()),
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
     try:
         while not (data / NAME).exists() or running(data / NAME) is None:

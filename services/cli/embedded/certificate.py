@@ -1,7 +1,12 @@
-"""The certificate of the embedded OpenBao. Only this module uses cryptography, which the extra `embedded` installs."""
+"""`python -m holdfast.cli.embedded.certificate`: prints a new certificate for the embedded OpenBao and its private key.
+
+A process of its own, because cryptography would stay in the memory of `holdfast up` (12 MB) for one certificate that is
+made at the first start. Only this module uses cryptography, which the extra `embedded` installs.
+"""
 
 import datetime as dt
 import ipaddress
+import sys
 from typing import Final
 
 from cryptography import x509
@@ -33,3 +38,7 @@ def self_signed() -> tuple[bytes, bytes]:
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return private, made.public_bytes(pem)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(b"".join(self_signed()))

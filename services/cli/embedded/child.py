@@ -5,69 +5,100 @@ The group is killed only while its leader has not been reaped, so a signal never
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final, Protocol
 
 from holdfast.cli.embedded.program import Program
 from holdfast.process.go import GO
 from holdfast.process.known_settings import GO_FD
+from holdfast.process.parent_death import end_with_parent
 
 SETTINGS_EXIT_CODE: Final = 2
 """Exit code of a process that refuses its settings; a restart would not help."""
 
-_PR_SET_PDEATHSIG: Final = 1
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-"""Loaded before any fork, because the child must not load libraries between fork and exec."""
 
+class Process(Protocol):
+    """A child of this process that has not been reaped: a `subprocess.Popen`, or a fork of a fork server."""
 
-def die_with_parent(parent: int) -> Callable[[], None]:
-    """A `preexec_fn` with which the child gets SIGKILL when process `parent` ends, also if it has ended already."""
+    pid: int
+    returncode: int | Any
+    """Exit code, or minus the number of the signal that ended it; valid after `wait`."""
 
-    def arm() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+    def wait(self) -> int: ...
 
-    return arm
+    def send_signal(self, number: int, /) -> None: ...
+
+    def terminate(self) -> None: ...
 
 
 class Child:
     """One run of a program, in a process group of its own. `ended` is set when it has been reaped."""
 
-    def __init__(self, program: Program, extra: Mapping[str, str], *, waits: bool = False) -> None:
-        """`waits`: the program waits until `go` is called. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        go, self._go = os.pipe() if waits else (-1, -1)
+    def __init__(self, process: Process, go: int, log_offset: int) -> None:
+        """`go`: the descriptor on which the process waits for the go; -1: it does not wait. `log_offset`: where its
+        part of the log begins."""
+        self._process = process
+        self._go = go
+        self.log_offset = log_offset
+        self.pid = process.pid
+        self.started = time.monotonic()
+        self.ended = asyncio.Event()
+        self._pidfd = os.pidfd_open(self.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
+
+    @classmethod
+    async def start(cls, program: Program, make: Callable[[int, int], Awaitable[Process]]) -> "Child":
+        """The child that `make` makes of the descriptors of the log and of the pipe for the go, which it waits on.
+
+        Raises OSError, and what `make` raises.
+        """
+        reading, writing = os.pipe()
         try:
             with program.log.open("ab") as log:
-                self.log_offset = log.tell()
-                self._process = subprocess.Popen(  # noqa: S603  argv is ours, no shell
+                offset = log.tell()
+                return cls(await make(log.fileno(), reading), writing, offset)
+        except BaseException:
+            os.close(writing)  # a process that was made nevertheless ends
+            raise
+        finally:
+            os.close(reading)
+
+    @classmethod
+    def execute(
+        cls, program: Program, extra: Mapping[str, str], *, waits: bool = False, keep: tuple[int, ...] = ()
+    ) -> "Child":
+        """Start the program. `waits`: it waits until `go` is called. `keep`: descriptors that it gets.
+
+        Raises OSError.
+        """
+        reading, writing = os.pipe() if waits else (-1, -1)
+        try:
+            with program.log.open("ab") as log:
+                offset = log.tell()
+                process = subprocess.Popen(  # noqa: S603  argv is ours, no shell
                     program.argv,
-                    env={**program.env, **extra, **({GO_FD: str(go)} if waits else {})},
+                    env={**program.env, **extra, **({GO_FD: str(reading)} if waits else {})},
                     cwd=program.log.parent,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
-                    pass_fds=(go,) if waits else (),
-                    preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509  this process has one thread
+                    pass_fds=(*keep, reading) if waits else keep,
+                    preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509  this process has one thread
                 )
+                return cls(process, writing, offset)
         except OSError:
-            self._close_go()
+            if waits:
+                os.close(writing)
             raise
         finally:
             if waits:
-                os.close(go)
-        self.pid = self._process.pid
-        self.started = time.monotonic()
-        self.ended = asyncio.Event()
-        self._pidfd = os.pidfd_open(self.pid)
-        loop.add_reader(self._pidfd, self._reap)
+                os.close(reading)
 
     def _reap(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
@@ -131,5 +162,9 @@ class Child:
             for task in waits:
                 task.cancel()
         if not self.ended.is_set():
-            self._kill_group()
-            await self.ended.wait()
+            await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL to the group. Returns when it has been reaped."""
+        self._kill_group()
+        await self.ended.wait()

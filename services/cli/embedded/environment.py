@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from holdfast.cli.embedded.model_variables import KEY, KEY_FILE, KIND, URL
-from holdfast.process.known_settings import GO_FD
+from holdfast.process.known_settings import FORK_FD, GO_FD
 
 READY_FD: Final = "HOLDFAST_READY_FD"
 """Variable of a background `holdfast up`: descriptor of the pipe on which it says that the stack is ready."""
 
 NOT_FOR_CHILDREN: Final = (
     "HOLDFAST_FAULT", "HOLDFAST_API_KEY", "HOLDFAST_BASE_URL",
-    READY_FD, GO_FD, KEY, KEY_FILE, URL,
+    READY_FD, GO_FD, FORK_FD, KEY, KEY_FILE, URL,
 )  # fmt: skip
 """Prefixes of variables that no service inherits. The harnesses get the variables of the model as their settings."""
 

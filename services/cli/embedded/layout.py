@@ -167,11 +167,15 @@ class Layout:
         write_private(self._state_file, msgspec.json.encode(self.state))
 
     def port(self, name: str) -> int:
-        """The port that `name` had at the last start if it is free, else a free port, stored for the next start."""
+        """The port that `name` had at the last start if it is free, else a free port, stored for the next start.
+
+        Never one that is stored for another process, which may not have started yet.
+        """
         kept = self.state.ports.get(name, 0)
-        if kept and is_free(kept):
+        others = {port for other, port in self.state.ports.items() if other != name}
+        if kept and kept not in others and is_free(kept):
             return kept
-        self.state.ports[name] = free_port()
+        self.state.ports[name] = free_port(others)
         return self.state.ports[name]
 
     def fixed_port(self, name: str, port: int | None, default: int) -> int:

@@ -2,7 +2,8 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,12 +17,11 @@ from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.parked import PARKED, ParkedInput, decode_parked
 from holdfast.cli.client.target import NoStack, find
-from holdfast.cli.embedded.runfile import RunFile
 from holdfast.cli.exit_codes import FAILED, NO_STACK
 from holdfast.cli.failure import tell
 from holdfast.cli.sanitize import clean, clean_line
 from holdfast.process import logs
-from holdfast.process.settings import BadSettings, ProcessSettings
+from holdfast.process.settings import BadSettings, ProcessSettings, load
 
 Action = Literal["list", "show", "release", "drop"]
 
@@ -36,29 +36,47 @@ class _CannotRelease(Exception):
     """The text says why."""
 
 
-def run(action: Action, names: Sequence[str], data: Path | None, *, as_json: bool) -> int:
-    """Carry the command out, and return the exit code."""
+def run(action: Action, names: Sequence[str], bus: Callable[[], ProcessSettings], *, as_json: bool) -> int:
+    """Carry the command out on the bus of `local_bus` or `named_bus`, and return the exit code."""
     logs.setup(_COMMAND, "error")
     try:
-        target = find(data)
+        settings = bus()
     except NoStack as exc:
         tell(_COMMAND, str(exc))
         return NO_STACK
-    if target.local is None:
-        tell(_COMMAND, "parked inputs can only be seen on the machine of the stack")
-        return NO_STACK
+    except BadSettings as exc:
+        tell(_COMMAND, str(exc))
+        return FAILED
     if action != "list" and not names:
         tell(_COMMAND, f"name what to {action}; holdfast parked lists the names")
         return NO_STACK
     try:
-        return uvloop.run(_run(target.local, action, names, as_json=as_json))
-    except (BusError, BadSettings, TimeoutError) as exc:
+        return uvloop.run(_run(settings, action, names, as_json=as_json))
+    except BadSettings as exc:
+        tell(_COMMAND, str(exc))
+    except (BusError, TimeoutError) as exc:
         tell(_COMMAND, f"NATS does not answer: {str(exc) or type(exc).__name__}")
-        return FAILED
+    return FAILED
 
 
-async def _run(stack: RunFile, action: Action, names: Sequence[str], *, as_json: bool) -> int:
-    settings = ProcessSettings(nats_url=stack.nats_url, nats_credentials=stack.credentials["admin"])
+def local_bus(data: Path | None) -> ProcessSettings:
+    """The bus of the stack that a command uses. Raises NoStack."""
+    stack = find(data).local
+    if stack is None:
+        raise NoStack(
+            "HOLDFAST_BASE_URL names a system by its HTTP API, which does not show parked inputs.\n"
+            "Name its NATS: --nats-url ADDRESS --nats-credentials FILE"
+        )
+    return ProcessSettings(nats_url=stack.nats_url, nats_credentials=stack.credentials["admin"])
+
+
+def named_bus(url: str, credentials: Path | None, environ: Mapping[str, str] = os.environ) -> ProcessSettings:
+    """The bus at that address, with the login of a file. HOLDFAST_CELL is one of its cells. Raises BadSettings."""
+    given = {"HOLDFAST_NATS_URL": url, "HOLDFAST_NATS_CREDENTIALS": str(credentials or "")}
+    return load(ProcessSettings, {**environ, **given})
+
+
+async def _run(settings: ProcessSettings, action: Action, names: Sequence[str], *, as_json: bool) -> int:
     async with asyncio.timeout(_TIMEOUT_S):
         bus = await connect(settings, name=_COMMAND)
         try:

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -14,16 +15,22 @@ _FIRST_PORT: Final = 10_000
 _MAX_TRIES: Final = 200
 
 
-def free_port() -> int:
-    """A free port outside of the range for outgoing connections, which could take it while its process restarts."""
+def free_port(but: Collection[int] = ()) -> int:
+    """A free port that is not in `but`, outside of the range for outgoing connections if there is one.
+
+    An outgoing connection could take it while its process restarts.
+    """
     below = _outgoing()
     for _ in range(_MAX_TRIES if below > _FIRST_PORT else 0):
         port = _FIRST_PORT + secrets.randbelow(below - _FIRST_PORT)
-        if is_free(port):
+        if port not in but and is_free(port):
             return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in but:
+            return port
 
 
 def is_free(port: int) -> bool:

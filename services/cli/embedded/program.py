@@ -45,5 +45,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     first_env: Mapping[str, str] = {}
     """Variables that only the first start gets."""
+    fork_server: str = ""
+    """Programs that name the same fork server are forked from one process, which has loaded their modules; their `argv`
+    has to be the same. Empty: started by itself."""
     stop_timeout: float = 7.0
     """Seconds between SIGTERM and SIGKILL."""

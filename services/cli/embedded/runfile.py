@@ -36,6 +36,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     model_base_url: str = ""
     """Where the harnesses reach the model."""
+    models_file: str = ""
+    """Path of the file with facts of models that the harnesses were given; empty: none."""
     has_model_key: bool = True
     """False when the model wants a key and the harnesses were given none: every task will fail."""
 

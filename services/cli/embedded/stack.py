@@ -79,6 +79,8 @@ class Stack:
         self.scripted = scripted
         self.model_port = layout.port("model") if scripted else 0
         self.model = self._model_endpoint(model_url)
+        models_file = environ.get("HOLDFAST_MODELS_FILE", "")
+        self._models_file = str(Path(models_file).absolute()) if models_file else ""  # services run in another folder
         self._sync = sync
         self._bao_cluster_port = layout.port("bao-cluster")
 
@@ -121,6 +123,7 @@ class Stack:
             health={name: f"http://127.0.0.1:{port}" for name, port in self.health_ports.items()},
             version=version("holdfast-agents"),
             model_base_url=self._model_name(),
+            models_file=self._models_file,
             has_model_key=is_cloud(self._environ) or not self.model.lacks_key,
         )
 
@@ -190,6 +193,8 @@ class Stack:
         settings: dict[str, object] = {"name": name, "model_base_url": self.model.base_url}
         if self.scripted and is_cloud(self._environ):
             settings["model"] = "anthropic"
+        if self._models_file:
+            settings["models_file"] = self._models_file
         if self.model.key:
             write_private(self.layout.model_key_file, self.model.key.encode())
             settings["model_key_file"] = self.layout.model_key_file
@@ -199,7 +204,7 @@ class Stack:
                 settings["model_key_file"] = Path(self.model.key_file).absolute()
         program = self._service("harness", name, **settings)
         inherited = model_environment(self._environ, is_local=model_endpoint.is_local(self.model.base_url))
-        return msgspec.structs.replace(program, env={**inherited, **program.env})
+        return msgspec.structs.replace(program, env={**inherited, **program.env}, fork_server="harness")
 
     def _scripted_model(self) -> Program:
         return Program(

@@ -24,7 +24,7 @@ async def start(supervisor: Supervisor, stack: Stack) -> None:
 async def _provision(supervisor: Supervisor, stack: Stack) -> None:
     """Run the provisioner to its end. Raises BusError with the cause that it has printed."""
     program = stack.provisioner()
-    child = Child(program, {}, waits=True)
+    child = Child.execute(program, {}, waits=True)
     try:
         await supervisor.wait_for(*program.needs)
         child.go()

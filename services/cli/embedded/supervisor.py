@@ -12,6 +12,7 @@ from typing import Final
 
 from holdfast.cli.embedded import log_tail
 from holdfast.cli.embedded.child import Child
+from holdfast.cli.embedded.fork_client import CannotFork, ForkServer
 from holdfast.cli.embedded.program import NotReady, Program
 from holdfast.process.backoff import Backoff
 
@@ -36,6 +37,7 @@ class Supervisor:
         self._say = say
         self._changed = changed
         self._ready: dict[str, asyncio.Event] = {name: asyncio.Event() for name in self._programs}
+        self._fork_servers: dict[str, ForkServer] = {}
         self._children: dict[str, Child] = {}
         self._ready_children: dict[str, Child] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -123,6 +125,7 @@ class Supervisor:
         for group in (*order, tuple(self._children)):
             self.stopping = [name for name in group if name in self._children]
             await asyncio.gather(*(self._stop(name) for name in tuple(self.stopping)))
+        await asyncio.gather(*(server.stop() for server in self._fork_servers.values()))
 
     async def _stop(self, name: str) -> None:
         await self._children.pop(name).stop(self._programs[name].stop_timeout, self._hurry)
@@ -156,7 +159,7 @@ class Supervisor:
         Raises NotReady if it refused its settings.
         """
         try:
-            child = self._children[program.name] = Child(program, extra, waits=not self._is_ready(program.needs))
+            child = self._children[program.name] = await self._child(program, extra)
         except OSError as exc:
             return f"it could not be started: {exc.strerror}"
         await self._let_go(program, child)
@@ -168,6 +171,15 @@ class Supervisor:
         if child.refused:
             raise NotReady(program.name, why or "it refused its settings", program.log)
         return f"{child.outcome}: {why}" if why and not child.was_killed else child.outcome
+
+    async def _child(self, program: Program, extra: Mapping[str, str]) -> Child:
+        """A new process of the program, by itself if its fork server cannot make one. Raises OSError."""
+        if program.fork_server:
+            if program.fork_server not in self._fork_servers:
+                self._fork_servers[program.fork_server] = ForkServer(program)
+            with contextlib.suppress(CannotFork):
+                return await self._fork_servers[program.fork_server].fork(program, extra)
+        return Child.execute(program, extra, waits=not self._is_ready(program.needs))
 
     def _is_ready(self, names: Iterable[str]) -> bool:
         return all(name in self._ready and self._ready[name].is_set() for name in names)

@@ -52,6 +52,18 @@ class Context(msgspec.Struct, dict=True):
         self._settled = Rendering()
         """The rendering of the items before the last assistant item: they do not change any more."""
 
+    def after(self, events: Iterable[ev.Event], thread: str) -> "Context":
+        """The context as it will be after those events of `thread`: messages, results, starts of requests.
+
+        Events of a response would change items that both share.
+        """
+        new = Context(list(self.items), self.fresh, self.given_up)
+        new._settled = self._settled
+        for event in events:
+            if event.thread == thread:
+                new.add(event)
+        return new
+
     def add(self, event: ev.Event) -> None:  # noqa: C901, PLR0912  one case an event
         """Fold one event. Never raises."""
         match event:

@@ -1,7 +1,7 @@
 """One model request in flight: an interrupt ends it at once, a stopping process after a grace period."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal
 
 import msgspec
@@ -10,7 +10,7 @@ from holdfast.bus.api import Bus
 from holdfast.bus.events import ModelUsage
 from holdfast.bus.ids import Key
 from holdfast.harness.models.deltas import Deltas
-from holdfast.harness.models.interface import BlockStart, Model, ModelFailure, Request, Response, UsageUpdate
+from holdfast.harness.models.interface import BlockStart, ModelFailure, Piece, Response, UsageUpdate
 
 INTERRUPT_READ_INTERVAL_S = 15.0
 """Interval at which the inbox is read for an interrupt whose arrival was lost and left no gap to be seen."""
@@ -49,13 +49,15 @@ class CallSignals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelCall:
-    """A request to the model. `request_id` is the id of its start event; `quiet`: publish no deltas."""
+    """A request to the model, whose response is `pieces`. `request_id` is the id of its start event, which is stored.
+
+    `quiet`: publish no deltas.
+    """
 
     def __init__(
-        self, bus: Bus, key: Key, model: Model, request: Request, *, request_id: str, quiet: bool, signals: CallSignals
+        self, bus: Bus, key: Key, pieces: AsyncIterator[Piece], *, request_id: str, quiet: bool, signals: CallSignals
     ) -> None:
-        self._model = model
-        self._request = request
+        self._pieces = pieces
         self._deltas = Deltas(bus, key, request=request_id, quiet=quiet)
         self._signals = signals
         self._usage = ModelUsage()
@@ -118,7 +120,7 @@ class ModelCall:
         return CallOutcome(response, failure, self._deltas.ids, self._deltas.texts, self._usage, handed_over)
 
     async def _read(self) -> Response:
-        async for piece in self._model.stream(self._request):
+        async for piece in self._pieces:
             self._first_piece.set()
             if isinstance(piece, Response):
                 await self._deltas.flush()

@@ -1,7 +1,7 @@
 """Handles the deliveries of an inbox: each leads to an ack, a NAK, or a claim and a runner (rules 1 to 4 and 10)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -14,18 +14,20 @@ from holdfast.bus.ids import Key
 from holdfast.bus.inputs import PendingInput
 from holdfast.bus.parked import PARKED, ParkedInput, encode_parked
 from holdfast.bus.times import CLAIM_STALE_US
-from holdfast.harness.conversation.snapshot import load_contexts
+from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.models.interface import Model
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.tools.hand_client import HandClient
 from holdfast.harness.tools.tool_calls import ToolCalls
-from holdfast.harness.turn.appender import ClaimedSession, Fenced
-from holdfast.harness.turn.claim import TAKEOVER_LIMIT, Trigger, claim_commit, closing_commit, failures_of, is_done
+from holdfast.harness.turn.appender import Fenced
+from holdfast.harness.turn.claim import TAKEOVER_LIMIT, closing_commit, failures_of, is_done
+from holdfast.harness.turn.claim_append import ClaimAppend, trigger_of
 from holdfast.harness.turn.failed_deliveries import FailedDeliveries
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.ingest import before_newer
+from holdfast.harness.turn.kept_sessions import KeptSession, KeptSessions
 from holdfast.harness.turn.left_to_newer import NEWER_NAK_DELAY_S, LeftToNewer
-from holdfast.harness.turn.replica import HandOver, Replica
+from holdfast.harness.turn.replica import DroppedRequests, HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.process.faults import point
@@ -60,10 +62,12 @@ class Dispatcher:
         now: Callable[[], int],
         catalogue: ModelCatalogue | None = None,
         note_newer: Callable[[str], None] = lambda _: None,
+        note_dropped: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`now` is in microseconds since 1970. `catalogue` None: the packaged one.
 
-        `note_newer` gets a sentence for the health report when work is left to a newer version.
+        `note_newer` gets a sentence for the health report when work is left to a newer version, `note_dropped` when a
+        model request was dropped.
         """
         self.draining = asyncio.Event()
         """Set it when the process is to stop: runners finish or hand over."""
@@ -77,8 +81,11 @@ class Dispatcher:
             name=name,
             now=now,
             draining=self.draining,
+            dropped=DroppedRequests(note_dropped),
         )
         self._configs = SessionConfigs(bus)
+        self._claims = ClaimAppend(self.replica, self._configs)
+        self.kept = KeptSessions()
         self.failed = FailedDeliveries()
         self.left_to_newer = LeftToNewer(note_newer)
         self._runners: dict[Key, TurnRunner] = {}
@@ -119,22 +126,39 @@ class Dispatcher:
                 return
             while await runner.appender.folded():  # a claim by its own trigger would take the session from itself
                 pass
-        watch, runner = InboxWatch(), None
+        known = await self._known(delivery)
+        watch, runner = known.watch if known else InboxWatch(), None
         try:
-            runner = await self._decide(delivery, watch)
+            runner = await self._decide(delivery, watch, known)
         finally:
             if runner is None:
                 await watch.close()
         if runner is not None:
             await self.drive(runner, delivery)
 
-    async def _decide(self, delivery: Delivery, watch: InboxWatch) -> TurnRunner | None:
-        """Rules 1 to 4 in their order. None: the delivery was answered, or is left to be delivered again."""
+    async def _known(self, delivery: Delivery) -> KeptSession | None:
+        """What is kept of the session of a first delivery, if it may be claimed by that (rule 4). It is forgotten."""
+        kept = self.kept.pop(delivery.key) if delivery.count == 1 else None
+        if kept is None or kept.batch(delivery.seq, await self._bus.inbox.stream_epoch(delivery.key.cell)):
+            return kept
+        await kept.watch.close()
+        return None
+
+    async def _decide(self, delivery: Delivery, watch: InboxWatch, known: KeptSession | None) -> TurnRunner | None:
+        """Rules 1 to 4 in their order. None: the delivery was answered, or is left to be delivered again.
+
+        `known` is what the process knows of the session without reading. If the log refuses the claim, it is read.
+        """
         key, seq = delivery.key, delivery.seq
         leader = delivery.count > 1
         while True:
             inbox = await self._bus.inbox.stream_epoch(key.cell)
-            last, pending = await self.read_session(delivery, watch, leader=leader)
+            contexts: Contexts | None = None
+            if known is not None:
+                last, pending, contexts = known.last, known.batch(seq, inbox), known.contexts
+                known = None
+            else:
+                last, pending = await self.read_session(delivery, watch, leader=leader)
             if last is None:
                 await delivery.nak(NO_LOG_NAK_DELAY_S)
                 return None
@@ -150,7 +174,9 @@ class Dispatcher:
                 if failures_of(head, seq) >= TAKEOVER_LIMIT:
                     await self._close_turn(delivery, last, inbox)
                     return None
-                return await self._claim(delivery, last, inbox, watch, pending)
+                return await self._claims.claim(
+                    delivery, last, inbox=inbox, watch=watch, pending=pending, contexts=contexts
+                )
             except Conflict:
                 leader = True
             except Unavailable:
@@ -204,7 +230,7 @@ class Dispatcher:
         config = await self._configs.get(key, last)
         parked = await self.park(delivery, last, inbox)
         closing = closing_commit(
-            last, config, inbox=inbox, trigger=_trigger(delivery), parked=parked, writer=self.replica.writer()
+            last, config, inbox=inbox, trigger=trigger_of(delivery), parked=parked, writer=self.replica.writer()
         )
         await self._bus.log.append(key, closing, last.seq)
         log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq, parked=parked)
@@ -234,34 +260,12 @@ class Dispatcher:
             await self._bus.kv.put(PARKED, parked.name, encode_parked(parked))
         return len(unread)
 
-    async def _claim(
-        self, delivery: Delivery, last: Stored, inbox: str, watch: InboxWatch, pending: Sequence[PendingInput]
-    ) -> TurnRunner:
-        """Append the claim and return its runner. Raises Conflict, Unavailable."""
-        key = delivery.key
-        await watch.open(self._bus, key)  # not open yet if the claim of a foreign session is taken over
-        loading = asyncio.create_task(load_contexts(self._bus, key, last))
-        try:
-            config = await self._configs.get(key, last)
-            made = claim_commit(
-                last,
-                config,
-                pending,
-                inbox=inbox,
-                trigger=_trigger(delivery),
-                limits=self.replica.limits(config),
-                writer=self.replica.writer(),
-            )
-            stored = Stored(await self._bus.log.append(key, made.commit, last.seq), made.commit)
-            point("harness.claimed")
-            contexts = await loading
-        except BaseException:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
-            raise
-        contexts.fold(stored)
-        session = ClaimedSession(key=key, inbox=inbox, claim=made.claim, config=config, last=stored, contexts=contexts)
-        return TurnRunner(self.replica, session, watch, requests=made.requests, inbox_known=delivery.count == 1)
+    def keep(self, runner: TurnRunner) -> list[InboxWatch]:
+        """Keep what the runner knew at its release (rule 1). Returns the watches of sessions forgotten for it."""
+        head = runner.appender.head
+        if self.draining.is_set() or head.archived or head.deleted or runner.appender.key in self._runners:
+            return []
+        return self.kept.add(runner.appender.key, runner.known())
 
     async def drive(self, runner: TurnRunner, delivery: Delivery) -> None:
         """Run the runner to its end, then ack (rule 10); without a release the message is delivered again."""
@@ -275,6 +279,8 @@ class Dispatcher:
                 if self._runners.get(key) is runner:
                     del self._runners[key]
                 runner.appender.give_up()
+            for forgotten in self.keep(runner):
+                await forgotten.close()
             await delivery.ack()
             await runner.renudge()
         except Fenced:
@@ -288,7 +294,3 @@ class Dispatcher:
             raise
         finally:
             await runner.close()
-
-
-def _trigger(delivery: Delivery) -> Trigger:
-    return Trigger(delivery.seq, delivery.source, delivery.number)

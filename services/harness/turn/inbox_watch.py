@@ -15,6 +15,12 @@ HEARD_LIMIT_INPUTS: Final = 1000
 HEARD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 """The same in bytes of their bodies."""
 
+RESTING_LIMIT_INPUTS: Final = 4
+"""HEARD_LIMIT_INPUTS while nobody drives the session in this process: a claim needs only the first."""
+
+RESTING_LIMIT_BYTES: Final = 64 * 1024
+"""HEARD_LIMIT_BYTES while nobody drives the session in this process."""
+
 
 class InboxWatch:
     """Hears each input stored for one session from `open` until `close`; best effort."""
@@ -29,6 +35,7 @@ class InboxWatch:
         self.heard: list[PendingInput] | None = []
         """What was heard since the last `clear` and is not taken; None: too much, so it was forgotten."""
         self._heard_bytes = 0
+        self._limits = HEARD_LIMIT_INPUTS, HEARD_LIMIT_BYTES
         self._known: Taken | None = None
         """Every input up to here was read or heard; None: not known."""
         self._interrupts: dict[str, asyncio.Event] = {}
@@ -71,6 +78,16 @@ class InboxWatch:
             if thread not in asking and not any(_concerns(e, thread) for p in self.heard for e in interrupts(p)):
                 event.clear()
 
+    def rest(self, taken: Taken) -> None:
+        """The session was released: until `wake` keep little of what is heard, nothing of what is taken."""
+        self._limits = RESTING_LIMIT_INPUTS, RESTING_LIMIT_BYTES
+        self.expect_from(None)
+        self.forget_taken(taken, ())
+
+    def wake(self) -> None:
+        """The session is driven again."""
+        self._limits = HEARD_LIMIT_INPUTS, HEARD_LIMIT_BYTES
+
     def expect_from(self, known: Taken | None) -> None:
         """Every input up to `known` is known, so an arrival that names a later one before it shows a gap."""
         self._known = known
@@ -94,7 +111,7 @@ class InboxWatch:
         if self.heard is not None:
             self.heard.append(pending)
             self._heard_bytes += len(pending.data)
-            if len(self.heard) > HEARD_LIMIT_INPUTS or self._heard_bytes > HEARD_LIMIT_BYTES:
+            if len(self.heard) > self._limits[0] or self._heard_bytes > self._limits[1]:
                 self.heard = None
         self.arrived.set()
 

@@ -13,7 +13,6 @@ from holdfast.bus.head import Head, interrupted_threads
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
 from holdfast.harness.turn.appender import Appender, Draft
-from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
 from holdfast.harness.turn.ingest import (
     addressed,
@@ -25,6 +24,7 @@ from holdfast.harness.turn.ingest import (
     waits_for,
 )
 from holdfast.harness.turn.replica import Replica
+from holdfast.harness.turn.started_request import RequestsBeside, StartedRequest
 from holdfast.process.faults import point
 
 BOUNDARY_DELAY_S: Final = 0.25
@@ -48,24 +48,24 @@ class Intake:
         appender: Appender,
         watch: InboxWatch,
         *,
-        requests: dict[str, ev.ModelRequestStart],
+        requests: dict[str, StartedRequest],
         inbox_known: bool,
     ) -> None:
+        self._replica = replica
         self._bus = replica.bus
-        self._now = replica.now
-        self._limits = replica.limits
-        self._draining = replica.draining
         self._appender = appender
         self._watch = watch
         self._taking = asyncio.Lock()
         self.requests = requests
-        """Model requests that were started and not sent, by thread."""
+        """Model requests whose start is stored, and whose response nobody reads yet; by thread."""
         self.asking: set[str] = set()
         """Threads whose model request is in flight."""
         self._known: Taken | None = appender.taken if inbox_known else None
         """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
         self._left_for: frozenset[str] = frozenset()
         """The threads for which those were left."""
+        self._watch_left = False
+        watch.wake()
         watch.expect_from(self._known)
 
     def interrupt(self, thread: str) -> asyncio.Event:
@@ -127,20 +127,18 @@ class Intake:
         appender, watch = self._appender, self._watch
         ids = {result.id for result in results}
         size = sum(len(str(result.content)) for result in results)
-        started: dict[str, ev.ModelRequestStart] = {}
 
         def make(head: Head) -> Draft:
-            nonlocal started
             events = answered_results(head, results, new_id=new_id)
             nothing_waits = self._known == appender.taken and not watch.any.is_set() and not watch.gap.is_set()
-            after = appender.head_after(events)
-            started = self._request_starts(after, size, lambda name: name == thread) if nothing_waits else {}
-            return Draft(events=[*events, *started.values()], progress=True)
+            starts = self._start_requests(beside, events, size, lambda name: nothing_waits and name == thread)
+            return Draft(events=[*events, *starts], progress=True)
 
         async with self._taking:
             point("harness.result_answered")
-            await appender.append(make, valid=lambda head: any(c.id in ids for c in head.calls))
-            self.requests.update(started)
+            async with RequestsBeside(self._replica) as beside:
+                await appender.append(make, valid=lambda head: any(c.id in ids for c in head.calls))
+            self.requests.update(beside.requests)
         point("harness.result_appended")
 
     async def _inputs(self) -> Sequence[PendingInput]:
@@ -172,23 +170,22 @@ class Intake:
 
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
-        size = sum(len(p.data) for p in inputs)
-        started: dict[str, ev.ModelRequestStart] = {}
         progress = False
 
         def make(head: Head) -> Draft:
-            nonlocal started, progress
+            nonlocal progress
             ingested = ingest(head, appender.config, inputs, appender.taken, new_id=new_id)
-            started = self._request_starts(appender.head_after(ingested.events), size, may_start)
+            starts = self._start_requests(beside, ingested.events, sum(len(p.data) for p in inputs), may_start)
             progress = ingested.progress
             return Draft(
-                events=[*ingested.events, *started.values()],
+                events=[*ingested.events, *starts],
                 taken=InboxPosition(appender.inbox, ingested.taken, ingested.ids),
                 progress=progress,
             )
 
-        await appender.append(make)
-        self.requests.update(started)
+        async with RequestsBeside(self._replica) as beside:
+            await appender.append(make)
+        self.requests.update(beside.requests)
         self._watch.forget_taken(appender.taken, self.asking)
         for thread in self.asking:
             if appender.head.thread(thread).interrupted:
@@ -196,25 +193,19 @@ class Intake:
         if progress:
             point("harness.result_appended")
 
-    def _request_starts(
-        self, after: Head, size: int, may_start: Callable[[str], bool]
-    ) -> dict[str, ev.ModelRequestStart]:
-        """The starts of the model requests that are the next steps after inputs of that size, by thread."""
-        found: dict[str, ev.ModelRequestStart] = {}
-        for thread in after.threads:
-            if thread in self.requests or self._draining.is_set() or not may_start(thread):
-                continue
-            start = request_start(
-                after,
-                now=self._now(),
-                fresh_chars=self._appender.contexts.thread(thread).fresh + size,
-                limits=self._limits(self._appender.config),
-                thread=thread,
-                new_id=new_id,
-            )
-            if start is not None:
-                found[thread] = start
-        return found
+    def _start_requests(
+        self, beside: RequestsBeside, events: Sequence[ev.Event], size: int, may_start: Callable[[str], bool]
+    ) -> list[ev.ModelRequestStart]:
+        """The starts of the requests that are the next steps after these events, which hold inputs of that size."""
+        appender = self._appender
+        return beside.start(
+            appender.head_after(events),
+            events,
+            size=size,
+            config=appender.config,
+            contexts=appender.contexts,
+            may_start=lambda thread: thread not in self.requests and may_start(thread),
+        )
 
     async def unattended(self, turns: Collection[str]) -> None:
         """Return when an input should be taken that none of the running `turns` is about to take.
@@ -263,7 +254,7 @@ class Intake:
         Only in the last case the inbox is read.
         """
         appended = self._appender.next_commit
-        await first_of(seconds, self._watch.any, self._watch.gap, appended, self._draining)
+        await first_of(seconds, self._watch.any, self._watch.gap, appended, self._replica.draining)
         if not self._watch.any.is_set() and not appended.is_set():
             self.forget()
 
@@ -284,8 +275,17 @@ class Intake:
             log.info("renudge.failed", session=key.session, code=exc.code)
 
     async def close(self) -> None:
-        """Stop listening to arrivals."""
-        await self._watch.close()
+        """Stop listening to arrivals, and drop the requests whose response nobody will read."""
+        for thread in list(self.requests):
+            await self.requests.pop(thread).drop()
+        if not self._watch_left:
+            await self._watch.close()
+
+    def leave_watch(self) -> InboxWatch:
+        """After the release: leave the watch to the caller, who closes it."""
+        self._watch_left = True
+        self._watch.rest(self._appender.taken)
+        return self._watch
 
 
 async def first_of(seconds: float, *events: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ Methods return True if their last commit released the claim.
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
 
@@ -14,20 +15,19 @@ from msgspec.structs import replace
 from holdfast.bus import events as ev
 from holdfast.bus import status
 from holdfast.bus.ids import new_id
-from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, SUMMARY_PROMPT
 from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.conversation.truncate import truncate_messages
 from holdfast.harness.models.call import CallOutcome, CallSignals, ModelCall
-from holdfast.harness.models.interface import ModelFailure, Request, Response
+from holdfast.harness.models.interface import ModelFailure, Piece, Request, Response
 from holdfast.harness.models.to_events import ResponseEvents, summary_text
-from holdfast.harness.tools.offered_tools import offered
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn import decide, idle, retry
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.intake import Intake
 from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.rest import Rest
+from holdfast.harness.turn.started_request import StartedRequest, model_request
 from holdfast.process.faults import point
 
 DRAIN_RESPONSE_FRACTION: Final = 0.6
@@ -65,13 +65,17 @@ class ModelTurn:
         self._item_count = 0
         """Items of the context when the last request was made."""
 
-    async def respond(self, start: ev.ModelRequestStart | None = None) -> bool:
-        """Ask for the next response. `start`: the start event of the request if it is in the log already."""
-        if start is None:
+    async def respond(self, started: StartedRequest | None = None) -> bool:
+        """Ask for the next response. `started`: the request if it was sent beside the append of its start."""
+        if started is None:
             start = self._start()
             await self._thread.append([start])
-        point("harness.before_model_request")
-        outcome = await self._call(self._request(), start)
+            started = StartedRequest(self._replica, start, self._appender.config, self._thread.context)
+        start, self._item_count = started.start, started.item_count
+        try:
+            outcome = await self._call(started.pieces(), start)
+        finally:
+            await started.close()
         if outcome.failure is not None:
             return await self._failed(outcome.failure, start)
         made = ResponseEvents(request=start.id, ids=outcome.ids, thread=self._thread.id, new_id=new_id)
@@ -109,7 +113,7 @@ class ModelTurn:
         start = self._start(purpose="compaction")
         request = self._summary_request(fractions[0])
         await self._thread.append([start])
-        outcome = await self._call(request, start, quiet=True)
+        outcome = await self._call(self._replica.model.stream(request), start, quiet=True)
         if outcome.failure is not None:
             if outcome.failure.context_overflow and fractions[1:]:
                 await self._thread.append(self._request_failed(), request=start)
@@ -131,34 +135,19 @@ class ModelTurn:
     def _start(self, **fields: Any) -> ev.ModelRequestStart:
         return ev.ModelRequestStart(id=new_id("sevt"), thread=self._thread.id, **fields)
 
-    def _request(self) -> Request:
-        self._item_count = len(self._thread.context.items)
-        config = self._appender.config
-        return Request(
-            model=config.agent["model"],
-            system=prompt.system(config),
-            messages=self._thread.context.messages(),
-            tools=offered(config.agent),
-            max_tokens=self._settings.response_tokens(self._replica.facts(config)),
-        )
-
     def _summary_request(self, fraction: float) -> Request:
         """A request for a summary of the conversation, truncated to that fraction of its size."""
-        request = self._request()
+        self._item_count = len(self._thread.context.items)
+        request = model_request(self._replica, self._appender.config, self._thread.context)
         messages = request.messages if fraction >= 1 else truncate_messages(request.messages, fraction)
         block: ev.Block = {"type": "text", "text": SUMMARY_PROMPT}
         messages[-1] = {**messages[-1], "content": [*messages[-1]["content"], block]}
-        return Request(
-            model=request.model,
-            system=request.system,
-            messages=messages,
-            tools=request.tools,
-            max_tokens=request.max_tokens,
-            may_call_tools=False,
-        )
+        return replace(request, messages=messages, may_call_tools=False)
 
-    async def _call(self, request: Request, start: ev.ModelRequestStart, *, quiet: bool = False) -> CallOutcome:
-        """Send the request; beside it write a snapshot if one is due. Raises HandOver."""
+    async def _call(
+        self, pieces: AsyncIterator[Piece], start: ev.ModelRequestStart, *, quiet: bool = False
+    ) -> CallOutcome:
+        """Read the response; beside it write a snapshot if one is due. Raises HandOver."""
         appender, replica = self._appender, self._replica
         rescheduled = self._thread.state.status == "rescheduling"
         signals = CallSignals(
@@ -170,9 +159,7 @@ class ModelTurn:
             on_tool_use=partial(self._calls.probe_ahead, appender.head),
             on_first_piece=partial(self._show_running, start) if rescheduled else None,
         )
-        call = ModelCall(
-            replica.bus, appender.key, replica.model, request, request_id=start.id, quiet=quiet, signals=signals
-        )
+        call = ModelCall(replica.bus, appender.key, pieces, request_id=start.id, quiet=quiet, signals=signals)
         every = self._settings.snapshot_every * SNAPSHOT_BEFORE_REQUEST_FACTOR
         saving = save_contexts(replica.bus, appender.key, appender.contexts, every=every)
         self._intake.begin_asking(self._thread.id)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+import structlog
 
 from holdfast.bus.api import Bus
 from holdfast.bus.events import SessionConfig
@@ -14,9 +15,25 @@ from holdfast.harness.turn.claim import Writer
 from holdfast.harness.turn.decide import Limits
 from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 
+log = structlog.get_logger()
+
 
 class HandOver(Exception):
     """The process is stopping: the runner ends in mid-turn and another replica continues."""
+
+
+class DroppedRequests:
+    """Counts the model requests that were sent and dropped unread (rule 6), and tells `note` for the health report."""
+
+    def __init__(self, note: Callable[[str], None] = lambda _: None) -> None:
+        self.count = 0
+        self._note = note
+
+    def add(self, request: str) -> None:
+        """One more; `request` is the id that its start has, or would have had."""
+        self.count += 1
+        log.info("model.request_dropped", request=request, count=self.count)
+        self._note(f"{self.count} requests were dropped unread, as their session went on without them")
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +49,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """Microseconds since 1970, UTC."""
     draining: asyncio.Event
     """Set when the process is to stop."""
+    dropped: DroppedRequests = msgspec.field(default_factory=DroppedRequests)
 
     def facts(self, config: SessionConfig) -> ModelFacts:
         """What is known of the model of a session's agent."""

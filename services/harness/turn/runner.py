@@ -7,7 +7,6 @@ appended. So it may be killed between any two lines, and another replica continu
 import asyncio
 from typing import Final
 
-from holdfast.bus import events as ev
 from holdfast.bus.head import Head
 from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.tools.hand_client import HandClient
@@ -16,7 +15,9 @@ from holdfast.harness.turn.appender import Appender, ClaimedSession, Draft, Fenc
 from holdfast.harness.turn.further_deliveries import FurtherDeliveries
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.intake import Intake
+from holdfast.harness.turn.kept_sessions import KeptSession
 from holdfast.harness.turn.replica import HandOver, Replica
+from holdfast.harness.turn.started_request import StartedRequest
 from holdfast.harness.turn.thread_turn import ThreadTurn
 from holdfast.process.faults import point
 
@@ -37,7 +38,7 @@ class TurnRunner:
         session: ClaimedSession,
         watch: InboxWatch,
         *,
-        requests: dict[str, ev.ModelRequestStart],
+        requests: dict[str, StartedRequest],
         inbox_known: bool,
     ) -> None:
         self._replica = replica
@@ -131,6 +132,11 @@ class TurnRunner:
             raise HandOver
         point("harness.before_release")
         await self.appender.append(lambda _: Draft(release=True), valid=self._may_release)
+
+    def known(self) -> KeptSession:
+        """What is known of the session after the release. Its arrivals are heard from now on for whoever gets this."""
+        own = self.appender
+        return KeptSession(inbox=own.inbox, last=own.last, contexts=own.contexts, watch=self.intake.leave_watch())
 
     async def renudge(self) -> None:
         """Rule 11, after the release; see `Intake.renudge`."""

@@ -8,7 +8,7 @@ from holdfast.bus.commits import Stored
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key
 
-CONFIG_CACHE_SESSIONS: Final = 64
+CONFIG_CACHE_SESSIONS: Final = 128
 """Configurations kept in memory, the oldest is dropped first: a session in use need not read its own again."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 
 from holdfast.bus import events as ev
 from holdfast.bus import status
-from holdfast.bus.head import Head
+from holdfast.bus.head import Head, Thread
 from holdfast.bus.ids import new_id
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn import decide, idle
@@ -13,6 +13,7 @@ from holdfast.harness.turn.intake import Intake
 from holdfast.harness.turn.model_turn import ModelTurn
 from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.rest import Rest
+from holdfast.harness.turn.started_request import StartedRequest
 from holdfast.harness.turn.tool_turn import ToolTurn
 from holdfast.process.faults import point
 
@@ -64,9 +65,8 @@ class ThreadTurn:
         """Decide and act. True if the thread rests."""
         head = self._thread.begin_step()
         state = self._thread.state
-        request = self._intake.requests.pop(self._thread.id, None)
-        if request and state.request == request.id and not state.interrupted:
-            return await self._model_turn.respond(request)
+        if started := await self._started(state):
+            return await self._model_turn.respond(started)
         step = self._decide(head)
         if self._replica.draining.is_set() and not isinstance(step, decide.Release | decide.RunTools):
             raise HandOver
@@ -99,6 +99,14 @@ class ThreadTurn:
             case _:
                 return await self._model_turn.respond()
         return False
+
+    async def _started(self, state: Thread) -> StartedRequest | None:
+        """The model request that the last commit has started, unless its response is not wanted any more."""
+        started = self._intake.requests.pop(self._thread.id, None)
+        if started is None or (state.request == started.start.id and not state.interrupted):
+            return started
+        await started.drop()
+        return None
 
     def close(self) -> None:
         """Wait for no answer any more."""

@@ -1,8 +1,8 @@
 """What waits to be sent on one event stream: events of the log, and between them deltas and the output of tools. Pure.
 
-Deltas have no position, are stored nowhere, and are dropped first when the reader is slow. If events alone exceed the
-limit, the buffer takes no more: the tail is closed, and the log is read again from `position` once the reader has
-caught up.
+Events are kept as the bytes that are sent, so that what waits is bounded in bytes. Deltas have no position, are stored
+nowhere, and are dropped first when the reader is slow. If events alone fill the buffer, it takes no more: they are in
+the log, and are put in from `position` on when the reader has caught up.
 """
 
 from collections import deque
@@ -13,19 +13,23 @@ from holdfast.bus import events as ev
 from holdfast.bus.commands import Delta, Output
 from holdfast.bus.commits import Stored
 from holdfast.session.events.deltas import DeltaFilter
+from holdfast.session.events.frames import event_frame
 from holdfast.session.events.tool_output import TOOL_RESULT_TYPE, OutputFilter
 from holdfast.session.log.serialize import START, Position, VisibleEvent, visible_events
 
-MAX_BUFFERED_FRAMES: Final = 2_000
-"""Frames that wait for a slow reader. Above it deltas are dropped, then events are left to the log."""
+MAX_BUFFERED_BYTES: Final = 128 * 1024
+"""Bytes of events that wait for a slow reader. From it on deltas are dropped, and events are left to the log. The event
+that reaches it is still put in, so that one of any size passes."""
 
-MAX_BUFFERED_LIVE_CHARS: Final = 1_000_000
-"""Characters of deltas and outputs that wait for a slow reader. Above it they are dropped."""
+MAX_BUFFERED_LIVE: Final = 2_000
+MAX_BUFFERED_LIVE_CHARS: Final = 256 * 1024
+"""Deltas and outputs that wait for a slow reader, and their characters. Above it they are dropped."""
 
 Live = Delta | Output
 """A message that is published and not stored."""
 
-Item = VisibleEvent | Delta
+Item = bytes | Delta
+"""The frame of an event, or a delta."""
 
 
 class StreamBuffer:
@@ -43,10 +47,13 @@ class StreamBuffer:
         self.ended = False
         """The session has ended: no event will follow."""
         self.overflowed = False
-        """The reader is slow and too many events wait: the following ones are left to the log."""
+        """The reader is too slow: the following events are left to the log, and deltas are dropped."""
         self._items: deque[Item] = deque()
+        self._event_bytes = 0
+        """Bytes of the events in `_items`."""
+        self._live_count = 0
         self._live_chars = 0
-        """Characters of the deltas in `_items`."""
+        """The deltas in `_items` and their characters."""
         self._opening = True
         self._early: list[Live] = []
         """Deltas and outputs heard while the stream opens and until the replay has been put in."""
@@ -93,17 +100,29 @@ class StreamBuffer:
     def _replayed(self) -> bool:
         return not self._opening and self._last_seq >= self._replay_end
 
-    def put_commit(self, stored: Stored) -> None:
-        """Add the visible events of the next commit, up to the end of the session or an overflow."""
+    @property
+    def is_full(self) -> bool:
+        return self._event_bytes >= MAX_BUFFERED_BYTES
+
+    def put_commit(self, stored: Stored) -> bool:
+        """Add the visible events of the next commit, up to the end of the session.
+
+        False if the buffer is full: a further call with the same commit puts in the rest.
+        """
         for event in visible_events(stored, self.position or START):
+            if self.ended:
+                break
+            if self.is_full:
+                return False
             self._put_event(event)
         self._last_seq = stored.seq
         self._take_early()
+        return True
 
     def _put_event(self, event: VisibleEvent) -> None:
-        if self.ended or self.overflowed:
-            return
-        self._items.append(event)
+        data = event_frame(event)
+        self._items.append(data)
+        self._event_bytes += len(data)
         self.position = event.position
         if self._replayed:
             if self._outputs is not None:
@@ -111,7 +130,6 @@ class StreamBuffer:
             if self._deltas is not None:
                 self._add_live(self._deltas.observe(event.event))
         self.ended = isinstance(event.event, ev.SessionDeleted | ev.SessionStatusTerminated)
-        self.overflowed = len(self._items) > MAX_BUFFERED_FRAMES
 
     def put_live(self, live: Sequence[Live]) -> None:
         """Add those deltas and outputs that the stream is shown, at once or when the replay has been put in."""
@@ -121,7 +139,7 @@ class StreamBuffer:
             self._put_live(live)
             return
         self._early += live
-        if len(self._early) > MAX_BUFFERED_FRAMES or _chars(self._early) > MAX_BUFFERED_LIVE_CHARS:
+        if len(self._early) > MAX_BUFFERED_LIVE or _chars(self._early) > MAX_BUFFERED_LIVE_CHARS:
             self._early.clear()  # the deltas behind a start that is dropped here will not be selected
 
     def _take_early(self) -> None:
@@ -130,7 +148,8 @@ class StreamBuffer:
             self._put_live(early)
 
     def _put_live(self, live: Sequence[Live]) -> None:
-        if len(self._items) > MAX_BUFFERED_FRAMES or self._live_chars > MAX_BUFFERED_LIVE_CHARS:
+        too_much = self._live_count > MAX_BUFFERED_LIVE or self._live_chars > MAX_BUFFERED_LIVE_CHARS
+        if too_much or self.is_full:
             self._drop_live()
         if self._deltas is not None:
             self._add_live(self._deltas.select(one for one in live if isinstance(one, Delta)))
@@ -138,21 +157,23 @@ class StreamBuffer:
             self._add_live(self._outputs.select(one for one in live if isinstance(one, Output)))
 
     def _drop_live(self) -> None:
-        self._items = deque(item for item in self._items if isinstance(item, VisibleEvent))
-        self._live_chars = 0
+        self._items = deque(item for item in self._items if isinstance(item, bytes))
+        self._live_count = self._live_chars = 0
         for live_filter in (self._deltas, self._outputs):
             if live_filter is not None:
                 live_filter.drop()
 
     def _add_live(self, deltas: Sequence[Delta]) -> None:
         self._items += deltas
+        self._live_count += len(deltas)
         self._live_chars += _chars(deltas)
 
     # --- sending ---------------------------------------------------------------------------------------------------
 
     def take(self) -> Sequence[Item]:
         """Return and clear what waits."""
-        items, self._items, self._live_chars = self._items, deque(), 0
+        items, self._items = self._items, deque()
+        self._event_bytes = self._live_count = self._live_chars = 0
         return items
 
 

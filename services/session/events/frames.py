@@ -25,8 +25,13 @@ def frame(event_type: str, body: Any, position: Position | None = None) -> bytes
     return b"event: %b\nid: %b\ndata: %b\n\n" % (event_type.encode(), str(position).encode(), data)
 
 
-def frames(items: Iterable[VisibleEvent | Delta]) -> bytes:
-    """The frames of events and deltas, in order; neighbouring deltas are merged."""
+def event_frame(event: VisibleEvent) -> bytes:
+    """The frame of an event of the log."""
+    return frame(event.type, event_to_api(event.event, event.processed_at), event.position)
+
+
+def frames(items: Iterable[bytes | Delta]) -> bytes:
+    """The frames of deltas, between those of events that are given as they are; neighbouring deltas are merged."""
     parts: list[bytes] = []
     deltas: list[Delta] = []
 
@@ -41,7 +46,7 @@ def frames(items: Iterable[VisibleEvent | Delta]) -> bytes:
             deltas.append(item)
         else:
             write_deltas()
-            parts.append(frame(item.type, event_to_api(item.event, item.processed_at), item.position))
+            parts.append(item)
     write_deltas()
     return b"".join(parts)
 

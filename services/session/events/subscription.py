@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Final
 
 import msgspec
 import structlog
@@ -12,9 +13,12 @@ from holdfast.bus.api import Message, Subscription
 from holdfast.bus.commands import Delta, Output
 from holdfast.bus.commits import Stored
 from holdfast.bus.ids import Key
-from holdfast.session.events.buffer import Live, StreamBuffer
+from holdfast.session.events.buffer import Item, Live, StreamBuffer
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.log.serialize import after_commit
+
+READER_PATIENCE_S: Final = 1.0
+"""Seconds that a full buffer waits for its reader before the rest is left to the log."""
 
 _deltas: msgspec.json.Decoder[list[Delta] | Delta] = msgspec.json.Decoder(list[Delta] | Delta)
 _output = msgspec.json.Decoder(Output)
@@ -29,6 +33,8 @@ class SessionSubscription:
         self._key = key
         self._buffer = buffer
         self._changed = changed
+        self._taken = asyncio.Event()
+        """Set when the buffer was emptied."""
         self._tail: AsyncGenerator[Stored | None] | None = None
         self._subscriptions: list[Subscription] = []
 
@@ -72,15 +78,34 @@ class SessionSubscription:
             await subscription.close()
 
     async def follow(self) -> None:
-        """Put commits into the buffer until the session ends or the buffer overflows. Raises BusError."""
+        """Put commits into the buffer until the session ends or the reader is too slow. Raises BusError."""
         assert self._tail is not None
         async with aclosing(self._tail) as tail:
             async for stored in tail:
-                if stored is not None:
-                    self._buffer.put_commit(stored)
-                    self._changed.set()
-                if self._buffer.ended or self._buffer.overflowed:
+                if stored is not None and not await self._put(stored):
                     return
+                if self._buffer.ended:
+                    return
+
+    async def _put(self, stored: Stored) -> bool:
+        """Put in a whole commit, as the reader takes it. False if the reader is too slow: the buffer has overflowed."""
+        while True:
+            self._taken.clear()
+            whole = self._buffer.put_commit(stored)
+            self._changed.set()
+            if whole:
+                return True
+            try:
+                async with asyncio.timeout(READER_PATIENCE_S):
+                    await self._taken.wait()
+            except TimeoutError:
+                self._buffer.overflowed = True
+                return False
+
+    def take(self) -> Sequence[Item]:
+        """Return and clear what waits in the buffer."""
+        self._taken.set()
+        return self._buffer.take()
 
     async def _hear_deltas(self, message: Message) -> None:
         try:

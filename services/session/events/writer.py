@@ -1,7 +1,7 @@
 """The HTTP response of one event stream: sends what its buffer holds, and pings when there is nothing to send."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import structlog
@@ -15,7 +15,7 @@ from holdfast.session.events.frames import OPEN_COMMENT, PING_FRAME, frames
 from holdfast.session.events.subscription import SessionSubscription
 from holdfast.session.http.errors import ApiError
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.log.serialize import Position, VisibleEvent
+from holdfast.session.log.serialize import Position
 
 PING_INTERVAL_S: Final = 10.0
 """Seconds of silence after which a ping is sent."""
@@ -36,13 +36,16 @@ class EventStreamResponse(Response):
         key: Key,
         delta_types: Collection[str],
         position: Position | None,
+        *,
         stopping: asyncio.Event,
+        on_end: Callable[[], None],
     ) -> None:
         """`position` None: from what is stored from now on. The response ends when `stopping` is set."""
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._sessions = sessions
         self._key = key
+        self._on_end = on_end
         self._stopping = stopping
         self._changed = asyncio.Event()
         self._buffer = StreamBuffer(delta_types, position)
@@ -72,6 +75,7 @@ class EventStreamResponse(Response):
                 task.result()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            self._on_end()
             await self._subscription.close()
 
     async def _send_all(self, send: Send) -> None:
@@ -89,7 +93,7 @@ class EventStreamResponse(Response):
             try:
                 if not following.cancelled():
                     following.result()
-                await self.open()
+                await self._subscription.open()
             except (BusError, ApiError) as exc:
                 _log.warning("event stream ended early", session=self._key.session, error=str(exc))
                 return
@@ -107,8 +111,8 @@ class EventStreamResponse(Response):
                 except TimeoutError:
                     await send({"type": "http.response.body", "body": PING_FRAME, "more_body": True})
                 continue
-            items = self._buffer.take()
-            if any(isinstance(item, VisibleEvent) for item in items):
+            items = self._subscription.take()
+            if any(isinstance(item, bytes) for item in items):
                 self._sessions.unseen.mark_seen(self._key)
             await send({"type": "http.response.body", "body": frames(items), "more_body": True})
 

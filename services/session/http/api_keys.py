@@ -24,6 +24,11 @@ BUCKET: Final = "keys"
 MIN_KEY_CHARACTERS: Final = 32
 """Length of the shortest key that may be installed."""
 
+LOOK_UPS_PER_S: Final = 20.0
+LOOK_UPS_AT_ONCE: Final = 50.0
+"""Look-ups of unknown keys in the bucket, for all clients together, so that guessing costs the bus nothing. A new key
+is in memory some milliseconds after it was installed, and needs no look-up from then on."""
+
 _log = structlog.get_logger()
 
 
@@ -57,6 +62,23 @@ async def install(kv: KeyValue, key: str, *, tenant: str, name: str, now: int) -
     return True
 
 
+class LookUps:
+    """A token bucket. Times are those of a clock in seconds that never goes back. Pure."""
+
+    def __init__(self) -> None:
+        self._left = LOOK_UPS_AT_ONCE
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether one more look-up is admitted at `now`."""
+        self._left = min(LOOK_UPS_AT_ONCE, self._left + (now - self._at) * LOOK_UPS_PER_S)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class ApiKeys:
     """Finds the record of an API key: in memory while the bucket is watched, else in the bucket at each request.
 
@@ -67,19 +89,25 @@ class ApiKeys:
         self._kv = kv
         self._records: dict[str, KeyRecord] = {}
         self._watching = asyncio.Event()
+        self._look_ups = LookUps()
 
     async def ready(self) -> None:
         """Wait until all keys have been read once."""
         await self._watching.wait()
 
     async def find(self, key: str) -> KeyRecord | None:
-        """The record of `key`, None for an unknown one. A key that is not in memory is looked up: it may be new.
+        """The record of `key`, None for an unknown one.
+
+        A key that is not in memory is looked up, as it may be new; not while many unknown keys come.
 
         Raises BusError; Newer if the record is of a newer version: whether the key is valid is not known here.
         """
         hashed = digest(key)
-        if self._watching.is_set() and (record := self._records.get(hashed)):
-            return record
+        if self._watching.is_set():
+            if record := self._records.get(hashed):
+                return record
+            if not self._look_ups.take(asyncio.get_running_loop().time()):
+                return None
         entry = await self._kv.get(BUCKET, hashed)
         return decode_record(KeyRecord, entry.value) if entry and entry.value else None
 

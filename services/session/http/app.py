@@ -2,7 +2,8 @@
 
 Starlette's Router would do; its BaseHTTPMiddleware would not, because it buffers event streams. The edge needs neither.
 
-For each request, in this order: an id, a span, the route (404 and 405 need no key), the key, the body, the handler.
+For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key, the body, the
+handler.
 Every exception becomes the error envelope; an unexpected one becomes a bare 500, with its traceback in the log.
 """
 
@@ -30,6 +31,7 @@ from holdfast.session.http.auth import authenticate
 from holdfast.session.http.body import BodyBudget, ClientDisconnected, RequestBody
 from holdfast.session.http.decoding import read_json, read_query
 from holdfast.session.http.errors import ApiError
+from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.router import Router
 from holdfast.session.http.routing import Call, Empty, Route
 
@@ -59,6 +61,7 @@ class Edge:
         *,
         body_limit: int,
         body_timeout: float,
+        hosts: HostCheck,
         admit: Callable[[Route, Any], None] = admit_all,
     ) -> None:
         self._router = Router(routes)
@@ -66,6 +69,7 @@ class Edge:
         self._body_limit = body_limit
         self._body_timeout = body_timeout
         self._body_budget = BodyBudget(LARGEST_BODIES_AT_ONCE * body_limit)
+        self._hosts = hosts
         self._admit = admit
         self._tracer = telemetry.tracer()
 
@@ -117,6 +121,8 @@ class Edge:
         )
 
     async def _respond(self, scope: Scope, headers: Headers, body: RequestBody) -> Response:
+        if refusal := self._hosts.refusal(headers.getlist("host")):
+            raise refusal
         route, path = self._router.find(scope["method"], scope["path"])
         span = trace.get_current_span()
         span.update_name(f"{route.method} {route.path}")

@@ -92,6 +92,12 @@ def too_slow() -> ApiError:
     return ApiError(408, "timeout_error", "the request body took too long", {"error_code": "request_body_timeout"})
 
 
+def host_not_served(name: str) -> ApiError:
+    """421: the `Host` of the request is no name of this service."""
+    text = f"{name[:100]!r} is not a name of this service; if it should be, add it to HOLDFAST_HOSTS of the service"
+    return ApiError(421, "invalid_request_error", text, {"error_code": "host_not_served"})
+
+
 def conflict(message: str, details: dict[str, Any] | None = None) -> ApiError:
     """409: a stale version, a name that is taken, or too many writers at once. `details` may name the other object."""
     return ApiError(409, "invalid_request_error", message, details)
@@ -106,6 +112,12 @@ def too_large(limit: int) -> ApiError:
 def busy() -> ApiError:
     """429: the bodies of other requests use up the budget; the SDK tries again by itself."""
     return ApiError(429, "rate_limit_error", "too many large requests at once; send it again in a moment")
+
+
+def too_many_streams(limit: int) -> ApiError:
+    """429: as many event streams are open as may be; the SDK tries again by itself a few times."""
+    text = f"{limit} event streams are open, and no more are served here; close one, or open it again in a moment"
+    return ApiError(429, "rate_limit_error", text, {"error_code": "too_many_streams"})
 
 
 def inbox_full() -> ApiError:

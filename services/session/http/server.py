@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Generator
+from functools import partial
 from typing import Final
 
 import structlog
@@ -21,7 +23,23 @@ request may be on its way, and the SDK would send it again although it cannot kn
 ACCEPT_BACKLOG_CONNECTIONS: Final = 2048
 """Connections that may wait to be accepted."""
 
+MAX_DESCRIPTORS: Final = 1 << 20
+"""Descriptors of the process where the system sets no limit."""
+
 _log = structlog.get_logger()
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process have as many descriptors as it may, and return how many: each connection needs one.
+
+    The usual limit of 1,024 is for programs that use `select`, which this one does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, MAX_DESCRIPTORS)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 class _Server(uvicorn.Server):
@@ -32,19 +50,34 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(edge: Edge, *, host: str, port: int, drain_timeout: float, health: Health, stop: asyncio.Event) -> None:
+async def serve(
+    edge: Edge,
+    *,
+    host: str,
+    port: int,
+    head_timeout: float,
+    send_timeout: float,
+    drain_timeout: float,
+    health: Health,
+    stop: asyncio.Event,
+) -> None:
     """Listen until `stop` is set. Then accept no more connections and give open requests `drain_timeout` seconds.
+
+    `head_timeout` and `send_timeout` as in BoundedHttpProtocol.
 
     Raises BadSettings when the address cannot be listened on.
     """
     config = uvicorn.Config(
         edge,
-        http=BoundedHttpProtocol,
+        http=partial(  # pyright: ignore[reportArgumentType]  uvicorn calls it, whatever it is
+            BoundedHttpProtocol, head_timeout=head_timeout, send_timeout=send_timeout
+        ),
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=IDLE_CONNECTION_S,
         timeout_graceful_shutdown=max(1, int(drain_timeout) - 1),
     )

@@ -19,6 +19,8 @@ async def test_an_input_waits_until_it_is_acked(bus: Bus, key: Key) -> None:
     assert await bus.inbox.put(key, values[0]) == seqs[0], "the same id is stored once"
     waiting = await bus.inbox.pending(key)
     assert [(w.seq, w.input) for w in waiting] == list(zip(seqs, values, strict=True))
+    assert [one async for one in bus.inbox.waiting(key)] == waiting
+    assert [one async for one in bus.inbox.waiting(key, Taken(inputs=seqs[1]))] == waiting[2:]
     assert [w.seq for w in await bus.inbox.pending(key, Taken(inputs=seqs[0]), upto=seqs[2])] == seqs[1:]
     assert await bus.inbox.pending(key, Taken(inputs=seqs[2])) == []
     assert await bus.inbox.pending(Key("acme", new_session_id())) == []

@@ -24,6 +24,9 @@ async def test_the_log_keeps_commits_in_order(bus: Bus, key: Key) -> None:
     assert await bus.log.head(key, leader=True) == stored[2]
     assert await bus.log.get(key, stored[1].seq) == stored[1]
     assert [one async for page in bus.log.pages(key, stored[0].seq) for one in page] == stored[1:]
+    short = [page async for page in bus.log.pages(key, first=1)]
+    assert short[0] == stored[:1]
+    assert [one for page in short for one in page] == stored
 
 
 async def test_what_is_not_there_is_none(bus: Bus, key: Key) -> None:
@@ -123,6 +126,32 @@ async def test_a_tail_has_no_gap_and_no_repetition_under_concurrent_appends(join
     stored += await append_commits(writer, key, 100, stored[-1])
     found = await asyncio.wait_for(asyncio.gather(*reading), 20)
     assert found == [stored, stored[3:], stored[5:]]
+
+
+@pytest.mark.parametrize("chars", [100, 20_000, 300_000])
+async def test_a_reader_that_pauses_while_much_is_stored_misses_nothing(joined: Connect, key: Key, chars: int) -> None:
+    writer, reader = await joined("writer"), await joined("reader")
+    live, replayed = reader.log.tail(key, 0), reader.log.tail(key, 0)
+    assert await anext(live) is None
+    stored: list[Stored] = []
+    for number in range(60):
+        made = user_commit(f"{number} ".ljust(chars, "x"), stored[-1] if stored else None)
+        stored.append(Stored(await writer.log.append(key, made, stored[-1].seq if stored else 0), made))
+    assert await anext(replayed) is None
+    async with asyncio.timeout(20):
+        for tail in (live, replayed):
+            found: list[Stored] = []
+            while len(found) < len(stored):
+                one = await anext(tail)
+                if one is not None:
+                    found.append(one)
+            assert found == stored
+    (last,) = await append_commits(writer, key, 1, stored[-1])
+    async with asyncio.timeout(20):
+        for tail in (live, replayed):
+            while (one := await anext(tail)) is None:
+                pass
+            assert one == last
 
 
 async def test_a_silent_tail_says_so(bus: Bus, key: Key) -> None:

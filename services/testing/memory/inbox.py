@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -40,6 +40,11 @@ class MemoryInbox:
         found = [pending_input(self._link, r) for r in await self._stored(key, above, upto)]
         await self._link.pause("pending:answer")
         return found
+
+    async def waiting(self, key: Key, above: Taken = NOTHING_TAKEN) -> AsyncGenerator[PendingInput]:
+        """See `api.Inbox.waiting`."""
+        for one in await self.pending(key, above):
+            yield one
 
     async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
         """See `api.Inbox.undecoded`."""

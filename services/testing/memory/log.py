@@ -51,11 +51,12 @@ class MemoryLog:
         await self._link.pause("read:answer")
         return found
 
-    async def pages(self, key: Key, after: int = 0) -> AsyncGenerator[list[Stored]]:
+    async def pages(self, key: Key, after: int = 0, *, first: int = PAGE_COMMITS) -> AsyncGenerator[list[Stored]]:
         """See `api.Log.pages`."""
-        found = await self.read(key, after)
-        for start in range(0, len(found), PAGE_COMMITS):
-            yield found[start : start + PAGE_COMMITS]
+        found, size = await self.read(key, after), min(first, PAGE_COMMITS)
+        while found:
+            yield found[:size]
+            found, size = found[size:], min(size * 2, PAGE_COMMITS)
 
     async def get(self, key: Key, seq: int) -> Stored | None:
         """See `api.Log.get`."""

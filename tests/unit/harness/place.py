@@ -1,6 +1,7 @@
 """A bus in memory with one harness and a slow model, in virtual time."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -11,6 +12,7 @@ from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.harness.models.interface import Piece, Request, Response
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.testing.contracts.helpers import client_input
 from holdfast.testing.faults import Fate, Faults
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
@@ -38,14 +40,16 @@ class SlowModel:
 
 
 class WatchedFaults(Faults):
-    """Counts the reads of the inbox. Arrivals are lost while `deaf`."""
+    """Counts the reads of the inbox and of the last commit. Arrivals are lost while `deaf`."""
 
     def __init__(self) -> None:
         self.reads = 0
+        self.head_reads = 0
         self.deaf = False
 
     async def pause(self, process: str, operation: str) -> None:
         self.reads += operation == "pending"
+        self.head_reads += operation == "head"
         await super().pause(process, operation)
 
     def fate(self, process: str, operation: str) -> Fate:
@@ -61,10 +65,12 @@ class Place:
         self.bus = MemoryBus(MemoryServer(self.faults))
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        dispatcher = Dispatcher(
+        self.dispatcher = Dispatcher(
             self.bus, self.model, HarnessSettings(), name="h", now=lambda: 1_000_000 + int(loop.time() * 1e6)
         )
-        self._consuming = loop.create_task(self.bus.inbox.consume(FIRST_CELL, dispatcher.handle, self._stop, limit=2))
+        self._consuming = loop.create_task(
+            self.bus.inbox.consume(FIRST_CELL, self.dispatcher.handle, self._stop, limit=2)
+        )
 
     async def session(self) -> Key:
         key = Key("acme", new_session_id())
@@ -85,6 +91,17 @@ class Place:
     async def idle_at(self, key: Key) -> float:
         """The time at which the session became idle."""
         return await self.until(key, ev.SessionStatusIdle)
+
+    async def turn(self, key: Key, text: str) -> int:
+        """Say it, and return once the session is idle again and nothing is left to do for it: the reads until then."""
+        before = self.faults.reads + self.faults.head_reads
+        idle = len([e for e in await self.events(key) if isinstance(e, ev.SessionStatusIdle)])
+        await self.bus.inbox.put(key, client_input(text))
+        number = itertools.count(1)
+        await self.until(key, ev.SessionStatusIdle, lambda _: next(number) > idle)
+        reads = self.faults.reads + self.faults.head_reads - before
+        await asyncio.sleep(1)
+        return reads
 
     async def close(self) -> None:
         self._stop.set()

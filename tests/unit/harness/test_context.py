@@ -214,3 +214,21 @@ def test_a_truncated_conversation_is_as_valid(plan: list[Any], fraction: float) 
         context.add(event)
     if messages := context.messages():
         check(body(truncate_messages(messages, fraction)))
+
+
+@given(steps, st.lists(said, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_a_context_after_inputs_is_what_folding_them_gives(plan: list[Any], texts: list[Any]) -> None:
+    context = Context(items=[])
+    for event in log_of(plan):
+        context.add(event)
+    before = context.messages()
+    inputs = [ev.UserMessage(id=f"in{n}", content=content) for n, content in enumerate(texts)]
+    result = ev.AgentToolResult(id="late", tool_use_id="toolu_0", content=[{"type": "text", "text": "late"}])
+    after = context.after([result, *inputs], PRIMARY_THREAD)
+    assert context.messages() == before, "the context itself has not changed"
+    ahead, fresh = after.messages(), after.fresh
+    for event in [result, *inputs]:
+        context.add(event)
+    assert context.messages() == ahead
+    assert (len(context.items), context.fresh) == (len(after.items), fresh)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.embedded.layout import MAX_LOG_BYTES, BadFolder, Layout, write_private
+from holdfast.cli.embedded.ports import free_port
 
 
 @pytest.fixture
@@ -67,3 +68,35 @@ def test_a_large_log_is_trimmed_while_its_writer_goes_on(layout: Layout) -> None
         writer.write(b"after\n")
     assert log.read_bytes() == b"after\n"
     assert (layout.logs / "session.log.1").stat().st_size == MAX_LOG_BYTES + 1
+
+
+def layout_with_ports(folder: Path, ports: dict[str, int]) -> Layout:
+    """A data folder in which an earlier start has stored these ports."""
+    folder.mkdir()
+    text = ", ".join(f'"{name}": {port}' for name, port in ports.items())
+    (folder / "stack.json").write_text(f'{{"id": "x", "ports": {{{text}}}}}')
+    made = Layout(folder)
+    made.open()
+    return made
+
+
+def test_no_two_processes_get_one_port(tmp_path: Path) -> None:
+    port = free_port()
+    # Stored for two processes, as versions before this one could do.
+    layout = layout_with_ports(tmp_path / "two", {"nats": port, "bao": port})
+    assert len({layout.port("nats"), layout.port("bao"), layout.port("vault")}) == 3
+    # Asked for by the user, and stored for another process.
+    layout = layout_with_ports(tmp_path / "asked", {"nats": port})
+    assert layout.fixed_port("edge", port, 8700) == port
+    assert layout.port("nats") != port
+    # The default, which is stored for another process.
+    layout = layout_with_ports(tmp_path / "default", {"nats": port})
+    assert layout.fixed_port("edge", None, port) == port
+    assert layout.port("nats") != port
+
+
+def test_a_new_port_is_none_that_another_process_has(tmp_path: Path) -> None:
+    range_end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    taken = set(range(10_000, range_end - 20))
+    layout = layout_with_ports(tmp_path / "full", {f"name-{port}": port for port in taken})
+    assert not {layout.port(f"new-{number}") for number in range(5)} & taken

@@ -86,6 +86,14 @@ def test_the_key_file_of_an_earlier_start_is_removed(layout: Layout) -> None:
     assert not layout.model_key_file.exists()
 
 
+def test_a_file_of_models_is_named_from_the_folder_of_the_user(layout: Layout) -> None:
+    stack = Stack(layout, port=0, harnesses=1, sync="1s", environ={"HOLDFAST_MODELS_FILE": "models.toml"})
+    here = str(Path("models.toml").absolute())
+    assert [p.env["HOLDFAST_MODELS_FILE"] for p in stack.prepare() if p.name.startswith("harness")] == [here]
+    assert stack.run_file({}).models_file == here
+    assert Stack(layout, port=0, harnesses=1, sync="1s", environ={}).run_file({}).models_file == ""
+
+
 def test_all_files_of_the_data_folder_are_private(layout: Layout) -> None:
     Stack(layout, port=0, harnesses=1, sync="1s", environ={"ANTHROPIC_API_KEY": "sk-ant-canary"}).prepare()
     for path in layout.data.rglob("*"):

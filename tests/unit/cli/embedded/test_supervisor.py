@@ -103,6 +103,37 @@ async def test_a_program_that_waits_and_dies_is_started_again_and_still_waits(tm
     await supervisor.stop([])
 
 
+FORKING = (
+    "open(sys.argv[2], 'a').write('loaded ')\nfrom holdfast.process import fork_server\n"
+    "if fork_server.is_wanted(): fork_server.serve()\n" + WAITING
+)
+
+
+async def test_a_program_of_a_fork_server_is_started_again_without_loading_its_modules(tmp_path: Path) -> None:
+    loaded, ready = tmp_path / "loaded", tmp_path / "one.ready"
+    one = program(tmp_path, "one", FORKING, str(ready), str(loaded), fork_server="shared")
+    supervisor, _ = supervise(one)
+    await supervisor.start(20)
+    os.kill(supervisor.pids["one"], signal.SIGKILL)
+
+    async def again() -> bool:
+        return ready.read_text() == "xx" and "one" in supervisor.pids
+
+    await eventually(again, what="the program started again")
+    assert loaded.read_text() == "loaded "
+    await supervisor.stop([])
+    assert psutil.Process().children() == []
+
+
+async def test_a_program_whose_fork_server_ends_is_started_by_itself(tmp_path: Path) -> None:
+    code = "if 'HOLDFAST_FORK_FD' in os.environ: sys.exit(1)\n" + WAITING
+    supervisor, heard = supervise(program(tmp_path, "one", code, fork_server="shared"))
+    await supervisor.start(20)
+    assert (tmp_path / "one.ready").read_text() == "x"
+    assert heard.lines == []
+    await supervisor.stop([])
+
+
 async def test_a_program_that_dies_is_started_again_and_reported(tmp_path: Path) -> None:
     supervisor, heard = supervise(
         program(tmp_path, "one", "print('a last word', flush=True)\nopen(sys.argv[1], 'w')  # ready\n" + SLEEP)

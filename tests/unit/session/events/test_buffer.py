@@ -1,12 +1,14 @@
 """What waits to be sent on an event stream: the order of events and deltas, and what a slow reader misses."""
 
+import json
+
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Delta, Output
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.head import Head, Thread
 from holdfast.bus.ids import new_id
-from holdfast.session.events.buffer import MAX_BUFFERED_FRAMES, MAX_BUFFERED_LIVE_CHARS, StreamBuffer
-from holdfast.session.log.serialize import START, Position, VisibleEvent, after_commit
+from holdfast.session.events.buffer import MAX_BUFFERED_BYTES, MAX_BUFFERED_LIVE_CHARS, StreamBuffer
+from holdfast.session.log.serialize import START, Position, after_commit
 from tests.support.session_log import delta_piece, delta_start
 
 DELTAS = ("agent.message", "agent.tool_result")
@@ -30,7 +32,9 @@ def opened(last: Stored, position: Position | None = None) -> StreamBuffer:
 
 def taken(buffer: StreamBuffer) -> list[str]:
     return [
-        item.event.id if isinstance(item, VisibleEvent) else f"{'start' if item.start else 'piece'} {item.event}"
+        json.loads(item.partition(b"data: ")[2])["id"]
+        if isinstance(item, bytes)
+        else f"{'start' if item.start else 'piece'} {item.event}"
         for item in buffer.take()
     ]
 
@@ -71,19 +75,51 @@ def test_a_slow_reader_misses_deltas_but_no_event() -> None:
     assert taken(buffer) == [], "there would be a hole"
 
 
-def test_too_many_events_are_left_to_the_log() -> None:
+def long_message(event_id: str, chars: int) -> ev.AgentMessage:
+    return ev.AgentMessage(id=event_id, content=[{"type": "text", "text": "x" * chars}])
+
+
+def test_a_full_buffer_takes_the_rest_of_a_commit_later() -> None:
     buffer = opened(commit(1))
-    last = commit(2, *(message(f"m{n}") for n in range(MAX_BUFFERED_FRAMES + 10)))
-    buffer.put_commit(last)
-    assert buffer.overflowed
-    assert len(taken(buffer)) == MAX_BUFFERED_FRAMES + 1
-    position = buffer.position
-    assert position is not None
-    assert position == Position(2, MAX_BUFFERED_FRAMES)
+    last = commit(2, *(long_message(f"m{n}", MAX_BUFFERED_BYTES // 4) for n in range(10)))
+    found: list[str] = []
+    for _ in range(2):
+        assert not buffer.put_commit(last)
+        assert not buffer.put_commit(last), "nothing more while it is full"
+        found += taken(buffer)
+        assert len(found) % 4 == 0
+    assert buffer.put_commit(last)
+    assert found + taken(buffer) == [f"m{n}" for n in range(10)]
+    assert buffer.put_commit(commit(3, message("next")))
+    assert taken(buffer) == ["next"]
+
+
+def test_what_waits_is_bounded_in_bytes_but_an_event_of_any_size_passes() -> None:
+    buffer = opened(commit(1))
+    assert buffer.put_commit(commit(2, long_message("large", MAX_BUFFERED_BYTES * 3)))
+    assert not buffer.put_commit(commit(3, message("next")))
+    assert taken(buffer) == ["large"]
+    assert buffer.put_commit(commit(3, message("next")))
+    assert taken(buffer) == ["next"]
+    for seq in range(4, 10_000):
+        if not buffer.put_commit(commit(seq, message(f"m{seq}"))):
+            break
+    waiting = [item for item in buffer.take() if isinstance(item, bytes)]
+    assert MAX_BUFFERED_BYTES <= sum(map(len, waiting)) < MAX_BUFFERED_BYTES + 1_000
+
+
+def test_a_reader_that_was_too_slow_goes_on_where_it_was() -> None:
+    buffer = opened(commit(1))
+    last = commit(2, *(long_message(f"m{n}", MAX_BUFFERED_BYTES // 2) for n in range(5)))
+    assert not buffer.put_commit(last)
+    buffer.overflowed = True
+    assert taken(buffer) == ["m0", "m1"]
+    position = Position(2, 1)
+    assert buffer.position == position
     buffer.reopen()
     buffer.begin(last, position, 1)
-    buffer.put_commit(last)
-    assert taken(buffer) == [f"m{n}" for n in range(MAX_BUFFERED_FRAMES + 1, MAX_BUFFERED_FRAMES + 10)]
+    assert not buffer.put_commit(last)
+    assert taken(buffer) == ["m2", "m3"]
 
 
 def test_it_ends_with_the_session() -> None:

@@ -2,7 +2,7 @@
 
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Delta
-from holdfast.session.events.frames import delta_to_api, frames, merge_deltas
+from holdfast.session.events.frames import delta_to_api, event_frame, frames, merge_deltas
 from holdfast.session.events.tool_output import TOOL_RESULT_TYPE
 from holdfast.session.log.serialize import Position, VisibleEvent
 from tests.support.session_log import delta_piece, delta_start
@@ -20,7 +20,10 @@ def test_frames_name_their_type_and_events_their_position() -> None:
         b"event: session.status_running\nid: 7-1\n"
         b'data: {"id":"r","type":"session.status_running","processed_at":"1970-01-01T00:00:01.000000Z"}\n\n'
     )
-    assert frames([delta_start("a"), delta_piece("a", "x"), event, delta_piece("a", "y")]) == begin + x + running + y
+    assert (
+        frames([delta_start("a"), delta_piece("a", "x"), event_frame(event), delta_piece("a", "y")])
+        == begin + x + running + y
+    )
 
 
 def test_neighbouring_pieces_become_one() -> None:

@@ -10,6 +10,7 @@ from holdfast.process.health import Health
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.http.openapi import document
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
@@ -29,6 +30,7 @@ def routes() -> list[Route]:
         vaults=VaultClient(bus.core),
         health=Health("session"),
         now=lambda: 1,
+        streams=OpenStreams(1),
         stopping=asyncio.Event(),
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.cli.client.terminal.figures import Usage, duration, money, short_count
 from holdfast.cli.models import DEFAULT_MODEL, price_of
+from holdfast.process.model_catalogue import load_catalogue
 
 
 @pytest.mark.parametrize(
@@ -21,11 +22,13 @@ def test_money_is_shown_only_for_models_with_a_known_price() -> None:
     usage.add(SimpleNamespace(input_tokens=1_000_000, output_tokens=100_000, cache_read_input_tokens=2_000_000,
                               cache_creation_input_tokens=400_000))  # fmt: skip
     usage.add(SimpleNamespace(input_tokens=None, output_tokens=None))
-    assert usage.words(price_of("claude-sonnet-4-5-20250929")) == [
+    assert usage.words(price_of("claude-sonnet-4-5-20250929", load_catalogue())) == [
         "tokens: 1,400,000 in, 100,000 out, 2,000,000 from cache", "$6.60"
     ]  # fmt: skip
-    assert usage.words(price_of("qwen3-coder")) == ["tokens: 1,400,000 in, 100,000 out, 2,000,000 from cache"]
-    assert Usage().words(price_of(DEFAULT_MODEL)) == []
+    assert usage.words(price_of("qwen3-coder", load_catalogue())) == [
+        "tokens: 1,400,000 in, 100,000 out, 2,000,000 from cache"
+    ]
+    assert Usage().words(price_of(DEFAULT_MODEL, load_catalogue())) == []
     assert [money(0), money(0.0042), money(0.123), money(12.3), money(0.0001)] == [
         "$0.00", "$0.0042", "$0.12", "$12.30", "under $0.001"
     ]  # fmt: skip
