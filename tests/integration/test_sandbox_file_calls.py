@@ -166,7 +166,7 @@ async def test_a_call_that_takes_all_memory_hurts_its_helper_only(tools: Tools) 
 async def test_a_helper_that_has_grown_in_a_call_is_replaced(tools: Tools) -> None:
     await tools.call("read", file_path="file")
     assert len(await helpers(tools)) == 1
-    await tools.sh("head -c 15M /dev/urandom > doc.pdf")
+    await tools.sh("(printf %%PDF-1.7; head -c 15M /dev/urandom) > doc.pdf")
     assert not (await tools.call("read", file_path="doc.pdf")).is_error
     assert await helpers(tools) == []
     assert await tools.text("read", file_path="file") == "content\n"

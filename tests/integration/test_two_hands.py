@@ -192,7 +192,7 @@ async def test_the_loss_of_one_hand_closes_only_its_own_calls(talk: Talk, tmp_pa
     await talk.idle()
     outcomes = [e for e in await talk.events() if isinstance(e, ev.AgentToolResult)]
     assert [bool(e.is_error) for e in outcomes] == [True, False, False, False]
-    assert sorted(text(e) == "kept\n" for e in outcomes) == [False, False, False, True], "the files were kept"
+    assert sorted(text(e).startswith("kept\n") for e in outcomes) == [False, False, False, True], "the files were kept"
     after = await talk.head()
     assert after.hands[CLOCK] == before.hands[CLOCK]
     assert after.hands[SANDBOX].generation != before.hands[SANDBOX].generation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket  # the part of `socket` in C: the other part takes 3 ms to import, as long as a fork
+import contextlib
 import os
 import select
 
@@ -146,11 +147,10 @@ def _become_bash(fds: tuple[int, int, int], folders: tuple[str, str]) -> NoRetur
             os.dup2(null, fd)
         os.closerange(3, FIRST_FD)
         os.closerange(FIRST_FD + 3, OPEN_FILES)
-        cwd, fallback = folders
-        try:
-            os.chdir(cwd)
-        except OSError:
-            os.chdir(fallback)
+        for folder in (*folders, "/"):  # the last one so that the model can mend the rights of the others
+            with contextlib.suppress(OSError):
+                os.chdir(folder)
+                break
         os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-c", PROGRAM], os.environ)  # noqa: S606  no shell
     finally:
         os._exit(127)

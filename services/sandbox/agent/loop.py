@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 
 from .channel import Call, Channel
@@ -14,12 +15,20 @@ from .inputs import ToolError
 from .poller import Poller
 from .processes import CROWDED, reap_orphans
 from .shell import Shell
-from .text import clean, text_block
+from .text import error_block, text_block
 from .tools import FILE_TOOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from .files import Root
+
+
+FRAME_ID: Final = re.compile(rb'\{"id":(\d+),')
+"""The number of the call at the beginning of a frame of the service."""
+
+UNREADABLE: Final = "the input cannot be read: it holds a number that is too long, or is nested too deep"
 
 
 class Loop:
@@ -60,7 +69,15 @@ class Loop:
         return {os.getpid(), *self._files.processes()}
 
     def _on_frame(self, frame: bytes) -> None:
-        fields = decode(frame)
+        try:
+            fields = decode(frame)
+        except (ValueError, RecursionError):  # the model's input: a number of thousands of digits, or nested too deep
+            number = FRAME_ID.search(frame)
+            if number is None:
+                raise
+            unread = {"id": int(number.group(1)), "name": "", "input": None, "limit": 0.0}
+            Call(self._channel, frame, unread, self._on_reply).reply([text_block(UNREADABLE)], is_error=True)
+            return
         if fields.get("cancel"):
             self._cancel(fields["id"])
             return
@@ -72,7 +89,7 @@ class Loop:
             self._files.start(call)
         else:
             known = ", ".join(["bash", *FILE_TOOLS])
-            call.reply([text_block(f"there is no tool {call.name!r}; there are {known}")], is_error=True)
+            call.reply([error_block(f"there is no tool {call.name!r}; there are {known}")], is_error=True)
 
     def _on_reply(self, call: Call) -> None:
         if call is self._shell_call:
@@ -87,7 +104,7 @@ class Loop:
             try:
                 self._shell.run(call)
             except ToolError as exc:
-                call.reply([text_block(clean(str(exc), terminal=False))], is_error=True)
+                call.reply([error_block(str(exc))], is_error=True)
             except OSError:
                 call.reply([text_block(f"bash: {CROWDED}")], is_error=True)
 

@@ -6,9 +6,10 @@ import os
 import signal
 
 from .bash_process import BashProcess, StatusReader, left_state
+from .earlier_shell import NEW_SANDBOX, earlier_shell
 from .inputs import ToolError, checked
 from .live_output import LiveOutput
-from .output import TAIL_BYTES, Output
+from .output import TAIL_BYTES, Output, from_whole_character
 from .processes import end, kill, others, pause, present, started_since, terminate
 from .text import text_block
 
@@ -65,6 +66,8 @@ class Shell:
         self._command: _Command | None = None
         self._between = bytearray()
         """The end of the output of background jobs since the last command."""
+        self._first_note: str | None = None
+        """What the first command of this sandbox is told; None before it."""
 
     def run(self, call: Call) -> None:
         """Start the command of the call, which is replied to later. Raises ToolError, and OSError if bash cannot start.
@@ -84,12 +87,13 @@ class Shell:
             self._start_bash()
             restored = b"{ :\n" + self._exports + b"\n} 2>/dev/null\0" if self._exports else b""
         assert self._bash is not None
+        if self._first_note is None:
+            self._first_note = NEW_SANDBOX if earlier_shell(self._root) else ""
         self._command = started = _Command(
             call, Output(self._root), LiveOutput(self._poller, call), StatusReader(skip=1 if restored else 0)
         )
         # As in a terminal: the output of background jobs since the last command comes first.
-        started.output.add(self._between)
-        started.live_output.add(self._between)
+        started.live_output.add(started.output.add(self._between))
         self._between = bytearray()
         started.timer = self._poller.after(call.limit, lambda: self._stop(TIMED_OUT))
         self._bash.send(restored + data + b"\0")
@@ -129,11 +133,11 @@ class Shell:
 
     def _on_output(self, data: bytes) -> None:
         if self._command is not None:
-            self._command.output.add(data)
-            self._command.live_output.add(data)
+            self._command.live_output.add(self._command.output.add(data))
         else:
             self._between += data
-            del self._between[:-TAIL_BYTES]
+            if len(self._between) > TAIL_BYTES:
+                self._between = from_whole_character(self._between[-TAIL_BYTES:])
 
     def _on_status(self, data: bytes) -> None:
         if self._command is None or self._bash is None:
@@ -206,7 +210,8 @@ class Shell:
         command.live_output.end()
         if self._bash is not None:
             self._bash.drop_unsent()
-        notes = [self._note(command, code), note]
+        notes = [self._note(command, code), note, self._first_note or ""]
+        self._first_note = ""
         text = _with_notes(command.output.text(), [note for note in notes if note])
         command.call.reply([text_block(text)], bool(code or command.stopped_because))
 

@@ -123,10 +123,14 @@ class StreamSandbox:
             raise SandboxLost(self._reason)
         self._last_number += 1
         number = self._last_number
+        try:
+            frame = frames.encode({"id": number, "name": name, "input": arguments, "limit": limit})
+        except (RecursionError, OverflowError, ValueError):
+            return error(f"{name}: the input cannot be sent: it is nested too deep, or holds a number that is too long")
         pending = self._pending[number] = _PendingCall(name, on_printed)
         self._numbers[call] = number
         try:
-            self._send({"id": number, "name": name, "input": arguments, "limit": limit})
+            self._send(frame)
             async with asyncio.timeout(limit + ANSWER_SLACK_S):
                 return await asyncio.shield(pending.outcome)
         except TimeoutError:
@@ -145,7 +149,7 @@ class StreamSandbox:
         pending = self._pending.get(number) if number else None
         if pending is None:
             return
-        self._send({"id": number, "cancel": True})
+        self._send(frames.encode({"id": number, "cancel": True}))
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT_S):
                 await asyncio.wait([pending.outcome])
@@ -166,9 +170,9 @@ class StreamSandbox:
         """See Sandbox."""
         return await asyncio.shield(self._gone)
 
-    def _send(self, frame: dict[str, object]) -> None:
+    def _send(self, frame: bytes) -> None:
         if not self._reason:
-            self._writer.write(frames.encode(frame))
+            self._writer.write(frame)
 
     def _end(self, reason: str) -> None:
         if self._ending is None:

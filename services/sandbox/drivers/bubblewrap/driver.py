@@ -110,6 +110,7 @@ class Bubblewrap:
         folder = self._workspace(spec.key)
         with _as_unavailable("the workspace of the session cannot be made"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)  # an earlier sandbox may have taken the rights away, and no other could start in it
         return await self._start(spec.generation, folder)
 
     def _workspace(self, key: Key) -> Path:
