@@ -1,6 +1,7 @@
 """A background duty that fails begins again."""
 
 import asyncio
+import itertools
 
 from holdfast.sandbox.supervision import supervised
 from tests.simulation import virtual_time
@@ -19,6 +20,6 @@ def test_a_duty_begins_again_after_growing_pauses_and_the_failures_are_told() ->
     virtual_time.run(lambda: supervised(sweep, report), lambda _task, _context: None)
     assert len(began_at) == 6
     assert report.notes == {"duty sweep": "failed 5 times, last with OSError"}
-    pauses = [later - earlier for earlier, later in zip(began_at, began_at[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(began_at)]
     assert min(pauses) > 0
     assert max(pauses[2:]) > max(pauses[:1])
