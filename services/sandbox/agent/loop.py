@@ -31,6 +31,10 @@ FRAME_ID: Final = re.compile(rb'\{"id":(\d+),')
 UNREADABLE: Final = "the input cannot be read: it holds a number that is too long, or is nested too deep"
 
 
+def _on_signal(*_: object) -> None:
+    """The pipe tells the loop."""
+
+
 class Loop:
     """Runs the commands of `bash` one after the other, and the other tools beside them.
 
@@ -56,7 +60,7 @@ class Loop:
         """Wait for every process that ends and that the agent has inherited."""
         ours, theirs = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler nothing is written to the pipe
+        signal.signal(signal.SIGCHLD, _on_signal)  # without a handler nothing is written to the pipe
 
         def on_child() -> None:
             os.read(ours, 4096)
