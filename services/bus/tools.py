@@ -43,7 +43,7 @@ class BuiltInTool(msgspec.Struct, frozen=True, kw_only=True):
         return {"type": "object", "properties": self.properties, "required": list(self.required)}
 
 
-_PATH: Final = {"type": "string", "description": "Absolute, or relative to /workspace."}
+_PATH: Final = {"type": "string", "description": "Absolute, or relative to /workspace; `~` is the home directory."}
 
 BASH: Final = BuiltInTool(
     name="bash",
@@ -52,14 +52,15 @@ BASH: Final = BuiltInTool(
     properties={
         "command": {"type": "string", "description": "The command to run."},
         "restart": {"type": "boolean", "description": "Start a fresh shell instead of running a command."},
-        "timeout_ms": {"type": "integer", "description": "Kill the command after so many ms (default 120000)."},
+        "timeout_ms": {"type": "integer", "description": "End the command after so many ms (default 120000)."},
     },
     timeout_argument="timeout_ms",
 )
 
 READ: Final = BuiltInTool(
     name="read",
-    description="Read a file of the workspace. Images and PDF files are shown as such.",
+    description="Read a file of the workspace. Images and PDF files are shown as such. Control characters are spelled "
+    "out, such as \\x0c; edit finds them by that spelling.",
     properties={
         "file_path": _PATH,
         "view_range": {
@@ -83,8 +84,8 @@ WRITE: Final = BuiltInTool(
 
 EDIT: Final = BuiltInTool(
     name="edit",
-    description="Replace text in a file of the workspace. `old_string` must occur exactly once unless "
-    "`replace_all` is set.",
+    description="Replace text in a file of the workspace. `old_string` is the text as read shows it, and must occur "
+    "exactly once unless `replace_all` is set. Line ends of the file are kept.",
     properties={
         "file_path": _PATH,
         "old_string": {"type": "string"},
@@ -96,7 +97,10 @@ EDIT: Final = BuiltInTool(
 
 GLOB: Final = BuiltInTool(
     name="glob",
-    description="Find files by pattern (`**` crosses directories), newest first.",
+    description="Find files and directories by pattern, newest first. `*` and `?` match within a name, `**` crosses "
+    "directories, `[a-z]`, `[!a]` and `[[:digit:]]` match one character, `{a,b}` and `{1..9}` one of several texts "
+    "(nested, also with slashes); a backslash quotes. Brackets match themselves too, as in `[id].tsx`. A pattern "
+    "without a slash matches in all directories below. Hidden files are included.",
     properties={"pattern": {"type": "string"}, "path": _PATH},
     required=("pattern",),
     read_only=True,
@@ -104,7 +108,9 @@ GLOB: Final = BuiltInTool(
 
 GREP: Final = BuiltInTool(
     name="grep",
-    description="Search the contents of files with a regular expression.",
+    description="Search the lines of files with a regular expression of Python's syntax; `[[:space:]]`, `\\<` and "
+    "`(?<name>)` work too. Hidden files are searched; directories called .git or node_modules only if `path` lies in "
+    "one.",
     properties={"pattern": {"type": "string"}, "path": _PATH},
     required=("pattern",),
     read_only=True,

@@ -87,11 +87,13 @@ def launch(
     *,
     preload: Callable[[S], None] = _preload_nothing,
 ) -> None:
-    """Read the settings, set up logs and telemetry, wait for the go if there is one to come, and `run` with the drain
-    time of the settings. `preload` loads the modules that are needed with these settings, before the wait.
+    """Forbid inspection, read the settings, set up logs and telemetry, wait for the go if there is one to come, and
+    `run` with the drain time of the settings. `preload` loads the modules that are needed with these settings, before
+    the wait.
 
     A process that is a fork server loads the modules and does the rest in its forks only.
     """
+    forbid_inspection()
     if fork_server.is_wanted():
         _serve_forks(kind, preload)
     try:

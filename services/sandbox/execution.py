@@ -191,8 +191,24 @@ class Executor:
                 )
                 await self._hand_over(handle, call, result)
             handle.settle(request.call)
+        except Exception:  # in the task group it would end the sandboxes of all sessions
+            log.exception("a result could not be handed over", call=request.call, tool=request.name)
+            await self._deliver_failure(handle, call, request)
         finally:
             handle.finish(request.call, loop_time())
+
+    async def _deliver_failure(self, handle: SandboxHandle, call: TrackedCall, request: Execute) -> None:
+        """Store an error result in place of one that cannot be stored."""
+        outcome = error("the sandbox service failed while this call ran")
+        handle.mark_delivering(call)
+        result = CallResult(
+            id=request.call, generation=request.generation, content=outcome.content, is_error=True
+        )  # fmt: skip
+        try:
+            await results.deliver(self._bus, handle.key, result)
+            handle.settle(request.call)
+        except Exception:
+            log.exception("an error result could not be stored", call=request.call)
 
     async def _hand_over(self, handle: SandboxHandle, call: TrackedCall, result: CallResult) -> None:
         """Give the result in an answer, if a request waits for it; publish it unless it is confirmed (rule 14)."""

@@ -24,6 +24,11 @@ from holdfast.sandbox.waiting import loop_time
 log = structlog.get_logger()
 
 
+def describe(exc: Exception) -> str:
+    """An unexpected error in a few words: those of the system for an OSError, else the kind of the error."""
+    return (exc.strerror or type(exc).__name__) if isinstance(exc, OSError) else type(exc).__name__
+
+
 class Declined(Exception):
     """This worker may not make the hand. `error` is its type, and only workers of `host` may (empty: any)."""
 
@@ -119,7 +124,7 @@ class Provisioner:
     # --- making a sandbox ------------------------------------------------------------------------------------------
 
     async def _place(self, key: Key, log_seq: int) -> Provisioned | BusError:
-        """Run `_adopt_or_create`. A BusError is returned: raised in the task group, it would end all the sandboxes."""
+        """Run `_adopt_or_create`. No error is raised: in the task group it would end the sandboxes of all sessions."""
         try:
             return await self._adopt_or_create(key, log_seq)
         except Declined as exc:
@@ -131,6 +136,11 @@ class Provisioner:
             return Provisioned(error=SandboxUnavailable.code, message=str(exc))
         except BusError as exc:
             return exc
+        except Exception as exc:
+            log.exception("a sandbox could not be made", session=key.session)
+            self._availability.doubted.set()
+            text = f"the sandbox of this session could not be made: {describe(exc)}"
+            return Provisioned(error=SandboxUnavailable.code, message=text)
 
     async def _adopt_or_create(self, key: Key, log_seq: int) -> Provisioned:
         while True:
@@ -232,7 +242,12 @@ class Provisioner:
 
         Running calls are not looked at here: each of them gets SandboxLost from the sandbox and stores a lost result.
         """
-        reason = await handle.sandbox.wait()
+        try:
+            await self._after_exit(handle, await handle.sandbox.wait())
+        except Exception:  # in the task group it would end the sandboxes of all sessions
+            log.exception("the end of a sandbox was not dealt with", generation=handle.generation)
+
+    async def _after_exit(self, handle: SandboxHandle, reason: str) -> None:
         log.info("sandbox ended", generation=handle.generation, reason=reason)
         self._sandboxes.remove(handle)
         self._availability.has_room()

@@ -29,7 +29,9 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     disk_files: Annotated[int, Meta(ge=100)] = 500_000
     """Files and folders in a workspace. A sandbox whose workspace has more is killed."""
     disk_reserve_bytes: Annotated[int, Meta(ge=0)] = 512 * MIB
-    """Free space of the host's disk below which a sandbox that writes is killed (bytes)."""
+    """Free space of the host's disk below which a sandbox whose files grow is killed (bytes)."""
+    disk_reserve_files: Annotated[int, Meta(ge=0)] = 10_000
+    """Files that can still be made on the host's disk below which a sandbox that makes more is killed."""
     allow_weak_limits: bool = False
     """Whether sandboxes may run where no control group can be written: then memory is limited for each process alone,
     so many processes together may use much more, and processor time is not limited. true or false."""

@@ -24,12 +24,14 @@ from holdfast.process import faults
 from holdfast.process.backoff import BUS_BACKOFF
 from holdfast.process.retry import Pauses
 from holdfast.sandbox.availability import Availability, Report
+from holdfast.sandbox.deletions import Deletions
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.epoch_end import LeaseOver, end_of_epoch
 from holdfast.sandbox.execution import Executor
 from holdfast.sandbox.provisioning import Provisioner
 from holdfast.sandbox.registration import Registration
 from holdfast.sandbox.sandboxes import Sandboxes
+from holdfast.sandbox.supervision import supervised
 from holdfast.sandbox.sweeps import Sweeps
 from holdfast.sandbox.waiting import wait_for_event
 
@@ -60,6 +62,10 @@ async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Eve
         former_id = worker.id
         try:
             await worker.serve(stop)
+        except OSError as exc:
+            log.warning("the worker cannot begin", cause=str(exc))
+            report.set("sandbox", False, f"the worker cannot begin: {exc}")
+            await wait_for_event(stop, pauses.next_s())
         except LeaseOver:
             log.warning("the lease was lost; its sandboxes are gone", worker=worker.id)
         except BusError as exc:
@@ -123,6 +129,7 @@ class Worker:
             worker_id=self.id,
             idle_after_s=config.idle_after_s,
         )
+        self._deletions = Deletions(bus.log, driver, self._provisioner.release, config.cell)
         self._subscriptions: dict[str, Subscription] = {}
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -149,7 +156,7 @@ class Worker:
                 # there are no sandboxes.
                 first = not self._availability.known
                 if first:
-                    duties.append(self._tasks.create_task(self._sweeps.probe()))
+                    duties.append(self._tasks.create_task(supervised(self._sweeps.probe, self._report)))
                 if self._former_id:
                     # A refresh that was on its way when the lease ended may have been stored since.
                     await self._registration.withdraw(self._former_id)
@@ -168,15 +175,17 @@ class Worker:
                 await self._stop_listening()
 
     def _start_duties(self, *, probe: bool) -> list[asyncio.Task[None]]:
+        sweeps = self._sweeps
         duties = [
-            self._hold_lease(),
-            self._sweeps.watch_registrations(),
-            self._sweeps.report_dead_workers(),
-            self._sweeps.end_idle_sandboxes(),
+            sweeps.watch_registrations,
+            sweeps.report_dead_workers,
+            sweeps.end_idle_sandboxes,
+            self._deletions.remove_deleted_sessions,
         ]
         if probe:
-            duties.append(self._sweeps.probe())
-        return [self._tasks.create_task(duty) for duty in duties]
+            duties.append(sweeps.probe)
+        supervisors = [supervised(duty, self._report) for duty in duties]
+        return [self._tasks.create_task(task) for task in (self._hold_lease(), *supervisors)]
 
     async def _hold_lease(self) -> None:
         """Refresh the registration; when the lease is over, kill every sandbox and raise LeaseOver (rule 16)."""

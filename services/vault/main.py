@@ -10,7 +10,7 @@ from holdfast.bus import subjects
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.process import clock
 from holdfast.process.health import Health
-from holdfast.process.lifecycle import forbid_inspection, launch
+from holdfast.process.lifecycle import launch
 from holdfast.vault import paths
 from holdfast.vault.credentials import Credentials
 from holdfast.vault.errors import StoreUnavailable
@@ -67,7 +67,6 @@ class StoreProbe:
 
 async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
     """Answer requests until `stop` is set, then finish those in progress."""
-    forbid_inspection()
     store = Store(settings)
     probe = StoreProbe(store)
     vaults = Vaults(store, clock.now)

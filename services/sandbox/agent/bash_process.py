@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _socket  # the part of `socket` in C: the other part takes 3 ms to import, as long as a fork
+import contextlib
 import os
 import select
 
-from .processes import after_fork
+from .files import read_bounded
+from .processes import after_fork, fork, kill, wait
+from .shell_program import FIRST_FD, PROGRAM, STATE_FILE, STOP_SIGNAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,19 +17,6 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from .poller import Poller
-
-SCRIPT: Final = r"""
-while IFS= builtin read -r -d '' -u 198 __holdfast; do
-  builtin eval "$__holdfast" </dev/null >&197 2>&1 197>&- 198<&- 199>&-
-  { builtin printf '%d\0%s\0' "$?" "$PWD"; builtin export -p; builtin printf '\0'; } >&199 2>/dev/null
-done
-"""
-"""The program of bash. Commands arrive NUL-ended on one private descriptor; exit code, folder and exported variables
-are answered on another. So no output of a command can be mistaken for its end, and redirections that a command makes
-with `exec` end with it."""
-
-FIRST_FD: Final = 197
-"""Inside bash: the descriptor of output; the next two are those of commands and of status. SCRIPT has the numbers."""
 
 PARKING_FD: Final = 240
 """The child moves the descriptors here and up before it puts them in place, so that none overwrites another."""
@@ -60,11 +51,12 @@ class BashProcess:
         self._poller = poller
         self._on_output, self._on_status = on_output, on_status
         self._unsent = bytearray()
-        commands, self._commands = os.pipe()
-        self._status, status = os.pipe()
+        # No process of the sandbox can open a socket by /proc/<id>/fd, as it can a pipe.
+        commands, self._commands = socket_pair()
+        self._status, status = socket_pair()
         self._output, output = os.pipe()
         try:
-            self.pid = os.fork()
+            self.pid = fork()
             if self.pid == 0:
                 _become_bash((output, commands, status), folders)
         except OSError:
@@ -86,6 +78,10 @@ class BashProcess:
         self._unsent = bytearray(data)
         self._flush()
 
+    def stop_command(self) -> None:
+        """Make bash run no more of the command than the processes it waits for, and answer its status then."""
+        kill(self.pid, STOP_SIGNAL)
+
     def drop_unsent(self) -> None:
         """Do not send the rest of the commands."""
         self._unsent.clear()
@@ -97,7 +93,7 @@ class BashProcess:
         except BlockingIOError:
             self._poller.watch(self._commands, self._flush, select.EPOLLOUT)
             return
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             self._unsent.clear()  # bash is ending; `on_exit` will follow
         self._poller.unwatch(self._commands)
 
@@ -126,11 +122,17 @@ class BashProcess:
 
     def reap(self) -> int:
         """The exit code of the process, which must be ending; -N if signal N killed it. Closes all descriptors."""
-        _, status = os.waitpid(self.pid, 0)
+        status = wait(self.pid)
         for fd in (self._pidfd, self._commands, self._status, self._output):
             self._poller.unwatch(fd)
             os.close(fd)
         return os.waitstatus_to_exitcode(status)
+
+
+def socket_pair() -> tuple[int, int]:
+    """Two connected descriptors. Raises OSError."""
+    ours, theirs = _socket.socketpair()
+    return ours.detach(), theirs.detach()
 
 
 def _become_bash(fds: tuple[int, int, int], folders: tuple[str, str]) -> NoReturn:
@@ -145,14 +147,29 @@ def _become_bash(fds: tuple[int, int, int], folders: tuple[str, str]) -> NoRetur
             os.dup2(null, fd)
         os.closerange(3, FIRST_FD)
         os.closerange(FIRST_FD + 3, OPEN_FILES)
-        cwd, fallback = folders
-        try:
-            os.chdir(cwd)
-        except OSError:
-            os.chdir(fallback)
-        os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-c", SCRIPT], os.environ)  # noqa: S606  no shell
+        for folder in (*folders, "/"):  # the last one so that the model can mend the rights of the others
+            with contextlib.suppress(OSError):
+                os.chdir(folder)
+                break
+        os.execve("/bin/bash", ["bash", "--noprofile", "--norc", "-c", PROGRAM], os.environ)  # noqa: S606  no shell
     finally:
         os._exit(127)
+
+
+def left_state() -> tuple[str, bytes] | None:
+    """Folder and exported variables (as commands) that a shell left when it exited, once; None if it left nothing."""
+    try:
+        fd = os.open(STATE_FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        os.unlink(STATE_FILE)  # noqa: PTH108  pathlib is slow to import
+        parts = read_bounded(fd, STATUS_BYTES).split(b"\0")
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return (os.fsdecode(parts[0]), parts[1]) if len(parts) == 3 else None
 
 
 class StatusReader:

@@ -1,4 +1,4 @@
-"""Opens and lists files of the workspace, and no file outside, even if folders are replaced by links meanwhile."""
+"""Opens files of the workspace, and no file outside, even if folders are replaced by links meanwhile."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ import stat
 import struct
 
 from .inputs import ToolError
+from .paths import lexical, link_target, without_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Final
 
 WORKSPACE: Final = "/workspace"
 
 HIDDEN: Final = ".holdfast"
 """Folder of the agent in the workspace: the home directory, and outputs that were too long to show."""
-
-WALK_LIMIT: Final = 50_000
-"""Most files and folders that one call of `glob` looks at."""
 
 _OPENAT2: Final = 437
 _RESOLVE: Final = 0x08 | 0x02
@@ -41,7 +38,7 @@ _WORDS: Final = {
     errno.ELOOP: "too many levels of symbolic links",
     errno.ENXIO: "not a regular file",
     errno.ENODEV: "not a regular file",
-    errno.EXDEV: "leads outside the session's working directory (links must be relative and stay inside)",
+    errno.EXDEV: "leads outside the session's working directory (links must stay inside)",
     errno.ENOSPC: "no space left",
     errno.EDQUOT: "no space left",
     errno.EFBIG: "larger than a file may be here",
@@ -77,24 +74,47 @@ class Root:
             raise ToolError(f"{tool}: a path must not be empty")
         if "\0" in path:
             raise ToolError(f"{tool}: a path cannot hold a NUL character")
-        parts: list[str] = []
-        for part in (path if path.startswith("/") else f"{self.path}/{path}").split("/"):
-            if part == "..":
-                del parts[-1:]
-            elif part not in ("", "."):
-                parts.append(part)
-        root = [part for part in self.path.split("/") if part]
-        if parts[: len(root)] != root:
+        relative = lexical(path, self.path)
+        if relative is None:
             raise ToolError(f"{tool}: path {path!r} is outside the session's working directory")
-        return "/".join(parts[len(root) :]) or "."
+        return relative
 
     def shown(self, relative: str) -> str:
         """The absolute path, which is shown to the model."""
         return self.path if relative == "." else f"{self.path}/{relative}"
 
     def open(self, relative: str, flags: int, mode: int = 0o644) -> int:
-        """A descriptor of the file or folder. Raises OSError."""
-        return open_beneath(self.fd, relative, flags, mode)
+        """A descriptor of the file or folder. Links are followed within the workspace. Raises OSError."""
+        try:
+            return open_beneath(self.fd, relative, flags, mode)
+        except OSError as exc:
+            if exc.errno != errno.EXDEV:
+                raise
+        # The kernel refuses every absolute link, also one that leads back into the workspace.
+        return open_beneath(self.fd, self.resolved(relative), flags, mode)
+
+    def resolved(self, relative: str) -> str:
+        """The path without links. Raises OSError, with EXDEV if a link leads outside."""
+        return without_links(relative, self.path, self._link_target)
+
+    def _link_target(self, relative: str) -> str | None:
+        try:
+            fd = open_beneath(self.fd, relative, os.O_PATH | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            return link_target(fd)
+        finally:
+            os.close(fd)
+
+    def remove(self, relative: str) -> None:
+        """Remove the file. Raises OSError."""
+        folder, _, name = relative.rpartition("/")
+        fd = self.open(folder or ".", os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.unlink(name, dir_fd=fd)
+        finally:
+            os.close(fd)
 
     def make_parents(self, relative: str) -> None:
         """Create the missing folders above `relative`, each relative to a descriptor of its parent. Raises OSError."""
@@ -110,39 +130,6 @@ class Root:
                         os.mkdir(name, 0o755, dir_fd=parent)
                 finally:
                     os.close(parent)
-
-    def walk(self, relative: str, *, skipped: str = "") -> Iterator[tuple[str, os.stat_result]]:
-        """Each file and folder below `relative` as (path from there, status). Links are not followed.
-
-        Left out: the agent's own folder, and folders called `skipped` with what is in them. Raises OSError if
-        `relative` itself cannot be opened as a folder.
-        """
-        os.close(self.open(relative, os.O_RDONLY | os.O_DIRECTORY))
-        stack = [""]
-        while stack:
-            prefix = stack.pop()
-            for name, info in self._entries(joined(relative, prefix)):
-                path = joined(prefix, name)
-                if (relative == "." and path == HIDDEN) or (name == skipped and stat.S_ISDIR(info.st_mode)):
-                    continue
-                yield path, info
-                if stat.S_ISDIR(info.st_mode):
-                    stack.append(path)
-
-    def _entries(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
-        try:
-            fd = self.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:
-            return  # removed or replaced since it was listed, or not readable
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    try:
-                        yield entry.name, entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue  # removed since it was listed
-        finally:
-            os.close(fd)
 
 
 def joined(folder: str, name: str) -> str:
@@ -185,15 +172,3 @@ def write_all(fd: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def store(root: Root, path: str, tool: str, data: bytes, flags: int = 0) -> None:
-    """Replace the content of a regular file. Raises ToolError, before the file is changed if it is not regular."""
-    fd = open_regular(root, path, tool, os.O_WRONLY | flags)
-    try:
-        os.ftruncate(fd, 0)
-        write_all(fd, data)
-    except OSError as exc:
-        raise ToolError(f"{tool}: {reason(exc, path)}") from None
-    finally:
-        os.close(fd)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
+import time
 
-from .files import WALK_LIMIT, reason
+from .files import reason
+from .glob_pattern import matcher
 from .inputs import REQUIRED, ToolError, checked
-from .text import clean, text_block
+from .text import text_block
+from .walk import Walk, is_bulky, unreadable_note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Final
 
     from .files import Root
@@ -19,84 +20,53 @@ if TYPE_CHECKING:
 RESULT_PATHS: Final = 200
 """Most paths in one result."""
 
-BRACE_ALTERNATIVES: Final = 64
-"""Most alternatives in one pair of braces; the others are ignored."""
+SEARCH_S: Final = 20.0
+"""Seconds after which a search is cut, so that what was found is shown before the time limit of the call."""
+
+TIME_CHECK_ENTRIES: Final = 1000
+"""Entries between two looks at the clock."""
 
 
-def glob(root: Root, given: Any) -> list[Block]:
-    """List the files and folders that match. Raises ToolError."""
+class _Found:
+    """The paths to show: the newest ones, those in bulky folders last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._paths: list[tuple[bool, int, str]] = []
+
+    def add(self, path: str, modified_ns: int) -> None:
+        self.count += 1
+        self._paths.append((is_bulky(path), -modified_ns, path))
+        if len(self._paths) >= 20 * RESULT_PATHS:
+            self.paths()
+
+    def paths(self) -> list[str]:
+        self._paths.sort()
+        del self._paths[RESULT_PATHS:]
+        return [path for _, _, path in self._paths]
+
+
+def glob(root: Root, given: Any, search_s: float = SEARCH_S) -> list[Block]:
+    """List the files and folders that match. Raises ToolError. `search_s`: seconds after which the search is cut."""
     pattern, path = checked("glob", given, {"pattern": (str, REQUIRED), "path": (str, None)})
+    if path is None and pattern.startswith(f"{root.path}/"):
+        pattern = pattern[len(root.path) + 1 :]
     matches = matcher(pattern)
     relative = root.inside(path or root.path, "glob")
-    found: list[tuple[int, str]] = []
+    found, notes = _Found(), list[str]()
+    ends_at = time.monotonic() + search_s
     try:
-        for seen, (name, info) in enumerate(root.walk(relative)):
-            if seen >= WALK_LIMIT:
+        walk = Walk(root, relative)
+        for seen, (name, info) in enumerate(walk):
+            if seen % TIME_CHECK_ENTRIES == 0 and time.monotonic() > ends_at:
+                notes.append(f"cut after {search_s:g} s and {seen} files and folders: narrow the path")
                 break
             if matches(f"/{name}"):
-                found.append((-info.st_mtime_ns, name))
+                found.add(name, info.st_mtime_ns)
     except OSError as exc:
         raise ToolError(f"glob: {reason(exc, path or root.path)}") from None
-    if not found:
-        return [text_block("no matches")]
-    found.sort()
-    lines = [f"{root.shown(relative)}/{name}" for _, name in found[:RESULT_PATHS]]
-    if len(found) > RESULT_PATHS:
-        lines.append(f"[{RESULT_PATHS} of {len(found)} paths shown, the newest; narrow the pattern or the path]")
-    return [text_block(clean("\n".join(lines), terminal=False))]
-
-
-def matcher(pattern: str) -> Callable[[str], object]:
-    """A function that tells whether a path (with a leading slash) matches `pattern`. Raises ToolError.
-
-    A pattern without a slash matches at every depth, as in the hosted tool.
-    """
-    if pattern.startswith("/"):
-        raise ToolError("glob: absolute pattern not permitted; pass a relative pattern (and optionally path)")
-    parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    if not parts:
-        raise ToolError("glob: pattern is required")
-    if ".." in parts:
-        raise ToolError("glob: '..' is not permitted in the pattern")
-    if len(parts) == 1 and parts[0] != "**":
-        parts = ["**", *parts]
-    source = ""
-    for index, part in enumerate(parts):
-        if part == "**":
-            source += r"(?:/[^/]+)*" if index < len(parts) - 1 else r"(?:/[^/]+)+"
-        else:
-            source += "/(?:" + "|".join(_expression(alternative) for alternative in _alternatives(part)) + ")"
-    try:
-        return re.compile(source + r"\Z").match
-    except re.error as exc:
-        raise ToolError(f"glob: malformed pattern: {exc}") from None
-
-
-def _alternatives(part: str) -> list[str]:
-    """The patterns that the first pair of braces in `part` stands for, as in `*.{py,md}`."""
-    start, end = part.find("{"), part.find("}")
-    if 0 <= start < end and "," in part[start:end]:
-        return [
-            part[:start] + choice + part[end + 1 :] for choice in part[start + 1 : end].split(",")[:BRACE_ALTERNATIVES]
-        ]
-    return [part]
-
-
-def _expression(part: str) -> str:
-    """The regular expression for a part with `*`, `?` and `[...]`."""
-    source, at = "", 0
-    while at < len(part):
-        char = part[at]
-        at += 1
-        if char == "*":
-            source += "" if source.endswith("[^/]*") else "[^/]*"
-        elif char == "?":
-            source += "[^/]"
-        elif char == "[" and "]" in part[at + 1 :]:
-            end = part.index("]", at + 1)
-            inner = part[at:end].replace("\\", r"\\").replace("[", r"\[")
-            source += "[" + ("^" + inner[1:] if inner[0] in "!^" else inner) + "]"
-            at = end + 1
-        else:
-            source += re.escape(char)
-    return source
+    notes.append(unreadable_note(walk.unreadable))
+    lines = [f"{root.shown(relative)}/{name}" for name in found.paths()] or ["no matches"]
+    if found.count > RESULT_PATHS:
+        notes.insert(0, f"{RESULT_PATHS} of {found.count} paths shown, the newest; narrow the pattern or the path")
+    return [text_block("\n".join([*lines, *(f"[{note}]" for note in notes if note)]))]

@@ -15,7 +15,7 @@ from .files import write_all
 from .frames import FRAME_BYTES, FrameReader, decode, encode
 from .inputs import ToolError
 from .processes import after_fork
-from .text import clean, text_block
+from .text import error_block, text_block
 from .tools import FILE_TOOLS
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ def _answer(fd: int, root: Root, frame: bytes, usage: Usage) -> None:
     try:
         content, is_error = FILE_TOOLS[name](root, fields["input"]), False
     except ToolError as exc:
-        content, is_error = [text_block(clean(str(exc), terminal=False))], True
+        content, is_error = [error_block(str(exc))], True
     except MemoryError:
         write_all(fd, encode([[text_block(f"{name}: out of memory")], True, False]))
         return

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import _socket  # the part of `socket` in C: the other part takes 3 ms to import, as long as a fork
 import os
 import select
 import signal
 
+from .bash_process import socket_pair
 from .frames import FrameReader
 from .helper import run_helper
-from .processes import kill
+from .processes import fork, kill, wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class HelperProcess:
         self._replies = FrameReader(REPLY_BYTES)
         self._unsent = memoryview(b"")
         self._waits_for_room = False
-        self._fd, theirs = _socket_pair()
+        self._fd, theirs = socket_pair()
         try:
-            self.pid = os.fork()
+            self.pid = fork()
             if self.pid == 0:
                 run_helper(theirs, root)
         except OSError:
@@ -122,11 +122,5 @@ class HelperProcess:
         self._poller.unwatch(self._fd)
         os.close(self._fd)
         self.kill()
-        os.waitpid(self.pid, 0)
+        wait(self.pid)
         self._on_exit(self, unread)
-
-
-def _socket_pair() -> tuple[int, int]:
-    """Two connected descriptors. Raises OSError."""
-    ours, theirs = _socket.socketpair()
-    return ours.detach(), theirs.detach()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
 
 from .channel import Call, Channel
 from .file_calls import IDLE_S, FileCalls
@@ -11,14 +13,26 @@ from .files import HIDDEN, write_all
 from .frames import decode
 from .inputs import ToolError
 from .poller import Poller
-from .processes import CROWDED
+from .processes import CROWDED, reap_orphans
 from .shell import Shell
-from .text import clean, text_block
+from .text import error_block, text_block
 from .tools import FILE_TOOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from .files import Root
+
+
+FRAME_ID: Final = re.compile(rb'\{"id":(\d+),')
+"""The number of the call at the beginning of a frame of the service."""
+
+UNREADABLE: Final = "the input cannot be read: it holds a number that is too long, or is nested too deep"
+
+
+def _on_signal(*_: object) -> None:
+    """The pipe tells the loop."""
 
 
 class Loop:
@@ -39,15 +53,35 @@ class Loop:
     def run(self) -> None:
         """Serve until the service closes the stream."""
         self._channel.open()
-        self._make_home()
+        self._watch_children()
         self._poller.run()
+
+    def _watch_children(self) -> None:
+        """Wait for every process that ends and that the agent has inherited."""
+        ours, theirs = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _on_signal)  # without a handler nothing is written to the pipe
+
+        def on_child() -> None:
+            os.read(ours, 4096)
+            reap_orphans()
+
+        self._poller.watch(ours, on_child)
 
     def _own_processes(self) -> set[int]:
         """The agent and its helpers: the processes that a restart of the shell spares."""
         return {os.getpid(), *self._files.processes()}
 
     def _on_frame(self, frame: bytes) -> None:
-        fields = decode(frame)
+        try:
+            fields = decode(frame)
+        except (ValueError, RecursionError):  # the model's input: a number of thousands of digits, or nested too deep
+            number = FRAME_ID.search(frame)
+            if number is None:
+                raise
+            unread = {"id": int(number.group(1)), "name": "", "input": None, "limit": 0.0}
+            Call(self._channel, frame, unread, self._on_reply).reply([text_block(UNREADABLE)], is_error=True)
+            return
         if fields.get("cancel"):
             self._cancel(fields["id"])
             return
@@ -59,7 +93,7 @@ class Loop:
             self._files.start(call)
         else:
             known = ", ".join(["bash", *FILE_TOOLS])
-            call.reply([text_block(f"there is no tool {call.name!r}; there are {known}")], is_error=True)
+            call.reply([error_block(f"there is no tool {call.name!r}; there are {known}")], is_error=True)
 
     def _on_reply(self, call: Call) -> None:
         if call is self._shell_call:
@@ -70,10 +104,11 @@ class Loop:
         """Start the next command if the shell is free. Commands run in the order of their calls."""
         while self._waiting and self._shell_call is None:
             call = self._shell_call = self._waiting.pop(0)
+            self._make_home()
             try:
                 self._shell.run(call)
             except ToolError as exc:
-                call.reply([text_block(clean(str(exc), terminal=False))], is_error=True)
+                call.reply([error_block(str(exc))], is_error=True)
             except OSError:
                 call.reply([text_block(f"bash: {CROWDED}")], is_error=True)
 
@@ -88,6 +123,7 @@ class Loop:
             self._files.cancel(call_id)
 
     def _make_home(self) -> None:
+        """Make the home directory, which an earlier command may have removed: `git clean -ffdx` does."""
         with contextlib.suppress(OSError):  # it exists already, or the workspace is full
             self._root.make_parents(f"{HIDDEN}/home/x")
             fd = self._root.open(f"{HIDDEN}/.gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL)

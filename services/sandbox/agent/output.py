@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import time
-
-from .files import HIDDEN, write_all
-from .text import clean
+from .output_file import OutputFile
+from .terminal_text import TerminalText
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,90 +14,77 @@ if TYPE_CHECKING:
 OUTPUT_CHARS: Final = 100_000
 """Most characters of a result; a longer output goes to a file."""
 
-HEAD_BYTES, TAIL_BYTES = 20_000, 10_000
-"""Bytes shown of the beginning and of the end of an output that went to a file."""
+HEAD_CHARS, TAIL_CHARS = 20_000, 10_000
+"""Characters shown of the beginning and of the end of an output that went to a file."""
 
-FILE_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of one output that are stored in its file."""
-
-OUTPUT_FILES: Final = 20
-"""Most files of outputs; the oldest is removed for a new one."""
+TAIL_BYTES: Final = 4 * TAIL_CHARS
+"""Bytes that hold as many characters at least."""
 
 
 class Output:
     """Collects the output of one command, of any length in little memory."""
 
     def __init__(self, root: Root) -> None:
-        self._root = root
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._total = 0
+        self._terminal = TerminalText()
+        self._file = OutputFile(root)
+        self._head: list[str] = []
+        self._chars = 0
+        """Characters so far; those that may still change or be removed are counted as they came."""
         self._long = False
-        self._path = ""
-        self._file = -1
-        self._stored = 0
+        self._last = ""
+        """The end of the text that was certain when the output turned out to be long."""
+        self._tail = bytearray()
+        """The end of what came afterwards."""
+        self._tail_is_whole = True
 
-    def add(self, data: bytes | bytearray) -> None:
-        self._total += len(data)
+    def add(self, data: bytes | bytearray) -> str:
+        """Add output. Returns the text that is now certain, of the first OUTPUT_CHARS characters."""
+        self._file.add(data)
         if not self._long:
-            self._head += data
-            if len(self._head) > OUTPUT_CHARS:
-                self._long = True
-                self._path, self._file = _new_file(self._root)
-                self._store(self._head)
-                self._tail = self._head[HEAD_BYTES:]
-                del self._head[HEAD_BYTES:]
-            return
-        self._store(data)
+            return self._add_text(self._terminal.add(data))
+        self._chars += _characters(data)
         self._tail += data
         if len(self._tail) > 4 * TAIL_BYTES:
-            del self._tail[:-TAIL_BYTES]
+            self._tail = from_whole_character(self._tail[-TAIL_BYTES:])
+            self._tail_is_whole = False
+        return ""
 
-    def _store(self, data: bytes | bytearray) -> None:
-        data = data[: FILE_BYTES - self._stored]
-        if self._file < 0 or not data:
-            return
-        try:
-            write_all(self._file, data)
-            self._stored += len(data)
-        except OSError:
-            self._close()  # the disk is full; the file keeps what it has
-
-    def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
+    def _add_text(self, text: str) -> str:
+        self._head.append(text)
+        before, self._chars = self._chars, self._chars + len(text)
+        if self._chars > OUTPUT_CHARS:
+            whole = "".join(self._head)
+            self._head, self._last = [whole[:HEAD_CHARS]], whole[HEAD_CHARS:][-TAIL_CHARS:]
+            self._chars += self._terminal.pending
+            self._long = True
+            self._file.keep()
+            return text[: OUTPUT_CHARS - before]
+        return text
 
     def text(self) -> str:
         """The text to show. Nothing may be added afterwards."""
-        self._close()
         if not self._long:
-            whole = clean(self._head, terminal=True)
-            if len(whole) <= OUTPUT_CHARS:
-                return whole
-            return (
-                f"{whole[:HEAD_BYTES]}\n\n... [control characters made this too long: cut] ...\n\n{whole[-TAIL_BYTES:]}"
-            )
-        tail = self._tail[-TAIL_BYTES:]
-        left_out = self._total - len(self._head) - len(tail)
-        stored = "the whole output is" if self._stored == self._total else f"its first {self._stored} bytes are"
-        where = f"{stored} in {self._root.shown(self._path)}" if self._stored else "it could not be kept"
-        note = f"\n\n... [{left_out} of {self._total} bytes of output left out here; {where}] ...\n\n"
-        return clean(self._head, terminal=True)[:HEAD_BYTES] + note + clean(tail, terminal=True)[-TAIL_BYTES:]
+            self._add_text(self._terminal.end())
+        if not self._long:
+            self._file.drop()
+            return "".join(self._head)
+        terminal, before = (self._terminal, self._last) if self._tail_is_whole else (TerminalText(), "")
+        head, tail = self._head[0], (before + terminal.add(self._tail) + terminal.end())[-TAIL_CHARS:]
+        left_out = max(self._chars - len(head) - len(tail), 0)
+        where = self._file.close()
+        return f"{head}\n\n... [{left_out} of {self._chars} characters of output left out here; {where}] ...\n\n{tail}"
 
 
-def _new_file(root: Root) -> tuple[str, int]:
-    """A new file as (path below the root, descriptor); the descriptor is -1 if it cannot be made."""
-    folder = f"{HIDDEN}/outputs"
-    path = f"{folder}/{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}.txt"
-    try:
-        root.make_parents(path)
-        fd = root.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for name in sorted(os.listdir(fd))[: -OUTPUT_FILES + 1]:  # noqa: PTH208  pathlib has no descriptors
-                os.unlink(name, dir_fd=fd)
-        finally:
-            os.close(fd)
-        return path, root.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    except OSError:
-        return path, -1
+def from_whole_character(data: bytearray) -> bytearray:
+    """`data` without the rest of a character at its beginning that was cut off."""
+    start = next((at for at in range(min(4, len(data))) if data[at] & 0xC0 != 0x80), 0)
+    return data[start:]
+
+
+def _characters(data: bytes | bytearray) -> int:
+    """The number of characters that begin in `data`."""
+    return len(data.translate(None, _CONTINUATIONS))
+
+
+_CONTINUATIONS: Final = bytes(range(0x80, 0xC0))
+"""The bytes of UTF-8 that do not begin a character."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 
@@ -25,6 +26,55 @@ KILL_ROUNDS = 3
 
 NICENESS = 10
 """Niceness of the model's processes: the agent must get the processor to be able to stop them."""
+
+
+_PR_GET_DUMPABLE = 3
+_PR_SET_DUMPABLE = 4
+_prctl = ctypes.CDLL(None).prctl
+
+_own: set[int] = set()
+"""Children whose end is waited for by `wait`: the bash and the helpers."""
+
+
+def be_first_process() -> None:
+    """Take no signal from inside, and let no process of our user open memory, environment or descriptors of this one.
+
+    The first process of a process namespace gets no signal from inside unless it has a handler. Python has made one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def fork() -> int:
+    """As `os.fork`. The parent must call `wait` for the child. Raises OSError."""
+    pid = os.fork()
+    if pid:
+        _own.add(pid)
+    return pid
+
+
+def wait(pid: int) -> int:
+    """Wait for a child from `fork`, which must be ending; its status as that of `os.waitpid`."""
+    _, status = os.waitpid(pid, 0)
+    _own.discard(pid)
+    reap_orphans()
+    return status
+
+
+def reap_orphans() -> None:
+    """Wait for processes that have ended and that the agent has inherited, as the first process of the sandbox does.
+
+    One that was not waited for counts against the limit of processes for ever. If an own child has ended this returns
+    at once: `wait` will be called for it, and calls this again.
+    """
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid in _own:
+            return
+        os.waitpid(ended.si_pid, 0)
 
 
 def present() -> set[int]:
@@ -50,6 +100,30 @@ def kill(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def pause(find: Callable[[], Iterable[int]]) -> set[int]:
+    """Stop all processes that `find` returns, also those that are started meanwhile. Returns them."""
+    stopped: set[int] = set()
+    for _ in range(STOP_PASSES):
+        fresh = set(find()) - stopped
+        if not fresh:
+            break
+        for pid in fresh:
+            kill(pid, signal.SIGSTOP)
+        stopped |= fresh
+    return stopped
+
+
+def terminate(paused: Iterable[int]) -> None:
+    """Send SIGTERM to stopped processes and let them go on: none runs before its own signal has come.
+
+    Otherwise a script whose program ends first would go on with its next line.
+    """
+    for pid in paused:
+        kill(pid, signal.SIGTERM)
+    for pid in paused:
+        kill(pid, signal.SIGCONT)
+
+
 def end(find: Callable[[], Iterable[int]]) -> None:
     """Kill all processes that `find` returns, also those that are started meanwhile.
 
@@ -57,14 +131,7 @@ def end(find: Callable[[], Iterable[int]]) -> None:
     start the next.
     """
     for _ in range(KILL_ROUNDS):
-        stopped: set[int] = set()
-        for _ in range(STOP_PASSES):
-            fresh = set(find()) - stopped
-            if not fresh:
-                break
-            for pid in fresh:
-                kill(pid, signal.SIGSTOP)
-            stopped |= fresh
+        stopped = pause(find)
         if not stopped:
             return
         for pid in stopped:
@@ -100,9 +167,14 @@ def started_since(before: set[int], spared: set[int], shell: int) -> list[int]:
 
 def after_fork() -> None:
     """In a forked child: default signals, lower priority, and the first to be killed when memory runs out."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    _own.clear()
     os.nice(NICENESS)
+    inspectable = _prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0)
+    _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else the file belongs to root
     # OSError: the kernel does not offer it and chooses by size alone.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  as above
         file.write("1000")
+    _prctl(_PR_SET_DUMPABLE, inspectable, 0, 0, 0)

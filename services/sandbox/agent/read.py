@@ -1,4 +1,4 @@
-"""The tool `read`: a text file as text, an image or PDF as a media block."""
+"""The tool `read`: a text file as text; an image or PDF, which its content tells, as a media block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 
 from .files import open_regular, read_bounded, reason
 from .inputs import REQUIRED, ToolError, checked
-from .text import clean, text_block
+from .media import PDF, PROBE_BYTES, description, media_type
+from .text import text_block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,16 +26,6 @@ IMAGE_BYTES: Final = 5 * 1024 * 1024 // 4 * 3
 PDF_BYTES: Final = 20 * 1024 * 1024
 """Largest PDF."""
 
-MEDIA_TYPES: Final = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-    ".pdf": "application/pdf",
-}
-"""Extensions of files that are read as media."""
-
 
 def read(root: Root, given: Any) -> list[Block]:
     """Read a file of the workspace. Raises ToolError."""
@@ -44,7 +35,8 @@ def read(root: Root, given: Any) -> list[Block]:
     fd = open_regular(root, path, "read")
     try:
         size = os.fstat(fd).st_size
-        media = MEDIA_TYPES.get(os.path.splitext(path)[1].lower())  # noqa: PTH122  a name, not a file
+        head = os.pread(fd, PROBE_BYTES, 0)
+        media = media_type(head)
         if media and view:
             raise ToolError("read: view_range is not supported for image/PDF files")
         if media:
@@ -55,22 +47,23 @@ def read(root: Root, given: Any) -> list[Block]:
                 "Use the view_range parameter to read specific line ranges, e.g. view_range: [1, 500]."
             )
         data = _lines(fd, path, view[0], view[1]) if view else read_bounded(fd, TEXT_BYTES)
+        shown = decoded(data, path, head)
     except OSError as exc:
         raise ToolError(f"read: {reason(exc, path)}") from None
     finally:
         os.close(fd)
-    shown = clean(decoded(data, path), terminal=False)
-    # The Messages API rejects an empty text block.
     return [text_block(shown or ("(no such lines)" if view else "(the file is empty)"))]
 
 
-def decoded(data: bytes, path: str) -> str:
-    """`data` as text. Raises ToolError if it is not UTF-8."""
+def decoded(data: bytes, path: str, head: bytes) -> str:
+    """`data` as text. Raises ToolError if it is not UTF-8. `head`: the beginning of the file."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
+        what = description(head)
         raise ToolError(
-            f"read: {path}: not valid UTF-8 text (binary files are only supported for image/PDF extensions)"
+            f"read: {path}: not valid UTF-8 text{f'; it is {what}' if what else ''} "
+            "(shown as such are only PNG, JPEG, GIF and WebP images and PDF files, whatever their name)"
         ) from None
 
 
@@ -110,12 +103,10 @@ def _too_much(path: str, first: int, last: int, *, one: bool) -> ToolError:
 def _media(fd: int, path: str, size: int, media: str) -> Block:
     import base64  # noqa: PLC0415  few calls need it, and only in helpers
 
-    limit = PDF_BYTES if media == "application/pdf" else IMAGE_BYTES
+    limit = PDF_BYTES if media == PDF else IMAGE_BYTES
     data = read_bounded(fd, limit)
     if len(data) > limit:
         raise ToolError(f"read: {path} is {size} bytes, exceeds {limit}-byte limit for image/PDF files.")
-    if not data:
-        raise ToolError(f"read: {path}: the file is empty")
-    kind = "document" if media == "application/pdf" else "image"
+    kind = "document" if media == PDF else "image"
     encoded = base64.standard_b64encode(data).decode("ascii")
     return {"type": kind, "source": {"type": "base64", "media_type": media, "data": encoded}}

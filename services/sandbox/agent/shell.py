@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
-from .bash_process import BashProcess, StatusReader
+from .bash_process import BashProcess, StatusReader, left_state
+from .earlier_shell import NEW_SANDBOX, earlier_shell
 from .inputs import ToolError, checked
 from .live_output import LiveOutput
-from .output import TAIL_BYTES, Output
-from .processes import end, kill, others, present, started_since
+from .output import TAIL_BYTES, Output, from_whole_character
+from .processes import end, kill, others, pause, present, started_since, terminate
 from .text import text_block
 
 TYPE_CHECKING = False
@@ -29,9 +31,10 @@ STOP_STEP_S: Final = 0.3
 TIMED_OUT: Final = "timed out"
 
 NEW_SHELL: Final = (
-    "[the shell ended; the next command gets a new one with the folder and the exported variables of the last; "
+    "[the shell ended; the next command gets a new one in {folder} with the exported variables {when}; "
     "other variables, functions and options are gone]"
 )
+"""Told when a shell has ended. `when`: whether it told its state at its end or the state is that before the command."""
 
 
 class _Command:
@@ -63,6 +66,8 @@ class Shell:
         self._command: _Command | None = None
         self._between = bytearray()
         """The end of the output of background jobs since the last command."""
+        self._first_note: str | None = None
+        """What the first command of this sandbox is told; None before it."""
 
     def run(self, call: Call) -> None:
         """Start the command of the call, which is replied to later. Raises ToolError, and OSError if bash cannot start.
@@ -82,12 +87,13 @@ class Shell:
             self._start_bash()
             restored = b"{ :\n" + self._exports + b"\n} 2>/dev/null\0" if self._exports else b""
         assert self._bash is not None
+        if self._first_note is None:
+            self._first_note = NEW_SANDBOX if earlier_shell(self._root) else ""
         self._command = started = _Command(
             call, Output(self._root), LiveOutput(self._poller, call), StatusReader(skip=1 if restored else 0)
         )
         # As in a terminal: the output of background jobs since the last command comes first.
-        started.output.add(self._between)
-        started.live_output.add(self._between)
+        started.live_output.add(started.output.add(self._between))
         self._between = bytearray()
         started.timer = self._poller.after(call.limit, lambda: self._stop(TIMED_OUT))
         self._bash.send(restored + data + b"\0")
@@ -118,6 +124,7 @@ class Shell:
             self._bash = None
             self._between = bytearray()
         self._cwd, self._exports = self._root.path, b""
+        left_state()  # what a shell left is not for the next one
         call.reply([text_block("bash session restarted")])
 
     def _end_others(self) -> None:
@@ -126,11 +133,11 @@ class Shell:
 
     def _on_output(self, data: bytes) -> None:
         if self._command is not None:
-            self._command.output.add(data)
-            self._command.live_output.add(data)
+            self._command.live_output.add(self._command.output.add(data))
         else:
             self._between += data
-            del self._between[:-TAIL_BYTES]
+            if len(self._between) > TAIL_BYTES:
+                self._between = from_whole_character(self._between[-TAIL_BYTES:])
 
     def _on_status(self, data: bytes) -> None:
         if self._command is None or self._bash is None:
@@ -152,21 +159,35 @@ class Shell:
         self._bash.read_output()
         code = self._bash.reap()
         self._bash = None
+        when = "that it had before this command"
+        state = left_state()
+        if state is not None:
+            self._cwd, self._exports = state
+            when = "that it had at its end"
         if self._command is not None:
-            self._finish(128 - code if code < 0 else code, NEW_SHELL)
+            self._finish(128 - code if code < 0 else code, NEW_SHELL.format(folder=self._folder(), when=when))
+
+    def _folder(self) -> str:
+        """The folder in which the next shell starts: that of the last one, unless it is gone or unreadable."""
+        return self._cwd if os.path.isdir(self._cwd) and os.access(self._cwd, os.X_OK) else self._root.path  # noqa: PTH112
 
     # --- the end of a command --------------------------------------------------------------------------------------
 
     def _stop(self, why: str) -> None:
-        """End the command, harder each time: SIGTERM to its processes, SIGKILL, SIGKILL to the shell itself."""
+        """End the command, harder each time: SIGTERM to its processes, SIGKILL, SIGKILL to the shell itself.
+
+        Before all, bash is told to run no more of it: else the end of a process would start the next line.
+        """
         command = self._command
         if command is None:
             return
         command.stopped_because = command.stopped_because or why
         command.stop_steps += 1
         if command.stop_steps == 1:
-            for pid in self._processes_of(command):
-                kill(pid, signal.SIGTERM)
+            paused = pause(lambda: self._processes_of(command))
+            if self._bash is not None:
+                self._bash.stop_command()
+            terminate(paused)
         else:
             end(lambda: self._processes_of(command))
         self._poller.drop(command.timer)
@@ -189,7 +210,8 @@ class Shell:
         command.live_output.end()
         if self._bash is not None:
             self._bash.drop_unsent()
-        notes = [self._note(command, code), note]
+        notes = [self._note(command, code), note, self._first_note or ""]
+        self._first_note = ""
         text = _with_notes(command.output.text(), [note for note in notes if note])
         command.call.reply([text_block(text)], bool(code or command.stopped_because))
 

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from .edit import edit
 from .glob import glob
 from .grep import grep
 from .read import read
-from .write import edit, write
+from .write import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

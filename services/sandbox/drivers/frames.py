@@ -17,6 +17,12 @@ from holdfast.sandbox.drivers.sandbox import Outcome
 FRAME_BYTES: Final = 40 * 1024 * 1024
 """Largest frame: a PDF of 20 MiB in base64 is 27 MiB."""
 
+TEXT_FRAME_BYTES: Final = 4 * 1024 * 1024
+"""Largest frame of a tool that returns text alone: RESULT_TEXT_CHARS, each of which JSON may spell out as six."""
+
+MEDIA_TOOLS: Final = frozenset({"read"})
+"""Tools that return images and documents."""
+
 RESULT_TEXT_CHARS: Final = 400_000
 """Characters of text in one result. The agent sends up to 100,000, and more where it spells out control characters."""
 
@@ -33,7 +39,7 @@ _HEADER: Final = struct.Struct(">I")
 
 HEADER_BYTES: Final = _HEADER.size
 
-Base64 = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/=]*$")]
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 
 class ProtocolViolation(Exception):
@@ -43,7 +49,7 @@ class ProtocolViolation(Exception):
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["base64"]
     media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"]
-    data: Base64
+    data: str
 
 
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
@@ -106,10 +112,15 @@ def encode(frame: dict[str, Any]) -> bytes:
     return _HEADER.pack(len(data)) + data
 
 
-def size_of(header: bytes) -> int:
-    """Bytes of the frame after this header. Raises ProtocolViolation if it is too large."""
+def largest(tool: str) -> int:
+    """Bytes of the largest frame with a result of that tool."""
+    return FRAME_BYTES if tool in MEDIA_TOOLS else TEXT_FRAME_BYTES
+
+
+def size_of(header: bytes, most: int = FRAME_BYTES) -> int:
+    """Bytes of the frame after this header. Raises ProtocolViolation if there are more than `most`."""
     size = int(_HEADER.unpack(header)[0])
-    if size > FRAME_BYTES:
+    if size > most:
         raise ProtocolViolation(f"a frame of {size} bytes")
     return size
 
@@ -125,9 +136,17 @@ def decode_hello(data: bytes) -> Hello:
 def decode_reply(data: bytes) -> Reply | OutputFrame:
     """Raises ProtocolViolation."""
     try:
-        return _reply.decode(data)
+        reply = _reply.decode(data)
+        if all(isinstance(block, Text) or _is_base64(block.source.data) for block in reply.content):
+            return reply
+        raise ProtocolViolation("media that are not base64")
     except (msgspec.MsgspecError, UnicodeError) as exc:
         if len(data) <= OUTPUT_FRAME_BYTES:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
                 return _output.decode(data)
         raise ProtocolViolation("a malformed frame") from exc
+
+
+def _is_base64(text: str) -> bool:
+    """Whether all characters are of base64. Raises UnicodeError. A regular expression takes ten times as long."""
+    return not text.encode("ascii").translate(None, _BASE64)

@@ -4,6 +4,7 @@ The same for every driver: a driver supplies the stream and a function that kill
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -27,6 +28,18 @@ OUTPUT_FRAME_INTERVAL_S: Final = 0.05
 OUTPUT_FRAME_BURST: Final = 10
 """Output frames of one call that may come faster than that."""
 
+FRAME_SLACK_S: Final = 10.0
+FRAME_BYTES_PER_S: Final = 1 << 20
+"""A frame must arrive within FRAME_SLACK_S and the time that its size takes at this pace."""
+
+LARGE_FRAME_BYTES: Final = 256 * 1024
+"""Frames over this size are decoded at the cost of their sandbox alone."""
+
+DECODE_COST_FACTOR: Final = 10
+DECODE_PAUSE_S: Final = 2.0
+"""A large frame whose decoding took t seconds is followed by a pause of 10 t, or of DECODE_PAUSE_S if that is less, in
+which nothing is read from its sandbox. Decoding holds the event loop, and so the lease and all other sandboxes, up."""
+
 GREETING_BYTES: Final = 64
 """Largest greeting frame."""
 
@@ -37,9 +50,11 @@ STREAM_ENDED: Final = "it ended"
 class _PendingCall:
     """A call that the agent has not answered yet."""
 
-    def __init__(self, on_printed: OnPrinted | None) -> None:
+    def __init__(self, name: str, on_printed: OnPrinted | None) -> None:
         loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[Outcome] = loop.create_future()
+        self.frame_bytes = frames.largest(name)
+        """Bytes of the largest frame with its result."""
         self._on_printed = on_printed
         self._started_at = loop.time()
         self._output_frames = 0
@@ -108,10 +123,14 @@ class StreamSandbox:
             raise SandboxLost(self._reason)
         self._last_number += 1
         number = self._last_number
-        pending = self._pending[number] = _PendingCall(on_printed)
+        try:
+            frame = frames.encode({"id": number, "name": name, "input": arguments, "limit": limit})
+        except (RecursionError, OverflowError, ValueError):
+            return error(f"{name}: the input cannot be sent: it is nested too deep, or holds a number that is too long")
+        pending = self._pending[number] = _PendingCall(name, on_printed)
         self._numbers[call] = number
         try:
-            self._send({"id": number, "name": name, "input": arguments, "limit": limit})
+            self._send(frame)
             async with asyncio.timeout(limit + ANSWER_SLACK_S):
                 return await asyncio.shield(pending.outcome)
         except TimeoutError:
@@ -130,7 +149,7 @@ class StreamSandbox:
         pending = self._pending.get(number) if number else None
         if pending is None:
             return
-        self._send({"id": number, "cancel": True})
+        self._send(frames.encode({"id": number, "cancel": True}))
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT_S):
                 await asyncio.wait([pending.outcome])
@@ -151,9 +170,9 @@ class StreamSandbox:
         """See Sandbox."""
         return await asyncio.shield(self._gone)
 
-    def _send(self, frame: dict[str, object]) -> None:
+    def _send(self, frame: bytes) -> None:
         if not self._reason:
-            self._writer.write(frames.encode(frame))
+            self._writer.write(frame)
 
     def _end(self, reason: str) -> None:
         if self._ending is None:
@@ -162,20 +181,40 @@ class StreamSandbox:
 
     async def _finish(self, reason: str) -> None:
         """Kill first and tell the waiters after, so that nothing runs any more when `wait` and `run` return."""
-        cause = await self._kill()
-        self._reason = cause or reason
-        self._listener.cancel()
-        self._writer.close()
-        for pending in self._pending.values():
-            if not pending.outcome.done():
-                pending.outcome.set_exception(SandboxLost(self._reason))
-        self._gone.set_result(self._reason)
+        cause = ""
+        try:
+            cause = await self._kill()
+        except Exception:  # the waiters must hear of the end all the same: among them are those of a lost lease
+            log.exception("a sandbox could not be ended completely")
+        finally:
+            self._reason = cause or reason
+            self._listener.cancel()
+            self._writer.close()
+            for pending in self._pending.values():
+                if not pending.outcome.done():
+                    pending.outcome.set_exception(SandboxLost(self._reason))
+            self._gone.set_result(self._reason)
+
+    async def _next_frame(self) -> frames.Reply | frames.OutputFrame:
+        """Raises ProtocolViolation, IncompleteReadError and OSError."""
+        header = await self._reader.readexactly(frames.HEADER_BYTES)
+        most = max((pending.frame_bytes for pending in self._pending.values()), default=frames.OUTPUT_FRAME_BYTES)
+        size = frames.size_of(header, most)
+        try:
+            async with asyncio.timeout(FRAME_SLACK_S + size / FRAME_BYTES_PER_S):
+                data = await self._reader.readexactly(size)
+        except TimeoutError:
+            raise frames.ProtocolViolation(f"a frame of {size} bytes that did not end") from None
+        began = time.perf_counter()
+        reply = frames.decode_reply(data)
+        if size > LARGE_FRAME_BYTES:
+            await asyncio.sleep(min(DECODE_COST_FACTOR * (time.perf_counter() - began), DECODE_PAUSE_S))
+        return reply
 
     async def _listen(self) -> None:
         try:
             while True:
-                header = await self._reader.readexactly(frames.HEADER_BYTES)
-                reply = frames.decode_reply(await self._reader.readexactly(frames.size_of(header)))
+                reply = await self._next_frame()
                 pending = self._pending.get(reply.id)
                 if pending is None or pending.outcome.done():
                     raise frames.ProtocolViolation("an answer to no open call")  # noqa: TRY301  one place to end it
@@ -195,7 +234,5 @@ class StreamSandbox:
 async def greeted(reader: asyncio.StreamReader) -> None:
     """Wait for the agent's greeting. Raises ProtocolViolation, or IncompleteReadError if the stream ends first."""
     header = await reader.readexactly(frames.HEADER_BYTES)
-    size = frames.size_of(header)
-    if size > GREETING_BYTES:
-        raise frames.ProtocolViolation("no greeting")
+    size = frames.size_of(header, GREETING_BYTES)
     frames.decode_hello(await reader.readexactly(size))

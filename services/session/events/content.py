@@ -5,6 +5,7 @@ the Messages API would refuse is refused here: every later turn of the session w
 """
 
 import binascii
+import re
 from collections.abc import Sequence
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -83,10 +84,32 @@ ResultBlock = Text | Image | Document | SearchResult
 _IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _DOCUMENT_TYPES: Final = ("application/pdf",)
 
+_MAGIC: Final = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "application/pdf": re.compile(rb"%PDF-"),
+}
+"""How content of a media type begins."""
+
+_MAGIC_BASE64_CHARS: Final = 64
+"""Characters of base64 that hold the beginning."""
+
 
 def to_blocks(blocks: Sequence[MessageBlock | ResultBlock]) -> list[Block]:
-    """The blocks as events hold them: plain JSON objects."""
-    return [msgspec.to_builtins(block) for block in blocks]
+    """The blocks, which have been checked, as events hold them: plain JSON objects.
+
+    A picture gets the media type of its content: the Messages API refuses a picture that is declared as another kind.
+    """
+    return [msgspec.to_builtins(_as_it_is(block)) for block in blocks]
+
+
+def _as_it_is(block: MessageBlock | ResultBlock) -> MessageBlock | ResultBlock:
+    if isinstance(block, Image) and isinstance(block.source, Base64):
+        actual = _media_type(binascii.a2b_base64(block.source.data[:_MAGIC_BASE64_CHARS]))
+        return msgspec.structs.replace(block, source=msgspec.structs.replace(block.source, media_type=actual))
+    return block
 
 
 def check_blocks(blocks: Sequence[MessageBlock | ResultBlock], at: str) -> None:
@@ -158,4 +181,11 @@ def _base64(source: Base64, at: str, media_types: tuple[str, ...]) -> ApiError |
         return invalid(
             f"{at}.data: the image has {len(data)} bytes, at most {MAX_IMAGE_BYTES} are allowed; scale it down."
         )
+    if _media_type(data) not in media_types:
+        return invalid(f"{at}.data: the content is none of {', '.join(media_types)}")
     return None
+
+
+def _media_type(data: bytes) -> str:
+    """The media type that the beginning of `data` tells; empty for none of those that are known here."""
+    return next((media_type for media_type, magic in _MAGIC.items() if magic.match(data)), "")

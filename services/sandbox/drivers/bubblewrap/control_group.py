@@ -1,5 +1,6 @@
 """The control group of one sandbox: made with its limits, killed, removed."""
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -69,6 +70,10 @@ class ControlGroup:
             return 0  # the group has been removed
         return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill "))
 
+    def members(self) -> list[int]:
+        """The ids of the processes in the group; empty without a hierarchy. Raises OSError."""
+        return [int(pid) for folder in self._folders[:1] for pid in (folder / "cgroup.procs").read_text().split()]
+
     def kill(self) -> None:
         """Send SIGKILL to every process in the group."""
         for folder in self._folders:
@@ -84,7 +89,10 @@ def clear(hierarchy: Hierarchy, worker: str) -> bool:
     done = True
     for root in hierarchy.folders:
         folder = root / f"{PREFIX}{worker}"
-        groups = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
+        try:
+            groups = [entry for entry in folder.iterdir() if entry.is_dir()]
+        except FileNotFoundError:  # another worker of this host has removed it
+            continue
         for group in groups:
             _kill_all(group)
         done = all([*[_rmdir(group) for group in groups], _rmdir(folder)]) and done
@@ -100,10 +108,8 @@ def _kill_all(folder: Path) -> None:
     except OSError:
         return
     for pid in members:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def _rmdir(folder: Path) -> bool:

@@ -1,11 +1,14 @@
 """The bubblewrap driver: unprivileged, without daemon or image; namespaces, system call filter, control groups."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +21,16 @@ from holdfast.sandbox.drivers.bubblewrap import control_group, delegation, diagn
 from holdfast.sandbox.drivers.bubblewrap.host import Host, find_host
 from holdfast.sandbox.drivers.bubblewrap.process import END_TIMEOUT_S, START_TIMEOUT_S, SandboxProcess
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
+from holdfast.sandbox.drivers.driver import SandboxUnavailable
 from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
 from holdfast.sandbox.drivers.host_id import host_id
+from holdfast.sandbox.drivers.threads import in_daemon_thread
 from holdfast.sandbox.settings import SandboxSettings
 
 log = structlog.get_logger()
+
+MEASURE_THREADS: Final = 2
+"""Workspaces that are measured at the same time."""
 
 REMOVE_POLL_S: Final = 0.01
 """Seconds between two attempts to remove the control groups of a dead worker."""
@@ -42,7 +50,11 @@ class Bubblewrap:
         self._settings = settings
         self._data = Path(settings.data_dir).absolute()
         self._slots = asyncio.Semaphore(settings.creates_at_once)
-        self._quota = disk.Quota(settings.disk_bytes, settings.disk_files, settings.disk_reserve_bytes)
+        self._quota = disk.Quota(
+            settings.disk_bytes, settings.disk_files, settings.disk_reserve_bytes, settings.disk_reserve_files
+        )
+        # Threads of its own: measuring large workspaces must not keep anything else waiting, and the other way round.
+        self._measuring = ThreadPoolExecutor(MEASURE_THREADS, "disk-use")
         self._processes: set[SandboxProcess] = set()
         self._found_hierarchy: hierarchy.Hierarchy | None = None
         self._host: Host | None = None
@@ -50,7 +62,7 @@ class Bubblewrap:
         self.host = ""
         """See Driver."""
         self._lock_fd = -1
-        self._watchdog = WatchdogProcess(lambda: [process.pid for process in self._processes])
+        self._watchdog = WatchdogProcess(lambda: [pid for process in self._processes for pid in process.pids])
 
     async def open(self, worker: str) -> None:
         """See Driver. While the lock file is locked, other workers on this host know that this worker is alive."""
@@ -87,7 +99,8 @@ class Bubblewrap:
         """See Driver."""
         self._host = None
         folder = self._home(self._worker) / "probe"
-        folder.mkdir(exist_ok=True)
+        with _as_unavailable("the folder of this worker cannot be written"):
+            folder.mkdir(exist_ok=True)
         sandbox = await self._start("probe", folder)
         await sandbox.kill("probed")
 
@@ -95,7 +108,9 @@ class Bubblewrap:
         """See Driver."""
         require_plain(spec, by=self.name)
         folder = self._workspace(spec.key)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _as_unavailable("the workspace of the session cannot be made"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)  # an earlier sandbox may have taken the rights away, and no other could start in it
         return await self._start(spec.generation, folder)
 
     def _workspace(self, key: Key) -> Path:
@@ -106,29 +121,46 @@ class Bubblewrap:
     async def _start(self, name: str, folder: Path) -> stream.StreamSandbox:
         """Start a sandbox on the workspace `folder`, in a control group called `name`. Raises SandboxUnavailable."""
         async with self._slots:
-            host = self._host = self._host or await asyncio.to_thread(
-                find_host, self._settings, self._home(self._worker), self._hierarchy
-            )
-            process = SandboxProcess(host, self._worker, name, folder, self._quota)
+            if self._host is None:
+                with _as_unavailable("the files of which sandboxes are made cannot be written"):
+                    self._host = await in_daemon_thread(
+                        find_host, self._settings, self._home(self._worker), self._hierarchy
+                    )
+            host = self._host
+            process = SandboxProcess(host, self._worker, name, folder, self._quota, threads=self._measuring)
             try:
-                sandbox = await process.start(self._settings, self._on_exit)
+                sandbox = await process.start(self._settings, self._on_start, self._on_exit)
             except (OSError, frames.ProtocolViolation, EOFError, TimeoutError) as exc:
                 stderr = await process.abandon()
                 raise diagnosis.explain(diagnosis.look(host.layout.bwrap), _symptom(stderr, exc)) from None
             except BaseException:
                 await process.abandon()
                 raise
-        self._processes.add(process)
         self._watchdog.add(process.pid)
         return sandbox
 
+    def _on_start(self, process: SandboxProcess) -> None:
+        """bubblewrap runs. It ends with this process only from a later moment on, so the watchdog must know it."""
+        self._processes.add(process)
+        for pid in process.pids:
+            self._watchdog.add(pid)
+
     def _on_exit(self, process: SandboxProcess) -> None:
         self._processes.discard(process)
-        self._watchdog.drop(process.pid)
+        for pid in process.pids:
+            self._watchdog.drop(pid)
 
     def keep_until(self, deadline: float) -> None:
         """See Driver."""
         self._watchdog.keep_until(deadline)
+
+    async def sessions(self) -> list[Key]:
+        """See Driver."""
+        return await in_daemon_thread(self._stored_sessions)
+
+    def _stored_sessions(self) -> list[Key]:
+        folders = [folder.relative_to(self._data / "workspaces") for folder in self._data.glob("workspaces/*/*")]
+        return [Key(*folder.parts) for folder in folders if all(is_token(part) for part in folder.parts)]
 
     async def remove_files(self, key: Key) -> None:
         """See Driver."""
@@ -169,6 +201,15 @@ class Bubblewrap:
             await asyncio.to_thread(shutil.rmtree, self._home(self._worker), ignore_errors=True)
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+@contextlib.contextmanager
+def _as_unavailable(what: str) -> Generator[None]:
+    """Raise SandboxUnavailable for an OSError in the block: it concerns one sandbox and not the worker."""
+    try:
+        yield
+    except OSError as exc:
+        raise SandboxUnavailable(f"{what}: {exc.strerror or exc}") from exc
 
 
 def _symptom(stderr: str, exc: Exception) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -53,9 +54,8 @@ def find_host(settings: SandboxSettings, home: Path, hierarchy: Hierarchy) -> Ho
         python_home=python_home,
         links=links,
         trees=tuple(f"/{n}" for n in _TOP if Path(f"/{n}").is_dir() and not Path(f"/{n}").is_symlink()),
-        masked=tuple(
-            f"{n}/" if Path(f"/proc/{n}").is_dir() else n for n in arguments.MASKED if Path(f"/proc/{n}").exists()
-        ),
+        masked=masked(Path("/proc"), root=os.geteuid() == 0),
+        boot_id=_boot_id(home / "boot_id"),
         library_cache=tuple(n for n in arguments.LIBRARY_CACHE if Path(f"/etc/{n}").exists()),
     )
     return Host(layout, hierarchy)
@@ -123,6 +123,24 @@ def _python_version(program: str) -> tuple[int, ...]:
         return tuple(int(part) for part in done.stdout.split())
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return ()
+
+
+def masked(proc: Path, *, root: bool) -> tuple[str, ...]:
+    """The paths below `proc` that are mounted over in a sandbox; a final slash marks a folder.
+
+    `root`: the service is root, so that its sandboxes could read what others cannot.
+    """
+    names: list[str] = [*arguments.MASKED_SYS]
+    for entry in proc.iterdir():
+        is_own = entry.name.isdigit() or entry.name in arguments.SHOWN or entry.is_symlink()
+        if not is_own and (root or entry.stat().st_mode & stat.S_IROTH):
+            names.append(entry.name)
+    return tuple(f"{name}/" if (proc / name).is_dir() else name for name in sorted(names) if (proc / name).exists())
+
+
+def _boot_id(file: Path) -> Path:
+    file.write_text(arguments.BOOT_ID)
+    return file
 
 
 def _etc(folder: Path) -> Path:

@@ -22,6 +22,12 @@ def descends(pid: int, head: int, parents: Mapping[int, int]) -> bool:
     return pid == head
 
 
+def descendants(head: int) -> list[int]:
+    """The process `head` and all that descend from it."""
+    parents = {pid: parent_of(pid) for pid in _processes()}
+    return [pid for pid in parents if parents[pid] and descends(pid, head, parents)]
+
+
 def parent_of(pid: int) -> int:
     """The parent of the process `pid`; 0 if the process has ended."""
     try:

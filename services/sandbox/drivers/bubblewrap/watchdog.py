@@ -4,19 +4,30 @@ A worker that is frozen (stopped, swapped out, on a suspended machine) cannot ki
 worker takes its sessions over as soon as its registration has expired (rule 16). This file is run as a plain script,
 without our packages, by `watchdog_process.py`. It reads lines from stdin; times are those of `time.monotonic()`:
 
-    add <pid>         a sandbox has started: the id of its first process
-    drop <pid>        the sandbox has ended
+    add <pid>         a sandbox has started: the id of bubblewrap outside, or of the first process inside
+    drop <pid>        the process has ended
     until <seconds>   kill all sandboxes at that time, unless a later time is given before
+
+It also limits what a sandbox may take of what its host has for all of one user: inotify instances. Only a process with
+one thread can enter the user namespace of the sandbox, where that limit is set.
 
 The end of stdin means that the worker has ended: all sandboxes are killed.
 """
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
 import sys
 import time
+from pathlib import Path
+
+INOTIFY_INSTANCES = 16
+"""Programs that watch files need one each. A user has 128 in all, of which those of its sandboxes are a part."""
+
+CLONE_NEWUSER = 0x10000000
+LIBC = ctypes.CDLL(None)
 
 
 def main() -> None:
@@ -51,14 +62,36 @@ def add(sandboxes: dict[int, int], pid: int) -> None:
     """Open a pidfd of the process: its number could be given to another process after its end."""
     try:
         sandboxes[pid] = os.pidfd_open(pid)
-    except ProcessLookupError:
+        if Path(f"/proc/{pid}/ns/user").readlink() != Path("/proc/self/ns/user").readlink():
+            limit_inotify(pid)
+    except OSError:
+        return  # it has ended
+
+
+def limit_inotify(pid: int) -> None:
+    """Let the user namespace of the process make INOTIFY_INSTANCES at most. No effect where that is not allowed."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
         return
+    try:
+        namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
+        if LIBC.setns(namespace, CLONE_NEWUSER) == 0:
+            Path("/proc/sys/user/max_inotify_instances").write_text(str(INOTIFY_INSTANCES))
+    finally:
+        os._exit(0)
 
 
 def kill_all(sandboxes: dict[int, int]) -> None:
-    """Kill the first process of each sandbox; the kernel then ends all others in its process namespace."""
-    for fd in sandboxes.values():
+    """Kill the first process of each sandbox; the kernel then ends all others in its process namespace.
+
+    A sandbox that is being made is known by bubblewrap alone, which leads a process group with its child.
+    """
+    for pid, fd in sandboxes.items():
         with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, 0)  # the id still belongs to the process
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
             signal.pidfd_send_signal(fd, signal.SIGKILL)
         os.close(fd)
     sandboxes.clear()

@@ -16,3 +16,8 @@ def root(tmp_path: Path) -> Root:
 def text_of(blocks: list[dict[str, Any]]) -> str:
     """The text of a result."""
     return str(blocks[0]["text"])
+
+
+def names_in(*folder: str) -> list[str]:
+    """The names of the entries of a folder, sorted."""
+    return sorted(path.name for path in Path(*folder).iterdir())

@@ -70,7 +70,8 @@ PATTERNS = [
     "needle", "needle$", "^needle", "needle two", r"needle\b", r"nee\w+", "n..dle", "(?i)needle", "needle|gitdir",
     "é 漢", "last needle", r"\bone\b", "needle after", r"(need)le \w", "ne+dle", "nee?dle", "need.e i", "xyz-none",
     "needle(?! two)", r"n\ufffdedle", "needle \ufffd", "-needle", "needle\\n", "needle\none", r"\x6eeedle",
-    "gitdir: needle", "needl{1}e", ".",
+    "gitdir: needle", "needl{1}e", ".", "[[:space:]]two", "(?<n>needle) t", r"\<needle\>", "index", r"needle\|x",
+    "module",
 ]  # fmt: skip
 
 PATHS = (None, "a", "linked", "sub", ".git", ".holdfast", "a.txt", "./a/../a/z.txt", "node_modules")
@@ -88,17 +89,54 @@ def test_ripgrep_changes_nothing(tree: Root, pattern: str) -> None:
         assert text_of(grep(tree, given, RIPGREP)) == text_of(grep(tree, given, "")), path
 
 
-def test_all_text_files_are_searched_but_those_of_git_and_of_the_agent(tree: Root, ripgrep: str) -> None:
+def test_all_files_are_searched_but_those_of_git_of_modules_and_of_the_agent(tree: Root, ripgrep: str) -> None:
     found = text_of(grep(tree, {"pattern": "needle"}, ripgrep)).replace(f"{tree.path}/", "")
     assert found.split("\n") == [
         ".hidden/x:1:needle hidden", "a/b/deep.txt:1:needle é 漢字 🙂", "a/z.txt:1:needle in a",
-        "a-b.txt:1:sorted by part, not by character: needle", "a.txt:2:needle two", "a.txt:4:last needle",
-        "bom16:1:��needle after a mark", "bom8:1:\\ufeffneedle after a mark", "crlf:1:needle",
-        "exact:1:needle" + "x" * 1994, "ignored.txt:1:needle ignored", "late-nul:1:needle", "late-nul:602:\\x00needle",
-        "latin1:1:n�edle needle �", "long:2:needle short", "module/.git:1:gitdir: needle", "no-end:1:needle",
-        "node_modules/m/index.js:1:needle module", "sub/.holdfast/o:1:needle of another", "sub/x.log:1:needle log",
-        "weird\\xff name", ":1:needle",
+        "a-b.txt:1:sorted by part, not by character: needle", "a.txt:2:needle two",
+        "a.txt:3:..." + "x" * 494 + "needle [columns 5001 to 5006 of 5006]", "a.txt:4:last needle",
+        "binary: binary file matches", "bom8:1:\\ufeffneedle after a mark", "crlf:1:needle",
+        "exact:1:needle" + "x" * 494 + "... [columns 1 to 6 of 2000]", "ignored.txt:1:needle ignored",
+        "late-nul:1:needle",
+        "late-nul:602:\\x00needle", "latin1:1:n�edle needle �",
+        "long:1:" + ("needle " * 72)[:500] + "... [columns 1 to 6 of 2800]", "long:2:needle short",
+        "module/.git:1:gitdir: needle", "no-end:1:needle", "sub/.holdfast/o:1:needle of another",
+        "sub/x.log:1:needle log",
+        "utf16:1:needle", "weird\\xff name", ":1:needle",
     ]  # fmt: skip
+
+
+def test_no_matches_says_what_was_not_searched(tree: Root, ripgrep: str) -> None:
+    skipped = "[not searched: folders called .git or node_modules; give one as path]"
+    assert text_of(grep(tree, {"pattern": "xyz-none"}, ripgrep)) == f"no matches\n{skipped}"
+    assert text_of(grep(tree, {"pattern": "xyz-none", "path": "a"}, ripgrep)) == "no matches"
+    assert text_of(grep(tree, {"pattern": "xyz-none", "path": "a.txt"}, ripgrep)) == "no matches"
+    assert "needle module" in text_of(grep(tree, {"pattern": "needle", "path": "node_modules/m"}, ripgrep))
+
+
+def test_long_lines_are_found_and_shown_around_the_match(root: Root, ripgrep: str) -> None:
+    one = "a" * 3_000_000 + "needle" + "b" * 3_000_000
+    Path(root.path, "min.js").write_text(f"first\n{one}\nneedle\n{'🙂' * 400}needle{'🙂' * 400}")
+    lines = text_of(grep(root, {"pattern": "ne+dle"}, ripgrep)).split("\n")
+    assert [line.split(":")[1] for line in lines] == ["2", "3", "4"]
+    assert "aaaneedlebbb" in lines[0]
+    assert max(map(len, lines)) < 700
+    assert "�" not in lines[2]
+
+
+def test_a_line_on_which_the_pattern_takes_for_ever_is_named(root: Root, ripgrep: str) -> None:
+    Path(root.path, "a").write_text("x" * 20_000 + "\nxb\n")
+    found = text_of(grep(root, {"pattern": "(x+x+)+y|xb"}, ripgrep))
+    assert found.split("\n") == [
+        f"{root.path}/a:2:xb", f"[too slow on a long line and not searched there: {root.path}/a:1]",
+    ]  # fmt: skip
+
+
+def test_a_search_that_takes_too_long_is_cut_and_says_where(root: Root) -> None:
+    Path(root.path, "a").write_text("xb\n")
+    Path(root.path, "b").write_text("x" * 40 + "\nxb\n")
+    found = text_of(grep(root, {"pattern": "(x+x+)+y|xb"}, "", search_s=0.5))
+    assert found.startswith(f"{root.path}/a:1:xb\n[cut after 0.5 s at {root.path}/b")
 
 
 def test_a_path_in_a_folder_that_is_passed_over_is_searched(tree: Root, ripgrep: str) -> None:
@@ -106,11 +144,8 @@ def test_a_path_in_a_folder_that_is_passed_over_is_searched(tree: Root, ripgrep:
     assert "needle output" in text_of(grep(tree, {"pattern": "needle", "path": ".holdfast"}, ripgrep))
 
 
-def test_grep_searches_text_files_and_passes_over_the_rest(root: Root, ripgrep: str) -> None:
-    Path(root.path, "a.txt").write_text("one\ntwo\n" + "x" * 5000 + "two\nlast two")
-    Path(root.path, "b.bin").write_bytes(b"\0two")
-    found = text_of(grep(root, {"pattern": "tw."}, ripgrep))
-    assert found == f"{root.path}/a.txt:2:two\n{root.path}/a.txt:4:last two"
+def test_one_file_may_be_searched(root: Root, ripgrep: str) -> None:
+    Path(root.path, "a.txt").write_text("one\ntwo\nlast two")
     assert text_of(grep(root, {"pattern": "two", "path": "a.txt"}, ripgrep)).endswith("last two")
 
 
@@ -136,10 +171,48 @@ def test_the_pattern_is_one_of_python_whether_ripgrep_knows_it_or_not(root: Root
         grep(root, {"pattern": r"\pL"}, ripgrep)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        # F08
+        ("foo|zoo", "foo"), (r"\bfoo\b", "foo"), ("(?i)FOO", "foo"), (r"\d+", "x 12"), ("x[[:space:]]1", "x 12"),
+        ("[[:digit:]]{2}", "x 12"), ("[^[:alpha:][:space:][:digit:]]", "a-b"), ("[[:word:]]-[[:lower:]]", "a-b"),
+        (r"\<foo\>", "foo"), ("(?<a>fo)o", "foo"), (r"(?<a>o)\k<a>", "foo"), (r"\Qa-b\E", "a-b"), (r"\Qa-b", "a-b"),
+        (r"x\h\d", "x 12"), (r"foo\z", "foo"), (r"\<div\>", "<div>"), ("[]x] 1", "x 12"), ("a[[b-]", "a-b"),
+        ("(?=fo)f", "foo"),
+        ("(?<!x)foo", "foo"), (r"[\h]1", "x 12"), ("[[:punct:]]div", "<div>"), (r"\(y\)", "(y)"), ("[\\]]|foo$", "foo"),
+    ],
+)  # fmt: skip
+def test_patterns_as_models_write_them(root: Root, ripgrep: str, pattern: str, found: str) -> None:
+    Path(root.path, "f").write_text("foo\nx 12\na-b\n<div>\n(y)\n")
+    assert f":{found}" in text_of(grep(root, {"pattern": pattern}, ripgrep))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [("[[:nope:]]", "no class of characters"), ("[:space:]", r"written \[\[:space:\]\]"), ("(", "invalid regex"),
+     ("[a", "invalid regex"), (r"\p{L}", "bad escape"), ("a{99999999999}", "invalid regex"),
+     ("*a", "nothing to repeat")],
+)  # fmt: skip
+def test_a_pattern_that_cannot_be_read_is_an_error(root: Root, pattern: str, said: str) -> None:
+    with pytest.raises(ToolError, match=said):
+        grep(root, {"pattern": pattern})
+
+
+@pytest.mark.parametrize(("pattern", "said"), [(r"foo\|zoo", r"alternatives are written a|b"), ("a\\nb", "one by one")])
+def test_a_pattern_of_another_dialect_that_finds_nothing_has_a_hint(root: Root, pattern: str, said: str) -> None:
+    Path(root.path, "f").write_text("foo\nzoo\n")
+    assert said in text_of(grep(root, {"pattern": pattern}))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_a_folder_that_cannot_be_read_is_passed_over(tree: Root, ripgrep: str) -> None:
+def test_what_cannot_be_read_is_named(tree: Root, ripgrep: str) -> None:
     Path(tree.path, "a").chmod(0)
-    assert ":4:last needle" in text_of(grep(tree, {"pattern": "last needle"}, ripgrep))
+    found = text_of(grep(tree, {"pattern": "last needle"}, ripgrep))
+    assert ":4:last needle" in found
+    assert "[folders that could not be listed: a]" in found
+    Path(tree.path, "no-end").chmod(0)
+    assert f"[files that could not be read: {tree.path}/no-end]" in text_of(grep(tree, {"pattern": "none"}, ripgrep))
     with pytest.raises(ToolError, match="permission denied"):
         grep(tree, {"pattern": "needle", "path": "a"}, ripgrep)
     Path(tree.path, "a").chmod(0o700)

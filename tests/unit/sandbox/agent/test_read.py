@@ -34,3 +34,40 @@ def test_reading_what_is_no_text_or_too_much_says_what_to_do(root: Root) -> None
         with pytest.raises(ToolError, match=said):
             read(root, given)
     assert text_of(read(root, {"file_path": "big", "view_range": [2, 2]})) == "y"
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF"
+GIF = b"GIF89a\1\0\1\0\x80\0\0\xff\xff\xff"
+WEBP = b"RIFF\x24\0\0\0WEBPVP8 "
+PDF = b"%PDF-1.7\n%\xe2\xe3"
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.gif", "x.webp", "x.pdf", "x.txt", "x", "x.JPEG"])
+@pytest.mark.parametrize(
+    ("content", "media"),
+    [(PNG, "image/png"), (JPEG, "image/jpeg"), (GIF, "image/gif"), (WEBP, "image/webp"), (PDF, "application/pdf")],
+)
+def test_a_file_is_shown_as_what_it_is_whatever_its_name(root: Root, name: str, content: bytes, media: str) -> None:
+    """Case F09."""
+    Path(root.path, name).write_bytes(content)
+    (block,) = read(root, {"file_path": name})
+    assert block["type"] == ("document" if media == "application/pdf" else "image")
+    assert block["source"]["media_type"] == media
+    with pytest.raises(ToolError, match="view_range is not supported"):
+        read(root, {"file_path": name, "view_range": [1, 2]})
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.pdf", "x.txt"])
+def test_what_is_neither_picture_nor_pdf_is_text_or_an_error(root: Root, name: str) -> None:
+    path = Path(root.path, name)
+    for text in ("<svg/>", "GIF89a is a format", "not found", "PNG", "\0\1"):
+        path.write_text(text)
+        assert text_of(read(root, {"file_path": name})) == text.replace("\0\1", "\\x00\\x01")
+    for content, said in ((b"BM\xff\xfe", "it is a BMP image"), (b"PK\3\4\xff", "ZIP archive"),
+    (b"\xff\xfe\xfd", "not valid UTF-8"),
+                          (b"\0\0\0\x1cftypheic\xff", "a HEIC image"),
+                          (b"\x89PNX\xff", "not valid UTF-8")):  # fmt: skip
+        path.write_bytes(content)
+        with pytest.raises(ToolError, match=said):
+            read(root, {"file_path": name})

@@ -1,24 +1,27 @@
-"""Text that is safe to show."""
+"""Text that is safe to show, and blocks that the service accepts."""
 
 import pytest
 
-from holdfast.sandbox.agent.text import clean
+from holdfast.sandbox.agent.text import RESULT_CHARS, spelled, text_block
+from holdfast.sandbox.drivers.frames import RESULT_TEXT_CHARS
 
 
 @pytest.mark.parametrize(
-    ("data", "shown"),
+    ("text", "shown"),
     [
-        (b"plain\n\ttext", "plain\n\ttext"), (b"\x1b[1;31mred\x1b[0m", "red"), (b"\x1b]0;title\x07x", "x"),
-        (b"\x1b]52;c;AAAA\x1b\\x", "x"), (b"\x1bPq#0\x1b\\x", "x"), (b"\x1b(Bx", "x"), (b"a\rb\r\nc", "a\nb\nc"),
-        (b"a\x00b\x07\x7f", "a\\x00b\\x07\\x7f"), (b"\xff", "\ufffd"),
-        ("\u202eevil\u2066".encode(), "\\u202eevil\\u2066"),
-        (b"\x1b", "\\x1b"), (b"\x1b]never closed", ""), ("\x9b31mx".encode(), "x"),
-        ("grün 漢字 🙂".encode(), "grün 漢字 🙂"),
+        ("plain\n\ttext\r\n", "plain\n\ttext\r\n"), ("b\x1b[0m", "b\\x1b[0m"), ("a\x00b\x07\x7f", "a\\x00b\\x07\\x7f"),
+        ("\u202eevil\u2066", "\\u202eevil\\u2066"), ("\ufeffx\x0c\x85", "\\ufeffx\\x0c\\x85"),
+        ("odd\udcff\ud83d", "odd\\xff\\ud83d"), ("grün 漢字 🙂", "grün 漢字 🙂"),
     ],
 )  # fmt: skip
-def test_what_a_terminal_is_shown(data: bytes, shown: str) -> None:
-    assert clean(data, terminal=True) == shown
+def test_control_characters_are_spelled_out(text: str, shown: str) -> None:
+    assert spelled(text) == shown
+    assert spelled(shown) == shown
+    shown.encode()
 
 
-def test_files_keep_their_line_ends() -> None:
-    assert clean("a\r\nb\x1b[0m", terminal=False) == "a\r\nb\\x1b[0m"
+def test_a_block_is_never_empty_or_longer_than_the_service_takes() -> None:
+    assert text_block("")["text"]
+    long = text_block("\x00" * RESULT_CHARS)["text"]
+    assert RESULT_CHARS < len(long) < RESULT_TEXT_CHARS
+    assert long.endswith(f"[cut: {RESULT_CHARS} of {4 * RESULT_CHARS} characters shown]")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from holdfast.sandbox.drivers.bubblewrap import arguments
 from holdfast.sandbox.drivers.bubblewrap.arguments import HostLayout, SandboxSpec
+from holdfast.sandbox.drivers.bubblewrap.host import masked
 
 LAYOUT = HostLayout(
     bwrap="/usr/bin/bwrap",
@@ -14,6 +15,7 @@ LAYOUT = HostLayout(
     links=(("/bin", "usr/bin"),),
     trees=(),
     masked=("kcore", "fs/"),
+    boot_id=Path("/data/run/w/boot_id"),
     library_cache=("ld.so.cache",),
 )
 SPEC = SandboxSpec(
@@ -47,12 +49,24 @@ def test_nothing_but_the_workspace_is_bound_writable() -> None:
     assert pairs(line, "--bind") == [("/data/workspaces/t/s", "/workspace")]
     assert {source for source, _ in pairs(line, "--ro-bind")} == {
         "/usr", "/data/run/w/etc", "/etc/ld.so.cache", "/data/run/w/agent", "/proc/sys", "/dev/null",
+        "/data/run/w/boot_id",
     }  # fmt: skip
     assert ("/proc/sys", "/proc/sys") in pairs(line, "--ro-bind")
     assert line[-4:-1] != []
     assert line.count("--remount-ro") == 3
     assert "--dev-bind" not in line
     assert "--share-net" not in line
+
+
+def test_what_proc_tells_of_the_host_is_covered_whatever_a_kernel_adds(tmp_path: Path) -> None:
+    for name in ("1", "self", "meminfo", "slabinfo", "something-new", "sys/kernel/core_pattern", "sys/vm/swappiness"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "bus" / "pci").mkdir(parents=True)
+    (tmp_path / "mounts").symlink_to("self/mounts")
+    (tmp_path / "slabinfo").chmod(0o400)
+    assert masked(tmp_path, root=True) == ("bus/", "slabinfo", "something-new", "sys/kernel/core_pattern")
+    assert masked(tmp_path, root=False) == ("bus/", "something-new", "sys/kernel/core_pattern")
 
 
 def test_an_interpreter_of_a_home_is_bound_under_a_name_that_tells_nothing() -> None:

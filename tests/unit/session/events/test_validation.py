@@ -26,7 +26,8 @@ from holdfast.session.events.validation import (
 from holdfast.session.http.decoding import read_json
 from holdfast.session.http.errors import ApiError
 
-PNG = base64.b64encode(b"\x89PNG").decode()
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+PDF = base64.b64encode(b"%PDF-1.7").decode()
 SEARCH = {
     "type": "search_result",
     "source": "https://example.com",
@@ -81,12 +82,26 @@ def test_events_keep_what_was_sent_and_get_an_id() -> None:
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
         {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "d"}, "title": "t"},
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PNG}},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}},
     ]
     (event,) = read(message(*blocks))
     assert isinstance(event, ev.UserMessage)
     assert event.content == blocks
     assert event.id.startswith("sevt_")
+
+
+@pytest.mark.parametrize(
+    ("content", "actual"),
+    [(b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff\xe0", "image/jpeg"), (b"GIF89a", "image/gif"),
+     (b"RIFF\x24\0\0\0WEBPVP8 ", "image/webp")],
+)  # fmt: skip
+@pytest.mark.parametrize("declared", ["image/png", "image/jpeg", "image/gif", "image/webp"])
+def test_a_picture_is_sent_as_what_it_is(declared: str, content: bytes, actual: str) -> None:
+    """Case F09, for pictures of users."""
+    data = base64.b64encode(content + bytes(100)).decode()
+    (event,) = read(image(media_type=declared, data=data))
+    assert isinstance(event, ev.UserMessage)
+    assert event.content[0]["source"] == {"type": "base64", "media_type": actual, "data": data}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +120,9 @@ def test_events_keep_what_was_sent_and_get_an_id() -> None:
         (image(media_type="image/tiff"), "image/png"),
         (image(data="%%%"), "not valid base64"),
         (image(data=""), "must not be empty"),
+        (image(data=PDF), "the content is none of image/png"),
+        (image(data=base64.b64encode(b"BM").decode()), "the content is none of image/png"),
+        (document(type="base64", media_type="application/pdf", data=PNG), "the content is none of application/pdf"),
         (image(data=base64.b64encode(bytes(MAX_IMAGE_BYTES + 1)).decode()), "scale it down"),
         (document(type="base64", media_type="text/html", data=PNG), "application/pdf"),
         (document(type="text", media_type="text/plain", data=""), "must not be empty"),
