@@ -24,6 +24,7 @@ from holdfast.process import faults
 from holdfast.process.backoff import BUS_BACKOFF
 from holdfast.process.retry import Pauses
 from holdfast.sandbox.availability import Availability, Report
+from holdfast.sandbox.deletions import Deletions
 from holdfast.sandbox.drivers.driver import Driver
 from holdfast.sandbox.epoch_end import LeaseOver, end_of_epoch
 from holdfast.sandbox.execution import Executor
@@ -128,6 +129,7 @@ class Worker:
             worker_id=self.id,
             idle_after_s=config.idle_after_s,
         )
+        self._deletions = Deletions(bus.log, driver, self._provisioner.release, config.cell)
         self._subscriptions: dict[str, Subscription] = {}
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -174,7 +176,12 @@ class Worker:
 
     def _start_duties(self, *, probe: bool) -> list[asyncio.Task[None]]:
         sweeps = self._sweeps
-        duties = [sweeps.watch_registrations, sweeps.report_dead_workers, sweeps.end_idle_sandboxes]
+        duties = [
+            sweeps.watch_registrations,
+            sweeps.report_dead_workers,
+            sweeps.end_idle_sandboxes,
+            self._deletions.remove_deleted_sessions,
+        ]
         if probe:
             duties.append(sweeps.probe)
         supervisors = [supervised(duty, self._report) for duty in duties]

@@ -51,7 +51,7 @@ async def test_a_session_that_makes_files_without_end_ends_alone(few_inodes: Pat
         assert [text(result) for result in found.values()] == ["there\n", "1\nnew\n"]
         # The bomber may tidy, and goes on.
         await bomber.say(await stack.model.play(bash("find . -name 'f*' -delete; ls | wc -l"), say("Tidy.")))
-        assert text(list(results(await bomber.until_idle()).values())[-1]) == "0\n"
+        assert text(list(results(await bomber.until_idle()).values())[-1]).startswith("0\n")
     assert stack.run.supervisor == before.supervisor
     assert stack.run.processes == before.processes, "nothing was restarted"
     stack.stop()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import psutil
-from anthropic import APIConnectionError, AsyncAnthropic, InternalServerError
+from anthropic import APIConnectionError, AsyncAnthropic, ConflictError, InternalServerError
 from msgspec import Struct, field
 
 from tests.support.conversation import Conversation
@@ -143,9 +143,12 @@ async def _idle(conversation: Conversation) -> bool:
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask again if a request failed although the client has repeated it: the service was away for longer."""
+    """Ask again if a request failed although the client has repeated it: the service was away for longer.
+
+    A conflict: the client has repeated a request that was stored, and whose answer was lost.
+    """
     for _ in range(10):
-        with contextlib.suppress(APIConnectionError, InternalServerError):
+        with contextlib.suppress(APIConnectionError, InternalServerError, ConflictError):
             return await ask()
         await asyncio.sleep(0.5)
     return await ask()

@@ -197,6 +197,9 @@ class Driver:
             sandbox.die("its worker is gone")
         self._sandboxes.clear()
 
+    async def sessions(self) -> list[Key]:
+        return []
+
     async def remove_files(self, key: Key) -> None:
         """There are none."""
 

@@ -92,6 +92,9 @@ class ClockDriver:
         if deadline == self._deadline:
             self._ending = asyncio.ensure_future(self.close())
 
+    async def sessions(self) -> list[Key]:
+        return []
+
     async def remove_files(self, key: Key) -> None:
         self.removed.append(key)
 

@@ -83,6 +83,10 @@ class DrivenSession:
         calls = self._last.commit.head.calls if self._last else ()
         await self._append(*[ev.AgentToolResult(id=new_id("sevt"), tool_use_id=c.id) for c in calls], lost)
 
+    async def delete(self) -> None:
+        """Log that the session is deleted; no worker is asked to remove its files."""
+        await self._append(ev.SessionDeleted(id=new_id("sevt")))
+
     async def open(self, name: str, arguments: dict[str, Any]) -> str:
         """Append a call that is ready to run. Returns its id."""
         use = ev.AgentToolUse(id=new_id("sevt"), name=name, input=arguments, hand=SANDBOX)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 
 GREETING = b"\0\0\0\x0b" + b'{"hello":1}'
 """The first frame, encoded by hand: it is sent before anything is imported."""
@@ -14,15 +13,13 @@ def main() -> None:
     if os.getpid() != 1:
         # A restart of the shell kills all processes in /proc: outside of a sandbox those of the host.
         raise SystemExit("this program runs in a sandbox only")
-    # The first process of a process namespace gets no signal from inside unless it has a handler. Python has made one.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Discard error output: the service would take it for that of bubblewrap.
     os.dup2(os.open("/dev/null", os.O_RDWR), 2)
     os.write(1, GREETING)
     # Imported after the greeting: meanwhile the service prepares the first call.
     from .files import Root  # noqa: PLC0415  as above
     from .loop import Loop  # noqa: PLC0415  as above
-    from .processes import forbid_inspection  # noqa: PLC0415  as above
+    from .processes import be_first_process  # noqa: PLC0415  as above
 
-    forbid_inspection()
+    be_first_process()
     Loop(Root()).run()

@@ -36,8 +36,12 @@ _own: set[int] = set()
 """Children whose end is waited for by `wait`: the bash and the helpers."""
 
 
-def forbid_inspection() -> None:
-    """Let no process in the sandbox open memory, environment or descriptors of this one, although it has our user."""
+def be_first_process() -> None:
+    """Take no signal from inside, and let no process of our user open memory, environment or descriptors of this one.
+
+    The first process of a process namespace gets no signal from inside unless it has a handler. Python has made one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 

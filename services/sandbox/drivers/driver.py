@@ -73,6 +73,10 @@ class Driver(Protocol):
         """Kill all sandboxes at `deadline` (loop time, seconds) unless called again, even if this process is frozen."""
         ...
 
+    async def sessions(self) -> list[Key]:
+        """The sessions of which this host has files."""
+        ...
+
     async def remove_files(self, key: Key) -> None:
         """Delete the workspace of a session. May be repeated."""
         ...

@@ -154,6 +154,14 @@ class Bubblewrap:
         """See Driver."""
         self._watchdog.keep_until(deadline)
 
+    async def sessions(self) -> list[Key]:
+        """See Driver."""
+        return await in_daemon_thread(self._stored_sessions)
+
+    def _stored_sessions(self) -> list[Key]:
+        folders = [folder.relative_to(self._data / "workspaces") for folder in self._data.glob("workspaces/*/*")]
+        return [Key(*folder.parts) for folder in folders if all(is_token(part) for part in folder.parts)]
+
     async def remove_files(self, key: Key) -> None:
         """See Driver."""
         folder = self._workspace(key)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def find_host(settings: SandboxSettings, home: Path, hierarchy: Hierarchy) -> Ho
         python_home=python_home,
         links=links,
         trees=tuple(f"/{n}" for n in _TOP if Path(f"/{n}").is_dir() and not Path(f"/{n}").is_symlink()),
-        masked=masked(Path("/proc")),
+        masked=masked(Path("/proc"), root=os.geteuid() == 0),
         boot_id=_boot_id(home / "boot_id"),
         library_cache=tuple(n for n in arguments.LIBRARY_CACHE if Path(f"/etc/{n}").exists()),
     )
@@ -124,12 +125,17 @@ def _python_version(program: str) -> tuple[int, ...]:
         return ()
 
 
-def masked(proc: Path) -> tuple[str, ...]:
-    """The paths below `proc` that are mounted over in a sandbox; a final slash marks a folder."""
-    entries = [entry.name for entry in proc.iterdir() if not entry.name.isdigit() and not entry.is_symlink()]
-    names = [name for name in entries if name not in arguments.SHOWN]
-    names += [f"sys/{name}" for name in arguments.MASKED_SYS if (proc / "sys" / name).exists()]
-    return tuple(f"{name}/" if (proc / name).is_dir() else name for name in sorted(names))
+def masked(proc: Path, *, root: bool) -> tuple[str, ...]:
+    """The paths below `proc` that are mounted over in a sandbox; a final slash marks a folder.
+
+    `root`: the service is root, so that its sandboxes could read what others cannot.
+    """
+    names: list[str] = [*arguments.MASKED_SYS]
+    for entry in proc.iterdir():
+        is_own = entry.name.isdigit() or entry.name in arguments.SHOWN or entry.is_symlink()
+        if not is_own and (root or entry.stat().st_mode & stat.S_IROTH):
+            names.append(entry.name)
+    return tuple(f"{name}/" if (proc / name).is_dir() else name for name in sorted(names) if (proc / name).exists())
 
 
 def _boot_id(file: Path) -> Path:

@@ -64,7 +64,9 @@ def test_what_proc_tells_of_the_host_is_covered_whatever_a_kernel_adds(tmp_path:
         (tmp_path / name).touch()
     (tmp_path / "bus" / "pci").mkdir(parents=True)
     (tmp_path / "mounts").symlink_to("self/mounts")
-    assert masked(tmp_path) == ("bus/", "slabinfo", "something-new", "sys/kernel/core_pattern")
+    (tmp_path / "slabinfo").chmod(0o400)
+    assert masked(tmp_path, root=True) == ("bus/", "slabinfo", "something-new", "sys/kernel/core_pattern")
+    assert masked(tmp_path, root=False) == ("bus/", "something-new", "sys/kernel/core_pattern")
 
 
 def test_an_interpreter_of_a_home_is_bound_under_a_name_that_tells_nothing() -> None:
