@@ -162,10 +162,13 @@ def _files_with(literal: str, root: Root, relative: str, ripgrep: str) -> list[s
         "--files-with-matches", *[word for glob in [*skipped, f"!/{HIDDEN}/"] for word in ("--glob", glob)],
     ]  # fmt: skip
     # It runs in the workspace, because the globs are relative to its folder.
-    done = subprocess.run(  # noqa: S603  a fixed program; the literal follows -e
-        [ripgrep, *options, "-e", os.fsencode(literal), "--", f"./{relative}"],
-        cwd=root.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(  # noqa: S603  a fixed program; the literal follows -e
+            [ripgrep, *options, "-e", os.fsencode(literal), "--", f"./{relative}"],
+            cwd=root.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    except OSError:  # the sandbox has as many processes as it may
+        return None
     if done.returncode not in (0, 1):  # also if a folder cannot be read
         return None
     return [os.path.normpath(os.fsdecode(path)) for path in done.stdout.split(b"\0") if path]

@@ -223,5 +223,8 @@ def test_a_ripgrep_that_fails_is_done_without(tree: Root, tmp_path_factory: pyte
     failing = tmp_path_factory.mktemp("bin") / "rg"
     failing.write_text("#!/bin/sh\nprintf './a.txt\\0'; exit 2\n")
     failing.chmod(0o755)
+    assert text_of(grep(tree, {"pattern": "needle"}, "/nonexistent/rg")) == text_of(
+        grep(tree, {"pattern": "needle"}, "")
+    )
     found = text_of(grep(tree, {"pattern": "needle"}, str(failing)))
     assert found == text_of(grep(tree, {"pattern": "needle"}, ""))
