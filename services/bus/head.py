@@ -13,8 +13,7 @@ from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.inputs import NOTHING_TAKEN, Source, Taken
-
-Status = Literal["idle", "running", "rescheduling", "terminated"]
+from holdfast.bus.thread_state import Status, Thread, failed, idle, model_ended
 
 PRIMARY_THREAD = ""
 """Id of the primary thread in `Head.threads`, `Call.thread` and `Event.thread`."""
@@ -41,9 +40,9 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tool call without a result yet.
 
-    `ask` waits for a confirmation, `client` for the client's own result, `held` is confirmed and awaits its siblings,
-    `ready` may be run by its hand. `generation` is that of the hand it is bound to, which never changes; empty: none
-    yet. `hand` is empty for a call that the client answers.
+    `ask` waits for a confirmation, `client` for the client's own result, `held` awaits siblings that wait for the
+    client, `ready` may be run by its hand once it is due (rule 12). `generation` is that of the hand it is bound to,
+    which never changes; empty: none yet. `hand` is empty for a call that the client answers.
     """
 
     id: str
@@ -52,6 +51,8 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     generation: str = ""
     thread: str = ""
     hand: str = ""
+    reads: bool = False
+    """It changes nothing, so it may run beside others that only read."""
 
 
 class Hand(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,33 +62,6 @@ class Hand(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str
     kept: str = ""
     """A sentence of its driver for the model: what a loss of this hand leaves."""
-
-
-class Thread(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A conversation with a context of its own. `todo`: the next step is a model request."""
-
-    status: Status = "idle"
-    stop: ev.StopReason | None = None
-    todo: bool = False
-    interrupted: bool = False
-    request: str = ""
-    """Id of the model request that has started and not ended."""
-    rounds: int = 0
-    """Tool-use rounds in this turn."""
-    compactions: int = 0
-    """Compactions since the last answer."""
-    errors: int = 0
-    """Failed model requests since the last good one."""
-    broken: int = 0
-    """Those of them whose response had begun, or was unusable."""
-    failing_since: int = 0
-    """When the first of them failed (microseconds, Unix)."""
-    told_at: int = 0
-    """When `session.error` last reported one of them (microseconds, Unix)."""
-    retry_at: int = 0
-    """Earliest time of the next model request (microseconds, Unix). A new message ends the wait."""
-    context_tokens: int = 0
-    """Tokens of the last request and its answer together: how full the context is."""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -226,19 +200,13 @@ def _fold_agent(head: Head, event: ev.Event, _at: int) -> Head | None:
     key, thread = event.thread, head.thread(event.thread)
     match event:
         case ev.AgentToolUse():
-            if event.evaluated_permission == "deny":
-                state = "held"
-            else:
-                state = "ask" if event.evaluated_permission == "ask" else "ready"
-            hand = head.hands.get(event.hand)
-            generation = hand.generation if hand and state == "ready" else ""
-            return replace(head, calls=(*head.calls, Call(event.id, event.name, state, generation, key, event.hand)))
+            return replace(head, calls=(*head.calls, _new_call(head, event)))
         case ev.AgentCustomToolUse():
             return replace(head, calls=(*head.calls, Call(event.id, event.name, "client", "", key)))
         case ev.AgentToolResult():
             return _closed(head, event.tool_use_id)
         case ev.AgentContextCompacted():
-            return _with(head, key, replace(thread, compactions=thread.compactions + 1, context_tokens=0))
+            return _with(head, key, replace(thread, compactions=thread.compactions + 1, context_tokens=0, full=False))
         case _:
             return None
 
@@ -263,7 +231,7 @@ def _fold_thread_status(head: Head, event: ev.Event, at: int) -> Head | None:
             rounds = 0 if fresh else thread.rounds
             return _with(head, key, replace(thread, status="running", stop=None, rounds=rounds))
         case ev.ThreadStatusIdle(stop_reason=stop):
-            return _with(head, key, _idle(thread, stop))
+            return _with(head, key, idle(thread, stop))
         case ev.ThreadStatusRescheduled(retry_at=retry_at) if retry_at:  # release 0.1.0: see SessionStatusRescheduled
             return _rescheduled(head, key, retry_at, at)
         case _:
@@ -313,55 +281,38 @@ def _interrupted(head: Head, key: str) -> Head:
     return _with(head, key, replace(thread, todo=False, interrupted=busy))
 
 
-def _idle(thread: Thread, stop: ev.StopReason) -> Thread:
-    """The thread after its run ended with `stop`. Folding the same stop twice changes nothing."""
-    ended = stop.type != "requires_action"
-    return replace(
-        _recovered(thread) if ended else thread, status="idle", stop=stop, interrupted=False, request="",
-        retry_at=0, compactions=0 if ended else thread.compactions,
-        todo=thread.todo and stop.type != "retries_exhausted",
-    )  # fmt: skip
-
-
 def _stop_clock(head: Head, at: int) -> Head:
     if not head.running_since:
         return head
     return replace(head, active=head.active + at - head.running_since, running_since=0)
 
 
-def _failed(thread: Thread, retry_at: int, at: int) -> Thread:
-    """A model request failed at `at` and is to be made again at `retry_at`; both in microseconds, Unix."""
-    since = thread.failing_since or at
-    return replace(thread, errors=thread.errors + 1, failing_since=since, retry_at=retry_at)
-
-
 def _rescheduled(head: Head, key: str, retry_at: int, at: int) -> Head:
     """The thread waits until `retry_at`, and clients are told so."""
-    thread = _failed(head.thread(key), retry_at, at)
+    thread = failed(head.thread(key), retry_at, at)
     return _with(head, key, replace(thread, status="rescheduling", told_at=at))
-
-
-def _recovered(thread: Thread) -> Thread:
-    return replace(thread, errors=0, broken=0, failing_since=0, told_at=0, retry_at=0)
 
 
 def _model_ended(head: Head, event: ev.ModelRequestEnd, thread: Thread, at: int) -> Head:
     head = replace(head, usage=head.usage.plus(event.model_usage))
-    thread = replace(thread, request="", broken=thread.broken + event.broke_off)
-    if event.retry_at:
-        thread = _failed(thread, event.retry_at, at)
-    if not event.is_error and event.stop != "compaction":
-        used = event.model_usage
-        context = (
-            used.input_tokens + used.output_tokens + used.cache_read_input_tokens + used.cache_creation_input_tokens
-        )
-        called = any(c.thread == event.thread for c in head.calls)
-        todo = thread.todo if thread.interrupted else bool(event.missed)
-        thread = replace(
-            _recovered(thread), todo=todo, compactions=0, context_tokens=context,
-            rounds=thread.rounds + 1 if called else thread.rounds,
-        )  # fmt: skip
-    return _with(head, event.thread, thread)
+    calls = [c for c in head.calls if c.thread == event.thread]
+    runs = any(c.state != "held" for c in calls)  # one that cannot run has its error result in the same commit
+    return _with(head, event.thread, model_ended(thread, event, at, called=bool(calls), runs=runs))
+
+
+def _new_call(head: Head, event: ev.AgentToolUse) -> Call:
+    """The call as it is after its event: bound to the generation of its hand if it may run."""
+    hand = head.hands.get(event.hand)
+    call = Call(event.id, event.name, "ready", hand.generation if hand else "", event.thread, event.hand, event.reads)
+    if event.evaluated_permission == "deny" or (event.evaluated_permission != "ask" and _waits_behind(head, call)):
+        return replace(call, state="held", generation="")
+    return replace(call, state="ask", generation="") if event.evaluated_permission == "ask" else call
+
+
+def _waits_behind(head: Head, call: Call) -> bool:
+    """Whether a call before it must run first (rule 12) and waits for the client, or behind one that does."""
+    before = [c for c in head.calls if c.thread == call.thread and c.hand == call.hand and not (c.reads and call.reads)]
+    return bool(waits_for_client(head, call.thread)) and any(c.state in ("ask", "held") for c in before)
 
 
 def _closed(head: Head, call_id: str) -> Head:

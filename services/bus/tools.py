@@ -30,6 +30,8 @@ class BuiltInTool(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
     hand: str = SANDBOX
     """Name of the hand that executes calls; empty: not implemented, never offered, and enabling it is refused."""
+    read_only: bool = False
+    """A call changes nothing that another call of the same hand could notice: such calls may run side by side."""
     options: tuple[str, ...] = ()
     """Names of the options that its configuration has on the wire beside `enabled` and `permission_policy`."""
     timeout_argument: str = ""
@@ -70,6 +72,7 @@ READ: Final = BuiltInTool(
         },
     },
     required=("file_path",),
+    read_only=True,
 )
 
 WRITE: Final = BuiltInTool(
@@ -100,6 +103,7 @@ GLOB: Final = BuiltInTool(
     "without a slash matches in all directories below. Hidden files are included.",
     properties={"pattern": {"type": "string"}, "path": _PATH},
     required=("pattern",),
+    read_only=True,
 )
 
 GREP: Final = BuiltInTool(
@@ -109,6 +113,7 @@ GREP: Final = BuiltInTool(
     "one.",
     properties={"pattern": {"type": "string"}, "path": _PATH},
     required=("pattern",),
+    read_only=True,
 )
 
 WEB_FETCH: Final = BuiltInTool(

@@ -42,7 +42,9 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     retry_first: Annotated[float, Meta(gt=0, le=60)] = 0.5
     """Seconds before the first retry; doubles with each. A random part of up to a quarter is subtracted."""
     retry_most: Annotated[float, Meta(gt=0, le=3600)] = 60.0
-    """Longest delay between two attempts in seconds; a longer `retry-after` is obeyed, up to 10 minutes."""
+    """Longest delay between two attempts in seconds, if the endpoint asks for no longer one."""
+    retry_after_most: Annotated[float, Meta(ge=0, le=600)] = 120.0
+    """Longest `retry-after` of the endpoint that is obeyed, in seconds; a longer one counts as this."""
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 16_384
     """Largest number of tokens in one response; less for a model that gives less."""
     rounds: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
@@ -56,7 +58,12 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
 
     def limits(self, facts: ModelFacts) -> Limits:
         """The bounds of a turn with a model of which `facts` are known."""
-        return Limits(rounds=self.rounds, context_tokens=facts.compact_above(self.response_tokens(facts)))
+        response_tokens = self.response_tokens(facts)
+        return Limits(
+            rounds=self.rounds,
+            response_tokens=response_tokens,
+            context_tokens=facts.compact_above(response_tokens),
+        )
 
     def response_tokens(self, facts: ModelFacts) -> int:
         """The largest number of tokens in one response of a model of which `facts` are known."""
@@ -67,4 +74,5 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
             attempts=self.model_attempts,
             patience_s=self.model_patience,
             backoff=Backoff(first_s=self.retry_first, longest_s=self.retry_most),
+            retry_after_most_s=self.retry_after_most,
         )

@@ -155,15 +155,6 @@ async def test_a_refusal_ends_the_turn_and_runs_nothing(shared: Stack, client: A
     await check_invariants(shared, conversation)
 
 
-async def test_an_answer_that_was_cut_short_by_its_limit_is_kept(shared: Stack, client: AsyncAnthropic) -> None:
-    mark = await shared.model.play(say("It begins well but", stop="max_tokens"))
-    conversation = await Conversation.begin(client)
-    await conversation.say(mark)
-    events = await conversation.until_idle()
-    assert [text(e) for e in events if e.type == "agent.message"] == ["It begins well but"]
-    await check_invariants(shared, conversation)
-
-
 async def test_thoughts_go_back_to_the_model_unchanged(shared: Stack, client: AsyncAnthropic) -> None:
     steps = [
         {"thinking": "First I think: \u00fcber alles \U0001f600.", **bash("echo a")},

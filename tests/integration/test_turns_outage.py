@@ -99,7 +99,7 @@ async def test_a_new_message_ends_a_wait_however_long(patient: Stack, client: As
     await conversation.say(mark)
     await conversation.until_events("session.status_rescheduled")
     (failure,) = failures(await conversation.events())
-    assert failure.message.endswith("(attempt 1, next in 10 min)")
+    assert failure.message.endswith("(attempt 1, next in 2 min)")
     await conversation.say(await patient.model.play(say("Here.")))
     events = await conversation.until_idle(within=10)
     assert text(events[-5]) == "Here."

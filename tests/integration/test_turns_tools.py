@@ -6,7 +6,7 @@ from anthropic import AsyncAnthropic
 
 from tests.support.conversation import TOOLSET, Conversation, results, text
 from tests.support.invariants import check_invariants
-from tests.support.model import Json, bash, call, say, texts_of
+from tests.support.model import Json, bash, call, say
 from tests.support.stack import Stack
 
 
@@ -106,23 +106,4 @@ async def test_a_disabled_tool_is_not_offered_and_never_runs(shared: Stack, clie
     asked = (await shared.model.requests(mark))[0].body
     assert [t["name"] for t in asked["tools"]] == ["read"]
     assert not list((shared.data / "sandbox").rglob(f"{conversation.id}/made"))
-    await check_invariants(shared, conversation)
-
-
-async def test_calls_of_one_answer_run_side_by_side(shared: Stack, client: AsyncAnthropic) -> None:
-    wait = "mkfifo -m 600 pipe 2>/dev/null; echo hello > pipe"
-    both = [*bash(wait)["tools"], *call("read", file_path="other")["tools"]]
-    conversation = await Conversation.begin(client)
-    mark = await shared.model.play(bash("echo text > other"), {"tools": both}, say("Done."))
-    await conversation.say(mark)
-    # The first call waits until somebody reads from the pipe; the second one's result comes before it.
-    found = await conversation.until_events("agent.tool_result", count=2)
-    calls = await conversation.events("agent.tool_use")
-    assert found[1].tool_use_id == calls[2].id
-    pipe = next((shared.data / "sandbox").rglob(f"{conversation.id}/pipe"))
-    assert pipe.read_text() == "hello\n"
-    await conversation.until_idle()
-    last = (await shared.model.requests(mark))[-1]
-    assert [b["tool_use_id"] for b in last.body["messages"][-1]["content"]] == [c.id for c in calls[1:]]
-    assert "hello" not in texts_of(last)[-1]
     await check_invariants(shared, conversation)

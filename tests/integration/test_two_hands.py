@@ -169,6 +169,21 @@ async def test_calls_of_one_answer_go_to_both_hands(talk: Talk) -> None:
     assert len({hand.worker for hand in head.hands.values()}) == 2
 
 
+async def test_calls_that_only_read_run_side_by_side(talk: Talk) -> None:
+    long, short = ({"name": "sleep", "input": {"seconds": seconds}} for seconds in (3600, 0.01))
+    await talk.say({"tools": [long, short]}, say("Never."))
+
+    async def look() -> list[ev.AgentToolResult]:
+        return [e for e in await talk.events() if isinstance(e, ev.AgentToolResult)]
+
+    (result,) = await eventually(look, what="the second call ends")
+    calls = [e.id for e in await talk.events() if isinstance(e, ev.AgentToolUse)]
+    assert result.tool_use_id == calls[1]
+    assert [c.id for c in (await talk.head()).calls] == calls[:1]
+    await talk.send(ev.UserInterrupt(id=new_id("sevt")))
+    await talk.idle()
+
+
 async def test_the_loss_of_one_hand_closes_only_its_own_calls(talk: Talk, tmp_path: Path) -> None:
     await talk.say(both("echo kept > file; sleep 10", 2.0), both("cat file", 0.0), say("Done."))
     await talk.both_run()

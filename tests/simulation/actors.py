@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from holdfast.bus import events as ev
+from holdfast.bus.head import Call
 from holdfast.bus.ids import Key, new_id
 from holdfast.harness.models.interface import BlockStart, ModelFailure, Piece, Request, Response, TextDelta
 from holdfast.sandbox.drivers.hand_spec import HandSpec
@@ -80,7 +81,7 @@ class Model:
         for _ in range(count):
             self._observations.calls_left -= 1
             name = rng.choice(["bash", "bash", "bash", "bash", "read", "write", "ask_client"])
-            name = "bash" if self._observations.eager else name
+            name = self._observations.eager or name
             name = rng.choice([name, *self._observations.clock_tools])
             given = {"bash": {"command": "true"}, "ask_client": {}, "now": {}, "sleep": {"seconds": 1}}
             given = given.get(name, {"file_path": "a", "content": "b"})
@@ -230,7 +231,8 @@ class Observations:
         self.violations: list[str] = []
         self.requests = 0
         self.calls_left = rng.choice([0, 2, 4])
-        self.eager = False
+        self.eager = ""
+        """The tool that the model calls as early as possible; empty: any tool, at any time."""
         self.heavy = False
         """Whether every answer fills the context, so that it is summarised before the next."""
         self.failures_left = 3
@@ -238,6 +240,8 @@ class Observations:
         self.running: set[str] = set()
         self.closed: Callable[[Key, str], bool] = lambda _key, _call: False
         """Whether the log says that this call has its result."""
+        self.open_calls: Callable[[Key], Sequence[Call]] = lambda _key: ()
+        """The calls that are open in the log."""
         self.sandboxes: list[SimulatedSandbox] = []
         self.clock_tools: list[str] = []
         """The tools of the second hand that the model may call."""
@@ -255,7 +259,17 @@ class Observations:
             self.violation(f"3: call {call} ran in two generations")
         if self.closed(key, call):
             self.violation(f"3: call {call} starts after it was closed")
+        self._check_order(self.open_calls(key), call)
         self.running.add(call)
+
+    def _check_order(self, calls: Sequence[Call], started: str) -> None:
+        """A call starts after every call of its response and hand before it, unless both only read."""
+        own = next((c for c in calls if c.id == started), None)
+        if own is None:
+            return
+        for call in calls[: calls.index(own)]:
+            if (call.thread, call.hand) == (own.thread, own.hand) and not (call.reads and own.reads):
+                self.violation(f"8: call {started} starts before call {call.id} has its result")
 
     def ran_on(self, key: Key, call: str, host: str) -> None:
         """A call runs on that host and leaves files there; an empty host keeps none."""

@@ -53,6 +53,7 @@ class CheckedServer(MemoryServer):
         self.calm = False
         """Whether no process dies, freezes or hands over, so that no claim may be taken over."""
         observations.closed = self._closed
+        observations.open_calls = lambda key: head_of(self.last(key)).calls
         self._requests: dict[Key, RequestChecks] = {}
         self._hand_of: dict[str, str] = {}
         """The hand that each generation was bound as."""

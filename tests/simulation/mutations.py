@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from tests.simulation import call_mutations as calls
 from tests.simulation import claim_mutations as claims
+from tests.simulation import order_mutations as order
 from tests.simulation import thread_mutations as threads
 from tests.simulation import warm_mutations as warm
 from tests.simulation.fault_injector import NO_FAULTS, Odds
@@ -43,13 +44,14 @@ _POISON = Plan(messages=2, poison=True)
 _DEADLY = Plan(messages=1, deadly=True)
 _VANISH = Plan(messages=3, vanish=True)
 _TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
-_GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0)
+_GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, reads=True)
 _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
 _TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
 _THREADS = Plan(replicas=1, workers=1, messages=6, calls=4, child=True)
 _TWO_STOPPED = Plan(replicas=1, workers=1, messages=6, calls=12, impatient=8, child=True)
+_MIXED = Plan(replicas=1, workers=1, messages=4)
 _PAIRS = Plan(replicas=1, workers=1, messages=2, pairs=8)
 _UPDATED = Plan(replicas=1, workers=1, messages=2, pairs=8, updates=16)
 _CHANGED = Plan(replicas=2, workers=1, messages=6, updates=8, calls=6)
@@ -102,6 +104,9 @@ MUTATIONS = [
     Mutation("H2 a hand is bound to its own calls only", calls.h2_bound_whatever_the_hand, ("3:",), _HANDS, _TWO),
     Mutation("H3 the host is remembered", calls.h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
     Mutation("H4 a foreign host declines", calls.h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
+    Mutation("O1 changes wait for changes", order.o1_all_ready_calls_run_at_once, ("8:",), _HANDS, _TOOLS),
+    Mutation("O2 reads wait for changes", order.o2_reads_wait_for_nothing, ("8:",), NO_FAULTS, _MIXED),
+    Mutation("O3 changes wait for reads", order.o3_changes_do_not_wait_for_reads, ("8:",), NO_FAULTS, _MIXED),
     Mutation("W1 claimed without a gap", warm.w1_claimed_without_the_gap_check, ("1:",), _DEAF, _PAIRS),
     Mutation("W2 forgotten when refused", warm.w2_kept_over_a_refusal, ("4:",), NO_FAULTS, _UPDATED),
     Mutation("W3 deltas after the ack", warm.w3_deltas_before_the_acknowledgement, ("start:",), _TOO_LATE, _CHANGED),

@@ -37,7 +37,9 @@ class Plan(Struct, frozen=True):
     vanish: bool = False
     drains: int = 0
     calls: int | None = None
-    """Most tool calls that the model makes. If given, it makes them as early as possible, and all of `bash`."""
+    """Most tool calls that the model makes. If given, it makes them as early as possible, and all of one tool."""
+    reads: bool = False
+    """That tool only reads, so that its calls run side by side; otherwise it is `bash`."""
     hold: float | None = None
     """Seconds that a harness stays with a session while its tools run."""
     steady: tuple[str, ...] = ()

@@ -65,7 +65,8 @@ class Scenario:
         facts = ModelFacts(context_window=200_000, compact_at=1000 if self.observations.heavy else None)
         self.catalogue = ModelCatalogue({}, default=facts)
         if self.plan.calls is not None:
-            self.observations.calls_left, self.observations.eager = self.plan.calls, True
+            self.observations.calls_left = self.plan.calls
+            self.observations.eager = "read" if self.plan.reads else "bash"
         if self.plan.clocks:
             self.observations.clock_tools = ["now", "sleep"]
         self.user = User(self.key, self.plan, self.rng, now=self.now, head=lambda: self.head, inbox=self._inbox)

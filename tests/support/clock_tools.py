@@ -10,13 +10,14 @@ from holdfast.bus.tools import BuiltInTool
 CLOCK: Final = "clock"
 """Name and kind of the hand."""
 
-NOW: Final = BuiltInTool(name="now", description="The time of the clock, in seconds.", hand=CLOCK)
+NOW: Final = BuiltInTool(name="now", description="The time of the clock, in seconds.", hand=CLOCK, read_only=True)
 SLEEP: Final = BuiltInTool(
     name="sleep",
     description="Wait.",
     properties={"seconds": {"type": "number"}},
     required=("seconds",),
     hand=CLOCK,
+    read_only=True,
 )
 
 

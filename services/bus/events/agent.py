@@ -34,6 +34,8 @@ class AgentToolUse(AgentEvent, frozen=True, kw_only=True, tag="agent.tool_use"):
     model_id: str = field(name="_model_id", default="")
     hand: str = field(name="_hand", default="")
     """Name of the hand that runs it; empty only if it was denied because there is no such tool."""
+    reads: bool = field(name="_reads", default=False)
+    """It changes nothing, so it may run beside others that only read (rule 12)."""
 
 
 class AgentCustomToolUse(AgentEvent, frozen=True, kw_only=True, tag="agent.custom_tool_use"):

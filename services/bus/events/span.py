@@ -1,11 +1,18 @@
 """Model requests: their starts and their ends. Pure."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import field
 
 from holdfast.bus.events.base import Event
+
+CONTEXT_FULL_STOP: Final = "model_context_window_exceeded"
+TRUNCATED_STOPS: Final = ("max_tokens", CONTEXT_FULL_STOP)
+"""Stop reasons of a response that a limit ended: of the request, or of the model's context window."""
+
+CONTINUED_STOPS: Final = ("pause_turn", "tool_use")
+"""Stop reasons after which the model is asked again: it paused, or it wanted a tool and named none."""
 
 
 class ModelUsage(msgspec.Struct, frozen=True):

@@ -51,14 +51,27 @@ class Context(msgspec.Struct, dict=True):
     def __post_init__(self) -> None:
         self._settled = Rendering()
         """The rendering of the items before the last assistant item: they do not change any more."""
+        self._inputs: dict[str, dict[str, Any]] = {}
+        """The inputs of all tool calls, by id of the call."""
+        self.tool_names: dict[str, None] = {}
+        """Names of the tools whose calls are in the conversation, in the order of their first call."""
+        for item in self.items:
+            self._index(item.blocks)
+
+    def _index(self, blocks: Iterable[Block]) -> None:
+        for block in blocks:
+            if block.get("type") == "tool_use":
+                self._inputs[block["id"]] = block["input"]
+                self.tool_names[block["name"]] = None
 
     def after(self, events: Iterable[ev.Event], thread: str) -> "Context":
         """The context as it will be after those events of `thread`: messages, results, starts of requests.
 
         Events of a response would change items that both share.
         """
-        new = Context(list(self.items), self.fresh, self.given_up)
-        new._settled = self._settled
+        new = Context([], self.fresh, self.given_up)
+        new.items, new._settled = list(self.items), self._settled
+        new._inputs, new.tool_names = dict(self._inputs), dict(self.tool_names)
         for event in events:
             if event.thread == thread:
                 new.add(event)
@@ -102,6 +115,7 @@ class Context(msgspec.Struct, dict=True):
         else:
             self.items.append(Item(kind, item_id, blocks))
         self.fresh += size_of(blocks)
+        self._index(blocks)
 
     def _put_last(self, missed: Sequence[str]) -> None:
         """Move messages that the last response does not answer behind it."""
@@ -122,14 +136,9 @@ class Context(msgspec.Struct, dict=True):
         """True if it holds an image or a document, which the model may reject."""
         return any(has_attachments(i.blocks) for i in self.items)
 
-    def tool_input(self, call_id: str) -> dict[str, Any]:
-        """The input of the tool call; empty if the call is not in the context."""
-        for item in reversed(self.items):
-            if item.kind == "assistant":
-                for block in item.blocks:
-                    if block.get("type") == "tool_use" and block.get("id") == call_id:
-                        return block["input"]
-        return {}
+    def tool_input(self, call_id: str) -> dict[str, Any] | None:
+        """The input of the tool call; None if the call is not in the context."""
+        return self._inputs.get(call_id)
 
     def _drop_attachments(self) -> None:
         """Drop the attachments since the last response; if there are none, all: together they may be too many."""
@@ -147,6 +156,7 @@ class Context(msgspec.Struct, dict=True):
         self._settled, self.given_up = Rendering(), 0
         self.items = [Item("user", _SUMMARY_ID, [{"type": "text", "text": SUMMARY_PREFIX + summary}]), *reversed(kept)]
         self.fresh = sum(size_of(i.blocks) for i in self.items)
+        self._inputs, self.tool_names = {}, {}
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation as `messages` of the API; empty if it is empty.

@@ -22,10 +22,14 @@ from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
 from holdfast.harness.models.failure_causes import request_id
 from holdfast.harness.models.failures import ErrorStatus, Progress
 from holdfast.harness.models.interface import Endpoint, ModelFailure
-from holdfast.harness.models.streamed_model import CONNECT_TIMEOUT_S, ResponseBody, StreamedModel
+from holdfast.harness.models.streamed_model import CONNECT_TIMEOUT_S, ResponseBody, StreamedModel, beginning
 
 _WITHOUT_KEY: Final[Any] = {"X-Api-Key": anthropic.Omit(), "Authorization": anthropic.Omit()}
 """Headers for an endpoint without a key: the client sends no empty key and reads none from the environment."""
+
+
+_OF_THE_BODY: Final = ("content-encoding", "content-length", "transfer-encoding")
+"""Headers that describe the body as it came."""
 
 
 def client_options() -> dict[str, Any]:
@@ -33,9 +37,26 @@ def client_options() -> dict[str, Any]:
     return {
         "max_retries": 0,
         "timeout": anthropic.Timeout(None, connect=CONNECT_TIMEOUT_S),
-        "http_client": DefaultAioHttpClient(follow_redirects=False),
+        "http_client": _HttpClient(follow_redirects=False),
         "open_telemetry": False,
     }
+
+
+class _HttpClient(DefaultAioHttpClient):
+    """Reads only the beginning of an error's body: the client of the SDK would read all of it into memory."""
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """See `httpx2.AsyncClient.send`."""
+        response = await super().send(request, **options)
+        if response.is_success:
+            return response
+        try:
+            chunks = response.aiter_bytes()
+            content = await beginning(lambda: anext(chunks, b""), ignore=SdkModel.ERRORS)
+        finally:
+            await response.aclose()
+        told = [(name, text) for name, text in response.headers.multi_items() if name not in _OF_THE_BODY]
+        return httpx2.Response(response.status_code, headers=told, content=content, request=request)
 
 
 class SdkModel(StreamedModel):

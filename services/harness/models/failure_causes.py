@@ -1,19 +1,19 @@
 """What a failed request tells: why a connection broke, when to come back, which request it was."""
 
+import math
 import os
 import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientHttpProxyError, ServerDisconnectedError
 from aiohttp.http_exceptions import HttpProcessingError
-
-TEXT_LIMIT_CHARS: Final = 500
-"""Length to which a text of the endpoint or of a library is cut."""
 
 REQUEST_ID_HEADERS: Final = ("request-id", "x-request-id", "x-amzn-requestid")
 """Headers in which an endpoint names the request: Anthropic's, that of most gateways, Bedrock's. The first one wins."""
@@ -56,31 +56,36 @@ def cause(exc: BaseException) -> str:  # noqa: C901, PLR0911  one case an error
             case OSError() if inner.errno:
                 return os.strerror(inner.errno).lower()
             case HttpProcessingError():  # what came is no HTTP, or ends too early
-                return " ".join(inner.message.split())[:TEXT_LIMIT_CHARS] or type(inner).__name__
+                return " ".join(inner.message.split()) or type(inner).__name__
             case _:
                 continue
     innermost = list(chain(exc))[-1]
-    return (str(innermost).splitlines() or [""])[0][:TEXT_LIMIT_CHARS] or type(innermost).__name__
+    return (str(innermost).splitlines() or [""])[0] or type(innermost).__name__
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:
-    """Seconds to wait according to `retry-after-ms` or `retry-after` (a number or a date); 0 if absent or unreadable.
+    """Seconds to wait according to `retry-after-ms` or `retry-after` (a number or a date), finite and not negative.
 
-    `now` is in seconds since 1970. The result is unchecked: it may be negative, infinite or NaN.
+    `now` is in seconds since 1970. 0 if the headers name no time that can be read, or one in the past.
     """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name)
         if value is None:
             continue
-        try:
-            return float(value) / unit
-        except ValueError:
-            pass
-        try:
-            return parsedate_to_datetime(value).timestamp() - now
-        except (ValueError, OverflowError):
-            pass
+        with suppress(ValueError, OverflowError):
+            seconds = _seconds(value, unit, now)
+            if math.isfinite(seconds):
+                return max(seconds, 0.0)
     return 0.0
+
+
+def _seconds(value: str, unit: float, now: float) -> float:
+    """Raises ValueError, OverflowError."""
+    try:
+        return float(value) / unit
+    except ValueError:
+        at = parsedate_to_datetime(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
 
 
 def request_id(headers: Mapping[str, str]) -> str:

@@ -12,16 +12,11 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from holdfast.harness.models.failure_causes import (
-    TEXT_LIMIT_CHARS,
-    cause,
-    chain,
-    request_id,
-    retry_after,
-    without_credentials,
-)
+from holdfast.harness.models.failure_causes import cause, chain, request_id, retry_after, without_credentials
 from holdfast.harness.models.interface import Endpoint, ModelFailure
+from holdfast.harness.models.json_objects import decode_object
 from holdfast.harness.models.response_reader import StreamError
+from holdfast.harness.models.scrub import ERROR_READ_CHARS, Scrubber
 
 FAILED: Final = "model_request_failed_error"
 OVERLOADED: Final = "model_overloaded_error"
@@ -43,6 +38,11 @@ _BUSY: Final = {
     "throttlingException": RATE_LIMITED,
 }
 """Types of an error event in the middle of a stream that mean that the model is busy; the last two are Bedrock's."""
+
+MESSAGE_LIMIT_CHARS: Final = 2000
+"""Length to which the whole message of a failure is cut; the address of the endpoint is in it too."""
+
+REQUEST_ID_LIMIT_CHARS: Final = 128
 
 _HOLDFAST: Final = "holdfast"
 """Value of the `server` header of Holdfast's own API."""
@@ -73,14 +73,19 @@ class Failures:
     """Makes the failures of one endpoint."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._key = endpoint.key
+        self._has_key = bool(endpoint.key)
+        self._scrubber = Scrubber(endpoint.key)
         self._silence = endpoint.silence
         self._address = without_credentials(endpoint.base_url)
         self._model = f"The model at {self._address}"
 
     def _failure(self, kind: str, text: str, **fields: Any) -> ModelFailure:
         """The failure with this text, without the API key."""
-        return ModelFailure(kind, text.replace(self._key, "***") if self._key else text, **fields)
+        return ModelFailure(kind, self._scrubber.error(text, MESSAGE_LIMIT_CHARS), **fields)
+
+    def request_id(self, headers: Mapping[str, str]) -> str:
+        """The id of the request that the headers name; empty if they name none, or the key in its place."""
+        return self._scrubber.word(request_id(headers), REQUEST_ID_LIMIT_CHARS)
 
     def silent(self, progress: Progress) -> ModelFailure:
         """No byte came for the endpoint's `silence`."""
@@ -90,29 +95,30 @@ class Failures:
     def stream_error(self, exc: StreamError, progress: Progress) -> ModelFailure:
         """The stream had an error event."""
         kind = _BUSY.get(exc.kind, FAILED)
-        text = f"{self._model} broke off: {exc}{_named(progress.request)}"
+        text = f"{self._model} broke off: {self._scrubber.error(str(exc))}{_named(progress.request)}"
         return self._failure(kind, text, retryable=True, outage=not progress.began or exc.kind in _BUSY)
 
     def unreachable(self, exc: Exception) -> ModelFailure:
         """There was no answer. Failed TLS is no outage: it needs a hand, so retries of it are counted."""
-        text = f"{self._model} could not be reached: {cause(exc)}"
+        text = f"{self._model} could not be reached: {self._scrubber.error(cause(exc))}"
         broken = any(isinstance(e, ssl.SSLError) for e in chain(exc))
         return self._failure(FAILED, text, retryable=True, outage=not broken)
 
     def broke_off(self, exc: Exception, progress: Progress) -> ModelFailure:
         """The connection was lost in the middle of the answer."""
-        text = f"The answer of the model at {self._address} broke off: {cause(exc)}{_named(progress.request)}"
+        told = self._scrubber.error(cause(exc))
+        text = f"The answer of the model at {self._address} broke off: {told}{_named(progress.request)}"
         return self._failure(FAILED, text, retryable=True, outage=not progress.began)
 
     def unusable(self, exc: Exception, progress: Progress) -> ModelFailure:
         """What came is no answer of the Messages API."""
-        text = f"The answer of the model at {self._address} could not be used: {exc}"
-        return self._failure(FAILED, f"{text[:TEXT_LIMIT_CHARS]}{_named(progress.request)}", retryable=True)
+        text = f"The answer of the model at {self._address} could not be used: {self._scrubber.error(str(exc))}"
+        return self._failure(FAILED, f"{text}{_named(progress.request)}", retryable=True)
 
     def no_credentials(self, exc: Exception) -> ModelFailure:
         """The client found nothing to authenticate with, or could not renew it."""
-        text = f"No request can be made to the model at {self._address}: {str(exc) or type(exc).__name__}"
-        return self._failure(FAILED, text[:TEXT_LIMIT_CHARS], retryable=True)
+        told = self._scrubber.error(str(exc)) or type(exc).__name__
+        return self._failure(FAILED, f"No request can be made to the model at {self._address}: {told}", retryable=True)
 
     def status(self, answer: ErrorStatus) -> ModelFailure:
         """The endpoint answered with an error status, or with a redirect."""
@@ -121,8 +127,8 @@ class Failures:
             return self._failure(FAILED, problem, retryable=False)
         decoded = _object(_decoded(answer.content))
         error = _object(decoded.get("error"))
-        named = _named(request_id(headers) or str(decoded.get("request_id") or "")[:TEXT_LIMIT_CHARS])
-        told = str(error.get("message") or decoded.get("message") or _text(answer))[:TEXT_LIMIT_CHARS]
+        named = _named(self.request_id(headers) or self._scrubber.error(str(decoded.get("request_id") or "")))
+        told = self._scrubber.error(str(error.get("message") or decoded.get("message") or _text(answer)))
         message = f"{self._model} answered {status}: {told}"
         code = str(_object(error.get("details")).get("error_code") or "")
         if status == 402 or (status in (400, 403, 429) and any(w in message or w in code for w in _NO_CREDIT)):
@@ -151,12 +157,12 @@ class Failures:
                 "address of a model: a server of the Messages API"
             )
         if 300 <= answer.status < 400:  # followed, the request would give key and conversation to another address
-            target = without_credentials(answer.headers.get("location", ""))[:TEXT_LIMIT_CHARS] or "nowhere"
+            target = self._scrubber.error(without_credentials(answer.headers.get("location", ""))) or "nowhere"
             return (
                 f"{self._model} answered {answer.status}: it redirects to {target}. Redirects are not followed; "
                 "set HOLDFAST_MODEL_BASE_URL to the address itself"
             )
-        if answer.status == 401 and not self._key:
+        if answer.status == 401 and not self._has_key:
             return (
                 f"No API key is set for the model at {self._address}, and it asks for one. Set HOLDFAST_MODEL_API_KEY "
                 "for `holdfast up`, or HOLDFAST_MODEL_KEY_FILE for a harness that is started by itself"
@@ -170,14 +176,14 @@ def _named(request: str) -> str:
 
 def _decoded(content: bytes) -> Any:
     try:
-        return msgspec.json.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return decode_object(content)
+    except ValueError:
         return None
 
 
 def _text(answer: ErrorStatus) -> str:
     """The body in one line; the name of the status if it is empty."""
-    text = " ".join(answer.content[: 4 * TEXT_LIMIT_CHARS].decode("utf-8", "replace").split())
+    text = " ".join(answer.content[:ERROR_READ_CHARS].decode("utf-8", "replace").split())
     if text:
         return text
     try:

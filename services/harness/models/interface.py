@@ -77,7 +77,7 @@ class ModelFailure(Exception):
         self.outage = outage
         """The model was unreachable, overloaded or limited the rate: no tokens were used, so a retry costs nothing."""
         self.retry_after = retry_after
-        """Seconds to wait according to the endpoint, unchecked; 0 if it named none."""
+        """Seconds to wait according to the endpoint, finite and not negative; 0 if it named none."""
         self.context_overflow = context_overflow
         """The request is larger than the model's context window: compaction may help."""
         self.rejected = rejected
@@ -106,4 +106,4 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the header `anthropic-beta`."""
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.base_url!r})"
+        return f"Endpoint({self.auth})"

@@ -33,7 +33,7 @@ from aiohttp import (
 from holdfast.harness.models.failure_causes import request_id
 from holdfast.harness.models.failures import ErrorStatus, Progress
 from holdfast.harness.models.interface import Endpoint, ModelFailure
-from holdfast.harness.models.streamed_model import CONNECT_TIMEOUT_S, ResponseBody, StreamedModel
+from holdfast.harness.models.streamed_model import CONNECT_TIMEOUT_S, ResponseBody, StreamedModel, beginning
 from holdfast.process.settings import BadSettings
 
 API_VERSION: Final = "2026-10-21"
@@ -41,9 +41,6 @@ API_VERSION: Final = "2026-10-21"
 
 KEEPALIVE_TIMEOUT_S: Final = 60.0
 """Time for which an idle connection is kept. Tool calls between two requests often take longer than aiohttp's 15 s."""
-
-ERROR_BODY_LIMIT_BYTES: Final = 64 * 1024
-"""Bytes that are read of the body of an error status."""
 
 
 class MessagesModel(StreamedModel):
@@ -80,7 +77,8 @@ class MessagesModel(StreamedModel):
         if response.ok and response.status < 300:
             return _Body(response)
         try:
-            raise ErrorStatus(response.status, response.headers, await _beginning(response))
+            content = await beginning(response.content.readany, ignore=(ClientError, OSError))
+            raise ErrorStatus(response.status, response.headers, content)
         finally:
             response.close()
 
@@ -127,17 +125,6 @@ class _Attempt(msgspec.Struct):
 
 async def _note_reuse(_: object, context: SimpleNamespace, __: object) -> None:
     context.trace_request_ctx.reused = True
-
-
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The first bytes of an error body; what came before it broke off."""
-    found = bytearray()
-    try:
-        while len(found) < ERROR_BODY_LIMIT_BYTES and (chunk := await response.content.readany()):
-            found += chunk
-    except (ClientError, OSError):  # the status alone says enough
-        pass
-    return bytes(found[:ERROR_BODY_LIMIT_BYTES])
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:

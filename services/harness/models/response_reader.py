@@ -2,17 +2,35 @@
 
 Unknown event, block and delta types are skipped, because the API adds new ones. A known field with a value of the wrong
 type raises ValueError: the response cannot be used.
+
+The size of a response is bounded. One that is larger is cut, as if the model had reached its limit of tokens: what came
+counts, and a tool call that is not complete does not run.
 """
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
-from holdfast.bus.events import Block, ModelUsage
+from holdfast.bus.events import TRUNCATED_STOPS, Block, ModelUsage
 from holdfast.harness.models.interface import BlockStart, Piece, Response, TextDelta, UsageUpdate
-from holdfast.harness.models.sse import Json
+from holdfast.harness.models.json_objects import Json, decode_object, whole_characters
+from holdfast.harness.models.sanitize import is_deeper
+from holdfast.harness.models.scrub import VALUE_LIMIT_LEVELS, Scrubber, TextFilter
 
-_input_decoder = msgspec.json.Decoder(Json)
+RESPONSE_LIMIT_CHARS: Final = 8 * 1024 * 1024
+"""Largest sum of the texts, thoughts and tool inputs of a response: about ten times the most tokens of any model."""
+
+BLOCK_LIMIT: Final = 256
+"""Most content blocks of a response, and so the most tool calls."""
+
+DELTA_COST_CHARS: Final = 8
+"""Counted for each delta beside its text, so that empty ones are bounded too."""
+
+STOP_LIMIT_CHARS: Final = 64
+"""Length to which a stop reason is cut; the longest of the API has 29."""
+
+_TEXTS: Final = ("text", "thinking", "signature", "data")
+"""Fields of a content block that are texts."""
 
 
 class StreamError(Exception):
@@ -24,22 +42,43 @@ class StreamError(Exception):
 
 
 class ResponseReader:
-    """Folds the events of one response."""
+    """Folds the events of one response. `scrubber` takes the key of the endpoint out of what it tells."""
 
-    def __init__(self) -> None:
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
         self._blocks: dict[int, Block] = {}
         self._parts: dict[tuple[int, str], list[str]] = {}
         """Deltas by (block index, field), joined once at the end; field `json` is the input of a tool call."""
-        self._open: set[int] = set()
-        """Indexes of blocks that have started and not stopped."""
+        self._open: dict[int, TextFilter] = {}
+        """Blocks that have started and not stopped, by index, with the filter of their text."""
         self._usage: dict[str, int] = {}
         self._stop = ""
         self._details: Json | None = None
+        self.size = 0
+        """Characters counted towards RESPONSE_LIMIT_CHARS."""
         self.ended = False
         """True once `message_stop` was read."""
+        self.is_cut = False
+        """True once the response was larger than its bounds. What follows of it is not to be read."""
+
+    @property
+    def stopped(self) -> bool:
+        """True if the response is complete: the stop reason was read, and what may follow adds nothing."""
+        return bool(self._stop) or self.ended
+
+    @property
+    def began(self) -> bool:
+        return bool(self._blocks)
+
+    def cut(self) -> None:
+        """End the response here: it exceeds a bound."""
+        self.is_cut = True
+        self._stop = self._stop or TRUNCATED_STOPS[0]
 
     def read(self, event: Json) -> list[Piece]:
         """Fold one event and return the pieces that it adds. Raises ValueError, and StreamError for an error event."""
+        if self.is_cut:
+            return []
         match event.get("type"):
             case "message_start":
                 self._count_tokens(_object(_object(event, "message"), "usage"))
@@ -49,7 +88,7 @@ class ResponseReader:
             case "content_block_delta":
                 return self._delta(_index(event), _object(event, "delta"))
             case "content_block_stop":
-                self._open.discard(_index(event))
+                return self._stop_block(_index(event))
             case "message_delta":
                 self._end(_object(event, "delta"))
                 self._count_tokens(_object(event, "usage"))
@@ -57,30 +96,41 @@ class ResponseReader:
                 self.ended = True
             case "error":
                 error = _object(event, "error")
-                raise StreamError(str(error.get("type", "")), str(error.get("message", "an error"))[:500])
+                raise StreamError(str(error.get("type", "")), str(error.get("message", "an error")))
             case _:
                 pass
         return []
 
     def _start_block(self, index: int, block: Block) -> list[Piece]:
+        if index in self._blocks:
+            raise ValueError(f"block {index} began twice")
+        if is_deeper(block, VALUE_LIMIT_LEVELS):
+            raise ValueError(f"block {index} is nested too deeply")
+        size = sum(len(_text(block, name)) for name in _TEXTS)
+        size += len(str(block["input"])) if block.get("input") else 0
+        if len(self._blocks) == BLOCK_LIMIT or not self._has_room(size):
+            self.cut()
+            return []
         self._blocks[index] = block
-        self._open.add(index)
+        self._open[index] = self._scrubber.filter()
         out: list[Piece] = [BlockStart(index, str(block.get("type")))]
         if block.get("type") == "text":
             block["text"] = _text(block, "text")
-            if block["text"]:
-                out.append(TextDelta(index, block["text"]))
+            out += _told(index, self._open[index].feed(block["text"]))
         return out
 
+    def _stop_block(self, index: int) -> list[Piece]:
+        filtered = self._open.pop(index, None)
+        return _told(index, filtered.end()) if filtered else []
+
     def _delta(self, index: int, delta: Json) -> list[Piece]:
-        block = self._blocks.get(index)
-        if block is None:
+        if index not in self._blocks:
             return []
         match delta.get("type"):
             case "text_delta":
                 text = _text(delta, "text")
-                self._append(index, "text", text)
-                return [TextDelta(index, text)]
+                if self._append(index, "text", text) and (filtered := self._open.get(index)):
+                    return _told(index, filtered.feed(text))
             case "input_json_delta":
                 self._append(index, "json", _text(delta, "partial_json"))
             case "thinking_delta":
@@ -91,11 +141,20 @@ class ResponseReader:
                 pass
         return []
 
-    def _append(self, index: int, name: str, text: str) -> None:
+    def _append(self, index: int, name: str, text: str) -> bool:
+        """False if there is no room for the text: the response is cut."""
+        if not self._has_room(len(text)):
+            self.cut()
+            return False
         self._parts.setdefault((index, name), []).append(text)
+        return True
+
+    def _has_room(self, chars: int) -> bool:
+        self.size += chars + DELTA_COST_CHARS
+        return self.size <= RESPONSE_LIMIT_CHARS
 
     def _end(self, delta: Json) -> None:
-        self._stop = _text(delta, "stop_reason") or self._stop
+        self._stop = self._scrubber.word(_text(delta, "stop_reason"), STOP_LIMIT_CHARS) or self._stop
         self._details = _object(delta, "stop_details") or self._details
 
     def _count_tokens(self, usage: Json) -> None:
@@ -110,8 +169,8 @@ class ResponseReader:
                 self._usage[name] = value
 
     def response(self) -> Response:
-        """The complete response. Raises ValueError if the stream ended before `message_stop`."""
-        if not self.ended:
+        """The complete response. Raises ValueError if the stream ended before the stop reason was read."""
+        if not self.stopped:
             raise ValueError("the stream ended before the response did")
         for index, block in self._blocks.items():
             for name in ("text", "thinking", "signature"):
@@ -121,20 +180,29 @@ class ResponseReader:
                 block["input"] = self._input(index, block)
         blocks = [self._blocks[i] for i in sorted(self._blocks)]
         usage = msgspec.convert(self._usage, ModelUsage)
-        return Response(blocks, self._stop or "end_turn", usage, self._details)
+        return self._scrubber.response(Response(blocks, self._stop or "end_turn", usage, self._details))
 
     def _input(self, index: int, block: Block) -> Json | None:
-        """The input of a tool call; None if the block was not finished or the input is no JSON object."""
+        """The input of a tool call; None if it is not complete, or no JSON object.
+
+        An input that begins and ends with a brace is complete. One of which nothing came is complete too, for a tool
+        without arguments; but not if the response was truncated in this block.
+        """
         if index in self._open:
             return None
         text = "".join(self._parts.get((index, "json"), ()))
         if not text.strip():
             given: Any = block.get("input")
-            return given if isinstance(given, dict) else None  # pyright: ignore[reportUnknownVariableType]
+            truncated = self._stop in TRUNCATED_STOPS and index == max(self._blocks) and not given
+            return given if isinstance(given, dict) and not truncated else None  # pyright: ignore[reportUnknownVariableType]
         try:
-            return _input_decoder.decode(text.encode())
-        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+            return decode_object(whole_characters(text).encode())
+        except ValueError:
             return None
+
+
+def _told(index: int, text: str) -> list[Piece]:
+    return [TextDelta(index, text)] if text else []
 
 
 def _text(value: Json, name: str) -> str:

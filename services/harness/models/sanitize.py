@@ -3,6 +3,7 @@
 from typing import Any
 
 from holdfast.bus.events import Block
+from holdfast.harness.models.json_objects import whole_characters
 
 _RESULT_BLOCKS = ("text", "image", "document", "search_result")
 
@@ -12,7 +13,7 @@ def sanitize(value: Any) -> Any:
     match value:
         case str():
             if "\0" in value or not value.isascii():
-                value = value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+                value = whole_characters(value.replace("\0", ""))
             return value
         case list():
             return [sanitize(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
@@ -36,6 +37,17 @@ def is_deeper(value: Any, levels: int) -> bool:
             return False
         level = children
     return True
+
+
+def has_more_values(value: Any, limit: int) -> bool:
+    """Whether a JSON value has more than `limit` values in it. Stops once they are counted."""
+    count, rest = 1, [value]
+    while rest and count <= limit:
+        node = rest.pop()
+        children: Any = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        count += len(children)
+        rest.extend(children)
+    return count > limit
 
 
 def result_blocks(content: list[Block] | None) -> list[Block]:

@@ -15,8 +15,8 @@ import msgspec
 from holdfast.bus import events as ev
 from holdfast.bus.ids import NewId
 from holdfast.harness.models.interface import Response
-from holdfast.harness.models.sanitize import is_deeper, sanitize
-from holdfast.harness.tools.offered_tools import hand_of, permission
+from holdfast.harness.models.sanitize import has_more_values, is_deeper, sanitize
+from holdfast.harness.tools.offered_tools import hand_of, permission, reads_only
 from holdfast.harness.tools.tool_results import error_result
 
 INPUT_LIMIT_BYTES: Final = 4 * 1024 * 1024
@@ -24,6 +24,17 @@ INPUT_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 INPUT_LIMIT_LEVELS: Final = 100
 """Deepest nesting of the input of a tool call; the edge allows clients as much."""
+
+INPUT_LIMIT_VALUES: Final = 50_000
+"""Most values in the input of a tool call. Lists of millions of values would stop the event loop for seconds."""
+
+INPUT_TRUNCATED: Final = (
+    "Your response reached its limit of length inside this call, so the call was not run. Send smaller calls: for "
+    "example a long file in several parts."
+)
+
+DETAIL_LIMIT_CHARS: Final = 2000
+"""Length to which the category and the explanation of a refusal are cut."""
 
 TOOL_NAME_LIMIT_CHARS: Final = 128
 """Longest name of a tool that the API accepts."""
@@ -56,7 +67,7 @@ class ResponseEvents:
                 case "thinking" | "redacted_thinking":
                     said += self._thinking(index, block)
                 case "tool_use" if not refused:
-                    call, problem = self._call(block, agent)
+                    call, problem = self._call(block, agent, truncated=response.stop in ev.TRUNCATED_STOPS)
                     said.append(call)
                     if problem:
                         errors.append(error_result(call.id, problem, thread=self._thread, new_id=self._new_id))
@@ -100,10 +111,12 @@ class ResponseEvents:
             )
         ]
 
-    def _call(self, block: ev.Block, agent: dict[str, Any]) -> tuple[ev.Event, str]:
+    def _call(self, block: ev.Block, agent: dict[str, Any], *, truncated: bool) -> tuple[ev.Event, str]:
         """The call, and why it cannot run; empty if it can."""
         name = _NOT_IN_A_TOOL_NAME.sub("_", str(block.get("name") or "unnamed"))[:TOOL_NAME_LIMIT_CHARS]
         arguments, problem = _arguments(block.get("input"))
+        if truncated and block.get("input") is None:
+            problem = INPUT_TRUNCATED
         allowed = permission(agent, name)
         if allowed == "client" and not problem:
             call = ev.AgentCustomToolUse(
@@ -119,10 +132,21 @@ class ResponseEvents:
             name=name,
             input=arguments,
             hand=hand_of(name),
+            reads=reads_only(name),
             evaluated_permission="deny" if problem else "ask" if allowed == "ask" else "allow",
             evaluation=None if problem else {"type": "always_ask" if allowed == "ask" else "always_allow"},
         )
         return call, problem
+
+
+def refusal_details(response: Response) -> dict[str, Any]:
+    """The `stop_details` of a refusal: category and explanation as texts of a bounded length, or None."""
+    given = response.details or {}
+    told: dict[str, Any] = {"type": "refusal"}
+    for name in ("category", "explanation"):
+        text = given.get(name)
+        told[name] = sanitize(text[:DETAIL_LIMIT_CHARS]) if isinstance(text, str) else None
+    return told
 
 
 def summary_text(response: Response) -> str:
@@ -136,6 +160,8 @@ def _arguments(given: Any) -> tuple[dict[str, Any], str]:
     if is_deeper(given, INPUT_LIMIT_LEVELS):
         text = f"The input of this call is nested more than {INPUT_LIMIT_LEVELS} levels deep. Send it flat, or as text."
         return {}, text
+    if has_more_values(given, INPUT_LIMIT_VALUES):
+        return {}, f"The input of this call has more than {INPUT_LIMIT_VALUES} values. Send it as text, or split it."
     if not isinstance(given, dict):
         return {}, "The input of this call was cut off or is no JSON object. Send the call again, complete."
     arguments: dict[str, Any] = sanitize(given)

@@ -4,9 +4,13 @@ Built-in tools come from `bus/tools.py`, custom tools from the agent; the agent'
 (`default_config`, `configs`).
 """
 
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
 
 from holdfast.bus.tools import DEFAULT_POLICY, EXECUTABLE, SANDBOX, TOOLSET
+
+WITHDRAWN: Final = "Not available any more. A call of it is answered with an error."
+"""Description of a tool that the conversation has used and the agent does not offer any more."""
 
 Permission = Literal["allow", "ask", "deny", "client"]
 """`client`: a custom tool, which only the client can answer. `deny`: not offered, or disabled."""
@@ -51,6 +55,25 @@ def uses_sandbox(agent: dict[str, Any]) -> bool:
 def hand_of(name: str) -> str:
     """Name of the hand that executes the built-in tool `name`; empty if there is no such tool."""
     return EXECUTABLE[name].hand if name in EXECUTABLE else ""
+
+
+def reads_only(name: str) -> bool:
+    """Whether calls of the tool `name` change nothing. Of a tool that is not known, they may change anything."""
+    return name in EXECUTABLE and EXECUTABLE[name].read_only
+
+
+def withdrawn(tools: Sequence[dict[str, Any]], used: Iterable[str]) -> list[dict[str, Any]]:
+    """Definitions of the tools in `used` that are not among `tools`, the ones offered now.
+
+    A conversation that holds calls is refused by endpoints if it does not declare their tools, so it declares those
+    that an update of the agent has taken away too.
+    """
+    names = {tool["name"] for tool in tools}
+    return [
+        {"name": name, "description": WITHDRAWN, "input_schema": {"type": "object"}}
+        for name in used
+        if name not in names
+    ]
 
 
 def offered(agent: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.tools.hand_client import ExecuteReply, HandClient, WorkerReply
-from holdfast.harness.tools.tool_results import error_result, hand_lost
+from holdfast.harness.tools.tool_results import error_result, hand_lost, text_content
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import Attempts
 
@@ -46,6 +46,8 @@ PROBE_AFTER_S: Final = 3.0
 DECLINED_TIMEOUT_S: Final = 15.0
 """Time for which a hand is requested again while all workers decline: they are full, or the one with the files is away.
 Then the calls get error results, so that the model can say so or do something else."""
+
+INPUT_MISSING: Final = "The input of this call was not found in the conversation, so it was not run. Call it again."
 
 DECLINED_RETRY_DELAY_S: Final = 1.0
 """Delay before workers that declined are asked again; each time all of them are asked."""
@@ -283,6 +285,10 @@ class ToolCalls:
 
     async def _execute(self, last: Stored, call: Call, contexts: Contexts) -> ExecuteReply:
         given = contexts.thread(call.thread).tool_input(call.id)
+        if given is None:  # to run the call with an empty input would be another call
+            missing = text_content(INPUT_MISSING)
+            result = CallResult(id=call.id, generation=call.generation, content=missing, is_error=True)
+            return ExecuteReply("result", result)
         return await self._hands.execute(last.commit.head.hands[call.hand], call, given, log_seq=last.seq)
 
     async def cancel_all(self, head: Head, thread: str | None = None) -> None:

@@ -23,7 +23,7 @@ from holdfast.process.backoff import Backoff
 from holdfast.process.retry import Attempts
 
 CATCH_UP_ATTEMPTS: Final = 15
-"""Reads at the leader after a refused append; a log that shows nothing new after them is decided on as it is."""
+"""Reads at the leader after a refused append; a log that shows nothing new after them was set back by its server."""
 
 CATCH_UP_BACKOFF: Final = Backoff(first_s=0.05, longest_s=1.0)
 """Pauses between them: about 10 s together."""
@@ -163,7 +163,12 @@ class Appender:
         folded.set()
 
     async def catch_up(self) -> None:
-        """Read to the leader's end and fold (rule 7). Raises Fenced if the claim is not ours any more."""
+        """Read to the leader's end and fold (rule 7).
+
+        Raises Fenced if the claim is not ours any more. Also if nothing follows the last commit, although an append
+        behind it was refused: the log lost its end, say in a power cut, and nothing can be appended to what was folded.
+        The next delivery begins with the log as it is.
+        """
         before = self.last.seq
         async for _ in Attempts(CATCH_UP_BACKOFF, limit=CATCH_UP_ATTEMPTS):
             for stored in await self._bus.log.read(self.key, before, leader=True):
@@ -171,7 +176,7 @@ class Appender:
             if self.last.seq > before:
                 break
         claim = self.head.claim
-        if claim is None or claim.id != self.claim.id:
+        if self.last.seq == before or claim is None or claim.id != self.claim.id:
             raise Fenced
         self.claim = claim
 

@@ -7,6 +7,7 @@ import msgspec
 from holdfast.bus.events import ModelRequestStart, StopReason
 from holdfast.bus.head import Call, Hand, Head, Thread, waits_for_client
 from holdfast.bus.ids import NewId
+from holdfast.harness.tools.call_order import due
 
 CHARS_PER_TOKEN = 4
 """Characters that are counted as one token when the size of a request is estimated."""
@@ -19,6 +20,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Tool-use rounds in one turn."""
     compactions: int = 3
     """Compactions in a row without a response between them."""
+    unfinished: int = 8
+    """Responses in a row that are truncated or paused and make no call that can run."""
+    response_tokens: int = 16_384
+    """The largest number of tokens in one response, for the text of an error."""
     context_tokens: int = 160_000
     """A request that would be larger is preceded by a compaction."""
 
@@ -34,7 +39,7 @@ class Abandon(msgspec.Struct, frozen=True):
 
 
 class RunTools(msgspec.Struct, frozen=True):
-    """Send every ready call of the thread to its hand and wait for results."""
+    """Send every call of the thread that is due to its hand and wait for results."""
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -96,7 +101,7 @@ def decide(  # noqa: PLR0911  the order of the cases is the protocol
         return Interrupt()
     if state.request:
         return Abandon(state.request)
-    if any(c.state == "ready" and c.thread == thread for c in head.calls):
+    if due(head, thread):
         return RunTools()
     if waiting := waits_for_client(head, thread):
         shown = state.stop.event_ids if state.stop and state.stop.type == "requires_action" else None
@@ -116,20 +121,36 @@ def view(head: Head, thread: str) -> View:
 
 def _answer(state: Thread, now: int, fresh_tokens: int, limits: Limits) -> Step:
     """The next step towards a response that the thread owes."""
-    if state.rounds >= limits.rounds:
-        text = f"The turn used its {limits.rounds} rounds of tool calls. Send a message to go on."
-        return Release(StopReason("retries_exhausted"), error("tool_use_limit_reached_error", text, "exhausted"))
+    if spent := _spent(state, limits):
+        return Release(StopReason("retries_exhausted"), spent)
     if state.retry_at > now:
         return Sleep(state.retry_at)
     if state.status == "idle":
         return Resume()
-    if state.context_tokens + fresh_tokens > limits.context_tokens:
+    if state.full or state.context_tokens + fresh_tokens > limits.context_tokens:
         if state.compactions >= limits.compactions:
             text = "What the model must see does not fit its context even after summarising. Send less at once."
             return Release(StopReason("retries_exhausted"), error("compaction_limit_reached_error", text, "exhausted"))
-        if state.context_tokens:
+        if state.full or state.context_tokens:
             return Compact()
     return CallModel()
+
+
+def _spent(state: Thread, limits: Limits) -> dict[str, Any] | None:
+    """The error after too many rounds of tools, or too many responses in a row that did not come to an end."""
+    if state.rounds >= limits.rounds:
+        text = f"The turn used its {limits.rounds} rounds of tool calls. Send a message to go on."
+        return error("tool_use_limit_reached_error", text, "exhausted")
+    if state.unfinished < limits.unfinished:
+        return None
+    what = f"The last {state.unfinished} responses of the model were cut off, by the limit of {limits.response_tokens} "
+    what += "tokens of a response or by its context window"
+    if state.truncated_call:
+        text = f"{what}, before their tool call was complete. No such call was run. Send a message to go on."
+        return error("tool_use_limit_reached_error", text, "exhausted")
+    return error(
+        "model_request_failed_error", f"{what}, or paused, and came to no end. Send a message to go on.", "exhausted"
+    )
 
 
 def request_start(

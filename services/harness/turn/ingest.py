@@ -166,6 +166,8 @@ def client_events(head: Head, config: ev.SessionConfig, given: ClientInput, *, n
     out: list[ev.Event] = []
     denials: dict[str, list[ev.Event]] = {}
     """Error results of rejected calls, by thread; a thread is in it if one of its calls was answered."""
+    waiting: dict[str, None] = {}
+    """Threads that got a message while they wait for the client."""
 
     def add(*events: ev.Event) -> None:
         nonlocal head
@@ -175,13 +177,18 @@ def client_events(head: Head, config: ev.SessionConfig, given: ClientInput, *, n
     for event in given.events:
         call = _answered_call(head, event)
         thread = call.thread if call else event.thread  # a client need not know the call's thread
-        if isinstance(event, ev.UserMessage) and is_at_rest(head, thread):
-            add(*running(head, config, thread=thread, new_id=new_id))
+        if isinstance(event, ev.UserMessage):
+            waiting[thread] = None
+            if is_at_rest(head, thread):
+                add(*running(head, config, thread=thread, new_id=new_id))
         add(event if event.thread == thread else replace(event, thread=thread))
         if call is not None:
             denials.setdefault(thread, []).extend(_denial(event, call, new_id))
     for thread, denied in denials.items():
         add(*_after_answers(head, config, thread, denied, new_id))
+    for thread in waiting:
+        if thread not in denials:
+            add(*_told_again(head, config, thread, new_id))
     return out
 
 
@@ -204,6 +211,17 @@ def _after_answers(
         stop = ev.StopReason("requires_action", open_calls)
         return idle(head, config, stop, now=head.at, thread=thread, new_id=new_id, before=denied)
     return [*running(head, config, thread=thread, new_id=new_id), *denied]
+
+
+def _told_again(head: Head, config: ev.SessionConfig, thread: str, new_id: NewId) -> list[ev.Event]:
+    """The status of a thread that a message does not wake, because calls of it wait for the client.
+
+    Without it a client that sends a message and reads the stream from there on would wait for ever.
+    """
+    state, open_calls = head.thread(thread), waits_for_client(head, thread)
+    if state.status != "idle" or state.interrupted or not open_calls:
+        return []
+    return idle(head, config, ev.StopReason("requires_action", open_calls), now=head.at, thread=thread, new_id=new_id)
 
 
 def result_events(head: Head, result: CallResult, *, new_id: NewId) -> list[ev.Event]:

@@ -20,7 +20,7 @@ from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.conversation.truncate import truncate_messages
 from holdfast.harness.models.call import CallOutcome, CallSignals, ModelCall
 from holdfast.harness.models.interface import ModelFailure, Piece, Request, Response
-from holdfast.harness.models.to_events import ResponseEvents, summary_text
+from holdfast.harness.models.to_events import ResponseEvents, refusal_details, summary_text
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn import decide, idle, retry
 from holdfast.harness.turn.appender import Appender, ThreadRun
@@ -123,6 +123,9 @@ class ModelTurn:
         if outcome.response is None:
             await self._thread.append([made.end(outcome.usage, "interrupted")], request=start)
             return False
+        if outcome.response.stop == ev.CONTEXT_FULL_STOP and fractions[1:]:
+            await self._thread.append([made.end(outcome.response.usage, "compaction")], request=start)
+            return await self.compact(fractions[1:])
         summary = summary_text(outcome.response)
         if not summary:
             failure = ModelFailure("model_request_failed_error", "The summary came back empty.", retryable=True)
@@ -183,12 +186,10 @@ class ModelTurn:
 
     async def _refused(self, events: list[ev.Event], response: Response, start: ev.ModelRequestStart) -> bool:
         """Append a refusal of the model, with which the turn ends."""
-        given: dict[str, Any] = response.details or {}
-        details = {"type": "refusal", "category": given.get("category"), "explanation": given.get("explanation")}
         return await self._rest.append(
             ev.StopReason("refusal"),
             before=lambda _: self._with_missed(events),
-            details=details,
+            details=refusal_details(response),
             request=start,
             progress=True,
         )

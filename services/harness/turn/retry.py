@@ -15,9 +15,6 @@ from holdfast.harness.models.interface import ModelFailure
 from holdfast.harness.turn.decide import error
 from holdfast.process.backoff import Backoff
 
-RETRY_AFTER_LIMIT_S: Final = 600.0
-"""Longest `retry-after` that is obeyed. It is below the 15 minutes after which a claim counts as stale."""
-
 TOLD_INTERVAL_LIMIT_S: Final = 600.0
 """Longest time in an outage during which no failure is told."""
 
@@ -26,11 +23,12 @@ TOLD_INTERVAL_FRACTION: Final = 0.25
 
 
 class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`model_attempts`, `model_patience`, `retry_first` and `retry_most` of the harness's settings."""
+    """`model_attempts`, `model_patience`, and the three that begin with `retry_`, of the harness's settings."""
 
     attempts: int
     patience_s: float
     backoff: Backoff
+    retry_after_most_s: float
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +52,7 @@ def plan(state: Thread, failure: ModelFailure, settings: RetrySettings, *, now: 
     if not failure.retryable or _spent(state, failure, settings, now):
         return None
     number = state.errors + 1
-    asked_s = min(failure.retry_after, RETRY_AFTER_LIMIT_S) if failure.retry_after > 0 else 0.0
+    asked_s = min(failure.retry_after, settings.retry_after_most_s)
     delay_s = max(settings.backoff.pause_s(number, chance), asked_s)
     text = f"{str(failure).rstrip('.')} (attempt {number}, next in {duration_text(delay_s)})"
     return Retry(

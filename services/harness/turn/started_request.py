@@ -11,7 +11,7 @@ from holdfast.bus.ids import new_id
 from holdfast.harness.conversation import prompt
 from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.models.interface import Piece, Request
-from holdfast.harness.tools.offered_tools import offered
+from holdfast.harness.tools.offered_tools import offered, withdrawn
 from holdfast.harness.turn.decide import request_start
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.faults import point
@@ -22,12 +22,14 @@ APPEND_HEAD_START_ROUNDS: Final = 2
 
 def model_request(replica: Replica, config: ev.SessionConfig, context: Context) -> Request:
     """The request for the next response of the conversation `context`."""
+    tools = offered(config.agent)
     return Request(
         model=config.agent["model"],
         system=prompt.system(config),
         messages=context.messages(),
-        tools=offered(config.agent),
+        tools=[*tools, *withdrawn(tools, context.tool_names)],
         max_tokens=replica.settings.response_tokens(replica.facts(config)),
+        may_call_tools=bool(tools),
     )
 
 

@@ -2,6 +2,7 @@
 
 from holdfast.bus import events as ev
 from holdfast.bus.head import Call, is_unbound
+from holdfast.harness.tools.call_order import due
 from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import Appender, ThreadRun
 from holdfast.harness.turn.intake import Intake
@@ -10,7 +11,7 @@ from holdfast.process.faults import point
 
 
 class ToolTurn:
-    """Has the ready calls of one thread run and appends what comes of it."""
+    """Has the calls of one thread run, in their order, and appends what comes of it."""
 
     def __init__(
         self, replica: Replica, appender: Appender, thread: ThreadRun, intake: Intake, calls: ToolCalls
@@ -22,17 +23,18 @@ class ToolTurn:
         self._calls = calls
 
     async def run(self) -> bool:
-        """Send the ready calls and append their results. True once they have run for longer than `hold`.
+        """Send the calls that are due and append their results. True once they have run for longer than `hold`.
 
         The thread then rests. The results are then awaited by nobody, and wake the session as any input does.
         """
         last = self._appender.last
         head = last.commit.head
-        ready = [c for c in head.calls if c.state == "ready" and c.thread == self._thread.id]
+        ready = due(head, self._thread.id)
         if any(is_unbound(c) for c in ready):
             await self._thread.append(await self._calls.provide(last, self._thread.id))
             return False
-        if strays := self._calls.strays(head, ready):
+        bound = [c for c in head.calls if c.state == "ready" and c.thread == self._thread.id and c.generation]
+        if strays := self._calls.strays(head, bound):
             await self._lose(strays)
             return False
         self._calls.send(last, ready, self._appender.contexts)

@@ -19,6 +19,7 @@ from holdfast.process.model_catalogue import load_catalogue
 from holdfast.testing.faults import Faults
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
+from tests.simulation import virtual_time
 from tests.unit.harness.heads import CONFIG, said
 from tests.unit.harness.place import SlowModel
 
@@ -172,3 +173,26 @@ async def test_a_draft_is_made_again_of_the_head_that_it_follows() -> None:
     await place.from_outside(updated())
     await appender.append(make, valid=lambda _: True)
     assert (counts, await place.texts()) == ([2, 3], ["3"])
+
+
+def test_a_log_that_was_set_back_ends_the_runner() -> None:
+    """Its appends would be refused for ever, and the session with its claim stay with it."""
+
+    async def main() -> tuple[int, bool]:
+        place = Place()
+        appender = await place.appender()
+        await appender.append(lambda _: Draft(events=says("lost")))
+        lost = appender.last
+        other = Place()
+        other.key = place.key
+        appender._bus = other.bus
+        await other.appender()
+        for attempt in range(2):
+            with pytest.raises(Fenced):
+                await appender.append(lambda _: Draft(events=says("again")))
+            assert attempt or appender.last == lost
+        return other.faults.count, await other.texts() == []
+
+    requests, nothing = virtual_time.run(main, lambda _task, _context: None)
+    assert nothing
+    assert requests == 2, "the claim and one append"

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from holdfast.harness.conversation.rendering import NO_RESULT
 from holdfast.harness.conversation.truncate import truncate_messages
 from holdfast.harness.models.interface import Response
 from holdfast.harness.models.sanitize import result_blocks, sanitize
+from holdfast.harness.tools.offered_tools import WITHDRAWN, withdrawn
 from holdfast.scripted_model.blocks import sign
 from holdfast.scripted_model.validate import Refused, check
 from tests.unit.harness.responses import response_events
@@ -214,6 +216,26 @@ def test_a_truncated_conversation_is_as_valid(plan: list[Any], fraction: float) 
         context.add(event)
     if messages := context.messages():
         check(body(truncate_messages(messages, fraction)))
+
+
+def test_the_inputs_and_the_tools_of_calls_are_known_until_they_are_summarised_away() -> None:
+    context = Context(items=[])
+    context.add(ev.AgentToolUse(id="c1", request="r", name="bash", input={"command": "ls"}))
+    context.add(ev.AgentCustomToolUse(id="c2", request="r", name="ask_client", input={}))
+    restored = msgspec.json.decode(msgspec.json.encode(context), type=Context)
+    for known in (context, restored):
+        assert known.tool_input("c1") == {"command": "ls"}
+        assert known.tool_input("c2") == {}
+        assert known.tool_input("c3") is None
+        assert list(known.tool_names) == ["bash", "ask_client"]
+        known.add(ev.AgentContextCompacted(id="k", summary="s"))
+        assert (list(known.tool_names), known.tool_input("c1")) == ([], None)
+
+
+def test_tools_that_the_history_uses_are_declared_when_they_are_withdrawn() -> None:
+    assert withdrawn([{"name": "read"}], ["bash", "read"]) == [
+        {"name": "bash", "description": WITHDRAWN, "input_schema": {"type": "object"}}
+    ]
 
 
 @given(steps, st.lists(said, max_size=3))

@@ -128,3 +128,31 @@ def test_an_archived_session_takes_inputs_without_a_turn() -> None:
     head = after(ev.SessionStatusTerminated(id="x"))
     kinds, head = taken(head, client(said()))
     assert (kinds, decided(head)) == (["user.message"], decide.Release())
+
+
+def test_a_message_while_approvals_are_open_tells_again_what_is_waited_for() -> None:
+    _, head = taken(after(), client(said()))
+    head = after(use("c1", "ask"), use("c2", "ask"), END, head=head)
+    waiting = ev.StopReason("requires_action", ["c1", "c2"])
+    head = after(*at_rest(head, waiting), head=head)
+    kinds, head = taken(head, client(said("and?", "u2"), said("hello?", "u3"), name="in2"))
+    idle_again = ["session.thread_status_idle", "session.usage", "session.status_idle"]
+    assert kinds == ["user.message", "user.message", *idle_again]
+    assert (head.primary.stop, head.status, decided(head)) == (waiting, "idle", decide.Release())
+
+    yes = ev.UserToolConfirmation(id="y1", tool_use_id="c1", result="allow")
+    kinds, head = taken(head, client(said("go on", "u4"), yes, name="in3"))
+    assert kinds == ["user.message", "user.tool_confirmation", *idle_again]
+    assert head.primary.stop == ev.StopReason("requires_action", ["c2"])
+
+    no = ev.UserToolConfirmation(id="y2", tool_use_id="c2", result="deny")
+    kinds, head = taken(head, client(no, said("thanks", "u5"), name="in4"))
+    assert "session.status_idle" not in kinds
+    assert decided(head) == decide.RunTools()
+
+
+def test_a_message_while_other_calls_run_tells_nothing_before_they_have_ended() -> None:
+    _, head = taken(after(), client(said()))
+    head = after(use("c1"), use("c2", "ask"), END, head=head)
+    kinds, _ = taken(head, client(said("and?", "u2"), name="in2"))
+    assert kinds == ["user.message"]
