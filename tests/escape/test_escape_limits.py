@@ -94,6 +94,10 @@ async def test_too_deeply_nested_folders_end_the_sandbox(inside: Inside) -> None
     with pytest.raises(SandboxLost) as lost:
         await inside.sh("for i in $(seq 300); do mkdir d; cd d; done; sleep 25", timeout_ms=29_000)
     assert "nested" in lost.value.reason
+    # The files are kept, and the next sandbox can delete them: it is measured at its start, and after 5 s.
+    again = await inside.driver.create(HandSpec(key=inside.key, kind=SANDBOX, generation="sbx_again"))
+    outcome = await again.run("x", "bash", {"command": "sleep 7; rm -rf d; ls; echo tidy"})
+    assert outcome.content[0]["text"].startswith("tidy\n")
     await inside.driver.remove_files(inside.key)
     assert not inside.workspace.exists()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from holdfast.sandbox.drivers.bubblewrap import disk, open_files
 from holdfast.sandbox.drivers.sandbox import Sandbox
@@ -33,6 +34,10 @@ SCARCE_COST_FACTOR: Final = 3
 MEASURE_FAILURE_LIMIT: Final = 20
 """Failed measurements in a row, FREE_SPACE_POLL_S apart, after which the sandbox is ended."""
 
+DEEP_GRACE_S: Final = 60.0
+"""Seconds for which a sandbox may go on whose workspace is nested too deeply at its start, to delete that: the one that
+made it was ended. Meanwhile only the reserve of the host limits what lies deeper."""
+
 UNMEASURED: Final = "its disk use cannot be measured"
 """Reason of the end of a sandbox whose disk use cannot be limited."""
 
@@ -55,6 +60,8 @@ class DiskWatch:
         self._use: disk.Use | None = None
         """The use at the last measurement at which the disk of the host was not scarce."""
         self._failures = 0
+        self._deep_until = 0.0
+        """Time of the event loop until which deep nesting is no breach."""
 
     async def run(self) -> None:
         """Measure again and again; kill the sandbox and return when it is over its quota, or grows and must not.
@@ -97,6 +104,7 @@ class DiskWatch:
 
     async def _measured(self, space: disk.Space) -> str:
         """Measure. Returns why the sandbox must be ended; empty if it may go on. `space`: the free space foreseen."""
+        clock = asyncio.get_running_loop().time
         limits = self._quota if self._use is not None else _UNLIMITED
         try:
             use = await asyncio.get_running_loop().run_in_executor(self._threads, self._measure, limits)
@@ -107,6 +115,9 @@ class DiskWatch:
         self._failures = 0
         if self._use is None:
             self._use, self._quota = use, self._quota.with_room(use)
+            self._deep_until = clock() + DEEP_GRACE_S if use.deep else 0.0
+        if clock() < self._deep_until:
+            use = replace(use, deep=False)
         reason = self._quota.breach(use) or self._quota.growth(self._use, use, space)
         if not self._quota.is_scarce(space):
             self._use = use
