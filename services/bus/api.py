@@ -140,6 +140,14 @@ class Log(Protocol):
         """
         ...
 
+    async def erase(self, key: Key, below: int) -> int:
+        """Erase the commits of a deleted session below sequence `below`, and all its large bodies (rule 29).
+
+        Their bytes on the disk are overwritten. Slow by intent: it leaves most of the time of the stream to others.
+        Returns how many messages were erased. Safe to repeat. Raises Unavailable.
+        """
+        ...
+
 
 class Inbox(Protocol):
     async def put(self, key: Key, value: AnyInput) -> int:
@@ -170,6 +178,10 @@ class Inbox(Protocol):
 
     async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
         """Store the bytes of an earlier client input once more, under another id of the publish. Raises InboxFull."""
+        ...
+
+    async def erase(self, key: Key) -> int:
+        """Erase what waits in the inbox of a deleted session; as `Log.erase`."""
         ...
 
     async def consume(
@@ -218,6 +230,15 @@ class KeyValue(Protocol):
         ...
 
     async def delete(self, bucket: str, key: str) -> None: ...
+
+    async def erase(self, bucket: str, key: str, *, revision: int = 0) -> None:
+        """Erase the value of the key, so that its bytes on the disk are overwritten; there need not be one.
+
+        Only in one of `streams.ERASED_BUCKETS`. With `revision` nothing but the value of that revision is erased.
+        Watches are not told. Earlier values of the key are gone for readers, and their bytes may still be on the disk:
+        erase a value before it is replaced. Raises Unavailable.
+        """
+        ...
 
     def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:
         """All keys that exist, then None once, then every change; deletions and expiries have `value` None."""

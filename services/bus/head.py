@@ -107,6 +107,8 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     """By thread id; the primary thread is PRIMARY_THREAD."""
     archived: int = 0
     deleted: int = 0
+    erased: int = 0
+    """When the last of what the deleted session had was erased (rule 29)."""
     usage: Usage = Usage()
     active: int = 0
     """Microseconds spent running, without the present run."""
@@ -252,6 +254,8 @@ def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
             return replace(_stop_clock(head, at), archived=head.archived or at)
         case ev.SessionDeleted():
             return replace(_stop_clock(head, at), deleted=at)
+        case ev.SessionErased():
+            return replace(head, erased=at)
         case _:
             return None
 

@@ -51,6 +51,9 @@ SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked")
 BLOBS = "blobs"
 
+ERASED_BUCKETS = ("snap", "parked")
+"""Buckets whose values hold what people and models said: they are erased with their session (rule 29)."""
+
 
 def log_stream(cell: str = FIRST_CELL) -> str:
     return f"LOG_{cell}"
@@ -84,7 +87,6 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "subjects": [subjects.all_logs(cell)],
         "retention": "limits",
         "discard": "new",
-        "deny_delete": True,
         "republish": {"src": subjects.all_logs(cell), "dest": subjects.all_live(cell)},
     }
     inbox = {
@@ -106,7 +108,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
             "discard": "new",
             "max_msgs_per_subject": 1,
             "allow_rollup_hdrs": True,
-            "deny_delete": True,
+            "deny_delete": bucket not in ERASED_BUCKETS,
             "allow_msg_ttl": True,
             "subject_delete_marker_ttl": 1 * SECOND_NS,
             "republish": {"src": f"$KV.{bucket}.>", "dest": f"kv.{bucket}.>"},

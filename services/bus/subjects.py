@@ -182,6 +182,16 @@ def snapshot_key(key: Key) -> str:
     return _key(key)
 
 
+def parked_keys(key: Key) -> str:
+    """Pattern of the keys in the bucket `parked` of all inputs of the session that were set aside."""
+    return f"{_key(key)}.>"
+
+
+def body_key(key: Key) -> str:
+    """Where the large bodies of the session are in the object store of its cell."""
+    return _key(key)
+
+
 def parked_key(key: Key, inbox: str, seq: int) -> str:
     """Key in the bucket `parked`: an input of the session that was set aside; `inbox` is the epoch of its stream."""
     return f"{_key(key)}.{_token(inbox)}.{seq}"

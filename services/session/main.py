@@ -20,6 +20,7 @@ from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.server import raise_descriptor_limit, serve
+from holdfast.session.jobs.eraser import Eraser
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.jobs.sweeper import sweep
@@ -80,6 +81,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
             background.append(tasks.create_task(project(sessions), name="projector"))
             background.append(tasks.create_task(sweep(sessions), name="sweeper"))
+            background.append(tasks.create_task(Eraser(sessions).run(), name="eraser"))
             for cell, claims in sessions.claims.items():
                 watch = ReplicaWatch(bus, cell, claims)
                 background.append(tasks.create_task(watch.run(), name=f"replicas-{cell}"))

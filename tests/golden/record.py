@@ -46,7 +46,7 @@ async def stored_history(running: Stack, session: str, release: str) -> History:
             )
             lines += [(each.seq, each.data) for each in found]
         refs = [blob for _, data in lines for blob in codec.blob_refs(codec.decode_commit(data))]
-        bodies = await Blobs(client).get_all(where.cell, [(blob.ref, blob.size) for blob in refs])
+        bodies = await Blobs(client).get_all(where, [(blob.ref, blob.size) for blob in refs])
     finally:
         await client.close()
     return History(About(TENANT, session, release), lines, bodies)

@@ -44,6 +44,7 @@ AnyEvent = (
     | SessionConfig
     | HandBound
     | HandLost
+    | SessionErased
     | Blob
     | Unknown
 )

@@ -42,6 +42,10 @@ class HandLost(Event, frozen=True, kw_only=True, tag="holdfast.hand_lost"):
     reason: str
 
 
+class SessionErased(Event, frozen=True, kw_only=True, tag="holdfast.session_erased"):
+    """What the deleted session had in streams and buckets is gone, and nobody can add to it any more (rule 29)."""
+
+
 class Blob(Event, frozen=True, kw_only=True, tag="holdfast.blob"):
     """Stands for an event too large for a commit; the body lies in the object store under `ref` (SHA-256, hex)."""
 

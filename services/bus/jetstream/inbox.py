@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from holdfast.bus import codec, subjects
+from holdfast.bus import codec, streams, subjects
 from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import Listening, RawMessage
 from holdfast.bus.jetstream.consumer import Consumer, redeliver
+from holdfast.bus.jetstream.erase import erase_all
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry, retry_until
@@ -26,7 +27,7 @@ class NatsInbox(InboxReads):
         """See `api.Inbox.put`."""
         data, body = codec.encode_input(value)
         if body:
-            await self._blobs.put(key.cell, body)
+            await self._blobs.put(key, body)
         headers = {"Nats-Msg-Id": value.id}
         return await retry_until(
             self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key, source_for(value)), data, headers
@@ -37,6 +38,10 @@ class NatsInbox(InboxReads):
         headers = {"Nats-Msg-Id": publish_id}
         subject = subjects.inbox(key, "in")
         return await retry_until(self._client, PUT_TIMEOUT_S, self._client.store, subject, data, headers)
+
+    async def erase(self, key: Key) -> int:
+        """See `api.Inbox.erase`."""
+        return await erase_all(self._client, streams.inbox_stream(key.cell), subjects.inbox_all(key))
 
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int

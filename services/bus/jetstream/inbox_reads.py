@@ -105,7 +105,7 @@ class InboxReads:
         try:
             value = codec.decode_input(data)
             if isinstance(value, BlobInput):
-                data = await self._blobs.get(subjects.key_of(message.subject).cell, value.ref, value.size)
+                data = await self._blobs.get(subjects.key_of(message.subject), value.ref, value.size)
                 value = codec.decode_input(data)
         except Newer:
             return PendingInput(seq, data, None, source, newer=True)

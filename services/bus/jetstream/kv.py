@@ -102,6 +102,15 @@ class NatsKeyValue:
         """See `api.KeyValue.delete`."""
         await self._write(bucket, key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": TOMBSTONE_TTL})
 
+    async def erase(self, bucket: str, key: str, *, revision: int = 0) -> None:
+        """See `api.KeyValue.erase`."""
+        if not revision:
+            last = await self._last(bucket, key)
+            if last is None:
+                return
+            revision = last.seq
+        await retry(self._client, self._client.erase, _stream(bucket), revision)
+
     async def _write(
         self,
         bucket: str,

@@ -7,6 +7,7 @@ from holdfast.bus.api import ignore_newer
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import Key
+from holdfast.bus.jetstream.erase import erase_all
 from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
@@ -38,7 +39,7 @@ class NatsLog(LogReads):
         """See `api.Log.append`. One round trip if the first attempt succeeds."""
         data, bodies = codec.encode_commit(commit)
         for body in bodies:
-            await self._blobs.put(key.cell, body)
+            await self._blobs.put(key, body)
         subject = subjects.log(key)
         headers = {"Nats-Expected-Last-Subject-Sequence": str(expect)}
         pauses: Pauses | None = None
@@ -58,6 +59,11 @@ class NatsLog(LogReads):
                 if seq:
                     return seq
             await pauses.wait(why)
+
+    async def erase(self, key: Key, below: int) -> int:
+        """See `api.Log.erase`."""
+        commits = await erase_all(self._client, streams.log_stream(key.cell), subjects.log(key), below=below)
+        return commits + await self._blobs.erase_all(key)
 
     async def _resolve(self, key: Key, commit_id: str, expect: int) -> int:
         """The sequence of our commit if the leader has it, 0 if the log still stands at `expect`; else Conflict."""

@@ -75,7 +75,7 @@ class LogReads:
                 if page and size and page_size + size > page_bytes:
                     yield page
                     page, page_size = [], 0
-                page.append(Stored(one.seq, await self._put_back(key.cell, commit)))
+                page.append(Stored(one.seq, await self._put_back(key, commit)))
                 page_size += size
             yield page
         while at < upto:  # the replicas lag behind the leader
@@ -98,10 +98,10 @@ class LogReads:
     async def stored(self, got: RawMessage) -> Stored:
         """Decode a message of the log and put its blobs back. Raises Newer, Damaged, Unavailable."""
         commit = codec.decode_commit(got.data)
-        return Stored(got.seq, await self._put_back(subjects.key_of(got.subject).cell, commit))
+        return Stored(got.seq, await self._put_back(subjects.key_of(got.subject), commit))
 
-    async def _put_back(self, cell: str, commit: Commit) -> Commit:
+    async def _put_back(self, key: Key, commit: Commit) -> Commit:
         blobs = codec.blob_refs(commit)
         if not blobs:
             return commit
-        return codec.put_back(commit, await self._blobs.get_all(cell, [(b.ref, b.size) for b in blobs]))
+        return codec.put_back(commit, await self._blobs.get_all(key, [(b.ref, b.size) for b in blobs]))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
+from holdfast.bus.streams import ERASED_BUCKETS, blob_stream, inbox_stream, log_stream
 
 _HEAD: Final = """\
 # NATS users of Holdfast, least privilege, for the cells {cells}. Written by
@@ -41,10 +42,12 @@ _ADMIN: Final = (
 )
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
-    "frees what a dead harness held: pings it, and refuses its deliveries in its place."
+    "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
+    "nobody else may take anything out of a log."
 )
 _HARNESS: Final = (
-    "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas."
+    "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
+    "It erases a snapshot before it writes the next one; a lost snapshot only costs reading."
 )
 _SANDBOX: Final = (
     "Runs tools: looks at the head of a session (its last commit, by subject) before it runs a call, shows what it\n"
@@ -118,15 +121,26 @@ def _reads_bucket(bucket: str) -> list[str]:
     return [f"$JS.API.DIRECT.GET.KV_{bucket}", f"$JS.API.STREAM.MSG.GET.KV_{bucket}"]
 
 
+def _erases(bucket: str) -> str:
+    """Erasing in a bucket, by sequence, so that it cannot be limited to a cell."""
+    return f"$JS.API.STREAM.MSG.DELETE.KV_{bucket}"
+
+
+def _streams_of(cell: str) -> list[str]:
+    return [log_stream(cell), inbox_stream(cell), blob_stream(cell)]
+
+
 def _session(cells: Sequence[str]) -> str:
     def of_cell(cell: str) -> list[str]:
         writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release"]
         frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
-        return [*writes, *frees, *_reads(cell)]
+        erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
+        return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}"]
 
     buckets = ("agents", "envs", "keys")
     publish = _for_each(cells, of_cell)
     publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "vault.req.admin", "vault.req.key"]
+    publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
     subscribe += [f"kv.{bucket}.>" for bucket in buckets]
@@ -139,7 +153,7 @@ def _harness(cell: str) -> str:
         f"$KV.parked.{cell}.>",
         f"cmd.hand.{cell}.provision.*", f"cmd.hand.{cell}.w.>",
         f"$JS.API.CONSUMER.MSG.NEXT.INBOX_{cell}.harness", f"$JS.ACK.INBOX_{cell}.harness.>",
-        *_reads(cell), f"$JS.API.DIRECT.GET.KV_snap.$KV.snap.{cell}.>",
+        *_reads(cell), f"$JS.API.DIRECT.GET.KV_snap.$KV.snap.{cell}.>", _erases("snap"),
     ]  # fmt: skip
     return _user(
         user_of("harness", cell), _HARNESS, publish, [f"arrived.*.{cell}.>", f"cmd.harness.{cell}.*.ping"], answers="1m"

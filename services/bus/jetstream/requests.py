@@ -13,6 +13,9 @@ WRONG_LAST_SEQUENCE_CODES = (10071, 10164)
 
 _MESSAGE_TOO_LARGE_CODE = 10054
 
+ERASE_TIMEOUT_S = 10.0
+"""Seconds to wait until a message is erased: a slow disk needs some for a file of 8 MiB."""
+
 _STORAGE_FULL_CODES = (10023, 10028, 10047, 10077)
 """Error codes for the limits of the server, its memory, its storage and the stream (discard new)."""
 
@@ -106,6 +109,21 @@ class JetStreamClient(Connection):
         headers = _parse_headers(base64.b64decode(found.get("hdrs", "")))
         headers["Nats-Sequence"] = str(found["seq"])
         return RawMessage(found["subject"], "", base64.b64decode(found.get("data", "")), headers)
+
+    async def erase(self, stream: str, seq: int) -> bool:
+        """Remove the message and overwrite its bytes on the disk. False if it is not there. Raises Unavailable.
+
+        The server rewrites the file of up to 8 MiB that holds the message, and stores nothing else meanwhile.
+        """
+        try:
+            answer = await self.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq}, timeout_s=ERASE_TIMEOUT_S)
+        except NoResponders:
+            raise Unavailable("the stream does not answer") from None
+        if "error" not in answer:
+            return True
+        if await self.leader(stream, {"seq": seq}) is None:
+            return False
+        raise Unavailable(f"the stream did not erase: {answer['error'].get('description')}")
 
     async def batch(
         self, stream: str, subject: str, *, seq: int, limit: int, max_bytes: int = 0

@@ -163,7 +163,7 @@ class LogTail:
     async def follow(
         self, cell: str, after: int = 0, *, on_newer: Callable[[Key, int], None] = ignore_newer
     ) -> AsyncGenerator[list[tuple[Key, Stored]]]:
-        """See `api.Log.follow`. Nothing is ever removed from a log stream, so its sequence has no holes."""
+        """See `api.Log.follow`. Live messages have no gaps. What is read again may have some: erased commits."""
         stream, at = streams.log_stream(cell), after
         async with self._listening(subjects.all_live(cell), CELL_LIVE_BYTES) as live:
             while True:

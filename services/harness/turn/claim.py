@@ -44,7 +44,12 @@ class ClaimCommit(msgspec.Struct, frozen=True):
 
 
 def is_done(head: Head, inbox: str, seq: int, source: Source) -> bool:
-    """Rule 2: the message may be acked, as its input is in the log and it is not the trigger of the open claim."""
+    """Rule 2: the message may be acked.
+
+    Its input is in the log and it is not the trigger of the open claim, or nobody will take it: the session is deleted.
+    """
+    if head.deleted:
+        return True
     return seq <= head.taken_in(inbox).of(source) and not (head.claim and head.claim.trigger == seq)
 
 

@@ -51,6 +51,10 @@ class PendingInputs:
         if found and (head.inbox != found.stream_epoch or head.taken.inputs >= found.seq) and head.inbox:
             del self._inputs[key]
 
+    def forget(self, key: Key) -> None:
+        """Forget what was accepted of a session that is deleted."""
+        self._inputs.pop(key, None)
+
     def status(self, key: Key, head: Head) -> Status:
         """The status that clients see: running from the moment an input that starts a turn is accepted."""
         if head.status != "idle":

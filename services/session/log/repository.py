@@ -62,6 +62,8 @@ class SessionRepository:
         self.pending = PendingInputs()
         self.claims = {cell: OpenClaims() for cell in self.cells}
         self.unseen = UnseenInputs()
+        self.deleted = asyncio.Event()
+        """Set when a session is deleted: there is something to erase (rule 29)."""
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
     def key(self, tenant: str, session_id: str) -> Key:
@@ -108,6 +110,18 @@ class SessionRepository:
         if len(self._configs) > MAX_CACHED_CONFIGS:
             self._configs.popitem(last=False)
 
+    def note_deletion(self, stored: Stored) -> None:
+        """Set `deleted` if that commit leaves something to erase."""
+        head = stored.commit.head
+        if head.deleted and not head.erased:
+            self.deleted.set()
+
+    def forget(self, key: Key) -> None:
+        """Drop what is cached of a deleted session."""
+        for cached in [cached for cached in self._configs if cached[0] == key.session]:
+            del self._configs[cached]
+        self.pending.forget(key)
+
     def status(self, view: SessionView) -> Status:
         """The status that clients see: running from the moment an input that starts a turn is accepted."""
         return self.pending.status(view.key, view.head)
@@ -126,6 +140,7 @@ class SessionRepository:
         config = config_in(stored)
         if config:
             self._cache_config(key, stored.seq, config)
+        self.note_deletion(stored)
         try:
             self.read_model.projection.put(key, stored, config, complete=complete)
         except Unavailable:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from holdfast.bus.ids import Key, new_id
+from holdfast.process.faults import point
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.http import pagination
@@ -79,10 +80,14 @@ class SessionHandlers:
         return self._to_api(view)
 
     async def delete(self, call: Call) -> SessionDeleted:
-        """Delete a session with its files. Not while it runs."""
+        """Delete a session with its files. Not while it runs.
+
+        The answer comes when that is decided for good. What the session has is erased after it (`jobs.eraser`).
+        """
         sessions, key = self._sessions, self._key(call)
         await self._wait_for_release(key)
         await sessions.change(key, lambda view: delete_events(view.head, sessions.status(view), new_id))
+        point("session.deleted")
         await sessions.release_sandbox(key, files=True)
         return SessionDeleted(id=key.session)
 

@@ -28,7 +28,7 @@ def pending_input(link: MemoryLink, record: Record) -> PendingInput:
     try:
         value = codec.decode_input(data)
         if isinstance(value, BlobInput):
-            data = link.server.blob(value.ref)
+            data = link.server.blob(record.key, value.ref)
             value = codec.decode_input(data)
     except Newer:
         return PendingInput(record.seq, data, None, record.source, newer=True)

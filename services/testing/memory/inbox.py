@@ -27,7 +27,7 @@ class MemoryInbox:
         data, body = codec.encode_input(value)
         if body:
             await self._link.pause("blob")
-            self._server.blobs[body.ref] = body.data
+            self._server.blobs[key, body.ref] = body.data
         return await self._link.effect("put", lambda: self._server.put(key, source_for(value), data, value.id))
 
     async def stream_epoch(self, cell: str) -> str:
@@ -66,6 +66,10 @@ class MemoryInbox:
     async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
         """See `api.Inbox.put_again`."""
         return await self._link.effect("put", lambda: self._server.put(key, "in", data, publish_id))
+
+    async def erase(self, key: Key) -> int:
+        """See `api.Inbox.erase`."""
+        return await self._link.effect("erase", lambda: self._server.erase_inbox(key))
 
     async def consume(
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int

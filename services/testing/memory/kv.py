@@ -45,6 +45,10 @@ class MemoryKeyValue:
         """See `api.KeyValue.delete`."""
         await self._link.effect("kv.delete", lambda: self._server.kv_write(bucket, key, None))
 
+    async def erase(self, bucket: str, key: str, *, revision: int = 0) -> None:
+        """See `api.KeyValue.erase`."""
+        await self._link.effect("kv.erase", lambda: self._server.kv_erase(bucket, key, revision))
+
     async def list(self, bucket: str, match: str = ">") -> list[Entry]:
         """See `api.KeyValue.list`."""
         await self._link.pause("kv.list")

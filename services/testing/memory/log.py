@@ -30,7 +30,7 @@ class MemoryLog:
         data, bodies = codec.encode_commit(commit)
         for body in bodies:
             await self._link.pause("blob")
-            self._server.blobs[body.ref] = body.data
+            self._server.blobs[key, body.ref] = body.data
         return await self._link.effect("append", lambda: self._server.append(key, data, commit.id, expect))
 
     def _visible(self, key: Key, operation: str, *, leader: bool) -> list[Record]:
@@ -69,8 +69,12 @@ class MemoryLog:
         commit = codec.decode_commit(record.data)
         blobs = codec.blob_refs(commit)
         if blobs:
-            commit = codec.put_back(commit, {b.ref: self._server.blob(b.ref) for b in blobs})
+            commit = codec.put_back(commit, {b.ref: self._server.blob(record.key, b.ref) for b in blobs})
         return Stored(record.seq, commit)
+
+    async def erase(self, key: Key, below: int) -> int:
+        """See `api.Log.erase`."""
+        return await self._link.effect("erase", lambda: self._server.erase_log(key, below))
 
     async def tail(self, key: Key, after: int | None = None) -> AsyncGenerator[Stored | None]:
         """See `api.Log.tail`."""

@@ -30,9 +30,11 @@ class MemoryServer:
         self.inbox_limit = streams.INBOX_LIMIT_MESSAGES
         self.removed: list[Record] = []
         self.vanished: list[int] = []
-        self.blobs: dict[str, bytes] = {}
+        self.blobs: dict[tuple[Key, str], bytes] = {}
+        """Large bodies by their session and hash."""
         self.buckets: dict[str, dict[str, Entry]] = {bucket: {} for bucket in streams.BUCKETS}
         self._logs: dict[Key, list[Record]] = defaultdict(list)
+        self._log_seq = 0
         self._inbox_seq = 0
         self._dedupe: dict[str, tuple[float, int]] = {}
         self._revisions: dict[str, int] = defaultdict(int)
@@ -65,17 +67,28 @@ class MemoryServer:
                 if record.id == commit_id:
                     return record.seq
             raise Conflict(expected=expect, actual=last)
-        record = Record(len(self.log) + 1, key, data, self.now(), commit_id)
+        self._log_seq += 1
+        record = Record(self._log_seq, key, data, self.now(), commit_id)
         self.log.append(record)
         commits.append(record)
         self.publish(CoreMessage(subjects.live(key), data, record.seq))
         return record.seq
 
-    def blob(self, ref: str) -> bytes:
-        """The body with that hash. Raises LostBody."""
-        if ref not in self.blobs:
+    def erase_log(self, key: Key, below: int) -> int:
+        """Remove the commits of the session below that sequence, and its bodies; how many these were."""
+        bodies = [name for name in self.blobs if name[0] == key]
+        for name in bodies:
+            del self.blobs[name]
+        erased = [record for record in self._logs[key] if record.seq < below]
+        self._logs[key] = self._logs[key][len(erased) :]
+        self.log = [record for record in self.log if record.key != key or record.seq >= below]
+        return len(erased) + len(bodies)
+
+    def blob(self, key: Key, ref: str) -> bytes:
+        """The body of the session with that hash. Raises LostBody."""
+        if (key, ref) not in self.blobs:
             raise LostBody(f"the body {ref} is not in the object store")
-        return self.blobs[ref]
+        return self.blobs[key, ref]
 
     # --- inbox -----------------------------------------------------------------------------------------------------
 
@@ -163,6 +176,14 @@ class MemoryServer:
         self.inbox.pop(seq, None)
         self.vanished.append(seq)
 
+    def erase_inbox(self, key: Key) -> int:
+        """Remove what waits for the session; how much that was."""
+        found = [record for record in self.inbox.values() if record.key == key]
+        for record in found:
+            self.ack(record.seq)
+        self.removed = [record for record in self.removed if record.key != key]
+        return len(found)
+
     def nak(self, seq: int, delay: float) -> None:
         """Deliver again after `delay` seconds."""
         delivery = self._in_flight.get(seq)
@@ -201,6 +222,12 @@ class MemoryServer:
             asyncio.get_running_loop().call_later(max(1, round(ttl)), self._expire, bucket, entry)
         self.publish(CoreMessage(subjects.bucket_changes(bucket, key), msgspec.msgpack.encode(entry), entry.revision))
         return entry.revision
+
+    def kv_erase(self, bucket: str, key: str, revision: int) -> None:
+        """Remove the key, with `revision` only if it has that one; nobody is told."""
+        entry = self.buckets[bucket].get(key)
+        if entry is not None and revision in (0, entry.revision):
+            del self.buckets[bucket][key]
 
     def _expire(self, bucket: str, entry: Entry) -> None:
         if self.buckets[bucket].get(entry.key) is entry:

@@ -56,7 +56,7 @@ class Projection:
         tables.begin()
         head, row = stored.commit.head, tables.session_row(key)
         if head.deleted:
-            self._delete(key, row, stored.seq)
+            self._delete(key, row, stored)
         elif stored.seq <= max(row.seq, tables.tombstones.get(key.session, 0)):
             if complete:
                 tables.execute("UPDATE sessions SET incomplete = 0 WHERE n = ?", row.number)
@@ -95,11 +95,17 @@ class Projection:
         )
         return int(execute(sql, key.session, key.tenant, key.cell, head.created, *state, *agent)[0][0])
 
-    def _delete(self, key: Key, row: SessionRow, seq: int) -> None:
-        tables = self._tables
+    def _delete(self, key: Key, row: SessionRow, stored: Stored) -> None:
+        """Remove the session, and remember it until it is erased. Its commits may come in any order, or twice."""
+        tables, head, seq = self._tables, stored.commit.head, stored.seq
         if row.number:
             for table, column in (("sessions", "n"), ("commits", "session"), ("calls", "session")):
                 tables.execute(f"DELETE FROM {table} WHERE {column} = ?", row.number)  # noqa: S608  our own names
+        if head.erased:
+            tables.execute("DELETE FROM deleted WHERE id = ?", key.session)
+        else:
+            sql = "INSERT OR IGNORE INTO deleted VALUES (?, ?, ?, ?)"
+            tables.execute(sql, key.session, key.tenant, key.cell, head.deleted)
         if seq > tables.position(key.cell):
             tables.tombstones[key.session] = seq
         tables.remember_session_row(key, SessionRow())

@@ -18,6 +18,9 @@ CATCH_UP_TIMEOUT_S: Final = 2.0
 MAX_INCOMPLETE_SESSIONS: Final = 1_000
 """Incomplete sessions returned at once."""
 
+MAX_DELETED_SESSIONS: Final = 1_000
+"""Deleted sessions returned at once."""
+
 MAX_CLAIMED_SESSIONS: Final = 10_000
 """Claimed sessions of a cell returned at once."""
 
@@ -36,6 +39,13 @@ class ListedSession(msgspec.Struct, frozen=True):
     @property
     def key(self) -> Key:
         return Key(self.tenant, self.id)
+
+
+class DeletedSession(msgspec.Struct, frozen=True):
+    """A session that was deleted at `at` (microseconds since 1970) and is not yet erased."""
+
+    key: Key
+    at: int
 
 
 class Queries:
@@ -73,6 +83,12 @@ class Queries:
         """Sessions created before that time (microseconds since 1970) whose first input nobody has taken."""
         sql = "SELECT id, tenant, head, config FROM sessions WHERE incomplete = 1 AND created < ? LIMIT ?"
         return self._sessions(sql, created_before, MAX_INCOMPLETE_SESSIONS)
+
+    def deleted(self) -> list[DeletedSession]:
+        """Sessions that are deleted and not yet erased, the oldest deletion first."""
+        sql = "SELECT tenant, id, at FROM deleted ORDER BY at LIMIT ?"
+        found = self._tables.execute(sql, MAX_DELETED_SESSIONS)
+        return [DeletedSession(Key(tenant, session_id), at) for tenant, session_id, at in found]
 
     def claimed(self, cell: str) -> list[ListedSession]:
         """Sessions of the cell that a harness has claimed; that with the latest commit comes last."""

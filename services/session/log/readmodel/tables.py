@@ -14,7 +14,7 @@ from holdfast.bus.codec import VERSION as COMMIT_VERSION
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key, cell_of
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Version of the tables below; a file with another one is thrown away."""
 
 MAX_CACHED_SESSION_ROWS: Final = 100_000
@@ -39,10 +39,12 @@ CREATE INDEX sessions_incomplete ON sessions (created) WHERE incomplete = 1;
 CREATE TABLE commits (
     session INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (session, seq)
 ) WITHOUT ROWID;
+CREATE TABLE deleted (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, cell TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE calls (session INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (session, id)) WITHOUT ROWID;
 """
 """`incomplete` is 1 while the creation of a session is incomplete (see `sessions.create`). Every commit of the log of a
-cell up to the stream sequence `position` is in the tables; '' is the `stream_epoch` of a cell that was never read."""
+cell up to the stream sequence `position` is in the tables; '' is the `stream_epoch` of a cell that was never read. `deleted` are the sessions that
+are deleted, at `at` (microseconds), and not yet erased (rule 29)."""
 
 _log = structlog.get_logger()
 
@@ -95,6 +97,7 @@ class Tables:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=OFF")  # the file may be lost at any time
+            db.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten in the file (`scrub`)
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version != SCHEMA_VERSION or _lacks_commits(db):
                 for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
@@ -118,6 +121,7 @@ class Tables:
                 sql = f"DELETE FROM {table} WHERE session IN (SELECT n FROM sessions WHERE cell = ?)"  # noqa: S608
                 db.execute(sql, (cell,))
             db.execute("DELETE FROM sessions WHERE cell = ?", (cell,))
+            db.execute("DELETE FROM deleted WHERE cell = ?", (cell,))
             db.execute("DELETE FROM cells WHERE name = ?", (cell,))
 
     def _open_empty(self) -> sqlite3.Connection:
@@ -215,6 +219,14 @@ class Tables:
     def commit(self) -> None:
         if self._db.in_transaction:
             self.execute("COMMIT")
+
+    def scrub(self) -> None:
+        """What was deleted is in no file any more: neither in the tables nor in the log of SQLite. Raises Unavailable.
+
+        While another process reads the file, the log of SQLite is left for the next time.
+        """
+        self.commit()
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # --- rows of sessions ------------------------------------------------------------------------------------------
 
