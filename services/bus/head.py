@@ -252,10 +252,9 @@ def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
             return _stop_clock(head, at)
         case ev.SessionStatusTerminated():
             return replace(_stop_clock(head, at), archived=head.archived or at)
-        case ev.SessionDeleted():
-            return replace(_stop_clock(head, at), deleted=at)
-        case ev.SessionErased():
-            return replace(head, erased=at)
+        case ev.SessionDeleted() | ev.SessionErased():
+            name = "deleted" if isinstance(event, ev.SessionDeleted) else "erased"
+            return replace(_stop_clock(head, at), **{name: at})
         case _:
             return None
 

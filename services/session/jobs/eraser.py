@@ -84,6 +84,7 @@ class Eraser:
             return False  # the streams are not those of the tables; the projector will find out
         if last.commit.head.erased:  # by another replica
             sessions.read_model.projection.put(key, last, None)
+            sessions.read_model.tables.scrub()
             return True
         count = await bus.log.erase(key, last.seq)
         point("session.log_erased")

@@ -26,6 +26,31 @@ async def test_an_input_waits_until_it_is_acked(bus: Bus, key: Key) -> None:
     assert await bus.inbox.pending(Key("acme", new_session_id())) == []
 
 
+async def test_an_inbox_that_is_erased_is_empty_and_nothing_of_it_is_delivered_again(joined: Connect, key: Key) -> None:
+    one, two = await joined("one"), await joined("two")
+    other = Key("acme", new_session_id())
+    got: asyncio.Queue[Key] = asyncio.Queue()
+
+    async def leave(delivery: Delivery) -> None:
+        got.put_nowait(delivery.key)
+        await delivery.nak(0.2)
+
+    for value in (client_input("waits"), client_input("x" * 300_000), result()):
+        await one.inbox.put(key, value)
+    async with consuming(one, leave):
+        for _ in range(3):
+            assert await asyncio.wait_for(got.get(), 5) == key
+        assert await two.inbox.erase(key) == 3
+        assert await one.inbox.pending(key) == []
+        assert await two.inbox.erase(key) == 0, "safe to repeat"
+        while not got.empty():
+            got.get_nowait()
+        await one.inbox.put(other, client_input())
+        for _ in range(3):  # what is behind it comes again and again, what was erased does not
+            assert await asyncio.wait_for(got.get(), 5) == other
+    assert await two.inbox.erase(other) == 1
+
+
 async def test_the_stream_epoch_stays(joined: Connect) -> None:
     one, two = await joined("one"), await joined("two")
     assert await one.inbox.stream_epoch(FIRST_CELL) == await two.inbox.stream_epoch(FIRST_CELL) != ""

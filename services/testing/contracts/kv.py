@@ -35,6 +35,20 @@ async def test_keys_are_written_under_check(bus: Bus, name: str) -> None:
     assert await bus.kv.list("agents", name) == [Entry(name, b"4", fourth)]
 
 
+async def test_a_value_that_is_erased_is_gone_and_the_key_may_be_written_again(bus: Bus, name: str) -> None:
+    first = await bus.kv.put("snap", name, b"1")
+    second = await bus.kv.put("snap", name, b"2")
+    await bus.kv.erase("snap", name, revision=first)
+    assert await bus.kv.get("snap", name) == Entry(name, b"2", second), "only the value of that revision"
+    await bus.kv.erase("snap", name)
+    assert await bus.kv.get("snap", name) is None
+    assert await bus.kv.list("snap", name) == []
+    await bus.kv.erase("snap", name)
+    await bus.kv.erase("snap", name, revision=second)
+    third = await bus.kv.create("snap", name, b"3")
+    assert await bus.kv.get("snap", name, leader=False) == Entry(name, b"3", third)
+
+
 async def test_lists_match_patterns(bus: Bus, name: str) -> None:
     for part in ("a", "b.c", "b.d"):
         await bus.kv.put("envs", f"{name}.{part}", part.encode())

@@ -178,3 +178,27 @@ async def test_following_all_sessions_of_a_cell(joined: Connect) -> None:
         if len(found) == 6:
             break
     assert found == first + second
+
+
+async def test_what_is_erased_is_gone_and_the_rest_stays(joined: Connect, key: Key) -> None:
+    one, two = await joined("one"), await joined("two")
+    other = Key("acme", new_session_id())
+    large = user_commit("x" * 300_000)
+    first = Stored(await one.log.append(key, large, 0), large)
+    kept = Stored(await one.log.append(other, large, 0), large)
+    second, last = await append_commits(one, key, 2, first)
+    assert await two.log.erase(key, last.seq) == 3, "two commits and one body"
+    assert await one.log.read(key, leader=True) == [last]
+    assert await one.log.get(key, first.seq) is None
+    assert await one.log.get(key, second.seq) is None
+    assert await one.log.read(other) == [kept], "an equal body of another session"
+    assert await two.log.erase(key, last.seq) == 0, "safe to repeat"
+    (after,) = await append_commits(one, key, 1, last)
+    assert await two.log.read(key, last.seq, leader=True) == [after]
+    found: list[tuple[Key, Stored]] = []
+    async for batch in two.log.follow(FIRST_CELL, first.seq - 1):
+        found += batch
+        if not batch:
+            break
+    assert [stored.seq for k, stored in found if k == key] == [last.seq, after.seq]
+    assert [stored.seq for k, stored in found if k == other] == [kept.seq]

@@ -52,6 +52,7 @@ def test_a_message_may_be_acked_when_it_is_taken_and_not_the_trigger_of_the_open
     assert [is_done(head, "epoch", seq, "in") for seq in (4, 5, 6)] == [True, True, False]
     assert [is_done(head, "epoch", seq, "res") for seq in (6, 7, 8)] == [True, True, False]
     assert not is_done(head, "another epoch", 5, "in")
+    assert is_done(replace(head, deleted=1), "another epoch", 9, "in"), "nobody takes an input of a deleted session"
     claim = Claim(id="c", by="harness-2", trigger=5)
     assert [is_done(replace(head, claim=claim), "epoch", seq, "in") for seq in (4, 5)] == [True, False]
 

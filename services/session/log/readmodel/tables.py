@@ -43,8 +43,8 @@ CREATE TABLE deleted (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, cell TEXT NOT N
 CREATE TABLE calls (session INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (session, id)) WITHOUT ROWID;
 """
 """`incomplete` is 1 while the creation of a session is incomplete (see `sessions.create`). Every commit of the log of a
-cell up to the stream sequence `position` is in the tables; '' is the `stream_epoch` of a cell that was never read. `deleted` are the sessions that
-are deleted, at `at` (microseconds), and not yet erased (rule 29)."""
+cell up to the stream sequence `position` is in the tables; '' is the `stream_epoch` of a cell that was never read.
+`deleted` are the sessions that were deleted, at `at` (microseconds), and are not yet erased (rule 29)."""
 
 _log = structlog.get_logger()
 
