@@ -82,6 +82,11 @@ class SessionService:
         except httpx.TransportError:
             return False
 
+    def start_unarmed(self) -> None:
+        """Start it again without the fault that it died of."""
+        self._environ = {name: value for name, value in self._environ.items() if name != "HOLDFAST_FAULT"}
+        self.start()
+
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self.signal()

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
@@ -272,3 +273,35 @@ def test_new_streams_of_one_cell_make_all_of_it_anew() -> None:
     found.tables.bind_to_streams("a1", "three")
     assert found.tables.builds == builds + 1
     assert (found.tables.position("a0"), found.tables.position("a1")) == (0, 0)
+
+
+def test_a_deleted_session_is_known_until_it_is_erased(tmp_path: Path) -> None:
+    found = model(tmp_path / "model.sqlite")
+    one, two = created(1, cell=FIRST_CELL), created(2)
+    gone = followed(one[1], 3, ev.SessionDeleted(id="a"))
+    found.projection.put(one[0], gone, None)
+    assert [d.key for d in found.queries.deleted()] == [one[0]]
+    assert found.queries.deleted()[0].at == gone.commit.head.deleted
+    found.projection.apply(FIRST_CELL, [one, two, (one[0], gone, None)])
+    assert [d.key for d in found.queries.deleted()] == [one[0]], "the projector tells it again"
+    assert ids(found) == [two[0].session]
+    erased = followed(gone, 4, ev.SessionErased(id="b"))
+    found.projection.put(one[0], erased, None)
+    assert found.queries.deleted() == []
+    found.projection.apply(FIRST_CELL, [(one[0], erased, None)])
+    assert found.queries.deleted() == []
+
+
+def test_nothing_of_a_deleted_session_is_in_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "model.sqlite"
+    found = model(path)
+    key, stored, made = created(1)
+    titled = replace(made, title="canary-title", metadata={"k": "canary-metadata"})
+    found.projection.apply(FIRST_CELL, [(key, stored, titled), created(2)])
+    found.tables.scrub()
+    assert b"canary-title" in path.read_bytes(), "else this test looks for the wrong bytes"
+    found.projection.apply(FIRST_CELL, [(key, followed(stored, 3, ev.SessionDeleted(id="a")), None)])
+    found.tables.scrub()
+    for file in tmp_path.iterdir():
+        assert b"canary" not in file.read_bytes(), file
+    found.close()
