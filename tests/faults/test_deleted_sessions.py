@@ -5,7 +5,6 @@ bodies, the snapshot. The tests look for its bytes as whoever finds the disk wou
 """
 
 import contextlib
-import signal
 from collections.abc import AsyncGenerator
 
 import anthropic
@@ -87,7 +86,6 @@ async def test_a_session_service_that_dies_right_after_the_tombstone_erases_when
 async def test_a_sandbox_service_that_is_away_at_the_delete_removes_the_files_when_it_is_back(start: Start) -> None:
     stack = start(environ=EVERY_TURN)
     async with finished(stack) as conversation:
-        stack.signal("sandbox", signal.SIGSTOP)
         old = stack.kill("sandbox")
         await conversation.client.beta.sessions.delete(conversation.id)
         await stack.replaced("sandbox", old)

@@ -59,8 +59,8 @@ async def fill(bus: NatsBus, log: SessionLog) -> None:
         seq=1,
         inbox=epoch,
         parked_at=1,
-        reason="a test",
-        data=canary("parked").encode(),
+        reason=canary("parked"),
+        data=b"{}",
     )
     await bus.kv.put(PARKED, parked.name, encode_parked(parked))
     await fill_inbox(bus, log)

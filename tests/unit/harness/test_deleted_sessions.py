@@ -1,0 +1,76 @@
+"""What comes for a session after its delete is acked by any harness, and nothing is written for it (rules 2 and 29)."""
+
+import asyncio
+
+from holdfast.bus import events as ev
+from holdfast.bus.commits import Stored, commit
+from holdfast.bus.ids import Key, new_id
+from holdfast.testing.contracts.helpers import client_input, result
+from tests.unit.harness.place import Place, run
+
+SETTLED_S = 30.0
+"""Virtual seconds after which every delivery has been repeated, and answered, if anybody answers it."""
+
+
+async def delete(place: Place, key: Key) -> Stored:
+    """Delete and erase the session as the session service does; returns the tombstone."""
+    last = await place.bus.log.head(key, leader=True)
+    assert last is not None
+    gone = commit(last, [ev.SessionDeleted(id=new_id("sevt"))], by="session", new_id=new_id, now=last.commit.at + 1)
+    seq = await place.bus.log.append(key, gone, last.seq)
+    await place.bus.log.erase(key, seq)
+    await place.bus.inbox.erase(key)
+    return Stored(seq, gone)
+
+
+async def answered(place: Place, key: Key) -> list[Stored]:
+    """Send an input of each source; returns the log when nothing waits any more."""
+    await place.bus.inbox.put(key, client_input("quick and late"))
+    await place.bus.inbox.put(key, result())
+    await asyncio.sleep(SETTLED_S)
+    assert await place.bus.inbox.pending(key) == []
+    return await place.bus.log.read(key)
+
+
+def test_inputs_of_a_deleted_session_are_acked_unread() -> None:
+    async def main() -> None:
+        place = Place()
+        key = await place.session()
+        tombstone = await delete(place, key)
+        assert await answered(place, key) == [tombstone]
+        assert place.model.requests == []
+        await place.close()
+
+    run(main)
+
+
+def test_a_harness_that_remembers_the_session_as_it_was_learns_of_the_delete() -> None:
+    async def main() -> None:
+        place = Place()
+        key = await place.session()
+        await place.turn(key, "quick one")
+        tombstone = await delete(place, key)
+        assert await answered(place, key) == [tombstone]
+        await place.close()
+
+    run(main)
+
+
+def test_an_input_that_was_delivered_before_the_delete_is_gone_with_it() -> None:
+    """The claim is refused by the tombstone, whenever that comes between the delivery and the claim."""
+
+    async def main() -> None:
+        for steps in range(12):
+            place = Place()
+            key = await place.session()
+            await place.bus.inbox.put(key, client_input("quick one"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            last = await place.bus.log.head(key, leader=True)
+            assert last is not None
+            if last.commit.head.claim is None:
+                tombstone = await delete(place, key)
+                assert await answered(place, key) == [tombstone]
+            await place.close()
+
+    run(main)
