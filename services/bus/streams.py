@@ -51,7 +51,10 @@ SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked")
 BLOBS = "blobs"
 
-ERASED_BUCKETS = ("snap", "parked")
+SNAPSHOTS = "snap"
+"""Bucket of the snapshots of conversations."""
+
+ERASED_BUCKETS = (SNAPSHOTS, "parked")
 """Buckets whose values hold what people and models said: they are erased with their session (rule 29)."""
 
 

@@ -9,12 +9,10 @@ from holdfast.bus.api import Bus
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key
+from holdfast.bus.streams import SNAPSHOTS
 from holdfast.harness.conversation.context import Contexts
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import retrying
-
-BUCKET: Final = "snap"
-"""Name of the bucket."""
 
 SHORT_LOG_EVENTS: Final = 100
 """A log up to this length is read whole: that is quicker than asking for a snapshot first."""
@@ -36,7 +34,7 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
     """The contexts after the commit `last`, or after a later one. Raises BusError."""
     contexts = Contexts()
     if last.commit.head.count > SHORT_LOG_EVENTS:
-        entry = await bus.kv.get(BUCKET, subjects.snapshot_key(key), leader=False)  # an old one only costs reading
+        entry = await bus.kv.get(SNAPSHOTS, subjects.snapshot_key(key), leader=False)  # an old one only costs reading
         contexts = Contexts.restore(entry.value if entry else None)
         if contexts.seq > last.seq:
             contexts = Contexts()
@@ -72,10 +70,10 @@ async def _replace(bus: Bus, key: Key, snapshot: bytes) -> None:
     session service erases after the tombstone is stored, this looks for the tombstone after the snapshot is stored.
     """
     name = subjects.snapshot_key(key)
-    before = await bus.kv.get(BUCKET, name, leader=False)
+    before = await bus.kv.get(SNAPSHOTS, name, leader=False)
     if before is not None:  # replaced, its bytes would stay on the disk, and nobody could find them to erase them
-        await bus.kv.erase(BUCKET, name, revision=before.revision)
-    revision = await bus.kv.put(BUCKET, name, snapshot)
+        await bus.kv.erase(SNAPSHOTS, name, revision=before.revision)
+    revision = await bus.kv.put(SNAPSHOTS, name, snapshot)
     last = await bus.log.head(key, leader=True)
     if last is not None and last.commit.head.deleted:
-        await bus.kv.erase(BUCKET, name, revision=revision)
+        await bus.kv.erase(SNAPSHOTS, name, revision=revision)

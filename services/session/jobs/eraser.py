@@ -12,10 +12,10 @@ import structlog
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.errors import BusError, Conflict, Unavailable
+from holdfast.bus.errors import BusError, Conflict
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.parked import PARKED
-from holdfast.bus.streams import DEDUPLICATION_WINDOW_S
+from holdfast.bus.streams import DEDUPLICATION_WINDOW_S, SNAPSHOTS
 from holdfast.bus.times import SECOND_US
 from holdfast.process.faults import point
 from holdfast.session.log.readmodel.queries import DeletedSession
@@ -26,9 +26,6 @@ ROUND_INTERVAL_S: Final = 60.0
 
 LATE_WRITES_US: Final = 2 * DEDUPLICATION_WINDOW_S * SECOND_US
 """Microseconds after its deletion from which nobody adds to a session: who began before has given up (rule 19)."""
-
-SNAPSHOTS: Final = "snap"
-"""Name of the bucket of snapshots."""
 
 _log = structlog.get_logger()
 
@@ -56,7 +53,7 @@ class Eraser:
     async def make_round(self, *, now: int | None = None) -> int:
         """One round at `now` (microseconds since 1970; None: by the clock). Returns how many sessions are done with.
 
-        Raises Unavailable, when the other sessions would not get further either.
+        A session that cannot be erased now is left to the next round. Raises Unavailable.
         """
         now = self._sessions.now() if now is None else now
         finished = 0
@@ -66,9 +63,7 @@ class Eraser:
                 continue
             try:
                 finished += await self._erase(deleted, is_last=is_last)
-            except Unavailable:
-                raise
-            except BusError as exc:  # such as a commit of a newer version, which will erase the session
+            except BusError as exc:  # also a commit of a newer version, which will erase the session
                 _log.warning("deleted session not erased", session=deleted.key.session, cause=str(exc))
         return finished
 

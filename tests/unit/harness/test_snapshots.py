@@ -9,7 +9,8 @@ from holdfast.bus import subjects
 from holdfast.bus.api import Entry
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.ids import Key, new_id, new_session_id
-from holdfast.harness.conversation.snapshot import BUCKET, load_contexts, save_contexts
+from holdfast.bus.streams import SNAPSHOTS
+from holdfast.harness.conversation.snapshot import load_contexts, save_contexts
 from holdfast.testing.contracts.helpers import append_commits
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
@@ -21,14 +22,14 @@ def key() -> Key:
 
 
 async def snapshot(bus: MemoryBus, key: Key) -> Entry | None:
-    return await bus.kv.get(BUCKET, subjects.snapshot_key(key))
+    return await bus.kv.get(SNAPSHOTS, subjects.snapshot_key(key))
 
 
 async def delete(bus: MemoryBus, key: Key, before: Stored) -> None:
     """What the session service does: the tombstone, then the snapshot that there is."""
     gone = commit(before, [ev.SessionDeleted(id=new_id("sevt"))], by="session", new_id=new_id, now=before.commit.at + 1)
     await bus.log.append(key, gone, before.seq)
-    await bus.kv.erase(BUCKET, subjects.snapshot_key(key))
+    await bus.kv.erase(SNAPSHOTS, subjects.snapshot_key(key))
 
 
 async def test_a_snapshot_replaces_the_one_before(key: Key) -> None:
