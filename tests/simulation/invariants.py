@@ -83,7 +83,9 @@ class CheckedServer(MemoryServer):
             commit = codec.decode_commit(data)
             self.commits_of.setdefault(key, []).append(commit)
             self._requests_of(key).appended(commit)
-            if before is not None:
+            if before is not None and before.head.deleted:
+                self._observations.violation(f"9: {commit.by} appends to a deleted session")
+            elif before is not None:
                 self._check(key, before, commit, DELIVERY.get(), EPOCH + int(self.now() * 1e6))
         return seq
 
@@ -92,7 +94,9 @@ class CheckedServer(MemoryServer):
         last = self.last(record.key) if record else None
         if record and last:
             head = last.head
-            if record and seq > head.taken_in(self.stream_epoch).of(record.source):
+            if head.deleted:
+                pass  # it is deleted with its session
+            elif record and seq > head.taken_in(self.stream_epoch).of(record.source):
                 self._observations.violation(f"1: input {seq} was removed before it was taken (taken {head.taken})")
             elif head.claim and head.claim.trigger == seq:
                 self._observations.violation(f"4: the trigger {seq} of the open claim was removed")

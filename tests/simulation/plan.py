@@ -30,6 +30,8 @@ class Plan(Struct, frozen=True):
     child: bool = False
     """Every other message goes to a second thread of the session; an interrupt stops one of them, or both."""
     archive: bool = False
+    delete: bool = False
+    """The session is deleted and erased as soon as it rests."""
     poison: bool = False
     """The first message kills each process that sends it to the model."""
     deadly: bool = False

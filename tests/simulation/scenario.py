@@ -20,6 +20,7 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.head import Head
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import Nudge
+from holdfast.bus.streams import SNAPSHOTS
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.bus.tools import SANDBOX
 from holdfast.harness.settings import HarnessSettings
@@ -199,6 +200,8 @@ class Scenario:
         await asyncio.gather(user.act(edge), user.impatient(edge), user.patient(edge), self.inject_timed_faults())
         injector.end_faults()
         await self._settle(SETTLE_AFTER_LOSS_TIMEOUT_S if self.server.vanished else SETTLE_TIMEOUT_S)
+        if self.plan.delete:
+            await user.erase(edge)  # everybody who began before the tombstone has given up
         self._check_end()
         for task in others:
             task.cancel()
@@ -227,18 +230,22 @@ class Scenario:
     def _unsettled(self) -> str:
         """The reasons why the session has not settled; empty if it has."""
         head = self.head
+        ended = head.archived or head.deleted
         found = {
             "claim": head.claim,
             "inbox": self._inbox(),
-            "calls": [] if head.archived else head.calls,
-            "todo": [name for name, t in head.threads.items() if t.todo and not head.archived],
-            "requests": [t.request for t in head.threads.values() if t.request and not head.archived],
+            "calls": [] if ended else head.calls,
+            "todo": [name for name, t in head.threads.items() if t.todo and not ended],
+            "requests": [t.request for t in head.threads.values() if t.request and not ended],
             "status": head.status not in ("idle", "terminated"),
             "running": self.observations.running,
         }
         return ", ".join(f"{name} {value}" for name, value in found.items() if value)
 
     def _check_end(self) -> None:
+        if self.head.deleted:
+            self._check_erased()
+            return
         events = [e for c in self.server.commits_of.get(self.key, []) for e in c.events]
         taken = [e.id for e in events if isinstance(e, ev.ClientEvent)]
         for lost in self.user.acknowledged - set(taken) - self.server.unread:
@@ -252,6 +259,18 @@ class Scenario:
         done |= {e.custom_tool_use_id for e in events if isinstance(e, ev.UserCustomToolResult)}
         for open_ in set(calls) - done:
             self.observations.violation(f"3: call {open_} has no result")
+
+    def _check_erased(self) -> None:
+        """Nothing is left of the deleted session but its last commit (rule 29)."""
+        left = {
+            "commits": len(self.server.commits(self.key)) - 1,
+            "inputs": len(self._inbox()),
+            "bodies": len([key for key, _ in self.server.blobs if key == self.key]),
+            "snapshots": len([name for name in self.server.buckets[SNAPSHOTS] if self.key.session in name]),
+        }
+        for name, count in left.items():
+            if count:
+                self.observations.violation(f"9: {count} {name} of the deleted session are left")
 
 
 def schedule(seed: int, *, odds: Odds | None = None, given: Plan | None = None) -> Result:

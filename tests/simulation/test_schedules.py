@@ -46,6 +46,14 @@ def test_the_rules_hold_with_two_threads(first: int) -> None:
         assert not result.violations, result
 
 
+@pytest.mark.parametrize("first", range(0, COUNT // 8, CHUNK_SCHEDULES))
+def test_the_rules_hold_with_a_delete(first: int) -> None:
+    deleted = Plan(workers=2, messages=4, interrupts=1, impatient=1, updates=1, drains=1, calls=6, delete=True)
+    for seed in range(first, first + CHUNK_SCHEDULES):
+        result = schedule(seed, odds=ALL_FAULTS if seed % 2 else None, given=deleted)
+        assert not result.violations, result
+
+
 def test_the_rules_hold_if_no_confirmation_arrives() -> None:
     """Every result that was given in an answer comes to the inbox too."""
     answered = Plan(replicas=2, workers=2, messages=2, calls=6)

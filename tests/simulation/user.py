@@ -16,6 +16,7 @@ from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.head import PRIMARY_THREAD, Head
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput
+from holdfast.bus.streams import SNAPSHOTS
 from tests.simulation.actors import AGENT, POISON_TEXT
 from tests.simulation.fault_injector import DEADLY_INPUT_TEXT
 from tests.simulation.plan import CHILD, FAULT_PERIOD_S, Plan
@@ -30,6 +31,11 @@ async def retry_unavailable(act: Callable[[], Coroutine[Any, Any, int]]) -> int:
         except Unavailable:
             await asyncio.sleep(0.2)
     return 0
+
+
+async def _done(act: Coroutine[Any, Any, None]) -> int:
+    await act
+    return 1
 
 
 class User:
@@ -78,6 +84,8 @@ class User:
             try:
                 last = await bus.log.head(self._key, leader=True)
                 assert last is not None
+                if last.commit.head.deleted:
+                    return
                 if archive and (last.commit.head.claim or last.commit.head.status != "idle"):
                     await asyncio.sleep(0.3)
                     continue
@@ -93,6 +101,30 @@ class User:
                 await bus.core.publish(subjects.release(FIRST_CELL), msgspec.json.encode(ask))
             return
 
+    async def delete(self, bus: Bus) -> None:
+        """Delete the session as soon as it rests, and erase it for the first time (rule 29)."""
+        while not self._head().deleted:
+            await asyncio.sleep(self._rng.choice([0.001, 0.01, 0.1]))
+            try:
+                last = await bus.log.head(self._key, leader=True)
+                if last is None or last.commit.head.claim or last.commit.head.status != "idle":
+                    continue
+                gone = commit(last, [ev.SessionDeleted(id=new_id("sevt"))], by="edge", new_id=new_id, now=self._now())
+                await retry_unavailable(lambda last=last, gone=gone: bus.log.append(self._key, gone, last.seq))
+            except (Conflict, Unavailable):
+                continue
+        ask = Release(tenant=self._key.tenant, session=self._key.session, files=True)
+        await bus.core.publish(subjects.release(FIRST_CELL), msgspec.json.encode(ask))
+        await self.erase(bus)
+        await retry_unavailable(lambda: _done(bus.kv.erase(SNAPSHOTS, subjects.snapshot_key(self._key))))
+
+    async def erase(self, bus: Bus) -> None:
+        """Erase what streams have of the session. Not its snapshot: harnesses see to those that come too late."""
+        last = await bus.log.head(self._key, leader=True)
+        assert last is not None
+        await retry_unavailable(lambda: bus.log.erase(self._key, last.seq))
+        await retry_unavailable(lambda: bus.inbox.erase(self._key))
+
     async def act(self, bus: Bus) -> None:
         """Everything the plan says, at random times, one task each."""
         acts: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -106,6 +138,9 @@ class User:
         acts += [lambda: self.append(bus, ev.SessionUpdated(id=new_id("sevt"), title="new"))] * self._plan.updates
         if self._plan.archive:
             acts.append(lambda: self.append(bus, ev.SessionStatusTerminated(id=new_id("sevt")), archive=True))
+
+        if self._plan.delete:
+            acts.append(lambda: self.delete(bus))
 
         async def at(seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
             await asyncio.sleep(seconds)
