@@ -11,8 +11,7 @@ import anthropic
 
 from tests.faults.conftest import Start
 from tests.support.conversation import Conversation
-from tests.support.disk_search import found_on_disk, nothing_on_disk
-from tests.support.eventually import eventually
+from tests.support.disk_search import all_on_disk, found_on_disk, nothing_on_disk
 from tests.support.model import bash, call, said, say
 from tests.support.stack import Stack
 
@@ -49,13 +48,10 @@ async def finished(stack: Stack) -> AsyncGenerator[Conversation]:
         conversation = await Conversation.begin(client, title=canary("title"))
         await conversation.send(said(mark, canary("message")))
         await conversation.until_idle()
-        await conversation.say(mark, f"{canary('large-message')} {'x' * LARGE_CHARS}")
+        large_message = f"{canary('large-message')} {'x' * LARGE_CHARS}"
+        await conversation.send({"type": "user.message", "content": [{"type": "text", "text": large_message}]})
         await conversation.until_idle()
-
-        async def look() -> bool:
-            return all(found_on_disk(stack.data, [text]) for text in CANARIES)
-
-        await eventually(look, within=20, what="the canaries on the disk")
+        await all_on_disk(stack.data, CANARIES)
         assert any(line.startswith("nats/") and "KV_snap" in line for line in found_on_disk(stack.data, CANARIES))
         yield conversation
 

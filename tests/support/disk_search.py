@@ -32,3 +32,22 @@ async def nothing_on_disk(folder: Path, texts: Iterable[str], *, within: float =
         await eventually(look, within=within, what="nothing on the disk")
     except AssertionError as exc:
         raise AssertionError(f"{exc}; still there: {left}") from None
+
+
+async def all_on_disk(folder: Path, texts: Iterable[str], *, within: float = 20.0) -> None:
+    """Wait until each of the texts is in a file below the folder. Raises AssertionError that names those that are not.
+
+    Without this a test would pass that looks for what never was there.
+    """
+    wanted = list(texts)
+    missing: list[str] = []
+
+    async def look() -> bool:
+        found = found_on_disk(folder, wanted)
+        missing[:] = [text for text in wanted if not any(line.endswith(f": {text}") for line in found)]
+        return not missing
+
+    try:
+        await eventually(look, within=within, what="all on the disk")
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}; missing: {missing}") from None

@@ -22,9 +22,8 @@ from holdfast.session.jobs.projector import project
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.testing.contracts.helpers import client_input
-from tests.support.disk_search import found_on_disk, nothing_on_disk
+from tests.support.disk_search import all_on_disk, found_on_disk, nothing_on_disk
 from tests.support.edge import SessionService, session_service
-from tests.support.eventually import eventually
 from tests.support.session_log import SessionLog
 
 LARGE_CHARS = 300_000
@@ -98,11 +97,7 @@ async def filled(edge: SessionService, folder: Path) -> AsyncGenerator[tuple[Nat
     async with edge.bus() as bus:
         log = SessionLog(bus, session)
         await fill(bus, log)
-
-        async def look() -> bool:
-            return all(any(text in line for line in found_on_disk(folder, [text])) for text in canaries())
-
-        await eventually(look, within=20, what="the canaries on the disk")
+        await all_on_disk(folder, canaries())
         yield bus, log
 
 
