@@ -36,6 +36,14 @@ REACHED = {
         "hears that the owner is dead (true: False)",
         "append is refused, still its claim: False",
     ],
+    "deletes: late writers, two erasers that die": [
+        "the harness looks, deleted: True",
+        "the harness dies",
+        "the body is stored",
+        "E# erases the snapshot (early)",
+        "E# dies",
+        "E# appends that all is erased",
+    ],
     "order: three calls, approvals, an interrupt": [
         "the client allows #",
         "an owner sends #",
