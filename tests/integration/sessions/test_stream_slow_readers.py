@@ -46,7 +46,10 @@ async def test_a_reader_that_falls_far_behind_misses_no_event(
         request, fresh = new_id("sevt"), new_id("sevt")
         await log.write(ev.ModelRequestStart(id=request))
         await tell(log, delta_start(fresh), delta_piece(fresh, "x"))
-        assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
+        shown_now = [f.event for f in await take(found, 3)]
+        # One that has just caught up may still read the log: then what is live comes a moment before what is stored.
+        assert sorted(shown_now) == ["event_delta", "event_start", "span.model_request_start"]
+        assert shown_now.index("event_start") < shown_now.index("event_delta")
 
 
 async def test_the_output_of_tools_is_shown_and_dropped_first(
