@@ -1,15 +1,19 @@
 """Wiring of the session service."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from holdfast.bus.jetstream.client import NatsBus, connect
+from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
+from holdfast.process.supervision import supervised
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
@@ -31,8 +35,6 @@ from holdfast.session.vaults.client import VaultClient
 
 FIRST_TENANT: Final = "default"
 """The tenant of the API key in HOLDFAST_API_KEY_FILE."""
-
-_BUS_CHECK_INTERVAL_S: Final = 0.5
 
 RESERVED_DESCRIPTORS: Final = 500
 """Descriptors that are kept for connections without an event stream, and for files."""
@@ -67,22 +69,27 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
             admit=DiskSpaceCheck(settings.disk_folder).check,
         )
-        async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
+        async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
                 "agents": agents.objects,
                 "environments": environments.objects,
             }
-            background = [tasks.create_task(watch.follow(), name=name) for name, watch in watched.items()]
+            background: list[asyncio.Task[None]] = []
+
+            def begin(duty: Callable[[], Awaitable[object]], name: str) -> None:
+                background.append(tasks.create_task(supervised(duty, health.note, name=name), name=name))
+
+            for name, watch in watched.items():
+                begin(watch.follow, name)
             for name, watch in watched.items():
                 await watch.ready()
                 health.set(name, ok=True)
-            background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
-            background.append(tasks.create_task(project(sessions), name="projector"))
-            background.append(tasks.create_task(sweep(sessions), name="sweeper"))
+            begin(partial(watch_bus, bus, health), "bus")
+            begin(partial(project, sessions), "projector")
+            begin(partial(sweep, sessions), "sweeper")
             for cell, claims in sessions.claims.items():
-                watch = ReplicaWatch(bus, cell, claims)
-                background.append(tasks.create_task(watch.run(), name=f"replicas-{cell}"))
+                begin(ReplicaWatch(bus, cell, claims).run, f"replicas-{cell}")
             await serve(
                 edge,
                 host=settings.host,
@@ -111,13 +118,6 @@ def _max_streams(settings: SessionSettings) -> int:
 
 def _read_model(settings: SessionSettings) -> Path | None:
     return Path(settings.session_data) / "sessions.sqlite" if settings.session_data else None
-
-
-async def _watch_bus(bus: NatsBus, health: Health) -> None:
-    """Not ready while the connection is down: another replica may still reach the bus."""
-    while True:
-        health.set("bus", ok=bus.connected)
-        await asyncio.sleep(_BUS_CHECK_INTERVAL_S)
 
 
 async def _install_first_key(bus: NatsBus, settings: SessionSettings) -> None:

@@ -217,7 +217,7 @@ class Driver:
 class IgnoredHealth:
     """A health report that is thrown away."""
 
-    def set(self, check: str, ok: bool, cause: str = "") -> None:
+    def set(self, check: str, ok: bool, cause: str = "", *, valid_s: float = math.inf) -> None:
         """Not kept."""
 
     def note(self, name: str, text: str) -> None:

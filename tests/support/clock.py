@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
@@ -116,7 +117,7 @@ class WorkerReport:
         self.checks: dict[str, bool] = {}
         self.notes: dict[str, str] = {}
 
-    def set(self, check: str, ok: bool, cause: str = "") -> None:
+    def set(self, check: str, ok: bool, cause: str = "", *, valid_s: float = math.inf) -> None:
         self.checks[check] = ok
 
     def note(self, name: str, text: str) -> None:

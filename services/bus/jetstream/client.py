@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from holdfast.bus.errors import OtherProtocol
+from holdfast.bus import streams
+from holdfast.bus.errors import BusError, OtherProtocol
 from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
@@ -17,9 +18,11 @@ from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 class NatsBus:
     """`api.Bus` over one connection."""
 
-    def __init__(self, client: JetStreamClient) -> None:
+    def __init__(self, client: JetStreamClient, cells: Sequence[str] = ()) -> None:
+        """`cells`: those whose streams this process works on."""
         blobs = Blobs(client)
         self._client = client
+        self._cells = tuple(cells)
         self.log = NatsLog(client, blobs)
         self.inbox = NatsInbox(client, blobs)
         self.kv = NatsKeyValue(client)
@@ -37,8 +40,21 @@ class NatsBus:
 
     @property
     def connected(self) -> bool:
-        """True while the connection stands: for readiness."""
+        """True while the connection stands."""
         return self._client.is_up
+
+    async def answers(self) -> bool:
+        """Whether the server answers now, and the leader of the inbox of each cell: for readiness."""
+        try:
+            if not self._cells:
+                await self._client.flush()
+            for cell in self._cells:
+                answer = await self._client.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")
+                if "error" in answer:
+                    return False
+        except BusError:
+            return False
+        return True
 
     async def close(self) -> None:
         """See `api.Bus.close`."""
@@ -65,4 +81,4 @@ async def connect(
     except BaseException:
         await client.close()
         raise
-    return NatsBus(client)
+    return NatsBus(client, (cells or (settings.cell,)) if uses_streams else ())
