@@ -1,6 +1,7 @@
 """The surroundings of a session in a schedule: a model that answers at random, and sandboxes that run nothing."""
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 

@@ -20,6 +20,7 @@ from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawM
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
+from holdfast.process.supervision import supervised
 
 log = structlog.get_logger()
 
@@ -161,7 +162,7 @@ class Consumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, then wait for the running handlers."""
         ended = asyncio.create_task(self._await_stop(stop))
-        in_progress = asyncio.create_task(self._send_in_progress())
+        in_progress = asyncio.create_task(supervised(self._send_in_progress, name="in_progress"))
         self._client.on_reconnect.add(self._break)
         try:
             while not self._stopping:
@@ -299,6 +300,8 @@ class Consumer:
         try:
             with trace.under(got.headers, link=True):
                 await self._handle(delivery)
+        except BusError as exc:  # no fault of ours, and expected while the bus is away: not a traceback
+            log.warning("consume.left_to_redelivery", session=delivery.key.session, seq=delivery.seq, cause=str(exc))
         except Exception:
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
 
