@@ -23,6 +23,7 @@ from holdfast.bus.tools import SANDBOX
 from holdfast.process import faults
 from holdfast.process.backoff import BUS_BACKOFF
 from holdfast.process.retry import Pauses
+from holdfast.process.supervision import supervised
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.deletions import Deletions
 from holdfast.sandbox.drivers.driver import Driver
@@ -31,7 +32,6 @@ from holdfast.sandbox.execution import Executor
 from holdfast.sandbox.provisioning import Provisioner
 from holdfast.sandbox.registration import Registration
 from holdfast.sandbox.sandboxes import Sandboxes
-from holdfast.process.supervision import supervised
 from holdfast.sandbox.sweeps import Sweeps
 from holdfast.sandbox.waiting import wait_for_event
 

@@ -85,8 +85,8 @@ class Projection:
         agent = (str(config.agent["id"]), int(config.agent["version"]), msgspec.json.encode(config), int(incomplete))
         if number:
             sql = (
-                "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, updated=?, head=?, agent=?, version=?, config=?,"
-                " incomplete=min(incomplete, ?) WHERE n=?"
+                "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, updated=?, head=?, agent=?, version=?,"
+                " config=?, incomplete=min(incomplete, ?) WHERE n=?"
             )
             execute(sql, *state, *agent, number)
             return number
