@@ -62,8 +62,11 @@ class StackRun:
             return 1
         finally:
             self._is_ready = False
-            registry.unregister(self._stack.run_file({}))
-            self._layout.run_file.unlink(missing_ok=True)
+            with contextlib.suppress(
+                OSError
+            ):  # on a file system that became read-only; the programs must end all the same
+                registry.unregister(self._stack.run_file({}))
+                self._layout.run_file.unlink(missing_ok=True)
             await self._stop()
         return 0
 

@@ -2,8 +2,8 @@
 
 A large snapshot is stored as the parts `<key>.0`, `<key>.1` …, and then `<key>` names their number and the hash of the
 whole. The parts of the next one take their place, so that nothing piles up, as it would in the object store, where a
-body is never overwritten. Two writers, or a reader while one writes, can mix the parts of two snapshots: the hash tells,
-and then there is none. A snapshot only saves reading the log.
+body is never overwritten. Two writers, or a reader while one writes, can mix the parts of two snapshots. The hash tells
+that, and then there is no snapshot: it only saves reading the log.
 """
 
 import asyncio
