@@ -1,7 +1,7 @@
 """Wiring of the session service."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -75,21 +75,11 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
                 "agents": agents.objects,
                 "environments": environments.objects,
             }
-            background: list[asyncio.Task[None]] = []
-
-            def begin(duty: Callable[[], Awaitable[object]], name: str) -> None:
-                background.append(tasks.create_task(supervised(duty, health.note, name=name), name=name))
-
-            for name, watch in watched.items():
-                begin(watch.follow, name)
+            background = _begin(tasks, health, {name: watch.follow for name, watch in watched.items()})
             for name, watch in watched.items():
                 await watch.ready()
                 health.set(name, ok=True)
-            begin(partial(watch_bus, bus, health), "bus")
-            begin(partial(project, sessions), "projector")
-            begin(partial(sweep, sessions), "sweeper")
-            for cell, claims in sessions.claims.items():
-                begin(ReplicaWatch(bus, cell, claims).run, f"replicas-{cell}")
+            background += _begin(tasks, health, _duties(bus, health, sessions))
             await serve(
                 edge,
                 host=settings.host,
@@ -105,6 +95,25 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     finally:
         sessions.read_model.close()
         await bus.close()
+
+
+Duty = Callable[[], Awaitable[object]]
+
+
+def _begin(tasks: asyncio.TaskGroup, health: Health, duties: Mapping[str, Duty]) -> list[asyncio.Task[None]]:
+    """Run each duty in a task of its own, which begins it again after a failure."""
+    return [tasks.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()]
+
+
+def _duties(bus: NatsBus, health: Health, sessions: SessionRepository) -> dict[str, Duty]:
+    """The duties that begin when keys, agents and environments are known."""
+    watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
+    return {
+        "bus": partial(watch_bus, bus, health),
+        "projector": partial(project, sessions),
+        "sweeper": partial(sweep, sessions),
+        **watches,
+    }
 
 
 def _max_streams(settings: SessionSettings) -> int:
