@@ -9,6 +9,7 @@ result says nothing any more.
 
 import asyncio
 import contextlib
+import errno
 import math
 import time
 from collections.abc import AsyncGenerator
@@ -116,7 +117,7 @@ class Health:
     async def serve(self, port: int, host: str = LOOPBACK) -> AsyncGenerator[None]:
         """Answer probes on `host`:`port` while the block runs, and be unready after it. Port 0: no server.
 
-        Raises BadSettings if the address cannot be listened on.
+        Raises BadSettings if this machine has no such address, and OSError if the port is in use: that may end by itself.
         """
         server = await self._listen(port, host) if port else None
         ticker = asyncio.create_task(self._watch_loop(), name="health-tick")
@@ -133,8 +134,10 @@ class Health:
         try:
             return await asyncio.start_server(self._answer, host, port)
         except (OSError, UnicodeError) as exc:
+            if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE:
+                raise
             cause = (exc.strerror if isinstance(exc, OSError) else "") or type(exc).__name__
-            raise BadSettings(f"HOLDFAST_HEALTH_HOST, HOLDFAST_HEALTH_PORT: cannot listen: {cause}") from None
+            raise BadSettings(f"HOLDFAST_HEALTH_HOST: cannot listen there: {cause}") from None
 
     async def _watch_loop(self) -> None:
         while True:

@@ -1,7 +1,8 @@
 """The bus over NATS JetStream: `connect`, and the `NatsBus` that it returns."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, OtherProtocol
@@ -44,17 +45,25 @@ class NatsBus:
         return self._client.is_up
 
     async def answers(self) -> bool:
-        """Whether the server answers now, and the leader of the inbox of each cell: for readiness."""
+        """Whether the server answers now, and the leader of the inbox of a cell if there are any: for readiness.
+
+        One cell is enough: the sessions of the others would have no better replica.
+        """
+        if not self._cells:
+            return await self._does(self._client.flush())
+        for cell in self._cells:  # in turn: the first one nearly always answers
+            if await self._does(self._client.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")):
+                return True
+        return False
+
+    @staticmethod
+    async def _does(request: Awaitable[dict[str, Any] | None]) -> bool:
+        """Whether the request is answered without an error."""
         try:
-            if not self._cells:
-                await self._client.flush()
-            for cell in self._cells:
-                answer = await self._client.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")
-                if "error" in answer:
-                    return False
+            answer = await request
         except BusError:
             return False
-        return True
+        return answer is None or "error" not in answer
 
     async def close(self) -> None:
         """See `api.Bus.close`."""

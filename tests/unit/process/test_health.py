@@ -102,3 +102,11 @@ async def test_an_address_that_cannot_be_listened_on_is_a_bad_setting(host: str)
     with pytest.raises(BadSettings, match="HOLDFAST_HEALTH_HOST"):
         async with Health("x", "a").serve(free_port(), host):
             pass
+
+
+async def test_a_port_in_use_is_no_bad_setting_because_its_user_may_be_about_to_end() -> None:
+    port = free_port()
+    async with Health("x", "a").serve(port):
+        with pytest.raises(OSError, match="in use"):
+            async with Health("y", "a").serve(port):
+                pass
