@@ -117,7 +117,7 @@ class Health:
     async def serve(self, port: int, host: str = LOOPBACK) -> AsyncGenerator[None]:
         """Answer probes on `host`:`port` while the block runs, and be unready after it. Port 0: no server.
 
-        Raises BadSettings if this machine has no such address, and OSError if the port is in use: that may end by itself.
+        Raises BadSettings if this machine has no such address; OSError if the port is in use, which may end by itself.
         """
         server = await self._listen(port, host) if port else None
         ticker = asyncio.create_task(self._watch_loop(), name="health-tick")
