@@ -37,7 +37,7 @@ class Availability:
         """The cause that was logged last; empty after a success, None before the first attempt."""
         self._is_full = False
         self.made_at = 0.0
-        """Loop time at which a sandbox was last made."""
+        """Loop time at which a sandbox was last made, in seconds."""
 
     @property
     def known(self) -> bool:

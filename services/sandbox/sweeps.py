@@ -112,7 +112,7 @@ class Sweeps:
                 await asyncio.sleep(self._probe_interval_s)
             else:
                 availability.available(self._driver.weak_limits)
-                while (left := availability.made_at + self._probe_interval_s - loop_time()) > 0:
-                    if availability.doubted.is_set():
-                        break
-                    await wait_for_event(availability.doubted, left)
+                made_at = -1.0
+                while availability.made_at != made_at and not availability.doubted.is_set():
+                    made_at = availability.made_at
+                    await wait_for_event(availability.doubted, self._probe_interval_s)
