@@ -62,9 +62,8 @@ class StackRun:
             return 1
         finally:
             self._is_ready = False
-            with contextlib.suppress(
-                OSError
-            ):  # on a file system that became read-only; the programs must end all the same
+            # On a file system that became read-only this fails, and the programs must end all the same.
+            with contextlib.suppress(OSError):
                 registry.unregister(self._stack.run_file({}))
                 self._layout.run_file.unlink(missing_ok=True)
             await self._stop()
