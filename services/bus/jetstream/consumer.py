@@ -302,9 +302,12 @@ class Consumer:
         try:
             with trace.under(got.headers, link=True):
                 await self._handle(delivery)
-        except BusError as exc:  # no fault of ours, and expected while the bus is away: not a traceback
-            log.warning("consume.left_to_redelivery", session=delivery.key.session, seq=delivery.seq, cause=str(exc))
-        except Exception:
+        except Exception as exc:
+            if isinstance(exc, BusError) and exc.retryable:  # expected while the bus is away: no traceback
+                log.warning(
+                    "consume.left_to_redelivery", session=delivery.key.session, seq=delivery.seq, cause=str(exc)
+                )
+                return
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
 
     async def _send_in_progress(self) -> None:
