@@ -225,19 +225,27 @@ class KeyValue(Protocol):
         """As `put`, but raises Conflict if the key exists."""
         ...
 
+    async def put_new(self, bucket: str, key: str, value: bytes) -> int:
+        """As `create`, for a key that is only ever erased, never deleted. Reads nothing, also not after a Conflict."""
+        ...
+
     async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
         """As `put`, but raises Conflict unless the key is at `revision`."""
         ...
 
     async def delete(self, bucket: str, key: str) -> None: ...
 
-    async def erase(self, bucket: str, key: str, *, revision: int = 0) -> None:
-        """Erase the value of the key, so that its bytes on the disk are overwritten; there need not be one.
+    async def erase(self, bucket: str, revision: int) -> None:
+        """Erase the value of that revision, so that its bytes on the disk are overwritten; there need not be one.
 
-        Only in one of `streams.ERASED_BUCKETS`. With `revision` nothing but the value of that revision is erased.
-        Watches are not told. Earlier values of the key are gone for readers, and their bytes may still be on the disk:
-        erase a value before it is replaced. Raises Unavailable.
+        Only in one of `streams.ERASED_BUCKETS`. Watches are not told. A value that was replaced cannot be erased any
+        more, as it is gone for readers while its bytes may stay on the disk: erase before you replace. Raises
+        Unavailable.
         """
+        ...
+
+    async def erase_all(self, bucket: str, match: str) -> int:
+        """Erase the values of all keys that match the subject pattern, as `erase` does; returns how many."""
         ...
 
     def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:

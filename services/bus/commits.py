@@ -51,13 +51,15 @@ def commit(
     """The commit that follows `before` (None: the first of its session), with a later time.
 
     `now` is microseconds since 1970. The events must be complete; nothing is added to them. Without `claim` the claim
-    stays as it was.
+    stays as it was. A tombstone ends it: its owner finds that it has lost the session, and appends nothing more.
     """
     head = before.commit.head if before else Head()
     if before and not head.config:
         head = replace(head, config=before.seq)
     at = max(now, head.at + 1)
     head = advance(head, events, at)
+    if head.deleted:
+        claim = None
     if claim is not UNSET:
         head = replace(head, claim=claim)
     if taken:

@@ -253,8 +253,8 @@ def _fold_session(head: Head, event: ev.Event, at: int) -> Head | None:
         case ev.SessionStatusTerminated():
             return replace(_stop_clock(head, at), archived=head.archived or at)
         case ev.SessionDeleted() | ev.SessionErased():
-            name = "deleted" if isinstance(event, ev.SessionDeleted) else "erased"
-            return replace(_stop_clock(head, at), **{name: at})
+            head = _stop_clock(head, at)
+            return replace(head, deleted=at) if isinstance(event, ev.SessionDeleted) else replace(head, erased=at)
         case _:
             return None
 

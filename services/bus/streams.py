@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.bus import subjects
 from holdfast.bus.ids import FIRST_CELL
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of subjects, streams and buckets together. It is in the metadata of every stream.
 
 A stream without it is of protocol 1. Raise it when a process of the version before could not work on the same streams:

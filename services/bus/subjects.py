@@ -182,6 +182,16 @@ def snapshot_key(key: Key) -> str:
     return _key(key)
 
 
+def snapshot_part_key(key: Key, index: int) -> str:
+    """Key in the bucket `snap`: one part of a snapshot that is too large for one message."""
+    return f"{_key(key)}.{index}"
+
+
+def snapshot_part_keys(key: Key) -> str:
+    """Pattern of the keys in the bucket `snap` of all parts of the snapshot of the session."""
+    return f"{_key(key)}.>"
+
+
 def parked_keys(key: Key) -> str:
     """Pattern of the keys in the bucket `parked` of all inputs of the session that were set aside."""
     return f"{_key(key)}.>"

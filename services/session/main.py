@@ -1,15 +1,19 @@
 """Wiring of the session service."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from holdfast.bus.jetstream.client import NatsBus, connect
+from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
+from holdfast.process.supervision import supervised
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
@@ -32,8 +36,6 @@ from holdfast.session.vaults.client import VaultClient
 
 FIRST_TENANT: Final = "default"
 """The tenant of the API key in HOLDFAST_API_KEY_FILE."""
-
-_BUS_CHECK_INTERVAL_S: Final = 0.5
 
 RESERVED_DESCRIPTORS: Final = 500
 """Descriptors that are kept for connections without an event stream, and for files."""
@@ -68,23 +70,17 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
             admit=DiskSpaceCheck(settings.disk_folder).check,
         )
-        async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
+        async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
                 "agents": agents.objects,
                 "environments": environments.objects,
             }
-            background = [tasks.create_task(watch.follow(), name=name) for name, watch in watched.items()]
+            background = _begin(tasks, health, {name: watch.follow for name, watch in watched.items()})
             for name, watch in watched.items():
                 await watch.ready()
                 health.set(name, ok=True)
-            background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
-            background.append(tasks.create_task(project(sessions), name="projector"))
-            background.append(tasks.create_task(sweep(sessions), name="sweeper"))
-            background.append(tasks.create_task(Eraser(sessions).run(), name="eraser"))
-            for cell, claims in sessions.claims.items():
-                watch = ReplicaWatch(bus, cell, claims)
-                background.append(tasks.create_task(watch.run(), name=f"replicas-{cell}"))
+            background += _begin(tasks, health, _duties(bus, health, sessions))
             await serve(
                 edge,
                 host=settings.host,
@@ -102,6 +98,26 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         await bus.close()
 
 
+Duty = Callable[[], Awaitable[object]]
+
+
+def _begin(tasks: asyncio.TaskGroup, health: Health, duties: Mapping[str, Duty]) -> list[asyncio.Task[None]]:
+    """Run each duty in a task of its own, which begins it again after a failure."""
+    return [tasks.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()]
+
+
+def _duties(bus: NatsBus, health: Health, sessions: SessionRepository) -> dict[str, Duty]:
+    """The duties that begin when keys, agents and environments are known."""
+    watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
+    return {
+        "bus": partial(watch_bus, bus, health),
+        "projector": partial(project, sessions),
+        "sweeper": partial(sweep, sessions),
+        "eraser": Eraser(sessions).run,
+        **watches,
+    }
+
+
 def _max_streams(settings: SessionSettings) -> int:
     """Event streams that may be open at once: each needs a descriptor, and so does every other request."""
     descriptors = raise_descriptor_limit()
@@ -113,13 +129,6 @@ def _max_streams(settings: SessionSettings) -> int:
 
 def _read_model(settings: SessionSettings) -> Path | None:
     return Path(settings.session_data) / "sessions.sqlite" if settings.session_data else None
-
-
-async def _watch_bus(bus: NatsBus, health: Health) -> None:
-    """Not ready while the connection is down: another replica may still reach the bus."""
-    while True:
-        health.set("bus", ok=bus.connected)
-        await asyncio.sleep(_BUS_CHECK_INTERVAL_S)
 
 
 async def _install_first_key(bus: NatsBus, settings: SessionSettings) -> None:

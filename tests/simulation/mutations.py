@@ -61,6 +61,8 @@ _UPDATED = Plan(replicas=1, workers=1, messages=2, pairs=8, updates=16)
 _CHANGED = Plan(replicas=2, workers=1, messages=6, updates=8, calls=6)
 _APART = Plan(replicas=2, workers=2, hosts=2, messages=3, calls=6)
 _DELETED = Plan(replicas=2, workers=1, messages=4, calls=4, delete=True)
+_LATE = Plan(replicas=2, workers=1, messages=4, calls=4, delete=True, last_pass=False)
+_CLOSED = Plan(replicas=2, workers=1, messages=8, calls=4, delete=True, archive=True)
 
 MUTATIONS = [
     Mutation("re-claim with the old trigger", claims.reclaim_with_the_old_trigger, ("2:", "4:"), _RACES, _MANY),
@@ -111,7 +113,9 @@ MUTATIONS = [
     Mutation("H3 the host is remembered", calls.h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
     Mutation("H4 a foreign host declines", calls.h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
     Mutation("D1 a deleted session is left alone", deletes.d1_a_deleted_session_is_claimed, ("9:",), _BUSY, _DELETED),
-    Mutation("D2 a late snapshot is erased", deletes.d2_a_snapshot_is_stored_and_left, ("9:",), _RACES, _DELETED),
+    Mutation("D2 a late snapshot is erased", deletes.d2_a_snapshot_is_stored_and_left, ("9:",), _RACES, _LATE),
+    Mutation("D4 no snapshot is replaced", deletes.d4_a_value_is_replaced, ("9:",), _RACES, _LATE),
+    Mutation("D3 a tombstone ends the claim", deletes.d3_a_tombstone_leaves_the_claim, ("9:",), _BUSY, _CLOSED),
     Mutation("O1 changes wait for changes", order.o1_all_ready_calls_run_at_once, ("8:",), _HANDS, _TOOLS),
     Mutation("O2 reads wait for changes", order.o2_reads_wait_for_nothing, ("8:",), NO_FAULTS, _MIXED),
     Mutation("O3 changes wait for reads", order.o3_changes_do_not_wait_for_reads, ("8:",), NO_FAULTS, _MIXED),

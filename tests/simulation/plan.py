@@ -31,7 +31,9 @@ class Plan(Struct, frozen=True):
     """Every other message goes to a second thread of the session; an interrupt stops one of them, or both."""
     archive: bool = False
     delete: bool = False
-    """The session is deleted and erased as soon as it rests."""
+    """The session is deleted and erased as soon as it rests, or is archived."""
+    last_pass: bool = True
+    """Its snapshot too is erased once more in the end. Without it a late one must be erased by who stored it."""
     poison: bool = False
     """The first message kills each process that sends it to the model."""
     deadly: bool = False

@@ -201,7 +201,8 @@ class Scenario:
         injector.end_faults()
         await self._settle(SETTLE_AFTER_LOSS_TIMEOUT_S if self.server.vanished else SETTLE_TIMEOUT_S)
         if self.plan.delete:
-            await user.erase(edge)  # everybody who began before the tombstone has given up
+            # Everybody who began before the tombstone has given up.
+            await user.erase(edge, snapshot=self.plan.last_pass)
         self._check_end()
         for task in others:
             task.cancel()

@@ -33,11 +33,6 @@ async def retry_unavailable(act: Callable[[], Coroutine[Any, Any, int]]) -> int:
     return 0
 
 
-async def _done(act: Coroutine[Any, Any, None]) -> int:
-    await act
-    return 1
-
-
 class User:
     """Does what the plan says, to one session. All requests go through the bus of the edge."""
 
@@ -102,12 +97,13 @@ class User:
             return
 
     async def delete(self, bus: Bus) -> None:
-        """Delete the session as soon as it rests, and erase it for the first time (rule 29)."""
+        """Delete the session as soon as it rests or is archived, and erase it for the first time (rule 29)."""
         while not self._head().deleted:
             await asyncio.sleep(self._rng.choice([0.001, 0.01, 0.1]))
             try:
                 last = await bus.log.head(self._key, leader=True)
-                if last is None or last.commit.head.claim or last.commit.head.status != "idle":
+                head = last.commit.head if last else Head()
+                if last is None or (not head.archived and (head.claim or head.status != "idle")):
                     continue
                 gone = commit(last, [ev.SessionDeleted(id=new_id("sevt"))], by="edge", new_id=new_id, now=self._now())
                 await retry_unavailable(lambda last=last, gone=gone: bus.log.append(self._key, gone, last.seq))
@@ -115,15 +111,16 @@ class User:
                 continue
         ask = Release(tenant=self._key.tenant, session=self._key.session, files=True)
         await bus.core.publish(subjects.release(FIRST_CELL), msgspec.json.encode(ask))
-        await self.erase(bus)
-        await retry_unavailable(lambda: _done(bus.kv.erase(SNAPSHOTS, subjects.snapshot_key(self._key))))
+        await self.erase(bus, snapshot=True)
 
-    async def erase(self, bus: Bus) -> None:
-        """Erase what streams have of the session. Not its snapshot: harnesses see to those that come too late."""
+    async def erase(self, bus: Bus, *, snapshot: bool) -> None:
+        """Erase what streams have of the session, and its snapshot, as the session service does (rule 29)."""
         last = await bus.log.head(self._key, leader=True)
         assert last is not None
         await retry_unavailable(lambda: bus.log.erase(self._key, last.seq))
         await retry_unavailable(lambda: bus.inbox.erase(self._key))
+        if snapshot:
+            await retry_unavailable(lambda: bus.kv.erase_all(SNAPSHOTS, subjects.snapshot_key(self._key)))
 
     async def act(self, bus: Bus) -> None:
         """Everything the plan says, at random times, one task each."""

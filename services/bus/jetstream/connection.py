@@ -138,6 +138,8 @@ class Connection:
         self._waiting: dict[str, Callable[[RawMessage | None], None]] = {}
         self._inbox = ""
         self._up = asyncio.Event()
+        self.connections = 1
+        """Number of the present connection: it grows whenever one is lost."""
         self.on_reconnect: set[Callable[[], None]] = set()
         """Called after each reconnection: readers missed the messages published meanwhile and must read again."""
 
@@ -196,6 +198,7 @@ class Connection:
 
     def _lost(self) -> None:
         self._up.clear()
+        self.connections += 1
         for answer in list(self._waiting.values()):
             answer(None)
 

@@ -11,8 +11,10 @@ from holdfast.bus.api import Entry
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.connection import RawMessage
+from holdfast.bus.jetstream.erase import erase_all
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import RETRY_TIMEOUT_S, Pauses, retry
+from holdfast.bus.jetstream.watched import Watched
 from holdfast.bus.subjects import bucket_changes, bucket_key
 
 PAGE_KEYS = 500
@@ -94,6 +96,15 @@ class NatsKeyValue:
                     raise  # should not happen; without this it would loop for ever
                 expect = after_tombstone
 
+    async def put_new(self, bucket: str, key: str, value: bytes) -> int:
+        """See `api.KeyValue.put_new`."""
+        subject = _subject(bucket, bucket_key(key))
+        headers = {"Nats-Msg-Id": new_id("kvw"), "Nats-Expected-Last-Subject-Sequence": "0"}
+        try:
+            return await retry(self._client, self._client.store, subject, value, headers)
+        except WrongLastSequence:
+            raise Conflict(expected=0, actual=0) from None
+
     async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
         """See `api.KeyValue.update`."""
         return await self._write(bucket, key, value, expect=revision)
@@ -102,14 +113,13 @@ class NatsKeyValue:
         """See `api.KeyValue.delete`."""
         await self._write(bucket, key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": TOMBSTONE_TTL})
 
-    async def erase(self, bucket: str, key: str, *, revision: int = 0) -> None:
+    async def erase(self, bucket: str, revision: int) -> None:
         """See `api.KeyValue.erase`."""
-        if not revision:
-            last = await self._last(bucket, key)
-            if last is None:
-                return
-            revision = last.seq
         await retry(self._client, self._client.erase, _stream(bucket), revision)
+
+    async def erase_all(self, bucket: str, match: str) -> int:
+        """See `api.KeyValue.erase_all`."""
+        return await erase_all(self._client, _stream(bucket), _subject(bucket, match))
 
     async def _write(
         self,
@@ -161,10 +171,10 @@ class NatsKeyValue:
         self._client.on_reconnect.add(note_reconnection)
         try:
             await retry(self._client, self._client.flush)
-            known: dict[str, int] = {}
-            for entry in await self.list(bucket, match):
-                known[entry.key] = entry.revision
-                yield entry
+            told = Watched()
+            for entry in await self._all(bucket, match):
+                if told.is_news(entry):
+                    yield entry
             yield None
             while True:
                 try:
@@ -172,15 +182,9 @@ class NatsKeyValue:
                         entry = await updates.get()
                 except TimeoutError:
                     entry = None
-                changes = [entry] if entry else await self._differences(bucket, match, known)
+                changes = [entry] if entry else await self._differences(bucket, match, told.present)
                 for change in changes:
-                    if change.revision <= known.get(change.key, 0):
-                        continue
-                    if change.value is None:
-                        if known.pop(change.key, 0):
-                            yield change
-                    else:
-                        known[change.key] = change.revision
+                    if told.is_news(change):
                         yield change
         finally:
             self._client.on_reconnect.discard(note_reconnection)

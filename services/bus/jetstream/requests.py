@@ -16,6 +16,11 @@ _MESSAGE_TOO_LARGE_CODE = 10054
 ERASE_TIMEOUT_S = 10.0
 """Seconds to wait until a message is erased: a slow disk needs some for a file of 8 MiB."""
 
+_SEQUENCE_NOT_FOUND_CODE = 10043
+
+_NO_MESSAGE = ("no message found", "stream store EOF")
+"""Descriptions, with a code that other failures have too, of the removal of a message that is not there."""
+
 _STORAGE_FULL_CODES = (10023, 10028, 10047, 10077)
 """Error codes for the limits of the server, its memory, its storage and the stream (discard new)."""
 
@@ -119,11 +124,12 @@ class JetStreamClient(Connection):
             answer = await self.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq}, timeout_s=ERASE_TIMEOUT_S)
         except NoResponders:
             raise Unavailable("the stream does not answer") from None
-        if "error" not in answer:
+        error = answer.get("error")
+        if error is None:
             return True
-        if await self.leader(stream, {"seq": seq}) is None:
+        if error.get("err_code") == _SEQUENCE_NOT_FOUND_CODE or error.get("description") in _NO_MESSAGE:
             return False
-        raise Unavailable(f"the stream did not erase: {answer['error'].get('description')}")
+        raise Unavailable(f"the stream did not erase: {error.get('description')}")
 
     async def batch(
         self, stream: str, subject: str, *, seq: int, limit: int, max_bytes: int = 0

@@ -103,7 +103,7 @@ async def carry_out(bus: NatsBus, action: Action, names: Sequence[str], *, as_js
                 else:
                     print(_as_json(name, parked, pending) if as_json else _text(name, parked, pending, action))
             if action in ("release", "drop"):
-                await bus.kv.erase(PARKED, entry.key, revision=entry.revision)
+                await bus.kv.erase(PARKED, entry.revision)
                 print(f"{_DONE[action]} {name}")
         except (Damaged, Newer, _CannotRelease) as exc:
             tell(_COMMAND, f"{name}: {exc}")

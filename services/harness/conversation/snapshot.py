@@ -4,13 +4,12 @@ from typing import Final
 
 import structlog
 
-from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.streams import SNAPSHOTS
 from holdfast.harness.conversation.context import Contexts
+from holdfast.harness.conversation.snapshot_parts import read_snapshot, write_snapshot
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import retrying
 
@@ -34,8 +33,7 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
     """The contexts after the commit `last`, or after a later one. Raises BusError."""
     contexts = Contexts()
     if last.commit.head.count > SHORT_LOG_EVENTS:
-        entry = await bus.kv.get(SNAPSHOTS, subjects.snapshot_key(key), leader=False)  # an old one only costs reading
-        contexts = Contexts.restore(entry.value if entry else None)
+        contexts = Contexts.restore(await read_snapshot(bus, key))
         if contexts.seq > last.seq:
             contexts = Contexts()
 
@@ -57,23 +55,7 @@ async def save_contexts(bus: Bus, key: Key, contexts: Contexts, *, every: int) -
     if contexts.count - contexts.snapshot_count < every:
         return
     try:
-        await _replace(bus, key, contexts.snapshot())
+        await write_snapshot(bus, key, contexts.snapshot())
     except BusError as exc:
         log.info("snapshot.failed", session=key.session, code=exc.code)
     contexts.snapshot_count = contexts.count
-
-
-async def _replace(bus: Bus, key: Key, snapshot: bytes) -> None:
-    """Write the snapshot in place of an earlier one. Nothing is left of a deleted session (rule 29). Raises BusError.
-
-    The session may have been deleted since it was released. Whoever writes second finds what the other wrote: the
-    session service erases after the tombstone is stored, this looks for the tombstone after the snapshot is stored.
-    """
-    name = subjects.snapshot_key(key)
-    before = await bus.kv.get(SNAPSHOTS, name, leader=False)
-    if before is not None:  # replaced, its bytes would stay on the disk, and nobody could find them to erase them
-        await bus.kv.erase(SNAPSHOTS, name, revision=before.revision)
-    revision = await bus.kv.put(SNAPSHOTS, name, snapshot)
-    last = await bus.log.head(key, leader=True)
-    if last is not None and last.commit.head.deleted:
-        await bus.kv.erase(SNAPSHOTS, name, revision=revision)

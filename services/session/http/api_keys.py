@@ -83,11 +83,15 @@ class ApiKeys:
     """Finds the record of an API key: in memory while the bucket is watched, else in the bucket at each request.
 
     A removed key therefore stops working as soon as its deletion arrives, and a lost connection never keeps it alive.
+    The watch begins with a list, and a replica of the bucket that lags may list a key that was removed. So a record in
+    memory counts from the first time that the leader has shown it.
     """
 
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
         self._records: dict[str, KeyRecord] = {}
+        self._confirmed: set[str] = set()
+        """Digests of the records in memory that the leader of the bucket has shown since the watch began."""
         self._watching = asyncio.Event()
         self._look_ups = LookUps()
 
@@ -104,12 +108,18 @@ class ApiKeys:
         """
         hashed = digest(key)
         if self._watching.is_set():
-            if record := self._records.get(hashed):
+            record = self._records.get(hashed)
+            if record and hashed in self._confirmed:
                 return record
-            if not self._look_ups.take(asyncio.get_running_loop().time()):
+            if not record and not self._look_ups.take(asyncio.get_running_loop().time()):
                 return None
+        listed = self._records.get(hashed)
         entry = await self._kv.get(BUCKET, hashed)
-        return decode_record(KeyRecord, entry.value) if entry and entry.value else None
+        if entry is None or entry.value is None:
+            return None
+        if listed and listed is self._records.get(hashed):  # neither removed nor replaced meanwhile
+            self._confirmed.add(hashed)
+        return decode_record(KeyRecord, entry.value)
 
     async def follow(self) -> None:
         """Keep the memory current until cancelled."""
@@ -126,9 +136,11 @@ class ApiKeys:
         finally:
             self._watching.clear()
             self._records.clear()
+            self._confirmed.clear()
 
     def _observe(self, entry: Entry) -> None:
         self._records.pop(entry.key, None)
+        self._confirmed.discard(entry.key)
         if entry.value is None:
             return
         try:

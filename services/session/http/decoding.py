@@ -1,7 +1,7 @@
 """From the bytes of a body and from a query string to checked values. Errors are ApiError 400 with the field. Pure."""
 
 import re
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from msgspec import inspect
@@ -12,8 +12,20 @@ from holdfast.session.http.errors import invalid
 MAX_NESTING_LEVELS: Final = 100
 """Deepest nesting of a body: far above any real body, far below what the interpreter's stack takes."""
 
+MAX_COMMAS: Final = 200_000
+"""Most commas of a body outside of texts, so about its most values: far above any real body. The decoder holds up all
+other requests for a second for each few million values, also in a thread."""
+
 _IGNORED_QUERY: Final = frozenset({"beta"})
 """Parameters that older SDKs send with every request; they mean nothing here."""
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
+"""The escape of NUL: after an even number of backslashes, which are themselves escaped."""
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""A string of JSON, also one without an end. It never tries a second way to match, so its time is that of one pass."""
+
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 _FIELD_PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
 
@@ -21,8 +33,10 @@ _FIELD_PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
 def read_json(raw: bytes, kind: Any) -> Any:
     """Decode a body into `kind`. Raises ApiError 400 for malformed JSON, a wrong shape, NUL, or too deep nesting."""
     try:
-        if raw.count(b"[") + raw.count(b"{") > MAX_NESTING_LEVELS or b"\\u0000" in raw:
-            _check_text_and_nesting(msgspec.json.decode(raw))
+        if b"\\u0000" in raw and _NUL.search(raw):
+            raise invalid("the request body contains the character NUL, which no text may contain")
+        if raw.count(b",") > MAX_COMMAS or raw.count(b"[") + raw.count(b"{") > MAX_NESTING_LEVELS:
+            _check_structure(raw)
         return msgspec.json.decode(raw, type=kind, dec_hook=timestamps.decode)
     except msgspec.ValidationError as exc:
         raise invalid(_message(exc)) from None
@@ -72,27 +86,23 @@ def _is_list(kind: inspect.Type) -> bool:
     return isinstance(kind, inspect.ListType | inspect.VarTupleType)
 
 
-def _check_text_and_nesting(value: Any) -> None:
-    """Raise ApiError 400 for NUL in any text, which stores, models and terminals refuse, and for too deep nesting."""
-    level = [value]
+def _check_structure(raw: bytes) -> None:
+    """Raise ApiError 400 for a body of too many values, RecursionError for one that is nested too deep.
+
+    Each step runs over all bytes at the speed of C: a walk over the decoded values takes seconds for 25 MiB of small
+    ones. Brackets without a partner are left to the decoder.
+    """
+    structure = _STRING.sub(b"", raw)
+    if structure.count(b",") > MAX_COMMAS:
+        raise invalid(f"the request body has more than {MAX_COMMAS} values")
+    brackets = structure.translate(None, _NO_BRACKETS)
     for _ in range(MAX_NESTING_LEVELS):
-        following: list[Any] = []
-        for one in level:
-            match one:
-                case str():
-                    if "\0" in one:
-                        raise invalid("the request body contains the character NUL, which no text may contain")
-                case dict():
-                    following += cast("dict[str, Any]", one).keys()
-                    following += cast("dict[str, Any]", one).values()
-                case list():
-                    following += cast("list[Any]", one)
-                case _:
-                    pass
-        if not following:
+        size = len(brackets)
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(brackets) == size:
             return
-        level = following
-    raise invalid(f"the request body is nested more than {MAX_NESTING_LEVELS} levels deep")
+    if brackets:
+        raise RecursionError
 
 
 def _message(exc: msgspec.ValidationError) -> str:

@@ -54,7 +54,6 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
             read_model.projection.apply(cell, rows)
             for key, stored in batch:
                 sessions.pending.settle(key, stored.commit.head)
-                sessions.note_deletion(stored)
                 claims.settle(key, stored.commit.head)
             if not batch:
                 tables.catch_up(cell)

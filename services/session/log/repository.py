@@ -63,7 +63,7 @@ class SessionRepository:
         self.claims = {cell: OpenClaims() for cell in self.cells}
         self.unseen = UnseenInputs()
         self.deleted = asyncio.Event()
-        """Set when a session is deleted: there is something to erase (rule 29)."""
+        """Set when this process deletes a session: there is something to erase (rule 29)."""
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
 
     def key(self, tenant: str, session_id: str) -> Key:
@@ -110,12 +110,6 @@ class SessionRepository:
         if len(self._configs) > MAX_CACHED_CONFIGS:
             self._configs.popitem(last=False)
 
-    def note_deletion(self, stored: Stored) -> None:
-        """Set `deleted` if that commit leaves something to erase."""
-        head = stored.commit.head
-        if head.deleted and not head.erased:
-            self.deleted.set()
-
     def forget(self, key: Key) -> None:
         """Drop what is cached of a deleted session."""
         for cached in [cached for cached in self._configs if cached[0] == key.session]:
@@ -140,11 +134,12 @@ class SessionRepository:
         config = config_in(stored)
         if config:
             self._cache_config(key, stored.seq, config)
-        self.note_deletion(stored)
         try:
             self.read_model.projection.put(key, stored, config, complete=complete)
         except Unavailable:
             _log.warning("commit not written to the read model; the projector will", session=key.session)
+        if new.head.deleted and not new.head.erased:
+            self.deleted.set()
         return stored
 
     async def change(self, key: Key, decide: Callable[[SessionView], Sequence[ev.Event]]) -> SessionView:

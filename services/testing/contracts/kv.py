@@ -38,15 +38,28 @@ async def test_keys_are_written_under_check(bus: Bus, name: str) -> None:
 async def test_a_value_that_is_erased_is_gone_and_the_key_may_be_written_again(bus: Bus, name: str) -> None:
     first = await bus.kv.put("snap", name, b"1")
     second = await bus.kv.put("snap", name, b"2")
-    await bus.kv.erase("snap", name, revision=first)
+    await bus.kv.erase("snap", first)
     assert await bus.kv.get("snap", name) == Entry(name, b"2", second), "only the value of that revision"
-    await bus.kv.erase("snap", name)
+    await bus.kv.erase("snap", second)
     assert await bus.kv.get("snap", name) is None
     assert await bus.kv.list("snap", name) == []
-    await bus.kv.erase("snap", name)
-    await bus.kv.erase("snap", name, revision=second)
+    await bus.kv.erase("snap", second)
     third = await bus.kv.create("snap", name, b"3")
     assert await bus.kv.get("snap", name, leader=False) == Entry(name, b"3", third)
+
+
+async def test_all_values_that_match_are_erased(bus: Bus, name: str) -> None:
+    await bus.kv.put("snap", name, b"whole")
+    for part in range(3):
+        await bus.kv.put("snap", f"{name}.{part}", b"x" * 2_000_000)  # a page of its own each
+    await bus.kv.put("snap", f"{name}x.0", b"another")
+    assert await bus.kv.erase_all("snap", f"{name}.>") == 3
+    assert [entry.key for entry in await bus.kv.list("snap", f"{name}.>")] == []
+    assert await bus.kv.erase_all("snap", f"{name}.>") == 0, "safe to repeat"
+    assert await bus.kv.get("snap", name) is not None
+    assert await bus.kv.erase_all("snap", name) == 1
+    assert await bus.kv.get("snap", name) is None
+    assert await bus.kv.get("snap", f"{name}x.0") is not None
 
 
 async def test_lists_match_patterns(bus: Bus, name: str) -> None:

@@ -37,6 +37,11 @@ class MemoryKeyValue:
             "kv.create", lambda: self._server.kv_write(bucket, key, value, ttl=ttl, expect=0)
         )
 
+    async def put_new(self, bucket: str, key: str, value: bytes) -> int:
+        """See `api.KeyValue.put_new`."""
+        subjects.bucket_key(key)
+        return await self._link.effect("kv.put_new", lambda: self._server.kv_write(bucket, key, value, expect=0))
+
     async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
         """See `api.KeyValue.update`."""
         return await self._link.effect("kv.update", lambda: self._server.kv_write(bucket, key, value, expect=revision))
@@ -45,9 +50,13 @@ class MemoryKeyValue:
         """See `api.KeyValue.delete`."""
         await self._link.effect("kv.delete", lambda: self._server.kv_write(bucket, key, None))
 
-    async def erase(self, bucket: str, key: str, *, revision: int = 0) -> None:
+    async def erase(self, bucket: str, revision: int) -> None:
         """See `api.KeyValue.erase`."""
-        await self._link.effect("kv.erase", lambda: self._server.kv_erase(bucket, key, revision))
+        await self._link.effect("kv.erase", lambda: self._server.kv_erase(bucket, revision))
+
+    async def erase_all(self, bucket: str, match: str) -> int:
+        """See `api.KeyValue.erase_all`."""
+        return await self._link.effect("kv.erase_all", lambda: self._server.kv_erase_all(bucket, match))
 
     async def list(self, bucket: str, match: str = ">") -> list[Entry]:
         """See `api.KeyValue.list`."""

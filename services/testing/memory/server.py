@@ -223,11 +223,19 @@ class MemoryServer:
         self.publish(CoreMessage(subjects.bucket_changes(bucket, key), msgspec.msgpack.encode(entry), entry.revision))
         return entry.revision
 
-    def kv_erase(self, bucket: str, key: str, revision: int) -> None:
-        """Remove the key, with `revision` only if it has that one; nobody is told."""
-        entry = self.buckets[bucket].get(key)
-        if entry is not None and revision in (0, entry.revision):
-            del self.buckets[bucket][key]
+    def kv_erase(self, bucket: str, revision: int) -> None:
+        """Remove the key that has that revision, if there is one; nobody is told."""
+        entries = self.buckets[bucket]
+        for key in [key for key, entry in entries.items() if entry.revision == revision]:
+            del entries[key]
+
+    def kv_erase_all(self, bucket: str, match: str) -> int:
+        """Remove the keys that match the pattern; how many these were. Nobody is told."""
+        entries, pattern = self.buckets[bucket], subjects.bucket_changes(bucket, match)
+        found = [key for key in entries if matches(pattern, subjects.bucket_changes(bucket, key))]
+        for key in found:
+            del entries[key]
+        return len(found)
 
     def _expire(self, bucket: str, entry: Entry) -> None:
         if self.buckets[bucket].get(entry.key) is entry:

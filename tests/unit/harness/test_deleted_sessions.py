@@ -8,17 +8,20 @@ from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import Key, new_id
 from holdfast.testing.contracts.helpers import client_input, result
-from tests.unit.harness.place import Place, run
+from tests.unit.harness.place import RESPONSE_S, Place, run
 
 SETTLED_S = 30.0
 """Virtual seconds after which every delivery has been repeated, and answered, if anybody answers it."""
 
 
-async def delete(place: Place, key: Key) -> Stored:
-    """Delete and erase the session as the session service does; returns the tombstone. Raises Conflict if it runs."""
+async def delete(place: Place, key: Key, *, claimed: bool = False) -> Stored:
+    """Delete and erase the session as the session service does; returns the tombstone.
+
+    Raises Conflict if it is claimed, unless it may be, as an archived session.
+    """
     last = await place.bus.log.head(key, leader=True)
     assert last is not None
-    if last.commit.head.claim:
+    if last.commit.head.claim and not claimed:
         raise Conflict(expected=0, actual=last.seq)
     gone = commit(last, [ev.SessionDeleted(id=new_id("sevt"))], by="session", new_id=new_id, now=last.commit.at + 1)
     seq = await place.bus.log.append(key, gone, last.seq)
@@ -77,5 +80,21 @@ def test_an_input_that_was_delivered_before_the_delete_is_gone_with_it() -> None
                 deleted += 1
             await place.close()
         assert deleted
+
+    run(main)
+
+
+def test_an_owner_that_a_tombstone_overtakes_appends_nothing_more() -> None:
+    async def main() -> None:
+        place = Place()
+        key = await place.session()
+        await place.bus.inbox.put(key, client_input("a long one"))
+        await place.until(key, ev.ModelRequestStart)
+        tombstone = await delete(place, key, claimed=True)
+        assert tombstone.commit.head.claim is None
+        await asyncio.sleep(2 * RESPONSE_S)
+        assert await answered(place, key) == [tombstone]
+        assert len(place.model.requests) == 1
+        await place.close()
 
     run(main)

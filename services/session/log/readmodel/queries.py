@@ -18,7 +18,7 @@ CATCH_UP_TIMEOUT_S: Final = 2.0
 MAX_INCOMPLETE_SESSIONS: Final = 1_000
 """Incomplete sessions returned at once."""
 
-MAX_DELETED_SESSIONS: Final = 1_000
+MAX_DELETED_SESSIONS: Final = 10_000
 """Deleted sessions returned at once."""
 
 MAX_CLAIMED_SESSIONS: Final = 10_000
@@ -94,6 +94,14 @@ class Queries:
         """Sessions of the cell that a harness has claimed; that with the latest commit comes last."""
         sql = "SELECT id, tenant, head, config FROM sessions WHERE claimed = 1 AND cell = ? ORDER BY seq LIMIT ?"
         return self._sessions(sql, cell, MAX_CLAIMED_SESSIONS)
+
+    def stale(self, cell: str, updated_before: int) -> list[ListedSession]:
+        """Claimed sessions of the cell whose last commit is older than that time (microseconds since 1970)."""
+        sql = (
+            "SELECT id, tenant, head, config FROM sessions WHERE claimed = 1 AND cell = ? AND updated < ?"
+            " ORDER BY seq LIMIT ?"
+        )
+        return self._sessions(sql, cell, updated_before, MAX_CLAIMED_SESSIONS)
 
     def _sessions(self, sql: str, *values: Any) -> list[ListedSession]:
         return [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from holdfast.session.http.decoding import MAX_NESTING_LEVELS, read_json, read_query
+from holdfast.session.http.decoding import MAX_COMMAS, MAX_NESTING_LEVELS, read_json, read_query
 from holdfast.session.http.errors import ApiError
 from holdfast.session.http.timestamps import Instant
 
@@ -55,6 +55,23 @@ def test_nesting_is_bounded() -> None:
     for depth in (MAX_NESTING_LEVELS + 1, 900, 5_000, 100_000):
         assert "levels deep" in refused(read_json, nested(depth), Body)
     assert read_json(b'{"name":"n","free":[' + b"{},".join([b""] * 500) + b"{}]}", Body)
+
+
+def test_brackets_and_commas_in_texts_do_not_count() -> None:
+    text = "[" * 200 + '\\"[{,' * MAX_COMMAS
+    assert read_json(b'{"name":"n","free":[%s"%s"]}' % (b"[]," * 200, text.encode()), Body).free[-1]
+    balanced = b"[" + b'"]",[' * 150 + b"]" * 151  # each bracket has a partner in a text
+    assert "levels deep" in refused(read_json, b'{"name":"n","free":%s}' % balanced, Body)
+
+
+def test_the_number_of_values_is_bounded() -> None:
+    assert len(read_json(b'{"name":"n","free":[%s0]}' % (b"0," * (MAX_COMMAS - 1)), Body).free) == MAX_COMMAS
+    assert "values" in refused(read_json, b'{"name":"n","free":[%s0]}' % (b"0," * MAX_COMMAS), Body)
+
+
+def test_an_unterminated_text_of_escapes_takes_one_pass() -> None:
+    raw = b'{"name":"n","free":[' + b"[]," * 200 + b'"' + rb"\"" * 1_000_000
+    assert "valid JSON" in refused(read_json, raw, Body)  # each escaped quote tried as a beginning would take hours
 
 
 @given(raw=st.binary())
