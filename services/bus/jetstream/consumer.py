@@ -28,6 +28,10 @@ Handle = Callable[[Delivery], Awaitable[None]]
 PULL_EXPIRY_S = 30.0
 """Seconds after which the server ends a pull request; the consumer then sends the next."""
 
+PULL_BYTES = 16 * 1024 * 1024
+"""Bytes of deliveries that one pull request brings; more than the largest message. Deliveries that arrive faster than
+they are read fill the write buffer of the server, which then closes the connection (64 MiB by default)."""
+
 PULL_HEARTBEAT_S = 2.0
 """Seconds between two heartbeats of the server on an idle pull."""
 
@@ -52,12 +56,12 @@ class NatsDelivery:
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
         self._reply = got.reply
-        self._data = got.data
         self._source: Source = subjects.source_of(got.subject)
         self._key = subjects.key_of(got.subject)
         self._count = int(tokens[at])
         self._seq = int(tokens[at + 1])
         self._number = int(tokens[at + 2])
+        self._newer = codec.is_newer_input(got.data)  # the body is not kept: hundreds of deliveries may wait
 
     @property
     def key(self) -> Key:
@@ -78,7 +82,7 @@ class NatsDelivery:
     @property
     def newer(self) -> bool:
         """See `api.Delivery.newer`."""
-        return codec.is_newer_input(self._data)
+        return self._newer
 
     @property
     def number(self) -> int:
@@ -237,6 +241,7 @@ class Consumer:
             return
         body = {
             "batch": free,
+            "max_bytes": PULL_BYTES,
             "expires": int(PULL_EXPIRY_S * streams.SECOND_NS),
             "idle_heartbeat": int(PULL_HEARTBEAT_S * streams.SECOND_NS),
         }
@@ -262,17 +267,21 @@ class Consumer:
                 await self._deliver(got)
             case "100":
                 return
-            case "404" | "408":  # the request has ended: request its undelivered messages again
-                self._requested = max(
-                    0, self._requested - int(got.headers.get("Nats-Pending-Messages", self._requested))
-                )
-                self._wakeup.set()
             case "409" if "Batch Completed" in got.headers.get("Description", ""):
                 return
+            case "404" | "408":
+                self._request_ended(got)
+            case "409" if "Exceeds MaxBytes" in got.headers.get("Description", ""):
+                self._request_ended(got)
             case status:
                 if not self._broken:
                     log.warning("consume.refused", status=status, why=got.headers.get("Description", ""))
                 self._break()
+
+    def _request_ended(self, got: RawMessage) -> None:
+        """A pull request has ended: request its undelivered messages again."""
+        self._requested = max(0, self._requested - int(got.headers.get("Nats-Pending-Messages", self._requested)))
+        self._wakeup.set()
 
     # --- deliveries ------------------------------------------------------------------------------------------------
 
@@ -286,7 +295,7 @@ class Consumer:
                 self._client, got.reply, b"+TERM"
             )  # no session reads this subject, so it must not be redelivered
             return
-        task = asyncio.create_task(self._run(got))
+        task = asyncio.create_task(self._run(NatsDelivery(self._client, got), got.headers))
         self._running[task] = got.reply
         task.add_done_callback(self._done)
 
@@ -294,10 +303,9 @@ class Consumer:
         del self._running[task]
         self._wakeup.set()
 
-    async def _run(self, got: RawMessage) -> None:
-        delivery = NatsDelivery(self._client, got)
+    async def _run(self, delivery: NatsDelivery, headers: dict[str, str]) -> None:
         try:
-            with trace.under(got.headers, link=True):
+            with trace.under(headers, link=True):
                 await self._handle(delivery)
         except Exception:
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -13,11 +14,11 @@ from holdfast.bus.head import Head, interrupted_threads
 from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
 from holdfast.harness.turn.appender import Appender, Draft
+from holdfast.harness.turn.inbox_batches import batches, readable
 from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
 from holdfast.harness.turn.ingest import (
     addressed,
     answered_results,
-    before_newer,
     busy_threads,
     ingest,
     leaves_to_wait,
@@ -64,6 +65,8 @@ class Intake:
         """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
         self._left_for: frozenset[str] = frozenset()
         """The threads for which those were left."""
+        self._forgets = 0
+        """Calls of `forget`: one during a read means that another read has to follow."""
         self._watch_left = False
         watch.wake()
         watch.expect_from(self._known)
@@ -93,30 +96,33 @@ class Intake:
 
     def forget(self) -> None:
         """Read the inbox at the next `take`."""
+        self._forgets += 1
         self._know(None)
 
     def _know(self, known: Taken | None) -> None:
         self._known = known
         self._watch.expect_from(known)
 
-    async def pending(self, *, upto: int = 0) -> list[PendingInput]:
-        """Read what waits above `taken`, at least up to inbox sequence `upto`, and before any input of a newer version.
-
-        Raises Newer if one of those up to `upto` is of a newer version.
-        """
-        found = await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
-        return before_newer(found, upto=upto)
+    async def waits(self, wanted: Callable[[PendingInput], bool] = lambda _: True) -> bool:
+        """Read the inbox: True if an input waits above `taken` for which `wanted` is true."""
+        async with aclosing(readable(self._bus.inbox, self._appender.key, self._appender.taken)) as inputs:
+            async for pending in inputs:
+                if wanted(pending):
+                    return True
+        return False
 
     async def take(self, may_start: Callable[[str], bool]) -> None:
         """Rule 5: append what waits above `taken`. Raises HeadMoved, Fenced, Newer, Unavailable.
 
         The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. If the next
-        step of a thread for which `may_start` is true is a model request, the same commit starts it, in `requests`.
+        step of a thread for which `may_start` is true is a model request, the last commit starts it, in `requests`.
         """
         async with self._taking:
-            inputs = await self._inputs()
-            if inputs:
-                await self._append(inputs, may_start)
+            heard = self._heard()
+            if heard:
+                await self._append(heard, may_start)
+            elif heard is None and not await self._stays():
+                await self._take_all(may_start)
 
     async def append_results(self, results: Sequence[CallResult], thread: str) -> None:
         """Append results of the thread's calls that came in answers, and the start of the model request that follows.
@@ -141,8 +147,8 @@ class Intake:
             self.requests.update(beside.requests)
         point("harness.result_appended")
 
-    async def _inputs(self) -> Sequence[PendingInput]:
-        """The inputs to take now.
+    def _heard(self) -> Sequence[PendingInput] | None:
+        """What to take of what was heard; None if the inbox has to be read.
 
         Messages to busy threads are left in the inbox. Those that were left are not read again for each further
         message: 10,000 of them would be read 10,000 times.
@@ -155,18 +161,55 @@ class Intake:
         known = None if behind or watch.gap.is_set() else self._known
         heard = watch.clear()
         inputs = contiguous_from(heard, known) if known is not None and heard is not None else None
-        if known is not None and inputs is not None and self._left_for:
-            further = waits_for(appender.head, inputs, self.asking)
-            if stay and (further or not inputs):
-                self._left_for |= further
-                self._know(taken_after(known, inputs))
-                return ()
-            inputs = None
-        if inputs is None:
-            inputs = await self.pending(upto=appender.claim.trigger if behind else 0)
-        self._left_for = frozenset() if behind else waits_for(appender.head, inputs, self.asking)
-        self._know(taken_after(appender.taken, inputs))
+        if known is None or inputs is None:
+            return None
+        further = waits_for(appender.head, inputs, self.asking)
+        if self._left_for and not (stay and (further or not inputs)):
+            return None
+        self._left_for |= further
+        self._know(taken_after(known, inputs))
         return () if self._left_for else inputs
+
+    async def _stays(self) -> bool:
+        """Read behind what was left to wait. True if nothing is to be taken: all of it is left to wait too.
+
+        It is read one by one and not kept: it may be more than fits into memory.
+        """
+        appender = self._appender
+        busy = busy_threads(appender.head, self.asking)
+        if appender.behind_trigger or not busy:
+            return False
+        goes_on = self._known is not None and self._left_for <= busy
+        at = self._known if goes_on and self._known is not None else appender.taken
+        left = self._left_for if goes_on else frozenset[str]()
+        forgets = self._forgets
+        async with aclosing(readable(self._bus.inbox, appender.key, at)) as inputs:
+            async for pending in inputs:
+                further = waits_for(appender.head, [pending], self.asking)
+                if not further:
+                    return False
+                left |= further
+                at = at.upto(pending.source, pending.seq)
+        if not left <= busy_threads(appender.head, self.asking):
+            return False  # a thread came to its boundary meanwhile
+        self._left_for = left
+        self._know(at if forgets == self._forgets else None)
+        return True
+
+    async def _take_all(self, may_start: Callable[[str], bool]) -> None:
+        """Read the inbox and append what waits, in commits of bounded size. Only the last starts model requests."""
+        appender = self._appender
+        upto = appender.claim.trigger if appender.behind_trigger else 0
+        forgets, limit = self._forgets, self._replica.batch_bytes
+        self._know(None)
+        found = batches(self._bus.inbox, appender.key, appender.taken, upto=upto, limit_bytes=limit)
+        async with aclosing(found):
+            async for batch in found:
+                if batch.inputs:
+                    await self._append(batch.inputs, may_start if batch.is_last else lambda _: False)
+                    point("harness.batch_taken")
+        self._left_for = frozenset()
+        self._know(appender.taken if forgets == self._forgets else None)
 
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
@@ -230,12 +273,11 @@ class Intake:
         if self._watch.gap.is_set():
             self._watch.gap.clear()
             self.forget()
+        head = self._appender.head
         try:
-            pending = await self.pending()
+            found = await self.waits(lambda p: any(thread in interrupted_threads(head, e) for e in interrupts(p)))
         except BusError:
             return False  # the response is worth waiting for; the next read may succeed
-        head = self._appender.head
-        found = any(thread in interrupted_threads(head, e) for p in pending for e in interrupts(p))
         if found:
             self.forget()
         return found
@@ -243,7 +285,7 @@ class Intake:
     async def result_waits(self) -> bool:
         """Read the inbox: True if the result of an open call is in it. It is taken next."""
         open_calls = {c.id for c in self._appender.head.calls}
-        found = any(isinstance(p.input, CallResult) and p.input.id in open_calls for p in await self.pending())
+        found = await self.waits(lambda p: isinstance(p.input, CallResult) and p.input.id in open_calls)
         if found:
             self.forget()
         return found
@@ -269,7 +311,7 @@ class Intake:
         key = self._appender.key
         try:
             last = await self._bus.log.head(key)
-            if last and last.seq == self._appender.last.seq and await self.pending():
+            if last and last.seq == self._appender.last.seq and await self.waits():
                 await self._bus.inbox.put(key, Nudge(id=new_id("ndg")))
         except BusError as exc:
             log.info("renudge.failed", session=key.session, code=exc.code)
