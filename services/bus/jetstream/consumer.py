@@ -18,6 +18,7 @@ from holdfast.bus.ids import Key
 from holdfast.bus.inputs import Source
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
 from holdfast.bus.jetstream.inbox_reads import InboxReads
+from holdfast.bus.jetstream.life_thread import LifeThread
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
 
@@ -119,7 +120,7 @@ async def redeliver(client: JetStreamClient, cell: str, seq: int, number: int) -
 
 async def _in_progress(client: JetStreamClient, reply: str) -> None:
     if client.is_up:  # sent after a reconnection it would come too late
-        await _best_effort(client, reply, b"+WPI")
+        await _best_effort(client, reply, streams.IN_PROGRESS)
 
 
 async def _nak(client: JetStreamClient, reply: str, delay: float = 0.0) -> None:
@@ -153,6 +154,7 @@ class Consumer:
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
         """The reply subject of the delivery, by the task that handles it."""
+        self._life = LifeThread(client, self._running)
         self._requested = 0
         """Number of deliveries requested and not yet received."""
         self._last_message_loop_time = 0.0
@@ -166,6 +168,7 @@ class Consumer:
         """Deliver until `stop` is set, then wait for the running handlers."""
         ended = asyncio.create_task(self._await_stop(stop))
         in_progress = asyncio.create_task(self._send_in_progress())
+        self._life.start()
         self._client.on_reconnect.add(self._break)
         try:
             while not self._stopping:
@@ -177,6 +180,7 @@ class Consumer:
                 await self._finish()
             finally:
                 in_progress.cancel()
+                await self._life.close()
 
     async def _await_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -314,5 +318,6 @@ class Consumer:
         """Send in_progress for every running handler, each IN_PROGRESS_INTERVAL_S seconds."""
         while True:
             await asyncio.sleep(streams.IN_PROGRESS_INTERVAL_S)
+            self._life.sent()
             for reply in list(self._running.values()):
                 await _in_progress(self._client, reply)

@@ -60,9 +60,7 @@ class InboxReads:
         """See `api.Inbox.pending`."""
         return [one async for one in self.waiting(key, above, upto=upto)]
 
-    async def waiting(
-        self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0
-    ) -> AsyncGenerator[PendingInput]:
+    async def waiting(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> AsyncGenerator[PendingInput]:
         """See `api.Inbox.waiting`."""
         async with aclosing(self._stored(key, above, upto)) as messages:
             async for one in messages:

@@ -1,6 +1,7 @@
 """Appends the claim of a session, sends the model request that it starts, and makes the runner (rules 4 and 6)."""
 
 import asyncio
+
 from holdfast.bus.api import Delivery
 from holdfast.bus.commits import Stored
 from holdfast.bus.ids import Key
@@ -67,7 +68,9 @@ class ClaimAppend:
             appending.cancel()
             await asyncio.gather(appending, return_exceptions=True)
         session = ClaimedSession(key=key, inbox=inbox, claim=made.claim, config=config, last=stored, contexts=contexts)
-        return TurnRunner(replica, session, watch, requests=beside.requests, inbox_known=bool(batch.inputs) and batch.is_last)
+        return TurnRunner(
+            replica, session, watch, requests=beside.requests, inbox_known=bool(batch.inputs) and batch.is_last
+        )
 
     async def _load(self, key: Key, last: Stored, appending: "asyncio.Task[int]") -> Contexts:
         """Read the contexts, unless the append fails before; then raise its error."""

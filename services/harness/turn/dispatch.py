@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -12,7 +11,6 @@ from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Conflict, Damaged, Newer, Unavailable
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key
-from holdfast.bus.parked import PARKED, ParkedInput, encode_parked
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.models.interface import Model
@@ -28,6 +26,7 @@ from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.kept_sessions import KeptSession, KeptSessions
 from holdfast.harness.turn.left_to_newer import NEWER_NAK_DELAY_S, LeftToNewer
 from holdfast.harness.turn.one_at_a_time import OneAtATime
+from holdfast.harness.turn.parking import park
 from holdfast.harness.turn.replica import DroppedRequests, HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
@@ -193,9 +192,7 @@ class Dispatcher:
             except Unavailable:
                 return None
 
-    async def read_session(
-        self, delivery: Delivery, watch: InboxWatch, *, leader: bool
-    ) -> tuple[Stored | None, Batch]:
+    async def read_session(self, delivery: Delivery, watch: InboxWatch, *, leader: bool) -> tuple[Stored | None, Batch]:
         """The last commit and, for a first delivery, the first inputs that wait: the claim takes them at once.
 
         Inputs of a repeated delivery are read after the claim (rule 4): one of them may kill its reader. The watch is
@@ -237,7 +234,7 @@ class Dispatcher:
         """
         key = delivery.key
         config = await self._configs.get(key, last)
-        parked = await self.park(delivery, last, inbox)
+        parked = await park(self._bus, delivery, last, inbox, now=self._now())
         closing = closing_commit(
             last, config, inbox=inbox, trigger=trigger_of(delivery), parked=parked, writer=self.replica.writer()
         )
@@ -245,32 +242,6 @@ class Dispatcher:
         log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq, parked=parked)
         await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
         await delivery.ack()
-
-    async def park(self, delivery: Delivery, last: Stored, inbox: str) -> int:
-        """Rule 23: keep the inputs that the closing commit takes unread, and count them. Before it, so none is lost.
-
-        If the commit is refused they are kept although another replica may take them: `holdfast parked release` looks
-        into the log first.
-        """
-        key, taken = delivery.key, last.commit.head.taken_in(inbox)
-        count = 0
-        async with aclosing(self._bus.inbox.undecoded(key, taken, upto=delivery.seq)) as unread:
-            async for pending in unread:
-                if pending.source != delivery.source or pending.seq > delivery.seq:
-                    continue
-                parked = ParkedInput(
-                    tenant=key.tenant,
-                    session=key.session,
-                    source=pending.source,
-                    seq=pending.seq,
-                    inbox=inbox,
-                    parked_at=self._now(),
-                    reason="no harness got through its turn",
-                    data=pending.data,
-                )
-                await self._bus.kv.put(PARKED, parked.name, encode_parked(parked))
-                count += 1
-        return count
 
     def keep(self, runner: TurnRunner) -> list[InboxWatch]:
         """Keep what the runner knew at its release (rule 1). Returns the watches of sessions forgotten for it."""

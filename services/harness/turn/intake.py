@@ -12,18 +12,17 @@ from holdfast.bus.commits import InboxPosition
 from holdfast.bus.errors import BusError
 from holdfast.bus.head import Head, interrupted_threads
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput
 from holdfast.harness.turn.appender import Appender, Draft
 from holdfast.harness.turn.inbox_batches import batches, readable
-from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
+from holdfast.harness.turn.inbox_watch import InboxWatch, interrupts
 from holdfast.harness.turn.ingest import (
     addressed,
     answered_results,
-    busy_threads,
     ingest,
     leaves_to_wait,
-    waits_for,
 )
+from holdfast.harness.turn.known_inputs import KnownInputs
 from holdfast.harness.turn.replica import Replica
 from holdfast.harness.turn.started_request import RequestsBeside, StartedRequest
 from holdfast.process.faults import point
@@ -61,15 +60,9 @@ class Intake:
         """Model requests whose start is stored, and whose response nobody reads yet; by thread."""
         self.asking: set[str] = set()
         """Threads whose model request is in flight."""
-        self._known: Taken | None = appender.taken if inbox_known else None
-        """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
-        self._left_for: frozenset[str] = frozenset()
-        """The threads for which those were left."""
-        self._forgets = 0
-        """Calls of `forget`: one during a read means that another read has to follow."""
         self._watch_left = False
         watch.wake()
-        watch.expect_from(self._known)
+        self._known = KnownInputs(self._bus.inbox, appender, watch, self.asking, known=inbox_known)
 
     def interrupt(self, thread: str) -> asyncio.Event:
         """Set while an interrupt of that thread was heard and not taken."""
@@ -96,12 +89,7 @@ class Intake:
 
     def forget(self) -> None:
         """Read the inbox at the next `take`."""
-        self._forgets += 1
-        self._know(None)
-
-    def _know(self, known: Taken | None) -> None:
-        self._known = known
-        self._watch.expect_from(known)
+        self._known.forget()
 
     async def waits(self, wanted: Callable[[PendingInput], bool] = lambda _: True) -> bool:
         """Read the inbox: True if an input waits above `taken` for which `wanted` is true."""
@@ -118,10 +106,10 @@ class Intake:
         step of a thread for which `may_start` is true is a model request, the last commit starts it, in `requests`.
         """
         async with self._taking:
-            heard = self._heard()
+            heard = self._known.heard()
             if heard:
                 await self._append(heard, may_start)
-            elif heard is None and not await self._stays():
+            elif heard is None and not await self._known.all_stays():
                 await self._take_all(may_start)
 
     async def append_results(self, results: Sequence[CallResult], thread: str) -> None:
@@ -130,13 +118,13 @@ class Intake:
         Rule 13. Inputs that wait are taken before a model request is started. Raises HeadMoved if none of the calls is
         open any more.
         """
-        appender, watch = self._appender, self._watch
+        appender = self._appender
         ids = {result.id for result in results}
         size = sum(len(str(result.content)) for result in results)
 
         def make(head: Head) -> Draft:
             events = answered_results(head, results, new_id=new_id)
-            nothing_waits = self._known == appender.taken and not watch.any.is_set() and not watch.gap.is_set()
+            nothing_waits = self._known.nothing_waits
             starts = self._start_requests(beside, events, size, lambda name: nothing_waits and name == thread)
             return Draft(events=[*events, *starts], progress=True)
 
@@ -147,69 +135,18 @@ class Intake:
             self.requests.update(beside.requests)
         point("harness.result_appended")
 
-    def _heard(self) -> Sequence[PendingInput] | None:
-        """What to take of what was heard; None if the inbox has to be read.
-
-        Messages to busy threads are left in the inbox. Those that were left are not read again for each further
-        message: 10,000 of them would be read 10,000 times.
-        """
-        appender, watch = self._appender, self._watch
-        behind = appender.behind_trigger
-        stay = self._left_for <= busy_threads(appender.head, self.asking)
-        if self._known is not None and stay and not (behind or watch.any.is_set() or watch.gap.is_set()):
-            return ()
-        known = None if behind or watch.gap.is_set() else self._known
-        heard = watch.clear()
-        inputs = contiguous_from(heard, known) if known is not None and heard is not None else None
-        if known is None or inputs is None:
-            return None
-        further = waits_for(appender.head, inputs, self.asking)
-        if self._left_for and not (stay and (further or not inputs)):
-            return None
-        self._left_for |= further
-        self._know(taken_after(known, inputs))
-        return () if self._left_for else inputs
-
-    async def _stays(self) -> bool:
-        """Read behind what was left to wait. True if nothing is to be taken: all of it is left to wait too.
-
-        It is read one by one and not kept: it may be more than fits into memory.
-        """
-        appender = self._appender
-        busy = busy_threads(appender.head, self.asking)
-        if appender.behind_trigger or not busy:
-            return False
-        goes_on = self._known is not None and self._left_for <= busy
-        at = self._known if goes_on and self._known is not None else appender.taken
-        left = self._left_for if goes_on else frozenset[str]()
-        forgets = self._forgets
-        async with aclosing(readable(self._bus.inbox, appender.key, at)) as inputs:
-            async for pending in inputs:
-                further = waits_for(appender.head, [pending], self.asking)
-                if not further:
-                    return False
-                left |= further
-                at = at.upto(pending.source, pending.seq)
-        if not left <= busy_threads(appender.head, self.asking):
-            return False  # a thread came to its boundary meanwhile
-        self._left_for = left
-        self._know(at if forgets == self._forgets else None)
-        return True
-
     async def _take_all(self, may_start: Callable[[str], bool]) -> None:
         """Read the inbox and append what waits, in commits of bounded size. Only the last starts model requests."""
         appender = self._appender
         upto = appender.claim.trigger if appender.behind_trigger else 0
-        forgets, limit = self._forgets, self._replica.batch_bytes
-        self._know(None)
+        forgets, limit = self._known.begin_read(), self._replica.batch_bytes
         found = batches(self._bus.inbox, appender.key, appender.taken, upto=upto, limit_bytes=limit)
         async with aclosing(found):
             async for batch in found:
                 if batch.inputs:
                     await self._append(batch.inputs, may_start if batch.is_last else lambda _: False)
                     point("harness.batch_taken")
-        self._left_for = frozenset()
-        self._know(appender.taken if forgets == self._forgets else None)
+        self._known.end_read(forgets)
 
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender

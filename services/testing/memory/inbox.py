@@ -39,9 +39,7 @@ class MemoryInbox:
         """See `api.Inbox.pending`."""
         return [one async for one in self.waiting(key, above, upto=upto)]
 
-    async def waiting(
-        self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0
-    ) -> AsyncGenerator[PendingInput]:
+    async def waiting(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> AsyncGenerator[PendingInput]:
         """See `api.Inbox.waiting`."""
         found = await self._stored(key, above, upto)
         await self._link.pause("pending:answer")
