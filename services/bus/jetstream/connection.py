@@ -138,8 +138,8 @@ class Connection:
         self._waiting: dict[str, Callable[[RawMessage | None], None]] = {}
         self._inbox = ""
         self._up = asyncio.Event()
-        self._opened_with: tuple[list[str], str, tuple[str, str] | None] | None = None
-        """Servers, name and login."""
+        self.opened_with: tuple[list[str], str, tuple[str, str] | None] = ([], "", None)
+        """Servers, name and login that `open` was given."""
         self.on_reconnect: set[Callable[[], None]] = set()
         """Called after each reconnection: readers missed the messages published meanwhile and must read again."""
 
@@ -147,7 +147,7 @@ class Connection:
 
     async def open(self, servers: list[str], *, name: str, login: tuple[str, str] | None) -> None:
         """Connect. Raises Unavailable after CONNECT_TIMEOUT_S seconds."""
-        self._opened_with = servers, name, login
+        self.opened_with = servers, name, login
         options: dict[str, Any] = {}
         if login:
             options = {"user": login[0], "password": login[1], "inbox_prefix": f"_INBOX_{login[0]}".encode()}
@@ -190,13 +190,6 @@ class Connection:
         self._inbox = self._nc.new_inbox()
         await self._subscribe(f"{self._inbox}.*", self._answered)
         self._up.set()
-
-    async def open_like(self, other: "Connection", *, name_suffix: str) -> None:
-        """Connect as `other`, which is open, and may belong to another thread. Raises Unavailable as `open`."""
-        if other._opened_with is None:
-            raise Unavailable("the other connection is not open")
-        servers, name, login = other._opened_with
-        await self.open(servers, name=name + name_suffix, login=login)
 
     async def close(self) -> None:
         """Write the published messages, then close the connection."""

@@ -77,9 +77,10 @@ class LifeThread:
             await connection.close()
 
     async def _connect(self, connection: Connection) -> None:
+        servers, name, login = self._main.opened_with
         while not self._stop.is_set():
             try:
-                await connection.open_like(self._main, name_suffix=" (signs of life)")
+                await connection.open(servers, name=f"{name} (signs of life)", login=login)
             except Unavailable as exc:
                 log.warning("life_thread.no_connection", error=str(exc))
             else:
