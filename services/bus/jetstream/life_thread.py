@@ -6,9 +6,11 @@ would count as one that failed (rule 4).
 """
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -43,6 +45,8 @@ class LifeThread:
         self._replies = replies
         self._sent_at = time.monotonic()
         self._stop = threading.Event()
+        self._cancel: Callable[[], object] | None = None
+        """Ends `_send`; set once its event loop runs."""
         self._thread = threading.Thread(target=self._run, name="signs-of-life", daemon=True)
 
     def start(self) -> None:
@@ -55,19 +59,27 @@ class LifeThread:
     async def close(self) -> None:
         """End the thread."""
         self._stop.set()
+        if self._cancel is not None:
+            with contextlib.suppress(RuntimeError):  # its event loop is closed already
+                self._cancel()
         await asyncio.to_thread(self._thread.join, CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._send())
+            with contextlib.suppress(asyncio.CancelledError):
+                asyncio.run(self._send())
         except Exception:
             log.exception("life_thread.ended")  # the event loop goes on sending
 
     async def _send(self) -> None:
-        connection = Connection()
+        connection, task = Connection(), asyncio.current_task()
+        assert task is not None
+        self._cancel = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        if self._stop.is_set():
+            return
         try:
             await self._connect(connection)
-            while not self._stop.is_set():
+            while True:
                 await asyncio.sleep(CHECK_INTERVAL_S)
                 if is_due(time.monotonic() - self._sent_at) and self._main.is_up and connection.is_up:
                     log.warning("life_thread.loop_is_late", deliveries=len(self._replies))
@@ -78,7 +90,7 @@ class LifeThread:
 
     async def _connect(self, connection: Connection) -> None:
         servers, name, login = self._main.opened_with
-        while not self._stop.is_set():
+        while True:
             try:
                 await connection.open(servers, name=f"{name} (signs of life)", login=login)
             except Unavailable as exc:
