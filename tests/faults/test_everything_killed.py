@@ -55,5 +55,7 @@ async def test_a_stack_stopped_while_the_session_is_idle(start: Start) -> None:
         stack.start()
         await conversation.send({"type": "user.message", "content": [{"type": "text", "text": "and now?"}]})
         events = await conversation.until_idle()
-        assert text(list(results(events).values())[-1]).split() == ["kept", "[]"]
+        kept, word, *note = text(list(results(events).values())[-1]).split("\n", 2)
+        assert (kept, word) == ("kept", "[]")
+        assert "this is a new sandbox" in note[0], "what is lost is told"
         await check_invariants(stack, conversation)

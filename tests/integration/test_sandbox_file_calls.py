@@ -4,6 +4,8 @@ A test knows a helper by its process id: a child of the agent (process 1) that r
 """
 
 import asyncio
+import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -193,19 +195,41 @@ async def test_nothing_of_a_call_stays_in_its_helper(tools: Tools) -> None:
     assert await tools.sh("stat -c '%a %u' a/c/d") == "644 1000\n", "the umask of the shell is its own"
 
 
-def descriptors_from_outside(own: str) -> list[str]:
-    """What the process with this id in the sandbox has open. Inside nobody may look."""
-    (helper,) = [
-        process for process in psutil.Process().children(recursive=True)
-        if f"NSpid:\t{process.pid}\t{own}\n" in Path(f"/proc/{process.pid}/status").read_text()
-    ]  # fmt: skip
-    return [str(link.readlink()) for link in Path(f"/proc/{helper.pid}/fd").iterdir()]
+def id_inside(process: psutil.Process) -> str:
+    """The process id that the process has in its innermost namespace; empty if it has ended."""
+    with contextlib.suppress(OSError):
+        (ids,) = re.findall(r"^NSpid:(.*)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+        return ids.split()[-1] if len(ids.split()) > 1 else ""
+    return ""
+
+
+def agent_of(process: psutil.Process) -> int:
+    """Id on the host of the agent above the process, which is the first process of its sandbox; 0: there is none."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return next((one.pid for one in process.parents() if id_inside(one) == "1"), 0)
+    return 0
+
+
+def is_in(process: psutil.Process, space: str) -> bool:
+    """Whether it is in that namespace of processes. False as well for one that forbids to look."""
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/{process.pid}/ns/pid").readlink()) == space
+    return False
+
+
+def descriptors_from_outside(space: str, own: str) -> list[str]:
+    """What the process with this id in that namespace of processes has open. Inside nobody may look."""
+    children = psutil.Process().children(recursive=True)
+    agents = {agent_of(process) for process in children if is_in(process, space)} - {0}
+    (helper,) = [process.pid for process in children if id_inside(process) == own and agent_of(process) in agents]
+    return [str(link.readlink()) for link in Path(f"/proc/{helper}/fd").iterdir()]
 
 
 async def test_a_helper_holds_no_stream_of_the_agent(tools: Tools) -> None:
     await tools.call("read", file_path="file")
     own = await only_helper(tools)
-    links = descriptors_from_outside(own)
+    space = await tools.sh("readlink /proc/self/ns/pid")
+    links = descriptors_from_outside(space.strip(), own)
     assert len([link for link in links if link.startswith("socket:")]) == 1
     assert not [link for link in links if link.startswith("pipe:")]
     assert len(links) == 6, "/dev/null three times, its statistics, the workspace and the socket"

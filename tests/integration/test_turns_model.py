@@ -202,7 +202,7 @@ async def test_a_context_that_is_too_long_for_the_model_is_summarised(shared: St
 async def test_a_picture_that_the_model_cannot_read_does_not_brick_the_session(
     shared: Stack, client: AsyncAnthropic
 ) -> None:
-    write = {"tools": [{"name": "write", "input": {"file_path": "a.png", "content": "no picture"}}]}
+    write = bash(r"printf '\211PNG\r\n\032\n no picture' > a.png")
     look = {"tools": [{"name": "read", "input": {"file_path": "a.png"}}]}
     fault = {"kind": "status", "status": 400, "message": "Could not process image"}
     mark = await shared.model.play(write, look, say("It is none.", faults=[fault]))

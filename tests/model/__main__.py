@@ -4,10 +4,10 @@ import argparse
 import sys
 import time
 
-from tests.model import arrivals, calls, claim, requests, threads
+from tests.model import arrivals, calls, claim, order, requests, threads
 from tests.model.scenario import describe
 
-MODELS = (arrivals, claim, requests, calls, threads)
+MODELS = (arrivals, claim, requests, calls, order, threads)
 
 
 def table() -> list[str]:

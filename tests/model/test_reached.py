@@ -36,6 +36,12 @@ REACHED = {
         "hears that the owner is dead (true: False)",
         "append is refused, still its claim: False",
     ],
+    "order: three calls, approvals, an interrupt": [
+        "the client allows #",
+        "an owner sends #",
+        "an owner appends the result of #",
+        "an interrupt closes all calls",
+    ],
     "requests: the output of a lost claim never enters the log": [
         "finds its start of #",
         "sends the start of # again, unchanged",

@@ -106,11 +106,15 @@ class Intake:
         step of a thread for which `may_start` is true is a model request, the last commit starts it, in `requests`.
         """
         async with self._taking:
-            heard = self._known.heard()
-            if heard:
-                await self._append(heard, may_start)
-            elif heard is None and not await self._known.all_stays():
-                await self._take_all(may_start)
+            try:
+                heard = self._known.heard()
+                if heard:
+                    await self._append(heard, may_start)
+                elif heard is None and not await self._known.all_stays():
+                    await self._take_all(may_start)
+            except BaseException:
+                self.forget()  # what was read is not in the log: another thread's take must not go on behind it
+                raise
 
     async def append_results(self, results: Sequence[CallResult], thread: str) -> None:
         """Append results of the thread's calls that came in answers, and the start of the model request that follows.
@@ -228,20 +232,14 @@ class Intake:
         return found
 
     async def wait(self, seconds: float) -> None:
-        """Return when an input was heard, another thread has appended, the process is to stop, or the time is over.
-
-        Only in the last case the inbox is read.
-        """
+        """Return when an input was heard, another thread has appended, the process is to stop, or after `seconds`."""
         appended = self._appender.next_commit
         await first_of(seconds, self._watch.any, self._watch.gap, appended, self._replica.draining)
         if not self._watch.any.is_set() and not appended.is_set():
             self.forget()
 
     async def renudge(self) -> None:
-        """Rule 11, for latency only: an input that another replica NAKed during our claim would wait for its delay.
-
-        If nobody has claimed the session RENUDGE_DELAY_S after the release and something waits, store a nudge.
-        """
+        """Rule 11: an input that another replica NAKed during our claim would wait for its delay. Nudge for it."""
         await asyncio.sleep(RENUDGE_DELAY_S)
         if not self._watch.any.is_set():
             return

@@ -84,6 +84,7 @@ async def test_an_input_of_a_newer_version_is_told_from_a_damaged_one(
 ) -> None:
     arrived: asyncio.Queue[bool] = asyncio.Queue()
     subscription = await bus.inbox.on_arrival(key, lambda pending: arrived.put_nowait(pending.newer), lambda: None)
+    assert not await bus.inbox.pending(key)  # on the connection of the subscription: the server has it now
     for body in (b'{"type":"of the future","id":"x"}', b'{"type":"nudge","id":"x","v":99}'):
         await admin.ask(subjects.inbox(key, "in"), body)
     waiting = await bus.inbox.pending(key)

@@ -8,6 +8,7 @@ import contextlib
 import json
 
 import anthropic
+import httpx
 import psutil
 import pytest
 from anthropic import AsyncAnthropic
@@ -152,9 +153,10 @@ async def test_a_wrong_query_is_refused(edge: SessionService, session: str, quer
 
 async def test_a_viewer_that_leaves_is_forgotten(edge: SessionService, log: SessionLog, session: str) -> None:
     async def viewers() -> int:
-        """Connections that the service holds."""
-        service = psutil.Process(edge.pid)
-        return len([c for c in service.net_connections() if c.status == psutil.CONN_ESTABLISHED])
+        """Connections to the service. It forbids inspection, so they are looked for among all of the host."""
+        port = httpx.URL(edge.base_url).port
+        open_ = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED]
+        return len([c for c in open_ if c.laddr and c.laddr.port == port])
 
     before = await viewers()
     async with contextlib.AsyncExitStack() as opened:
