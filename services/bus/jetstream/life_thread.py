@@ -72,28 +72,26 @@ class LifeThread:
             log.exception("life_thread.ended")  # the event loop goes on sending
 
     async def _send(self) -> None:
-        connection, task = Connection(), asyncio.current_task()
+        task = asyncio.current_task()
         assert task is not None
         self._cancel = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
-        if self._stop.is_set():
-            return
-        try:
-            await self._connect(connection)
-            while True:
-                await asyncio.sleep(CHECK_INTERVAL_S)
-                if is_due(time.monotonic() - self._sent_at) and self._main.is_up and connection.is_up:
-                    log.warning("life_thread.loop_is_late", deliveries=len(self._replies))
-                    for reply in list(self._replies.values()):
-                        await connection.send(reply, streams.IN_PROGRESS)
-        finally:
-            await connection.close()
-
-    async def _connect(self, connection: Connection) -> None:
         servers, name, login = self._main.opened_with
-        while True:
+        while not self._stop.is_set():
+            connection = Connection()  # a new one each time: one that could not be opened cannot be used again
             try:
                 await connection.open(servers, name=f"{name} (signs of life)", login=login)
+                await self._watch(connection)
             except Unavailable as exc:
                 log.warning("life_thread.no_connection", error=str(exc))
-            else:
-                return
+                await asyncio.sleep(CHECK_INTERVAL_S)
+            finally:
+                await connection.close()
+
+    async def _watch(self, connection: Connection) -> None:
+        """Send what is due, for ever. Raises Unavailable."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            if is_due(time.monotonic() - self._sent_at) and self._main.is_up and connection.is_up:
+                log.warning("life_thread.loop_is_late", deliveries=len(self._replies))
+                for reply in list(self._replies.values()):
+                    await connection.send(reply, streams.IN_PROGRESS)
