@@ -37,8 +37,8 @@ def ingest(
     """The events of those inputs, which follow `taken`, with the ids that clients gave them. Never raises.
 
     An input that cannot be used (a nudge, a result of a call that is not open, a repeated id) only moves the position.
-    Results of tools come first, so that a message sent while a tool ran follows the tool's result; the rest keeps its
-    order.
+    Results of tools come first, so that a message sent while a tool ran follows the tool's result (unless more waits
+    than one commit takes: then the conversation alone puts it behind); the rest keeps its order.
     """
     events: list[ev.Event] = []
     ids: dict[str, None] = {}
