@@ -14,6 +14,7 @@ from holdfast.bus.ids import FIRST_CELL, Key
 from holdfast.bus.inputs import ClientInput, HandGone, Source
 from holdfast.bus.parked import PARKED
 from holdfast.bus.records import decode_record
+from holdfast.bus.streams import ERASED_BUCKETS
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.tools.tool_results import CALL_INTERRUPTED
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT

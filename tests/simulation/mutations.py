@@ -80,6 +80,7 @@ MUTATIONS = [
     Mutation("arrivals name what came before them", claims.arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", claims.head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", claims.inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("the trigger is taken in the end", claims.let_go_before_the_trigger_is_taken, ("1:",), _RACES, _MANY),
     Mutation("a ping before a NAK for another", claims.nak_without_a_ping, ("live:",), NO_FAULTS, _MANY),
     Mutation("C1 call bound to a generation", calls.c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
     Mutation("C2 placed before the answer", calls.c2_placed_after_the_answer, ("4:",), _DYING, _LEFT),

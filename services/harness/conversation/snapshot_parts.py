@@ -25,7 +25,9 @@ PART_BYTES: Final = 4 * 1024 * 1024
 """Largest value that is stored, in bytes: half of the largest message."""
 
 MAX_PARTS: Final = 64
-"""Parts of the largest snapshot that is stored, 256 MiB. No model takes a conversation of that size."""
+
+MAX_SNAPSHOT_BYTES: Final = MAX_PARTS * PART_BYTES
+"""Size of the largest snapshot that is stored, 256 MiB. No model takes a conversation of that size."""
 
 _MANIFEST_LIMIT_BYTES: Final = 1000
 """A manifest is smaller, and no snapshot that is stored in one value is."""
@@ -68,9 +70,9 @@ def _manifest(value: bytes) -> Manifest | None:
 async def write_snapshot(bus: Bus, key: Key, data: bytes) -> None:
     """Store the encoded snapshot in place of the last one, unless the session is deleted (rule 29).
 
-    Raises BusError: TooLarge for one of more than MAX_PARTS parts, Conflict if another harness writes one too.
+    Raises BusError: TooLarge for one over MAX_SNAPSHOT_BYTES, Conflict if another harness writes one too.
     """
-    if len(data) > MAX_PARTS * PART_BYTES:
+    if len(data) > MAX_SNAPSHOT_BYTES:
         raise TooLarge(f"a snapshot of {len(data)} bytes")
     revisions: list[int] = []
     try:
@@ -82,20 +84,20 @@ async def write_snapshot(bus: Bus, key: Key, data: bytes) -> None:
 async def _store(bus: Bus, key: Key, data: bytes, revisions: list[int]) -> None:
     """Erase the values of the last snapshot, store those of this one, and add their revisions to the list."""
     name = subjects.snapshot_key(key)
-    parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
-    if len(parts) == 1:
-        parts, value = [], data
-    else:
-        value = msgspec.json.encode(Manifest(len(parts), hashlib.sha256(data).hexdigest()))
+    count, value = 0, data
+    if len(data) > PART_BYTES:
+        count = -(-len(data) // PART_BYTES)
+        value = msgspec.json.encode(Manifest(count, hashlib.sha256(data).hexdigest()))
     last = await bus.kv.get(SNAPSHOTS, name, leader=False)
     former = _manifest(last.value) if last and last.value is not None else None
-    for index in range(max(len(parts), former.parts if former else 0)):
+    for index in range(max(count, former.parts if former else 0)):
         part_name = subjects.snapshot_part_key(key, index)
-        part = await bus.kv.get(SNAPSHOTS, part_name, leader=False)
-        if part is not None:
-            await bus.kv.erase(SNAPSHOTS, part.revision)
-        if index < len(parts):
-            revisions.append(await bus.kv.put_new(SNAPSHOTS, part_name, parts[index]))
+        before = await bus.kv.get(SNAPSHOTS, part_name, leader=False)
+        if before is not None:
+            await bus.kv.erase(SNAPSHOTS, before.revision)
+        if index < count:
+            part = data[index * PART_BYTES : (index + 1) * PART_BYTES]
+            revisions.append(await bus.kv.put_new(SNAPSHOTS, part_name, part))
     if last is not None:
         await bus.kv.erase(SNAPSHOTS, last.revision)
     revisions.append(await bus.kv.put_new(SNAPSHOTS, name, value))
