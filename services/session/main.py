@@ -80,7 +80,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             for name, watch in watched.items():
                 await watch.ready()
                 health.set(name, ok=True)
-            background += _begin(tasks, health, _duties(bus, health, sessions))
+            background += _begin(tasks, health, _duties(bus, health, sessions, settings.disk_folder))
             await serve(
                 edge,
                 host=settings.host,
@@ -106,14 +106,14 @@ def _begin(tasks: asyncio.TaskGroup, health: Health, duties: Mapping[str, Duty])
     return [tasks.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()]
 
 
-def _duties(bus: NatsBus, health: Health, sessions: SessionRepository) -> dict[str, Duty]:
+def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_folder: str) -> dict[str, Duty]:
     """The duties that begin when keys, agents and environments are known."""
     watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
     return {
         "bus": partial(watch_bus, bus, health),
         "projector": partial(project, sessions),
         "sweeper": partial(sweep, sessions),
-        "eraser": Eraser(sessions).run,
+        "eraser": Eraser(sessions, disk_folder).run,
         **watches,
     }
 

@@ -2,7 +2,8 @@
 
 The file store of JetStream appends messages to files of up to 8 MiB. A message that is purged, or replaced by a later
 one of its subject, only counts as removed. Its bytes stay until its whole file is removed, or written anew because
-less than half of it still counts: for good, if its neighbours live. An erased message is overwritten at once.
+less than half of it still counts: for good, if its neighbours live. An erased message is overwritten at once. For that
+the server writes the whole file anew and waits for the disk, while nothing else is stored in the stream.
 """
 
 import asyncio
@@ -15,10 +16,6 @@ PAGE_MESSAGES = 500
 
 PAGE_BYTES = 1024 * 1024
 """Bytes of messages above which it ends."""
-
-PAUSE_FACTOR = 3.0
-"""The pause after each message is this many times as long as its erasing took, in which the stream stores nothing."""
-
 
 async def erase_all(client: JetStreamClient, stream: str, subject: str, *, below: int = 0) -> int:
     """Erase the messages of the stream that match `subject`, with `below` only those of a lower sequence.
@@ -41,8 +38,11 @@ async def erase_all(client: JetStreamClient, stream: str, subject: str, *, below
 
 
 async def _erase(client: JetStreamClient, stream: str, seq: int) -> bool:
-    loop = asyncio.get_running_loop()
-    began_at = loop.time()
-    erased = await retry(client, client.erase, stream, seq)
-    await asyncio.sleep(PAUSE_FACTOR * (loop.time() - began_at))
-    return erased
+    async def attempt() -> bool:
+        began_at = asyncio.get_running_loop().time()
+        erased = await client.erase(stream, seq)
+        if erased:
+            await client.erase_budget.pause(asyncio.get_running_loop().time() - began_at)
+        return erased
+
+    return await retry(client, attempt)

@@ -7,6 +7,7 @@ import msgspec
 
 from holdfast.bus.errors import InboxFull, NoResponders, StorageFull, TooLarge, Unavailable
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Connection, RawMessage
+from holdfast.bus.jetstream.erase_budget import EraseBudget
 
 WRONG_LAST_SEQUENCE_CODES = (10071, 10164)
 """Error codes for a wrong expected sequence; the second while another message of the subject is in flight (R > 1)."""
@@ -49,6 +50,10 @@ _ACK = msgspec.json.Decoder(_Ack)
 
 class JetStreamClient(Connection):
     """A connection with the requests of JetStream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.erase_budget = EraseBudget()
 
     async def api(
         self, name: str, body: dict[str, Any] | None = None, *, timeout_s: float = REQUEST_TIMEOUT_S

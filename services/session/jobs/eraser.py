@@ -12,46 +12,68 @@ import structlog
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.errors import BusError, Conflict
+from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.parked import PARKED
 from holdfast.bus.streams import DEDUPLICATION_WINDOW_S, SNAPSHOTS
 from holdfast.bus.times import SECOND_US
+from holdfast.process import disk
 from holdfast.process.faults import point
 from holdfast.session.log.repository import SessionRepository
 
 ROUND_INTERVAL_S: Final = 60.0
 """Seconds between two rounds; a deletion by this process starts one at once."""
 
-LATE_WRITES_US: Final = 2 * DEDUPLICATION_WINDOW_S * SECOND_US
-"""Microseconds after its deletion from which nobody adds to a session: who began before has given up (rule 19)."""
+PASS_AGES_US: Final = (0, 2 * DEDUPLICATION_WINDOW_S * SECOND_US, 2 * 3600 * SECOND_US)
+"""Microseconds since its deletion at which a session is erased. At the second everybody who began to write before it
+has given up (rule 19). At the last every worker has looked for deleted sessions, so that no tool of one runs any more."""
+
+ROOM_BYTES: Final = 32_000_000
+"""Free bytes on the disk of NATS without which nothing is erased. It writes a file of up to 8 MiB anew for each message;
+if that fails, it refuses every write to the stream until it is restarted."""
+
+MAX_SESSIONS_AT_ONCE: Final = 8
+"""Sessions that are erased side by side, so that a short one need not wait for a long one."""
 
 _log = structlog.get_logger()
 
 
 class Eraser:
-    """Each deleted session is erased twice: at once, and when nobody adds to it any more. Then the log says so.
+    """Erases each deleted session at PASS_AGES_US, so until nobody adds to it any more. Then the log says so.
 
-    The replica that deleted a session erases it at once, the others in their next round: by then there is nothing left,
-    unless the first one died. Two that erase side by side would take the pauses of `bus.jetstream.erase` from neighbours.
+    The replica that deleted a session erases it at once, the others in their next round: by then there is little left,
+    unless the first one died. Two that erase side by side take twice the time of the server (`EraseBudget`).
     """
 
-    def __init__(self, sessions: SessionRepository) -> None:
+    def __init__(self, sessions: SessionRepository, disk_folder: str = "") -> None:
+        """`disk_folder` as in SessionSettings."""
         self._sessions = sessions
         self._tables = sessions.read_model.tables
-        self._erased_once: set[Key] = set()
-        """Sessions that this process has erased, and that may have got something since."""
+        self._disk_folder = disk_folder
+        self._slots = asyncio.Semaphore(MAX_SESSIONS_AT_ONCE)
+        self._running: set[Key] = set()
+        self._passes: dict[Key, int] = {}
+        """How often this process has erased a session that may have got something since."""
 
     async def run(self) -> None:
-        """Make rounds until cancelled. The first one begins when the read model knows all that is deleted."""
+        """Make rounds until cancelled. The first one begins when the read model knows all that is deleted.
+
+        A round does not wait for the sessions that it begins with: a long one takes a while.
+        """
         await self._wait_for(self._tables.caught_up)
-        while True:
-            self._sessions.deleted.clear()
-            try:
-                await self.make_round()
-            except BusError as exc:
-                _log.warning("deleted sessions are left to the next round", error=str(exc))
-            await self._wait_for(self._sessions.deleted)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._sessions.deleted.clear()
+                try:
+                    due = self._due(self._sessions.now())
+                    self._tables.scrub()  # also of sessions that another replica has erased
+                except BusError as exc:
+                    _log.warning("deleted sessions are left to the next round", error=str(exc))
+                else:
+                    for key, number in due.items():
+                        self._running.add(key)
+                        tasks.create_task(self._pass(key, number))
+                await self._wait_for(self._sessions.deleted)
 
     @staticmethod
     async def _wait_for(event: asyncio.Event) -> None:
@@ -59,30 +81,48 @@ class Eraser:
             async with asyncio.timeout(ROUND_INTERVAL_S):
                 await event.wait()
 
-    async def make_round(self, *, now: int | None = None) -> int:
-        """One round at `now` (microseconds since 1970; None: by the clock). Returns how many sessions are done with.
+    async def make_round(self, *, now: int) -> int:
+        """Erase what is due at `now` (microseconds since 1970). Returns how many sessions are done with.
 
         A session that cannot be erased now is left to the next round. Raises Unavailable.
         """
-        now = self._sessions.now() if now is None else now
+        return sum(await asyncio.gather(*(self._pass(key, number) for key, number in self._due(now).items())))
+
+    def _due(self, now: int) -> dict[Key, int]:
+        """The sessions to erase now, the oldest deletion first, with the number of the pass that is due."""
         found = self._sessions.read_model.queries.deleted()
-        self._erased_once &= {deleted.key for deleted in found}
-        finished = 0
-        for deleted in found:
-            is_last = now - deleted.at > LATE_WRITES_US
-            if not is_last and deleted.key in self._erased_once:
-                continue
-            try:
-                finished += await self._erase(deleted.key, is_last=is_last)
-            except BusError as exc:  # also a commit of a newer version, which will erase the session
-                _log.warning("deleted session not erased", session=deleted.key.session, cause=str(exc))
-        self._tables.scrub()  # also of sessions that another replica has erased
-        return finished
+        self._passes = {one.key: self._passes[one.key] for one in found if one.key in self._passes}
+        due = {one.key: sum(now - one.at >= age for age in PASS_AGES_US) for one in found}
+        return {
+            key: number
+            for key, number in due.items()
+            if number > self._passes.get(key, 0) and key not in self._running
+        }
+
+    async def _pass(self, key: Key, number: int) -> bool:
+        """Erase the session for that time. Returns True if it is done with."""
+        try:
+            async with self._slots:
+                if not self._has_room():
+                    _log.warning("deleted session not erased: the disk is full", session=key.session)
+                    return False
+                finished = await self._erase(key, is_last=number == len(PASS_AGES_US))
+            self._passes[key] = number
+        except BusError as exc:  # also a commit of a newer version, which will erase the session
+            _log.warning("deleted session not erased", session=key.session, cause=str(exc))
+            return False
+        else:
+            return finished
+        finally:
+            self._running.discard(key)
+
+    def _has_room(self) -> bool:
+        return not self._disk_folder or disk.space(self._disk_folder).free >= ROOM_BYTES
 
     async def _erase(self, key: Key, *, is_last: bool) -> bool:
         """Erase all that the session has but its last commit, which is or follows its tombstone.
 
-        Returns True if that was the last time. Raises BusError.
+        With `is_last` the log says so then. Returns True if it does. Raises BusError.
         """
         sessions = self._sessions
         last = await sessions.bus.log.head(key, leader=True)
@@ -95,14 +135,9 @@ class Eraser:
         self._tables.scrub()
         count = await self._erase_streams(key, last.seq)
         _log.info("deleted session erased", session=key.session, messages=count, for_good=is_last)
-        if not is_last:
-            self._erased_once.add(key)
-            return False
-        try:
+        if is_last:  # Conflict: another replica was as quick, or something was appended; the next round will see
             await sessions.append(key, last, [ev.SessionErased(id=new_id("sevt"))])
-        except Conflict:  # another replica was as quick, or something was appended: the next round will see
-            return False
-        return True
+        return is_last
 
     async def _erase_streams(self, key: Key, below: int) -> int:
         """Erase the commits below that sequence and all that other streams and buckets have; returns how many."""

@@ -17,7 +17,7 @@ from holdfast.bus.ids import FIRST_CELL, new_id
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.parked import PARKED, ParkedInput, encode_parked
 from holdfast.process import clock
-from holdfast.session.jobs.eraser import LATE_WRITES_US, Eraser
+from holdfast.session.jobs.eraser import PASS_AGES_US, Eraser
 from holdfast.session.jobs.projector import project
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
@@ -143,13 +143,13 @@ async def test_what_is_written_beside_the_delete_is_erased_later_and_then_the_lo
             late = [canary("inbox"), canary("inbox-body"), canary("snapshot")]
             await fill_inbox(bus, log)
             await bus.kv.put("snap", subjects.snapshot_key(log.key), canary("snapshot").encode())
-            assert await one_round(bus, ahead_us=LATE_WRITES_US) == 1
+            assert await one_round(bus, ahead_us=PASS_AGES_US[-1]) == 1
             assert found_on_disk(tmp_path / "nats", late) == []
             last = await bus.log.head(log.key, leader=True)
             assert last is not None
             assert last.commit.head.erased
             assert [type(e) for e in last.commit.events] == [ev.SessionErased]
-            assert await one_round(bus, ahead_us=LATE_WRITES_US) == 0, "there is nothing left to do"
+            assert await one_round(bus, ahead_us=PASS_AGES_US[-1]) == 0, "there is nothing left to do"
 
 
 async def test_a_session_that_was_never_completed_is_erased_too(tmp_path: Path) -> None:
