@@ -6,7 +6,6 @@ body is never overwritten. Two writers, or a reader while one writes, can mix th
 that, and then there is no snapshot: it only saves reading the log.
 """
 
-import asyncio
 import hashlib
 from typing import Final
 
@@ -22,8 +21,10 @@ BUCKET: Final = "snap"
 PART_BYTES: Final = 4 * 1024 * 1024
 """Largest value that is stored, in bytes: half of the largest message."""
 
-MAX_PARTS: Final = 64
-"""Parts of the largest snapshot that is stored, 256 MiB. No model takes a conversation of that size."""
+MAX_PARTS: Final = 8
+"""Parts of the largest snapshot that is stored, 32 MiB: no endpoint takes a request with a larger conversation."""
+
+MAX_SNAPSHOT_BYTES: Final = MAX_PARTS * PART_BYTES
 
 _MANIFEST_LIMIT_BYTES: Final = 1000
 """A manifest is smaller, and no snapshot that is stored in one value is."""
@@ -47,9 +48,13 @@ async def read_snapshot(bus: Bus, key: Key) -> tuple[bytes | None, int]:
     manifest = _manifest(entry.value)
     if manifest is None:
         return entry.value, 0
-    names = [subjects.snapshot_part_key(key, index) for index in range(manifest.parts)]
-    parts = await asyncio.gather(*(bus.kv.get(BUCKET, name, leader=False) for name in names))
-    whole = b"".join(part.value for part in parts if part and part.value is not None)
+    parts: list[bytes] = []
+    for index in range(manifest.parts):  # in turn: what the server has to write at once for a client is bounded
+        part = await bus.kv.get(BUCKET, subjects.snapshot_part_key(key, index), leader=False)
+        if part is None or part.value is None:
+            return None, manifest.parts
+        parts.append(part.value)
+    whole = b"".join(parts)
     return whole if hashlib.sha256(whole).hexdigest() == manifest.sha256 else None, manifest.parts
 
 
@@ -68,16 +73,16 @@ async def write_snapshot(bus: Bus, key: Key, data: bytes, *, former_parts: int) 
 
     Raises BusError; TooLarge for one of more than MAX_PARTS parts.
     """
-    parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
-    if len(parts) > MAX_PARTS:
+    if len(data) > MAX_SNAPSHOT_BYTES:
         raise TooLarge(f"a snapshot of {len(data)} bytes")
-    if len(parts) == 1:
-        parts, value = [], data
-    else:
-        value = msgspec.json.encode(Manifest(len(parts), hashlib.sha256(data).hexdigest()))
-    for index, part in enumerate(parts):
+    parts, value = 0, data
+    if len(data) > PART_BYTES:
+        parts = -(-len(data) // PART_BYTES)
+        value = msgspec.json.encode(Manifest(parts, hashlib.sha256(data).hexdigest()))
+    for index in range(parts):
+        part = data[index * PART_BYTES : (index + 1) * PART_BYTES]
         await bus.kv.put(BUCKET, subjects.snapshot_part_key(key, index), part)
     await bus.kv.put(BUCKET, subjects.snapshot_key(key), value)
-    for index in range(len(parts), former_parts):
+    for index in range(parts, former_parts):
         await bus.kv.delete(BUCKET, subjects.snapshot_part_key(key, index))
-    return len(parts)
+    return parts

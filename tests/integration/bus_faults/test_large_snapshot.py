@@ -9,12 +9,15 @@ from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import TooLarge
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.streams import MAX_MESSAGE_BYTES
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.conversation.snapshot import save_contexts
-from holdfast.harness.conversation.snapshot_parts import BUCKET, PART_BYTES, Manifest, read_snapshot, write_snapshot
+from holdfast.harness.conversation.snapshot_parts import (
+    BUCKET, MAX_PARTS, MAX_SNAPSHOT_BYTES, PART_BYTES, Manifest, read_snapshot, write_snapshot,
+)  # fmt: skip
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
 
@@ -64,7 +67,18 @@ async def test_parts_of_two_snapshots_are_no_snapshot(either: Bus, key: Key) -> 
     assert await read_snapshot(either, key) == (None, parts)
 
 
-@pytest.mark.parametrize("parts", [0, -1, 10**9])
+async def test_a_snapshot_that_is_too_large_leaves_the_former_one(either: Bus, key: Key) -> None:
+    former = b"f" * (PART_BYTES + 1)
+    parts = await write_snapshot(either, key, former, former_parts=0)
+    with pytest.raises(TooLarge):
+        await write_snapshot(either, key, bytes(MAX_SNAPSHOT_BYTES + 1), former_parts=parts)
+    assert await read_snapshot(either, key) == (former, parts)
+    largest = bytes(MAX_SNAPSHOT_BYTES)
+    assert await write_snapshot(either, key, largest, former_parts=parts) == MAX_PARTS
+    assert await read_snapshot(either, key) == (largest, MAX_PARTS)
+
+
+@pytest.mark.parametrize("parts", [0, -1, MAX_PARTS + 1, 10**9])
 async def test_a_manifest_of_impossible_size_is_not_followed(either: Bus, key: Key, parts: int) -> None:
     made = Manifest(parts, hashlib.sha256(b"").hexdigest())
     await either.kv.put(BUCKET, subjects.snapshot_key(key), msgspec.json.encode(made))
