@@ -19,8 +19,8 @@ a title, a context and citations, have fewer. The decoder holds up all other req
 _IGNORED_QUERY: Final = frozenset({"beta"})
 """Parameters that older SDKs send with every request; they mean nothing here."""
 
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
-"""The escape of NUL: after an even number of backslashes, which are themselves escaped."""
+_BACKSLASH: Final = rb"\\"
+"""The escape of a backslash. Without these every other escape begins with the only backslash before it."""
 
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -30,7 +30,7 @@ _FIELD_PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
 def read_json(raw: bytes, kind: Any) -> Any:
     """Decode a body into `kind`. Raises ApiError 400 for malformed JSON, a wrong shape, NUL, or too deep nesting."""
     try:
-        if b"\\u0000" in raw and _NUL.search(raw):
+        if rb"\u0000" in raw and rb"\u0000" in raw.replace(_BACKSLASH, b""):
             raise invalid("the request body contains the character NUL, which no text may contain")
         nested = raw.count(b"[") + raw.count(b"{")
         if nested > MAX_NESTING_LEVELS or nested + raw.count(b",") + raw.count(b":") > MAX_VALUES:
@@ -90,7 +90,7 @@ def _check_structure(raw: bytes) -> None:
     Each step runs over the bytes at the speed of C: a walk over the decoded values takes seconds for 25 MiB of small
     ones. What is not JSON is left to the decoder, so nothing here needs to be right for it.
     """
-    without_escapes = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    without_escapes = raw.replace(_BACKSLASH, b"").replace(rb"\"", b"")
     if without_escapes.count(b'"') > 2 * MAX_VALUES:  # a text is a value or a name
         raise _too_many_values()
     structure = b"".join(without_escapes.split(b'"')[::2])

@@ -1,7 +1,8 @@
 """Bodies and query strings, read into what a route declares."""
 
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import pytest
@@ -47,7 +48,9 @@ def test_a_refusal_begins_with_the_field() -> None:
 def test_nul_is_refused_wherever_it_stands_but_not_its_spelling() -> None:
     for body in (b'{"name":"a\\u0000"}', b'{"name":"n","free":{"a\\u0000":1}}', b'{"name":"n","free":[[["\\u0000"]]]}'):
         assert "NUL" in refused(read_json, body, Body)
-    assert read_json(b'{"name":"n","free":"\\\\u0000"}', Body).free == "\\u0000"
+    assert read_json(rb'{"name":"n","free":"\\u0000"}', Body).free == r"\u0000"
+    assert read_json(rb'{"name":"n","free":"\\\\u0000"}', Body).free == r"\\u0000"
+    assert "NUL" in refused(read_json, rb'{"name":"n","free":"\\\u0000"}', Body)
 
 
 def test_nesting_is_bounded() -> None:
@@ -101,6 +104,33 @@ def test_the_largest_requests_of_the_api_are_read() -> None:
 def test_an_unterminated_text_of_escapes_takes_one_pass() -> None:
     raw = b'{"name":"n","free":[' + b"[]," * 200 + b'"' + rb"\"" * 1_000_000
     assert "valid JSON" in refused(read_json, raw, Body)  # each escaped quote tried as a beginning would take hours
+
+
+TEXTS = st.text(alphabet='\\"u0\0[]{},:', max_size=9)
+JSON = st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner))
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, inner in cast("dict[str, Any]", value).items():
+                yield name
+                yield from texts_of(inner)
+        case _:
+            for inner in cast("list[Any]", value):
+                yield from texts_of(inner)
+
+
+@given(value=JSON)
+def test_no_text_is_taken_for_structure_or_for_another_text(value: Any) -> None:
+    body = {"value": value, "many": [[]] * (MAX_NESTING_LEVELS + 1)}  # so that the structure is looked at
+    raw = msgspec.json.encode(body)
+    if any("\0" in text for text in texts_of(value)):
+        assert "NUL" in refused(read_json, raw, Any)
+    else:
+        assert read_json(raw, Any) == body
 
 
 @given(raw=st.binary())
