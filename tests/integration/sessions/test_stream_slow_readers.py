@@ -45,8 +45,9 @@ async def test_a_reader_that_falls_far_behind_misses_no_event(
         assert 0 < pieces < len(said), "deltas are dropped first"
         request, fresh = new_id("sevt"), new_id("sevt")
         await log.write(ev.ModelRequestStart(id=request))
-        await tell(log, delta_start(fresh), delta_piece(fresh, "x"))
-        assert [f.event for f in await take(found, 3)] == ["span.model_request_start", "event_start", "event_delta"]
+        await tell(log, delta_start(fresh, request=request), delta_piece(fresh, "x"))  # named, as a harness does
+        shown_now = [f.event for f in await take(found, 3)]
+        assert shown_now == ["span.model_request_start", "event_start", "event_delta"]
 
 
 async def test_the_output_of_tools_is_shown_and_dropped_first(
