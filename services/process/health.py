@@ -137,7 +137,7 @@ class Health:
             if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE:
                 raise
             cause = (exc.strerror if isinstance(exc, OSError) else "") or type(exc).__name__
-            raise BadSettings(f"HOLDFAST_HEALTH_HOST: cannot listen there: {cause}") from None
+            raise BadSettings(f"HOLDFAST_HEALTH_HOST, HOLDFAST_HEALTH_PORT: cannot listen there: {cause}") from None
 
     async def _watch_loop(self) -> None:
         while True:

@@ -110,6 +110,9 @@ class Sweeps:
             except SandboxUnavailable as exc:
                 availability.unavailable(exc)
                 await asyncio.sleep(self._probe_interval_s)
+            except Exception as exc:
+                availability.unavailable(SandboxUnavailable(f"the probe failed: {type(exc).__name__}: {exc}"))
+                raise
             else:
                 availability.available(self._driver.weak_limits)
                 made_at = -1.0

@@ -11,6 +11,7 @@ import structlog
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock
+from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
 from holdfast.process.supervision import supervised
@@ -23,7 +24,7 @@ from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
-from holdfast.session.http.server import raise_descriptor_limit, serve
+from holdfast.session.http.server import serve
 from holdfast.session.jobs.eraser import Eraser
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.replica_watch import ReplicaWatch
@@ -36,6 +37,10 @@ from holdfast.session.vaults.client import VaultClient
 
 FIRST_TENANT: Final = "default"
 """The tenant of the API key in HOLDFAST_API_KEY_FILE."""
+
+WATCH_VALID_S: Final = 60.0
+"""Seconds after which what a watch has told is too old. A watch compares itself with its bucket each 10 s, and repeats
+a read that fails for 15 s."""
 
 RESERVED_DESCRIPTORS: Final = 500
 """Descriptors that are kept for connections without an event stream, and for files."""
@@ -76,10 +81,9 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
                 "agents": agents.objects,
                 "environments": environments.objects,
             }
-            background = _begin(tasks, health, {name: watch.follow for name, watch in watched.items()})
-            for name, watch in watched.items():
+            background = _begin(tasks, health, _follow(watched, health))
+            for watch in watched.values():
                 await watch.ready()
-                health.set(name, ok=True)
             background += _begin(tasks, health, _duties(bus, health, sessions, settings.disk_folder))
             await serve(
                 edge,
@@ -104,6 +108,14 @@ Duty = Callable[[], Awaitable[object]]
 def _begin(tasks: asyncio.TaskGroup, health: Health, duties: Mapping[str, Duty]) -> list[asyncio.Task[None]]:
     """Run each duty in a task of its own, which begins it again after a failure."""
     return [tasks.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()]
+
+
+def _follow(watched: Mapping[str, ApiKeys | KvStore[Any]], health: Health) -> dict[str, Duty]:
+    """The duties that keep keys, agents and environments current; the check of each is true while it does."""
+    return {
+        name: partial(watch.follow, partial(health.set, name, True, valid_s=WATCH_VALID_S))
+        for name, watch in watched.items()
+    }
 
 
 def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_folder: str) -> dict[str, Duty]:

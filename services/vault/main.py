@@ -1,6 +1,7 @@
 """Wiring of the vault service."""
 
 import asyncio
+import random
 import time
 from functools import partial
 from typing import Final
@@ -11,6 +12,7 @@ from holdfast.bus import subjects
 from holdfast.bus.jetstream.client import connect
 from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock
+from holdfast.process.backoff import Backoff
 from holdfast.process.health import Health
 from holdfast.process.lifecycle import launch
 from holdfast.process.supervision import supervised
@@ -118,7 +120,8 @@ async def _watch_store(health: Health, probe: StoreProbe, valid_s: float) -> Non
         if available is not was_available:
             log.info("store.available" if available else "store.unavailable")
         was_available = available
-        await asyncio.sleep(interval_s)
+        # With jitter, since a store that hung lets go of all replicas at once.
+        await asyncio.sleep(Backoff(first_s=interval_s, longest_s=interval_s).pause_s(1, random.random()))  # noqa: S311
 
 
 def main() -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,11 +41,15 @@ class Services:
         }
         self.all: dict[str, Service] = {"sandbox": self.worker, **self.others}
 
-    async def report(self, name: str) -> dict[str, bool]:
-        """Each check of that service; empty while nothing answers."""
+    async def checks(self, name: str) -> dict[str, dict[str, Any]]:
+        """Each check of that service as it is shown; empty while nothing answers."""
         service = self.all[name]
         body = (await service.probe())[1] if isinstance(service, WorkerProcess) else await service.report()
-        return {check: found["ok"] for check, found in body.get("checks", {}).items()}
+        return body.get("checks", {})
+
+    async def report(self, name: str) -> dict[str, bool]:
+        """Whether each check of that service is true; empty while nothing answers."""
+        return {check: found["ok"] for check, found in (await self.checks(name)).items()}
 
     async def wait_until(self, name: str, ready: bool, *, failing: str = "") -> None:
         """Wait until the service says that it is ready, or that it is not because of the check `failing`."""
@@ -88,9 +94,17 @@ async def test_no_service_is_ready_without_nats_and_all_are_when_it_is_back(serv
     finally:
         if how == "frozen":
             services.nats.signal(signal.SIGCONT)
+    began_at = time.monotonic()
     if how == "killed":
         await services.nats.start()
     await services.are_ready()
+
+    async def compared() -> bool:
+        checks = await services.checks("session")
+        passed = time.monotonic() - began_at
+        return all(checks[name]["age"] < passed for name in ("keys", "agents", "environments"))
+
+    await eventually(compared, within=TIMEOUT_S, what="keys, agents and environments are compared with their buckets")
 
 
 @pytest.mark.usefixtures("isolation")

@@ -78,26 +78,33 @@ async def test_faults_of_a_host_end_no_hand_of_another_session(joined: Connect) 
 
 
 class WorseningDriver(ClockDriver):
-    """A driver whose host can make no sandboxes while `cause` is not empty."""
+    """A driver whose host can make no sandboxes while there is a `fault`."""
 
-    cause = ""
+    fault: Exception | None = None
 
     async def probe(self) -> None:
-        if self.cause:
-            raise SandboxUnavailable(self.cause)
+        if self.fault:
+            raise self.fault
 
 
 async def test_an_idle_worker_notices_that_its_host_got_worse_and_better(joined: Connect) -> None:
     driver = WorseningDriver()
     with clock_tools():
         async with hand_worker(await joined("clock"), driver, probe_interval_s=0.05) as report:
-            for cause in ("the control groups are gone", "", "the disk is full", ""):
-                driver.cause = cause
+            for fault in (
+                SandboxUnavailable("the control groups are gone"),
+                None,
+                OSError(errno.EMFILE, "Too many open files"),
+                None,
+                RuntimeError("a bug"),
+                None,
+            ):
+                driver.fault = fault
 
-                async def said(ok: bool = not cause) -> bool:
+                async def said(ok: bool = not fault) -> bool:
                     return report.checks["sandbox"] is ok
 
-                await eventually(said, what=f"the check sandbox after {cause or 'the repair'!r}")
+                await eventually(said, what=f"the check sandbox after {fault or 'the repair'!r}")
 
 
 async def _alive(session: HandSession) -> bool:

@@ -183,21 +183,23 @@ class NatsKeyValue:
                 except TimeoutError:
                     entry = None
                 changes = [entry] if entry else await self._differences(bucket, match, told.present)
-                for change in changes:
+                for change in changes or ():
                     if told.is_news(change):
                         yield change
+                if entry is None and changes is not None:
+                    yield None
         finally:
             self._client.on_reconnect.discard(note_reconnection)
             await listening.close()
 
-    async def _differences(self, bucket: str, match: str, known: dict[str, int]) -> list[Entry]:
-        """Entries that a watch missed; empty if the bucket cannot be read now."""
+    async def _differences(self, bucket: str, match: str, known: dict[str, int]) -> list[Entry] | None:
+        """What the bucket holds, and the entries that are gone; None if it cannot be read now."""
         try:
             now = {entry.key: entry for entry in await self._all(bucket, match)}
             missing = [key for key in known if key not in now]
             gone = [await self._gone(bucket, key, known[key]) for key in missing]
         except Unavailable:
-            return []
+            return None
         return gone + list(now.values())
 
     async def _gone(self, bucket: str, key: str, revision: int) -> Entry:

@@ -9,7 +9,6 @@ A value is erased before the next one takes its place, and stored only if there 
 replaced would stay on the disk, and nobody could find them to erase them when the session is deleted (rule 29).
 """
 
-import asyncio
 import hashlib
 from typing import Final
 
@@ -24,10 +23,10 @@ from holdfast.bus.streams import SNAPSHOTS
 PART_BYTES: Final = 4 * 1024 * 1024
 """Largest value that is stored, in bytes: half of the largest message."""
 
-MAX_PARTS: Final = 64
+MAX_PARTS: Final = 8
+"""Parts of the largest snapshot that is stored, 32 MiB: no endpoint takes a request with a larger conversation."""
 
 MAX_SNAPSHOT_BYTES: Final = MAX_PARTS * PART_BYTES
-"""Size of the largest snapshot that is stored, 256 MiB. No model takes a conversation of that size."""
 
 _MANIFEST_LIMIT_BYTES: Final = 1000
 """A manifest is smaller, and no snapshot that is stored in one value is."""
@@ -51,9 +50,13 @@ async def read_snapshot(bus: Bus, key: Key) -> bytes | None:
     manifest = _manifest(entry.value)
     if manifest is None:
         return entry.value
-    names = [subjects.snapshot_part_key(key, index) for index in range(manifest.parts)]
-    parts = await asyncio.gather(*(bus.kv.get(SNAPSHOTS, name, leader=False) for name in names))
-    whole = b"".join(part.value for part in parts if part and part.value is not None)
+    parts: list[bytes] = []
+    for index in range(manifest.parts):  # in turn: what the server has to write at once for a client is bounded
+        part = await bus.kv.get(SNAPSHOTS, subjects.snapshot_part_key(key, index), leader=False)
+        if part is None or part.value is None:
+            return None
+        parts.append(part.value)
+    whole = b"".join(parts)
     return whole if hashlib.sha256(whole).hexdigest() == manifest.sha256 else None
 
 

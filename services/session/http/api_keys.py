@@ -8,6 +8,8 @@ time: an attacker could learn from the timing only the prefix of a hash whose in
 
 import asyncio
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -115,17 +117,20 @@ class ApiKeys:
                 return None
         listed = self._records.get(hashed)
         entry = await self._kv.get(BUCKET, hashed)
-        if entry is None or entry.value is None:
-            return None
-        if listed and listed is self._records.get(hashed):  # neither removed nor replaced meanwhile
-            self._confirmed.add(hashed)
-        return decode_record(KeyRecord, entry.value)
+        found = decode_record(KeyRecord, entry.value) if entry and entry.value else None
+        if listed and listed is self._records.get(hashed):  # the watch has told nothing of it meanwhile
+            if found:
+                self._records[hashed] = found
+                self._confirmed.add(hashed)
+            else:
+                del self._records[hashed]
+        return found
 
-    async def follow(self) -> None:
-        """Keep the memory current until cancelled."""
-        await keep_watching(self._watch, on=BusError, what="API keys")
+    async def follow(self, current: Callable[[], None] = lambda: None) -> None:
+        """Keep the memory current until cancelled. `current` is called whenever it was seen to be current."""
+        await keep_watching(partial(self._watch, current), on=BusError, what="API keys")
 
-    async def _watch(self) -> None:
+    async def _watch(self, current: Callable[[], None]) -> None:
         """Follow the bucket. At its end the memory is emptied: from then on each request looks its key up."""
         try:
             async for entry in self._kv.watch(BUCKET):
@@ -133,6 +138,8 @@ class ApiKeys:
                     self._watching.set()
                 else:
                     self._observe(entry)
+                if self._watching.is_set():
+                    current()
         finally:
             self._watching.clear()
             self._records.clear()

@@ -9,12 +9,15 @@ from holdfast.bus import events as ev
 from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commits import Stored, commit
+from holdfast.bus.errors import TooLarge
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.streams import MAX_MESSAGE_BYTES, SNAPSHOTS
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.conversation.snapshot import save_contexts
-from holdfast.harness.conversation.snapshot_parts import PART_BYTES, Manifest, read_snapshot, write_snapshot
+from holdfast.harness.conversation.snapshot_parts import (
+    MAX_PARTS, MAX_SNAPSHOT_BYTES, PART_BYTES, Manifest, read_snapshot, write_snapshot,
+)  # fmt: skip
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
 
@@ -63,7 +66,19 @@ async def test_parts_of_two_snapshots_are_no_snapshot(either: Bus, key: Key) -> 
     assert await read_snapshot(either, key) is None
 
 
-@pytest.mark.parametrize("parts", [0, -1, 10**9])
+async def test_a_snapshot_that_is_too_large_leaves_the_former_one(either: Bus, key: Key) -> None:
+    former = b"f" * (PART_BYTES + 1)
+    await write_snapshot(either, key, former)
+    with pytest.raises(TooLarge):
+        await write_snapshot(either, key, bytes(MAX_SNAPSHOT_BYTES + 1))
+    assert await read_snapshot(either, key) == former
+    largest = bytes(MAX_SNAPSHOT_BYTES)
+    await write_snapshot(either, key, largest)
+    assert len(await keys_of(either, key)) == MAX_PARTS + 1
+    assert await read_snapshot(either, key) == largest
+
+
+@pytest.mark.parametrize("parts", [0, -1, MAX_PARTS + 1, 10**9])
 async def test_a_manifest_of_impossible_size_is_not_followed(either: Bus, key: Key, parts: int) -> None:
     made = Manifest(parts, hashlib.sha256(b"").hexdigest())
     await either.kv.put(SNAPSHOTS, subjects.snapshot_key(key), msgspec.json.encode(made))

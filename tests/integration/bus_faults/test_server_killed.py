@@ -120,6 +120,7 @@ async def test_a_watched_key_that_expired_while_the_server_was_away_is_told(serv
     gone = await asyncio.wait_for(anext(changes), 15)
     assert gone
     assert (gone.key, gone.value) == ("w.a0.a", None)
+    assert await asyncio.wait_for(anext(changes), 15) is None, "it was compared with the bucket"
 
 
 async def test_connecting_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> None:

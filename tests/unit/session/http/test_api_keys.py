@@ -42,6 +42,11 @@ class LaggingReplica(MemoryKeyValue):
     """The bucket in memory, whose watch begins with an old list, as a replica that lags gives it."""
 
     old: tuple[Entry, ...] = ()
+    reads = 0
+
+    async def get(self, bucket: str, key: str, *, leader: bool = True) -> Entry | None:
+        self.reads += 1
+        return await super().get(bucket, key, leader=leader)
 
     async def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:
         for entry in self.old:
@@ -63,7 +68,9 @@ async def test_a_removed_key_is_refused_although_a_replica_still_lists_it() -> N
     following = asyncio.create_task(keys.follow())
     try:
         await asyncio.wait_for(keys.ready(), 10)
-        assert await keys.find(removed) is None
+        for _ in range(3 * int(api_keys.LOOK_UPS_AT_ONCE)):
+            assert await keys.find(removed) is None
+        assert lagging.reads < 2 * api_keys.LOOK_UPS_AT_ONCE, "a removed key costs no more than an unknown one"
         for _ in range(2):  # from the leader, then from memory
             record = await keys.find(kept)
             assert record
@@ -74,5 +81,50 @@ async def test_a_removed_key_is_refused_although_a_replica_still_lists_it() -> N
             return await keys.find(kept) is None
 
         await eventually(refused, what="the removed key refused")
+    finally:
+        following.cancel()
+
+
+class OldWatch(LaggingReplica):
+    """The bucket in memory, whose watch tells of an old list and of nothing else."""
+
+    async def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:
+        for entry in (*self.old, None):
+            yield entry
+        await asyncio.Event().wait()
+
+
+async def test_a_key_that_changed_after_an_old_list_is_as_the_leader_has_it() -> None:
+    server = MemoryServer()
+    kv = MemoryBus(server).kv
+    key = new_api_key()
+    await api_keys.install(kv, key, tenant="before", name="n", now=1)
+    lagging = OldWatch(MemoryLink(server, "edge"))
+    lagging.old = tuple(await kv.list(api_keys.BUCKET))
+    await kv.delete(api_keys.BUCKET, api_keys.digest(key))
+    await api_keys.install(kv, key, tenant="after", name="n", now=2)
+    keys = api_keys.ApiKeys(lagging)
+    following = asyncio.create_task(keys.follow())
+    try:
+        await asyncio.wait_for(keys.ready(), 10)
+        for _ in range(3):
+            record = await keys.find(key)
+            assert record
+            assert record.tenant == "after"
+        assert lagging.reads == 1, "from memory"
+    finally:
+        following.cancel()
+
+
+async def test_the_memory_is_told_to_be_current_after_the_first_list_and_after_each_change() -> None:
+    kv = MemoryBus(MemoryServer()).kv
+    await api_keys.install(kv, new_api_key(), tenant="t", name="n", now=1)
+    keys, told = api_keys.ApiKeys(kv), asyncio.Event()
+    following = asyncio.create_task(keys.follow(told.set))
+    try:
+        await asyncio.wait_for(told.wait(), 10)
+        told.clear()
+        await api_keys.install(kv, new_api_key(), tenant="t", name="n", now=2)
+        await asyncio.wait_for(told.wait(), 10)
     finally:
         following.cancel()
