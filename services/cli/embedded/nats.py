@@ -1,5 +1,6 @@
 """The embedded nats-server: its configuration, written anew at each start."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -40,6 +41,16 @@ def _store_limit(layout: Layout) -> int:
     more than three quarters of a disk could not write any more after a restart. The free space is watched instead.
     """
     return disk.space(layout.nats).total
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that a nats-server was writing anew when it was killed. None may run on the folder.
+
+    It never looks at them again, and they hold messages: also those of sessions that are deleted later (rule 29).
+    """
+    for path in folder.rglob("*.blk.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def write_config(layout: Layout, port: int, sync: str) -> Path:

@@ -144,6 +144,7 @@ class Stack:
         )
 
     def _nats(self) -> Program:
+        nats.remove_unfinished(self.layout.nats)
         config = nats.write_config(self.layout, self.nats_port, self._sync)
         return Program(
             name="nats",
