@@ -89,10 +89,13 @@ class Eraser:
         return sum(await asyncio.gather(*(self._pass(key, number) for key, number in self._due(now).items())))
 
     def _due(self, now: int) -> dict[Key, int]:
-        """The sessions to erase now, the oldest deletion first, with the number of the pass that is due."""
+        """The sessions to erase now, the oldest deletion first, with the number of the pass that is due.
+
+        The first pass is due at once, also if another clock that is ahead has timed the deletion.
+        """
         found = self._sessions.read_model.queries.deleted()
         self._passes = {one.key: self._passes[one.key] for one in found if one.key in self._passes}
-        due = {one.key: sum(now - one.at >= age for age in PASS_AGES_US) for one in found}
+        due = {one.key: max(1, sum(now - one.at >= age for age in PASS_AGES_US)) for one in found}
         return {
             key: number
             for key, number in due.items()
