@@ -52,7 +52,8 @@ class DeleteModel:
         self.rules = rules
 
     def initial(self) -> State:
-        return State(passes=(("none", "none"),) * self.rules.erasers)
+        none: tuple[Pass, Pass] = ("none", "none")
+        return State(passes=(none,) * self.rules.erasers)
 
     def is_good(self, state: State) -> bool:
         return not state.deleted or (state.erased and not state.snapshot and not state.body)

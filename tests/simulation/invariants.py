@@ -109,15 +109,6 @@ class CheckedServer(MemoryServer):
             self._observations.violation(f"3: generation {value.generation} is reported gone and lives")
         return super().put(key, source, data, input_id)
 
-    def kv_write(
-        self, bucket: str, key: str, value: bytes | None, *, ttl: float = 0.0, expect: int | None = None
-    ) -> int:
-        before = self.buckets[bucket].get(key)
-        revision = super().kv_write(bucket, key, value, ttl=ttl, expect=expect)
-        if before is not None and bucket in ERASED_BUCKETS:
-            self._observations.violation(f"9: a value in {bucket} is replaced, so that nobody can erase it any more")
-        return revision
-
     def publish(self, message: CoreMessage) -> None:
         if message.subject.startswith("cmd.hand.") and message.subject.endswith(".done"):
             done = decode_record(Confirm, message.data)
@@ -141,6 +132,8 @@ class CheckedServer(MemoryServer):
             old, new = placement_of(before.value).generation, placement_of(value).generation
             if old not in ("", new) and self._lives(old):
                 self._observations.violation(f"4: generation {old} lives and is not placed any more")
+        if bucket in ERASED_BUCKETS and before is not None:
+            self._observations.violation(f"9: a value in {bucket} is replaced, so that nobody can erase it any more")
         return revision
 
     def _lives(self, generation: str) -> bool:

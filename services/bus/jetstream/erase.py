@@ -17,6 +17,7 @@ PAGE_MESSAGES = 500
 PAGE_BYTES = 1024 * 1024
 """Bytes of messages above which it ends."""
 
+
 async def erase_all(client: JetStreamClient, stream: str, subject: str, *, below: int = 0) -> int:
     """Erase the messages of the stream that match `subject`, with `below` only those of a lower sequence.
 

@@ -26,11 +26,11 @@ ROUND_INTERVAL_S: Final = 60.0
 
 PASS_AGES_US: Final = (0, 2 * DEDUPLICATION_WINDOW_S * SECOND_US, 2 * 3600 * SECOND_US)
 """Microseconds since its deletion at which a session is erased. At the second everybody who began to write before it
-has given up (rule 19). At the last every worker has looked for deleted sessions, so that no tool of one runs any more."""
+has given up (rule 19). At the last each worker has looked for deleted sessions, and no tool of one runs any more."""
 
 ROOM_BYTES: Final = 32_000_000
-"""Free bytes on the disk of NATS without which nothing is erased. It writes a file of up to 8 MiB anew for each message;
-if that fails, it refuses every write to the stream until it is restarted."""
+"""Free bytes on the disk of NATS without which nothing is erased. It writes a file of up to 8 MiB anew for each
+message; if that fails, it refuses every write to the stream until it is restarted."""
 
 MAX_SESSIONS_AT_ONCE: Final = 8
 """Sessions that are erased side by side, so that a short one need not wait for a long one."""
@@ -97,9 +97,7 @@ class Eraser:
         self._passes = {one.key: self._passes[one.key] for one in found if one.key in self._passes}
         due = {one.key: max(1, sum(now - one.at >= age for age in PASS_AGES_US)) for one in found}
         return {
-            key: number
-            for key, number in due.items()
-            if number > self._passes.get(key, 0) and key not in self._running
+            key: number for key, number in due.items() if number > self._passes.get(key, 0) and key not in self._running
         }
 
     async def _pass(self, key: Key, number: int) -> bool:
