@@ -32,6 +32,7 @@ class Mutation(Struct, frozen=True):
 _DEAF = Odds(lost=0.4, slow=0.2)
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
+_LATE_WRITERS = Odds(slow=0.6, freeze=0.05)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
 _DYING = Odds(crash=0.04, slow=0.1)
 _FRAIL = Odds(crash=0.04, sandbox_dies=0.6, slow=0.1)
@@ -114,7 +115,7 @@ MUTATIONS = [
     Mutation("H3 the host is remembered", calls.h3_the_host_is_forgotten, ("7:",), _HANDS, _APART),
     Mutation("H4 a foreign host declines", calls.h4_a_foreign_host_starts_empty, ("7:",), _HANDS, _APART),
     Mutation("D1 a deleted session is left alone", deletes.d1_a_deleted_session_is_claimed, ("9:",), _BUSY, _DELETED),
-    Mutation("D2 a late snapshot is erased", deletes.d2_a_snapshot_is_stored_and_left, ("9:",), _RACES, _LATE),
+    Mutation("D2 a late snapshot is erased", deletes.d2_a_snapshot_is_stored_and_left, ("9:",), _LATE_WRITERS, _LATE),
     Mutation("D4 no snapshot is replaced", deletes.d4_a_value_is_replaced, ("9:",), _RACES, _LATE),
     Mutation("D3 a tombstone ends the claim", deletes.d3_a_tombstone_leaves_the_claim, ("9:",), _BUSY, _CLOSED),
     Mutation("O1 changes wait for changes", order.o1_all_ready_calls_run_at_once, ("8:",), _HANDS, _TOOLS),
