@@ -87,6 +87,9 @@ class Provisioner:
     async def release(self, request: Release) -> Answer:
         """End the session's sandbox; with `files` also remove its workspace."""
         key = Key(request.tenant, request.session)
+        creation = self._sandboxes.creation(key)
+        if creation is not None:  # begun before the session was archived or deleted, as for a call that was interrupted
+            await asyncio.wait([creation])
         handle = self._sandboxes.of_session(key)
         if handle is not None:
             if request.files:
@@ -98,11 +101,20 @@ class Provisioner:
         return Answer(answer="done")
 
     async def _forget_host(self, key: Key) -> None:
-        """Delete the placement of the session, whose files on this host are gone."""
+        """Delete the placement of the session, whose files on this host are gone.
+
+        Not while it names a generation of another worker that lives: that one ends it, and then deletes the placement.
+        """
         entry = await self._kv.get(BUCKET, subjects.placement_key(key, self._hand))
         with contextlib.suppress(Newer):  # the placement of a newer worker
-            if entry is not None and placement_of(entry.value).host == self._driver.host:
+            placed = placement_of(entry.value if entry else None)
+            if entry is None or placed.host != self._driver.host:
+                return
+            if not placed.generation or not await self._lives_elsewhere(placed.worker):
                 await self._kv.delete(BUCKET, entry.key)
+
+    async def _lives_elsewhere(self, worker: str) -> bool:
+        return worker != self._registration.worker_id and await results.is_registered(self._bus, self._cell, worker)
 
     async def vacate(self, key: Key, generation: str) -> None:
         """Empty the placement of the session if it names this generation on this worker. Raises BusError.

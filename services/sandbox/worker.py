@@ -136,7 +136,7 @@ class Worker:
             idle_after_s=config.idle_after_s,
             probe_interval_s=config.probe_interval_s,
         )
-        self._deletions = Deletions(bus.log, driver, self._provisioner.release, config.cell)
+        self._deletions = Deletions(bus, driver, self._provisioner.release, config.cell)
         self._subscriptions: dict[str, Subscription] = {}
 
     async def serve(self, stop: asyncio.Event) -> None:

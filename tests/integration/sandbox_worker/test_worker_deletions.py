@@ -39,3 +39,24 @@ async def test_a_worker_removes_at_its_start_what_is_left_of_deleted_sessions(
         assert (folder / kept.key.session / "file").read_text() == "secret\n"
         assert (unlogged / "file").exists()
         assert (folder / "no session").exists()
+
+
+async def test_the_placement_of_a_deleted_session_goes_also_when_its_files_are_gone_already(
+    nats: NatsServer, bus: NatsBus, tmp_path: Path, isolation: Isolation
+) -> None:
+    deleted = DrivenSession(bus)
+    async with sandbox_worker(nats.url, tmp_path, name="first") as worker:
+        await deleted.begin()
+        await deleted.bind()
+        folder = worker.data / "workspaces" / "default"
+        await worker.stop()
+    shutil.rmtree(folder / deleted.key.session)  # by another worker of the host, say, which died then
+    name = subjects.placement_key(deleted.key, SANDBOX)
+    assert await bus.kv.get("hands", name)
+    await deleted.delete()
+    async with sandbox_worker(nats.url, tmp_path, name="second"):
+
+        async def removed() -> bool:
+            return await bus.kv.get("hands", name) is None
+
+        await eventually(removed, what="the placement of the deleted session is removed")
