@@ -20,6 +20,11 @@ log = structlog.get_logger()
 LOOK_INTERVAL_S: Final = 3600.0
 """Seconds between two looks at all sessions of this host. The first is at the start."""
 
+REPEAT_INTERVAL_S: Final = 20.0
+"""Seconds until the next look if one has found a deleted session; four times as many after each further one. Its
+placement stays while it names another worker that is registered: that one may end the sandbox, or be dead, and then its
+registration expires."""
+
 SESSION_PAUSE_S: Final = 0.02
 """Seconds between two sessions, so that a host with very many does not load the bus."""
 
@@ -36,13 +41,17 @@ class Deletions:
 
     async def remove_deleted_sessions(self) -> None:
         """Look again and again, until cancelled. Raises BusError and OSError."""
+        repeat_s = REPEAT_INTERVAL_S
         while True:
+            found = 0
             for key in await self._sessions():
                 if key.cell == self._cell and await self._is_deleted(key):
                     log.info("the files of a deleted session are removed", session=key.session)
                     await self._release(Release(tenant=key.tenant, session=key.session, files=True))
+                    found += 1
                 await asyncio.sleep(SESSION_PAUSE_S)
-            await asyncio.sleep(LOOK_INTERVAL_S)
+            await asyncio.sleep(min(repeat_s, LOOK_INTERVAL_S) if found else LOOK_INTERVAL_S)
+            repeat_s = 4 * repeat_s if found else REPEAT_INTERVAL_S
 
     async def _sessions(self) -> set[Key]:
         """The sessions that have files on this host, or a placement that names it. Raises BusError and OSError."""
