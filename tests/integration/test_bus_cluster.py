@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from holdfast.bus import events as ev
-from holdfast.bus import streams
+from holdfast.bus import streams, subjects
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.inputs import Nudge
 from holdfast.bus.jetstream.client import connect
 from holdfast.process.settings import ProcessSettings
-from tests.support.cluster import nats_cluster, provisioned
+from holdfast.testing.contracts.helpers import client_input, user_commit
+from tests.support.cluster import nats_cluster, provisioned, urls
+from tests.support.disk_search import found_on_disk
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 
@@ -33,8 +35,7 @@ async def is_true(value: bool) -> bool:
 
 async def test_nothing_is_lost_or_done_twice_when_the_leader_dies(cluster: dict[str, NatsServer]) -> None:
     admin = await provisioned(cluster)
-    urls = ",".join(server.url for server in cluster.values())
-    bus = await connect(ProcessSettings(nats_url=urls), name="writer")
+    bus = await connect(ProcessSettings(nats_url=urls(cluster)), name="writer")
     keys = [Key("acme", new_session_id()) for _ in range(3)]
     acknowledged: dict[Key, list[tuple[int, str]]] = {k: [] for k in keys}
     inputs: dict[Key, list[int]] = {k: [] for k in keys}
@@ -78,5 +79,51 @@ async def test_nothing_is_lost_or_done_twice_when_the_leader_dies(cluster: dict[
     await eventually(lambda: is_true(tailed == expected), within=30)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
+    await bus.close()
+    await admin.close()
+
+
+async def test_what_is_erased_is_overwritten_on_all_three_servers(
+    cluster: dict[str, NatsServer], tmp_path: Path
+) -> None:
+    """In the streams. The Raft logs of the servers hold it until these are compacted, as the README says."""
+    admin = await provisioned(cluster)
+    bus = await connect(ProcessSettings(nats_url=urls(cluster)), name="writer")
+    deleted, neighbour = Key("acme", new_session_id()), Key("acme", new_session_id())
+    places = ["log", "log-body", "inbox", "snapshot", "part", "parked"]
+    canaries = [f"canary-{place}" for place in places]
+    kept = user_commit("canary-of-the-neighbour")
+    await bus.log.append(neighbour, kept, 0)
+    first = user_commit("canary-log")
+    large = user_commit("canary-log-body" + "x" * 300_000, Stored(1, first))
+    seq = await bus.log.append(deleted, first, 0)
+    seq = await bus.log.append(deleted, large, seq)
+    last = user_commit("the last one stays", Stored(seq, large))
+    seq = await bus.log.append(deleted, last, seq)
+    await bus.inbox.put(deleted, client_input("canary-inbox"))
+    await bus.kv.put("snap", subjects.snapshot_key(deleted), b"canary-snapshot")
+    await bus.kv.put("snap", subjects.snapshot_part_key(deleted, 0), b"canary-part")
+    await bus.kv.put("parked", subjects.parked_key(deleted, "epoch", 1), b"canary-parked")
+
+    def on_disks(texts: list[str]) -> set[str]:
+        """`server: text` for what is in the files of the streams of each server."""
+        return {
+            f"{name}: {line.rpartition(': ')[2]}"
+            for name, server in cluster.items()
+            for folder in (server.store / "js").glob("jetstream/*/streams")
+            for line in found_on_disk(folder, texts)
+        }
+
+    everywhere = {f"{name}: {text}" for name in cluster for text in canaries}
+    await eventually(lambda: is_true(on_disks(canaries) == everywhere), within=30)
+    assert await bus.log.erase(deleted, seq) == 3
+    assert await bus.inbox.erase(deleted) == 1
+    assert await bus.kv.erase_all("snap", subjects.snapshot_key(deleted)) == 1
+    assert await bus.kv.erase_all("snap", subjects.snapshot_part_keys(deleted)) == 1
+    assert await bus.kv.erase_all("parked", subjects.parked_keys(deleted)) == 1
+    await eventually(lambda: is_true(not on_disks(canaries)), within=30)
+    assert on_disks(["canary-of-the-neighbour"]) == {f"{name}: canary-of-the-neighbour" for name in cluster}
+    assert [stored.seq for stored in await bus.log.read(deleted, leader=True)] == [seq]
+    assert [stored.commit.id for stored in await bus.log.read(neighbour, leader=True)] == [kept.id]
     await bus.close()
     await admin.close()
