@@ -34,6 +34,7 @@ _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _LATE_WRITERS = Odds(slow=0.6, freeze=0.05)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
+_UNANSWERED = Odds(lost=0.25, unanswered=0.05, slow=0.1, crash=0.02, late=0.05)
 _DYING = Odds(crash=0.04, slow=0.1)
 _FRAIL = Odds(crash=0.04, sandbox_dies=0.6, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
@@ -92,7 +93,11 @@ MUTATIONS = [
     Mutation("C5 results only of open calls", calls.c5_results_taken_blindly, ("3:",), _HANDS, _TOOLS),
     Mutation("C6 worker remembers finished calls", calls.c6_finished_calls_forgotten, ("3:",), _REPEATED, _TOOLS),
     Mutation(
-        "C7 released when the worker has accepted", calls.c7_released_before_it_was_accepted, ("4:",), _HANDS, _GONE
+        "C7 released when the worker has accepted",
+        calls.c7_released_before_it_was_accepted,
+        ("4:",),
+        _UNANSWERED,
+        _GONE,
     ),
     Mutation(
         "C8 cancel before an interrupt closes the call", calls.c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED

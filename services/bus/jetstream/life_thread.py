@@ -10,7 +10,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import structlog
@@ -72,9 +71,9 @@ class LifeThread:
             log.exception("life_thread.ended")  # the event loop goes on sending
 
     async def _send(self) -> None:
-        task = asyncio.current_task()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        self._cancel = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         servers, name, login = self._main.opened_with
         while not self._stop.is_set():
             connection = Connection()  # a new one each time: one that could not be opened cannot be used again

@@ -51,7 +51,7 @@ async def _waiting(sessions: SessionRepository, key: Key, above: Taken) -> list[
     async with aclosing(sessions.bus.inbox.waiting(key, above)) as inputs:
         async for pending in inputs:
             events = pending.input.events if isinstance(pending.input, ClientInput) else []
-            found += [(pending.source, pending.seq, _without_content(event)) for event in events]
+            found.extend((pending.source, pending.seq, _without_content(event)) for event in events)
     return found
 
 
