@@ -16,8 +16,14 @@ from holdfast.bus.streams import MAX_MESSAGE_BYTES
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.conversation.snapshot_parts import (
-    BUCKET, MAX_PARTS, MAX_SNAPSHOT_BYTES, PART_BYTES, Manifest, read_snapshot, write_snapshot,
-)  # fmt: skip
+    BUCKET,
+    MAX_PARTS,
+    MAX_SNAPSHOT_BYTES,
+    PART_BYTES,
+    Manifest,
+    read_snapshot,
+    write_snapshot,
+)
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
 
