@@ -88,9 +88,9 @@ def launch(
     *,
     preload: Callable[[S], None] = _preload_nothing,
 ) -> None:
-    """Forbid inspection, allow many descriptors, read the settings, set up logs and telemetry, wait for the go if there is one to come, and
-    `run` with the drain time of the settings. `preload` loads the modules that are needed with these settings, before
-    the wait.
+    """Forbid inspection, allow many descriptors, read the settings, set up logs and telemetry, wait for the go if there
+    is one to come, and `run` with the drain time of the settings. `preload` loads the modules that are needed with
+    these settings, before the wait.
 
     A process that is a fork server loads the modules and does the rest in its forks only.
     """

@@ -22,7 +22,7 @@ from holdfast.harness.conversation.snapshot_parts import (
     Manifest,
     read_snapshot,
     write_snapshot,
-)  # fmt: skip
+)
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
 
