@@ -39,10 +39,13 @@ class Placement(NamedTuple):
     revision: int = 0
 
 
+Life = Literal["none", "registered", "dead", "expired"]
+
+
 class State(NamedTuple):
     """`workers`: of each its life. `reads`: the placement that it read for a request that it handles."""
 
-    workers: tuple[Literal["none", "registered", "dead", "expired"], ...]
+    workers: tuple[Life, ...]
     reads: tuple[Placement | None, ...]
     answered: tuple[bool, ...]
     """The worker made the hand and stores its placement later."""
@@ -66,7 +69,8 @@ class PlacementModel:
 
     def initial(self) -> State:
         count = self.rules.workers
-        return State(("registered", *("none",) * (count - 1)), (None,) * count, (False,) * count)
+        workers: tuple[Life, ...] = ("registered", *("none",) * (count - 1))
+        return State(workers, (None,) * count, (False,) * count)
 
     def is_good(self, state: State) -> bool:
         return state.calls == self.rules.calls
@@ -89,7 +93,7 @@ class PlacementModel:
             yield from self._call(state)
 
     @staticmethod
-    def _with_life(state: State, n: int, life: Any) -> State:
+    def _with_life(state: State, n: int, life: Life) -> State:
         return state._replace(workers=replaced(state.workers, n, life))
 
     @staticmethod
