@@ -69,7 +69,7 @@ class PlacementModel:
 
     def initial(self) -> State:
         count = self.rules.workers
-        workers: tuple[Life, ...] = ("registered", *("none",) * (count - 1))
+        workers: tuple[Life, ...] = tuple("none" if n else "registered" for n in range(count))
         return State(workers, (None,) * count, (False,) * count)
 
     def is_good(self, state: State) -> bool:
