@@ -76,9 +76,7 @@ class MemoryServer:
 
     def erase_log(self, key: Key, below: int) -> int:
         """Remove the commits of the session below that sequence, and its bodies; how many these were."""
-        bodies = [name for name in self.blobs if name[0] == key]
-        for name in bodies:
-            del self.blobs[name]
+        bodies = [self.blobs.pop(name) for name in list(self.blobs) if name[0] == key]
         erased = [record for record in self._logs[key] if record.seq < below]
         self._logs[key] = self._logs[key][len(erased) :]
         self.log = [record for record in self.log if record.key != key or record.seq >= below]
@@ -233,9 +231,7 @@ class MemoryServer:
         """Remove the keys that match the pattern; how many these were. Nobody is told."""
         entries, pattern = self.buckets[bucket], subjects.bucket_changes(bucket, match)
         found = [key for key in entries if matches(pattern, subjects.bucket_changes(bucket, key))]
-        for key in found:
-            del entries[key]
-        return len(found)
+        return len([entries.pop(key) for key in found])
 
     def _expire(self, bucket: str, entry: Entry) -> None:
         if self.buckets[bucket].get(entry.key) is entry:
