@@ -53,7 +53,6 @@ _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harn
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
 _CROWD = Plan(replicas=2, workers=1, messages=8, calls=8, interrupts=3, impatient=3, updates=3)
-_LONGER = Plan(replicas=2, workers=2, messages=4, calls=12, hold=0.0, steady=("worker",))
 _TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
 _THREADS = Plan(replicas=1, workers=1, messages=6, calls=4, child=True)
 _TWO_STOPPED = Plan(replicas=1, workers=1, messages=6, calls=12, impatient=8, child=True)
@@ -76,7 +75,7 @@ MUTATIONS = [
     Mutation("a NAK has a delay", claims.nak_without_a_delay, ("4:",), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", claims.never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", claims.never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
-    Mutation("a turn is closed before its calls", claims.cancel_before_the_turn_is_closed, ("4:",), _RACES, _LONGER),
+    Mutation("a turn is closed before its calls", claims.cancel_before_the_turn_is_closed, ("4:",), _RACES, _LONG),
     Mutation("parking what is taken unread", claims.close_without_parking, ("1:",), NO_FAULTS, _DEADLY),
     Mutation("claim before reading", claims.read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", claims.arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
