@@ -28,8 +28,9 @@ def in_order(events: list[Any]) -> list[Any]:
     return [found[e.id] for e in events if e.type == "agent.tool_use"]
 
 
-@pytest.mark.parametrize("count", [2, 20])
+@pytest.mark.parametrize("count", [2, 5, 20])
 async def test_many_edits_of_one_file_are_all_made(shared: Stack, client: AsyncAnthropic, count: int) -> None:
+    """Case F20."""
     lines = "".join(f"line {n:02}\n" for n in range(count))
     edits = [
         call("edit", file_path="a.txt", old_string=f"line {n:02}", new_string=f"done {n:02}") for n in range(count)
