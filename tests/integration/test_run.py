@@ -325,3 +325,21 @@ def test_help_and_version() -> None:
         listed.index(f"│ {name} ") for name in ("up", "run", "sessions", "attach", "answer", "tail", "status", "demo")
     ]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b'{"data": 5', b'["data"]', b'{"data": {}}'])
+async def test_an_address_of_another_server_is_told(body: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        done = await holdfast("sessions", HOLDFAST_BASE_URL=address, HOLDFAST_API_KEY="k")
+    assert done.code == 1
+    assert done.err == (
+        f"holdfast sessions: {address} is no API of Holdfast: its list of sessions cannot be read."
+        " Check HOLDFAST_BASE_URL.\n"
+    )

@@ -122,7 +122,7 @@ async def test_the_example_of_deltas(examples: Path, shared: Stack, speed: str) 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize("name", ["agents_comprehensive.py", "agents_with_files.py"])
 async def test_what_an_example_lacks_is_refused_by_name(examples: Path, shared: Stack, name: str) -> None:
-    code, out, err = await run(examples / name, shared, GITHUB_TOKEN="a token")  # noqa: S106
+    code, out, err = await run(examples / name, shared, GITHUB_TOKEN="github-token")
     assert code == 1, out
     assert NEEDS[name] in err
     assert "Created environment: env_" in out
