@@ -1,4 +1,4 @@
-"""The examples of the official SDK, unchanged: each runs against a stack, or the part that it needs is refused by name."""
+"""The examples of the official SDK, unchanged: each runs against a stack, or what it needs is refused by name."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The examples of the official SDK, from the source archive that uv.lock names. The wheel, which is installed, lacks them.
+"""The examples of the official SDK, from the source archive that uv.lock names. The wheel that is installed has none.
 
 The archive is fetched once, by pip from the package index, and kept in `.cache`. Its hash is that of the lock file.
 """

@@ -104,6 +104,25 @@ def test_a_folder_that_cannot_be_listed_is_named(root: Root) -> None:
         assert text.startswith("no matches\n[folders that could not be listed: ddd"), text
 
 
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("!(src)/*.py", "{a,b}"),
+        ("+(a|b)/x", "{a,b}"),
+        ("src\\x\\*.py", "parted by /"),
+        ("'*.py'", "quotes"),
+        ("*.rs", ""),
+    ],
+)
+def test_a_pattern_of_another_dialect_that_finds_nothing_has_a_hint(root: Root, pattern: str, said: str) -> None:
+    Path(root.path, "x(1).py").touch()
+    text = text_of(glob(root, {"pattern": pattern}))
+    assert text.startswith("no matches")
+    assert said in text
+    assert ("[" in text) == bool(said)
+    assert text_of(glob(root, {"pattern": "*(1).py"})).endswith("x(1).py")
+
+
 def test_a_pattern_may_name_the_workspace(root: Root) -> None:
     Path(root.path, "src").mkdir()
     Path(root.path, "src/a.py").touch()
