@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 from cyclopts import App, Parameter
@@ -22,7 +23,7 @@ from holdfast.cli.commands.sessions import sessions
 from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
 from holdfast.cli.commands.up import up
-from holdfast.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED
+from holdfast.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
 from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
@@ -68,10 +69,27 @@ def main() -> None:
         standard_streams.lost()
         code = PIPE_CLOSED
     except OSError as exc:
-        if not standard_streams.lost():
-            raise
-        with contextlib.suppress(OSError):
-            print(f"holdfast: the output cannot be written: {os.strerror(exc.errno or 0)}", file=sys.stderr)
-        standard_streams.lost()  # the errors may go to the same full disk
-        code = FAILED
+        code = _explained(exc)
     sys.exit(code)
+
+
+def _explained(exc: OSError) -> int:
+    """The exit code for an error that the surroundings of the command have caused; any other is raised again."""
+    if standard_streams.lost():
+        code, cause = FAILED, f"the output cannot be written: {os.strerror(exc.errno or 0)}"
+    elif _current_folder_is_gone():
+        code, cause = USAGE, "the current folder does not exist any more: change to another one"
+    else:
+        raise exc
+    with contextlib.suppress(OSError):
+        print(f"holdfast: {cause}", file=sys.stderr)
+    standard_streams.lost()  # the errors may go to the same full disk
+    return code
+
+
+def _current_folder_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False

@@ -1,4 +1,4 @@
-"""Standard streams as scripts, cron and full disks leave them: no command ends with a traceback for them."""
+"""What scripts, cron and full disks leave a command with: no command ends with a traceback for it."""
 
 import subprocess
 from pathlib import Path
@@ -46,6 +46,14 @@ def test_closed_streams_are_as_if_nobody_reads_and_nothing_comes(tmp_path: Path)
     code, _, err = shell(f"HOLDFAST run - --data {tmp_path} <&-")
     assert code == 2
     assert "no task is on standard input" in err
+
+
+@pytest.mark.parametrize("command", ["status", "env", "down", "up", "sessions", "status --data x"])
+def test_a_current_folder_that_is_gone_is_told(tmp_path: Path, command: str) -> None:
+    gone = tmp_path / "gone"
+    code, out, err = shell(f"mkdir {gone}; cd {gone}; rmdir {gone}; HOME={tmp_path} HOLDFAST {command}")
+    assert (code, out) == (2, "")
+    assert err == "holdfast: the current folder does not exist any more: change to another one\n"
 
 
 @pytest.mark.timeout(180)

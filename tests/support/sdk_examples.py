@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
@@ -72,7 +72,7 @@ def _fetch(requirement: str, path: Path) -> None:
         Path(folder, path.name).replace(path)
 
 
-def _give_up(why: str) -> None:
+def _give_up(why: str) -> NoReturn:
     sentence = f"the source archive of the SDK cannot be fetched: {why}"
     if REQUIRED:
         pytest.fail(sentence, pytrace=False)
