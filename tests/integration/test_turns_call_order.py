@@ -70,6 +70,24 @@ async def test_a_file_that_is_made_in_the_same_answer_can_be_changed_read_and_se
     await check_invariants(shared, conversation)
 
 
+async def test_two_names_of_one_file_and_a_file_that_is_removed_keep_the_order(
+    shared: Stack, client: AsyncAnthropic
+) -> None:
+    answer = at_once(
+        call("edit", file_path="a.txt", old_string="one", new_string="two"),
+        call("edit", file_path="link", old_string="two", new_string="three"),
+        call("read", file_path="/workspace/a.txt"),
+        bash("rm a.txt link"),
+        call("glob", pattern="*.txt"),
+    )
+    conversation = await Conversation.begin(client)
+    await conversation.say(await shared.model.play(bash("echo one > a.txt; ln -s a.txt link"), answer, say("Done.")))
+    found = in_order(await conversation.until_idle())[1:]
+    assert not [text(r) for r in found if r.is_error]
+    assert (text(found[2]), text(found[4])) == ("three\n", "no matches")
+    await check_invariants(shared, conversation)
+
+
 async def test_a_read_waits_for_the_command_before_it(shared: Stack, client: AsyncAnthropic) -> None:
     wait = bash("mkfifo -m 600 pipe; cat < pipe > other")
     conversation = await Conversation.begin(client)
