@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from anthropic import AsyncAnthropic
 
+from holdfast.bus.ids import new_id
 from tests.support.model import say
 from tests.support.sdk_examples import unpack_examples
 from tests.support.stack import Stack
@@ -126,3 +127,13 @@ async def test_what_an_example_lacks_is_refused_by_name(examples: Path, shared: 
     assert code == 1, out
     assert NEEDS[name] in err
     assert "Created environment: env_" in out
+
+
+async def test_a_worker_of_ones_own_is_refused_by_name(examples: Path, shared: Stack, client: AsyncAnthropic) -> None:
+    environment = await client.beta.environments.create(name=new_id("test"))
+    name = "managed-agents-self-hosted-sandbox-worker.py"
+    variables = {"ANTHROPIC_ENVIRONMENT_ID": environment.id, "ANTHROPIC_ENVIRONMENT_KEY": "a-key"}
+    code, out, err = await run(examples / name, shared, **variables)
+    assert code == 1, out
+    assert NEEDS[name] in err
+    assert "deleted session sesn_" in out
