@@ -36,6 +36,8 @@ NEEDS = {
 
 TEXT = "Waves fold into foam. The tide writes, then reads its log, and begins again."
 
+EXAMPLE_TIMEOUT_S = 60
+
 SPEEDS = {"at once": {}, "slowly": {"ttft": 1.0, "delay": 0.02}}
 """Both examples send first and open the stream then: by that time the turn has ended, or is at work."""
 
@@ -54,7 +56,7 @@ async def clean(client: AsyncAnthropic) -> AsyncIterator[None]:
             await client.beta.environments.delete(environment.id)
 
 
-async def run(example: Path, stack: Stack, *, within: float = 60, **environ: str) -> tuple[int, str, str]:
+async def run(example: Path, stack: Stack, **environ: str) -> tuple[int, str, str]:
     """Exit code, output and errors of an example that knows the stack by the two variables of the SDK alone."""
     variables = {"ANTHROPIC_BASE_URL": stack.run.base_url, "ANTHROPIC_API_KEY": stack.run.api_key}
     process = await asyncio.create_subprocess_exec(
@@ -63,7 +65,7 @@ async def run(example: Path, stack: Stack, *, within: float = 60, **environ: str
         env={"PATH": os.environ["PATH"], "HOME": str(example.parent), **variables, **environ},
     )  # fmt: skip
     try:
-        out, err = await asyncio.wait_for(process.communicate(), within)
+        out, err = await asyncio.wait_for(process.communicate(), EXAMPLE_TIMEOUT_S)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
