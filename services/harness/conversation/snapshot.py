@@ -9,6 +9,7 @@ from holdfast.bus.api import Bus
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key
+from holdfast.bus.streams import MAX_MESSAGE_BYTES
 from holdfast.harness.conversation.context import Contexts
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import retrying
@@ -52,8 +53,15 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
 
 
 async def save_contexts(bus: Bus, key: Key, contexts: Contexts, *, every: int) -> None:
-    """Write a snapshot if `every` events were added since the last one. A failure is logged: it only costs reading."""
+    """Write a snapshot if `every` events were added since the last one. A failure is logged: it only costs reading.
+
+    One that would be larger than a message is not made: the attempt alone would need as much memory again.
+    """
     if contexts.count - contexts.snapshot_count < every:
+        return
+    if contexts.size > MAX_MESSAGE_BYTES:
+        log.info("snapshot.too_large", session=key.session, chars=contexts.size)
+        contexts.snapshot_count = contexts.count
         return
     try:
         await bus.kv.put("snap", subjects.snapshot_key(key), contexts.snapshot())
