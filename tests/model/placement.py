@@ -100,7 +100,9 @@ class PlacementModel:
         """The two halves of a request to provision: the worker reads the placement, then stores its own."""
         placement, read = state.placement, state.reads[n]
         if state.bound is None and read is None and not state.answered[n]:
-            yield Step(f"worker {n} is asked, and reads", "step", state._replace(reads=replaced(state.reads, n, placement)))
+            yield Step(
+                f"worker {n} is asked, and reads", "step", state._replace(reads=replaced(state.reads, n, placement))
+            )
         if state.answered[n]:
             yield Step(f"worker {n} stores its placement late", "step", self._stored(self._without(state, n), n))
         if read is None:
@@ -116,7 +118,9 @@ class PlacementModel:
         else:
             after = self._stored(done, n)
             yield Step(f"worker {n} stores its placement, the answer is lost", "fault", after)
-            yield Step(f"worker {n} stores its placement and is bound", "step", after._replace(bound=self._bound(state, n)))
+            yield Step(
+                f"worker {n} stores its placement and is bound", "step", after._replace(bound=self._bound(state, n))
+            )
 
     @staticmethod
     def _bound(state: State, n: int) -> int:

@@ -150,6 +150,8 @@ class Connection:
         self._up = asyncio.Event()
         self.connections = 1
         """Number of the present connection: it grows whenever one is lost."""
+        self.opened_with: tuple[list[str], str, tuple[str, str] | None] = ([], "", None)
+        """Servers, name and login that `open` was given."""
         self.on_reconnect: set[Callable[[], None]] = set()
         """Called after each reconnection: readers missed the messages published meanwhile and must read again."""
 
@@ -157,6 +159,7 @@ class Connection:
 
     async def open(self, servers: list[str], *, name: str, login: tuple[str, str] | None) -> None:
         """Connect. Raises Unavailable after CONNECT_TIMEOUT_S seconds."""
+        self.opened_with = servers, name, login
         options: dict[str, Any] = {}
         if login:
             options = {"user": login[0], "password": login[1], "inbox_prefix": f"_INBOX_{login[0]}".encode()}

@@ -19,6 +19,7 @@ from holdfast.bus.ids import Key
 from holdfast.bus.inputs import Source
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
 from holdfast.bus.jetstream.inbox_reads import InboxReads
+from holdfast.bus.jetstream.life_thread import LifeThread
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
 from holdfast.process.backoff import Backoff
@@ -30,6 +31,10 @@ Handle = Callable[[Delivery], Awaitable[None]]
 
 PULL_EXPIRY_S = 30.0
 """Seconds after which the server ends a pull request; the consumer then sends the next."""
+
+PULL_BYTES = 16 * 1024 * 1024
+"""Bytes of deliveries that one pull request brings; more than the largest message. Deliveries that arrive faster than
+they are read fill the write buffer of the server, which then closes the connection (64 MiB by default)."""
 
 PULL_HEARTBEAT_S = 2.0
 """Seconds between two heartbeats of the server on an idle pull."""
@@ -55,12 +60,12 @@ class NatsDelivery:
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
         self._reply = got.reply
-        self._data = got.data
         self._source: Source = subjects.source_of(got.subject)
         self._key = subjects.key_of(got.subject)
         self._count = int(tokens[at])
         self._seq = int(tokens[at + 1])
         self._number = int(tokens[at + 2])
+        self._newer = codec.is_newer_input(got.data)  # the body is not kept: hundreds of deliveries may wait
 
     @property
     def key(self) -> Key:
@@ -81,7 +86,7 @@ class NatsDelivery:
     @property
     def newer(self) -> bool:
         """See `api.Delivery.newer`."""
-        return codec.is_newer_input(self._data)
+        return self._newer
 
     @property
     def number(self) -> int:
@@ -118,7 +123,7 @@ async def redeliver(client: JetStreamClient, cell: str, seq: int, number: int) -
 
 async def _in_progress(client: JetStreamClient, reply: str) -> None:
     if client.is_up:  # sent after a reconnection it would come too late
-        await _best_effort(client, reply, b"+WPI")
+        await _best_effort(client, reply, streams.IN_PROGRESS)
 
 
 async def _nak(client: JetStreamClient, reply: str, delay: float = 0.0) -> None:
@@ -152,6 +157,7 @@ class Consumer:
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
         """The reply subject of the delivery, by the task that handles it."""
+        self._life = LifeThread(client, self._running)
         self._requested = 0
         """Number of deliveries requested and not yet received."""
         self._last_message_loop_time = 0.0
@@ -165,6 +171,7 @@ class Consumer:
         """Deliver until `stop` is set, then wait for the running handlers."""
         ended = asyncio.create_task(self._await_stop(stop))
         in_progress = asyncio.create_task(supervised(self._send_in_progress, name="in_progress"))
+        self._life.start()
         self._client.on_reconnect.add(self._break)
         try:
             while not self._stopping:
@@ -176,6 +183,7 @@ class Consumer:
                 await self._finish()
             finally:
                 in_progress.cancel()
+                await self._life.close()
 
     async def _await_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -240,6 +248,7 @@ class Consumer:
             return
         body = {
             "batch": free,
+            "max_bytes": PULL_BYTES,
             "expires": int(PULL_EXPIRY_S * streams.SECOND_NS),
             "idle_heartbeat": int(PULL_HEARTBEAT_S * streams.SECOND_NS),
         }
@@ -265,17 +274,21 @@ class Consumer:
                 await self._deliver(got)
             case "100":
                 return
-            case "404" | "408":  # the request has ended: request its undelivered messages again
-                self._requested = max(
-                    0, self._requested - int(got.headers.get("Nats-Pending-Messages", self._requested))
-                )
-                self._wakeup.set()
             case "409" if "Batch Completed" in got.headers.get("Description", ""):
                 return
+            case "404" | "408":
+                self._request_ended(got)
+            case "409" if "Exceeds MaxBytes" in got.headers.get("Description", ""):
+                self._request_ended(got)
             case status:
                 if not self._broken:
                     log.warning("consume.refused", status=status, why=got.headers.get("Description", ""))
                 self._break()
+
+    def _request_ended(self, got: RawMessage) -> None:
+        """A pull request has ended: request its undelivered messages again."""
+        self._requested = max(0, self._requested - int(got.headers.get("Nats-Pending-Messages", self._requested)))
+        self._wakeup.set()
 
     # --- deliveries ------------------------------------------------------------------------------------------------
 
@@ -289,7 +302,7 @@ class Consumer:
                 self._client, got.reply, b"+TERM"
             )  # no session reads this subject, so it must not be redelivered
             return
-        task = asyncio.create_task(self._run(got))
+        task = asyncio.create_task(self._run(NatsDelivery(self._client, got), got.headers))
         self._running[task] = got.reply
         task.add_done_callback(self._done)
 
@@ -297,10 +310,9 @@ class Consumer:
         del self._running[task]
         self._wakeup.set()
 
-    async def _run(self, got: RawMessage) -> None:
-        delivery = NatsDelivery(self._client, got)
+    async def _run(self, delivery: NatsDelivery, headers: dict[str, str]) -> None:
         try:
-            with trace.under(got.headers, link=True):
+            with trace.under(headers, link=True):
                 await self._handle(delivery)
         except Exception as exc:
             if isinstance(exc, BusError) and exc.retryable:  # expected while the bus is away: no traceback
@@ -314,5 +326,6 @@ class Consumer:
         """Send in_progress for every running handler, each IN_PROGRESS_INTERVAL_S seconds."""
         while True:
             await asyncio.sleep(streams.IN_PROGRESS_INTERVAL_S)
+            self._life.sent()
             for reply in list(self._running.values()):
                 await _in_progress(self._client, reply)

@@ -213,6 +213,11 @@ class Contexts:
         self.seq = stored.seq
         self.count = stored.commit.head.count
 
+    @property
+    def size(self) -> int:
+        """The characters of the conversations of all threads."""
+        return sum(i.size for t in self.threads.values() for i in t.items)
+
     def snapshot(self) -> bytes:
         """The encoded snapshot of everything that was folded."""
         return msgspec.json.encode(Snapshot(SNAPSHOT_VERSION, self.seq, self.count, self.threads))

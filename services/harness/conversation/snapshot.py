@@ -9,7 +9,7 @@ from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.harness.conversation.context import Contexts
-from holdfast.harness.conversation.snapshot_parts import read_snapshot, write_snapshot
+from holdfast.harness.conversation.snapshot_parts import MAX_SNAPSHOT_BYTES, read_snapshot, write_snapshot
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import retrying
 
@@ -53,8 +53,15 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
 
 
 async def save_contexts(bus: Bus, key: Key, contexts: Contexts, *, every: int) -> None:
-    """Write a snapshot if `every` events were added since the last one. A failure is logged: it only costs reading."""
+    """Write a snapshot if `every` events were added since the last one. A failure is logged: it only costs reading.
+
+    One that would be larger than MAX_SNAPSHOT_BYTES is not made: the attempt alone would need as much memory again.
+    """
     if contexts.count - contexts.snapshot_count < every:
+        return
+    if contexts.size > MAX_SNAPSHOT_BYTES:
+        log.info("snapshot.too_large", session=key.session, chars=contexts.size)
+        contexts.snapshot_count = contexts.count
         return
     try:
         contexts.snapshot_parts = await write_snapshot(
