@@ -220,7 +220,10 @@ class KeyValue(Protocol):
     async def delete(self, bucket: str, key: str) -> None: ...
 
     def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:
-        """All keys that exist, then None once, then every change; deletions and expiries have `value` None."""
+        """All keys that exist, then None, then every change; deletions and expiries have `value` None.
+
+        None comes again whenever all changes up to now were compared with what the bucket holds.
+        """
         ...
 
     async def list(self, bucket: str, match: str = ">") -> list[Entry]:

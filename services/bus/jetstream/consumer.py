@@ -6,6 +6,7 @@ so that no delivery goes to a dead subject for longer than ACK_WAIT_S.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -21,6 +22,8 @@ from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.life_thread import LifeThread
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
+from holdfast.process.backoff import Backoff
+from holdfast.process.supervision import supervised
 
 log = structlog.get_logger()
 
@@ -39,8 +42,8 @@ PULL_HEARTBEAT_S = 2.0
 PULL_SILENCE_S = 2.5 * PULL_HEARTBEAT_S
 """Seconds without a message of the server after which the pull is replaced."""
 
-PULL_RETRY_PAUSE_S = 0.25
-"""Seconds before the next pull after one failed."""
+PULL_BACKOFF = Backoff(first_s=0.25, longest_s=0.25)
+"""Pause before the next pull after one failed. All replicas fail at once when the leader of the consumer changes."""
 
 ACK_TIMEOUT_S = 8.0
 """Seconds for which an ack is retried."""
@@ -167,7 +170,7 @@ class Consumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, then wait for the running handlers."""
         ended = asyncio.create_task(self._await_stop(stop))
-        in_progress = asyncio.create_task(self._send_in_progress())
+        in_progress = asyncio.create_task(supervised(self._send_in_progress, name="in_progress"))
         self._life.start()
         self._client.on_reconnect.add(self._break)
         try:
@@ -199,7 +202,7 @@ class Consumer:
         try:
             listening = await self._client.listen(self._reply, self._receive)
         except Unavailable:
-            await self._sleep(PULL_RETRY_PAUSE_S)
+            await self._sleep(PULL_BACKOFF.pause_s(1, random.random()))  # noqa: S311  not a secret
             return
         self._last_message_loop_time = asyncio.get_running_loop().time()
         try:
@@ -218,7 +221,7 @@ class Consumer:
         if self._broken and not self._stopping:
             self._inbox.forget()
             self._wakeup.clear()
-            await self._sleep(PULL_RETRY_PAUSE_S)
+            await self._sleep(PULL_BACKOFF.pause_s(1, random.random()))  # noqa: S311  not a secret
 
     async def _drop(self, listening: Listening) -> None:
         """Unsubscribe and handle the deliveries already on their way; a stopping consumer naks them."""
@@ -311,7 +314,12 @@ class Consumer:
         try:
             with trace.under(headers, link=True):
                 await self._handle(delivery)
-        except Exception:
+        except Exception as exc:
+            if isinstance(exc, BusError) and exc.retryable:  # expected while the bus is away: no traceback
+                log.warning(
+                    "consume.left_to_redelivery", session=delivery.key.session, seq=delivery.seq, cause=str(exc)
+                )
+                return
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
 
     async def _send_in_progress(self) -> None:

@@ -39,9 +39,8 @@ async def sweep_once(sessions: SessionRepository, *, now: int | None = None) -> 
     now = sessions.now() if now is None else now
     changed = 0
     for cell in sessions.cells:
-        for listed in sessions.read_model.queries.claimed(cell):
-            if now - listed.head.updated > CLAIM_STALE_US:
-                changed += await _unless_unreadable(listed, _nudge(sessions, listed, now))
+        for listed in sessions.read_model.queries.stale(cell, now - CLAIM_STALE_US):
+            changed += await _unless_unreadable(listed, _nudge(sessions, listed, now))
     for listed in sessions.read_model.queries.incomplete(now - INCOMPLETE_AGE_US):
         changed += await _unless_unreadable(listed, _complete_or_undo(sessions, listed))
     return changed
