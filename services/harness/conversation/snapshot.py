@@ -53,7 +53,7 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
 async def save_contexts(bus: Bus, key: Key, contexts: Contexts, *, every: int) -> None:
     """Write a snapshot if `every` events were added since the last one. A failure is logged: it only costs reading.
 
-    One that is too large to be stored is not made: the attempt alone would need as much memory again.
+    One that would be larger than MAX_SNAPSHOT_BYTES is not made: the attempt alone would need as much memory again.
     """
     if contexts.count - contexts.snapshot_count < every:
         return
