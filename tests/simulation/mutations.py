@@ -97,7 +97,6 @@ MUTATIONS = [
         "C8 cancel before an interrupt closes the call", calls.c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED
     ),
     Mutation("C9 the worker watches its lease", calls.c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
-    Mutation("W6 known once it is stored", warm.w6_known_before_it_is_stored, ("1:",), _UNHEARD, _CROWD),
     Mutation("C10 somebody reports dead workers", calls.c10_nobody_reports_dead_workers, ("4:",), _DYING, _LEFT),
     Mutation("C11 an unconfirmed result is published", calls.c11_no_fallback_to_the_inbox, ("4:",), _HANDS, _GONE),
     Mutation("C12 confirmed after the append", calls.c12_confirmed_before_the_append, ("3:",), _HANDS, _TOOLS),
