@@ -38,7 +38,6 @@ _UNANSWERED = Odds(lost=0.25, unanswered=0.05, slow=0.1, crash=0.02, late=0.05)
 _DYING = Odds(crash=0.04, slow=0.1)
 _FRAIL = Odds(crash=0.04, sandbox_dies=0.6, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
-_UNHEARD = Odds(unanswered=0.3, late=0.2, slow=0.3, freeze=0.03)
 _REPEATED = Odds(twice=0.5, late=0.1, unanswered=0.1, lag=0.4, slow=0.1)
 
 _MANY = Plan(replicas=2, workers=1, messages=3, updates=1)
@@ -52,7 +51,6 @@ _GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, reads=True)
 _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
-_CROWD = Plan(replicas=2, workers=1, messages=8, calls=8, interrupts=3, impatient=3, updates=3)
 _TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
 _THREADS = Plan(replicas=1, workers=1, messages=6, calls=4, child=True)
 _TWO_STOPPED = Plan(replicas=1, workers=1, messages=6, calls=12, impatient=8, child=True)
@@ -102,7 +100,6 @@ MUTATIONS = [
         "C8 cancel before an interrupt closes the call", calls.c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED
     ),
     Mutation("C9 the worker watches its lease", calls.c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
-    Mutation("W6 known once it is stored", warm.w6_known_before_it_is_stored, ("1:",), _UNHEARD, _CROWD),
     Mutation("C10 somebody reports dead workers", calls.c10_nobody_reports_dead_workers, ("4:",), _DYING, _LEFT),
     Mutation("C11 an unconfirmed result is published", calls.c11_no_fallback_to_the_inbox, ("4:",), _HANDS, _GONE),
     Mutation("C12 confirmed after the append", calls.c12_confirmed_before_the_append, ("3:",), _HANDS, _TOOLS),

@@ -1,17 +1,15 @@
 """Mutations of the rules 1, 4 and 6: claims by what is kept, and model requests beside the append of their start."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from holdfast.bus.errors import Conflict
-from holdfast.bus.inputs import PendingInput, taken_after
+from holdfast.bus.inputs import PendingInput
 from holdfast.harness.models.deltas import Deltas
 from holdfast.harness.models.interface import BlockStart, Piece, TextDelta
 from holdfast.harness.turn.appender import ThreadRun
 from holdfast.harness.turn.claim_append import ClaimAppend
-from holdfast.harness.turn.inbox_batches import readable
-from holdfast.harness.turn.intake import Intake
 from holdfast.harness.turn.kept_sessions import KeptSession
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.started_request import RequestsBeside, StartedRequest
@@ -104,21 +102,3 @@ def w5_a_refused_request_is_announced_again() -> Applied:
                 self._refused.append(new)
 
     return swapped((RequestsBeside, "__aexit__", keep), (RequestsBeside, "send", again))
-
-
-def w6_known_before_it_is_stored() -> Applied:
-    """What was read counts as known although its append has failed: another thread's take goes on behind it."""
-
-    async def hasty(self: Intake, may_start: Callable[[str], bool]) -> None:
-        async with self._taking:
-            own, known = self._appender, self._known
-            inputs = known.heard()
-            if inputs is None and not await known.all_stays():
-                upto = own.claim.trigger if own.behind_trigger else 0
-                inputs = [p async for p in readable(self._bus.inbox, own.key, own.taken, upto=upto)]
-                known.end_read(known.begin_read())
-                known._know(taken_after(own.taken, inputs))
-            if inputs:
-                await self._append(inputs, may_start)
-
-    return swapped((Intake, "take", hasty))
