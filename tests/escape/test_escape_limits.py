@@ -1,11 +1,14 @@
 """A sandbox cannot use up processes, memory, disk, open files, output or processor time of its host."""
 
+from pathlib import Path
+
 import pytest
 
 from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import SandboxLost
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.escape.conftest import Inside, MakeSandbox, text_of
+from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
 
 
@@ -142,18 +145,48 @@ async def test_the_processor_limit_holds_for_all_processes_together(inside: Insi
 
 
 async def test_what_a_host_has_for_all_of_its_user_cannot_be_used_up(make: MakeSandbox) -> None:
-    """Asynchronous I/O contexts are counted for the whole host, inotify instances for each user."""
+    """Asynchronous I/O contexts are counted for the whole host, inotify instances and watches for each user."""
     one, other = await make(), await make()
     code = (
         "import ctypes, errno, os\nlibc = ctypes.CDLL(None, use_errno=True)\ncontext = ctypes.c_ulong()\n"
         "number = 206 if os.uname().machine == 'x86_64' else 0\n"
         "print(libc.syscall(number, 128, ctypes.byref(context)), errno.errorcode[ctypes.get_errno()])\n"
-        "found = 0\nwhile libc.inotify_init() >= 0: found += 1\n"
-        "print(found, errno.errorcode[ctypes.get_errno()], flush=True)\n"
+        "found, last = 0, 0\n"
+        "while (fd := libc.inotify_init()) >= 0: found, last = found + 1, fd\n"
+        "print(found, errno.errorcode[ctypes.get_errno()])\n"
+        "for n in range(9000): os.mknod(f'/tmp/{n}')\n"
+        "watched = [libc.inotify_add_watch(last, b'/tmp/%d' % n, 2) > 0 for n in range(9000)]\n"
+        "print(sum(watched), errno.errorcode[ctypes.get_errno()], flush=True)\n"
         "open('done', 'w')\nimport time; time.sleep(99)\n"
     )
     await one.call("write", file_path="take.py", content=code)
     assert await one.sh("python3 take.py > out & until [ -e done ]; do sleep 0.02; done; cat out") == (
-        "-1 ENOSYS\n16 EMFILE\n"
+        "-1 ENOSYS\n16 EMFILE\n8192 ENOSPC\n"
     )
-    assert await other.python("import ctypes\nprint(ctypes.CDLL(None).inotify_init() > 0)\n") == "True\n"
+    watch = "libc = ctypes.CDLL(None)\nprint(libc.inotify_add_watch(libc.inotify_init(), b'/workspace', 2) > 0)\n"
+    assert await other.python(f"import ctypes\n{watch}") == "True\n"
+
+
+@pytest.mark.usefixtures("strong_limits")
+async def test_a_sandbox_that_computes_gives_way_to_the_others(make: MakeSandbox) -> None:
+    """Its control group is marked as idle (Linux 5.15), and no longer once it has rested."""
+    busy, other = await make(), await make()
+    marks = {inside: await idle_file(inside) for inside in (busy, other)}
+    await busy.sh("(while :; do :; done) & echo started")
+    await eventually(lambda: says(marks[busy], "1"), within=10, what="the busy sandbox is behind")
+    await other.sh("echo on")
+    assert await says(marks[other], "0")
+    await busy.sh("kill $!")
+    await eventually(lambda: says(marks[busy], "0"), within=30, what="it is in front again")
+
+
+async def idle_file(inside: Inside) -> Path:
+    """The file `cpu.idle` of the control group of the sandbox."""
+    found = [file for file in Path("/sys/fs/cgroup").glob(f"**/{inside.generation}/cpu.idle") if file.exists()]
+    if not found:
+        pytest.skip("this kernel has no cpu.idle, or processor time is not limited here")
+    return found[0]
+
+
+async def says(file: Path, text: str) -> bool:
+    return file.read_text().strip() == text

@@ -1,12 +1,13 @@
 """The control group of one sandbox: made with its limits, killed, removed."""
 
 import contextlib
+import errno
 import os
 import signal
 from pathlib import Path
 from typing import Final
 
-from holdfast.sandbox.drivers.bubblewrap.hierarchy import PREFIX, Hierarchy, enabled
+from holdfast.sandbox.drivers.bubblewrap.hierarchy import ACCOUNTING, PREFIX, Hierarchy, enabled
 from holdfast.sandbox.drivers.bubblewrap.limits import Limits
 
 CPU_PERIOD_US: Final = 100_000
@@ -58,6 +59,22 @@ class ControlGroup:
         (self._paths["pids"] / "pids.max").write_text(str(limits.pids))
         (self._paths["cpu"] / "cpu.cfs_period_us").write_text(str(CPU_PERIOD_US))
         (self._paths["cpu"] / "cpu.cfs_quota_us").write_text(str(int(limits.cpus * CPU_PERIOD_US)))
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the processes of the group have used so far. Raises OSError, also where nobody counts."""
+        if ACCOUNTING in self._paths:
+            return int((self._paths[ACCOUNTING] / "cpuacct.usage").read_text()) / 1e9
+        if self._kind == "v2":
+            for line in (self._paths["memory"] / "cpu.stat").read_text().splitlines():
+                if line.startswith("usage_usec "):
+                    return int(line.split()[1]) / 1e6
+        raise OSError(errno.ENODATA, "nobody counts processor time")
+
+    def set_behind(self, *, on: bool) -> None:
+        """Whether other groups come first when they want a processor. Raises OSError, also where it is impossible."""
+        if "cpu" not in self._paths:
+            raise OSError(errno.ENOENT, "processor time is not limited")
+        (self._paths["cpu"] / "cpu.idle").write_text(str(int(on)))
 
     def oom_kills(self) -> int:
         """Processes of this group that the kernel has killed because it was out of memory."""
