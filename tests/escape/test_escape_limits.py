@@ -171,22 +171,21 @@ async def test_what_a_host_has_for_all_of_its_user_cannot_be_used_up(make: MakeS
 async def test_a_sandbox_that_computes_gives_way_to_the_others(make: MakeSandbox) -> None:
     """Its control group is marked as idle (Linux 5.15), and no longer once it has rested."""
     busy, other = await make(), await make()
-    marks = {inside: await idle_file(inside) for inside in (busy, other)}
-    await busy.sh("(while :; do :; done) & echo started")
-    await eventually(lambda: says(marks[busy], "1"), within=10, what="the busy sandbox is behind")
-    await other.sh("echo on")
-    assert await says(marks[other], "0")
-    await busy.sh("kill $!")
-    await eventually(lambda: says(marks[busy], "0"), within=30, what="it is in front again")
-
-
-async def idle_file(inside: Inside) -> Path:
-    """The file `cpu.idle` of the control group of the sandbox."""
-    found = [file for file in Path("/sys/fs/cgroup").glob(f"**/{inside.generation}/cpu.idle") if file.exists()]
-    if not found:
+    if not idle_marks(busy):
         pytest.skip("this kernel has no cpu.idle, or processor time is not limited here")
-    return found[0]
+
+    async def busy_is(mark: str) -> bool:
+        return idle_marks(busy) == [mark]
+
+    await busy.sh("(while :; do :; done) & echo started")
+    await eventually(lambda: busy_is("1"), within=20, what="the busy sandbox behind the others")
+    await other.sh("echo on")
+    assert idle_marks(other) == ["0"]
+    await busy.sh("kill $!")
+    await eventually(lambda: busy_is("0"), within=40, what="it in front again")
 
 
-async def says(file: Path, text: str) -> bool:
-    return file.read_text().strip() == text
+def idle_marks(inside: Inside) -> list[str]:
+    """What `cpu.idle` says of the control group of the sandbox; empty if there is no such file."""
+    files = Path("/sys/fs/cgroup").glob(f"**/{inside.generation}/cpu.idle")
+    return [file.read_text().strip() for file in files]

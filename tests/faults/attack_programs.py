@@ -110,7 +110,7 @@ SHELL: Final = {
     "exit that kills": "trap 'kill -9 0' EXIT; exit 3",
     "closed descriptors": 'for n in $(seq 0 255); do eval "exec $n>&-"; done; echo on',
     "every descriptor written and read": "for f in /proc/[0-9]*/fd/*; do echo x > $f; head -c 10 $f; done",
-    "writes to /proc": "for f in /proc/sys/*/* /proc/[0-9]*/{oom_score_adj,mem,comm,timerslack_ns}; do echo 1 > $f; done",
+    "writes to /proc": "for f in /proc/sys/*/* /proc/[0-9]*/{oom_score_adj,mem,comm}; do echo 1 > $f; done",
     "functions for builtins": "read() { while :; do :; done; }; eval() { :; }; printf() { :; }; echo on",
     "variable that grows": "x=x; while :; do x=$x$x; done",
 }

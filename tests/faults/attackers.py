@@ -65,7 +65,7 @@ class Attacker(Struct, kw_only=True):
         await conversation.say(await self.stack.model.play(*attack.steps))
         if attack.beside:
             await attack.beside(self.stack, conversation)
-        await eventually(lambda: self._at_rest(conversation.id, before), within=TURN_WITHIN_S, what="the end of its turn")
+        await eventually(lambda: self._at_rest(conversation.id, before), within=TURN_WITHIN_S, what="its turn over")
         await check_session(self.stack, conversation)
         not_given_up(await read_log(self.stack, conversation.id))
         await self.client.beta.sessions.delete(conversation.id)
