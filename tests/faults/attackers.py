@@ -43,6 +43,8 @@ class Attacker(Struct, kw_only=True):
     complain: Callable[[str], None]
     running: list[str]
     """Names of the attacks that run now, of all attackers."""
+    deleted: list[str]
+    """Ids of sessions that were checked and deleted, of everybody."""
     done: list[Interval] = field(default_factory=list)
 
     async def live(self, until: float) -> None:
@@ -69,6 +71,7 @@ class Attacker(Struct, kw_only=True):
         await check_session(self.stack, conversation)
         not_given_up(await read_log(self.stack, conversation.id))
         await self.client.beta.sessions.delete(conversation.id)
+        self.deleted.append(conversation.id)
 
     async def _count(self, session: str) -> int:
         stored = await self.bus.log.head(key(session), leader=True)

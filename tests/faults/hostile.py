@@ -30,14 +30,18 @@ from tests.faults.attackers import Attacker, deck
 from tests.faults.attacks import ATTACKS
 from tests.faults.neighbours import Neighbour, work
 from tests.faults.step_times import Interval, Step
+from tests.support.eventually import eventually
 from tests.support.invariants import no_secret_leaked
 from tests.support.stack import Stack, stack
 
 MOST_GROWTH: Final = 2.0
 """A neighbour's 95th percentile may be this many times that of all neighbours without attacks."""
 
-RESTS_S: Final = 2.0
-"""Seconds between the floor and the first attack, and between two looks at the memory of the services."""
+MEMORY_POLL_S: Final = 2.0
+"""Seconds between two looks at the memory of the services."""
+
+REMOVED_WITHIN_S: Final = 120.0
+"""Seconds within which the worker has removed the files of deleted sessions: up to half a million."""
 
 
 class Hostile(Struct, kw_only=True):
@@ -60,6 +64,9 @@ class Hostile(Struct, kw_only=True):
     events: int = 0
     """Events in their logs."""
     running: list[str] = field(default_factory=list)
+    """Names of the attacks that run now."""
+    deleted: list[str] = field(default_factory=list)
+    """Ids of the sessions of both sides that were deleted after their checks."""
     memory: dict[str, int] = field(default_factory=dict)
     """Most resident bytes of each process of the stack."""
 
@@ -74,9 +81,15 @@ class Hostile(Struct, kw_only=True):
         if after != before:
             self.complain(f"processes were started again: {before} before, {after} after")
         try:
+            await eventually(self._removed, within=REMOVED_WITHIN_S, what="the files of deleted sessions are gone")
             no_secret_leaked(self.stack)
         except AssertionError as exc:
             self.complain(str(exc))
+
+    async def _removed(self) -> bool:
+        """Whether the host has no workspace of a deleted session any more."""
+        kept = {folder.name for folder in (self.stack.data / "sandbox").glob("workspaces/*/*")}
+        return not kept.intersection(self.deleted)
 
     def complain(self, what: str) -> None:
         """Keep and print what is wrong, with the attacks that run now."""
@@ -88,16 +101,18 @@ class Hostile(Struct, kw_only=True):
         """The tool steps of each neighbour during `seconds` beside so many attackers."""
         until = time.monotonic() + seconds
         near = [
-            Neighbour(stack=self.stack, client=client, mark=mark, number=number, complain=self.complain)
+            Neighbour(
+                stack=self.stack, client=client, mark=mark, number=number, complain=self.complain, deleted=self.deleted
+            )
             for number in range(self.neighbours)
-        ]
+        ]  # fmt: skip
         chosen = [attack for attack in ATTACKS if self.only in ("", attack.name)]
         attacks = deck(self.seed, chosen)
         async with self.stack.bus() as bus, self._memory_watched(), asyncio.TaskGroup() as tasks:
             foes = [
                 Attacker(
                     stack=self.stack, client=client, bus=bus, attacks=attacks, complain=self.complain,
-                    running=self.running,
+                    running=self.running, deleted=self.deleted,
                 )
                 for _ in range(attackers)
             ]  # fmt: skip
@@ -121,7 +136,7 @@ class Hostile(Struct, kw_only=True):
                 for name, pid in self.stack.run.processes.items():
                     with contextlib.suppress(psutil.Error):
                         self.memory[name] = max(self.memory.get(name, 0), psutil.Process(pid).memory_info().rss)
-                await asyncio.sleep(RESTS_S)
+                await asyncio.sleep(MEMORY_POLL_S)
 
         watching = asyncio.create_task(watch())
         try:

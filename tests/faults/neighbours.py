@@ -60,6 +60,8 @@ class Neighbour(Struct, kw_only=True):
     """Name of the scenario with the steps of `work`."""
     number: int
     complain: Callable[[str], None]
+    deleted: list[str]
+    """Ids of sessions that were checked and deleted, of everybody."""
     steps: list[Step] = field(default_factory=list)
     sessions: int = 0
     """Sessions that are over and were checked."""
@@ -94,6 +96,7 @@ class Neighbour(Struct, kw_only=True):
         self.sessions += 1
         self.events += log[-1].commit.head.count
         await self.client.beta.sessions.delete(conversation.id)
+        self.deleted.append(conversation.id)
 
     async def _turn(self, conversation: Conversation, events: AsyncIterator[Any], turn: int, kept: str) -> None:
         sent = await conversation.say(self.mark, f"This is turn {turn}, which keeps {kept}.")

@@ -34,7 +34,7 @@ def journaled(tag: str, then: str = "", **more: Any) -> Json:
 
 def run_journal(stack: Stack, session: str) -> list[str]:
     """The run journal of a session: one line for each run, whether or not its result was stored."""
-    found = [p for p in (stack.data / "sandbox").rglob(RUN_JOURNAL) if session in str(p)]
+    found = list((stack.data / "sandbox").glob(f"workspaces/*/{session}/{RUN_JOURNAL}"))
     assert len(found) <= 1, found
     return found[0].read_text().splitlines() if found else []
 
