@@ -62,7 +62,7 @@ while True:
     pages = mmap.mmap(-1, 64 << 20)
     for n in range(0, 64 << 20, 4096): pages[n] = 1
     pages.close()""",
-    "buffers of sockets": """import os, socket
+    "buffers of sockets": """import os, socket, time
 for _ in range(4): os.fork()
 kept = []
 while True:
@@ -73,7 +73,7 @@ while True:
         while pair[0].send(b'x' * 65536): pass
     except BlockingIOError: pass
     except OSError: break
-input()""",
+time.sleep(9)""",
 }
 
 FILES: Final = {
