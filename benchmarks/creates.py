@@ -17,7 +17,7 @@ from benchmarks.result import Row, Spread, at_least, spread
 from benchmarks.rig import MODEL, TOOLSET, Bench, Rig, run, said
 from benchmarks.ttft import Visitor
 from holdfast.bus import codec
-from holdfast.bus.ids import new_id
+from holdfast.bus.ids import FIRST_CELL, new_id
 from holdfast.bus.jetstream.requests import RawMessage
 from tests.support.model import say
 
@@ -51,7 +51,7 @@ async def _published(rig: Rig, rounds: int, seconds: float, *, at_once: int) -> 
         async def once() -> None:
             nonlocal number
             number += 1
-            await link.store(f"$KV.snap.bench.{name}-{number}", body, {})
+            await link.store(f"$KV.snap.{FIRST_CELL}.bench.{name}-{number}", body, {})
 
         return spread([await saturate([once] * at_once, seconds) for _ in range(rounds)], rate=True)
 
@@ -141,7 +141,7 @@ async def _turns_by_http(rig: Rig, client: AsyncAnthropic, scenario: str, count:
         return once
 
     async with rig.link("session") as link:
-        listening = await link.listen("live.default.*", heard)
+        listening = await link.listen(f"live.{FIRST_CELL}.default.*", heard)
         for connection in connections:
             await connection.__aenter__()
         workers = [turn(session, connection) for session, connection in zip(sessions, connections, strict=True)]

@@ -60,21 +60,18 @@ class NatsLog(LogReads):
             await pauses.wait(why)
 
     async def _resolve(self, key: Key, commit_id: str, expect: int) -> int:
-        """The sequence of our commit if the leader has it, 0 if the log still stands at `expect`; else Conflict."""
+        """The sequence of our commit if the leader has it, 0 if the log still stands at `expect`; else Conflict.
+
+        The log takes our commit only directly behind `expect`, so one message tells, however many have followed.
+        """
         last = await self.leader_last(key)
         at = last.seq if last else 0
         if last and codec.commit_id(last.data) == commit_id:
             return at
         if at == expect:
             return 0
-        seq = expect + 1
-        while seq < at:
-            got = await self._client.leader(
-                streams.log_stream(key.cell), {"seq": seq, "next_by_subj": subjects.log(key)}
-            )
-            if got is None:
-                break
-            if codec.commit_id(got.data) == commit_id:
-                return got.seq
-            seq = got.seq + 1
+        following = {"seq": expect + 1, "next_by_subj": subjects.log(key)}
+        got = await self._client.leader(streams.log_stream(key.cell), following)
+        if got is not None and codec.commit_id(got.data) == commit_id:
+            return got.seq
         raise Conflict(expected=expect, actual=at)

@@ -72,6 +72,25 @@ async def test_a_lost_answer_to_an_append_that_was_refused_is_a_conflict(
     assert len(await bus.log.read(key)) == 1
 
 
+async def test_a_refusal_costs_the_same_however_far_the_log_has_moved(
+    bus: NatsBus, far: NatsBus, between: Proxy, key: Key
+) -> None:
+    """As for a harness whose knowledge of a session is older than a long turn of another one."""
+    first = said("known")
+    seq = await bus.log.append(key, first, 0)
+    last, costs = Stored(seq, first), list[int]()
+    for commits in (1, 200):
+        for number in range(commits):
+            made = said(f"by another {number}", last)
+            last = Stored(await bus.log.append(key, made, last.seq), made)
+        before = between.bytes_to_server
+        with pytest.raises(Conflict) as refused:
+            await far.log.append(key, said("mine"), seq)
+        assert refused.value.actual == last.seq
+        costs.append(between.bytes_to_server - before)
+    assert costs[1] < 2 * costs[0], costs
+
+
 async def test_an_input_whose_answer_was_lost_is_stored_once(
     bus: NatsBus, far: NatsBus, between: Proxy, key: Key
 ) -> None:
