@@ -13,6 +13,13 @@ from holdfast.sandbox.drivers.bubblewrap.limits import Limits
 CPU_PERIOD_US: Final = 100_000
 """Microseconds over which the kernel counts processor time."""
 
+CPU_WEIGHTS: Final = {"v2": ("cpu.weight", 1, 100), "v1": ("cpu.shares", 10, 1024)}
+"""By hierarchy: the file with the share of processor time, what it says of a group that gives way, and of the others.
+
+Not `cpu.idle`: the kernel then takes a processor with such a group for idle and wakes the services there, although
+they have to wait for the group of the worker, which is not idle.
+"""
+
 
 class ControlGroup:
     """The group `name` below that of the worker, in each hierarchy. Without a hierarchy (weak) it does nothing."""
@@ -71,10 +78,12 @@ class ControlGroup:
         raise OSError(errno.ENODATA, "nobody counts processor time")
 
     def set_behind(self, *, on: bool) -> None:
-        """Whether other groups come first when they want a processor. Raises OSError, also where it is impossible."""
+        """Whether other groups get a hundred times as much of a processor that both want. Raises OSError, also where
+        that is impossible."""
         if "cpu" not in self._paths:
             raise OSError(errno.ENOENT, "processor time is not limited")
-        (self._paths["cpu"] / "cpu.idle").write_text(str(int(on)))
+        name, behind, ordinary = CPU_WEIGHTS[self._kind]
+        (self._paths["cpu"] / name).write_text(str(behind if on else ordinary))
 
     def oom_kills(self) -> int:
         """Processes of this group that the kernel has killed because it was out of memory."""

@@ -1,8 +1,8 @@
 """Puts a sandbox that computes for long behind the others, so that these and the services need not wait for it.
 
 Control groups share processor time out evenly, but a process that wakes up still waits until the one that runs has used
-up its slice: some milliseconds for each sandbox that computes, at each of the dozen steps of a tool call. A group with
-`cpu.idle` (Linux 5.15) gives way at once, and gets all that is left over.
+up its slice: some milliseconds for each sandbox that computes, at each of the dozen steps of a tool call. A group of
+little weight gives way sooner, and gets all that is left over.
 """
 
 import asyncio

@@ -106,7 +106,9 @@ def test_separate_hierarchies_with_own_paths(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nobody counts"):
         group.cpu_seconds()
     group.set_behind(on=True)
-    assert (tmp_path / "cpu/holdfast-wrk_1/sbx_1/cpu.idle").read_text() == "1"
+    assert (tmp_path / "cpu/holdfast-wrk_1/sbx_1/cpu.shares").read_text() == "10"
+    group.set_behind(on=False)
+    assert (tmp_path / "cpu/holdfast-wrk_1/sbx_1/cpu.shares").read_text() == "1024"
 
 
 def test_processor_time_is_counted_by_a_hierarchy_of_its_own(tmp_path: Path) -> None:
