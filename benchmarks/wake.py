@@ -50,7 +50,7 @@ async def _wake(rig: Rig, bus: NatsBus, key: Key, scenario: str, after: int) -> 
     begin = time.time()
     await bus.inbox.put(key, message(scenario, mark))
     at = await rested(bus, key, after)
-    # The log was written behind the back of the harness: one that claims by what it kept drops its first request (rule 6).
+    # The log was written behind the back of the harness: a claim by what it kept drops its first request (rule 6).
     answered = (await rig.records(mark, count=1, ended=1))[-1]
     return answered.received - begin, at
 

@@ -106,6 +106,28 @@ async def test_the_operator_looks_releases_and_drops(
         assert capsys.readouterr().out.split() == ["dropped", garbage, "dropped", twice]
 
 
+async def test_what_was_released_and_still_waits_is_not_released_again(
+    bus: NatsBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that ended between its two halves, and was repeated long after it: no harness has run meanwhile."""
+    log = SessionLog(bus, new_session_id(), tenant="acme")
+    last = commit(None, [CONFIG], by="edge", new_id=new_id, now=1)
+    await bus.log.append(log.key, last, 0)
+    unread = client_input("set aside")
+    parked = ParkedInput(
+        tenant="acme", session=log.key.session, source="in", seq=7, inbox="before",
+        parked_at=1, reason="no harness got through its turn", data=codec.encode_input(unread)[0],
+    )  # fmt: skip
+    name = parked.name.removeprefix("a0.")
+    await bus.kv.put(PARKED, parked.name, encode_parked(parked))
+    assert await carry_out(bus, "release", [name], as_json=False) == 0
+    await bus.kv.put(PARKED, parked.name, encode_parked(parked))
+    assert await carry_out(bus, "release", [name], as_json=False) == 1
+    assert "waits for a harness: drop it" in capsys.readouterr().err
+    (waiting,) = await bus.inbox.pending(log.key)
+    assert waiting.input == unread
+
+
 async def test_a_bus_that_cannot_be_used_is_an_error(shared: Stack, tmp_path: Path) -> None:
     refused = await holdfast("parked", "--nats-credentials", str(tmp_path / "login.json"))
     assert (refused.code, refused.out) == (2, "")

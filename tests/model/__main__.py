@@ -4,10 +4,10 @@ import argparse
 import sys
 import time
 
-from tests.model import arrivals, calls, claim, order, requests, threads
+from tests.model import arrivals, calls, claim, order, parking, placement, requests, threads
 from tests.model.scenario import describe
 
-MODELS = (arrivals, claim, requests, calls, order, threads)
+MODELS = (arrivals, claim, requests, calls, order, threads, placement, parking)
 
 
 def table() -> list[str]:

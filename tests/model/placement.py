@@ -39,10 +39,13 @@ class Placement(NamedTuple):
     revision: int = 0
 
 
+Life = Literal["none", "registered", "dead", "expired"]
+
+
 class State(NamedTuple):
     """`workers`: of each its life. `reads`: the placement that it read for a request that it handles."""
 
-    workers: tuple[Literal["none", "registered", "dead", "expired"], ...]
+    workers: tuple[Life, ...]
     reads: tuple[Placement | None, ...]
     answered: tuple[bool, ...]
     """The worker made the hand and stores its placement later."""
@@ -65,18 +68,19 @@ class PlacementModel:
         self.rules = rules
 
     def initial(self) -> State:
-        none = self.rules.workers
-        return State(("none",) * none, (None,) * none, (False,) * none)
+        count = self.rules.workers
+        workers: tuple[Life, ...] = tuple("none" if n else "registered" for n in range(count))
+        return State(workers, (None,) * count, (False,) * count)
 
     def is_good(self, state: State) -> bool:
         return state.calls == self.rules.calls
 
-    def violation(self, state: State) -> str | None:  # noqa: ARG002
+    def violation(self, state: State) -> str | None:
         return None
 
     def steps(self, state: State) -> Steps:
         for n, life in enumerate(state.workers):
-            before = state.workers[n - 2] if n >= 2 else "expired"  # noqa: PLR2004
+            before = state.workers[n - 2] if n >= 2 else "expired"
             if life == "none" and before in ("dead", "expired"):
                 yield Step(f"worker {n} starts on host {n % 2}", "fault", self._with_life(state, n, "registered"))
             if life == "registered":
@@ -89,7 +93,7 @@ class PlacementModel:
             yield from self._call(state)
 
     @staticmethod
-    def _with_life(state: State, n: int, life: Any) -> State:
+    def _with_life(state: State, n: int, life: Life) -> State:
         return state._replace(workers=replaced(state.workers, n, life))
 
     @staticmethod
@@ -100,7 +104,9 @@ class PlacementModel:
         """The two halves of a request to provision: the worker reads the placement, then stores its own."""
         placement, read = state.placement, state.reads[n]
         if state.bound is None and read is None and not state.answered[n]:
-            yield Step(f"worker {n} is asked, and reads", "step", state._replace(reads=replaced(state.reads, n, placement)))
+            yield Step(
+                f"worker {n} is asked, and reads", "step", state._replace(reads=replaced(state.reads, n, placement))
+            )
         if state.answered[n]:
             yield Step(f"worker {n} stores its placement late", "step", self._stored(self._without(state, n), n))
         if read is None:
@@ -108,6 +114,12 @@ class PlacementModel:
         done = self._without(state, n)
         if self.rules.declines and read.host not in (None, n % 2):
             yield Step(f"worker {n} declines: the files are on host {read.host}", "wait", done)
+        elif read.worker == n:
+            yield Step(
+                f"worker {n} has the hand already, and is bound", "step", done._replace(bound=self._bound(state, n))
+            )
+        elif self.rules.declines and read.worker is not None:
+            yield Step(f"worker {n} declines: worker {read.worker} has the hand", "wait", done)
         elif self.rules.stored == "after":
             after = done._replace(answered=replaced(done.answered, n, True), bound=self._bound(state, n))
             yield Step(f"worker {n} answers", "step", after)
@@ -116,7 +128,9 @@ class PlacementModel:
         else:
             after = self._stored(done, n)
             yield Step(f"worker {n} stores its placement, the answer is lost", "fault", after)
-            yield Step(f"worker {n} stores its placement and is bound", "step", after._replace(bound=self._bound(state, n)))
+            yield Step(
+                f"worker {n} stores its placement and is bound", "step", after._replace(bound=self._bound(state, n))
+            )
 
     @staticmethod
     def _bound(state: State, n: int) -> int:

@@ -42,6 +42,21 @@ REACHED = {
         "an owner appends the result of #",
         "an interrupt closes all calls",
     ],
+    "placement: 2 hosts, 4 workers, deaths, lost answers": [
+        "worker # declines: the files are on host #",
+        "worker # declines: worker # has the hand",
+        "worker # has the hand already, and is bound",
+        "worker # finds another placement",
+        "the hand on # is gone",
+        "nobody makes the hand: an error result",
+    ],
+    "parking: 2 inputs, 2 replicas, crashes, releases": [
+        "the commit of replica # is refused",
+        "an operator releases #",
+        "# is stored again",
+        "# is no longer set aside",
+        "the operator's command ends early",
+    ],
     "requests: the output of a lost claim never enters the log": [
         "finds its start of #",
         "sends the start of # again, unchanged",

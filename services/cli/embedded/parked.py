@@ -133,6 +133,9 @@ async def _release(bus: NatsBus, parked: ParkedInput, pending: PendingInput) -> 
     for stored in await bus.log.read(key, leader=True):
         if any(event.id in ids for event in stored.commit.events):
             raise _CannotRelease("its session has taken it already: drop it")
+    async for waiting in bus.inbox.waiting(key):
+        if isinstance(waiting.input, ClientInput) and any(event.id in ids for event in waiting.input.events):
+            raise _CannotRelease("it has been released already and waits for a harness: drop it")
     # One id for each parked input, so that a release that is repeated within two minutes stores nothing twice.
     await bus.inbox.put_again(key, parked.data, f"again_{parked.inbox}_{parked.seq}")
 
