@@ -101,14 +101,14 @@ def test_separate_hierarchies_with_own_paths(tmp_path: Path) -> None:
     group = ControlGroup(found, "wrk_1", "sbx_1")
     group.make(LIMITS)
     assert (tmp_path / "memory/own/holdfast-wrk_1/sbx_1/memory.limit_in_bytes").read_text() == str(1 << 28)
-    assert (tmp_path / "cpu/holdfast-wrk_1/sbx_1/cpu.cfs_quota_us").read_text() == "150000"
+    assert (tmp_path / "cpu/holdfast-wrk_1-sbx_1/cpu.cfs_quota_us").read_text() == "150000"
     assert len(group.entries) == 3
     with pytest.raises(OSError, match="nobody counts"):
         group.cpu_seconds()
     group.set_behind(on=True)
-    assert (tmp_path / "cpu/holdfast-wrk_1/sbx_1/cpu.shares").read_text() == "10"
+    assert (tmp_path / "cpu/holdfast-wrk_1-sbx_1/cpu.shares").read_text() == "102"
     group.set_behind(on=False)
-    assert (tmp_path / "cpu/holdfast-wrk_1/sbx_1/cpu.shares").read_text() == "1024"
+    assert (tmp_path / "cpu/holdfast-wrk_1-sbx_1/cpu.shares").read_text() == "1024"
 
 
 def test_processor_time_is_counted_by_a_hierarchy_of_its_own(tmp_path: Path) -> None:
