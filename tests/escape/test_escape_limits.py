@@ -1,7 +1,5 @@
 """A sandbox cannot use up processes, memory, disk, open files, output or processor time of its host."""
 
-from pathlib import Path
-
 import pytest
 
 from holdfast.bus.tools import SANDBOX
