@@ -160,12 +160,12 @@ class Inbox(Protocol):
         """
         ...
 
-    def waiting(self, key: Key, above: Taken = NOTHING_TAKEN) -> AsyncGenerator[PendingInput]:
-        """As `pending`, one at a time, so that many large inputs need not be in memory."""
+    def waiting(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> AsyncGenerator[PendingInput]:
+        """As `pending`, one at a time and each decoded when it is asked for, so that not all need be in memory."""
         ...
 
-    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
-        """As `pending`, without what it says: `input` is None, and a large body is not fetched. No content can fail."""
+    def undecoded(self, key: Key, above: Taken, *, upto: int) -> AsyncGenerator[PendingInput]:
+        """As `waiting`, without what it says: `input` is None, and a large body is not fetched. No content can fail."""
         ...
 
     async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
@@ -220,7 +220,10 @@ class KeyValue(Protocol):
     async def delete(self, bucket: str, key: str) -> None: ...
 
     def watch(self, bucket: str, match: str = ">") -> AsyncGenerator[Entry | None]:
-        """All keys that exist, then None once, then every change; deletions and expiries have `value` None."""
+        """All keys that exist, then None, then every change; deletions and expiries have `value` None.
+
+        None comes again whenever all changes up to now were compared with what the bucket holds.
+        """
         ...
 
     async def list(self, bucket: str, match: str = ">") -> list[Entry]:

@@ -27,6 +27,9 @@ ACK_WAIT_S = 1.5
 IN_PROGRESS_INTERVAL_S = 0.5
 """Seconds between two in_progress messages for a delivery; a third of ACK_WAIT_S."""
 
+IN_PROGRESS = b"+WPI"
+"""The body of an in_progress message (work in progress)."""
+
 DEDUPLICATION_WINDOW_S = 120
 """Seconds within which the server stores no second message with the same Nats-Msg-Id."""
 

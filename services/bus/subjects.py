@@ -182,6 +182,11 @@ def snapshot_key(key: Key) -> str:
     return _key(key)
 
 
+def snapshot_part_key(key: Key, index: int) -> str:
+    """Key in the bucket `snap`: one part of a snapshot that is too large for one message."""
+    return f"{_key(key)}.{index}"
+
+
 def parked_key(key: Key, inbox: str, seq: int) -> str:
     """Key in the bucket `parked`: an input of the session that was set aside; `inbox` is the epoch of its stream."""
     return f"{_key(key)}.{_token(inbox)}.{seq}"

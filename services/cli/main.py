@@ -3,11 +3,12 @@
 import contextlib
 import os
 import sys
-from io import TextIOWrapper
+from pathlib import Path
 from typing import Final
 
 from cyclopts import App, Parameter
 
+from holdfast.cli import standard_streams
 from holdfast.cli.commands.answer import answer
 from holdfast.cli.commands.apply import apply
 from holdfast.cli.commands.attach import attach
@@ -22,7 +23,7 @@ from holdfast.cli.commands.sessions import sessions
 from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
 from holdfast.cli.commands.up import up
-from holdfast.cli.exit_codes import INTERRUPTED, PIPE_CLOSED
+from holdfast.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
 from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
@@ -58,16 +59,37 @@ def show_version() -> int:
 
 def main() -> None:
     """Entry point; the value of a command is the exit code."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a character that the encoding lacks must not end the command
+    standard_streams.prepare()
     try:
         code = app(result_action="return_value")
         sys.stdout.flush()
     except KeyboardInterrupt:  # while a command was still being loaded
         code = INTERRUPTED
     except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python
+        standard_streams.lost()
         code = PIPE_CLOSED
+    except OSError as exc:
+        code = _explained(exc)
     sys.exit(code)
+
+
+def _explained(exc: OSError) -> int:
+    """The exit code for an error that the surroundings of the command have caused; any other is raised again."""
+    if standard_streams.lost():
+        code, cause = FAILED, f"the output cannot be written: {os.strerror(exc.errno or 0)}"
+    elif _current_folder_is_gone():
+        code, cause = USAGE, "the current folder does not exist any more: change to another one"
+    else:
+        raise exc
+    with contextlib.suppress(OSError):
+        print(f"holdfast: {cause}", file=sys.stderr)
+    standard_streams.lost()  # the errors may go to the same full disk
+    return code
+
+
+def _current_folder_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from holdfast.bus.jetstream.client import connect
+from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.harness.models.interface import Endpoint
 from holdfast.harness.models.model_health import ObservedModel
 from holdfast.harness.models.registry import CLOUDS, MODELS
@@ -21,6 +22,7 @@ from holdfast.process import clock
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.settings import BadSettings
+from holdfast.process.supervision import supervised
 
 log = structlog.get_logger()
 
@@ -68,7 +70,7 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     if settings.model not in MODELS:
         raise BadSettings(f"HOLDFAST_MODEL: one of {', '.join(MODELS)}")
     catalogue = load_catalogue(settings.models_file)
-    health = Health("harness")
+    health = Health("harness", "bus")
     model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(model.close)
@@ -85,13 +87,14 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
             note_newer=note_newer,
             note_dropped=partial(health.note, "model requests"),
         )
-        async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
+        async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)
             pings = await serve_ping(bus, settings.cell, name)
-            health.set("bus", True)
+            watching = tasks.create_task(supervised(partial(watch_bus, bus, health), health.note, name="bus"))
             log.info("ready", name=name, kind=settings.model, model=settings.model_base_url)
             await bus.inbox.consume(settings.cell, dispatcher.handle, stop, limit=settings.sessions)
+            watching.cancel()
             await pings.close()
 
 

@@ -1,19 +1,28 @@
-"""Liveness and readiness of one process over HTTP on loopback.
+"""Liveness and readiness of one process over HTTP.
 
 `/healthz` answers 200 while the event loop runs. `/readyz` answers 200 while every check is true and the process is not
 stopping. Otherwise both answer 503. The body has each check with its age and, if it is known, the cause of its failure.
+
+A check that is made again and again is true for a limited time: when the task that makes it hangs or is gone, its last
+result says nothing any more.
 """
 
 import asyncio
 import contextlib
+import errno
+import math
 import time
 from collections.abc import AsyncGenerator
 from typing import Final
 
 import msgspec
 
+from holdfast.process.settings import BadSettings
+
 MAX_LOOP_LAG_S: Final = 5.0
 """Delay of the event loop from which the process counts as stuck."""
+
+LOOPBACK: Final = "127.0.0.1"
 
 _TICK_INTERVAL_S: Final = 0.5
 _REQUEST_TIMEOUT_S: Final = 5.0
@@ -26,6 +35,21 @@ class Check(msgspec.Struct):
     ok: bool
     age: float
     cause: str = ""
+
+
+class _Result(msgspec.Struct, frozen=True):
+    """The last result of a check. Times are monotonic, in seconds; from `valid_until` on it counts as false."""
+
+    ok: bool
+    at: float
+    cause: str = ""
+    valid_until: float = math.inf
+
+    def check(self, now: float) -> Check:
+        age = round(now - self.at, 3)
+        if self.ok and now >= self.valid_until:
+            return Check(False, age, f"it was last looked at {age:.0f} s ago: the task that does that hangs")
+        return Check(self.ok, age, self.cause)
 
 
 class Report(msgspec.Struct):
@@ -46,15 +70,20 @@ class Health:
     def __init__(self, service: str, *expected: str) -> None:
         self._service = service
         now = time.monotonic()
-        self._checks: dict[str, tuple[bool, float, str]] = dict.fromkeys(expected, (False, now, ""))
+        self._checks: dict[str, _Result] = dict.fromkeys(expected, _Result(False, now))
         self._notes: dict[str, str] = {}
         self._stopping = False
         self._tick = now
         self._lag = 0.0
 
-    def set(self, check: str, ok: bool, cause: str = "") -> None:
-        """Record the result of `check` as of now; for `cause` see `Check`."""
-        self._checks[check] = (ok, time.monotonic(), cause)
+    def set(self, check: str, ok: bool, cause: str = "", *, valid_s: float = math.inf) -> None:
+        """Record the result of `check` as of now; for `cause` see `Check`.
+
+        A check that is made again and again gives `valid_s`, a multiple of its interval: after that many seconds
+        without another result it is false.
+        """
+        now = time.monotonic()
+        self._checks[check] = _Result(ok, now, cause, now + valid_s)
 
     def note(self, name: str, text: str) -> None:
         """Add the note `text` to every report from now on; an empty text removes it."""
@@ -70,7 +99,8 @@ class Health:
     @property
     def ready(self) -> bool:
         """Whether all checks are true and the process is not stopping."""
-        return bool(self._checks) and not self._stopping and all(ok for ok, _, _ in self._checks.values())
+        now = time.monotonic()
+        return bool(self._checks) and not self._stopping and all(one.check(now).ok for one in self._checks.values())
 
     @property
     def alive(self) -> bool:
@@ -80,14 +110,17 @@ class Health:
     def report(self, ok: bool) -> Report:
         """The body of a probe whose result is `ok`."""
         now = time.monotonic()
-        checks = {name: Check(state, round(now - at, 3), cause) for name, (state, at, cause) in self._checks.items()}
+        checks = {name: result.check(now) for name, result in self._checks.items()}
         return Report(self._service, ok, self._stopping, round(self._lag, 4), checks, dict(self._notes))
 
     @contextlib.asynccontextmanager
-    async def serve(self, port: int) -> AsyncGenerator[None]:
-        """Answer probes on 127.0.0.1:`port` while the block runs, and be unready after it. Port 0: no server."""
+    async def serve(self, port: int, host: str = LOOPBACK) -> AsyncGenerator[None]:
+        """Answer probes on `host`:`port` while the block runs, and be unready after it. Port 0: no server.
+
+        Raises BadSettings if this machine has no such address; OSError if the port is in use, which may end by itself.
+        """
+        server = await self._listen(port, host) if port else None
         ticker = asyncio.create_task(self._watch_loop(), name="health-tick")
-        server = await asyncio.start_server(self._answer, "127.0.0.1", port) if port else None
         try:
             yield
         finally:
@@ -96,6 +129,15 @@ class Health:
             if server:
                 server.close()
                 await server.wait_closed()
+
+    async def _listen(self, port: int, host: str) -> asyncio.Server:
+        try:
+            return await asyncio.start_server(self._answer, host, port)
+        except (OSError, UnicodeError) as exc:
+            if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE:
+                raise
+            cause = (exc.strerror if isinstance(exc, OSError) else "") or type(exc).__name__
+            raise BadSettings(f"HOLDFAST_HEALTH_HOST, HOLDFAST_HEALTH_PORT: cannot listen there: {cause}") from None
 
     async def _watch_loop(self) -> None:
         while True:

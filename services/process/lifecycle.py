@@ -21,6 +21,7 @@ import structlog
 import uvloop
 
 from holdfast.process import fork_server, logs, telemetry
+from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.go import wait_for_go
 from holdfast.process.settings import BadSettings, ProcessSettings, load
 
@@ -87,13 +88,14 @@ def launch(
     *,
     preload: Callable[[S], None] = _preload_nothing,
 ) -> None:
-    """Forbid inspection, read the settings, set up logs and telemetry, wait for the go if there is one to come, and
-    `run` with the drain time of the settings. `preload` loads the modules that are needed with these settings, before
-    the wait.
+    """Forbid inspection, allow many descriptors, read the settings, set up logs and telemetry, wait for the go if there
+    is one to come, and `run` with the drain time of the settings. `preload` loads the modules that are needed with
+    these settings, before the wait.
 
     A process that is a fork server loads the modules and does the rest in its forks only.
     """
     forbid_inspection()
+    raise_descriptor_limit()
     if fork_server.is_wanted():
         _serve_forks(kind, preload)
     try:

@@ -24,7 +24,9 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     nats_credentials: str = ""
     """Path of a file with `user` and `password` as JSON, mode 0600; empty: connect without a login."""
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """Loopback port of /healthz and /readyz; 0: no probes."""
+    """Port of /healthz and /readyz; 0: no probes."""
+    health_host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    """Address of that port. They need no key and tell causes, so give only one that your own network reaches."""
     log_level: str = "info"
     """debug, info, warning or error."""
     cell: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,8}$")] = "a0"

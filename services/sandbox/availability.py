@@ -1,11 +1,13 @@
 """Whether sandboxes can be made here: reported to the health of the process, and logged when it changes."""
 
 import asyncio
+import math
 from typing import Protocol
 
 import structlog
 
 from holdfast.sandbox.drivers.driver import SandboxUnavailable
+from holdfast.sandbox.waiting import loop_time
 
 log = structlog.get_logger()
 
@@ -13,8 +15,8 @@ log = structlog.get_logger()
 class Report(Protocol):
     """Receives the state of the worker; `holdfast.process.health.Health` is one."""
 
-    def set(self, check: str, ok: bool, cause: str = "") -> None:
-        """Record a check: `bus` or `sandbox`."""
+    def set(self, check: str, ok: bool, cause: str = "", *, valid_s: float = math.inf) -> None:
+        """Record a check, `bus` or `sandbox`, which is true for at most `valid_s` seconds."""
         ...
 
     def note(self, name: str, text: str) -> None:
@@ -25,13 +27,17 @@ class Report(Protocol):
 class Availability:
     """Whether the last attempt to make a sandbox worked. One for all registration epochs of the process."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, *, valid_s: float) -> None:
+        """`valid_s`: seconds for which it is believed that sandboxes can be made after one was made."""
+        self._valid_s = valid_s
         self.doubted = asyncio.Event()
         """Set by every failure: the driver should be probed again."""
         self._report = report
         self._cause: str | None = None
         """The cause that was logged last; empty after a success, None before the first attempt."""
         self._is_full = False
+        self.made_at = 0.0
+        """Loop time at which a sandbox was last made, in seconds."""
 
     @property
     def known(self) -> bool:
@@ -53,7 +59,8 @@ class Availability:
 
     def available(self, weak_limits: str) -> None:
         """A sandbox was made. `weak_limits` is that of the driver."""
-        self._report.set("sandbox", True)
+        self.made_at = loop_time()
+        self._report.set("sandbox", True, valid_s=self._valid_s)
         self._report.note("limits", weak_limits)
         if self._cause:
             log.info("sandboxes can be had again")

@@ -18,8 +18,9 @@ async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
         idle_after_s=settings.idle_after,
         drain_s=settings.drain_timeout,
         max_sandboxes=settings.max_sandboxes,
+        probe_interval_s=settings.probe_interval,
     )
-    async with health.serve(settings.health_port):
+    async with health.serve(settings.health_port, settings.health_host):
         bus = await connect(settings, name="sandbox")
         try:
             await work(bus, make_driver(settings), config, stop, health)

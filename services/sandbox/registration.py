@@ -67,7 +67,7 @@ class Registration:
                     await retrying(self.register, on=BusError, what="refresh of the registration")
             except TimeoutError:
                 break
-            self._report.set("bus", True)
+            self._report.set("bus", True, valid_s=self._lease.duration)
         self._report.set("bus", False)
 
     async def withdraw(self, worker_id: str) -> None:

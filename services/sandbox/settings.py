@@ -46,5 +46,7 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     max_sandboxes: Annotated[int, Meta(ge=0, le=100_000)] = 0
     """Sandboxes of this worker at once; a full worker declines and another one is asked. 0: no limit, because most
     sandboxes use a small part of `memory_bytes`, so that a number derived from it would decline far too early."""
+    probe_interval: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    """Seconds after which a sandbox is made to see whether that works, if none was made meanwhile."""
     creates_at_once: Annotated[int, Meta(ge=1, le=256)] = 4
     """Sandboxes made at the same time; about twice the number of processors."""

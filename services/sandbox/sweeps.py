@@ -27,9 +27,6 @@ SWEEP_PAUSE_FACTOR: Final = 10
 IDLE_SWEEP_INTERVAL_S: Final = 1.0
 """Seconds between two sweeps for idle sandboxes."""
 
-PROBE_INTERVAL_S: Final = 30.0
-"""Seconds between two probes while no sandbox can be made."""
-
 
 class Sweeps:
     """Each method but the constructor runs until it is cancelled, in a task of its own."""
@@ -44,8 +41,11 @@ class Sweeps:
         cell: str,
         worker_id: str,
         idle_after_s: float,
+        probe_interval_s: float,
     ) -> None:
-        """`idle_after_s`: seconds without a call after which a sandbox is ended."""
+        """`idle_after_s`: seconds without a call after which a sandbox is ended. `probe_interval_s`: seconds after
+        which it is tried whether sandboxes can be made, if none was made meanwhile.
+        """
         self._bus = bus
         self._driver = driver
         self._sandboxes = sandboxes
@@ -53,6 +53,7 @@ class Sweeps:
         self._cell = cell
         self._worker_id = worker_id
         self._idle_after_s = idle_after_s
+        self._probe_interval_s = probe_interval_s
         self._expired = asyncio.Event()
         self._sweep_took_s = 0.0
         self._unreadable: set[str] = set()
@@ -97,14 +98,24 @@ class Sweeps:
                     await self._sandboxes.end(handle, "it was idle")
 
     async def probe(self) -> None:
-        """Make a sandbox and report whether that works: at the start, after a failure, and while it does not work."""
+        """Make a sandbox and report whether that works: at the start, after a failure, and when none was made for long.
+
+        An idle worker would otherwise be ready for ever on a host whose control groups are gone or whose disk is full.
+        """
+        availability = self._availability
         while True:
-            self._availability.doubted.clear()
+            availability.doubted.clear()
             try:
                 await self._driver.probe()
             except SandboxUnavailable as exc:
-                self._availability.unavailable(exc)
-                await asyncio.sleep(PROBE_INTERVAL_S)
+                availability.unavailable(exc)
+                await asyncio.sleep(self._probe_interval_s)
+            except Exception as exc:
+                availability.unavailable(SandboxUnavailable(f"the probe failed: {type(exc).__name__}: {exc}"))
+                raise
             else:
-                self._availability.available(self._driver.weak_limits)
-                await self._availability.doubted.wait()
+                availability.available(self._driver.weak_limits)
+                made_at = -1.0
+                while availability.made_at != made_at and not availability.doubted.is_set():
+                    made_at = availability.made_at
+                    await wait_for_event(availability.doubted, self._probe_interval_s)

@@ -23,6 +23,7 @@ from holdfast.bus.tools import SANDBOX
 from holdfast.process import faults
 from holdfast.process.backoff import BUS_BACKOFF
 from holdfast.process.retry import Pauses
+from holdfast.process.supervision import supervised
 from holdfast.sandbox.availability import Availability, Report
 from holdfast.sandbox.deletions import Deletions
 from holdfast.sandbox.drivers.driver import Driver
@@ -31,7 +32,6 @@ from holdfast.sandbox.execution import Executor
 from holdfast.sandbox.provisioning import Provisioner
 from holdfast.sandbox.registration import Registration
 from holdfast.sandbox.sandboxes import Sandboxes
-from holdfast.sandbox.supervision import supervised
 from holdfast.sandbox.sweeps import Sweeps
 from holdfast.sandbox.waiting import wait_for_event
 
@@ -39,6 +39,10 @@ log = structlog.get_logger()
 
 DRAIN_SHARE_FOR_CALLS: Final = 0.6
 """Fraction of `drain_s` that running calls get to finish. The rest is for ending sandboxes and storing lost results."""
+
+
+PROBE_TIMEOUT_S: Final = 60.0
+"""Seconds that a probe may take on a busy host before its last result counts as too old."""
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +55,14 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 5.0
     max_sandboxes: int = 0
     """Hands at once; 0: no limit."""
+    probe_interval_s: float = 30.0
 
 
 async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Event, report: Report) -> None:
     """Serve until `stop`, in one registration epoch after another."""
     former_id = ""
-    availability, pauses = Availability(report), Pauses(BUS_BACKOFF)
+    availability = Availability(report, valid_s=2 * config.probe_interval_s + PROBE_TIMEOUT_S)
+    pauses = Pauses(BUS_BACKOFF)
     while not stop.is_set():
         worker = Worker(bus, driver, config, report, availability, former_id=former_id)
         former_id = worker.id
@@ -128,6 +134,7 @@ class Worker:
             cell=config.cell,
             worker_id=self.id,
             idle_after_s=config.idle_after_s,
+            probe_interval_s=config.probe_interval_s,
         )
         self._deletions = Deletions(bus.log, driver, self._provisioner.release, config.cell)
         self._subscriptions: dict[str, Subscription] = {}
@@ -156,7 +163,7 @@ class Worker:
                 # there are no sandboxes.
                 first = not self._availability.known
                 if first:
-                    duties.append(self._tasks.create_task(supervised(self._sweeps.probe, self._report)))
+                    duties.append(self._tasks.create_task(supervised(self._sweeps.probe, self._report.note)))
                 if self._former_id:
                     # A refresh that was on its way when the lease ended may have been stored since.
                     await self._registration.withdraw(self._former_id)
@@ -164,7 +171,7 @@ class Worker:
                 faults.point("worker.registered")
                 duties += self._start_duties(probe=not first)
                 await self._listen()
-                self._report.set("bus", True)
+                self._report.set("bus", True, valid_s=self._config.lease_s)
                 await stop.wait()
                 await self._drain()
             finally:
@@ -184,7 +191,7 @@ class Worker:
         ]
         if probe:
             duties.append(sweeps.probe)
-        supervisors = [supervised(duty, self._report) for duty in duties]
+        supervisors = [supervised(duty, self._report.note) for duty in duties]
         return [self._tasks.create_task(task) for task in (self._hold_lease(), *supervisors)]
 
     async def _hold_lease(self) -> None:

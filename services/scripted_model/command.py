@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 
 def scripted_model(
     *,
     scenario: Annotated[list[Path] | None, Parameter(negative=())] = None,
-    port: int = 0,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     key: str = "",
     record: Path | None = None,
     bench: Annotated[bool, Parameter(negative=())] = False,

@@ -1,15 +1,20 @@
 """Wiring of the session service."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from holdfast.bus.jetstream.client import NatsBus, connect
+from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock
+from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
+from holdfast.process.supervision import supervised
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
@@ -19,7 +24,7 @@ from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
-from holdfast.session.http.server import raise_descriptor_limit, serve
+from holdfast.session.http.server import serve
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.jobs.sweeper import sweep
@@ -32,7 +37,9 @@ from holdfast.session.vaults.client import VaultClient
 FIRST_TENANT: Final = "default"
 """The tenant of the API key in HOLDFAST_API_KEY_FILE."""
 
-_BUS_CHECK_INTERVAL_S: Final = 0.5
+WATCH_VALID_S: Final = 60.0
+"""Seconds after which what a watch has told is too old. A watch compares itself with its bucket each 10 s, and repeats
+a read that fails for 15 s."""
 
 RESERVED_DESCRIPTORS: Final = 500
 """Descriptors that are kept for connections without an event stream, and for files."""
@@ -67,22 +74,16 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
             admit=DiskSpaceCheck(settings.disk_folder).check,
         )
-        async with health.serve(settings.health_port), asyncio.TaskGroup() as tasks:
+        async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
                 "agents": agents.objects,
                 "environments": environments.objects,
             }
-            background = [tasks.create_task(watch.follow(), name=name) for name, watch in watched.items()]
-            for name, watch in watched.items():
+            background = _begin(tasks, health, _follow(watched, health))
+            for watch in watched.values():
                 await watch.ready()
-                health.set(name, ok=True)
-            background.append(tasks.create_task(_watch_bus(bus, health), name="bus"))
-            background.append(tasks.create_task(project(sessions), name="projector"))
-            background.append(tasks.create_task(sweep(sessions), name="sweeper"))
-            for cell, claims in sessions.claims.items():
-                watch = ReplicaWatch(bus, cell, claims)
-                background.append(tasks.create_task(watch.run(), name=f"replicas-{cell}"))
+            background += _begin(tasks, health, _duties(bus, health, sessions))
             await serve(
                 edge,
                 host=settings.host,
@@ -100,6 +101,33 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         await bus.close()
 
 
+Duty = Callable[[], Awaitable[object]]
+
+
+def _begin(tasks: asyncio.TaskGroup, health: Health, duties: Mapping[str, Duty]) -> list[asyncio.Task[None]]:
+    """Run each duty in a task of its own, which begins it again after a failure."""
+    return [tasks.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()]
+
+
+def _follow(watched: Mapping[str, ApiKeys | KvStore[Any]], health: Health) -> dict[str, Duty]:
+    """The duties that keep keys, agents and environments current; the check of each is true while it does."""
+    return {
+        name: partial(watch.follow, partial(health.set, name, True, valid_s=WATCH_VALID_S))
+        for name, watch in watched.items()
+    }
+
+
+def _duties(bus: NatsBus, health: Health, sessions: SessionRepository) -> dict[str, Duty]:
+    """The duties that begin when keys, agents and environments are known."""
+    watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
+    return {
+        "bus": partial(watch_bus, bus, health),
+        "projector": partial(project, sessions),
+        "sweeper": partial(sweep, sessions),
+        **watches,
+    }
+
+
 def _max_streams(settings: SessionSettings) -> int:
     """Event streams that may be open at once: each needs a descriptor, and so does every other request."""
     descriptors = raise_descriptor_limit()
@@ -111,13 +139,6 @@ def _max_streams(settings: SessionSettings) -> int:
 
 def _read_model(settings: SessionSettings) -> Path | None:
     return Path(settings.session_data) / "sessions.sqlite" if settings.session_data else None
-
-
-async def _watch_bus(bus: NatsBus, health: Health) -> None:
-    """Not ready while the connection is down: another replica may still reach the bus."""
-    while True:
-        health.set("bus", ok=bus.connected)
-        await asyncio.sleep(_BUS_CHECK_INTERVAL_S)
 
 
 async def _install_first_key(bus: NatsBus, settings: SessionSettings) -> None:

@@ -10,7 +10,7 @@ from holdfast.process.settings import ProcessSettings
 class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Read once from HOLDFAST_<FIELD>."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     """Address that the HTTP edge listens on."""
     hosts: Annotated[str, Meta(pattern=r"^(\*|[A-Za-z0-9.-]+(,[A-Za-z0-9.-]+)*)?$")] = ""
     """Names under which clients reach the edge, with commas between them: their `Host` header must have one of them.

@@ -1,16 +1,21 @@
 """Wiring of the vault service."""
 
 import asyncio
+import random
 import time
+from functools import partial
 from typing import Final
 
 import structlog
 
 from holdfast.bus import subjects
-from holdfast.bus.jetstream.client import NatsBus, connect
+from holdfast.bus.jetstream.client import connect
+from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock
+from holdfast.process.backoff import Backoff
 from holdfast.process.health import Health
 from holdfast.process.lifecycle import launch
+from holdfast.process.supervision import supervised
 from holdfast.vault import paths
 from holdfast.vault.credentials import Credentials
 from holdfast.vault.errors import StoreUnavailable
@@ -30,6 +35,9 @@ FIRST_STORE_CHECK_INTERVAL_S: Final = 0.05
 
 STORE_CHECK_INTERVAL_S: Final = 2.0
 """Time between two checks of the store after its first answer."""
+
+REQUESTS_PER_CHECK: Final = 4
+"""Requests to the store within which a check has a result; each may take HOLDFAST_VAULT_TIMEOUT seconds."""
 
 STORE_READ_INTERVAL_S: Final = 30.0
 """Time between two checks that read a document, while the store answers. Only a read fails when the disk of the audit
@@ -73,29 +81,33 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
     credentials = Credentials(store, vaults, clock.now, loopback=settings.mcp_loopback)
     service = Service(vaults, credentials, probe.sealing_key)
     health = Health("vault", "bus", "store")
-    async with health.serve(settings.health_port):
+    async with health.serve(settings.health_port, settings.health_host):
         bus = await connect(settings, name="vault", uses_streams=False)
         admin = await bus.core.serve(subjects.VAULT_ADMIN, service.admin, queue=QUEUE)
         key = await bus.core.serve(subjects.VAULT_KEY, service.key, queue=QUEUE)
         log.info("ready", url=settings.vault_url)
-        watching = asyncio.create_task(_watch(health, bus, probe))
+        valid_s = STORE_CHECK_INTERVAL_S + REQUESTS_PER_CHECK * settings.vault_timeout
+        duties = {"bus": partial(watch_bus, bus, health), "store": partial(_watch_store, health, probe, valid_s)}
+        watching = [
+            asyncio.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()
+        ]
         try:
             await stop.wait()
         finally:
             health.stop()
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             await admin.close()
             await key.close()
             await bus.close()
             await store.close()
 
 
-async def _watch(health: Health, bus: NatsBus, probe: StoreProbe) -> None:
-    """Set the checks `bus` and `store` of the health report until cancelled."""
+async def _watch_store(health: Health, probe: StoreProbe, valid_s: float) -> None:
+    """Set the check `store` of the health report until cancelled; each result holds for `valid_s` seconds."""
     was_available: bool | None = None
     interval_s = FIRST_STORE_CHECK_INTERVAL_S
     while True:
-        health.set("bus", bus.connected)
         try:
             await probe.check()
         except StoreUnavailable:
@@ -104,11 +116,12 @@ async def _watch(health: Health, bus: NatsBus, probe: StoreProbe) -> None:
         else:
             available = True
             interval_s = STORE_CHECK_INTERVAL_S
-        health.set("store", available)
+        health.set("store", available, valid_s=valid_s)
         if available is not was_available:
             log.info("store.available" if available else "store.unavailable")
         was_available = available
-        await asyncio.sleep(interval_s)
+        # With jitter, since a store that hung lets go of all replicas at once.
+        await asyncio.sleep(Backoff(first_s=interval_s, longest_s=interval_s).pause_s(1, random.random()))  # noqa: S311
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Commands that clean up after themselves do not reach the parts of the platform: agent, its stream, its files."""
 
+import asyncio
+
 import pytest
 
 from tests.escape.conftest import Inside, text_of
@@ -34,6 +36,19 @@ async def test_ending_a_server_ends_neither_sandbox_nor_shell(inside: Inside, co
     seen = await inside.sh(f"wait; {UP} 2>/dev/null || echo down; echo $keep; pwd; cat /tmp/file")
     assert seen.endswith("down\n1\n/tmp\nkept\n")  # before it bash may say that its job was killed
     assert text_of(await inside.call("read", file_path="file")) == "kept"
+
+
+async def test_what_a_command_stops_goes_on_at_the_next_call(inside: Inside) -> None:
+    """A stopped process is not dead: its call would wait for its time limit."""
+    await inside.call("write", file_path="file", content="kept")  # a helper waits for the next such call
+    await inside.sh("keep=1; pkill -STOP python3; pkill -STOP -f python; kill -STOP -1; true")
+    async with asyncio.timeout(10):
+        assert text_of(await inside.call("read", file_path="file")) == "kept"
+        await inside.sh("(until test -e go; do sleep 0.05; done; kill -STOP $$; touch stopped) &")
+        await inside.call("write", file_path="go", content="")
+        while not text_of(await inside.call("glob", pattern="stopped")).endswith("/stopped"):
+            pass
+        assert await inside.sh("echo $keep") == "1\n"
 
 
 async def test_a_program_that_kills_all_it_can_ends_the_shell_and_not_the_sandbox(inside: Inside) -> None:

@@ -13,6 +13,8 @@ SHELL_TRICKS = {
     "a DEBUG trap inherited by functions": ("set -o functrace; trap 'echo trap >&2' DEBUG; f", "trap\n"),
     "an ERR trap": ("trap 'echo trap' ERR; false; true", "trap\n"),
     "a RETURN trap": ("set -T; trap 'echo trap' RETURN; f", "trap\n"),
+    "an EXIT trap": ("trap 'echo trap' EXIT; (true); echo on", "on\n"),
+    "an EXIT trap of a subshell": ("(trap 'echo trap' EXIT; true); true", "trap\n"),
     "break": ("echo on; break", "on\n"),
     "break of many loops": ("echo on; break 99", "on\n"),
     "continue": ("echo on; continue", "on\n"),

@@ -202,6 +202,17 @@ async def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -
     assert "--port 0" in done.err
 
 
+async def test_a_data_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+    for folder, why in (
+        (tmp_path / ("x" * 300), "the path is too long"),
+        (tmp_path / "file" / "x", "part of the path"),
+    ):
+        (tmp_path / "file").touch()
+        done = await holdfast("up", "--data", str(folder), "--port", "0")
+        assert done.code == 1
+        assert why in done.err
+
+
 def test_help_teaches() -> None:
     for command in ("up", "run", "sessions", "tail", "status"):
         done = subprocess.run([HOLDFAST, command, "--help"], env=ENVIRON, capture_output=True, text=True, check=True)

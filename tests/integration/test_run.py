@@ -197,6 +197,34 @@ async def test_a_detached_task_goes_on_alone_and_can_be_watched(shared: Stack) -
         assert "✓ done" in screen.text
 
 
+async def test_a_session_with_messages_that_wait_can_be_watched_and_given_another(shared: Stack) -> None:
+    """What waits is listed and not in the log yet, so no stream of events can begin behind it."""
+    data, gate = ("--data", str(shared.data)), "queued"
+    name = await shared.model.play(say("First.", gates=[{"name": gate, "after": 0}]), say("Second."))
+    session = (await holdfast("run", "-d", f"[play:{name}] go", *data)).out.strip()
+    await shared.model.reached(gate)
+    waiting = await holdfast("run", "-d", "one more", "--session", session, *data)
+    assert waiting.code == 0, waiting
+    async with started("attach", session, *data) as attached, started("run", "two", "--session", session, *data) as ran:
+        async with shared.client() as client:
+
+            async def sent() -> bool:
+                page = await client.beta.sessions.events.list(session, types=["user.message"])
+                return len(page.data) == 3
+
+            await eventually(sent, what="the third message", within=30)
+        assert attached.stdout
+        shown = b""
+        while b"the agent is at work" not in shown:
+            shown += await asyncio.wait_for(attached.stdout.readline(), 30)
+        await shared.model.release(gate)
+        for process in (attached, ran):
+            out, err = await asyncio.wait_for(process.communicate(), 40)
+            assert (process.returncode, err) == (0, b""), out
+            assert out.count(b"First.") == out.count(b"Second.") == 1
+            assert out.count(b"> one more") == 1
+
+
 async def test_a_task_comes_from_standard_input(shared: Stack) -> None:
     name = await shared.model.play(say("Read."))
     done = await holdfast("run", "-", "--data", str(shared.data), answers=f"[play:{name}] über\nall\n")
@@ -297,3 +325,21 @@ def test_help_and_version() -> None:
         listed.index(f"│ {name} ") for name in ("up", "run", "sessions", "attach", "answer", "tail", "status", "demo")
     ]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b'{"data": 5', b'["data"]', b'{"data": {}}'])
+async def test_an_address_of_another_server_is_told(body: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        done = await holdfast("sessions", HOLDFAST_BASE_URL=address, HOLDFAST_API_KEY="k")
+    assert done.code == 1
+    assert done.err == (
+        f"holdfast sessions: {address} is no API of Holdfast: its list of sessions cannot be read."
+        " Check HOLDFAST_BASE_URL.\n"
+    )

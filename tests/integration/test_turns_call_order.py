@@ -28,8 +28,9 @@ def in_order(events: list[Any]) -> list[Any]:
     return [found[e.id] for e in events if e.type == "agent.tool_use"]
 
 
-@pytest.mark.parametrize("count", [2, 20])
+@pytest.mark.parametrize("count", [2, 5, 20])
 async def test_many_edits_of_one_file_are_all_made(shared: Stack, client: AsyncAnthropic, count: int) -> None:
+    """Case F20."""
     lines = "".join(f"line {n:02}\n" for n in range(count))
     edits = [
         call("edit", file_path="a.txt", old_string=f"line {n:02}", new_string=f"done {n:02}") for n in range(count)
@@ -66,6 +67,24 @@ async def test_a_file_that_is_made_in_the_same_answer_can_be_changed_read_and_se
     assert "a.txt" in texts[5]
     assert texts[6] == "two\n"
     assert "a.txt" not in texts[7]
+    await check_invariants(shared, conversation)
+
+
+async def test_two_names_of_one_file_and_a_file_that_is_removed_keep_the_order(
+    shared: Stack, client: AsyncAnthropic
+) -> None:
+    answer = at_once(
+        call("edit", file_path="a.txt", old_string="one", new_string="two"),
+        call("edit", file_path="link", old_string="two", new_string="three"),
+        call("read", file_path="/workspace/a.txt"),
+        bash("rm a.txt link"),
+        call("glob", pattern="*.txt"),
+    )
+    conversation = await Conversation.begin(client)
+    await conversation.say(await shared.model.play(bash("echo one > a.txt; ln -s a.txt link"), answer, say("Done.")))
+    found = in_order(await conversation.until_idle())[1:]
+    assert not [text(r) for r in found if r.is_error]
+    assert (text(found[2]), text(found[4])) == ("three\n", "no matches")
     await check_invariants(shared, conversation)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 
 from holdfast.bus.ids import Key, new_session_id
+from holdfast.sandbox.drivers import SandboxUnavailable
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.testing.contracts.fixtures import Connect
 from holdfast.testing.contracts.hands import HandSession
@@ -74,6 +75,36 @@ async def test_faults_of_a_host_end_no_hand_of_another_session(joined: Connect) 
             await eventually(noted, what="the failed duty is told")
             assert await _alive(one)
     assert driver.probes > 1
+
+
+class WorseningDriver(ClockDriver):
+    """A driver whose host can make no sandboxes while there is a `fault`."""
+
+    fault: Exception | None = None
+
+    async def probe(self) -> None:
+        if self.fault:
+            raise self.fault
+
+
+async def test_an_idle_worker_notices_that_its_host_got_worse_and_better(joined: Connect) -> None:
+    driver = WorseningDriver()
+    with clock_tools():
+        async with hand_worker(await joined("clock"), driver, probe_interval_s=0.05) as report:
+            for fault in (
+                SandboxUnavailable("the control groups are gone"),
+                None,
+                OSError(errno.EMFILE, "Too many open files"),
+                None,
+                RuntimeError("a bug"),
+                None,
+            ):
+                driver.fault = fault
+
+                async def said(ok: bool = not fault) -> bool:
+                    return report.checks["sandbox"] is ok
+
+                await eventually(said, what=f"the check sandbox after {fault or 'the repair'!r}")
 
 
 async def _alive(session: HandSession) -> bool:

@@ -34,6 +34,8 @@ class Rules:
     """A claim reads its trigger's subject at least up to the trigger."""
     done: Literal["subject", "any"] = "subject"
     """A message is done by the taken sequence of its own subject, or by the highest of both."""
+    pages: bool = False
+    """What a read finds may be taken in several commits, each of a prefix of it."""
     warm: bool = True
     """A delivery may be claimed by what was heard, without reading the inbox."""
 
@@ -135,6 +137,8 @@ class ArrivalsModel:
             bounds = [least if s == subject else 0 for s in (0, 1)]
             horizons = [(a, b) for a in range(bounds[0], last + 1) for b in range(bounds[1], last + 1)]
         answers = {tuple(self._waiting(state, upto)) for upto in horizons}
+        if self.rules.pages:
+            answers |= {answer[:size] for answer in answers for size in range(1, len(answer))}
         yield from (list(answer) for answer in answers)
 
     def _waiting(self, state: State, upto: tuple[int, int]) -> list[int]:
@@ -213,6 +217,7 @@ SCENARIOS = [
     _scenario("a sequence for each subject", "5"),
     _scenario("a sequence for each subject, only read", "5", hearing="never"),
     _scenario("a sequence for each subject, one wildcard request", "5", reading="wildcard"),
+    _scenario("a sequence for each subject, taken in several commits", "4, 5", reading="wildcard", pages=True),
     _scenario("one sequence, heard", "5", "broken", "skipped", taken="one", reading="wildcard"),
     _scenario("one sequence, heard, never at the claim", "5", "broken", "skipped", taken="one", reading="wildcard",
               warm=False),

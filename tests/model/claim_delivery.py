@@ -73,7 +73,8 @@ class DeliverySteps:
         if not state.current:
             heads.append(("follower", state.follower, False))
         for source, head, fresh in heads:
-            for upto in horizons(self.rules, state, seq):
+            pages = range(state.head.taken, seq) if self.rules.pages else ()
+            for upto in (*pages, *horizons(self.rules, state, seq)):
                 decided = self._decide(state, head, seq, upto, fresh=fresh)
                 after = self.moves.moved(state, index, decided)
                 yield Step(f"R{index} reads the head ({source}) for {seq} -> {decided.does}", "step", after)

@@ -33,7 +33,10 @@ class OwnerSteps:
             yield self._read_again(state, index, replica, "append is refused")
             return
         head, seq = state.head, replica.trigger
-        for upto in sorted({waiting(state, h) for h in horizons(self.rules, state, head.taken)}):
+        found = {waiting(state, h) for h in horizons(self.rules, state, head.taken)}
+        if self.rules.pages:
+            found |= {waiting(state, h) for h in range(head.taken + 1, max(found) + 1)} - {0}
+        for upto in sorted(found):
             if upto and self.rules.parse_kills and is_poisonous(self.rules, state, upto):
                 yield Step(f"R{index} dies of the poison as it reads it", "step", self.moves.moved(state, index, IDLE))
             elif upto:
@@ -42,7 +45,7 @@ class OwnerSteps:
             elif head.work:
                 after = replica._replace(does="work")
                 yield Step(f"R{index} finds nothing new, works", "step", self.moves.moved(state, index, after))
-            elif head.taken >= seq:
+            elif head.taken >= seq or not self.rules.until_trigger:
                 after = replica._replace(does="release")
                 yield Step(f"R{index} finds nothing new, is done", "step", self.moves.moved(state, index, after))
 
@@ -59,8 +62,12 @@ class OwnerSteps:
             new = head._replace(work=0, failures=0)
         else:
             new, after = head._replace(trigger=0, failures=0), after_release(self.rules, replica, fresh=True)
+            if not self.rules.until_trigger:
+                new = new._replace(taken=max(head.taken, replica.trigger))
         owns = replica.mine and head.trigger == replica.trigger
         violation = None if owns else "(2) an append by a replica without the claim"
+        if does == "release" and new.taken > head.taken:
+            violation = "(1) an input was skipped"
         label = f"R{index} appends: {does} (taken {new.taken})"
         yield Step(label, "step", self.moves.wrote(state, index, after, new), violation)
         if self.rules.lost:

@@ -52,6 +52,10 @@ class Rules:
     """It does so only if its trigger is known to be the next input."""
     recheck: Literal["nudge", "none", "same"] = "none"
     """After a release with inputs waiting: publish a nudge, do nothing, or claim again with the old trigger."""
+    pages: bool = False
+    """What waits may be taken in several commits, each of a prefix of what is left."""
+    until_trigger: bool = True
+    """The claim is let go only once its trigger is taken; False: the release counts all up to the trigger as taken."""
     take: Literal["all", "trigger"] = "all"
     """A claim takes all that waits up to its trigger and beyond, or its trigger alone."""
     refused: Literal["leader", "drop", "same"] = "leader"

@@ -1,6 +1,7 @@
 """The surroundings of a session in a schedule: a model that answers at random, and sandboxes that run nothing."""
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -217,7 +218,7 @@ class Driver:
 class IgnoredHealth:
     """A health report that is thrown away."""
 
-    def set(self, check: str, ok: bool, cause: str = "") -> None:
+    def set(self, check: str, ok: bool, cause: str = "", *, valid_s: float = math.inf) -> None:
         """Not kept."""
 
     def note(self, name: str, text: str) -> None:

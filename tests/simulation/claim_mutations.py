@@ -1,5 +1,8 @@
 """Mutations of the rules 1 to 11, 21 and 23: how a session is claimed, driven, and given back."""
 
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from msgspec.structs import replace
@@ -9,12 +12,23 @@ from holdfast.bus.api import Delivery
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.head import Claim, Head
-from holdfast.bus.ids import NewId, new_id
+from holdfast.bus.ids import Key, NewId, new_id
 from holdfast.bus.inputs import NOTHING_TAKEN, PendingInput, Taken
 from holdfast.harness.tools import tool_calls
 from holdfast.harness.tools.hand_client import HandClient
-from holdfast.harness.turn import appender, claim, dispatch, further_deliveries, inbox_watch, ingest, intake
+from holdfast.harness.turn import (
+    appender,
+    claim,
+    dispatch,
+    further_deliveries,
+    inbox_watch,
+    ingest,
+    intake,
+    known_inputs,
+)
 from holdfast.harness.turn.appender import Appender
+from holdfast.harness.turn.inbox_batches import Batch
+from holdfast.harness.turn.one_at_a_time import OneAtATime
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.testing.memory.consumer import DELIVERY, MemoryDelivery
@@ -33,7 +47,7 @@ def reclaim_with_the_old_trigger() -> Applied:
         own = runner.appender
 
         async def claim_again() -> None:
-            if await runner.intake.pending():
+            if await runner.intake.waits():
                 last = await self.replica.bus.log.head(delivery.key, leader=True)
                 assert last is not None
                 own.claim = Claim(id=new_id("clm"), by=own.by, trigger=delivery.seq)
@@ -81,7 +95,7 @@ def no_look_for_the_own_commit() -> Applied:
 
 
 def claims_known_by_name() -> Applied:
-    """A claim is mine if it carries the name of my replica."""
+    """A claim is mine if it carries the name of my replica, which decides on several deliveries at once."""
     catch_up = Appender.catch_up
 
     async def by_name(self: Appender) -> None:
@@ -92,7 +106,11 @@ def claims_known_by_name() -> Applied:
             if found is None or found.by != self.by:
                 raise
 
-    return swapped((Appender, "catch_up", by_name))
+    @contextlib.asynccontextmanager
+    async def all_at_once(_self: OneAtATime, _key: Key) -> AsyncGenerator[None]:
+        yield
+
+    return swapped((Appender, "catch_up", by_name), (OneAtATime, "session", all_at_once))
 
 
 def three_deliveries_at_most() -> Applied:
@@ -152,10 +170,10 @@ def cancel_before_the_turn_is_closed() -> Applied:
 def close_without_parking() -> Applied:
     """Inputs that a closing commit takes unread are not kept."""
 
-    async def nothing(_self: dispatch.Dispatcher, _delivery: Delivery, _last: Stored, _inbox: str) -> int:
+    async def nothing(_bus: Any, _delivery: Delivery, _last: Stored, _inbox: str, *, now: int) -> int:
         return 0
 
-    return swapped((dispatch.Dispatcher, "park", nothing))
+    return swapped((dispatch, "park", nothing))
 
 
 def read_before_the_claim() -> Applied:
@@ -178,7 +196,7 @@ def arrivals_believed_whole() -> Applied:
     def believed(heard: list[PendingInput], taken: Taken) -> list[PendingInput]:
         return sorted({w.seq: w for w in heard if w.above(taken)}.values(), key=lambda w: w.seq)
 
-    return swapped((intake, "contiguous_from", believed), (inbox_watch, "contiguous_from", believed))
+    return swapped((known_inputs, "contiguous_from", believed), (inbox_watch, "contiguous_from", believed))
 
 
 def head_without_the_trigger_check() -> Applied:
@@ -199,17 +217,31 @@ def head_without_the_trigger_check() -> Applied:
 
 def inbox_not_read_up_to_the_trigger() -> Applied:
     """Rule 4 without "at least up to m": a lagging replica of the inbox is believed, and m counted as taken."""
-    waiting, whole = MemoryInbox.pending, claim.ingest
+    waiting, whole = MemoryInbox.waiting, claim.ingest
 
-    async def lagging(self: MemoryInbox, key: Any, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> Any:
-        return await waiting(self, key, above)
+    def lagging(self: MemoryInbox, key: Any, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> Any:
+        return waiting(self, key, above)
 
     def as_taken(head: Head, config: ev.SessionConfig, inputs: Any, taken: Taken, *, new_id: NewId) -> ingest.Ingested:
         took = whole(head, config, inputs, taken, new_id=new_id)
         delivery = DELIVERY.get()
         return replace(took, taken=took.taken.upto(delivery.source, delivery.seq)) if delivery else took
 
-    return swapped((MemoryInbox, "pending", lagging), (claim, "ingest", as_taken))
+    return swapped((MemoryInbox, "waiting", lagging), (claim, "ingest", as_taken))
+
+
+def let_go_before_the_trigger_is_taken() -> Applied:
+    """Rule 8: the claim may be let go after the first of several commits; all up to its trigger counts as taken."""
+    whole = intake.batches
+
+    async def first(*args: Any, **given: Any) -> AsyncGenerator[Batch]:
+        async with aclosing(whole(*args, **given)) as found:
+            yield await anext(found)
+
+    async def nothing(_self: intake.Intake, _wanted: Any = None) -> bool:
+        return False
+
+    return swapped((intake, "batches", first), (intake.Intake, "waits", nothing))
 
 
 def nak_without_a_ping() -> Applied:

@@ -32,6 +32,7 @@ _DEAF = Odds(lost=0.4, slow=0.2)
 _BUSY = Odds(crash=0.02, unanswered=0.05, late=0.05, slow=0.1, again=0.4, lag=0.2)
 _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
+_UNANSWERED = Odds(lost=0.25, unanswered=0.05, slow=0.1, crash=0.02, late=0.05)
 _DYING = Odds(crash=0.04, slow=0.1)
 _FRAIL = Odds(crash=0.04, sandbox_dies=0.6, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
@@ -50,7 +51,6 @@ _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harn
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
 _CROWD = Plan(replicas=2, workers=1, messages=8, calls=8, interrupts=3, impatient=3, updates=3)
-_LONGER = Plan(replicas=2, workers=2, messages=4, calls=12, hold=0.0, steady=("worker",))
 _TWO = Plan(replicas=2, workers=1, clocks=1, messages=2, calls=8)
 _THREADS = Plan(replicas=1, workers=1, messages=6, calls=4, child=True)
 _TWO_STOPPED = Plan(replicas=1, workers=1, messages=6, calls=12, impatient=8, child=True)
@@ -70,12 +70,13 @@ MUTATIONS = [
     Mutation("a NAK has a delay", claims.nak_without_a_delay, ("4:",), _BUSY, _MANY),
     Mutation("taking over a claim that stands still", claims.never_take_over_a_standing_claim, ("4:",), _BUSY, _VANISH),
     Mutation("counting takeovers", claims.never_count_takeovers, ("4:",), NO_FAULTS, _POISON),
-    Mutation("a turn is closed before its calls", claims.cancel_before_the_turn_is_closed, ("4:",), _RACES, _LONGER),
+    Mutation("a turn is closed before its calls", claims.cancel_before_the_turn_is_closed, ("4:",), _RACES, _LONG),
     Mutation("parking what is taken unread", claims.close_without_parking, ("1:",), NO_FAULTS, _DEADLY),
     Mutation("claim before reading", claims.read_before_the_claim, ("4:",), NO_FAULTS, _DEADLY),
     Mutation("arrivals name what came before them", claims.arrivals_believed_whole, ("1:", "4:"), _DEAF, _CHATTY),
     Mutation("no ack of the open claim's trigger", claims.head_without_the_trigger_check, ("4:",), _RACES, _MANY),
     Mutation("the inbox is read up to the trigger", claims.inbox_not_read_up_to_the_trigger, ("1:",), _RACES, _MANY),
+    Mutation("the trigger is taken in the end", claims.let_go_before_the_trigger_is_taken, ("1:",), _RACES, _MANY),
     Mutation("a ping before a NAK for another", claims.nak_without_a_ping, ("live:",), NO_FAULTS, _MANY),
     Mutation("C1 call bound to a generation", calls.c1_not_bound_to_a_generation, ("3:",), _HANDS, _TOOLS),
     Mutation("C2 placed before the answer", calls.c2_placed_after_the_answer, ("4:",), _DYING, _LEFT),
@@ -86,7 +87,11 @@ MUTATIONS = [
     Mutation("C5 results only of open calls", calls.c5_results_taken_blindly, ("3:",), _HANDS, _TOOLS),
     Mutation("C6 worker remembers finished calls", calls.c6_finished_calls_forgotten, ("3:",), _REPEATED, _TOOLS),
     Mutation(
-        "C7 released when the worker has accepted", calls.c7_released_before_it_was_accepted, ("4:",), _HANDS, _GONE
+        "C7 released when the worker has accepted",
+        calls.c7_released_before_it_was_accepted,
+        ("4:",),
+        _UNANSWERED,
+        _GONE,
     ),
     Mutation(
         "C8 cancel before an interrupt closes the call", calls.c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED

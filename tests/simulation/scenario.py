@@ -24,6 +24,7 @@ from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.bus.tools import SANDBOX
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.harness.turn.inbox_batches import BATCH_BYTES
 from holdfast.harness.turn.ping import serve_ping
 from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 from holdfast.sandbox.worker import WorkerConfig, work
@@ -64,6 +65,8 @@ class Scenario:
         )
         facts = ModelFacts(context_window=200_000, compact_at=1000 if self.observations.heavy else None)
         self.catalogue = ModelCatalogue({}, default=facts)
+        self.batch_bytes = 1 if seed % 2 else BATCH_BYTES
+        """With 1 each input that is read is taken in a commit of its own."""
         if self.plan.calls is not None:
             self.observations.calls_left = self.plan.calls
             self.observations.eager = "read" if self.plan.reads else "bash"
@@ -98,6 +101,7 @@ class Scenario:
                 name=replica,
                 now=self.now,
                 catalogue=self.catalogue,
+                batch_bytes=self.batch_bytes,
             )
             self.stops[name] = (claims.draining, stop)
             await serve_ping(bus, FIRST_CELL, replica)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from holdfast.bus.errors import Conflict
-from holdfast.bus.inputs import PendingInput
+from holdfast.bus.inputs import PendingInput, taken_after
 from holdfast.harness.models.deltas import Deltas
 from holdfast.harness.models.interface import BlockStart, Piece, TextDelta
 from holdfast.harness.turn.appender import ThreadRun
 from holdfast.harness.turn.claim_append import ClaimAppend
+from holdfast.harness.turn.inbox_batches import readable
 from holdfast.harness.turn.intake import Intake
 from holdfast.harness.turn.kept_sessions import KeptSession
 from holdfast.harness.turn.runner import TurnRunner
@@ -110,7 +111,14 @@ def w6_known_before_it_is_stored() -> Applied:
 
     async def hasty(self: Intake, may_start: Callable[[str], bool]) -> None:
         async with self._taking:
-            if inputs := await self._inputs():
+            own, known = self._appender, self._known
+            inputs = known.heard()
+            if inputs is None and not await known.all_stays():
+                upto = own.claim.trigger if own.behind_trigger else 0
+                inputs = [p async for p in readable(self._bus.inbox, own.key, own.taken, upto=upto)]
+                known.end_read(known.begin_read())
+                known._know(taken_after(own.taken, inputs))
+            if inputs:
                 await self._append(inputs, may_start)
 
     return swapped((Intake, "take", hasty))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
@@ -116,7 +117,7 @@ class WorkerReport:
         self.checks: dict[str, bool] = {}
         self.notes: dict[str, str] = {}
 
-    def set(self, check: str, ok: bool, cause: str = "") -> None:
+    def set(self, check: str, ok: bool, cause: str = "", *, valid_s: float = math.inf) -> None:
         self.checks[check] = ok
 
     def note(self, name: str, text: str) -> None:
@@ -128,10 +129,12 @@ class WorkerReport:
 
 
 @contextlib.asynccontextmanager
-async def hand_worker(bus: Bus, driver: Driver, *, hand: str = CLOCK, limit: int = 0) -> AsyncGenerator[WorkerReport]:
+async def hand_worker(
+    bus: Bus, driver: Driver, *, hand: str = CLOCK, limit: int = 0, probe_interval_s: float = 30.0
+) -> AsyncGenerator[WorkerReport]:
     """A worker in this process that answers requests; stopped at the end of the block. `limit`: hands at once."""
     report, stop = WorkerReport(), asyncio.Event()
-    config = WorkerConfig(hand=hand, drain_s=1.0, max_sandboxes=limit)
+    config = WorkerConfig(hand=hand, drain_s=1.0, max_sandboxes=limit, probe_interval_s=probe_interval_s)
     task = asyncio.create_task(work(bus, driver, config, stop, report))
     try:
         await eventually(report.serves, within=20, what="the worker serves")

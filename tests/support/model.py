@@ -53,9 +53,9 @@ class ScriptedModel:
         await self._ask("POST", "/_scenarios", {name: {"steps": list(steps), **scenario}})
         return name
 
-    async def replay(self, mark: str, *steps: Json) -> None:
-        """Replace the scenario of that name, for the requests that come from now on."""
-        await self._ask("POST", "/_scenarios", {mark: {"steps": list(steps)}})
+    async def replay(self, mark: str, *steps: Json, **scenario: Any) -> None:
+        """Add or replace the scenario of that name, for the requests that come from now on."""
+        await self._ask("POST", "/_scenarios", {mark: {"steps": list(steps), **scenario}})
 
     async def requests(self, mark: str = "", *, count: int = 0, ended: int = 0, within: float = 20) -> list[Record]:
         """The requests of conversations that carry the mark, as soon as there are `count` and `ended` have ended."""

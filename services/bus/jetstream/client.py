@@ -1,9 +1,11 @@
 """The bus over NATS JetStream: `connect`, and the `NatsBus` that it returns."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
-from holdfast.bus.errors import OtherProtocol
+from holdfast.bus import streams
+from holdfast.bus.errors import BusError, OtherProtocol
 from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
@@ -17,9 +19,11 @@ from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 class NatsBus:
     """`api.Bus` over one connection."""
 
-    def __init__(self, client: JetStreamClient) -> None:
+    def __init__(self, client: JetStreamClient, cells: Sequence[str] = ()) -> None:
+        """`cells`: those whose streams this process works on."""
         blobs = Blobs(client)
         self._client = client
+        self._cells = tuple(cells)
         self.log = NatsLog(client, blobs)
         self.inbox = NatsInbox(client, blobs)
         self.kv = NatsKeyValue(client)
@@ -37,8 +41,29 @@ class NatsBus:
 
     @property
     def connected(self) -> bool:
-        """True while the connection stands: for readiness."""
+        """True while the connection stands."""
         return self._client.is_up
+
+    async def answers(self) -> bool:
+        """Whether the server answers now, and the leader of the inbox of a cell if there are any: for readiness.
+
+        One cell is enough: the sessions of the others would have no better replica.
+        """
+        if not self._cells:
+            return await self._does(self._client.flush())
+        for cell in self._cells:  # in turn: the first one nearly always answers
+            if await self._does(self._client.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")):
+                return True
+        return False
+
+    @staticmethod
+    async def _does(request: Awaitable[dict[str, Any] | None]) -> bool:
+        """Whether the request is answered without an error."""
+        try:
+            answer = await request
+        except BusError:
+            return False
+        return answer is None or "error" not in answer
 
     async def close(self) -> None:
         """See `api.Bus.close`."""
@@ -65,4 +90,4 @@ async def connect(
     except BaseException:
         await client.close()
         raise
-    return NatsBus(client)
+    return NatsBus(client, (cells or (settings.cell,)) if uses_streams else ())

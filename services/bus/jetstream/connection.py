@@ -18,6 +18,7 @@
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ from holdfast.bus import trace
 from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
 from holdfast.bus.jetstream.imports import PING_PROTO, Client, Msg, nats
 from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
+from holdfast.process.backoff import Backoff
 
 log = structlog.get_logger()
 
@@ -41,6 +43,10 @@ _RECONNECT_PAUSE_S = 0.5
 
 WRITE_BUFFER_BYTES = 64 * 1024 * 1024
 """Bytes that nats-py buffers for writing while the connection is lost."""
+
+_RECONNECT_BACKOFF = Backoff(first_s=0.15, longest_s=0.15, jitter=0.5)
+"""Pauses between two attempts to reconnect. Each connection has its own, so that the processes that lost one server do
+not all knock at the next one in step."""
 
 CLIENT_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """Exceptions of nats-py; it raises OSError when it writes to a connection that has just broken."""
@@ -104,6 +110,10 @@ class _Reconnecting(Client):
                 await asyncio.sleep(_RECONNECT_PAUSE_S)
 
 
+def _reconnect_wait_s() -> float:
+    return _RECONNECT_BACKOFF.pause_s(1, random.random())  # noqa: S311  not a secret
+
+
 def _got(msg: Msg) -> RawMessage:
     return RawMessage(msg.subject, msg.reply, msg.data, msg.headers or {})
 
@@ -138,6 +148,10 @@ class Connection:
         self._waiting: dict[str, Callable[[RawMessage | None], None]] = {}
         self._inbox = ""
         self._up = asyncio.Event()
+        self.connections = 1
+        """Number of the present connection: it grows whenever one is lost."""
+        self.opened_with: tuple[list[str], str, tuple[str, str] | None] = ([], "", None)
+        """Servers, name and login that `open` was given."""
         self.on_reconnect: set[Callable[[], None]] = set()
         """Called after each reconnection: readers missed the messages published meanwhile and must read again."""
 
@@ -145,6 +159,7 @@ class Connection:
 
     async def open(self, servers: list[str], *, name: str, login: tuple[str, str] | None) -> None:
         """Connect. Raises Unavailable after CONNECT_TIMEOUT_S seconds."""
+        self.opened_with = servers, name, login
         options: dict[str, Any] = {}
         if login:
             options = {"user": login[0], "password": login[1], "inbox_prefix": f"_INBOX_{login[0]}".encode()}
@@ -175,7 +190,7 @@ class Connection:
                     disconnected_cb=on_lost,
                     reconnected_cb=on_reconnect,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]  it is a duration
+                    reconnect_time_wait=_reconnect_wait_s(),  # pyright: ignore[reportArgumentType]  it is a duration
                     connect_timeout=2,
                     ping_interval=5,
                     pending_size=WRITE_BUFFER_BYTES,
@@ -196,6 +211,7 @@ class Connection:
 
     def _lost(self) -> None:
         self._up.clear()
+        self.connections += 1
         for answer in list(self._waiting.values()):
             answer(None)
 

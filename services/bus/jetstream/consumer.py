@@ -6,6 +6,7 @@ so that no delivery goes to a dead subject for longer than ACK_WAIT_S.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -18,8 +19,11 @@ from holdfast.bus.ids import Key
 from holdfast.bus.inputs import Source
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
 from holdfast.bus.jetstream.inbox_reads import InboxReads
+from holdfast.bus.jetstream.life_thread import LifeThread
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
+from holdfast.process.backoff import Backoff
+from holdfast.process.supervision import supervised
 
 log = structlog.get_logger()
 
@@ -28,14 +32,18 @@ Handle = Callable[[Delivery], Awaitable[None]]
 PULL_EXPIRY_S = 30.0
 """Seconds after which the server ends a pull request; the consumer then sends the next."""
 
+PULL_BYTES = 16 * 1024 * 1024
+"""Bytes of deliveries that one pull request brings; more than the largest message. Deliveries that arrive faster than
+they are read fill the write buffer of the server, which then closes the connection (64 MiB by default)."""
+
 PULL_HEARTBEAT_S = 2.0
 """Seconds between two heartbeats of the server on an idle pull."""
 
 PULL_SILENCE_S = 2.5 * PULL_HEARTBEAT_S
 """Seconds without a message of the server after which the pull is replaced."""
 
-PULL_RETRY_PAUSE_S = 0.25
-"""Seconds before the next pull after one failed."""
+PULL_BACKOFF = Backoff(first_s=0.25, longest_s=0.25)
+"""Pause before the next pull after one failed. All replicas fail at once when the leader of the consumer changes."""
 
 ACK_TIMEOUT_S = 8.0
 """Seconds for which an ack is retried."""
@@ -52,12 +60,12 @@ class NatsDelivery:
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
         self._reply = got.reply
-        self._data = got.data
         self._source: Source = subjects.source_of(got.subject)
         self._key = subjects.key_of(got.subject)
         self._count = int(tokens[at])
         self._seq = int(tokens[at + 1])
         self._number = int(tokens[at + 2])
+        self._newer = codec.is_newer_input(got.data)  # the body is not kept: hundreds of deliveries may wait
 
     @property
     def key(self) -> Key:
@@ -78,7 +86,7 @@ class NatsDelivery:
     @property
     def newer(self) -> bool:
         """See `api.Delivery.newer`."""
-        return codec.is_newer_input(self._data)
+        return self._newer
 
     @property
     def number(self) -> int:
@@ -115,7 +123,7 @@ async def redeliver(client: JetStreamClient, cell: str, seq: int, number: int) -
 
 async def _in_progress(client: JetStreamClient, reply: str) -> None:
     if client.is_up:  # sent after a reconnection it would come too late
-        await _best_effort(client, reply, b"+WPI")
+        await _best_effort(client, reply, streams.IN_PROGRESS)
 
 
 async def _nak(client: JetStreamClient, reply: str, delay: float = 0.0) -> None:
@@ -149,6 +157,7 @@ class Consumer:
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
         """The reply subject of the delivery, by the task that handles it."""
+        self._life = LifeThread(client, self._running)
         self._requested = 0
         """Number of deliveries requested and not yet received."""
         self._last_message_loop_time = 0.0
@@ -161,7 +170,8 @@ class Consumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, then wait for the running handlers."""
         ended = asyncio.create_task(self._await_stop(stop))
-        in_progress = asyncio.create_task(self._send_in_progress())
+        in_progress = asyncio.create_task(supervised(self._send_in_progress, name="in_progress"))
+        self._life.start()
         self._client.on_reconnect.add(self._break)
         try:
             while not self._stopping:
@@ -173,6 +183,7 @@ class Consumer:
                 await self._finish()
             finally:
                 in_progress.cancel()
+                await self._life.close()
 
     async def _await_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -191,7 +202,7 @@ class Consumer:
         try:
             listening = await self._client.listen(self._reply, self._receive)
         except Unavailable:
-            await self._sleep(PULL_RETRY_PAUSE_S)
+            await self._sleep(PULL_BACKOFF.pause_s(1, random.random()))  # noqa: S311  not a secret
             return
         self._last_message_loop_time = asyncio.get_running_loop().time()
         try:
@@ -210,7 +221,7 @@ class Consumer:
         if self._broken and not self._stopping:
             self._inbox.forget()
             self._wakeup.clear()
-            await self._sleep(PULL_RETRY_PAUSE_S)
+            await self._sleep(PULL_BACKOFF.pause_s(1, random.random()))  # noqa: S311  not a secret
 
     async def _drop(self, listening: Listening) -> None:
         """Unsubscribe and handle the deliveries already on their way; a stopping consumer naks them."""
@@ -237,6 +248,7 @@ class Consumer:
             return
         body = {
             "batch": free,
+            "max_bytes": PULL_BYTES,
             "expires": int(PULL_EXPIRY_S * streams.SECOND_NS),
             "idle_heartbeat": int(PULL_HEARTBEAT_S * streams.SECOND_NS),
         }
@@ -262,17 +274,21 @@ class Consumer:
                 await self._deliver(got)
             case "100":
                 return
-            case "404" | "408":  # the request has ended: request its undelivered messages again
-                self._requested = max(
-                    0, self._requested - int(got.headers.get("Nats-Pending-Messages", self._requested))
-                )
-                self._wakeup.set()
             case "409" if "Batch Completed" in got.headers.get("Description", ""):
                 return
+            case "404" | "408":
+                self._request_ended(got)
+            case "409" if "Exceeds MaxBytes" in got.headers.get("Description", ""):
+                self._request_ended(got)
             case status:
                 if not self._broken:
                     log.warning("consume.refused", status=status, why=got.headers.get("Description", ""))
                 self._break()
+
+    def _request_ended(self, got: RawMessage) -> None:
+        """A pull request has ended: request its undelivered messages again."""
+        self._requested = max(0, self._requested - int(got.headers.get("Nats-Pending-Messages", self._requested)))
+        self._wakeup.set()
 
     # --- deliveries ------------------------------------------------------------------------------------------------
 
@@ -286,7 +302,7 @@ class Consumer:
                 self._client, got.reply, b"+TERM"
             )  # no session reads this subject, so it must not be redelivered
             return
-        task = asyncio.create_task(self._run(got))
+        task = asyncio.create_task(self._run(NatsDelivery(self._client, got), got.headers))
         self._running[task] = got.reply
         task.add_done_callback(self._done)
 
@@ -294,17 +310,22 @@ class Consumer:
         del self._running[task]
         self._wakeup.set()
 
-    async def _run(self, got: RawMessage) -> None:
-        delivery = NatsDelivery(self._client, got)
+    async def _run(self, delivery: NatsDelivery, headers: dict[str, str]) -> None:
         try:
-            with trace.under(got.headers, link=True):
+            with trace.under(headers, link=True):
                 await self._handle(delivery)
-        except Exception:
+        except Exception as exc:
+            if isinstance(exc, BusError) and exc.retryable:  # expected while the bus is away: no traceback
+                log.warning(
+                    "consume.left_to_redelivery", session=delivery.key.session, seq=delivery.seq, cause=str(exc)
+                )
+                return
             log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
 
     async def _send_in_progress(self) -> None:
         """Send in_progress for every running handler, each IN_PROGRESS_INTERVAL_S seconds."""
         while True:
             await asyncio.sleep(streams.IN_PROGRESS_INTERVAL_S)
+            self._life.sent()
             for reply in list(self._running.values()):
                 await _in_progress(self._client, reply)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import structlog
 
@@ -21,7 +22,7 @@ PAGE_INPUTS = 500
 """Inbox messages in one batched read."""
 
 PAGE_BYTES = 1024 * 1024
-"""Bytes of messages above which a read of `waiting` ends."""
+"""Bytes of inbox messages after which a batched read ends."""
 
 
 class InboxReads:
@@ -57,47 +58,42 @@ class InboxReads:
 
     async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
         """See `api.Inbox.pending`."""
-        return [await self.decoded(one) for one in await self._stored(key, above, upto)]
+        return [one async for one in self.waiting(key, above, upto=upto)]
 
-    async def waiting(self, key: Key, above: Taken = NOTHING_TAKEN) -> AsyncGenerator[PendingInput]:
+    async def waiting(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> AsyncGenerator[PendingInput]:
         """See `api.Inbox.waiting`."""
+        async with aclosing(self._stored(key, above, upto)) as messages:
+            async for one in messages:
+                yield await self.decoded(one)
+
+    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> AsyncGenerator[PendingInput]:
+        """See `api.Inbox.undecoded`."""
+        async with aclosing(self._stored(key, above, upto)) as messages:
+            async for one in messages:
+                yield PendingInput(one.seq, one.data, None, subjects.source_of(one.subject))
+
+    async def _stored(self, key: Key, above: Taken, upto: int) -> AsyncGenerator[RawMessage]:
+        """One read serves both sources, so that what it finds is a prefix of the stream. Holds one page at a time."""
         stream, subject = streams.inbox_stream(key.cell), subjects.inbox_all(key)
         at, left = min(above.inputs, above.results), 1
         while left:
-            got, left = await retry(
+            page, left = await retry(
                 self._client, self._client.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS, max_bytes=PAGE_BYTES
             )
-            if not got:
-                return
-            at = got[-1].seq
-            for one in got:
-                if one.seq > above.of(subjects.source_of(one.subject)):
-                    yield await self.decoded(one)
-
-    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
-        """See `api.Inbox.undecoded`."""
-        found = await self._stored(key, above, upto)
-        return [PendingInput(one.seq, one.data, None, subjects.source_of(one.subject)) for one in found]
-
-    async def _stored(self, key: Key, above: Taken, upto: int) -> list[RawMessage]:
-        """One read serves both sources, so that what it finds is a prefix of the stream."""
-        stream, subject = streams.inbox_stream(key.cell), subjects.inbox_all(key)
-        found: list[RawMessage] = []
-        at, left = min(above.inputs, above.results), 1
-        while left:
-            got, left = await retry(self._client, self._client.batch, stream, subject, seq=at + 1, limit=PAGE_INPUTS)
-            found += got
-            if not got:
+            if not page:
                 break
-            at = got[-1].seq
+            at = page[-1].seq
+            for one in page:
+                if one.seq > above.of(subjects.source_of(one.subject)):
+                    yield one
         while at < upto:  # a replica may lag behind the leader
             query = {"seq": at + 1, "next_by_subj": subject}
-            one = await retry(self._client, self._client.leader, stream, query)
-            if one is None:
+            found = await retry(self._client, self._client.leader, stream, query)
+            if found is None:
                 break
-            found.append(one)
-            at = one.seq
-        return [one for one in found if one.seq > above.of(subjects.source_of(one.subject))]
+            at = found.seq
+            if at > above.of(subjects.source_of(found.subject)):
+                yield found
 
     async def decoded(self, message: RawMessage) -> PendingInput:
         """Decode an inbox message, with its body from the object store if it has one. Raises Unavailable."""

@@ -13,6 +13,7 @@ from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import RETRY_TIMEOUT_S, Pauses, retry
+from holdfast.bus.jetstream.watched import Watched
 from holdfast.bus.subjects import bucket_changes, bucket_key
 
 PAGE_KEYS = 500
@@ -152,10 +153,10 @@ class NatsKeyValue:
         self._client.on_reconnect.add(note_reconnection)
         try:
             await retry(self._client, self._client.flush)
-            known: dict[str, int] = {}
-            for entry in await self.list(bucket, match):
-                known[entry.key] = entry.revision
-                yield entry
+            told = Watched()
+            for entry in await self._all(bucket, match):
+                if told.is_news(entry):
+                    yield entry
             yield None
             while True:
                 try:
@@ -163,28 +164,24 @@ class NatsKeyValue:
                         entry = await updates.get()
                 except TimeoutError:
                     entry = None
-                changes = [entry] if entry else await self._differences(bucket, match, known)
-                for change in changes:
-                    if change.revision <= known.get(change.key, 0):
-                        continue
-                    if change.value is None:
-                        if known.pop(change.key, 0):
-                            yield change
-                    else:
-                        known[change.key] = change.revision
+                changes = [entry] if entry else await self._differences(bucket, match, told.present)
+                for change in changes or ():
+                    if told.is_news(change):
                         yield change
+                if entry is None and changes is not None:
+                    yield None
         finally:
             self._client.on_reconnect.discard(note_reconnection)
             await listening.close()
 
-    async def _differences(self, bucket: str, match: str, known: dict[str, int]) -> list[Entry]:
-        """Entries that a watch missed; empty if the bucket cannot be read now."""
+    async def _differences(self, bucket: str, match: str, known: dict[str, int]) -> list[Entry] | None:
+        """What the bucket holds, and the entries that are gone; None if it cannot be read now."""
         try:
             now = {entry.key: entry for entry in await self._all(bucket, match)}
             missing = [key for key in known if key not in now]
             gone = [await self._gone(bucket, key, known[key]) for key in missing]
         except Unavailable:
-            return []
+            return None
         return gone + list(now.values())
 
     async def _gone(self, bucket: str, key: str, revision: int) -> Entry:

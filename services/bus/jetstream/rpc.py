@@ -93,8 +93,9 @@ class NatsCore:
         places = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
         async def receive(got: RawMessage) -> None:
+            connection = self._client.connections
             await places.acquire()
-            task = asyncio.create_task(self._answer(got, handler))
+            task = asyncio.create_task(self._answer(got, handler, connection))
             running.add(task)
             task.add_done_callback(finished)
 
@@ -106,7 +107,12 @@ class NatsCore:
         await retry(self._client, self._client.flush)  # from here on the server routes requests to it
         return Serving(listening, running)
 
-    async def _answer(self, got: RawMessage, handler: Handler) -> None:
+    async def _answer(self, got: RawMessage, handler: Handler, connection: int) -> None:
+        """Handle one request and answer it, if the connection on which it came, number `connection`, still stands.
+
+        The server lets us answer on that connection only (`allow_responses`): on a later one the answer would be a
+        permission violation. Its sender asks again.
+        """
         headers: dict[str, str] | None = None
         body = b""
         with trace.under(got.headers, link=False):
@@ -119,6 +125,9 @@ class NatsCore:
                 headers = {ERROR_CODE_HEADER: "internal", ERROR_TEXT_HEADER: _ERROR_TEXTS["internal"]}
         # A service may publish on any subject, so a request must not choose one that its sender may not publish on.
         if not got.reply.startswith(REPLY_SUBJECT_PREFIX):
+            return
+        if self._client.connections != connection:
+            log.info("bus.not_answered", subject=got.subject, error="the connection of the request was lost")
             return
         try:
             await self._client.send(got.reply, body, headers=headers)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx2
 import uvloop
 
 from holdfast.cli.client.errors import CannotDo
-from holdfast.cli.client.target import NoStack, Target, find
+from holdfast.cli.client.target import API_CONNECT_TIMEOUT_S, NoStack, Target, find
 from holdfast.cli.client.terminal.figures import duration
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, NO_STACK
 from holdfast.cli.failure import tell
@@ -26,7 +27,7 @@ def run_api_command(command: str, data: Path | None, work: Callable[[Target], Co
     try:
         target = find(data)
         address, local = target.base_url, target.local is not None
-        return uvloop.run(work(target))
+        return uvloop.run(_work(target, work))
     except NoStack as exc:
         tell(command, str(exc))
         return NO_STACK
@@ -47,6 +48,30 @@ def run_api_command(command: str, data: Path | None, work: Callable[[Target], Co
             tell(command, "interrupted before the task was sent")
         return INTERRUPTED
     return FAILED
+
+
+async def _work(target: Target, work: Callable[[Target], Coroutine[Any, Any, int]]) -> int:
+    if target.local is None:
+        await check_api(target)
+    return await work(target)
+
+
+async def check_api(target: Target) -> None:
+    """Raises CannotDo if a server that is no API of Holdfast answers at the address: the SDK cannot read its answers.
+
+    Errors and silence are left to the command, which says more of them.
+    """
+    url = target.base_url.rstrip("/")
+    try:
+        async with httpx2.AsyncClient(timeout=API_CONNECT_TIMEOUT_S) as client:
+            answer = await client.get(f"{url}/v1/sessions?limit=1", headers={"x-api-key": target.api_key})
+        listed = answer.json() if answer.is_success else {"data": []}
+    except httpx2.HTTPError:
+        return
+    except ValueError:  # no JSON
+        listed = None
+    if not (isinstance(listed, dict) and "data" in listed and isinstance(listed["data"], list)):
+        raise CannotDo(f"{url} is no API of Holdfast: its list of sessions cannot be read. Check HOLDFAST_BASE_URL.")
 
 
 def _message(exc: anthropic.APIStatusError) -> str:

@@ -11,12 +11,15 @@ from holdfast.cli.client.event_stream import BEGINNING
 MAX_EVENTS: Final = 1000
 """Upper bound of the events that are read, newest first, to find the beginning of the last turn."""
 
+_SHOWN_AS_PROCESSED: Final = ("user.custom_tool_result",)
+"""Types of events that have a `processed_at` although they may still be queued."""
+
 
 class SessionState(msgspec.Struct, frozen=True):
     """What is known of a session before its events are watched."""
 
     after: str
-    """Id of the newest event, or BEGINNING. An event stream after it has no gap."""
+    """Id of the newest event that is surely in the log, or BEGINNING. An event stream after it has no gap."""
     turn: Sequence[Any]
     """The events of the last turn, oldest first."""
     questions: Sequence[Any]
@@ -28,9 +31,13 @@ class SessionState(msgspec.Struct, frozen=True):
 async def session_state(client: AsyncAnthropic, session: str) -> SessionState:
     """Read the state from the newest events. Raises the errors of the SDK."""
     turn: list[Any] = []
+    queued: list[Any] = []
     status: Any = None
     begun = False
     async for event in client.beta.sessions.events.list(session, order="desc", limit=100):
+        if event.processed_at is None:
+            queued.append(event)  # a stream cannot begin behind it, and shows it when the session takes it
+            continue
         if status is None and event.type.startswith("session.status_"):
             status = event
         if not begun:
@@ -42,13 +49,14 @@ async def session_state(client: AsyncAnthropic, session: str) -> SessionState:
     kind = status.type if status else ""
     waiting: list[str] = []
     if status is not None and kind == "session.status_idle" and status.stop_reason.type == "requires_action":
-        answered = {_answered(event) for event in turn}
+        answered = {_answered(event) for event in (*turn, *queued)}
         waiting = [id_ for id_ in status.stop_reason.event_ids or () if id_ not in answered]
     return SessionState(
-        after=turn[-1].id if turn else BEGINNING,
+        after=next((event.id for event in reversed(turn) if event.type not in _SHOWN_AS_PROCESSED), BEGINNING),
         turn=turn,
         questions=await tool_calls_by_id(client, session, waiting, turn),
-        running=kind in ("session.status_running", "session.status_rescheduled"),
+        running=kind in ("session.status_running", "session.status_rescheduled")
+        or any(event.type == "user.message" for event in queued),
         ended=kind == "session.status_terminated",
     )
 

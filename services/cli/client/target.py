@@ -12,6 +12,7 @@ import msgspec
 from holdfast.cli.embedded import registry, runfile
 from holdfast.cli.embedded.layout import data_folder
 from holdfast.cli.embedded.model_endpoint import VENDOR
+from holdfast.cli.sanitize import clean_line
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -67,11 +68,26 @@ def find(data: Path | None, environ: Mapping[str, str] = os.environ) -> Target:
     if data is None and url:
         if not key:
             raise NoStack("HOLDFAST_BASE_URL is set, but HOLDFAST_API_KEY is not: set it to a key of that stack.")
+        _check(url, key)
         return Target(url, key)
     folder = data_folder(data, environ).absolute()
     if data is not None or environ.get("HOLDFAST_DATA"):
         return _local(_named(folder, environ))
     return _local(registry.own(folder) or _only(registry.stacks(environ), folder, registry.killed(environ)))
+
+
+def _check(url: str, key: str) -> None:
+    """Raises NoStack for an address to which, or a key with which, no request can be sent."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:  # the port, or the brackets of an IPv6 address
+        good = False
+    if not good or " " in url:
+        shown = url if "@" not in url else "(it holds a password)"
+        raise NoStack(f"HOLDFAST_BASE_URL is no address such as http://127.0.0.1:8700: {clean_line(shown)}")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise NoStack("HOLDFAST_API_KEY is no API key: it holds a space, a line end, or a character outside ASCII.")
 
 
 def _local(run: runfile.RunFile) -> Target:

@@ -5,13 +5,14 @@ terminal of the parent, so progress and errors look as in the foreground. Then t
 `logs/up.log` and writes one byte to a pipe, upon which the parent exits.
 """
 
+import contextlib
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -89,18 +90,26 @@ def start(folder: Path, request: UpRequest) -> int:
 def release(log: Path) -> None:
     """In the child, when the stack is ready: redirect the output to `log` and let the parent exit.
 
-    Does nothing in the foreground.
+    The output goes nowhere if the log cannot be written. Does nothing in the foreground.
     """
     number = os.environ.pop(READY_FD, "")
     if not number:
         return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with log.open("ab") as file:
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    with _open(log) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.write(int(number), _READY_BYTE)
     os.close(int(number))
+
+
+def _open(log: Path) -> BinaryIO:
+    try:
+        return log.open("ab")
+    except OSError:  # the disk is full, or has no inodes left: the stack runs all the same
+        return Path(os.devnull).open("ab")
 
 
 def _already(run: RunFile) -> str:

@@ -26,6 +26,7 @@ from holdfast.cli.embedded.probes import http_ready, nats_ready
 from holdfast.cli.embedded.procfs import started
 from holdfast.cli.embedded.program import Program, never_ready
 from holdfast.cli.embedded.runfile import RunFile
+from holdfast.process.health import LOOPBACK
 from holdfast.process.settings import ProcessSettings, load
 
 PROVISIONED: Final = "provisioned"
@@ -243,6 +244,7 @@ class Stack:
             "nats_url": self.nats_url,
             "nats_credentials": self.layout.nats_credentials(kind),
             "health_port": self.health_ports[label],
+            "health_host": LOOPBACK,
         }
         given = {f"HOLDFAST_{field.upper()}": str(value) for field, value in {**settings, **fixed}.items()}
         fault = self._environ.get("HOLDFAST_FAULT_" + label.upper().replace("-", "_"))

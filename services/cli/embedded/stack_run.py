@@ -62,8 +62,10 @@ class StackRun:
             return 1
         finally:
             self._is_ready = False
-            registry.unregister(self._stack.run_file({}))
-            self._layout.run_file.unlink(missing_ok=True)
+            # On a file system that became read-only this fails, and the programs must end all the same.
+            with contextlib.suppress(OSError):
+                registry.unregister(self._stack.run_file({}))
+                self._layout.run_file.unlink(missing_ok=True)
             await self._stop()
         return 0
 

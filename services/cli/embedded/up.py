@@ -1,6 +1,7 @@
 """`holdfast up` in the foreground: checks the options and the folder, and runs the stack until it is stopped."""
 
 import asyncio
+import os
 import re
 import shlex
 import shutil
@@ -26,10 +27,11 @@ def run(
     if scripted and model_url:
         return _refuse("--scripted and --model-url name two models: choose one of them")
     folder = data_folder(data)
-    is_new = not folder.exists()
+    is_new = not os.path.lexists(folder)  # no error for a path that cannot be
     try:
-        check_start(folder)
         layout = Layout(folder)
+        with layout.explained():
+            check_start(folder)
         layout.open()
         with layout.explained():
             stack = Stack(layout, port=port, harnesses=harnesses, sync=sync, model_url=model_url, scripted=scripted)

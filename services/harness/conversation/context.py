@@ -195,6 +195,8 @@ class Contexts:
         """The last configuration that was folded; None if it lies before the snapshot."""
         self.snapshot_count = 0
         """`count` of the last snapshot that was read or written."""
+        self.snapshot_parts = 0
+        """Parts in which that snapshot is stored; 0: it is one value (`snapshot_parts.py`)."""
 
     def thread(self, thread_id: str) -> Context:
         """The context of that thread; empty if nothing was said in it yet."""
@@ -210,6 +212,11 @@ class Contexts:
             self.threads.setdefault(event.thread, Context(items=[])).add(event)
         self.seq = stored.seq
         self.count = stored.commit.head.count
+
+    @property
+    def size(self) -> int:
+        """The characters of the conversations of all threads."""
+        return sum(i.size for t in self.threads.values() for i in t.items)
 
     def snapshot(self) -> bytes:
         """The encoded snapshot of everything that was folded."""

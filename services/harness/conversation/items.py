@@ -1,7 +1,7 @@
 """The pieces of a conversation as the context keeps them. Pure."""
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -18,6 +18,20 @@ class Item(msgspec.Struct):
     id: str
     blocks: list[Block]
     is_error: bool = False
+
+    @property
+    def size(self) -> int:
+        """The characters of all its texts, those of attachments too."""
+        return _chars(self.blocks)
+
+
+def _chars(value: Any) -> int:
+    """The characters of the texts in a JSON value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        value = list(cast("dict[str, Any]", value).values())
+    return sum(map(_chars, cast("list[Any]", value))) if isinstance(value, list) else 0
 
 
 def size_of(blocks: Iterable[Block]) -> int:

@@ -4,12 +4,12 @@ from typing import Final
 
 import structlog
 
-from holdfast.bus import subjects
 from holdfast.bus.api import Bus
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.harness.conversation.context import Contexts
+from holdfast.harness.conversation.snapshot_parts import MAX_SNAPSHOT_BYTES, read_snapshot, write_snapshot
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import retrying
 
@@ -33,10 +33,11 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
     """The contexts after the commit `last`, or after a later one. Raises BusError."""
     contexts = Contexts()
     if last.commit.head.count > SHORT_LOG_EVENTS:
-        entry = await bus.kv.get("snap", subjects.snapshot_key(key), leader=False)  # an old one only costs reading
-        contexts = Contexts.restore(entry.value if entry else None)
+        data, parts = await read_snapshot(bus, key)
+        contexts = Contexts.restore(data)
         if contexts.seq > last.seq:
             contexts = Contexts()
+        contexts.snapshot_parts = parts
 
     async def read() -> None:
         async for page in bus.log.pages(key, contexts.seq):
@@ -52,11 +53,20 @@ async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
 
 
 async def save_contexts(bus: Bus, key: Key, contexts: Contexts, *, every: int) -> None:
-    """Write a snapshot if `every` events were added since the last one. A failure is logged: it only costs reading."""
+    """Write a snapshot if `every` events were added since the last one. A failure is logged: it only costs reading.
+
+    One that would be larger than MAX_SNAPSHOT_BYTES is not made: the attempt alone would need as much memory again.
+    """
     if contexts.count - contexts.snapshot_count < every:
         return
+    if contexts.size > MAX_SNAPSHOT_BYTES:
+        log.info("snapshot.too_large", session=key.session, chars=contexts.size)
+        contexts.snapshot_count = contexts.count
+        return
     try:
-        await bus.kv.put("snap", subjects.snapshot_key(key), contexts.snapshot())
+        contexts.snapshot_parts = await write_snapshot(
+            bus, key, contexts.snapshot(), former_parts=contexts.snapshot_parts
+        )
     except BusError as exc:
         log.info("snapshot.failed", session=key.session, code=exc.code)
     contexts.snapshot_count = contexts.count

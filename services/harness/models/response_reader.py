@@ -165,7 +165,7 @@ class ResponseReader:
             "cache_read_input_tokens",
         ):
             value = usage.get(name)
-            if isinstance(value, int) and 0 <= value < 1 << 53:
+            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53:
                 self._usage[name] = value
 
     def response(self) -> Response:

@@ -62,10 +62,12 @@ def claim_commit(
     trigger: Trigger,
     limits: Limits,
     writer: Writer,
+    starts: bool = True,
 ) -> ClaimCommit:
     """Rule 4: the commit that claims the session after `last` and takes the pending inputs above `taken`.
 
-    If a model request is the next step of a thread, its start is part of the commit.
+    If a model request is the next step of a thread, its start is part of the commit. Not `starts`: more inputs wait,
+    and are taken before.
     """
     head, new_id = last.commit.head, writer.new_id
     taken = head.taken_in(inbox)
@@ -81,7 +83,7 @@ def claim_commit(
     ingested = ingest(head, config, inputs, taken, new_id=new_id)
     after = advance(head, ingested.events, writer.now)
     requests: dict[str, ev.ModelRequestStart] = {}
-    for thread in after.threads if inputs else ():
+    for thread in after.threads if inputs and starts else ():
         fresh_chars = sum(len(p.data) for p in inputs)
         request = request_start(
             after, now=writer.now, fresh_chars=fresh_chars, limits=limits, thread=thread, new_id=new_id

@@ -1,16 +1,15 @@
 """Appends the claim of a session, sends the model request that it starts, and makes the runner (rules 4 and 6)."""
 
 import asyncio
-from collections.abc import Sequence
 
 from holdfast.bus.api import Delivery
 from holdfast.bus.commits import Stored
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import PendingInput
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.turn.appender import ClaimedSession
 from holdfast.harness.turn.claim import Trigger, claim_commit
+from holdfast.harness.turn.inbox_batches import Batch
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.replica import Replica
 from holdfast.harness.turn.runner import TurnRunner
@@ -33,10 +32,10 @@ class ClaimAppend:
         *,
         inbox: str,
         watch: InboxWatch,
-        pending: Sequence[PendingInput],
+        batch: Batch,
         contexts: Contexts | None,
     ) -> TurnRunner:
-        """Append the claim after `last`, with the inputs `pending`. Raises Conflict, Unavailable.
+        """Append the claim after `last`, with the inputs of `batch`. Raises Conflict, Unavailable.
 
         `contexts` are folded up to `last`; None: they are read meanwhile.
         """
@@ -46,11 +45,12 @@ class ClaimAppend:
         made = claim_commit(
             last,
             config,
-            pending,
+            batch.inputs,
             inbox=inbox,
             trigger=trigger_of(delivery),
             limits=replica.limits(config),
             writer=replica.writer(),
+            starts=batch.is_last,
         )
         appending = asyncio.create_task(replica.bus.log.append(key, made.commit, last.seq))
         try:
@@ -68,7 +68,9 @@ class ClaimAppend:
             appending.cancel()
             await asyncio.gather(appending, return_exceptions=True)
         session = ClaimedSession(key=key, inbox=inbox, claim=made.claim, config=config, last=stored, contexts=contexts)
-        return TurnRunner(replica, session, watch, requests=beside.requests, inbox_known=bool(pending))
+        return TurnRunner(
+            replica, session, watch, requests=beside.requests, inbox_known=bool(batch.inputs) and batch.is_last
+        )
 
     async def _load(self, key: Key, last: Stored, appending: "asyncio.Task[int]") -> Contexts:
         """Read the contexts, unless the append fails before; then raise its error."""

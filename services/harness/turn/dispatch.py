@@ -11,8 +11,6 @@ from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Conflict, Damaged, Newer, Unavailable
 from holdfast.bus.head import Claim
 from holdfast.bus.ids import Key
-from holdfast.bus.inputs import PendingInput
-from holdfast.bus.parked import PARKED, ParkedInput, encode_parked
 from holdfast.bus.times import CLAIM_STALE_US
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.models.interface import Model
@@ -23,10 +21,12 @@ from holdfast.harness.turn.appender import Fenced
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT, closing_commit, failures_of, is_done
 from holdfast.harness.turn.claim_append import ClaimAppend, trigger_of
 from holdfast.harness.turn.failed_deliveries import FailedDeliveries
+from holdfast.harness.turn.inbox_batches import BATCH_BYTES, Batch, first_batch
 from holdfast.harness.turn.inbox_watch import InboxWatch
-from holdfast.harness.turn.ingest import before_newer
 from holdfast.harness.turn.kept_sessions import KeptSession, KeptSessions
 from holdfast.harness.turn.left_to_newer import NEWER_NAK_DELAY_S, LeftToNewer
+from holdfast.harness.turn.one_at_a_time import OneAtATime
+from holdfast.harness.turn.parking import park
 from holdfast.harness.turn.replica import DroppedRequests, HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
@@ -63,8 +63,9 @@ class Dispatcher:
         catalogue: ModelCatalogue | None = None,
         note_newer: Callable[[str], None] = lambda _: None,
         note_dropped: Callable[[str], None] = lambda _: None,
+        batch_bytes: int = BATCH_BYTES,
     ) -> None:
-        """`now` is in microseconds since 1970. `catalogue` None: the packaged one.
+        """`now` is in microseconds since 1970. `catalogue` None: the packaged one. `batch_bytes`: see `Replica`.
 
         `note_newer` gets a sentence for the health report when work is left to a newer version, `note_dropped` when a
         model request was dropped.
@@ -82,7 +83,9 @@ class Dispatcher:
             now=now,
             draining=self.draining,
             dropped=DroppedRequests(note_dropped),
+            batch_bytes=batch_bytes,
         )
+        self.deciding = OneAtATime()
         self._configs = SessionConfigs(bus)
         self._claims = ClaimAppend(self.replica, self._configs)
         self.kept = KeptSessions()
@@ -119,22 +122,28 @@ class Dispatcher:
             self.failed.handled(delivery)
 
     async def _handle(self, delivery: Delivery) -> None:
-        runner = self._runners.get(delivery.key)
-        if runner is not None:
-            if delivery.seq != runner.appender.claim.trigger:
-                await runner.deliveries.add(delivery)
-                return
-            while await runner.appender.folded():  # a claim by its own trigger would take the session from itself
-                pass
-        known = await self._known(delivery)
-        watch, runner = known.watch if known else InboxWatch(), None
-        try:
-            runner = await self._decide(delivery, watch, known)
-        finally:
-            if runner is None:
-                await watch.close()
-        if runner is not None:
-            await self.drive(runner, delivery)
+        runner: TurnRunner | None = None
+        while runner is None:
+            if (driven := self._runners.get(delivery.key)) is not None:
+                if delivery.seq != driven.appender.claim.trigger:
+                    await driven.deliveries.add(delivery)
+                    return
+                while await driven.appender.folded():  # a claim by its own trigger would take the session from itself
+                    pass
+            async with self.deciding.session(delivery.key):
+                if delivery.key in self._runners:  # another delivery has claimed the session meanwhile
+                    continue
+                known = await self._known(delivery)
+                watch = known.watch if known else InboxWatch()
+                try:
+                    runner = await self._decide(delivery, watch, known)
+                finally:
+                    if runner is None:
+                        await watch.close()
+                if runner is None:
+                    return
+                self._runners[delivery.key] = runner
+        await self.drive(runner, delivery)
 
     async def _known(self, delivery: Delivery) -> KeptSession | None:
         """What is kept of the session of a first delivery, if it may be claimed by that (rule 4). It is forgotten."""
@@ -155,10 +164,11 @@ class Dispatcher:
             inbox = await self._bus.inbox.stream_epoch(key.cell)
             contexts: Contexts | None = None
             if known is not None:
-                last, pending, contexts = known.last, known.batch(seq, inbox), known.contexts
+                last, contexts = known.last, known.contexts
+                batch = Batch([*known.batch(seq, inbox)], is_last=True)
                 known = None
             else:
-                last, pending = await self.read_session(delivery, watch, leader=leader)
+                last, batch = await self.read_session(delivery, watch, leader=leader)
             if last is None:
                 await delivery.nak(NO_LOG_NAK_DELAY_S)
                 return None
@@ -175,33 +185,29 @@ class Dispatcher:
                     await self._close_turn(delivery, last, inbox)
                     return None
                 return await self._claims.claim(
-                    delivery, last, inbox=inbox, watch=watch, pending=pending, contexts=contexts
+                    delivery, last, inbox=inbox, watch=watch, batch=batch, contexts=contexts
                 )
             except Conflict:
                 leader = True
             except Unavailable:
                 return None
 
-    async def read_session(
-        self, delivery: Delivery, watch: InboxWatch, *, leader: bool
-    ) -> tuple[Stored | None, list[PendingInput]]:
-        """The last commit and, for a first delivery, the inputs that wait: the claim takes them at once.
+    async def read_session(self, delivery: Delivery, watch: InboxWatch, *, leader: bool) -> tuple[Stored | None, Batch]:
+        """The last commit and, for a first delivery, the first inputs that wait: the claim takes them at once.
 
         Inputs of a repeated delivery are read after the claim (rule 4): one of them may kill its reader. The watch is
         opened before the inbox is read, on the same connection, so that no input is missed between the two.
         """
         key = delivery.key
+        if delivery.count > 1:
+            return await self._bus.log.head(key, leader=leader), Batch([], is_last=True)
         if key in self._foreign and not leader:
             last = await self._bus.log.head(key)
             if last is None or self._is_foreign(key, last.commit.head.claim, delivery.seq):
-                return last, []
+                return last, Batch([], is_last=True)
         await watch.open(self._bus, key)
-        if delivery.count > 1:
-            return await self._bus.log.head(key, leader=leader), []
-        last, pending = await asyncio.gather(
-            self._bus.log.head(key, leader=leader), self._bus.inbox.pending(key, upto=delivery.seq)
-        )
-        return last, before_newer(pending, upto=delivery.seq)
+        reading = first_batch(self._bus.inbox, key, upto=delivery.seq, limit_bytes=self.replica.batch_bytes)
+        return await asyncio.gather(self._bus.log.head(key, leader=leader), reading)
 
     def _is_foreign(self, key: Key, claim: Claim | None, seq: int) -> bool:
         """True if another trigger has claimed the session; remembered, because its next inputs will be foreign too."""
@@ -228,7 +234,7 @@ class Dispatcher:
         """
         key = delivery.key
         config = await self._configs.get(key, last)
-        parked = await self.park(delivery, last, inbox)
+        parked = await park(self._bus, delivery, last, inbox, now=self._now())
         closing = closing_commit(
             last, config, inbox=inbox, trigger=trigger_of(delivery), parked=parked, writer=self.replica.writer()
         )
@@ -236,29 +242,6 @@ class Dispatcher:
         log.warning("turn.closed_after_takeovers", session=key.session, trigger=delivery.seq, parked=parked)
         await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
         await delivery.ack()
-
-    async def park(self, delivery: Delivery, last: Stored, inbox: str) -> int:
-        """Rule 23: keep the inputs that the closing commit takes unread, and count them. Before it, so none is lost.
-
-        If the commit is refused they are kept although another replica may take them: `holdfast parked release` looks
-        into the log first.
-        """
-        key, taken = delivery.key, last.commit.head.taken_in(inbox)
-        waiting = await self._bus.inbox.undecoded(key, taken, upto=delivery.seq)
-        unread = [p for p in waiting if p.source == delivery.source and p.seq <= delivery.seq]
-        for pending in unread:
-            parked = ParkedInput(
-                tenant=key.tenant,
-                session=key.session,
-                source=pending.source,
-                seq=pending.seq,
-                inbox=inbox,
-                parked_at=self._now(),
-                reason="no harness got through its turn",
-                data=pending.data,
-            )
-            await self._bus.kv.put(PARKED, parked.name, encode_parked(parked))
-        return len(unread)
 
     def keep(self, runner: TurnRunner) -> list[InboxWatch]:
         """Keep what the runner knew at its release (rule 1). Returns the watches of sessions forgotten for it."""

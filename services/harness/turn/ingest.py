@@ -37,8 +37,8 @@ def ingest(
     """The events of those inputs, which follow `taken`, with the ids that clients gave them. Never raises.
 
     An input that cannot be used (a nudge, a result of a call that is not open, a repeated id) only moves the position.
-    Results of tools come first, so that a message sent while a tool ran follows the tool's result; the rest keeps its
-    order.
+    Results of tools come first, so that a message sent while a tool ran follows the tool's result (unless more waits
+    than one commit takes: then the conversation alone puts it behind); the rest keeps its order.
     """
     events: list[ev.Event] = []
     ids: dict[str, None] = {}
@@ -86,16 +86,24 @@ def before_newer(inputs: Sequence[PendingInput], *, upto: int = 0) -> list[Pendi
     To take one behind it would lose it. Raises Newer if it is at or below inbox sequence `upto`, up to which the caller
     has to take.
     """
-    found: list[PendingInput] = []
-    closed: set[Source] = set()
-    for pending in inputs:
+    gate = NewerGate(upto)
+    return [pending for pending in inputs if gate.admits(pending)]
+
+
+class NewerGate:
+    """Admits the inputs of each source before its first that only a newer version can read; give it each in order."""
+
+    def __init__(self, upto: int = 0) -> None:
+        self._upto = upto
+        self._closed: set[Source] = set()
+
+    def admits(self, pending: PendingInput) -> bool:
+        """True if it may be taken. Raises Newer if it is a newer one that is not above `upto`."""
         if pending.newer:
-            closed.add(pending.source)
-            if pending.seq <= upto:
+            self._closed.add(pending.source)
+            if pending.seq <= self._upto:
                 raise Newer("an input that waits")
-        elif pending.source not in closed:
-            found.append(pending)
-    return found
+        return pending.source not in self._closed
 
 
 def waits_for(head: Head, inputs: Sequence[PendingInput], asking: Collection[str] = ()) -> frozenset[str]:

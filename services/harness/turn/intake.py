@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -11,18 +12,17 @@ from holdfast.bus.commits import InboxPosition
 from holdfast.bus.errors import BusError
 from holdfast.bus.head import Head, interrupted_threads
 from holdfast.bus.ids import new_id
-from holdfast.bus.inputs import CallResult, Nudge, PendingInput, Taken, taken_after
+from holdfast.bus.inputs import CallResult, Nudge, PendingInput
 from holdfast.harness.turn.appender import Appender, Draft
-from holdfast.harness.turn.inbox_watch import InboxWatch, contiguous_from, interrupts
+from holdfast.harness.turn.inbox_batches import batches, readable
+from holdfast.harness.turn.inbox_watch import InboxWatch, interrupts
 from holdfast.harness.turn.ingest import (
     addressed,
     answered_results,
-    before_newer,
-    busy_threads,
     ingest,
     leaves_to_wait,
-    waits_for,
 )
+from holdfast.harness.turn.known_inputs import KnownInputs
 from holdfast.harness.turn.replica import Replica
 from holdfast.harness.turn.started_request import RequestsBeside, StartedRequest
 from holdfast.process.faults import point
@@ -60,13 +60,9 @@ class Intake:
         """Model requests whose start is stored, and whose response nobody reads yet; by thread."""
         self.asking: set[str] = set()
         """Threads whose model request is in flight."""
-        self._known: Taken | None = appender.taken if inbox_known else None
-        """The inputs up to here were read or heard; those above `taken` were left to wait. None: read the inbox."""
-        self._left_for: frozenset[str] = frozenset()
-        """The threads for which those were left."""
         self._watch_left = False
         watch.wake()
-        watch.expect_from(self._known)
+        self._known = KnownInputs(self._bus.inbox, appender, watch, self.asking, known=inbox_known)
 
     def interrupt(self, thread: str) -> asyncio.Event:
         """Set while an interrupt of that thread was heard and not taken."""
@@ -93,31 +89,29 @@ class Intake:
 
     def forget(self) -> None:
         """Read the inbox at the next `take`."""
-        self._know(None)
+        self._known.forget()
 
-    def _know(self, known: Taken | None) -> None:
-        self._known = known
-        self._watch.expect_from(known)
-
-    async def pending(self, *, upto: int = 0) -> list[PendingInput]:
-        """Read what waits above `taken`, at least up to inbox sequence `upto`, and before any input of a newer version.
-
-        Raises Newer if one of those up to `upto` is of a newer version.
-        """
-        found = await self._bus.inbox.pending(self._appender.key, self._appender.taken, upto=upto)
-        return before_newer(found, upto=upto)
+    async def waits(self, wanted: Callable[[PendingInput], bool] = lambda _: True) -> bool:
+        """Read the inbox: True if an input waits above `taken` for which `wanted` is true."""
+        async with aclosing(readable(self._bus.inbox, self._appender.key, self._appender.taken)) as inputs:
+            async for pending in inputs:
+                if wanted(pending):
+                    return True
+        return False
 
     async def take(self, may_start: Callable[[str], bool]) -> None:
         """Rule 5: append what waits above `taken`. Raises HeadMoved, Fenced, Newer, Unavailable.
 
         The inbox is not read if nothing was heard since it was known, or if what was heard is contiguous. If the next
-        step of a thread for which `may_start` is true is a model request, the same commit starts it, in `requests`.
+        step of a thread for which `may_start` is true is a model request, the last commit starts it, in `requests`.
         """
         async with self._taking:
             try:
-                inputs = await self._inputs()
-                if inputs:
-                    await self._append(inputs, may_start)
+                heard = self._known.heard()
+                if heard:
+                    await self._append(heard, may_start)
+                elif heard is None and not await self._known.all_stays():
+                    await self._take_all(may_start)
             except BaseException:
                 self.forget()  # what was read is not in the log: another thread's take must not go on behind it
                 raise
@@ -128,13 +122,13 @@ class Intake:
         Rule 13. Inputs that wait are taken before a model request is started. Raises HeadMoved if none of the calls is
         open any more.
         """
-        appender, watch = self._appender, self._watch
+        appender = self._appender
         ids = {result.id for result in results}
         size = sum(len(str(result.content)) for result in results)
 
         def make(head: Head) -> Draft:
             events = answered_results(head, results, new_id=new_id)
-            nothing_waits = self._known == appender.taken and not watch.any.is_set() and not watch.gap.is_set()
+            nothing_waits = self._known.nothing_waits
             starts = self._start_requests(beside, events, size, lambda name: nothing_waits and name == thread)
             return Draft(events=[*events, *starts], progress=True)
 
@@ -145,32 +139,18 @@ class Intake:
             self.requests.update(beside.requests)
         point("harness.result_appended")
 
-    async def _inputs(self) -> Sequence[PendingInput]:
-        """The inputs to take now.
-
-        Messages to busy threads are left in the inbox. Those that were left are not read again for each further
-        message: 10,000 of them would be read 10,000 times.
-        """
-        appender, watch = self._appender, self._watch
-        behind = appender.behind_trigger
-        stay = self._left_for <= busy_threads(appender.head, self.asking)
-        if self._known is not None and stay and not (behind or watch.any.is_set() or watch.gap.is_set()):
-            return ()
-        known = None if behind or watch.gap.is_set() else self._known
-        heard = watch.clear()
-        inputs = contiguous_from(heard, known) if known is not None and heard is not None else None
-        if known is not None and inputs is not None and self._left_for:
-            further = waits_for(appender.head, inputs, self.asking)
-            if stay and (further or not inputs):
-                self._left_for |= further
-                self._know(taken_after(known, inputs))
-                return ()
-            inputs = None
-        if inputs is None:
-            inputs = await self.pending(upto=appender.claim.trigger if behind else 0)
-        self._left_for = frozenset() if behind else waits_for(appender.head, inputs, self.asking)
-        self._know(taken_after(appender.taken, inputs))
-        return () if self._left_for else inputs
+    async def _take_all(self, may_start: Callable[[str], bool]) -> None:
+        """Read the inbox and append what waits, in commits of bounded size. Only the last starts model requests."""
+        appender = self._appender
+        upto = appender.claim.trigger if appender.behind_trigger else 0
+        forgets, limit = self._known.begin_read(), self._replica.batch_bytes
+        found = batches(self._bus.inbox, appender.key, appender.taken, upto=upto, limit_bytes=limit)
+        async with aclosing(found):
+            async for batch in found:
+                if batch.inputs:
+                    await self._append(batch.inputs, may_start if batch.is_last else lambda _: False)
+                    point("harness.batch_taken")
+        self._known.end_read(forgets)
 
     async def _append(self, inputs: Sequence[PendingInput], may_start: Callable[[str], bool]) -> None:
         appender = self._appender
@@ -234,12 +214,11 @@ class Intake:
         if self._watch.gap.is_set():
             self._watch.gap.clear()
             self.forget()
+        head = self._appender.head
         try:
-            pending = await self.pending()
+            found = await self.waits(lambda p: any(thread in interrupted_threads(head, e) for e in interrupts(p)))
         except BusError:
             return False  # the response is worth waiting for; the next read may succeed
-        head = self._appender.head
-        found = any(thread in interrupted_threads(head, e) for p in pending for e in interrupts(p))
         if found:
             self.forget()
         return found
@@ -247,7 +226,7 @@ class Intake:
     async def result_waits(self) -> bool:
         """Read the inbox: True if the result of an open call is in it. It is taken next."""
         open_calls = {c.id for c in self._appender.head.calls}
-        found = any(isinstance(p.input, CallResult) and p.input.id in open_calls for p in await self.pending())
+        found = await self.waits(lambda p: isinstance(p.input, CallResult) and p.input.id in open_calls)
         if found:
             self.forget()
         return found
@@ -267,7 +246,7 @@ class Intake:
         key = self._appender.key
         try:
             last = await self._bus.log.head(key)
-            if last and last.seq == self._appender.last.seq and await self.pending():
+            if last and last.seq == self._appender.last.seq and await self.waits():
                 await self._bus.inbox.put(key, Nudge(id=new_id("ndg")))
         except BusError as exc:
             log.info("renudge.failed", session=key.session, code=exc.code)

@@ -5,7 +5,7 @@ refuses the claim.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Final
 
 import msgspec
 
@@ -37,7 +37,7 @@ class KeptSession(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """The characters of its conversation."""
-        return sum(_size(i.blocks) for t in self.contexts.threads.values() for i in t.items)
+        return self.contexts.size
 
     def batch(self, seq: int, inbox: str) -> Sequence[PendingInput]:
         """The inputs with which the first delivery of input `seq` may claim the session (rule 4): its own, or none.
@@ -77,12 +77,3 @@ class KeptSessions:
         session, size = self._kept.pop(key, (None, 0))
         self._size -= size
         return session
-
-
-def _size(value: Any) -> int:
-    """The characters of the texts in a JSON value."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        value = list(cast("dict[str, Any]", value).values())
-    return sum(map(_size, cast("list[Any]", value))) if isinstance(value, list) else 0

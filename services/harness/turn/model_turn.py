@@ -16,6 +16,7 @@ from holdfast.bus import events as ev
 from holdfast.bus import status
 from holdfast.bus.ids import new_id
 from holdfast.harness.conversation.context import ATTACHMENTS_REJECTED, SUMMARY_PROMPT
+from holdfast.harness.conversation.items import size_of
 from holdfast.harness.conversation.snapshot import save_contexts
 from holdfast.harness.conversation.truncate import truncate_messages
 from holdfast.harness.models.call import CallOutcome, CallSignals, ModelCall
@@ -36,10 +37,24 @@ DRAIN_RESPONSE_FRACTION: Final = 0.6
 SUMMARY_FRACTIONS: Final = (1.0, 0.4, 0.1, 0.02)
 """Fractions of the conversation to keep, tried in turn while the summary request still overflows the context."""
 
+CHARS_PER_TOKEN_LIMIT: Final = 16
+"""Characters that a token may have at most on average."""
+
+REQUEST_CHARS: Final = 32 * 1024 * 1024
+"""Size of a request, attachments included, above which the Messages API refuses it (413 `request_too_large`)."""
+
 SNAPSHOT_BEFORE_REQUEST_FACTOR: Final = 5
 """In mid-turn a snapshot is written after `snapshot_every` events times this factor, beside a model request."""
 
 log = structlog.get_logger()
+
+
+def promising_fractions(size: float) -> tuple[float, ...]:
+    """Those of SUMMARY_FRACTIONS with which a conversation may fit that is `size` times what fits; at least the last.
+
+    A summary request that cannot fit is not made: it would be refused, and takes several times its size in memory.
+    """
+    return tuple(f for f in SUMMARY_FRACTIONS if size * f <= 1) or SUMMARY_FRACTIONS[-1:]
 
 
 class ModelTurn:
@@ -108,8 +123,12 @@ class ModelTurn:
             return events
         return [replace(e, missed=missed) if isinstance(e, ev.ModelRequestEnd) else e for e in events]
 
-    async def compact(self, fractions: tuple[float, ...] = SUMMARY_FRACTIONS) -> bool:
-        """Replace the history by a summary. If even the summary request overflows, try the next of `fractions`."""
+    async def compact(self, fractions: tuple[float, ...] = ()) -> bool:
+        """Replace the history by a summary. If even the summary request overflows, try the next of `fractions`.
+
+        Without `fractions`: those of SUMMARY_FRACTIONS whose request may fit.
+        """
+        fractions = fractions or self._fractions()
         start = self._start(purpose="compaction")
         request = self._summary_request(fractions[0])
         await self._thread.append([start])
@@ -134,6 +153,12 @@ class ModelTurn:
         end = made.end(outcome.response.usage, "compaction")
         await self._thread.append([end, compacted], progress=True, request=start)
         return False
+
+    def _fractions(self) -> tuple[float, ...]:
+        items = self._thread.context.items
+        window_chars = self._replica.facts(self._appender.config).context_window * CHARS_PER_TOKEN_LIMIT
+        share = max(sum(size_of(i.blocks) for i in items) / window_chars, sum(i.size for i in items) / REQUEST_CHARS)
+        return promising_fractions(share)
 
     def _start(self, **fields: Any) -> ev.ModelRequestStart:
         return ev.ModelRequestStart(id=new_id("sevt"), thread=self._thread.id, **fields)

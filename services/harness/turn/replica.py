@@ -13,6 +13,7 @@ from holdfast.harness.models.interface import Model
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.claim import Writer
 from holdfast.harness.turn.decide import Limits
+from holdfast.harness.turn.inbox_batches import BATCH_BYTES
 from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 
 log = structlog.get_logger()
@@ -50,6 +51,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     draining: asyncio.Event
     """Set when the process is to stop."""
     dropped: DroppedRequests = msgspec.field(default_factory=DroppedRequests)
+    batch_bytes: int = BATCH_BYTES
+    """Bytes of inputs that one commit takes; a larger input is taken alone."""
 
     def facts(self, config: SessionConfig) -> ModelFacts:
         """What is known of the model of a session's agent."""

@@ -61,7 +61,7 @@ class Rest:
                 details=details,
             )
 
-        waits = look and bool(await self._intake.pending())
+        waits = look and await self._intake.waits()
         if waits:
             self._intake.forget()  # none of the inputs may have been heard
         return await self._thread.append(

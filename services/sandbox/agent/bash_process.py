@@ -6,6 +6,7 @@ import _socket  # the part of `socket` in C: the other part takes 3 ms to import
 import contextlib
 import os
 import select
+import signal
 
 from .files import read_bounded
 from .processes import after_fork, fork, kill, wait
@@ -74,7 +75,8 @@ class BashProcess:
         poller.watch(self._pidfd, on_exit)
 
     def send(self, data: bytes) -> None:
-        """Send NUL-ended commands."""
+        """Send NUL-ended commands, also to a shell that a background job has stopped."""
+        kill(self.pid, signal.SIGCONT)
         self._unsent = bytearray(data)
         self._flush()
 

@@ -26,6 +26,9 @@ IDLE_HELPERS: Final = 4
 IDLE_S: Final = 60.0
 """Seconds after which a helper that waits is ended. The last one used is used first, so what is not needed ends."""
 
+CONTINUE_S: Final = 1.0
+"""Seconds after which the helper of a call is told to go on: a `pkill -STOP python3` may have stopped it."""
+
 KILLED: Final = "it was killed, most likely for want of memory"
 
 
@@ -37,6 +40,7 @@ class _Running:
         self.reused = reused
         """Whether the helper waited for the call, so that it may have ended before."""
         self.timer: Timer | None = None
+        self.continue_timer: Timer | None = None
         self.stopped_because = ""
 
 
@@ -82,6 +86,7 @@ class FileCalls:
     def _run(self, helper: HelperProcess, running: _Running) -> None:
         limit = running.call.limit
         running.timer = self._poller.after(limit, lambda: self._stop(helper, running, f"timed out after {limit:g} s"))
+        running.continue_timer = self._poller.after(CONTINUE_S, lambda: kill(helper.pid, signal.SIGCONT))
         self._running[helper] = running
         helper.send(running.call.frame)
 
@@ -96,7 +101,7 @@ class FileCalls:
             self._stop(helper, running, "its result made no sense")
             return
         del self._running[helper]
-        self._poller.drop(running.timer)
+        self._drop_timers(running)
         if fit_for_another and len(self._idle) < IDLE_HELPERS:
             self._idle[helper] = self._poller.after(self._idle_s, lambda: self._end_idle(helper))
         else:
@@ -109,13 +114,17 @@ class FileCalls:
         running = self._running.pop(helper, None)
         if running is None:
             return
-        self._poller.drop(running.timer)
+        self._drop_timers(running)
         if unread and running.reused and not running.stopped_because:
             # It ended while it waited, so the call has not begun.
             self._start_in_new_helper(running.call)
             return
         why = running.stopped_because or KILLED
         running.call.reply([text_block(f"{running.call.name}: stopped: {why}")], is_error=True)
+
+    def _drop_timers(self, running: _Running) -> None:
+        self._poller.drop(running.timer)
+        self._poller.drop(running.continue_timer)
 
     def _end_idle(self, helper: HelperProcess) -> None:
         del self._idle[helper]

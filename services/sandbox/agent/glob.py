@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .files import reason
-from .glob_pattern import matcher
+from .glob_pattern import hint, matcher
 from .inputs import REQUIRED, ToolError, checked
 from .text import text_block
 from .walk import Walk, is_bulky, unreadable_note
@@ -66,6 +66,8 @@ def glob(root: Root, given: Any, search_s: float = SEARCH_S) -> list[Block]:
     except OSError as exc:
         raise ToolError(f"glob: {reason(exc, path or root.path)}") from None
     notes.append(unreadable_note(walk.unreadable))
+    if not found.count:
+        notes.append(hint(pattern))
     lines = [f"{root.shown(relative)}/{name}" for name in found.paths()] or ["no matches"]
     if found.count > RESULT_PATHS:
         notes.insert(0, f"{RESULT_PATHS} of {found.count} paths shown, the newest; narrow the pattern or the path")

@@ -22,6 +22,17 @@ ALTERNATIVES: Final = 1000
 
 _RANGE: Final = re.compile(r"(-?\d{1,6})\.\.(-?\d{1,6})|([a-zA-Z])\.\.([a-zA-Z])")
 
+_HINTS: Final = (
+    (re.compile(r"[!+@?*]\("), "patterns such as !(a) and +(a|b) mean themselves here; alternatives are written {a,b}"),
+    (re.compile(r"\\\w"), r"`\` takes the meaning from the next character here; folders are parted by /"),
+    (re.compile(r"""^(['"`]).*\1$"""), "quotes mean themselves here"),
+)
+
+
+def hint(pattern: str) -> str:
+    """What to tell of a pattern that matches nothing, if it looks like one of another dialect; else empty."""
+    return next((words for looks, words in _HINTS if looks.search(pattern)), "")
+
 
 def matcher(pattern: str) -> Callable[[str], object]:
     """A function that tells whether a path (with a leading slash) matches `pattern`. Raises ToolError.

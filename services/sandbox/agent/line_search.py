@@ -105,7 +105,7 @@ class Searcher:
                 if len(data) < BLOCK_BYTES:
                     if self._needle not in data:
                         return
-                    lines = enumerate(data.split(b"\n"), start=1)
+                    lines = enumerate(_lines(data), start=1)
                 else:
                     file.seek(0)
                     lines = _long_lines(file)
@@ -144,7 +144,15 @@ def _long_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _from_utf16(data: bytes) -> list[bytes]:
-    return data.decode("utf-16", "replace").encode("utf-8", "replace").split(b"\n")
+    return _lines(data.decode("utf-16", "replace").encode("utf-8", "replace"))
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """The lines of a file. What is behind the last line end is none if nothing is there."""
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
 
 
 def _around(text: str, start: int, end: int) -> str:

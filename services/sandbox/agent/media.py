@@ -18,6 +18,7 @@ _OTHERS: Final = (
     (b"8BPS", "a Photoshop file"), (b"PK\3\4", "a ZIP archive or an office document"), (b"\x1f\x8b", "gzip data"),
     (b"\x7fELF", "a program"), (b"SQLite format 3\0", "an SQLite database"), (b"\xfd7zXZ\0", "xz data"),
     (b"\x28\xb5\x2f\xfd", "zstd data"), (b"\xd0\xcf\x11\xe0", "an old office document"),
+    (b"\xff\xfe", "UTF-16 text, which iconv can convert"), (b"\xfe\xff", "UTF-16 text, which iconv can convert"),
 )  # fmt: skip
 _BRANDS: Final = re.compile(rb"....ftyp(heic|heix|mif1|avif|avis|isom|mp4.|qt  )", re.DOTALL)
 

@@ -3,10 +3,12 @@
 from contextlib import aclosing
 from typing import Any
 
+from msgspec.structs import replace
+
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.ids import Key, new_id
-from holdfast.bus.inputs import ClientInput
+from holdfast.bus.inputs import ClientInput, Source, Taken
 from holdfast.process.faults import point
 from holdfast.session.events.validation import answer_calls, check_against_head, closed_custom_calls
 from holdfast.session.log.history import forwards
@@ -22,13 +24,11 @@ async def send(sessions: SessionRepository, key: Key, events: list[ev.ClientEven
     waiting: list[ev.ClientEvent] = []
     answered: set[str] = set()
     if answer_calls(events):
-        inputs = await bus.inbox.pending(key, last.commit.head.taken_in(stream_epoch))
+        found = await _waiting(sessions, key, last.commit.head.taken_in(stream_epoch))
         # The head is read again: an input that was taken between the two reads would be in neither.
         last = await sessions.last_commit(key, leader=True)
         taken = last.commit.head.taken_in(stream_epoch)
-        for pending in inputs:
-            if pending.above(taken) and isinstance(pending.input, ClientInput):
-                waiting += pending.input.events
+        waiting = [event for source, seq, event in found if seq > taken.of(source)]
         answered = await _custom_calls(sessions, key, last, closed_custom_calls(last.commit.head, events))
     primary_thread = (await sessions.config(key, last)).primary_thread if _names_thread(events) else ""
     check_against_head(last.commit.head, waiting, events, primary_thread=primary_thread, answered=answered)
@@ -43,6 +43,20 @@ async def send(sessions: SessionRepository, key: Key, events: list[ev.ClientEven
 
 def _names_thread(events: list[ev.ClientEvent]) -> bool:
     return any(isinstance(e, ev.UserInterrupt) and e.session_thread_id is not None for e in events)
+
+
+async def _waiting(sessions: SessionRepository, key: Key, above: Taken) -> list[tuple[Source, int, ev.ClientEvent]]:
+    """The events that wait above `above`, with source and sequence, without contents: these may be very large."""
+    found: list[tuple[Source, int, ev.ClientEvent]] = []
+    async with aclosing(sessions.bus.inbox.waiting(key, above)) as inputs:
+        async for pending in inputs:
+            events = pending.input.events if isinstance(pending.input, ClientInput) else []
+            found.extend((pending.source, pending.seq, _without_content(event)) for event in events)
+    return found
+
+
+def _without_content(event: ev.ClientEvent) -> ev.ClientEvent:
+    return replace(event, content=[]) if isinstance(event, ev.UserMessage | ev.UserCustomToolResult) else event
 
 
 async def _custom_calls(sessions: SessionRepository, key: Key, last: Stored, ids: list[str]) -> set[str]:

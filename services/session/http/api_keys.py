@@ -8,6 +8,8 @@ time: an attacker could learn from the timing only the prefix of a hash whose in
 
 import asyncio
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -83,11 +85,15 @@ class ApiKeys:
     """Finds the record of an API key: in memory while the bucket is watched, else in the bucket at each request.
 
     A removed key therefore stops working as soon as its deletion arrives, and a lost connection never keeps it alive.
+    The watch begins with a list, and a replica of the bucket that lags may list a key that was removed. So a record in
+    memory counts from the first time that the leader has shown it.
     """
 
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
         self._records: dict[str, KeyRecord] = {}
+        self._confirmed: set[str] = set()
+        """Digests of the records in memory that the leader of the bucket has shown since the watch began."""
         self._watching = asyncio.Event()
         self._look_ups = LookUps()
 
@@ -104,18 +110,27 @@ class ApiKeys:
         """
         hashed = digest(key)
         if self._watching.is_set():
-            if record := self._records.get(hashed):
+            record = self._records.get(hashed)
+            if record and hashed in self._confirmed:
                 return record
-            if not self._look_ups.take(asyncio.get_running_loop().time()):
+            if not record and not self._look_ups.take(asyncio.get_running_loop().time()):
                 return None
+        listed = self._records.get(hashed)
         entry = await self._kv.get(BUCKET, hashed)
-        return decode_record(KeyRecord, entry.value) if entry and entry.value else None
+        found = decode_record(KeyRecord, entry.value) if entry and entry.value else None
+        if listed and listed is self._records.get(hashed):  # the watch has told nothing of it meanwhile
+            if found:
+                self._records[hashed] = found
+                self._confirmed.add(hashed)
+            else:
+                del self._records[hashed]
+        return found
 
-    async def follow(self) -> None:
-        """Keep the memory current until cancelled."""
-        await keep_watching(self._watch, on=BusError, what="API keys")
+    async def follow(self, current: Callable[[], None] = lambda: None) -> None:
+        """Keep the memory current until cancelled. `current` is called whenever it was seen to be current."""
+        await keep_watching(partial(self._watch, current), on=BusError, what="API keys")
 
-    async def _watch(self) -> None:
+    async def _watch(self, current: Callable[[], None]) -> None:
         """Follow the bucket. At its end the memory is emptied: from then on each request looks its key up."""
         try:
             async for entry in self._kv.watch(BUCKET):
@@ -123,12 +138,16 @@ class ApiKeys:
                     self._watching.set()
                 else:
                     self._observe(entry)
+                if self._watching.is_set():
+                    current()
         finally:
             self._watching.clear()
             self._records.clear()
+            self._confirmed.clear()
 
     def _observe(self, entry: Entry) -> None:
         self._records.pop(entry.key, None)
+        self._confirmed.discard(entry.key)
         if entry.value is None:
             return
         try:

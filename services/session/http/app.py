@@ -29,9 +29,10 @@ from holdfast.session.http import errors
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.auth import authenticate
 from holdfast.session.http.body import BodyBudget, ClientDisconnected, RequestBody
-from holdfast.session.http.decoding import read_json, read_query
+from holdfast.session.http.decoding import read_query
 from holdfast.session.http.errors import ApiError
 from holdfast.session.http.hosts import HostCheck
+from holdfast.session.http.json_body import decode_body
 from holdfast.session.http.router import Router
 from holdfast.session.http.routing import Call, Empty, Route
 
@@ -134,7 +135,7 @@ class Edge:
         if route.method != "GET":
             raw = await body.read()
             if raw or route.body is not Empty:
-                content = read_json(raw, route.body)
+                content = await decode_body(raw, route.body)
             self._admit(route, content)
         result = await route.handle(Call(request=request, tenant=tenant, path=path, query=query, body=content))
         return result if isinstance(result, Response) else _json(result)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import resource
 import socket
 from collections.abc import Generator
 from functools import partial
@@ -23,23 +22,7 @@ request may be on its way, and the SDK would send it again although it cannot kn
 ACCEPT_BACKLOG_CONNECTIONS: Final = 2048
 """Connections that may wait to be accepted."""
 
-MAX_DESCRIPTORS: Final = 1 << 20
-"""Descriptors of the process where the system sets no limit."""
-
 _log = structlog.get_logger()
-
-
-def raise_descriptor_limit() -> int:
-    """Let this process have as many descriptors as it may, and return how many: each connection needs one.
-
-    The usual limit of 1,024 is for programs that use `select`, which this one does not.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = max(soft, MAX_DESCRIPTORS)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 class _Server(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -38,9 +39,8 @@ async def sweep_once(sessions: SessionRepository, *, now: int | None = None) -> 
     now = sessions.now() if now is None else now
     changed = 0
     for cell in sessions.cells:
-        for listed in sessions.read_model.queries.claimed(cell):
-            if now - listed.head.updated > CLAIM_STALE_US:
-                changed += await _unless_unreadable(listed, _nudge(sessions, listed, now))
+        for listed in sessions.read_model.queries.stale(cell, now - CLAIM_STALE_US):
+            changed += await _unless_unreadable(listed, _nudge(sessions, listed, now))
     for listed in sessions.read_model.queries.incomplete(now - INCOMPLETE_AGE_US):
         changed += await _unless_unreadable(listed, _complete_or_undo(sessions, listed))
     return changed
@@ -55,13 +55,18 @@ async def _unless_unreadable(listed: ListedSession, step: Awaitable[bool]) -> bo
         return False
 
 
+async def _something_waits(sessions: SessionRepository, listed: ListedSession) -> bool:
+    async with aclosing(sessions.bus.inbox.waiting(listed.key)) as inputs:
+        return await anext(inputs, None) is not None
+
+
 async def _nudge(sessions: SessionRepository, listed: ListedSession, now: int) -> bool:
     """Put a nudge into the inbox of a session with a stale claim, if nothing waits there that will be redelivered."""
     last = await sessions.bus.log.head(listed.key, leader=True)
     claim = last.commit.head.claim if last else None
     if last is None or claim is None or now - last.commit.head.updated <= CLAIM_STALE_US:
         return False
-    if await sessions.bus.inbox.pending(listed.key):
+    if await _something_waits(sessions, listed):
         return False
     # Every replica makes the same id, so that together they put one nudge.
     nudge = Nudge(id=f"ndg_{claim.id}_{last.seq}_{now // CLAIM_STALE_US}")
@@ -75,7 +80,7 @@ async def _complete_or_undo(sessions: SessionRepository, listed: ListedSession) 
     last = await sessions.bus.log.head(listed.key, leader=True)
     if last is None or last.commit.head.count > 1:
         return False  # the projector will complete or delete its row
-    if await sessions.bus.inbox.pending(listed.key):
+    if await _something_waits(sessions, listed):
         sessions.read_model.projection.put(listed.key, last, None, complete=True)
         return True
     _log.warning("incomplete session deleted: its creation was not finished", session=listed.id)

@@ -8,6 +8,7 @@ replica's writes, never behind this one's.
 import asyncio
 from bisect import bisect_left, insort
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -155,16 +156,18 @@ class KvStore(Generic[T]):
 
     # --- the order in memory ---------------------------------------------------------------------------------------
 
-    async def follow(self) -> None:
-        """Keep the order current until cancelled."""
-        await keep_watching(self._watch, on=BusError, what="bucket", bucket=self._bucket)
+    async def follow(self, current: Callable[[], None] = lambda: None) -> None:
+        """Keep the order current until cancelled. `current` is called whenever it was seen to be current."""
+        await keep_watching(partial(self._watch, current), on=BusError, what="bucket", bucket=self._bucket)
 
-    async def _watch(self) -> None:
+    async def _watch(self, current: Callable[[], None]) -> None:
         async for entry in self._kv.watch(self._bucket, "*.*"):
             if entry is None:
                 self._listed.set()
             else:
                 self._observe(entry)
+            if self._listed.is_set():
+                current()
 
     def _observe(self, entry: Entry) -> None:
         """Take a revision of an object into the order, unless a newer one is known."""

@@ -37,20 +37,21 @@ class MemoryInbox:
 
     async def pending(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> list[PendingInput]:
         """See `api.Inbox.pending`."""
-        found = [pending_input(self._link, r) for r in await self._stored(key, above, upto)]
-        await self._link.pause("pending:answer")
-        return found
+        return [one async for one in self.waiting(key, above, upto=upto)]
 
-    async def waiting(self, key: Key, above: Taken = NOTHING_TAKEN) -> AsyncGenerator[PendingInput]:
+    async def waiting(self, key: Key, above: Taken = NOTHING_TAKEN, *, upto: int = 0) -> AsyncGenerator[PendingInput]:
         """See `api.Inbox.waiting`."""
-        for one in await self.pending(key, above):
-            yield one
-
-    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> list[PendingInput]:
-        """See `api.Inbox.undecoded`."""
-        found = [PendingInput(r.seq, r.data, None, r.source) for r in await self._stored(key, above, upto)]
+        found = await self._stored(key, above, upto)
         await self._link.pause("pending:answer")
-        return found
+        for record in found:
+            yield pending_input(self._link, record)
+
+    async def undecoded(self, key: Key, above: Taken, *, upto: int) -> AsyncGenerator[PendingInput]:
+        """See `api.Inbox.undecoded`."""
+        found = await self._stored(key, above, upto)
+        await self._link.pause("pending:answer")
+        for record in found:
+            yield PendingInput(record.seq, record.data, None, record.source)
 
     async def _stored(self, key: Key, above: Taken, upto: int) -> list[Record]:
         await self._link.pause("pending")

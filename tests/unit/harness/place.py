@@ -12,6 +12,7 @@ from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.harness.models.interface import Piece, Request, Response
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
+from holdfast.harness.turn.inbox_batches import BATCH_BYTES
 from holdfast.testing.contracts.helpers import client_input
 from holdfast.testing.faults import Fate, Faults
 from holdfast.testing.memory.bus import MemoryBus
@@ -40,12 +41,16 @@ class SlowModel:
 
 
 class WatchedFaults(Faults):
-    """Counts the reads of the inbox and of the last commit. Arrivals are lost while `deaf`."""
+    """Counts the reads of the inbox and of the last commit, and the inputs decoded. Arrivals are lost while `deaf`."""
 
     def __init__(self) -> None:
         self.reads = 0
         self.head_reads = 0
+        self.decoded = 0
         self.deaf = False
+
+    def reads_input(self, process: str, data: bytes) -> None:
+        self.decoded += 1
 
     async def pause(self, process: str, operation: str) -> None:
         self.reads += operation == "pending"
@@ -57,19 +62,24 @@ class WatchedFaults(Faults):
 
 
 class Place:
-    """A bus in memory with one harness that handles two deliveries at once."""
+    """A bus in memory with one harness that handles `limit` deliveries at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, limit: int = 2, batch_bytes: int = BATCH_BYTES) -> None:
         self.model = SlowModel()
         self.faults = WatchedFaults()
         self.bus = MemoryBus(MemoryServer(self.faults))
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         self.dispatcher = Dispatcher(
-            self.bus, self.model, HarnessSettings(), name="h", now=lambda: 1_000_000 + int(loop.time() * 1e6)
+            self.bus,
+            self.model,
+            HarnessSettings(),
+            name="h",
+            now=lambda: 1_000_000 + int(loop.time() * 1e6),
+            batch_bytes=batch_bytes,
         )
         self._consuming = loop.create_task(
-            self.bus.inbox.consume(FIRST_CELL, self.dispatcher.handle, self._stop, limit=2)
+            self.bus.inbox.consume(FIRST_CELL, self.dispatcher.handle, self._stop, limit=limit)
         )
 
     async def session(self) -> Key:

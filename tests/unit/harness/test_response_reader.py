@@ -250,6 +250,20 @@ def test_deltas_without_text_are_bounded_too() -> None:
     assert read_ == RESPONSE_LIMIT_CHARS // DELTA_COST_CHARS
 
 
+@pytest.mark.parametrize("count", [None, True, -5, 1.5, 10**30, 1 << 53, "9", [1], {}])
+def test_a_number_of_tokens_that_makes_no_sense_is_left_out(count: Any) -> None:
+    usage = {"input_tokens": 7, "output_tokens": count}
+    start = {"type": "message_start", "message": {"usage": usage}}
+    _, reader = read([wire([start, {**ended("end_turn"), "usage": usage}])])
+    assert (reader.response().usage.input_tokens, reader.response().usage.output_tokens) == (7, 0)
+
+
+@pytest.mark.parametrize("stop", ["end_turn", "stop_sequence", "pause_turn", "something_new"])
+def test_a_complete_call_is_kept_whatever_the_stop_reason(stop: str) -> None:
+    _, reader = read([wire([block(0), delta(0, "input_json_delta", '{"command":"ls"}'), closed(0), ended(stop)])])
+    assert reader.response().blocks[0]["input"] == {"command": "ls"}
+
+
 def test_an_error_event_is_an_error() -> None:
     with pytest.raises(StreamError, match="busy") as caught:
         read([wire([{"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}])])

@@ -1,9 +1,11 @@
 import asyncio
 
 import httpx
+import pytest
 
 from holdfast.cli.embedded.ports import free_port
 from holdfast.process.health import Health
+from holdfast.process.settings import BadSettings
 
 
 async def test_it_is_ready_when_every_expected_check_is_true_and_not_while_stopping() -> None:
@@ -68,3 +70,43 @@ async def test_port_zero_serves_nothing() -> None:
         health.set("a", True)
         assert health.ready
     assert not health.ready
+
+
+def test_a_result_that_is_too_old_counts_as_false_and_says_so() -> None:
+    health = Health("session", "bus", "keys")
+    health.set("keys", True)
+    health.set("bus", True, valid_s=60)
+    assert health.ready
+    health.set("bus", True, valid_s=0)
+    assert not health.ready
+    checks = health.report(health.ready).checks
+    assert not checks["bus"].ok
+    assert "hangs" in checks["bus"].cause
+    assert checks["keys"].ok, "a check that is made once stays"
+    health.set("bus", False, "no answer", valid_s=0)
+    assert health.report(False).checks["bus"].cause == "no answer", "the cause that is known is not replaced"
+    health.set("bus", True, valid_s=60)
+    assert health.ready
+
+
+async def test_probes_are_answered_on_the_given_address_only() -> None:
+    port = free_port()
+    async with Health("x", "a").serve(port, "127.0.0.2"), httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"http://127.0.0.2:{port}/healthz")).status_code == 200
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://127.0.0.1:{port}/healthz")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "a" * 300])
+async def test_an_address_that_cannot_be_listened_on_is_a_bad_setting(host: str) -> None:
+    with pytest.raises(BadSettings, match="HOLDFAST_HEALTH_HOST"):
+        async with Health("x", "a").serve(free_port(), host):
+            pass
+
+
+async def test_a_port_in_use_is_no_bad_setting_because_its_user_may_be_about_to_end() -> None:
+    port = free_port()
+    async with Health("x", "a").serve(port):
+        with pytest.raises(OSError, match="in use"):
+            async with Health("y", "a").serve(port):
+                pass

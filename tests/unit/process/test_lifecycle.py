@@ -124,3 +124,16 @@ lifecycle.run(main)
     assert re.search(r"Max core file size +0 +0", limits)
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0] == 0
+
+
+def test_a_service_may_have_as_many_descriptors_as_the_system_allows() -> None:
+    process = start("""
+import resource
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+async def main(settings, stop):
+    print(resource.getrlimit(resource.RLIMIT_NOFILE) == (min(hard, 1 << 20), hard), flush=True)
+lifecycle.launch("x", ProcessSettings, main)
+""")
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "True\n")

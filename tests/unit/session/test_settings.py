@@ -1,4 +1,4 @@
-"""The cells that a session service serves."""
+"""The cells that a session service serves, and the addresses that it listens on."""
 
 import pytest
 
@@ -16,3 +16,9 @@ def test_the_first_cell_is_that_of_new_sessions_and_none_is_named_twice() -> Non
 def test_what_is_no_list_of_cells_is_refused(text: str) -> None:
     with pytest.raises(BadSettings, match="HOLDFAST_OTHER_CELLS"):
         load(SessionSettings, {"HOLDFAST_OTHER_CELLS": text})
+
+
+@pytest.mark.parametrize("name", ["HOLDFAST_HOST", "HOLDFAST_HEALTH_HOST"])
+def test_an_empty_address_is_refused_since_it_would_mean_every_address(name: str) -> None:
+    with pytest.raises(BadSettings, match=name):
+        load(SessionSettings, {name: ""})

@@ -71,11 +71,12 @@ class Projection:
         """Write the row of a session and return its number; 0 when nothing is known of it but this commit."""
         execute = self._tables.execute
         head = stored.commit.head
-        state = (head.status, int(bool(head.archived)), int(bool(head.claim)), stored.seq, msgspec.json.encode(head))
+        flags = (head.status, int(bool(head.archived)), int(bool(head.claim)))
+        state = (*flags, stored.seq, head.updated, msgspec.json.encode(head))
         if config is None:
             if number:
                 sql = (
-                    "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, head=?,"
+                    "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, updated=?, head=?,"
                     " incomplete=min(incomplete, ?) WHERE n=?"
                 )
                 execute(sql, *state, int(incomplete), number)
@@ -84,14 +85,14 @@ class Projection:
         agent = (str(config.agent["id"]), int(config.agent["version"]), msgspec.json.encode(config), int(incomplete))
         if number:
             sql = (
-                "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, head=?, agent=?, version=?, config=?,"
-                " incomplete=min(incomplete, ?) WHERE n=?"
+                "UPDATE sessions SET status=?, archived=?, claimed=?, seq=?, updated=?, head=?, agent=?, version=?,"
+                " config=?, incomplete=min(incomplete, ?) WHERE n=?"
             )
             execute(sql, *state, *agent, number)
             return number
         sql = (
-            "INSERT INTO sessions (id, tenant, cell, created, status, archived, claimed, seq, head, agent, version,"
-            " config, incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n"
+            "INSERT INTO sessions (id, tenant, cell, created, status, archived, claimed, seq, updated, head, agent,"
+            " version, config, incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n"
         )
         return int(execute(sql, key.session, key.tenant, key.cell, head.created, *state, *agent)[0][0])
 

@@ -79,6 +79,14 @@ class Queries:
         sql = "SELECT id, tenant, head, config FROM sessions WHERE claimed = 1 AND cell = ? ORDER BY seq LIMIT ?"
         return self._sessions(sql, cell, MAX_CLAIMED_SESSIONS)
 
+    def stale(self, cell: str, updated_before: int) -> list[ListedSession]:
+        """Claimed sessions of the cell whose last commit is older than that time (microseconds since 1970)."""
+        sql = (
+            "SELECT id, tenant, head, config FROM sessions WHERE claimed = 1 AND cell = ? AND updated < ?"
+            " ORDER BY seq LIMIT ?"
+        )
+        return self._sessions(sql, cell, updated_before, MAX_CLAIMED_SESSIONS)
+
     def _sessions(self, sql: str, *values: Any) -> list[ListedSession]:
         return [
             ListedSession(session_id, tenant, _head.decode(head), _config.decode(config))

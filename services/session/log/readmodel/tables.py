@@ -14,7 +14,7 @@ from holdfast.bus.codec import VERSION as COMMIT_VERSION
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key, cell_of
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Version of the tables below; a file with another one is thrown away."""
 
 MAX_CACHED_SESSION_ROWS: Final = 100_000
@@ -28,8 +28,8 @@ CREATE TABLE cells (
 CREATE TABLE sessions (
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, cell TEXT NOT NULL, created INTEGER NOT NULL,
     agent TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL, archived INTEGER NOT NULL,
-    claimed INTEGER NOT NULL, incomplete INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL,
-    config BLOB NOT NULL
+    claimed INTEGER NOT NULL, incomplete INTEGER NOT NULL, seq INTEGER NOT NULL, updated INTEGER NOT NULL,
+    head BLOB NOT NULL, config BLOB NOT NULL
 );
 CREATE INDEX sessions_by_time ON sessions (tenant, created, id);
 CREATE INDEX sessions_by_agent ON sessions (tenant, agent, created, id);
@@ -45,6 +45,15 @@ CREATE TABLE calls (session INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (ses
 cell up to the stream sequence `position` is in the tables; '' is the `stream_epoch` of a cell that was never read."""
 
 _log = structlog.get_logger()
+
+
+_UNWRITABLE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+def _is_unwritable(exc: sqlite3.DatabaseError) -> bool:
+    """Whether the disk under the file is at fault, and not what is in the file."""
+    code: int | None = getattr(exc, "sqlite_errorcode", None)  # errors of the module itself have none
+    return code is not None and code & 0xFF in _UNWRITABLE
 
 
 def _lacks_commits(db: sqlite3.Connection) -> bool:
@@ -65,7 +74,8 @@ class SessionRow(msgspec.Struct, frozen=True):
 class Tables:
     """`path` is a file; None keeps the tables in memory. `cells`: those whose sessions are in the tables.
 
-    When SQLite cannot use the file, the tables are rebuilt empty, and the statement raises Unavailable.
+    When SQLite cannot use the file, the tables are rebuilt empty, and the statement raises Unavailable. When the file
+    cannot be written, as on a full disk, they are in memory from then on until the next start.
     """
 
     def __init__(self, path: Path | None, cells: Sequence[str]) -> None:
@@ -82,7 +92,7 @@ class Tables:
         """Number of times that the tables were made empty; the projector starts again when it grows."""
         try:
             self._db = self._open()
-        except sqlite3.DatabaseError as exc:
+        except (sqlite3.DatabaseError, OSError) as exc:
             _log.warning("read model unreadable; rebuilding it", error=str(exc))
             self._db = self._open_empty()
 
@@ -121,21 +131,25 @@ class Tables:
             db.execute("DELETE FROM cells WHERE name = ?", (cell,))
 
     def _open_empty(self) -> sqlite3.Connection:
-        """Delete the file and open a new one; in memory if that fails too, as on a full disk."""
-        if self._path:
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        """Delete the file and open a new one; in memory if that fails too."""
         self._session_rows.clear()
         self.tombstones.clear()
         self._positions.clear()
         self._behind = set(self._cells)
         self.caught_up.clear()
         try:
+            self._remove_file()
             return self._open()
-        except sqlite3.DatabaseError as exc:
+        except (sqlite3.DatabaseError, OSError) as exc:
             _log.warning("read model kept in memory until the next start", error=str(exc))
             self._path = None
             return self._open()
+
+    def _remove_file(self) -> None:
+        """Raises OSError."""
+        if self._path:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
 
     def leave_out_newer(self) -> bool:
         """Note that a commit of a newer version is left out. True the first time.
@@ -193,17 +207,24 @@ class Tables:
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.DatabaseError as exc:
-            raise self._broken() from exc
+            raise self._broken(exc) from exc
 
     def execute_many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run one statement for each row of values. Raises Unavailable after a rebuild."""
         try:
             self._db.executemany(sql, rows)
         except sqlite3.DatabaseError as exc:
-            raise self._broken() from exc
+            raise self._broken(exc) from exc
 
-    def _broken(self) -> Unavailable:
-        _log.exception("read model broken; rebuilding it")
+    def _broken(self, exc: sqlite3.DatabaseError) -> Unavailable:
+        if self._path and _is_unwritable(exc):
+            # A new file would be full again after as many commits, and be built again and again.
+            _log.warning("read model kept in memory until the next start", error=str(exc), file=str(self._path))
+            with contextlib.suppress(OSError):  # gives its room back
+                self._remove_file()
+            self._path = None
+        else:
+            _log.exception("read model broken; rebuilding it")
         self.rebuild()
         return Unavailable("the read model is being rebuilt")
 

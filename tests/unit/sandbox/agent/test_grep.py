@@ -218,6 +218,16 @@ def test_what_cannot_be_read_is_named(tree: Root, ripgrep: str) -> None:
     Path(tree.path, "a").chmod(0o700)
 
 
+@pytest.mark.parametrize("pattern", ["^$", r"^\s*$", "x*$", "nowhere|"])
+def test_behind_the_last_line_end_is_no_line(root: Root, ripgrep: str, pattern: str) -> None:
+    for name, content in {"a": b"one\n\ntwo\n", "b": b"", "c": b"one\n", "d": b"two\n\n\n"}.items():
+        Path(root.path, name).write_bytes(content)
+    Path(root.path, "e").write_bytes("\ufeffone\n\n".encode("utf-16-le"))
+    found = text_of(grep(root, {"pattern": pattern}, ripgrep)).replace(f"{root.path}/", "").split("\n")
+    lines = [line for line in found if line.endswith(":")]
+    assert lines == ["a:2:", "d:2:", "d:3:", "e:2:"]
+
+
 def test_a_ripgrep_that_fails_is_done_without(tree: Root, tmp_path_factory: pytest.TempPathFactory) -> None:
     """It ends with 2 after an error, also when it has found files."""
     failing = tmp_path_factory.mktemp("bin") / "rg"

@@ -65,7 +65,7 @@ def test_what_is_neither_picture_nor_pdf_is_text_or_an_error(root: Root, name: s
         path.write_text(text)
         assert text_of(read(root, {"file_path": name})) == text.replace("\0\1", "\\x00\\x01")
     for content, said in ((b"BM\xff\xfe", "it is a BMP image"), (b"PK\3\4\xff", "ZIP archive"),
-    (b"\xff\xfe\xfd", "not valid UTF-8"),
+    (b"\xff\xfe\xfd", "UTF-16 text, which iconv"),
                           (b"\0\0\0\x1cftypheic\xff", "a HEIC image"),
                           (b"\x89PNX\xff", "not valid UTF-8")):  # fmt: skip
         path.write_bytes(content)

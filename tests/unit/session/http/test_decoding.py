@@ -1,7 +1,8 @@
 """Bodies and query strings, read into what a route declares."""
 
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import pytest
@@ -9,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from holdfast.session.http.decoding import MAX_NESTING_LEVELS, read_json, read_query
+from holdfast.session.agents.tools import MAX_TOOLS
+from holdfast.session.events.content import MAX_BLOCKS
+from holdfast.session.events.validation import MAX_EVENTS
+from holdfast.session.http.decoding import MAX_NESTING_LEVELS, MAX_VALUES, read_json, read_query
 from holdfast.session.http.errors import ApiError
 from holdfast.session.http.timestamps import Instant
 
@@ -44,7 +48,9 @@ def test_a_refusal_begins_with_the_field() -> None:
 def test_nul_is_refused_wherever_it_stands_but_not_its_spelling() -> None:
     for body in (b'{"name":"a\\u0000"}', b'{"name":"n","free":{"a\\u0000":1}}', b'{"name":"n","free":[[["\\u0000"]]]}'):
         assert "NUL" in refused(read_json, body, Body)
-    assert read_json(b'{"name":"n","free":"\\\\u0000"}', Body).free == "\\u0000"
+    assert read_json(rb'{"name":"n","free":"\\u0000"}', Body).free == r"\u0000"
+    assert read_json(rb'{"name":"n","free":"\\\\u0000"}', Body).free == r"\\u0000"
+    assert "NUL" in refused(read_json, rb'{"name":"n","free":"\\\u0000"}', Body)
 
 
 def test_nesting_is_bounded() -> None:
@@ -55,6 +61,76 @@ def test_nesting_is_bounded() -> None:
     for depth in (MAX_NESTING_LEVELS + 1, 900, 5_000, 100_000):
         assert "levels deep" in refused(read_json, nested(depth), Body)
     assert read_json(b'{"name":"n","free":[' + b"{},".join([b""] * 500) + b"{}]}", Body)
+
+
+def test_what_stands_in_texts_does_not_count() -> None:
+    text = "[" * 200 + r"\"[{,:\\" * (MAX_VALUES // 2)
+    assert read_json(b'{"name":"n","free":[%s"%s"]}' % (b"[]," * 200, text.encode()), Body).free[-1]
+    balanced = b"[" + b'"]",[' * 150 + b"]" * 151  # each bracket has a partner in a text
+    assert "levels deep" in refused(read_json, b'{"name":"n","free":%s}' % balanced, Body)
+    escaped = b"[" + rb'"\\",["]\"]",[' * 75 + b"]" * 151
+    assert "levels deep" in refused(read_json, b'{"name":"n","free":%s}' % escaped, Body)
+
+
+@pytest.mark.parametrize(
+    ("one", "values"),
+    [(b"0,", 1), (b'"",', 1), (b"[],", 2), (b'{"":0},', 3)],
+    ids=["numbers", "texts", "lists", "objects"],
+)
+def test_the_number_of_values_is_bounded(one: bytes, values: int) -> None:
+    def body(count: int) -> bytes:
+        return b'{"name":"n","free":[%s0]}' % (one * count)
+
+    around = 5  # two names, two values and the last item
+    most = (MAX_VALUES - around) // values
+    assert len(read_json(body(most), Body).free) == most + 1
+    assert "values" in refused(read_json, body(most + 1), Body)
+
+
+def test_the_largest_requests_of_the_api_are_read() -> None:
+    source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+    block = {"type": "document", "source": source, "title": "t", "context": "c", "citations": {"enabled": True}}
+    event = msgspec.json.encode({"type": "user.message", "content": [block] * MAX_BLOCKS})
+    assert read_json(b'{"events":[%s]}' % b",".join([event] * MAX_EVENTS), Any)
+    described = {"type": "string", "description": "d" * 100, "enum": ["one", "two", "three"]}
+    properties = {f"property_{number}": described for number in range(500)}
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    tool = {"type": "custom", "name": "t", "description": "d", "input_schema": schema}
+    agent = {"name": "n", "model": "m", "tools": [tool] * MAX_TOOLS}
+    assert len(read_json(msgspec.json.encode(agent), Any)["tools"]) == MAX_TOOLS
+    assert read_json(b'{"text":"%s"}' % (b"[1,2]: " * (25 * 1024 * 1024 // 7)), Any)
+
+
+def test_an_unterminated_text_of_escapes_takes_one_pass() -> None:
+    raw = b'{"name":"n","free":[' + b"[]," * 200 + b'"' + rb"\"" * 1_000_000
+    assert "valid JSON" in refused(read_json, raw, Body)  # each escaped quote tried as a beginning would take hours
+
+
+TEXTS = st.text(alphabet='\\"u0\0[]{},:', max_size=9)
+JSON = st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner))
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, inner in cast("dict[str, Any]", value).items():
+                yield name
+                yield from texts_of(inner)
+        case _:
+            for inner in cast("list[Any]", value):
+                yield from texts_of(inner)
+
+
+@given(value=JSON)
+def test_no_text_is_taken_for_structure_or_for_another_text(value: Any) -> None:
+    body = {"value": value, "many": [[]] * (MAX_NESTING_LEVELS + 1)}  # so that the structure is looked at
+    raw = msgspec.json.encode(body)
+    if any("\0" in text for text in texts_of(value)):
+        assert "NUL" in refused(read_json, raw, Any)
+    else:
+        assert read_json(raw, Any) == body
 
 
 @given(raw=st.binary())

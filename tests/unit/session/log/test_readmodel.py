@@ -8,6 +8,7 @@ import pytest
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import Unavailable
+from holdfast.bus.head import Claim
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.readmodel.tables import SCHEMA_VERSION
@@ -272,3 +273,44 @@ def test_new_streams_of_one_cell_make_all_of_it_anew() -> None:
     found.tables.bind_to_streams("a1", "three")
     assert found.tables.builds == builds + 1
     assert (found.tables.position("a0"), found.tables.position("a1")) == (0, 0)
+
+
+def test_tables_that_fill_the_disk_are_in_memory_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    found = model(path)
+    found.tables.execute("PRAGMA max_page_count = 40")  # SQLite reports the full disk itself
+    one = [created(n) for n in range(1, 2000)]
+    with pytest.raises(Unavailable):
+        found.projection.apply(FIRST_CELL, one)
+    assert list(tmp_path.iterdir()) == [], "the room is given back"
+    assert not found.tables.caught_up.is_set()
+    found.projection.apply(FIRST_CELL, one)
+    found.tables.catch_up(FIRST_CELL)
+    assert len(ids(found)) == 100
+    assert list(tmp_path.iterdir()) == []
+    found.close()
+
+
+def test_a_folder_that_cannot_be_made_leaves_the_tables_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    found = model(tmp_path / "file" / "r.sqlite")
+    found.projection.apply(FIRST_CELL, [created(1)])
+    assert len(ids(found)) == 1
+    found.close()
+
+
+def test_only_claims_without_a_recent_commit_are_stale() -> None:
+    found = model()
+    old, recent, idle = created(1, at=1_000), created(2, at=50_000), created(3, at=1_000)
+    found.projection.apply(FIRST_CELL, [old, recent, idle])
+    updated: list[int] = []
+    for seq, (key, first, _) in enumerate((old, recent), start=10):
+        made = commit(first, [], by="test", new_id=new_id, now=0, claim=Claim(id="clm", by="h", trigger=1))
+        found.projection.put(key, Stored(seq, made), None)
+        updated.append(made.head.updated)
+    assert found.queries.stale(FIRST_CELL, updated[0]) == []
+    assert [row.id for row in found.queries.stale(FIRST_CELL, updated[0] + 1)] == [old[0].session]
+    assert [row.id for row in found.queries.stale(FIRST_CELL, updated[1])] == [old[0].session]
+    assert len(found.queries.stale(FIRST_CELL, updated[1] + 1)) == 2
+    assert found.queries.stale("a1", updated[1] + 1) == []
+    found.close()

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 
-from holdfast.sandbox.supervision import supervised
+from holdfast.process.supervision import supervised
 from tests.simulation import virtual_time
 from tests.support.clock import WorkerReport
 
@@ -17,7 +17,7 @@ def test_a_duty_begins_again_after_growing_pauses_and_the_failures_are_told() ->
             raise OSError("disk")
 
     report = WorkerReport()
-    virtual_time.run(lambda: supervised(sweep, report), lambda _task, _context: None)
+    virtual_time.run(lambda: supervised(sweep, report.note), lambda _task, _context: None)
     assert len(began_at) == 6
     assert report.notes == {"duty sweep": "failed 5 times, last with OSError"}
     pauses = [later - earlier for earlier, later in itertools.pairwise(began_at)]
