@@ -62,9 +62,10 @@ class Control:
 
     async def _requests(self, request: Request) -> Any:
         query = {name: values[-1] for name, values in parse_qs(request.query).items()}
-        count, ended = int(query.get("count", "0")), int(query.get("ended", "0"))
+        count, ended, status = (int(query.get(name, "0")) for name in ("count", "ended", "status"))
         deadline = min(float(query.get("timeout", "10")), MAX_WAIT_S)
-        return await self._journal.wait(query.get("mark", ""), count=count, ended=ended, deadline=deadline)
+        mark = query.get("mark", "")
+        return await self._journal.wait(mark, status=status, count=count, ended=ended, deadline=deadline)
 
     async def _gate(self, request: Request) -> Any:
         asked = msgspec.json.decode(request.body, type=_GateRequest)

@@ -5,7 +5,7 @@ import json
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,9 @@ Json = dict[str, Any]
 
 MAX_RECORDS = 20_000
 """Requests kept in memory; the oldest are dropped."""
+
+MAX_BODY_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of all bodies kept in memory, as they came; the oldest bodies are dropped, and their records stay."""
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -43,6 +46,8 @@ class Journal:
     def __init__(self, *, file: Path | None) -> None:
         self._file = file.open("a", encoding="utf-8", buffering=1) if file else None
         self._records: deque[Record] = deque(maxlen=MAX_RECORDS)
+        self._bodies: deque[tuple[Record, int]] = deque()
+        self._body_bytes = 0
         self._count = 0
         self._changed = asyncio.Event()
 
@@ -51,6 +56,16 @@ class Journal:
         self._count += 1
         self._records.append(record)
         return record
+
+    def keep(self, record: Record, body: Any, size: int) -> None:
+        """Keep the body of a request, which had `size` bytes."""
+        record.body = body
+        self._bodies.append((record, size))
+        self._body_bytes += size
+        while self._body_bytes > MAX_BODY_BYTES and len(self._bodies) > 1:
+            oldest, dropped = self._bodies.popleft()
+            oldest.body = None
+            self._body_bytes -= dropped
 
     def end(self, record: Record) -> None:
         record.ended = time.time()
@@ -66,25 +81,30 @@ class Journal:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def select(self, mark: str = "") -> list[Record]:
-        """The requests of the conversations that carry `[play:MARK]`; without a mark, of all conversations."""
-        return [r for r in self._records if not mark or mark in r.marks]
+    def select(self, mark: str = "", status: int = 0) -> list[Record]:
+        """The requests of the conversations that carry `[play:MARK]`; without a mark, of all conversations.
 
-    async def wait(self, mark: str, *, count: int, ended: int, deadline: float) -> list[Record]:
-        """The requests, as soon as there are `count`, of which `ended` have ended.
+        `status`: only requests that were answered with it; 0: all.
+        """
+        return [r for r in self._records if (not mark or mark in r.marks) and status in (0, r.status)]
+
+    async def wait(self, mark: str, *, status: int, count: int, ended: int, deadline: float) -> list[Record]:
+        """The requests that `select` finds, as soon as there are `count`, of which `ended` have ended.
 
         Raises TimeoutError after `deadline` seconds.
         """
         async with asyncio.timeout(deadline):
             while True:
                 changed = self._changed
-                found = self.select(mark)
+                found = self.select(mark, status)
                 if len(found) >= count and sum(1 for r in found if r.ended) >= ended:
                     return found
                 await changed.wait()
 
     def clear(self) -> None:
         self._records.clear()
+        self._bodies.clear()
+        self._body_bytes = 0
 
 
 class Gates:

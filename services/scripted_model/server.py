@@ -74,7 +74,8 @@ class Server:
         record = self._journal.open(request.path, time.time())
         try:
             body = self._read(request)
-            record.body = None if self._bench else body
+            if not self._bench:
+                self._journal.keep(record, body, len(request.body))
             plan = self._plan(body, request.body, record)
         except Refused as exc:
             record.status, record.error = exc.status, str(exc)

@@ -21,11 +21,13 @@ CANARY = "canary-7f3a91c2-do-not-find-me"
 class Inside:
     """Runs tool calls, commands and programs in one sandbox, as the code of a model does."""
 
-    def __init__(self, driver: Driver, sandbox: Sandbox, key: Key, data: Path) -> None:
+    def __init__(self, driver: Driver, sandbox: Sandbox, key: Key, data: Path, generation: str = "") -> None:
         self.driver = driver
         self.sandbox = sandbox
         self.key = key
         self.data = data
+        self.generation = generation
+        """Name of its control group."""
         self._count = 0
 
     @property
@@ -92,7 +94,7 @@ async def make(settings: SandboxSettings) -> AsyncIterator[MakeSandbox]:
     async def one() -> Inside:
         key = Key("default", new_session_id())
         spec = HandSpec(key=key, kind=SANDBOX, generation=new_id("sbx"))
-        return Inside(driver, await driver.create(spec), key, data)
+        return Inside(driver, await driver.create(spec), key, data, spec.generation)
 
     try:
         yield one

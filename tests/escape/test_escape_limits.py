@@ -4,8 +4,10 @@ import pytest
 
 from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import SandboxLost
+from holdfast.sandbox.drivers.bubblewrap import hierarchy
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.escape.conftest import Inside, MakeSandbox, text_of
+from tests.support.eventually import eventually
 from tests.support.isolation import Isolation
 
 
@@ -142,18 +144,53 @@ async def test_the_processor_limit_holds_for_all_processes_together(inside: Insi
 
 
 async def test_what_a_host_has_for_all_of_its_user_cannot_be_used_up(make: MakeSandbox) -> None:
-    """Asynchronous I/O contexts are counted for the whole host, inotify instances for each user."""
+    """Asynchronous I/O contexts are counted for the whole host, inotify instances and watches for each user."""
     one, other = await make(), await make()
     code = (
         "import ctypes, errno, os\nlibc = ctypes.CDLL(None, use_errno=True)\ncontext = ctypes.c_ulong()\n"
         "number = 206 if os.uname().machine == 'x86_64' else 0\n"
         "print(libc.syscall(number, 128, ctypes.byref(context)), errno.errorcode[ctypes.get_errno()])\n"
-        "found = 0\nwhile libc.inotify_init() >= 0: found += 1\n"
-        "print(found, errno.errorcode[ctypes.get_errno()], flush=True)\n"
+        "found, last = 0, 0\n"
+        "while (fd := libc.inotify_init()) >= 0: found, last = found + 1, fd\n"
+        "print(found, errno.errorcode[ctypes.get_errno()])\n"
+        "for n in range(9000): os.mknod(f'/tmp/{n}')\n"
+        "watched = [libc.inotify_add_watch(last, b'/tmp/%d' % n, 2) > 0 for n in range(9000)]\n"
+        "print(sum(watched), errno.errorcode[ctypes.get_errno()], flush=True)\n"
         "open('done', 'w')\nimport time; time.sleep(99)\n"
     )
     await one.call("write", file_path="take.py", content=code)
     assert await one.sh("python3 take.py > out & until [ -e done ]; do sleep 0.02; done; cat out") == (
-        "-1 ENOSYS\n16 EMFILE\n"
+        "-1 ENOSYS\n16 EMFILE\n8192 ENOSPC\n"
     )
-    assert await other.python("import ctypes\nprint(ctypes.CDLL(None).inotify_init() > 0)\n") == "True\n"
+    watch = "libc = ctypes.CDLL(None)\nprint(libc.inotify_add_watch(libc.inotify_init(), b'/workspace', 2) > 0)\n"
+    assert await other.python(f"import ctypes\n{watch}") == "True\n"
+
+
+@pytest.mark.usefixtures("strong_limits")
+async def test_a_sandbox_that_computes_gives_way_to_the_others(make: MakeSandbox) -> None:
+    """Its control group has little weight, and its full weight again once it has rested."""
+    busy, other = await make(), await make()
+    full = weights(other)
+    if not full:
+        pytest.skip("processor time is not limited here")
+
+    async def is_behind() -> bool:
+        return weights(busy)[0] * 10 <= weights(other)[0]
+
+    async def is_in_front() -> bool:
+        return weights(busy) == full
+
+    await busy.sh("(while :; do :; done) & echo started")
+    await eventually(is_behind, within=20, what="the busy sandbox behind the others")
+    await other.sh("echo on")
+    assert weights(other) == full
+    await busy.sh("kill $!")
+    await eventually(is_in_front, within=40, what="it in front again")
+
+
+def weights(inside: Inside) -> list[int]:
+    """The weight of the control group of the sandbox; empty if processor time is not limited."""
+    root = hierarchy.find().roots.get("cpu")
+    names = [f"{folder}{inside.generation}/cpu.{kind}" for folder in ("*", "*/") for kind in ("shares", "weight")]
+    files = [file for name in names for file in root.glob(name)] if root else []
+    return [int(file.read_text()) for file in files[:1]]

@@ -3,6 +3,7 @@
 Tool calls made by `journaled` append a line to the run journal, a file in the workspace, each time they run.
 """
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,9 @@ from tests.support.model import Json, bash
 from tests.support.stack import Stack, key
 
 RUN_JOURNAL = "run-journal"
+SEARCH_BYTES = 16 * 1024 * 1024
+"""Bytes of a file that are searched at once."""
+
 IDLE_TIMEOUT_S = 30.0
 """Seconds within which the last acks arrive and nudges are taken."""
 
@@ -30,7 +34,7 @@ def journaled(tag: str, then: str = "", **more: Any) -> Json:
 
 def run_journal(stack: Stack, session: str) -> list[str]:
     """The run journal of a session: one line for each run, whether or not its result was stored."""
-    found = [p for p in (stack.data / "sandbox").rglob(RUN_JOURNAL) if session in str(p)]
+    found = list((stack.data / "sandbox").glob(f"workspaces/*/{session}/{RUN_JOURNAL}"))
     assert len(found) <= 1, found
     return found[0].read_text().splitlines() if found else []
 
@@ -171,7 +175,7 @@ async def idle_with_nothing_pending(stack: Stack, session: str) -> None:
 async def no_model_request_was_invalid(stack: Stack, log: Sequence[Stored], allow: str) -> None:
     """The model refused no request of the session as invalid, so its log can be replayed."""
     said = str([e.content for s in log for e in s.commit.events if isinstance(e, ev.UserMessage)])
-    refused = [r for r in await stack.model.requests() if r.status == 400 and not r.fault]
+    refused = [r for r in await stack.model.refused() if not r.fault]
     for record in refused:
         mine = any(mark in said for mark in record.marks) or not record.marks
         assert not mine or (allow and allow in record.error), (record.scenario, record.step, record.error)
@@ -185,10 +189,21 @@ def no_secret_leaked(stack: Stack, canaries: Iterable[str] = ()) -> None:
     for file in stack.data.rglob("*"):
         if file.is_symlink() or not file.is_file() or file.name.startswith(".run.json."):
             continue  # `.run.json.*` is run.json while it is being replaced
-        content = file.read_bytes()
-        for secret, places in secrets.items():
-            at_home = any(file == p or p in file.parents for p in places)
-            assert at_home or secret.encode() not in content, f"a secret is in {file}"
+        strange = [s for s, places in secrets.items() if not any(file == p or p in file.parents for p in places)]
+        assert not strange or not _holds_one_of(file, strange), f"a secret is in {file}"
+
+
+def _holds_one_of(file: Path, texts: Sequence[str]) -> bool:
+    """Whether the file holds one of the texts. It may be larger than the memory, or be removed meanwhile."""
+    searched = [text.encode() for text in texts]
+    kept = max(map(len, searched)) - 1
+    content = b""
+    with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
+        while part := opened.read(SEARCH_BYTES):
+            content = content[-kept:] + part
+            if any(text in content for text in searched):
+                return True
+    return False
 
 
 def ran_in_isolation(lines: Sequence[str]) -> None:

@@ -62,6 +62,10 @@ class ScriptedModel:
         found = await self._ask("GET", "/_requests", mark=mark, count=count, ended=ended, timeout=within)
         return msgspec.convert(found, list[Record])
 
+    async def refused(self) -> list[Record]:
+        """The requests that were refused as invalid (400)."""
+        return msgspec.convert(await self._ask("GET", "/_requests", status=400), list[Record])
+
     async def reached(self, gate: str, count: int = 1, *, within: float = 20) -> None:
         """Wait until that many answers in all have come to the gate."""
         await self._ask("POST", "/_gate", {"name": gate, "do": "wait", "count": count, "timeout": within})

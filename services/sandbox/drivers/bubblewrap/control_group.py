@@ -1,16 +1,32 @@
 """The control group of one sandbox: made with its limits, killed, removed."""
 
 import contextlib
+import errno
 import os
 import signal
 from pathlib import Path
 from typing import Final
 
-from holdfast.sandbox.drivers.bubblewrap.hierarchy import PREFIX, Hierarchy, enabled
+from holdfast.sandbox.drivers.bubblewrap.hierarchy import ACCOUNTING, PREFIX, Hierarchy, enabled
 from holdfast.sandbox.drivers.bubblewrap.limits import Limits
 
 CPU_PERIOD_US: Final = 100_000
 """Microseconds over which the kernel counts processor time."""
+
+CPU_WEIGHTS: Final = {"v2": ("cpu.weight", 10, 100), "v1": ("cpu.shares", 102, 1024)}
+"""By hierarchy: the file with the share of processor time, what it says of a group that gives way, and of the others.
+
+Not `cpu.idle`: the kernel then takes a processor with such a group for idle and wakes the services there, although
+they have to wait for the group of the worker, which is not idle.
+"""
+
+
+def _folder(kind: str, controller: str, root: Path, worker: str, name: str) -> Path:
+    """The group of a sandbox. For processor time each has a group beside those of the services and of other sandboxes:
+    in a common group of the worker, one that computes would use up the share of all."""
+    if kind == "v1" and controller == "cpu":
+        return root / f"{PREFIX}{worker}-{name}"
+    return root / f"{PREFIX}{worker}" / name
 
 
 class ControlGroup:
@@ -19,8 +35,9 @@ class ControlGroup:
     def __init__(self, hierarchy: Hierarchy, worker: str, name: str) -> None:
         self._kind = hierarchy.kind
         self._paths = {
-            controller: root / f"{PREFIX}{worker}" / name for controller, root in hierarchy.roots.items()
-        }  # fmt: skip
+            controller: _folder(hierarchy.kind, controller, root, worker, name)
+            for controller, root in hierarchy.roots.items()
+        }
 
     @property
     def _folders(self) -> tuple[Path, ...]:
@@ -59,6 +76,24 @@ class ControlGroup:
         (self._paths["cpu"] / "cpu.cfs_period_us").write_text(str(CPU_PERIOD_US))
         (self._paths["cpu"] / "cpu.cfs_quota_us").write_text(str(int(limits.cpus * CPU_PERIOD_US)))
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the processes of the group have used so far. Raises OSError, also where nobody counts."""
+        if ACCOUNTING in self._paths:
+            return int((self._paths[ACCOUNTING] / "cpuacct.usage").read_text()) / 1e9
+        if self._kind == "v2":
+            for line in (self._paths["memory"] / "cpu.stat").read_text().splitlines():
+                if line.startswith("usage_usec "):
+                    return int(line.split()[1]) / 1e6
+        raise OSError(errno.ENODATA, "nobody counts processor time")
+
+    def set_behind(self, *, on: bool) -> None:
+        """Whether other groups get ten times as much of a processor that both want. Raises OSError, also where
+        that is impossible."""
+        if "cpu" not in self._paths:
+            raise OSError(errno.ENOENT, "processor time is not limited")
+        name, behind, ordinary = CPU_WEIGHTS[self._kind]
+        (self._paths["cpu"] / name).write_text(str(behind if on else ordinary))
+
     def oom_kills(self) -> int:
         """Processes of this group that the kernel has killed because it was out of memory."""
         if not self._paths:
@@ -89,10 +124,12 @@ def clear(hierarchy: Hierarchy, worker: str) -> bool:
     done = True
     for root in hierarchy.folders:
         folder = root / f"{PREFIX}{worker}"
+        groups = list(root.glob(f"{folder.name}-*/"))
         try:
-            groups = [entry for entry in folder.iterdir() if entry.is_dir()]
-        except FileNotFoundError:  # another worker of this host has removed it
-            continue
+            groups += [entry for entry in folder.iterdir() if entry.is_dir()]
+        except FileNotFoundError:  # it never had one here, or another worker of this host has removed it
+            if not groups:
+                continue
         for group in groups:
             _kill_all(group)
         done = all([*[_rmdir(group) for group in groups], _rmdir(folder)]) and done

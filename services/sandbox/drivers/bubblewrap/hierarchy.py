@@ -27,6 +27,10 @@ MOVE_ATTEMPTS: Final = 10
 CONTROLLERS: Final = ("memory", "pids", "cpu")
 """Controllers that limit a sandbox."""
 
+ACCOUNTING: Final = "cpuacct"
+"""The controller of the older hierarchies that counts processor time; it may be missing. Unified groups always count.
+"""
+
 OPTIONAL_CONTROLLERS: Final = ("cpu",)
 """Controllers without which a subtree of the unified hierarchy is used all the same. systemd delegates to users what
 `user@.service` says: in older distributions memory and pids only."""
@@ -73,7 +77,7 @@ def _mount_points(mountinfo: str) -> dict[str, tuple[Path, str]]:
             points["unified"] = (Path(fields[4]), fields[3])
         elif rest[0] == "cgroup":
             for option in rest[2].split(","):
-                if option in CONTROLLERS:
+                if option in (*CONTROLLERS, ACCOUNTING):
                     points[option] = (Path(fields[4]), fields[3])
     return points
 
@@ -155,12 +159,18 @@ def _separate(points: Mapping[str, tuple[Path, str]], own: Mapping[str, str]) ->
     """The separate hierarchies, or why they cannot be used."""
     if any(name not in points or name not in own for name in CONTROLLERS):
         return "no separate control groups"
-    roots = {name: _folder_of(points[name], own[name]) for name in CONTROLLERS}
-    for root in roots.values():
+    roots: dict[str, Path] = {}
+    for name in (*CONTROLLERS, ACCOUNTING):
+        if name not in points or name not in own:
+            continue
+        root = _folder_of(points[name], own[name])
         trial = root / f"{PREFIX}trial-{secrets.token_hex(8)}"  # several processes may try at the same time
         try:
             trial.mkdir()
             trial.rmdir()
         except OSError as exc:
+            if name == ACCOUNTING:
+                continue
             return f"control group {root} cannot be written ({exc.strerror})"
+        roots[name] = root
     return Hierarchy("v1", roots)

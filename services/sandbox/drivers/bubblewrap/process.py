@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from holdfast.sandbox.drivers import stream
-from holdfast.sandbox.drivers.bubblewrap import arguments, limits, process_tree, seccomp
+from holdfast.sandbox.drivers.bubblewrap import arguments, cpu_watch, limits, process_tree, seccomp
 from holdfast.sandbox.drivers.bubblewrap.control_group import ControlGroup
 from holdfast.sandbox.drivers.bubblewrap.disk import Quota
 from holdfast.sandbox.drivers.bubblewrap.disk_watch import DiskWatch
@@ -87,7 +87,7 @@ class SandboxProcess:
         timeouts = CallTimeouts(settings.call_timeout, settings.call_timeout_max)
         self.sandbox = stream.StreamSandbox(reader, writer, self._kill, timeouts)
         watch = DiskWatch(self.sandbox, self._workspace, self._quota, self._threads, self._members)
-        self._tasks.append(asyncio.create_task(watch.run()))
+        self._tasks += [asyncio.create_task(watch.run()), asyncio.create_task(cpu_watch.watch(self._group))]
         return self.sandbox
 
     def _members(self) -> list[int]:

@@ -8,8 +8,8 @@ without our packages, by `watchdog_process.py`. It reads lines from stdin; times
     drop <pid>        the process has ended
     until <seconds>   kill all sandboxes at that time, unless a later time is given before
 
-It also limits what a sandbox may take of what its host has for all of one user: inotify instances. Only a process with
-one thread can enter the user namespace of the sandbox, where that limit is set.
+It also limits what a sandbox may take of what its host has for all of one user: inotify instances and watches. Only a
+process with one thread can enter the user namespace of the sandbox, where these limits are set.
 
 The end of stdin means that the worker has ended: all sandboxes are killed.
 """
@@ -23,8 +23,10 @@ import sys
 import time
 from pathlib import Path
 
-INOTIFY_INSTANCES = 16
-"""Programs that watch files need one each. A user has 128 in all, of which those of its sandboxes are a part."""
+INOTIFY_LIMITS = {"max_inotify_instances": 16, "max_inotify_watches": 8192}
+"""Files of /proc/sys/user with their limits. Programs that watch files need an instance each, and a watch for each file
+or folder. A user has 128 instances and often less than 200,000 watches in all, of which those of its sandboxes are a
+part. 8192 was the default of Linux for all of a user until 5.11."""
 
 CLONE_NEWUSER = 0x10000000
 LIBC = ctypes.CDLL(None)
@@ -69,7 +71,7 @@ def add(sandboxes: dict[int, int], pid: int) -> None:
 
 
 def limit_inotify(pid: int) -> None:
-    """Let the user namespace of the process make INOTIFY_INSTANCES at most. No effect where that is not allowed."""
+    """Let the user namespace of the process have INOTIFY_LIMITS at most. No effect where that is not allowed."""
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -77,7 +79,8 @@ def limit_inotify(pid: int) -> None:
     try:
         namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
         if LIBC.setns(namespace, CLONE_NEWUSER) == 0:
-            Path("/proc/sys/user/max_inotify_instances").write_text(str(INOTIFY_INSTANCES))
+            for name, limit in INOTIFY_LIMITS.items():
+                Path("/proc/sys/user", name).write_text(str(limit))
     finally:
         os._exit(0)
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from holdfast.sandbox.drivers.bubblewrap import hierarchy, limits
 from holdfast.sandbox.drivers.bubblewrap.control_group import ControlGroup
 from holdfast.sandbox.drivers.bubblewrap.limits import Limits
@@ -82,6 +84,11 @@ def test_a_group_without_the_processor_is_used_and_that_is_told(tmp_path: Path) 
     assert (own / "holdfast-wrk_1" / "cgroup.subtree_control").read_text() == "+memory +pids"
     assert (own / "holdfast-wrk_1" / "sbx_1" / "pids.max").read_text() == "64"
     assert not (own / "holdfast-wrk_1" / "sbx_1" / "cpu.max").exists()
+    group = ControlGroup(found, "wrk_1", "sbx_1")
+    (own / "holdfast-wrk_1" / "sbx_1" / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    assert group.cpu_seconds() == 2.5, "also where it is not limited"
+    with pytest.raises(OSError, match="not limited"):
+        group.set_behind(on=True)
 
 
 def test_separate_hierarchies_with_own_paths(tmp_path: Path) -> None:
@@ -94,8 +101,27 @@ def test_separate_hierarchies_with_own_paths(tmp_path: Path) -> None:
     group = ControlGroup(found, "wrk_1", "sbx_1")
     group.make(LIMITS)
     assert (tmp_path / "memory/own/holdfast-wrk_1/sbx_1/memory.limit_in_bytes").read_text() == str(1 << 28)
-    assert (tmp_path / "cpu/holdfast-wrk_1/sbx_1/cpu.cfs_quota_us").read_text() == "150000"
+    assert (tmp_path / "cpu/holdfast-wrk_1-sbx_1/cpu.cfs_quota_us").read_text() == "150000"
     assert len(group.entries) == 3
+    with pytest.raises(OSError, match="nobody counts"):
+        group.cpu_seconds()
+    group.set_behind(on=True)
+    assert (tmp_path / "cpu/holdfast-wrk_1-sbx_1/cpu.shares").read_text() == "102"
+    group.set_behind(on=False)
+    assert (tmp_path / "cpu/holdfast-wrk_1-sbx_1/cpu.shares").read_text() == "1024"
+
+
+def test_processor_time_is_counted_by_a_hierarchy_of_its_own(tmp_path: Path) -> None:
+    names = ("memory", "pids", "cpu", "cpuacct")
+    for name in names:
+        folder(tmp_path / name)
+    mounts = "".join(mount(tmp_path / name, "cgroup", f"rw,{name}") for name in names)
+    found = hierarchy.find(mounts=mounts, membership="4:memory:/\n8:pids:/\n1:cpu:/\n2:cpuacct:/\n0::/\n")
+    group = ControlGroup(found, "wrk_1", "sbx_1")
+    group.make(LIMITS)
+    assert len(group.entries) == 4
+    (tmp_path / "cpuacct/holdfast-wrk_1/sbx_1/cpuacct.usage").write_text("1500000000\n")
+    assert group.cpu_seconds() == 1.5
 
 
 def test_a_container_sees_its_own_root(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Puts a sandbox that computes for long behind the others, so that these and the services need not wait for it.
+
+Control groups share processor time out evenly, but a process that wakes up still waits until the one that runs has used
+up its slice: some milliseconds for each sandbox that computes, at each of the dozen steps of a tool call. A group of
+little weight gives way sooner, and gets all that is left over.
+"""
+
+import asyncio
+import math
+from typing import Final
+
+import structlog
+
+from holdfast.sandbox.drivers.bubblewrap.control_group import ControlGroup
+
+log = structlog.get_logger()
+
+POLL_S: Final = 0.25
+"""Seconds between two looks at the processor time of a sandbox."""
+
+MEMORY_S: Final = 3.0
+"""Seconds in which the weight of what a sandbox has used falls to a third."""
+
+BUSY: Final = 0.25
+"""Processors used on average above which a sandbox goes behind the others. One busy processor does after 0.9 s."""
+
+QUIET: Final = 0.05
+"""Processors used on average below which it comes back: 9 s after it has used two."""
+
+
+class Load:
+    """The processors that a sandbox has used on average, and whether it is to stay behind the others. Pure."""
+
+    def __init__(self) -> None:
+        self.average = 0.0
+        self.is_behind = False
+
+    def add(self, used_s: float, elapsed_s: float) -> bool:
+        """Count `used_s` seconds of processor time in the last `elapsed_s` seconds; returns `is_behind`.
+
+        While it is behind, a sandbox may get too little to be called busy. So it comes back late.
+        """
+        kept = math.exp(-elapsed_s / MEMORY_S)
+        self.average = kept * self.average + (1 - kept) * used_s / elapsed_s
+        self.is_behind = self.average > (QUIET if self.is_behind else BUSY)
+        return self.is_behind
+
+
+async def watch(group: ControlGroup) -> None:
+    """Watch the group until it is gone; return at once where the kernel or the hierarchy cannot do it."""
+    clock = asyncio.get_running_loop().time
+    load = Load()
+    try:
+        used, at, is_behind = group.cpu_seconds(), clock(), False
+        group.set_behind(on=False)
+        while True:
+            await asyncio.sleep(POLL_S)
+            used_before, at_before = used, at
+            used, at = group.cpu_seconds(), clock()
+            if load.add(used - used_before, at - at_before) != is_behind:
+                is_behind = load.is_behind
+                group.set_behind(on=is_behind)
+    except OSError as exc:
+        log.debug("the processor time of a sandbox is not watched", cause=str(exc))
