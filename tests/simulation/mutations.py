@@ -35,6 +35,7 @@ _RACES = Odds(again=0.6, slow=0.15, lag=0.3, freeze=0.02)
 _LATE_WRITERS = Odds(slow=0.6, freeze=0.05)
 _HANDS = Odds(crash=0.02, twice=0.2, late=0.05, unanswered=0.05, lost=0.05, sandbox_dies=0.2, freeze=0.01)
 _UNANSWERED = Odds(lost=0.25, unanswered=0.05, slow=0.1, crash=0.02, late=0.05)
+_LOST = Odds(lost=0.4, slow=0.1)
 _DYING = Odds(crash=0.04, slow=0.1)
 _FRAIL = Odds(crash=0.04, sandbox_dies=0.6, slow=0.1)
 _TOO_LATE = Odds(late=0.3, lag=0.9)
@@ -48,6 +49,7 @@ _DEADLY = Plan(messages=1, deadly=True)
 _VANISH = Plan(messages=3, vanish=True)
 _TOOLS = Plan(replicas=2, workers=2, messages=2, calls=6)
 _GONE = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, reads=True)
+_LAST = Plan(replicas=1, workers=1, messages=1, calls=6, hold=0.0)
 _LEFT = Plan(replicas=2, workers=2, messages=2, calls=6, hold=0.0, steady=("harness",))
 _STOPPED = Plan(replicas=2, workers=1, messages=6, calls=12, impatient=8)
 _LONG = Plan(replicas=2, workers=1, messages=2, calls=6, hold=0.0, steady=("worker",))
@@ -93,15 +95,15 @@ MUTATIONS = [
         "C7 released when the worker has accepted",
         calls.c7_released_before_it_was_accepted,
         ("4:",),
-        _UNANSWERED,
-        _GONE,
+        _LOST,
+        _LAST,
     ),
     Mutation(
         "C8 cancel before an interrupt closes the call", calls.c8_no_cancel_on_interrupt, ("3:",), _TOO_LATE, _STOPPED
     ),
     Mutation("C9 the worker watches its lease", calls.c9_a_lease_nobody_watches, ("3:",), _HANDS, _TOOLS),
     Mutation("C10 somebody reports dead workers", calls.c10_nobody_reports_dead_workers, ("4:",), _DYING, _LEFT),
-    Mutation("C11 an unconfirmed result is published", calls.c11_no_fallback_to_the_inbox, ("4:",), _HANDS, _GONE),
+    Mutation("C11 an unconfirmed result is published", calls.c11_no_fallback_to_the_inbox, ("4:",), _UNANSWERED, _LEFT),
     Mutation("C12 confirmed after the append", calls.c12_confirmed_before_the_append, ("3:",), _HANDS, _TOOLS),
     Mutation("C13 reported after the expiry", calls.c13_reported_while_registered, ("3:",), _HANDS, _TOOLS),
     Mutation("C14 emptied if unchanged", calls.c14_placement_emptied_whatever_it_names, ("4:",), _DYING, _LEFT),

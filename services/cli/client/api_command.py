@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anthropic
 import httpx2
@@ -65,12 +65,13 @@ async def check_api(target: Target) -> None:
     try:
         async with httpx2.AsyncClient(timeout=API_CONNECT_TIMEOUT_S) as client:
             answer = await client.get(f"{url}/v1/sessions?limit=1", headers={"x-api-key": target.api_key})
-        listed = answer.json() if answer.is_success else {"data": []}
+        listed: Any = answer.json() if answer.is_success else {"data": []}
     except httpx2.HTTPError:
         return
     except ValueError:  # no JSON
         listed = None
-    if not (isinstance(listed, dict) and "data" in listed and isinstance(listed["data"], list)):
+    found = cast("dict[str, Any]", listed).get("data") if isinstance(listed, dict) else None
+    if not isinstance(found, list):
         raise CannotDo(f"{url} is no API of Holdfast: its list of sessions cannot be read. Check HOLDFAST_BASE_URL.")
 
 
