@@ -31,7 +31,8 @@ async def ended(process: subprocess.Popen[bytes], group: int) -> None:
     async def look() -> bool:
         if process.poll() is None:
             return False
-        return not [p for p in psutil.process_iter() if p.status() != psutil.STATUS_ZOMBIE and _group(p.pid) == group]
+        living = [p.pid for p in psutil.process_iter(["status"]) if p.info["status"] != psutil.STATUS_ZOMBIE]
+        return all(_group(pid) != group for pid in living)
 
     await eventually(look, what="the end of the process and its group")
 
