@@ -14,7 +14,7 @@ from holdfast.process.backoff import Backoff
 from holdfast.process.retry import retrying
 
 SHORT_LOG_EVENTS: Final = 100
-"""A log up to this length is read whole: that is quicker than asking for a snapshot first."""
+"""So many events are read: that is quicker than asking for a snapshot first."""
 
 READ_ATTEMPTS: Final = 15
 """Reads of a log that ends too early, because a replica of the stream lags, before it counts as unavailable."""
@@ -29,13 +29,16 @@ class LogLags(Unavailable):
     """The replica of the stream that answered does not have the newest commit yet."""
 
 
-async def load_contexts(bus: Bus, key: Key, last: Stored) -> Contexts:
-    """The contexts after the commit `last`, or after a later one. Raises BusError."""
-    contexts = Contexts()
-    if last.commit.head.count > SHORT_LOG_EVENTS:
-        contexts = Contexts.restore(await read_snapshot(bus, key))
-        if contexts.seq > last.seq:
-            contexts = Contexts()
+async def load_contexts(bus: Bus, key: Key, last: Stored, earlier: Contexts | None = None) -> Contexts:
+    """The contexts after the commit `last`, or after a later one. Raises BusError.
+
+    `earlier` are those after an earlier commit, if they are known; they are folded on unless too much has followed.
+    """
+    contexts = earlier if earlier is not None and earlier.seq <= last.seq else Contexts()
+    if last.commit.head.count - contexts.count > SHORT_LOG_EVENTS:
+        saved = Contexts.restore(await read_snapshot(bus, key))
+        if contexts.seq < saved.seq <= last.seq:
+            contexts = saved
 
     async def read() -> None:
         async for page in bus.log.pages(key, contexts.seq):

@@ -37,7 +37,7 @@ class ClaimAppend:
     ) -> TurnRunner:
         """Append the claim after `last`, with the inputs of `batch`. Raises Conflict, Unavailable.
 
-        `contexts` are folded up to `last`; None: they are read meanwhile.
+        `contexts` are folded up to `last`, or up to an earlier commit: then the rest is read meanwhile; None: all is.
         """
         key, replica = delivery.key, self._replica
         await watch.open(replica.bus, key)  # not open yet if the claim of a foreign session is taken over
@@ -55,8 +55,8 @@ class ClaimAppend:
         appending = asyncio.create_task(replica.bus.log.append(key, made.commit, last.seq))
         try:
             async with RequestsBeside(replica) as beside:
-                if contexts is None:
-                    contexts = await self._load(key, last, appending)
+                if contexts is None or contexts.seq != last.seq:
+                    contexts = await self._load(key, last, contexts, appending)
                 if contexts.seq == last.seq:  # else it was read with the claim, or with what follows it
                     beside.send(made.requests, made.commit.events, config=config, contexts=contexts)
                 stored = Stored(await appending, made.commit)
@@ -72,9 +72,11 @@ class ClaimAppend:
             replica, session, watch, requests=beside.requests, inbox_known=bool(batch.inputs) and batch.is_last
         )
 
-    async def _load(self, key: Key, last: Stored, appending: "asyncio.Task[int]") -> Contexts:
+    async def _load(
+        self, key: Key, last: Stored, earlier: Contexts | None, appending: "asyncio.Task[int]"
+    ) -> Contexts:
         """Read the contexts, unless the append fails before; then raise its error."""
-        loading = asyncio.create_task(load_contexts(self._replica.bus, key, last))
+        loading = asyncio.create_task(load_contexts(self._replica.bus, key, last, earlier))
         try:
             await asyncio.wait([loading, appending], return_when=asyncio.FIRST_COMPLETED)
             if appending.done():

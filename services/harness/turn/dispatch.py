@@ -133,10 +133,10 @@ class Dispatcher:
             async with self.deciding.session(delivery.key):
                 if delivery.key in self._runners:  # another delivery has claimed the session meanwhile
                     continue
-                known = await self._known(delivery)
+                known, earlier = await self._known(delivery)
                 watch = known.watch if known else InboxWatch()
                 try:
-                    runner = await self._decide(delivery, watch, known)
+                    runner = await self._decide(delivery, watch, known, earlier)
                 finally:
                     if runner is None:
                         await watch.close()
@@ -145,26 +145,35 @@ class Dispatcher:
                 self._runners[delivery.key] = runner
         await self.drive(runner, delivery)
 
-    async def _known(self, delivery: Delivery) -> KeptSession | None:
-        """What is kept of the session of a first delivery, if it may be claimed by that (rule 4). It is forgotten."""
-        kept = self.kept.pop(delivery.key) if delivery.count == 1 else None
-        if kept is None or kept.batch(delivery.seq, await self._bus.inbox.stream_epoch(delivery.key.cell)):
-            return kept
-        await kept.watch.close()
-        return None
+    async def _known(self, delivery: Delivery) -> tuple[KeptSession | None, Contexts | None]:
+        """What is kept of the session of a first delivery, if it may be claimed by that (rule 4). It is forgotten.
 
-    async def _decide(self, delivery: Delivery, watch: InboxWatch, known: KeptSession | None) -> TurnRunner | None:
+        Also its contexts at the release: the log goes on behind them, also if another replica has driven it since.
+        """
+        kept = self.kept.pop(delivery.key) if delivery.count == 1 else None
+        if kept is None:
+            return None, None
+        inbox = await self._bus.inbox.stream_epoch(delivery.key.cell)
+        earlier = kept.contexts if kept.inbox == inbox and not kept.watch.gap.is_set() else None
+        if kept.batch(delivery.seq, inbox):
+            return kept, earlier
+        await kept.watch.close()
+        return None, earlier
+
+    async def _decide(
+        self, delivery: Delivery, watch: InboxWatch, known: KeptSession | None, earlier: Contexts | None
+    ) -> TurnRunner | None:
         """Rules 1 to 4 in their order. None: the delivery was answered, or is left to be delivered again.
 
         `known` is what the process knows of the session without reading. If the log refuses the claim, it is read.
+        `earlier`: the contexts after a commit of before, if the process has them.
         """
         key, seq = delivery.key, delivery.seq
         leader = delivery.count > 1
         while True:
             inbox = await self._bus.inbox.stream_epoch(key.cell)
-            contexts: Contexts | None = None
             if known is not None:
-                last, contexts = known.last, known.contexts
+                last = known.last
                 batch = Batch([*known.batch(seq, inbox)], is_last=True)
                 known = None
             else:
@@ -185,7 +194,7 @@ class Dispatcher:
                     await self._close_turn(delivery, last, inbox)
                     return None
                 return await self._claims.claim(
-                    delivery, last, inbox=inbox, watch=watch, batch=batch, contexts=contexts
+                    delivery, last, inbox=inbox, watch=watch, batch=batch, contexts=earlier
                 )
             except Conflict:
                 leader = True
