@@ -265,6 +265,7 @@ class Core(Protocol):
         """Ask and wait for one answer, `timeout` seconds.
 
         Raises NoResponders at once when nobody listens, Unavailable when no answer came, and what the handler raised.
+        Just after a lost connection is back it is Unavailable too that nobody listens: the listener may be on its way.
         """
         ...
 

@@ -48,6 +48,9 @@ _RECONNECT_BACKOFF = Backoff(first_s=0.15, longest_s=0.15, jitter=0.5)
 """Pauses between two attempts to reconnect. Each connection has its own, so that the processes that lost one server do
 not all knock at the next one in step."""
 
+SETTLING_S = 2.0
+"""Seconds after a reconnection in which others that lost the same server may still be on their way back."""
+
 CLIENT_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """Exceptions of nats-py; it raises OSError when it writes to a connection that has just broken."""
 
@@ -150,6 +153,7 @@ class Connection:
         self._up = asyncio.Event()
         self.connections = 1
         """Number of the present connection: it grows whenever one is lost."""
+        self._settled_at = 0.0
         self.opened_with: tuple[list[str], str, tuple[str, str] | None] = ([], "", None)
         """Servers, name and login that `open` was given."""
         self.on_reconnect: set[Callable[[], None]] = set()
@@ -177,6 +181,7 @@ class Connection:
         async def on_reconnect() -> None:
             log.info("nats.reconnected", server=self._where())
             last.clear()
+            self._settled_at = asyncio.get_running_loop().time() + SETTLING_S
             self._up.set()
             for notify in list(self.on_reconnect):
                 notify()
@@ -218,6 +223,11 @@ class Connection:
     def _where(self) -> str:
         url = self._nc.connected_url
         return url.netloc.rpartition("@")[2] if url else ""
+
+    @property
+    def is_settling(self) -> bool:
+        """True for a moment after a reconnection: that nobody listens says nothing then."""
+        return asyncio.get_running_loop().time() < self._settled_at
 
     @property
     def is_up(self) -> bool:

@@ -81,7 +81,12 @@ class NatsCore:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         await self._client.up(deadline)
-        got = await self._client.ask(subject, data, timeout_s=max(0.0, deadline - loop.time()))
+        try:
+            got = await self._client.ask(subject, data, timeout_s=max(0.0, deadline - loop.time()))
+        except errors.NoResponders:
+            if self._client.is_settling:
+                raise Unavailable(f"nobody listens on {subject} yet: the connection is new") from None
+            raise
         code = got.headers.get(ERROR_CODE_HEADER, "")
         if code:
             raise _error(code)

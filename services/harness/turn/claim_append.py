@@ -72,9 +72,7 @@ class ClaimAppend:
             replica, session, watch, requests=beside.requests, inbox_known=bool(batch.inputs) and batch.is_last
         )
 
-    async def _load(
-        self, key: Key, last: Stored, earlier: Contexts | None, appending: "asyncio.Task[int]"
-    ) -> Contexts:
+    async def _load(self, key: Key, last: Stored, earlier: Contexts | None, appending: "asyncio.Task[int]") -> Contexts:
         """Read the contexts, unless the append fails before; then raise its error."""
         loading = asyncio.create_task(load_contexts(self._replica.bus, key, last, earlier))
         try:

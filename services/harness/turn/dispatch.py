@@ -193,9 +193,7 @@ class Dispatcher:
                 if failures_of(head, seq) >= TAKEOVER_LIMIT:
                     await self._close_turn(delivery, last, inbox)
                     return None
-                return await self._claims.claim(
-                    delivery, last, inbox=inbox, watch=watch, batch=batch, contexts=earlier
-                )
+                return await self._claims.claim(delivery, last, inbox=inbox, watch=watch, batch=batch, contexts=earlier)
             except Conflict:
                 leader = True
             except Unavailable:

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from holdfast.bus import subjects
@@ -59,10 +60,33 @@ async def test_a_request_after_the_reconnection_is_answered(tmp_path: Path) -> N
             async def answered() -> bool:
                 try:
                     return await session.core.request(subjects.VAULT_ADMIN, b"again", timeout=2) == b"again"
-                except (NoResponders, Unavailable):  # its subscription comes a moment after the connection
+                except Unavailable:
                     return False
 
             await eventually(answered, within=20, what="an answer on the new connection")
+
+
+async def test_a_listener_that_is_not_back_yet_does_not_count_as_gone(tmp_path: Path) -> None:
+    """A worker that reconnects after a harness would lose its sandboxes (rule 15: no responders)."""
+    with provisioned(tmp_path / "nats") as server:
+        async with as_user(server, "session") as session:
+            with pytest.raises(NoResponders):
+                await session.core.request(subjects.VAULT_ADMIN, b"", timeout=2)
+            server.kill()
+            await server.start()
+            causes: list[str] = []
+
+            async def gone() -> bool:
+                try:
+                    await session.core.request(subjects.VAULT_ADMIN, b"", timeout=2)
+                except Unavailable as exc:
+                    causes.append(str(exc))
+                except NoResponders:
+                    return True
+                return False
+
+            await eventually(gone, within=20, what="the connection has stood for a while")
+    assert [cause for cause in causes if "nobody listens" in cause]
 
 
 async def test_a_delivery_that_meets_an_unavailable_bus_leaves_a_line_and_comes_again(bus: NatsBus, key: Key) -> None:
