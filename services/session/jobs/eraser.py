@@ -12,13 +12,16 @@ import structlog
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.errors import BusError
+from holdfast.bus.api import PublicEvents
+from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.parked import PARKED
 from holdfast.bus.streams import DEDUPLICATION_WINDOW_S, SNAPSHOTS
 from holdfast.bus.times import SECOND_US
 from holdfast.process import disk
+from holdfast.process.backoff import Backoff
 from holdfast.process.faults import point
+from holdfast.process.retry import Attempts
 from holdfast.session.log.repository import SessionRepository
 
 ROUND_INTERVAL_S: Final = 60.0
@@ -31,6 +34,11 @@ has given up (rule 19). At the last each worker has looked for deleted sessions,
 ROOM_BYTES: Final = 32_000_000
 """Free bytes on the disk of NATS without which nothing is erased. It writes a file of up to 8 MiB anew for each
 message; if that fails, it refuses every write to the stream until it is restarted."""
+
+PUBLISH_TIMEOUT_S: Final = 5.0
+"""Seconds to wait until the tombstone of a session is among the public events; then that is left to the next round."""
+
+_PUBLIC_BACKOFF: Final = Backoff(first_s=0.02, longest_s=1.0)
 
 MAX_SESSIONS_AT_ONCE: Final = 8
 """Sessions that are erased side by side, so that a short one need not wait for a long one."""
@@ -45,9 +53,12 @@ class Eraser:
     unless the first one died. Two that erase side by side take twice the time of the server (`EraseBudget`).
     """
 
-    def __init__(self, sessions: SessionRepository, disk_folder: str = "") -> None:
-        """`disk_folder` as in SessionSettings."""
+    def __init__(
+        self, sessions: SessionRepository, disk_folder: str = "", public: PublicEvents | None = None
+    ) -> None:
+        """`disk_folder` as in SessionSettings. `public`: where public events are erased too."""
         self._sessions = sessions
+        self._public = public
         self._tables = sessions.read_model.tables
         self._disk_folder = disk_folder
         self._slots = asyncio.Semaphore(MAX_SESSIONS_AT_ONCE)
@@ -135,10 +146,24 @@ class Eraser:
         sessions.forget(key)
         self._tables.scrub()
         count = await self._erase_streams(key, last.seq)
+        await self._erase_public(key, last.seq)
         _log.info("deleted session erased", session=key.session, messages=count, for_good=is_last)
         if is_last:  # Conflict: another replica was as quick, or something was appended; the next round will see
             await sessions.append(key, last, [ev.SessionErased(id=new_id("sevt"))])
         return is_last
+
+    async def _erase_public(self, key: Key, tombstone: int) -> None:
+        """Erase the public events; `tombstone` is its sequence. Raises Unavailable while they are not all published.
+
+        A publisher that is alive needs milliseconds for what is left of the session.
+        """
+        if self._public is None:
+            return
+        epoch = await self._sessions.bus.inbox.stream_epoch(key.cell)
+        async for _ in Attempts(_PUBLIC_BACKOFF, timeout_s=PUBLISH_TIMEOUT_S):
+            if await self._public.erase(key, epoch=epoch, tombstone=tombstone):
+                return
+        raise Unavailable("the session's last events are not published yet")
 
     async def _erase_streams(self, key: Key, below: int) -> int:
         """Erase the commits below that sequence and all that other streams and buckets have; returns how many."""
