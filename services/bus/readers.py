@@ -65,7 +65,9 @@ def _reader(text: str) -> Reader:
     tenant, _, types = rest.partition(":")
     reader = Reader(name, tenant, tuple(types.split("+")))
     if not _NAME.fullmatch(name):
-        raise ValueError(f"the name of a reader is a lower-case letter and at most 23 more or digits, not {name[:80]!r}")
+        raise ValueError(
+            f"the name of a reader is a lower-case letter and at most 23 more or digits, not {name[:80]!r}"
+        )
     if tenant != "*" and not is_token(tenant):
         raise ValueError(f"reader {name}: {tenant[:80]!r} is neither a tenant nor `*`")
     for type_ in reader.types:

@@ -172,9 +172,7 @@ def session_service(
 
 
 @contextlib.contextmanager
-def replica(
-    edge: SessionService, folder: Path, environ: Mapping[str, str] | None = None
-) -> Generator[SessionService]:
+def replica(edge: SessionService, folder: Path, environ: Mapping[str, str] | None = None) -> Generator[SessionService]:
     """A second session service on the same bus."""
     second = SessionService(folder, environ or {}, edge)
     try:

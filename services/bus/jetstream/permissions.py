@@ -83,7 +83,9 @@ def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
     """
     if not cells or not all(map(is_cell, cells)):
         raise ValueError("give the names of the cells: one to eight lower-case letters and digits each")
-    given = "".join(f" \\\n#         --reader '{reader.name}:{reader.tenant}:{'+'.join(reader.types)}'" for reader in readers)
+    given = "".join(
+        f" \\\n#         --reader '{reader.name}:{reader.tenant}:{'+'.join(reader.types)}'" for reader in readers
+    )
     parts = [_HEAD.format(cells=" ".join(cells), readers=given)]
     parked = _for_each(cells, lambda cell: [f"in.{cell}.>", f"$KV.parked.{cell}.>"])
     parts.append(_user("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", "$SYS.REQ.ACCOUNT.PING.STATZ", *parked], []))

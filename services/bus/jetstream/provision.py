@@ -81,9 +81,7 @@ async def provision(
     """
     configs = streams.stream_configs(cell, replicas=replicas)
     if public_bytes:
-        configs.append(
-            streams.public_config(cell, max_bytes=max(public_bytes, MIN_PUBLIC_BYTES), replicas=replicas)
-        )
+        configs.append(streams.public_config(cell, max_bytes=max(public_bytes, MIN_PUBLIC_BYTES), replicas=replicas))
     refuse_secret_subjects(configs)
     await _ready(client)
     await _check_existing(client, {config["name"] for config in configs})

@@ -119,7 +119,9 @@ class Stack:
             logs=str(self.layout.logs),
             nats_url=self.nats_url,
             bao_url=f"https://127.0.0.1:{self.bao_port}",
-            credentials={user: str(self.layout.nats_credentials(user)) for user in (*NATS_USERS, *users(self._readers))},
+            credentials={
+                user: str(self.layout.nats_credentials(user)) for user in (*NATS_USERS, *users(self._readers))
+            },
             supervisor=os.getpid(),
             supervisor_started=started(os.getpid()),
             processes=dict(pids),

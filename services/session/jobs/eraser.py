@@ -53,9 +53,7 @@ class Eraser:
     unless the first one died. Two that erase side by side take twice the time of the server (`EraseBudget`).
     """
 
-    def __init__(
-        self, sessions: SessionRepository, disk_folder: str = "", public: PublicEvents | None = None
-    ) -> None:
+    def __init__(self, sessions: SessionRepository, disk_folder: str = "", public: PublicEvents | None = None) -> None:
         """`disk_folder` as in SessionSettings. `public`: where public events are erased too."""
         self._sessions = sessions
         self._public = public
