@@ -6,6 +6,7 @@ acknowledged append of a commit to the arrival of its event at a reader, at a pa
 
 import asyncio
 import time
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from holdfast.bus.jetstream.provision import provision
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.public_events import LOG_HEADER
 from holdfast.bus.readers import Reader
+from tests.support.eventually import eventually
 
 TITLE = "public events: rate, delay, and what they cost the sessions"
 
@@ -69,7 +71,7 @@ async def _backlog(rig: Rig, bus: NatsBus, count: int) -> list[float]:
         if end and end.seq:
             edges.append((time.perf_counter(), end.seq))
         await asyncio.sleep(SLICE_S)
-    moving = zip(edges, edges[1:], strict=False)
+    moving = pairwise(edges)
     return [(there - here) / (later - at) for (at, here), (later, there) in moving if there < count]
 
 
@@ -101,9 +103,11 @@ async def _delays(rig: Rig, bus: NatsBus, count: int) -> tuple[list[float], list
             await writer.append(TEXT)
             stored[writer.last_seq] = time.perf_counter()
             await asyncio.sleep(PACE_S)
-        async with asyncio.timeout(20):
-            while len(read.keys() & stored.keys()) < count or len(tailed.keys() & stored.keys()) < count:
-                await asyncio.sleep(SLICE_S)
+
+        async def all_arrived() -> bool:
+            return stored.keys() <= read.keys() and stored.keys() <= tailed.keys()
+
+        await eventually(all_arrived)
         following.cancel()
         await listening.close()
     return [read[s] - at for s, at in stored.items()], [tailed[s] - at for s, at in stored.items()]

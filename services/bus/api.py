@@ -290,9 +290,7 @@ class PublicEvents(Protocol):
         """How far the log of the cell is published; None if the cell has no such stream. Raises Unavailable."""
         ...
 
-    async def append(
-        self, cell: str, end: PublicEnd, events: Sequence[PublicEvent], *, epoch: str, publisher: str
-    ) -> PublicEnd:
+    async def append(self, end: PublicEnd, events: Sequence[PublicEvent], *, epoch: str, publisher: str) -> PublicEnd:
         """Store the events in order behind `end`, which nobody else may have passed. Returns the new end.
 
         Raises Conflict, Unavailable, StorageFull: then some of the first may be stored, and `end` tells which.

@@ -98,6 +98,11 @@ class SessionService:
         assert self._process
         self._process.send_signal(signal.SIGTERM)
 
+    def send(self, number: signal.Signals) -> None:
+        """Any other signal."""
+        assert self._process
+        self._process.send_signal(number)
+
     def wait(self) -> int:
         """Wait for the end; returns the exit code."""
         assert self._process

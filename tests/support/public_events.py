@@ -73,17 +73,18 @@ async def in_log(bus: NatsBus, cell: str = FIRST_CELL) -> list[tuple[str, Any]]:
 async def all_published(bus: NatsBus, url: str, *, within: float = 30.0, full: bool = False) -> list[Published]:
     """Wait until the stream holds what the log shows, each event once and in order. Returns it. Raises AssertionError.
 
-    `full`: the oldest events may be missing, which a full stream has dropped.
+    Nothing may be written meanwhile. `full`: the oldest events may be missing, which a full stream has dropped.
     """
-    wanted = await in_log(bus)
     state: list[Published] = []
+    wanted: list[tuple[str, Any]] = []
 
     async def same() -> bool:
+        wanted[:] = await in_log(bus)  # a deleted session may be erased meanwhile
         state[:] = await published(url)
-        return bool(state or not wanted) and (not wanted or (bool(state) and state[-1].id == wanted[-1][1]["id"]))
+        ids, last = [one.id for one in state], [shown["id"] for _, shown in wanted]
+        assert len(set(ids)) == len(ids), "published twice"
+        return ids == (last[-len(ids) :] if full and ids else last)
 
-    await eventually(same, within=within, what="the last event of the log in the stream")
-    ids = [one.id for one in state]
-    assert len(set(ids)) == len(ids), "published twice"
-    assert [(one.subject, one.body) for one in state] == (wanted[-len(state) :] if full else wanted)
+    await eventually(same, within=within, what="the log in the stream of public events")
+    assert [(one.subject, one.body) for one in state] == wanted[len(wanted) - len(state) :]
     return state

@@ -1,7 +1,8 @@
 """Create and update on a server what `streams` describes: `python -m holdfast.bus.jetstream.provision`.
 
 It connects as the administrator. Idempotent: missing streams are created, differing ones are updated. None is deleted,
-but that of public events on request. The configurations are sent as raw JSON, since nats-py drops the fields that it does not know.
+but that of public events on request. The configurations are sent as raw JSON, since nats-py drops the
+fields that it does not know.
 """
 
 import asyncio

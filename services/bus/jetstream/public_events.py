@@ -37,9 +37,7 @@ class NatsPublicEvents:
             last = await retry(self._client, self._client.leader, stream, query)
         return end_of(seq, last.headers) if last else PublicEnd(seq)
 
-    async def append(
-        self, cell: str, end: PublicEnd, events: Sequence[PublicEvent], *, epoch: str, publisher: str
-    ) -> PublicEnd:
+    async def append(self, end: PublicEnd, events: Sequence[PublicEvent], *, epoch: str, publisher: str) -> PublicEnd:
         """See `api.PublicEvents.append`. All are sent at once: each expects the sequence of the one before."""
         sent = [
             self._store(event, end.seq + number, headers_of(event, epoch, publisher))

@@ -128,7 +128,7 @@ class Publisher:
                 async with aclosing(self._parts(readable, after)) as parts:
                     async for events in parts:
                         point("session.publishing")
-                        end = await self._public.append(self._cell, end, events, epoch=epoch, publisher=self._id)
+                        end = await self._public.append(end, events, epoch=epoch, publisher=self._id)
                         point("session.published")
                 if newer or len(readable) < len(batch):
                     raise Newer("an event of the log")

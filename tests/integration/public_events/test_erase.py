@@ -7,14 +7,13 @@ from pathlib import Path
 import anthropic
 import pytest
 
+from holdfast.bus.ids import FIRST_CELL, Key
+from holdfast.bus.jetstream.client import NatsBus
+from holdfast.process import clock
 from holdfast.session.jobs.eraser import PASS_AGES_US, Eraser
 from holdfast.session.jobs.projector import project
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
-
-from holdfast.bus.ids import FIRST_CELL, Key
-from holdfast.bus.jetstream.client import NatsBus
-from holdfast.process import clock
 from tests.support.created_sessions import MIB, create_session
 from tests.support.disk_search import all_on_disk, found_on_disk, nothing_on_disk
 from tests.support.edge import session_service

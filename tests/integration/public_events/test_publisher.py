@@ -130,9 +130,9 @@ async def test_of_two_replicas_one_publishes_and_the_other_goes_on(edge: Session
             stop = asyncio.Event()
             tasks = asyncio.create_task(writing([SessionLog(bus, name) for name in names], stop))
             for one in (edge, second, edge):
-                await asyncio.sleep(random.uniform(0.8, 2.0))  # noqa: S311
+                await asyncio.sleep(random.uniform(0.8, 2.0))
                 one.kill()
-                await asyncio.sleep(random.uniform(0.2, 1.5))  # noqa: S311
+                await asyncio.sleep(random.uniform(0.2, 1.5))
                 await asyncio.to_thread(one.start)
             stop.set()
             await tasks

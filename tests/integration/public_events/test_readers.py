@@ -48,7 +48,7 @@ async def publish(server: NatsServer) -> None:
             PublicEvent(Key(tenant, new_session_id()), f"sevt_{number}", type_, 1, LogPlace(number + 1, 0), b"{}")
             for number, (tenant, type_) in enumerate(EVENTS)
         ]
-        end = await bus.public.append("a0", PublicEnd(0), events, epoch="e", publisher="p")
+        end = await bus.public.append(PublicEnd(0), events, epoch="e", publisher="p")
         assert await bus.public.end("a0") == end
 
 
@@ -80,7 +80,7 @@ async def test_a_reader_may_do_nothing_else(server: NatsServer, user: str) -> No
         *(f"$JS.API.CONSUMER.INFO.PUB_a0.{name}" for name in others),
         *(f"$JS.ACK.PUB_a0.{name}.1.1.1.1.1" for name in others),
         f"$JS.API.CONSUMER.CREATE.PUB_a0.{user}",
-        f"$JS.API.CONSUMER.CREATE.PUB_a0.mine.pub.a0.acme.>",
+        "$JS.API.CONSUMER.CREATE.PUB_a0.mine.pub.a0.acme.>",
         f"$JS.API.CONSUMER.DURABLE.CREATE.PUB_a0.{user}",
         f"$JS.API.CONSUMER.DELETE.PUB_a0.{user}",
         "$JS.API.CONSUMER.NAMES.PUB_a0", "$JS.API.STREAM.INFO.PUB_a0", "$JS.API.STREAM.NAMES",
