@@ -7,13 +7,12 @@ beside it has been given each of them; a session that was deleted meanwhile has 
 import asyncio
 import contextlib
 import random
-import signal
 from pathlib import Path
 
-import pytest
-
 import nats
+import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
+
 from tests.support.created_sessions import MIB, create_session
 from tests.support.disk_search import nothing_on_disk
 from tests.support.edge import SessionService, replica, session_service
@@ -70,9 +69,9 @@ async def fault(services: list[SessionService], chance: random.Random) -> str:
         await asyncio.sleep(chance.uniform(0, 2))
         await asyncio.to_thread(victim.start)
     else:
-        victim.send(signal.SIGSTOP)
+        victim.freeze()
         await asyncio.sleep(chance.uniform(1, 4))
-        victim.send(signal.SIGCONT)
+        victim.thaw()
     return kind
 
 

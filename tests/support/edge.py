@@ -98,10 +98,15 @@ class SessionService:
         assert self._process
         self._process.send_signal(signal.SIGTERM)
 
-    def send(self, number: signal.Signals) -> None:
-        """Any other signal."""
+    def freeze(self) -> None:
+        """SIGSTOP, until `thaw`."""
         assert self._process
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
 
     def wait(self) -> int:
         """Wait for the end; returns the exit code."""

@@ -34,7 +34,7 @@ class Published(NamedTuple):
 async def published(url: str, cell: str = FIRST_CELL) -> list[Published]:
     """All messages of the stream, oldest first."""
     link = JetStreamClient()
-    await link.open([url], name="test", login=None)
+    await link.open(url.split(","), name="test", login=None)
     found: list[Published] = []
     at, left = 0, 1
     try:

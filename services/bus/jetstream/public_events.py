@@ -22,15 +22,30 @@ class NatsPublicEvents:
 
     def __init__(self, client: JetStreamClient) -> None:
         self._client = client
+        self._ends: dict[str, tuple[str, PublicEnd]] = {}
+        """The end of each cell when it was last read, with the time at which the stream was created.
+
+        The last message may be large, and is the same at most looks."""
 
     async def end(self, cell: str) -> PublicEnd | None:
         """See `api.PublicEvents.end`."""
-        state = await retry(self._client, self._state, cell)
-        if state is None:
+        info = await retry(self._client, self._info, cell)
+        if info is None:
+            self._ends.pop(cell, None)
             return None
-        seq, stream = int(state["last_seq"]), streams.public_stream(cell)
+        state, stream = info["state"], streams.public_stream(cell)
+        seq = int(state["last_seq"])
         if not state["messages"]:
             return PublicEnd(seq)
+        created, known = self._ends.get(cell, ("", PublicEnd(0)))
+        if (created, known.seq) == (info["created"], seq):
+            return known
+        end = await self._read_end(stream, cell, seq)
+        self._ends[cell] = (info["created"], end)
+        return end
+
+    async def _read_end(self, stream: str, cell: str, seq: int) -> PublicEnd:
+        """What the last message says, which has the sequence `seq`. Raises Unavailable."""
         last = await retry(self._client, self._client.leader, stream, {"seq": seq})
         if last is None:  # somebody erased it by hand
             query = {"last_by_subj": subjects.all_public(cell)}
@@ -70,15 +85,15 @@ class NatsPublicEvents:
         await erase_all(self._client, stream, subjects.public_all(key), below=kept.seq if kept else end.seq)
         return True
 
-    async def _state(self, cell: str) -> dict[str, Any] | None:
-        """The state of the stream, None if there is no such stream. Raises Unavailable."""
+    async def _info(self, cell: str) -> dict[str, Any] | None:
+        """Time of creation and state of the stream, None if there is no such stream. Raises Unavailable."""
         try:
             answer = await self._client.api(f"STREAM.INFO.{streams.public_stream(cell)}")
         except NoResponders:
             raise Unavailable("JetStream does not answer") from None
         error: dict[str, Any] | None = answer.get("error")
         if error is None:
-            return answer["state"]
+            return answer
         if error.get("err_code") == STREAM_NOT_FOUND:
             return None
         raise Unavailable(f"the stream of public events cannot be read: {error.get('description')}")

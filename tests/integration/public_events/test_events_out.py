@@ -30,12 +30,16 @@ def program() -> str:
     return found
 
 
+def begin(argv: list[str | Path], out: Path) -> subprocess.Popen[bytes]:
+    with out.open("wb") as output:
+        return subprocess.Popen(argv, stdout=output, stderr=output)
+
+
 async def follow(made: Stack, folder: Path, reader: str, count: int) -> list[tuple[str, str, str]]:
     """What the program of the document prints for that reader: type, session and body of its first events."""
     file, out = folder / "follow.py", folder / f"{reader}.out"
     file.write_text(program())
-    with out.open("wb") as output:
-        process = subprocess.Popen([sys.executable, file, made.data, reader], stdout=output, stderr=output)
+    process = begin([sys.executable, file, made.data, reader], out)
     try:
 
         async def printed() -> bool:
