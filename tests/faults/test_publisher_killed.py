@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nats
 import pytest
+from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from tests.support.created_sessions import MIB, create_session
@@ -42,7 +43,7 @@ async def read(url: str, stop: asyncio.Event, seen: dict[int, str]) -> None:
         while True:
             try:
                 got = await pull.fetch(50, timeout=1)
-            except (nats.errors.Error, TimeoutError):
+            except (NatsError, TimeoutError):
                 if stop.is_set():
                     return
                 await asyncio.sleep(0.1)
@@ -50,7 +51,7 @@ async def read(url: str, stop: asyncio.Event, seen: dict[int, str]) -> None:
             for one in got:
                 assert one.headers
                 assert seen.setdefault(one.metadata.sequence.stream, one.headers["ce-id"]) == one.headers["ce-id"]
-                with contextlib.suppress(nats.errors.Error):
+                with contextlib.suppress(NatsError):
                     await one.ack()
     finally:
         await client.close()

@@ -77,10 +77,6 @@ async def test_what_a_turn_shows_is_read_by_those_who_may_read_it(tmp_path: Path
         again = await follow(made, tmp_path, "billing", len(new))
         assert [json.loads(body)["id"] for _, _, body in again] == new
         assert await follow(made, tmp_path, "others", 0) == []
-        made.stop()
-        made.start()
-        async with made.client() as client:
-            assert await client.beta.sessions.retrieve(conversation.id)
 
 
 async def test_a_wrong_reader_is_refused_with_its_cause(tmp_path: Path) -> None:
