@@ -64,19 +64,18 @@ async def test_what_a_turn_shows_is_read_by_those_who_may_read_it(tmp_path: Path
             conversation = await Conversation.begin(client)
             await conversation.say(mark)
             shown = [event.to_dict(mode="json") for event in await conversation.until_idle()]
-        audit = await follow(made, tmp_path, "audit", len(shown))
-        assert [(type_, session) for type_, session, _ in audit] == [(e["type"], conversation.id) for e in shown]
-        assert [json.loads(body)["id"] for _, _, body in audit] == [event["id"] for event in shown]
-        wanted = [e["id"] for e in shown if e["type"] in ("session.usage", "agent.message")]
-        billing = await follow(made, tmp_path, "billing", len(wanted))
-        assert [json.loads(body)["id"] for _, _, body in billing] == wanted
-        async with made.client() as client:  # what was acknowledged does not come again
-            await conversation.say(mark)
+            audit = await follow(made, tmp_path, "audit", len(shown))
+            assert [(type_, session) for type_, session, _ in audit] == [(e["type"], conversation.id) for e in shown]
+            assert [json.loads(body)["id"] for _, _, body in audit] == [event["id"] for event in shown]
+            wanted = [e["id"] for e in shown if e["type"] in ("session.usage", "agent.message")]
+            billing = await follow(made, tmp_path, "billing", len(wanted))
+            assert [json.loads(body)["id"] for _, _, body in billing] == wanted
+            await conversation.say(mark)  # what was acknowledged does not come again
             after = [event.to_dict(mode="json") for event in await conversation.until_idle()]
-        new = [e["id"] for e in after if e["type"] in ("session.usage", "agent.message")][len(wanted) :]
-        again = await follow(made, tmp_path, "billing", len(new))
-        assert [json.loads(body)["id"] for _, _, body in again] == new
-        assert await follow(made, tmp_path, "others", 0) == []
+            new = [e["id"] for e in after if e["type"] in ("session.usage", "agent.message")][len(wanted) :]
+            again = await follow(made, tmp_path, "billing", len(new))
+            assert [json.loads(body)["id"] for _, _, body in again] == new
+            assert await follow(made, tmp_path, "others", 0) == []
 
 
 async def test_a_wrong_reader_is_refused_with_its_cause(tmp_path: Path) -> None:
