@@ -26,12 +26,12 @@ ROUNDS = 8
 CANARY = "canary-of-the-session-that-is-deleted"
 
 
-async def write(log: SessionLog, stop: asyncio.Event) -> None:
+async def write(log: SessionLog, text: str, pause_s: float, stop: asyncio.Event) -> None:
     number = 0
     while not stop.is_set():
-        await log.says(f"{CANARY} {number}")
+        await log.says(f"{text} {number}")
         number += 1
-        await asyncio.sleep(random.uniform(0, 0.02))
+        await asyncio.sleep(random.uniform(0, pause_s))
 
 
 async def read(url: str, stop: asyncio.Event, seen: dict[int, str]) -> None:
@@ -88,8 +88,11 @@ async def test_every_event_is_published_once_and_in_order(tmp_path: Path, seed: 
         names = [create_session(edge) for _ in range(4)]
         async with edge.bus() as bus:
             stop, read_all = asyncio.Event(), asyncio.Event()
-            writers = [asyncio.create_task(write(SessionLog(bus, name), stop)) for name in names[1:]]
-            deleted = asyncio.create_task(write(SessionLog(bus, names[0]), gone := asyncio.Event()))
+            writers = [asyncio.create_task(write(SessionLog(bus, name), "kept", 0.02, stop)) for name in names[1:]]
+            gone = (
+                asyncio.Event()
+            )  # it has few events: erasing one takes up to 20 ms, and a session service has a budget
+            deleted = asyncio.create_task(write(SessionLog(bus, names[0]), CANARY, 0.5, gone))
             seen: dict[int, str] = {}
             reader = asyncio.create_task(read(edge.nats.url, read_all, seen))
             kinds: list[str] = []
@@ -112,7 +115,4 @@ async def test_every_event_is_published_once_and_in_order(tmp_path: Path, seed: 
             assert not missed, f"the reader beside it missed {len(missed)} of {len(found)} events; faults: {kinds}"
             assert len(set(seen.values())) == len(seen), f"an event came at two sequences; faults: {kinds}"
             assert len({one.headers["Holdfast-Publisher"] for one in found}) > 1, kinds
-            with edge.client() as client:
-                for name in names[1:]:
-                    client.beta.sessions.delete(name)
-            await nothing_on_disk(tmp_path / "nats", [CANARY], within=90)
+            await nothing_on_disk(tmp_path / "nats", [CANARY])
