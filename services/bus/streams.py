@@ -96,7 +96,9 @@ def _common(replicas: int) -> dict[str, Any]:
 def public_config(cell: str = FIRST_CELL, *, max_bytes: int, replicas: int = 1) -> dict[str, Any]:
     """The stream of public events of one cell, which keeps the newest `max_bytes` (rule 30).
 
-    It has no limit of age: its last message says how far the log has been published, so that it must not expire.
+    It has no limit of age: its last message says how far the log has been published, so that it must not expire. Its
+    dedupe window is the shortest that NATS allows: the expected sequence keeps an event from being stored twice, and an
+    id that the log has twice must not hold up what follows.
     """
     return {
         **_common(replicas),
@@ -105,6 +107,7 @@ def public_config(cell: str = FIRST_CELL, *, max_bytes: int, replicas: int = 1) 
         "retention": "limits",
         "discard": "old",
         "max_bytes": max_bytes,
+        "duplicate_window": SECOND_NS // 10,
     }
 
 

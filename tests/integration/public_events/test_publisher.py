@@ -203,6 +203,37 @@ async def test_a_purge_by_an_administrator_doubles_nothing_while_the_publisher_l
         assert [one.id for one in found] == [after]
 
 
+async def test_an_emptied_stream_is_filled_from_the_log_when_a_publisher_begins(edge: SessionService) -> None:
+    name = create_session(edge)
+    async with edge.bus() as bus:
+        await a_turn(SessionLog(bus, name), "before")
+        await all_published(bus, edge.nats.url)
+        edge.kill()
+        link = JetStreamClient()
+        await link.open([edge.nats.url], name="admin", login=None)
+        await link.api(f"STREAM.PURGE.{streams.public_stream()}")
+        await link.close()
+        assert await published(edge.nats.url) == []
+        await asyncio.to_thread(edge.start)
+        await all_published(bus, edge.nats.url)
+
+
+async def test_an_id_that_the_log_has_twice_holds_nothing_up(edge: SessionService) -> None:
+    """No part of Holdfast writes that; whoever may append to a log could."""
+    name = create_session(edge)
+    async with edge.bus() as bus:
+        log = SessionLog(bus, name)
+        twice = await log.says("one")
+        await log.says("two", event_id=twice)
+        last = await log.says("three")
+
+        async def ids() -> list[str]:
+            found = [one.id for one in await published(edge.nats.url)]
+            return found if last in found else []
+
+        assert await eventually(ids, within=10) == [twice, twice, last]
+
+
 async def test_nothing_behind_an_event_of_a_newer_version_is_published_before_it(edge: SessionService) -> None:
     """Rule 27: a newer session service will publish it, in its place."""
     name = create_session(edge)
