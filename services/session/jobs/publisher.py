@@ -32,8 +32,8 @@ ABSENT_INTERVAL_S: Final = 10.0
 NEWER_PAUSE_S: Final = 30.0
 """Seconds to leave to a newer version what only that can read."""
 
-MAX_PART_EVENTS: Final = 256
-"""Events sent at once."""
+MAX_PART_EVENTS: Final = 64
+"""Events sent at once. To prepare them takes some milliseconds, in which the process does nothing else."""
 
 MAX_PART_BYTES: Final = 4 * 1024 * 1024
 """Bytes of events above which they are sent."""

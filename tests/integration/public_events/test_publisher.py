@@ -13,6 +13,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from holdfast.bus import codec, streams, subjects
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.public_events import MAX_BODY_BYTES
+from holdfast.session.jobs.publisher import STANDBY_INTERVAL_S
 from tests.support.created_sessions import MIB, create_session
 from tests.support.edge import SessionService, replica, session_service
 from tests.support.eventually import eventually
@@ -138,6 +139,21 @@ async def test_of_two_replicas_one_publishes_and_the_other_goes_on(edge: Session
             await tasks
             found = await all_published(bus, edge.nats.url)
     assert len({one.headers["Holdfast-Publisher"] for one in found}) > 1, "the second replica never published"
+
+
+async def test_commits_that_clients_do_not_see_are_no_reason_to_take_over(edge: SessionService, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    with replica(edge, tmp_path / "second") as second:
+        async with edge.bus() as bus:
+            for _ in range(3):
+                name = create_session(edge)  # a commit without a public event
+                await SessionLog(bus, name).says("something")
+                await all_published(bus, edge.nats.url)
+            create_session(edge)
+            await asyncio.sleep(4 * STANDBY_INTERVAL_S)  # nothing must happen, so there is nothing to wait for
+            await all_published(bus, edge.nats.url)
+    told = edge.log.read_text() + second.log.read_text()
+    assert told.count('"publishes public events"') == 1
 
 
 @pytest.mark.parametrize("point", ["session.publishing", "session.published"])
