@@ -63,6 +63,8 @@ class Eraser:
         self._running: set[Key] = set()
         self._passes: dict[Key, int] = {}
         """How often this process has erased a session that may have got something since."""
+        self._unpublished: set[Key] = set()
+        """Sessions for which a publisher was waited for in vain: others need not wait for them again."""
 
     async def run(self) -> None:
         """Make rounds until cancelled. The first one begins when the read model knows all that is deleted.
@@ -103,6 +105,7 @@ class Eraser:
         The first pass is due at once, also if another clock that is ahead has timed the deletion.
         """
         found = self._sessions.read_model.queries.deleted()
+        self._unpublished.intersection_update(one.key for one in found)
         self._passes = {one.key: self._passes[one.key] for one in found if one.key in self._passes}
         due = {one.key: max(1, sum(now - one.at >= age for age in PASS_AGES_US)) for one in found}
         return {
@@ -158,9 +161,12 @@ class Eraser:
         if self._public is None:
             return
         epoch = await self._sessions.bus.inbox.stream_epoch(key.cell)
-        async for _ in Attempts(_PUBLIC_BACKOFF, timeout_s=PUBLISH_TIMEOUT_S):
+        timeout_s = 0.0 if key in self._unpublished else PUBLISH_TIMEOUT_S
+        async for _ in Attempts(_PUBLIC_BACKOFF, timeout_s=timeout_s):
             if await self._public.erase(key, epoch=epoch, tombstone=tombstone):
+                self._unpublished.discard(key)
                 return
+        self._unpublished.add(key)
         raise Unavailable("the session's last events are not published yet")
 
     async def _erase_streams(self, key: Key, below: int) -> int:

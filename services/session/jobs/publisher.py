@@ -88,29 +88,33 @@ class Publisher:
             if end.publisher == self._id:
                 return end, epoch
             if end != before:
-                before, clear = end, end.place.seq - 1
-            elif await self._has_public(end.place, clear, stored):
-                return end, epoch
+                before, clear = end, max(end.place.seq - 1, 0)
             else:
-                clear = max(clear, stored)
+                found, clear = await self._look_for_public(end.place, clear, stored)
+                if found:
+                    return end, epoch
             stored = self._log_position()
             await asyncio.sleep(STANDBY_INTERVAL_S)
 
-    async def _has_public(self, place: LogPlace, after: int, upto: int) -> bool:
-        """Whether there is a public event behind `place` in a commit above `after` and at most `upto`."""
+    async def _look_for_public(self, place: LogPlace, after: int, upto: int) -> tuple[bool, int]:
+        """Whether there is a public event behind `place` in a commit above `after` and at most `upto`.
+
+        Also the sequence of the last commit that was looked at: a read that fails ends early, and without an error.
+        """
         if upto <= after:
-            return False
-        async with aclosing(self._bus.log.follow(self._cell, max(after, 0))) as batches:
+            return False, after
+        async with aclosing(self._bus.log.follow(self._cell, after)) as batches:
             async for batch in batches:
                 for _, stored in batch:
                     if stored.seq > upto:
-                        return False
+                        return False, after
                     places = (LogPlace(stored.seq, index) for index in range(len(stored.commit.events)))
                     if any(at > place and _is_public(e) for at, e in zip(places, stored.commit.events, strict=True)):
-                        return True
+                        return True, after
+                    after = stored.seq
                 if not batch:
                     break
-        return False
+        return False, after
 
     # --- publishing ------------------------------------------------------------------------------------------------
 
