@@ -11,9 +11,11 @@ import pytest
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from holdfast.bus import codec, streams, subjects
+from holdfast.bus import events as ev
+from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.public_events import MAX_BODY_BYTES
-from holdfast.session.jobs.publisher import STANDBY_INTERVAL_S
+from holdfast.session.jobs.publisher import MAX_PART_EVENTS, STANDBY_INTERVAL_S
 from tests.support.created_sessions import MIB, create_session
 from tests.support.edge import SessionService, replica, session_service
 from tests.support.eventually import eventually
@@ -168,6 +170,19 @@ async def test_a_publisher_that_dies_leaves_no_gap_and_doubles_nothing(tmp_path:
             await asyncio.to_thread(edge.wait)
             stop.set()
             await tasks
+            edge.start_unarmed()
+            await all_published(bus, edge.nats.url)
+
+
+async def test_a_publisher_that_dies_within_a_commit_goes_on_within_it(tmp_path: Path) -> None:
+    environ = {"HOLDFAST_SESSION_DATA": str(tmp_path / "data"), "HOLDFAST_FAULT": "session.published:kill"}
+    with session_service(tmp_path, environ, public_bytes=64 * MIB) as edge:
+        name = create_session(edge)
+        async with edge.bus() as bus:
+            many = [ev.AgentMessage(id=new_id("sevt"), content=[]) for _ in range(2 * MAX_PART_EVENTS + 1)]
+            await SessionLog(bus, name).write(*many)
+            await asyncio.to_thread(edge.wait)
+            assert len(await published(edge.nats.url)) == MAX_PART_EVENTS
             edge.start_unarmed()
             await all_published(bus, edge.nats.url)
 
