@@ -272,3 +272,45 @@ async def test_results_have_a_position_of_their_own(joined: Connect, key: Key) -
     named = {w.seq: (w.source, w.previous) for w in arrived}
     assert named == {seqs[0]: ("in", 0), seqs[1]: ("res", 0), seqs[2]: ("res", seqs[1]), seqs[3]: ("in", seqs[0])}
     await listening.close()
+
+
+async def test_a_delivery_that_is_passed_on_is_handled_by_the_other_alone(joined: Connect, key: Key) -> None:
+    """Its signs of life are sent and its ack counts, as if it had been delivered there."""
+    one, two = await joined("one"), await joined("two")
+    taken: list[Delivery] = []
+    answers: list[bool] = []
+
+    async def pass_on(delivery: Delivery) -> None:
+        answers.append(await one.inbox.pass_on(delivery, "the-other", load=0))
+
+    async def take(delivery: Delivery) -> None:
+        taken.append(delivery)
+        await asyncio.sleep(2 * streams.ACK_WAIT_S)
+        await delivery.ack()
+
+    stop = asyncio.Event()
+    async with consuming(one, pass_on):
+        seq = await one.inbox.put(key, client_input("before anybody listens"))
+        await eventually(lambda: _is(answers == [False]), what="refused: nobody is there")
+        other = asyncio.create_task(two.inbox.consume(FIRST_CELL, take, stop, limit=0, name="the-other"))
+        await asyncio.sleep(0.5)
+        answers.clear()
+        await one.inbox.redeliver(FIRST_CELL, seq, 1)
+        await eventually(lambda: _is(answers == [False]), what="refused: it handles as many as it may")
+        stop.set()
+        await other
+        stop.clear()
+        other = asyncio.create_task(two.inbox.consume(FIRST_CELL, take, stop, limit=1, name="the-other"))
+        await eventually(lambda: _is(bool(taken)), within=20, what="taken, or delivered there")
+        await eventually(lambda: _waits(one, key), within=20, what="acked by the other")
+        assert {(d.key, d.seq) for d in taken} == {(key, seq)}
+    stop.set()
+    await other
+
+
+async def _is(what: bool) -> bool:
+    return what
+
+
+async def _waits(bus: Bus, key: Key) -> bool:
+    return not await bus.inbox.pending(key)

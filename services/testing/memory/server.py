@@ -43,6 +43,8 @@ class MemoryServer:
         """Inbox messages that may be delivered, with the number of deliveries so far."""
         self._in_flight: dict[int, InFlight] = {}
         self._pullers: list[Puller] = []
+        self.takers: dict[str, Callable[[Record, int], bool]] = {}
+        """By name: a consumer to which others pass deliveries on; False if it has no room."""
 
     @staticmethod
     def now() -> float:
