@@ -20,6 +20,7 @@ from holdfast.bus.inputs import Source
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.life_thread import LifeThread
+from holdfast.bus.jetstream.passing_on import REFUSED, TAKEN, PassedOn, has_place
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
 from holdfast.process.backoff import Backoff
@@ -55,11 +56,13 @@ class NatsDelivery:
     The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.…`.
     """
 
-    def __init__(self, client: JetStreamClient, got: RawMessage) -> None:
+    def __init__(self, client: JetStreamClient, got: RawMessage, *, passed_on: bool = False) -> None:
         tokens = got.reply.split(".")
+        self.passed_on = passed_on
+        self.subject = got.subject
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
-        self._reply = got.reply
+        self.reply = got.reply
         self._source: Source = subjects.source_of(got.subject)
         self._key = subjects.key_of(got.subject)
         self._count = int(tokens[at])
@@ -98,21 +101,21 @@ class NatsDelivery:
         if sure:
             await retry_until(self._client, ACK_TIMEOUT_S, self._ack)
         else:
-            await _best_effort(self._client, self._reply, b"+ACK")
+            await _best_effort(self._client, self.reply, b"+ACK")
 
     async def _ack(self) -> None:
         try:
-            await self._client.ask(self._reply, b"+ACK")
+            await self._client.ask(self.reply, b"+ACK")
         except NoResponders:
             raise Unavailable("the consumer does not answer") from None
 
     async def nak(self, delay: float = 0.0) -> None:
         """See `api.Delivery.nak`."""
-        await _nak(self._client, self._reply, delay)
+        await _nak(self._client, self.reply, delay)
 
     async def in_progress(self) -> None:
         """See `api.Delivery.in_progress`."""
-        await _in_progress(self._client, self._reply)
+        await _in_progress(self._client, self.reply)
 
 
 async def redeliver(client: JetStreamClient, cell: str, seq: int, number: int) -> None:
@@ -148,8 +151,12 @@ def _is_inbox(subject: str) -> bool:
 class Consumer:
     """One consumer loop of one process."""
 
-    def __init__(self, client: JetStreamClient, inbox: InboxReads, cell: str, handle: Handle, limit: int) -> None:
+    def __init__(
+        self, client: JetStreamClient, inbox: InboxReads, cell: str, handle: Handle, limit: int, *, name: str = ""
+    ) -> None:
+        """`name`: that under which others pass deliveries on to it; empty: they cannot."""
         self._client = client
+        self._take_subject = subjects.take(cell, name) if name else ""
         self._inbox = inbox
         self._stream = streams.inbox_stream(cell)
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS_CONSUMER}"
@@ -173,12 +180,17 @@ class Consumer:
         in_progress = asyncio.create_task(supervised(self._send_in_progress, name="in_progress"))
         self._life.start()
         self._client.on_reconnect.add(self._break)
+        taking: Listening | None = None
         try:
+            if self._take_subject:
+                taking = await self._client.listen(self._take_subject, self._take)
             while not self._stopping:
                 await self._pull()
         finally:
             self._client.on_reconnect.discard(self._break)
             ended.cancel()
+            if taking is not None:
+                await taking.close()
             try:
                 await self._finish()
             finally:
@@ -302,9 +314,22 @@ class Consumer:
                 self._client, got.reply, b"+TERM"
             )  # no session reads this subject, so it must not be redelivered
             return
-        task = asyncio.create_task(self._run(NatsDelivery(self._client, got), got.headers))
-        self._running[task] = got.reply
+        self._start(NatsDelivery(self._client, got), got.headers)
+
+    def _start(self, delivery: NatsDelivery, headers: dict[str, str]) -> None:
+        task = asyncio.create_task(self._run(delivery, headers))
+        self._running[task] = delivery.reply
         task.add_done_callback(self._done)
+
+    async def _take(self, got: RawMessage) -> None:
+        """Take a delivery of another consumer, or refuse it."""
+        passed = msgspec.json.decode(got.data, type=PassedOn)
+        ours = _is_inbox(passed.subject) and passed.reply.startswith("$JS.ACK.")
+        takes = ours and not self._stopping and has_place(len(self._running), passed.load, self._limit)
+        if takes:
+            message = RawMessage(passed.subject, passed.reply, b"", passed.headers)
+            self._start(NatsDelivery(self._client, message, passed_on=True), passed.headers)
+        await _best_effort(self._client, got.reply, TAKEN if takes else REFUSED)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

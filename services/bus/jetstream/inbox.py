@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from holdfast.bus import codec, streams, subjects
+from holdfast.bus import codec, streams, subjects, trace
 from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import Listening, RawMessage
-from holdfast.bus.jetstream.consumer import Consumer, redeliver
+from holdfast.bus.jetstream.consumer import Consumer, NatsDelivery, redeliver
 from holdfast.bus.jetstream.erase import erase_all
 from holdfast.bus.jetstream.inbox_reads import InboxReads
+from holdfast.bus.jetstream.passing_on import PassedOn, pass_on
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry, retry_until
 
@@ -44,10 +45,23 @@ class NatsInbox(InboxReads):
         return await erase_all(self._client, streams.inbox_stream(key.cell), subjects.inbox_all(key))
 
     async def consume(
-        self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
+        self,
+        cell: str,
+        handle: Callable[[Delivery], Awaitable[None]],
+        stop: asyncio.Event,
+        *,
+        limit: int,
+        name: str = "",
     ) -> None:
         """See `api.Inbox.consume`."""
-        await Consumer(self._client, self, cell, handle, limit).run(stop)
+        await Consumer(self._client, self, cell, handle, limit, name=name).run(stop)
+
+    async def pass_on(self, delivery: Delivery, to: str, *, load: int) -> bool:
+        """See `api.Inbox.pass_on`."""
+        assert isinstance(delivery, NatsDelivery)
+        headers = trace.inject({}) or {}
+        passed = PassedOn(delivery.subject, delivery.reply, load, headers)
+        return await pass_on(self._client, delivery.key.cell, to, passed)
 
     async def redeliver(self, cell: str, seq: int, number: int) -> None:
         """See `api.Inbox.redeliver`."""
