@@ -27,7 +27,8 @@ _HEAD: Final = """\
 #   - harness and sandbox have nothing below vault.>; the vault speaks only when it is asked;
 #   - harness and sandbox of a cell have nothing of another cell, but for the placements in the bucket `hands`, which
 #     every sandbox user may read;
-#   - a reader of public events may fetch from its own consumer and acknowledge, and nothing else;
+#   - a reader of public events may ask for messages of its own consumer and acknowledge; SECURITY.md says why it must
+#     be trusted all the same: the server sends an answer wherever the request says;
 #   - no stream may cover vault.> or an inbox (services/bus/jetstream/provision.py refuses it).
 
 accounts {{
