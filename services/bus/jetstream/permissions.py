@@ -164,7 +164,7 @@ def _reader(cells: Sequence[str], reader: Reader) -> str:
 
 def _session(cells: Sequence[str]) -> str:
     def of_cell(cell: str) -> list[str]:
-        writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release"]
+        writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release", f"kept.{cell}.>"]
         frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
         return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}", *_publishes(cell)]
