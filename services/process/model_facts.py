@@ -93,7 +93,7 @@ class ModelCatalogue:
         return list(self._models.items())
 
     def name(self, model: str) -> str | None:
-        """The id under which a model is listed: its id as it is, without its date, or as Bedrock and Vertex write it."""
+        """The id under which a model is listed: as it is, without its date, or as Bedrock and Vertex write it."""
         if model in self._models:
             return model
         name = _CLOUD_PREFIX.sub("", model)

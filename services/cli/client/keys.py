@@ -91,9 +91,7 @@ def _show_audit(records: list[dict[str, Any]], options: KeyOptions) -> None:
     _print(records if options.as_json else rows, columns, ("at", "act", "key", "what", "by", "name of that"), options)
 
 
-def _print(
-    rows: list[dict[str, Any]], columns: Sequence[str], titles: Sequence[str], options: KeyOptions
-) -> None:
+def _print(rows: list[dict[str, Any]], columns: Sequence[str], titles: Sequence[str], options: KeyOptions) -> None:
     """A table on a terminal, lines with tabs in a pipe, or JSON objects."""
     cells = [[clean_line(str(row[column] or "")) for column in columns] for row in rows]
     if options.as_json:

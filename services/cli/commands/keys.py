@@ -27,8 +27,6 @@ def keys(
 
     For example:
 
-        holdfast keys
-
         KEY=$(holdfast keys create "nightly job" --role publisher)
 
         holdfast keys create "the console of acme" --role read-only --tenant acme
