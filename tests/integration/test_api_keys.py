@@ -93,8 +93,8 @@ def test_every_role_is_tried_on_every_route(edge: SessionService) -> None:
     for role, allowed in MAY.items():
         with with_key(edge, make_key(edge, role)["key"]) as http:
             for (method, path), operation in all_routes.items():
-                body = {"json": {}} if method == "POST" else {}
-                answer = http.request(method, re.sub(r"{\w+}", "x_1", path), **body)
+                body: dict[str, str] | None = {} if method == "POST" else None
+                answer = http.request(method, re.sub(r"{\w+}", "x_1", path), json=body)
                 if (method, path) in allowed:
                     assert answer.status_code not in (401, 403), f"{role}: {method} {path}: {answer.text}"
                 else:
@@ -131,13 +131,14 @@ async def test_a_publisher_brings_work_in_and_decides_nothing(edge: SessionServi
     made = make_key(edge, "publisher")
     async with edge.async_client(api_key=made["key"], max_retries=0) as publisher:
         await publisher.beta.sessions.events.send(session, events=[SAY])
-        for event in (
+        decisions: list[Any] = [
             {"type": "user.interrupt"},
             {"type": "user.tool_confirmation", "tool_use_id": "sevt_1", "result": "allow"},
             {"type": "user.custom_tool_result", "custom_tool_use_id": "sevt_1", "content": []},
-        ):
+        ]
+        for event in decisions:
             with pytest.raises(anthropic.PermissionDeniedError, match=str(event["type"])):
-                await publisher.beta.sessions.events.send(session, events=[SAY, event])  # type: ignore[list-item]
+                await publisher.beta.sessions.events.send(session, events=[SAY, event])
         with pytest.raises(anthropic.PermissionDeniedError):
             await publisher.beta.sessions.retrieve(session)
     assert len(client.beta.sessions.events.list(session).data) == 1, "of a mixed request nothing was stored"

@@ -93,11 +93,12 @@ def _show_audit(records: list[dict[str, Any]], options: KeyOptions) -> None:
 
 def _print(rows: list[dict[str, Any]], columns: Sequence[str], titles: Sequence[str], options: KeyOptions) -> None:
     """A table on a terminal, lines with tabs in a pipe, or JSON objects."""
-    cells = [[clean_line(str(row[column] or "")) for column in columns] for row in rows]
     if options.as_json:
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
-    elif not sys.stdout.isatty():
+        return
+    cells = [[clean_line(str(row[column] or "")) for column in columns] for row in rows]
+    if not sys.stdout.isatty():
         for line in cells:
             print("\t".join(line))
     elif rows:

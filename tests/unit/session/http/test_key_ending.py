@@ -13,7 +13,7 @@ async def test_messages_pass_until_the_key_ends() -> None:
     receive = until_set(ending, messages.get)
     messages.put_nowait({"type": "http.request"})
     assert await receive() == {"type": "http.request"}
-    waiting = asyncio.create_task(receive())
+    waiting = asyncio.ensure_future(receive())
     await asyncio.sleep(0)
     ending.set()
     assert await asyncio.wait_for(waiting, 5) == {"type": "http.disconnect"}
