@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anthropic
 import msgspec
@@ -128,9 +128,9 @@ async def test_a_publisher_brings_work_in_and_decides_nothing(edge: SessionServi
     agent = client.beta.agents.create(model="m", name="n")
     environment = client.beta.environments.create(name=new_id("e"))
     session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id).id
-    made = make_key(edge, "publisher")
+    made, message = make_key(edge, "publisher"), cast("Any", SAY)
     async with edge.async_client(api_key=made["key"], max_retries=0) as publisher:
-        await publisher.beta.sessions.events.send(session, events=[SAY])
+        await publisher.beta.sessions.events.send(session, events=[message])
         decisions: list[Any] = [
             {"type": "user.interrupt"},
             {"type": "user.tool_confirmation", "tool_use_id": "sevt_1", "result": "allow"},
@@ -138,7 +138,7 @@ async def test_a_publisher_brings_work_in_and_decides_nothing(edge: SessionServi
         ]
         for event in decisions:
             with pytest.raises(anthropic.PermissionDeniedError, match=str(event["type"])):
-                await publisher.beta.sessions.events.send(session, events=[SAY, event])
+                await publisher.beta.sessions.events.send(session, events=[message, event])
         with pytest.raises(anthropic.PermissionDeniedError):
             await publisher.beta.sessions.retrieve(session)
     assert len(client.beta.sessions.events.list(session).data) == 1, "of a mixed request nothing was stored"
