@@ -79,12 +79,16 @@ class ModelCatalogue:
 
     def find(self, model: str) -> ModelFacts | None:
         """The facts of a listed model: its id as it is, without its date, or as Bedrock and Vertex write it."""
-        if (facts := self._models.get(model)) is not None:
-            return facts
+        return self._models.get(self.listed_name(model))
+
+    def listed_name(self, model: str) -> str:
+        """The id under which the catalogue lists the model; empty if it does not. So it has few values."""
+        if model in self._models:
+            return model
         name = _CLOUD_PREFIX.sub("", model)
         for suffix in _SUFFIXES:
             name = suffix.sub("", name)
-        return self._models.get(name)
+        return name if name in self._models else ""
 
     def facts(self, model: str) -> ModelFacts:
         """The facts of a model, or the default."""

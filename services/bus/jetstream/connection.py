@@ -29,6 +29,7 @@ from holdfast.bus import trace
 from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
 from holdfast.bus.jetstream.imports import PING_PROTO, Client, Msg, nats
 from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
+from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 
 log = structlog.get_logger()
@@ -109,7 +110,7 @@ class _Reconnecting(Client):
             try:
                 return await super()._attempt_reconnect()
             except Exception:
-                log.exception("nats.reconnect_failed")
+                log.exception("nats.reconnect_failed", failure=failures.bug("connection"))
                 await asyncio.sleep(_RECONNECT_PAUSE_S)
 
 
@@ -265,7 +266,7 @@ class Connection:
             try:
                 await receive(_got(msg))
             except Exception:
-                log.exception("bus.listener_failed", subject=msg.subject)
+                log.exception("bus.listener_failed", subject=msg.subject, failure=failures.bug("listener"))
 
         try:
             return await self._nc.subscribe(  # pyright: ignore[reportUnknownMemberType]

@@ -19,6 +19,7 @@ from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
+from holdfast.process import failures
 
 log = structlog.get_logger()
 
@@ -135,10 +136,13 @@ class LogTail:
                     yield await self._reads.stored(got)
                     at = got.seq
                     continue
+                before = at
                 async with aclosing(self._missed(key, at)) as missed:
                     async for stored in missed:
                         yield stored
                         at = stored.seq
+                if at > before and (silent or got):  # neither a reconnection nor a slow reader explains it
+                    log.info("log.live_message_lost", session=key.session, failure=failures.message_lost("live"))
                 if silent:
                     yield None
 
@@ -201,6 +205,7 @@ async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage
     while got is not None:
         ours = got.headers.get("Nats-Stream") == stream
         if ours and got.seq > at + 1:
+            log.info("log.live_message_lost", after=at, next=got.seq, failure=failures.message_lost("live"))
             return found, at, True
         if ours and got.seq == at + 1:
             found.append(got)
