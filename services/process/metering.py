@@ -62,3 +62,9 @@ def readings(metric: Metric) -> list[Reading]:
 def page() -> Page | None:
     """All metrics of the process in the text format of Prometheus; None if that was not asked for."""
     return _pages[0]() if _pages else None
+
+
+def uninstall() -> None:
+    """Record nothing any more, and forget the gauges."""
+    for kept in (_instruments, _readers, _pages):
+        kept.clear()

@@ -98,8 +98,12 @@ TOKEN_USAGE: Final = _histogram(
     TOKEN_TYPE,
     unit="{token}",
 )
-MODEL_TOKENS: Final = _counter(
-    "holdfast.model.tokens", "{token}", "Tokens by type: input, output, cache_read, cache_write.", MODEL, TOKEN_TYPE
+CACHED_TOKENS: Final = _counter(
+    "holdfast.model.cached_tokens",
+    "{token}",
+    "Tokens of the input by type: cache_read, cache_write.",
+    MODEL,
+    TOKEN_TYPE,
 )
 MODEL_COST: Final = _counter(
     "holdfast.model.cost", "{USD}", "US dollars by the catalogue of models; nothing for a model without a price.", MODEL
@@ -180,7 +184,7 @@ PARKED: Final = _gauge("holdfast.inputs.parked", "{input}", "Inputs that were se
 LOG_LAG: Final = _gauge("holdfast.log.lag", "{commit}", "Commits by which the lists of sessions are behind.", CELL)
 
 ALL: Final = (
-    MODEL_DURATION, FIRST_CHUNK, TOKEN_USAGE, MODEL_TOKENS, MODEL_COST,
+    MODEL_DURATION, FIRST_CHUNK, TOKEN_USAGE, CACHED_TOKENS, MODEL_COST,
     TURN_DURATION, TURN_QUEUE, TAKEOVERS, DRIVEN, DROPPED_REQUESTS,
     BUGS, LOST_MESSAGES, LOST_SANDBOXES,
     TOOL_DURATION, SANDBOXES, SANDBOX_START, SANDBOX_ENDS,

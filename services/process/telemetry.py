@@ -134,8 +134,13 @@ def _export_metrics(resource: "Resource", asked: Collection[str]) -> None:
         page = lambda: (generate_latest(), CONTENT_TYPE_LATEST)  # noqa: E731
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     meter = provider.get_meter(SERVICE_NAMESPACE, schema_url=SCHEMA_URL)
-    metering.install({metric.name: _instrument(meter, metric) for metric in metrics.ALL}, page)
+    metering.install(instruments(meter), page)
     _stop_exporter.append(provider.shutdown)
+
+
+def instruments(meter: Meter) -> dict[str, Any]:
+    """An instrument for each metric, by its name."""
+    return {metric.name: _instrument(meter, metric) for metric in metrics.ALL}
 
 
 def _instrument(meter: Meter, metric: Metric) -> Any:

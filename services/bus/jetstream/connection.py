@@ -26,7 +26,7 @@ import msgspec
 import structlog
 
 from holdfast.bus import trace
-from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
+from holdfast.bus.errors import NoResponders, TooLarge, Unanswered, Unavailable
 from holdfast.bus.jetstream.imports import PING_PROTO, Client, Msg, nats
 from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
 from holdfast.process import failures
@@ -315,11 +315,11 @@ class Connection:
                 await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=trace.inject(headers))
                 got = await future
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {timeout_s} s") from None
+            raise Unanswered(f"no answer on {subject} within {timeout_s} s") from None
         finally:
             del self._waiting[token]
         if got is None:
-            raise Unavailable("the connection was lost")
+            raise Unanswered("the connection was lost")
         if got.status == "503":
             raise NoResponders(f"nobody listens on {subject}")
         return got

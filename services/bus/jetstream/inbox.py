@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from holdfast.bus import codec, streams, subjects, trace
 from holdfast.bus.api import Delivery, Subscription
-from holdfast.bus.errors import StorageFull, Unavailable
+from holdfast.bus.errors import Unanswered
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import Listening, RawMessage
@@ -50,9 +50,7 @@ class NatsInbox(InboxReads):
     async def _put(self, subject: str, data: bytes, publish_id: str) -> int:
         try:
             return await self._client.store(subject, data, {"Nats-Msg-Id": publish_id})
-        except StorageFull:
-            raise
-        except Unavailable as exc:
+        except Unanswered as exc:
             log.info("inbox.put_unanswered", cause=str(exc), failure=failures.message_lost("put"))
             raise
 

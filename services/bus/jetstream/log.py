@@ -9,7 +9,7 @@ import structlog
 from holdfast.bus import codec, streams, subjects
 from holdfast.bus.api import ignore_newer
 from holdfast.bus.commits import Commit, Stored
-from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.errors import Conflict, Unanswered, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.erase import erase_all
 from holdfast.bus.jetstream.log_reads import LogReads
@@ -54,7 +54,7 @@ class NatsLog(LogReads):
         subject = subjects.log(key)
         headers = {"Nats-Expected-Last-Subject-Sequence": str(expect)}
         pauses: Pauses | None = None
-        began_at, unanswered = time.perf_counter(), False
+        began_at = time.perf_counter()
         while True:
             try:
                 seq = await self._client.store(subject, data, dict(headers))
@@ -63,17 +63,15 @@ class NatsLog(LogReads):
             except WrongLastSequence:
                 why = Unavailable("the log refused the append although its last sequence is the expected one")
             except Unavailable as exc:
-                why, unanswered = exc, True
+                why = exc
+                if isinstance(exc, Unanswered):
+                    log.info("log.append_unanswered", session=key.session, failure=failures.message_lost("append"))
             pauses = pauses or Pauses(self._client, APPEND_TIMEOUT_S)
             try:
                 seq = await self._resolve(key, commit.id, expect)
             except Unavailable as exc:
                 why = exc
             else:
-                if unanswered:
-                    unanswered = False
-                    failure = failures.message_lost("append_answer" if seq else "append")
-                    log.info("log.append_unanswered", session=key.session, stored=bool(seq), failure=failure)
                 if seq:
                     return seq
             await pauses.wait(why)

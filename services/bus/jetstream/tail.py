@@ -141,8 +141,7 @@ class LogTail:
                     async for stored in missed:
                         yield stored
                         at = stored.seq
-                if at > before and (silent or got):  # neither a reconnection nor a slow reader explains it
-                    log.info("log.live_message_lost", session=key.session, failure=failures.message_lost("live"))
+                _note_lost(key, at - before, got, silent=silent)
                 if silent:
                     yield None
 
@@ -214,6 +213,12 @@ async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage
             return found, at, False
         got, _ = await live.next()
     return found, at, True
+
+
+def _note_lost(key: Key, read: int, got: RawMessage | None, *, silent: bool) -> None:
+    """Count it if commits had to be read that were not heard, unless a reconnection or a slow reader explains it."""
+    if read and (got or silent):
+        log.info("log.live_message_lost", session=key.session, failure=failures.message_lost("live"))
 
 
 def _decoded(got: list[RawMessage], on_newer: Callable[[Key, int], None]) -> list[tuple[Key, Stored]]:

@@ -76,9 +76,9 @@ def _record_usage(usage: ModelUsage, labels: Labels, facts: ModelFacts | None) -
         "cache_write": usage.cache_creation_input_tokens,
     }
     of_model = {metrics.MODEL: labels[metrics.MODEL]}
-    for token_type, count in tokens.items():
-        if count:
-            metering.add(metrics.MODEL_TOKENS, count, {**of_model, metrics.TOKEN_TYPE: token_type})
+    for token_type in ("cache_read", "cache_write"):
+        if tokens[token_type]:
+            metering.add(metrics.CACHED_TOKENS, tokens[token_type], {**of_model, metrics.TOKEN_TYPE: token_type})
     # The Messages API reports cached tokens beside the input, the convention wants them in it.
     read = tokens["input"] + tokens["cache_read"] + tokens["cache_write"]
     metering.record(metrics.TOKEN_USAGE, read, {**labels, metrics.TOKEN_TYPE: "input"})

@@ -9,7 +9,7 @@ from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.turn.appender import ClaimedSession
 from holdfast.harness.turn.claim import Trigger, claim_commit
-from holdfast.harness.turn.commit_metrics import note_commit, note_takeover
+from holdfast.harness.turn.commit_metrics import note_commit
 from holdfast.harness.turn.inbox_batches import Batch
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.replica import Replica
@@ -62,7 +62,6 @@ class ClaimAppend:
                     beside.send(made.requests, made.commit.events, config=config, contexts=contexts)
                 stored = Stored(await appending, made.commit)
                 point("harness.claimed")
-                note_takeover(key, last.commit.head, made.commit)
                 note_commit(key, last.commit.head, made.commit)
                 contexts.fold(stored)
                 if not beside.requests:

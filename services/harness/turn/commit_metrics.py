@@ -20,15 +20,16 @@ FAILED_STOPS = ("retries_exhausted",)
 
 def note_commit(key: Key, before: Head, made: Commit) -> None:
     """Record a stored commit, which follows `before`."""
+    _note_takeover(key, before, made)
     _note_lost_hands(key, before, made)
     if metering.is_on():
         _record_turn(before, made)
 
 
-def note_takeover(key: Key, before: Head, made: Commit) -> None:
-    """Record that a claim took the session from another harness, if it did."""
+def _note_takeover(key: Key, before: Head, made: Commit) -> None:
+    """A claim that follows another one took the session from it."""
     earlier, claim = before.claim, made.head.claim
-    if earlier is not None and claim is not None:
+    if earlier is not None and claim is not None and earlier.id != claim.id:
         metering.add(metrics.TAKEOVERS)
         log.warning(
             "claim.taken_over",

@@ -20,7 +20,7 @@ from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import Fenced
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT, closing_commit, failures_of, is_done
 from holdfast.harness.turn.claim_append import ClaimAppend, trigger_of
-from holdfast.harness.turn.commit_metrics import note_commit, note_takeover
+from holdfast.harness.turn.commit_metrics import note_commit
 from holdfast.harness.turn.failed_deliveries import FailedDeliveries
 from holdfast.harness.turn.inbox_batches import BATCH_BYTES, Batch, first_batch
 from holdfast.harness.turn.inbox_watch import InboxWatch
@@ -258,7 +258,6 @@ class Dispatcher:
             last, config, inbox=inbox, trigger=trigger_of(delivery), parked=parked, writer=self.replica.writer()
         )
         await self._bus.log.append(key, closing, last.seq)
-        note_takeover(key, last.commit.head, closing)
         note_commit(key, last.commit.head, closing)
         failure = failures.bug("turn")  # one harness after another died of it
         log.warning(
