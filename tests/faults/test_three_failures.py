@@ -69,7 +69,7 @@ async def check_good_turn(stack: Stack, conversation: Conversation) -> None:
     assert sum(v for k, v in wrote.items() if "gen_ai_token_type=output" in k) == usage.output_tokens
     cost = price.of(
         input=usage.input_tokens or 0, output=usage.output_tokens or 0, cache_read=read,
-        cache_write=usage.cache_creation.ephemeral_5m_input_tokens if usage.cache_creation else 0,
+        cache_write=(usage.cache_creation.ephemeral_5m_input_tokens or 0) if usage.cache_creation else 0,
     )  # fmt: skip
     assert abs(total(samples, metrics.MODEL_COST) - cost) < 1e-9
     assert 0 < total(samples, metrics.FIRST_TOKEN, "_sum") < 20

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,7 @@ print(metering.page()[0].decode())
 
 OFF = """
 import sys
+from pathlib import Path
 from holdfast.process import metering, metrics, telemetry
 telemetry.setup("test")
 metering.add(metrics.BUGS)
@@ -126,3 +128,8 @@ def test_a_gauge_adds_what_its_readers_show_and_a_stopped_process_shows_none() -
         metering.observe_number(metrics.DRIVEN, lambda: 3)
         assert found.points(metrics.DRIVEN) == [({}, 3)]
     assert metering.readings(metrics.DRIVEN) == []
+
+
+def test_the_operators_guide_lists_every_metric() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
+    assert [metric.name for metric in metrics.ALL if f"`{metric.name}`" not in guide] == []
