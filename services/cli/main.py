@@ -23,6 +23,7 @@ from holdfast.cli.commands.sessions import sessions
 from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
 from holdfast.cli.commands.up import up
+from holdfast.cli.empty_paths import empty_path
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
 from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
@@ -60,6 +61,9 @@ def show_version() -> int:
 def main() -> None:
     """Entry point; the value of a command is the exit code."""
     standard_streams.prepare()
+    if found := empty_path(sys.argv[1:], COMMANDS):
+        print(f"holdfast {found} needs a path; its value is empty (a variable that is not set?)", file=sys.stderr)
+        sys.exit(USAGE)
     try:
         code = app(result_action="return_value")
         sys.stdout.flush()

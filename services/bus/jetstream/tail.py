@@ -170,11 +170,14 @@ class LogTail:
         stream, at = streams.log_stream(cell), after
         async with self._listening(subjects.all_live(cell), CELL_LIVE_BYTES) as live:
             while True:
-                async for got in self._stream_from(cell, at):
-                    at = got[-1].seq
-                    if decoded := _decoded(got, on_newer):
-                        yield decoded
-                yield []
+                try:
+                    async for got in self._stream_from(cell, at):
+                        at = got[-1].seq
+                        if decoded := _decoded(got, on_newer):
+                            yield decoded
+                    yield []
+                except Unavailable:
+                    pass  # the next reconnection or idle timeout reads again
                 missed = False
                 while not missed:
                     heard, at, missed = await _contiguous(live, stream, at)
@@ -182,15 +185,13 @@ class LogTail:
                         yield decoded
 
     async def _stream_from(self, cell: str, at: int) -> AsyncGenerator[list[RawMessage]]:
+        """All messages stored above `at`. Raises Unavailable."""
         stream, left = streams.log_stream(cell), 1
         while left:
             start = at + 1
-            try:
-                got, left = await self._client.batch(
-                    stream, subjects.all_logs(cell), seq=start, limit=PAGE_COMMITS, max_bytes=PAGE_BYTES
-                )
-            except Unavailable:
-                return  # the next reconnection or idle timeout reads again
+            got, left = await self._client.batch(
+                stream, subjects.all_logs(cell), seq=start, limit=PAGE_COMMITS, max_bytes=PAGE_BYTES
+            )
             if not got:
                 return
             at = got[-1].seq
