@@ -1,7 +1,6 @@
 """The network loses single messages of the bus: nothing is missing in the end, and each loss is counted by its kind."""
 
 import asyncio
-import signal
 from contextlib import aclosing
 
 from holdfast.bus.commits import Stored
@@ -11,11 +10,9 @@ from holdfast.bus.jetstream.client import NatsBus
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.process import metrics
 from holdfast.testing.contracts.helpers import client_input
-from tests.support.bus_faults import is_true, said
-from tests.support.eventually import eventually
+from tests.support.bus_faults import said
 from tests.support.metered import Metered, metered
 from tests.support.proxy import Proxy
-from tests.support.servers import NatsServer
 
 
 def lost(found: Metered) -> dict[str, int]:
@@ -34,21 +31,6 @@ async def test_the_answer_to_an_append(bus: NatsBus, far: NatsBus, between: Prox
         between.cut()
         await asyncio.wait_for(appending, 15)
         assert lost(found) == {"append": 1}
-
-
-async def test_an_append_that_never_arrived(
-    bus: NatsBus, server: NatsServer, far: NatsBus, between: Proxy, key: Key
-) -> None:
-    with metered() as found:
-        server.signal(signal.SIGSTOP)
-        before = between.bytes_to_server
-        appending = asyncio.create_task(far.log.append(key, said("one"), 0))
-        await eventually(lambda: is_true(between.bytes_to_server > before))
-        between.cut()
-        server.signal(signal.SIGCONT)
-        await asyncio.wait_for(appending, 15)
-        assert lost(found) == {"append": 1}
-    assert len(await bus.log.read(key)) == 1
 
 
 async def test_an_event_on_its_way_to_a_reader(bus: NatsBus, far: NatsBus, between: Proxy, key: Key) -> None:
