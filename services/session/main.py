@@ -10,7 +10,7 @@ import structlog
 
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.readiness import watch_bus
-from holdfast.process import clock
+from holdfast.process import clock, metering, metrics
 from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
@@ -28,6 +28,7 @@ from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.server import serve
+from holdfast.session.jobs.bus_gauges import BusGauges
 from holdfast.session.jobs.eraser import Eraser
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.publisher import Publisher
@@ -63,6 +64,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
     try:
         await _install_first_key(bus, settings)
+        streams = OpenStreams(_max_streams(settings))
         routes = all_routes(
             sessions=sessions,
             agents=agents,
@@ -73,9 +75,10 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             models=models,
             health=health,
             now=clock.now,
-            streams=OpenStreams(_max_streams(settings)),
+            streams=streams,
             stopping=stop,
         )
+        metering.observe_number(metrics.STREAMS, lambda: streams.count)
         edge = Edge(
             routes,
             keys,
@@ -135,6 +138,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         f"publisher-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
         for cell in sessions.cells
     }
+    counting = {"gauges": BusGauges(bus, sessions, sessions.cells, clock.now).run} if metering.is_on() else {}
     return {
         "bus": partial(watch_bus, bus, health),
         "projector": partial(project, sessions),
@@ -142,6 +146,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         "eraser": Eraser(sessions, disk_folder, bus.public).run,
         **watches,
         **publishers,
+        **counting,
     }
 
 
