@@ -7,13 +7,14 @@ import msgspec
 
 from holdfast.session.http.decoding import read_json
 from holdfast.session.http.errors import ApiError
-from holdfast.session.tasks.rejection import Rejected, malformed
+from holdfast.session.tasks.rejection import malformed
 
 JSON: Final = "application/json"
 """The media type of data that names none."""
 
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-"""An escape in JSON that may be half of a surrogate pair."""
+_SUSPECT: Final = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{19}")
+"""What JSON may hold that cannot be written as JSON again: an escape that is half of a surrogate pair, or an integer of
+more than 64 bits."""
 
 
 def media_type(content_type: str) -> str:
@@ -41,12 +42,14 @@ def json_value(raw: bytes, at: str) -> Any:
     """The value of a JSON text, under the rules of the edge for bodies: no NUL, at most 100 levels."""
     try:
         value = read_json(raw, Any)
-        if _SURROGATE.search(raw):
+        if _SUSPECT.search(raw):
             msgspec.json.encode(value)
     except ApiError as exc:
         raise malformed(exc.message.replace("the request body", at)) from None  # the edge speaks of requests
     except UnicodeEncodeError:
-        raise _half_surrogate(at) from None
+        raise malformed(f"{at} contains half of a surrogate pair, which is no character") from None
+    except OverflowError:
+        raise malformed(f"{at} contains an integer of more than 64 bits; send it as a text") from None
     return value
 
 
@@ -65,7 +68,3 @@ def _check_charset(content_type: str, at: str) -> None:
         name, _, value = parameter.strip().partition("=")
         if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8", "us-ascii"):
             raise malformed(f"{at}: the charset of its content type is not utf-8")
-
-
-def _half_surrogate(at: str) -> Rejected:
-    return malformed(f"{at} contains half of a surrogate pair, which is no character")
