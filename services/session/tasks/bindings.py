@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.bus.ids import is_token
-from holdfast.bus.metadata import Metadata, MetadataPatch
+from holdfast.bus.metadata import MAX_PAIRS, Metadata, MetadataPatch
 from holdfast.session.agents.schema import AgentRef
 from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.http.timestamps import TimeText, text, text_or_none
@@ -31,6 +31,9 @@ MAX_SECRETS: Final = 4
 
 BATCH: Final = "batch"
 """The last token of the subject of batch tasks, so no kind."""
+
+OWN_METADATA: Final = ("task_id", "task_kind")
+"""Keys of the metadata of every session that a task starts, beside those of the binding."""
 
 _HEADER: Final = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -244,6 +247,9 @@ def _checked(config: BindingConfig) -> BindingConfig:
     if config.session_key is not None and not compile_template(config.session_key).paths:
         raise invalid("session_key: has no path, so all tasks would share one session; name what tells them apart")
     _named("when", check_when, config.when)
+    if len(config.metadata) > MAX_PAIRS - len(OWN_METADATA) or not config.metadata.keys().isdisjoint(OWN_METADATA):
+        most = MAX_PAIRS - len(OWN_METADATA)
+        raise invalid(f"metadata: at most {most} pairs, as each session also gets {' and '.join(OWN_METADATA)}")
     return config
 
 
