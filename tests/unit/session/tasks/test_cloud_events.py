@@ -23,13 +23,12 @@ ATTRIBUTE = st.text(
 
 
 def structured(headers: dict[str, str] | None = None, /, **fields: Any) -> TaskEvent:
-    given = {name: value for name, value in {**EVENT, **fields}.items() if value is not ...}
-    return parse(STRUCTURED if headers is None else headers, json.dumps(given).encode())
+    event = {name: value for name, value in {**EVENT, **fields}.items() if value is not ...}
+    return parse(STRUCTURED if headers is None else headers, json.dumps(event).encode())
 
 
 def binary(body: bytes = b"{}", content_type: str = "application/json", **attributes: Any) -> TaskEvent:
-    given = {name: value for name, value in {**EVENT, **attributes}.items() if value is not ...}
-    headers = {f"ce-{name}": value for name, value in given.items()}
+    headers = {f"ce-{name}": value for name, value in {**EVENT, **attributes}.items() if value is not ...}
     return parse(headers | ({"Content-Type": content_type} if content_type else {}), body)
 
 
