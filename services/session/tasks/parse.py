@@ -40,4 +40,9 @@ def parse(headers: Mapping[str, str], body: bytes, *, name: str = "") -> TaskEve
     value = json_value(body, "the task")
     if not media and cloud_events.is_cloud_event(value):
         return cloud_events.structured(value)
-    return TaskEvent(data=value, name=msgspec.json.encode(["name", name]).decode() if name else "")
+    return TaskEvent(data=value, name=sent_name(name))
+
+
+def sent_name(name: str) -> str:
+    """The name of a task that its sender calls `name`, unlike that of any CloudEvent; empty stays empty."""
+    return msgspec.json.encode(["name", name]).decode() if name else ""
