@@ -8,7 +8,7 @@ There is nothing else, so nothing that a publisher sends can run here. What is f
 """
 
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -92,14 +92,17 @@ def find(path: Path, event: TaskEvent) -> Any:
         return event.attributes.get(path.attribute, MISSING)
     value = event.data
     for step in path.steps:
-        match value:
-            case dict() if step in value:
-                value = value[step]
-            case list() if step.isdecimal() and int(step) < len(value):
-                value = value[int(step)]
-            case _:
-                return MISSING
+        value = _child(value, step)
     return value
+
+
+def _child(value: object, step: str) -> Any:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).get(step, MISSING)
+    if isinstance(value, list) and step.isdecimal():
+        items = cast("list[Any]", value)
+        return items[int(step)] if int(step) < len(items) else MISSING
+    return MISSING
 
 
 def render_message(template: Template, event: TaskEvent) -> str:

@@ -43,10 +43,13 @@ def test_a_cloud_event_in_a_webhook_keeps_its_name(scheme: Scheme) -> None:
     assert webhook_event(scheme, named, body).name == webhook_event(scheme, headers, body).name != ""
 
 
-@pytest.mark.parametrize("name", ["a\x00b", "x" * 513, "a\nb"])
+@pytest.mark.parametrize("name", ["a\x7fb", "x" * 513, "a\nb"])
 def test_a_name_is_short_and_printable(name: str) -> None:
-    for scheme, headers in (("github", {"x-github-delivery": name}), ("standard", {"webhook-id": name})):
-        with pytest.raises(Rejected, match="^a header that names the delivery"):
-            webhook_event(scheme, JSON | headers, b"{}")
-    with pytest.raises(Rejected, match="^a header that names the delivery"):
+    with pytest.raises(Rejected, match="^the name and the type of a delivery"):
+        webhook_event("github", {**GITHUB, "x-github-delivery": name}, b"{}")
+    with pytest.raises(Rejected, match="^the name and the type of a delivery"):
+        webhook_event("standard", {**STANDARD, "webhook-id": name}, b"{}")
+    with pytest.raises(Rejected, match="^the name and the type of a delivery"):
+        webhook_event("stripe", JSON, json.dumps({"id": name}).encode())
+    with pytest.raises(Rejected, match="^the name and the type of a delivery"):
         webhook_event("github", {**GITHUB, "x-github-event": name}, b"{}")
