@@ -1,9 +1,8 @@
 """From the bytes of a task to JSON or text. Raises Rejected for everything that no message can hold. Pure."""
 
+import json
 import re
 from typing import Any, Final
-
-import msgspec
 
 from holdfast.session.http.decoding import read_json
 from holdfast.session.http.errors import ApiError
@@ -12,9 +11,11 @@ from holdfast.session.tasks.rejection import malformed
 JSON: Final = "application/json"
 """The media type of data that names none."""
 
-_SUSPECT: Final = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{19}")
-"""What JSON may hold that cannot be written as JSON again: an escape that is half of a surrogate pair, or an integer of
-more than 64 bits."""
+_LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
+"""Digits that may be an integer of more than 64 bits, which msgspec reads as a rounded float."""
+
+_MOST_DIGITS: Final = 20
+"""Characters of the longest integers of 64 bits, a sign among them."""
 
 
 def media_type(content_type: str) -> str:
@@ -42,15 +43,18 @@ def json_value(raw: bytes, at: str) -> Any:
     """The value of a JSON text, under the rules of the edge for bodies: no NUL, at most 100 levels."""
     try:
         value = read_json(raw, Any)
-        if _SUSPECT.search(raw):
-            msgspec.json.encode(value)
+        if _LONG_INTEGER.search(raw):
+            json.loads(raw, parse_int=_check_integer)
     except ApiError as exc:
         raise malformed(exc.message.replace("the request body", at)) from None  # the edge speaks of requests
-    except UnicodeEncodeError:
-        raise malformed(f"{at} contains half of a surrogate pair, which is no character") from None
     except OverflowError:
         raise malformed(f"{at} contains an integer of more than 64 bits; send it as a text") from None
     return value
+
+
+def _check_integer(text: str) -> None:
+    if len(text) > _MOST_DIGITS or not -(1 << 63) <= int(text) < 1 << 64:
+        raise OverflowError
 
 
 def _text(raw: bytes, at: str) -> str:

@@ -86,7 +86,10 @@ def verify(
         raise BadSignature(f"the request has no header {header}")
     match config.scheme:
         case "github":
-            signed, found = body, _hex_signatures([value.removeprefix("sha256=")] if value.startswith("sha256=") else [])
+            signed, found = (
+                body,
+                _hex_signatures([value.removeprefix("sha256=")] if value.startswith("sha256=") else []),
+            )
         case "stripe":
             signed, found = _stripe(config, value, body, now)
         case "standard":

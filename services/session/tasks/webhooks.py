@@ -40,7 +40,9 @@ def _name(scheme: Scheme, given: str) -> str:
 
 def _checked(value: str) -> str:
     if len(value) > MAX_NAME_CHARS or not value.isprintable():
-        raise malformed(f"the name and the type of a delivery must be printable, of {MAX_NAME_CHARS} characters at most")
+        raise malformed(
+            f"the name and the type of a delivery must be printable, of {MAX_NAME_CHARS} characters at most"
+        )
     return value
 
 

@@ -102,7 +102,7 @@ def test_an_update_changes_what_it_names() -> None:
     assert changed == msgspec.structs.replace(config, message="New {{x}}", max_open=3, metadata={"b": "2"})
     cleared = update(config, session_key=None, title="", when=None, signature=None)
     assert (cleared.session_key, cleared.title, cleared.when, cleared.signature) == (None, None, {}, None)
-    with pytest.raises(ApiError, match="^message: "):
+    with pytest.raises(ApiError, match=r"^message: "):
         update(config, message="{{")
 
 

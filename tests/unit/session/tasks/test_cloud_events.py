@@ -133,9 +133,9 @@ def test_data_may_be_text_or_missing() -> None:
         (b"\xff", "text/plain", "data is not text in UTF-8"),
         (b"a\0b", "text/plain", "data contains the character NUL"),
         (rb'"\u0000"', "application/json", "data contains the character NUL"),
-        (rb'"\ud800"', "application/json", "data contains half of a surrogate pair"),
+        (rb'"\ud800"', "application/json", "data is not valid JSON"),
         (b"x", "text/plain; charset=latin-1", "data: the charset"),
-        (b"[" * 200, "application/json", "data is nested more than"),
+        (b"[" * 200 + b"]" * 200, "application/json", "data is nested more than"),
     ],
 )
 def test_data_that_no_message_can_hold_is_refused(body: bytes, content_type: str, message: str) -> None:

@@ -41,7 +41,7 @@ def test_a_cloud_event_is_named_by_its_source_and_id() -> None:
         ({}, b"\xff", "the task is not valid JSON"),
         ({}, b"NaN", "the task is not valid JSON"),
         ({}, rb'{"a": "\u0000"}', "the task contains the character NUL"),
-        ({}, rb'{"\ud800": 1}', "the task contains half of a surrogate pair"),
+        ({}, rb'{"\ud800": 1}', "the task is not valid JSON"),
         ({}, b"[" * 5000, "the task is nested more than"),
         ({}, b"1" * (MAX_TASK_BYTES + 1), "the task is larger than"),
         ({"content-type": "text/plain"}, b"x", "content-type: must be JSON"),
@@ -65,5 +65,6 @@ def test_a_pair_of_surrogates_is_a_character() -> None:
 def test_an_integer_that_could_not_be_shown_again_is_refused() -> None:
     assert parse({}, b"[18446744073709551615, -9223372036854775808]").data == [2**64 - 1, -(2**63)]
     assert parse({}, b'"12345678901234567890123"').data == "12345678901234567890123"
-    with pytest.raises(Rejected, match=r"^the task contains an integer of more than 64 bits"):
-        parse({}, b'{"a": [18446744073709551616]}')
+    for integer in (b"18446744073709551616", b"-9223372036854775809", b"1" * 5000):
+        with pytest.raises(Rejected, match=r"^the task contains an integer of more than 64 bits"):
+            parse({}, b'{"a": [' + integer + b"]}")

@@ -31,7 +31,11 @@ STANDARD_HEADERS = {
 STRIPE_SECRET = "whsec_test_secret"
 STRIPE_BODY = b'{"id": "evt_1"}'
 
-OTHER = {"github": "another secret", "stripe": "another secret", "standard": "whsec_" + base64.b64encode(b"x" * 24).decode()}
+OTHER = {
+    "github": "another secret",
+    "stripe": "another secret",
+    "standard": "whsec_" + base64.b64encode(b"x" * 24).decode(),
+}
 
 
 def hexed(secret: str, signed: bytes) -> str:
@@ -172,7 +176,9 @@ def test_a_dot_in_the_id_cannot_shift_the_signed_text() -> None:
     key = key_of("standard", STANDARD_SECRET)
     made = base64.b64encode(hmac.digest(key, f"a.{NOW}.5.{{}}".encode(), "sha256")).decode()
     signature = {"webhook-signature": f"v1,{made}"}
-    verify(STANDARD, {"webhook-id": "a", "webhook-timestamp": str(NOW), **signature}, b"5.{}", [STANDARD_SECRET], now=NOW)
+    verify(
+        STANDARD, {"webhook-id": "a", "webhook-timestamp": str(NOW), **signature}, b"5.{}", [STANDARD_SECRET], now=NOW
+    )
     shifted = {"webhook-id": f"a.{NOW}", "webhook-timestamp": "5", **signature}
     assert "without a dot" in refused(STANDARD, shifted, b"{}", STANDARD_SECRET, now=5)
 

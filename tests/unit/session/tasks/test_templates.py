@@ -136,7 +136,7 @@ def test_a_message_is_bounded_and_the_path_that_is_too_much_is_named() -> None:
 
 def test_a_message_of_nothing_is_rejected() -> None:
     for template in ("{{empty}}", " {{pull_request.body}}\n", "{{blank}}"):
-        with pytest.raises(Rejected, match="^message: it would be empty"):
+        with pytest.raises(Rejected, match=r"^message: it would be empty"):
             message(template)
 
 

@@ -45,11 +45,11 @@ def test_a_cloud_event_in_a_webhook_keeps_its_name(scheme: Scheme) -> None:
 
 @pytest.mark.parametrize("name", ["a\x7fb", "x" * 513, "a\nb"])
 def test_a_name_is_short_and_printable(name: str) -> None:
-    with pytest.raises(Rejected, match="^the name and the type of a delivery"):
+    with pytest.raises(Rejected, match=r"^the name and the type of a delivery"):
         webhook_event("github", {**GITHUB, "x-github-delivery": name}, b"{}")
-    with pytest.raises(Rejected, match="^the name and the type of a delivery"):
+    with pytest.raises(Rejected, match=r"^the name and the type of a delivery"):
         webhook_event("standard", {**STANDARD, "webhook-id": name}, b"{}")
-    with pytest.raises(Rejected, match="^the name and the type of a delivery"):
+    with pytest.raises(Rejected, match=r"^the name and the type of a delivery"):
         webhook_event("stripe", JSON, json.dumps({"id": name}).encode())
-    with pytest.raises(Rejected, match="^the name and the type of a delivery"):
+    with pytest.raises(Rejected, match=r"^the name and the type of a delivery"):
         webhook_event("github", {**GITHUB, "x-github-event": name}, b"{}")
