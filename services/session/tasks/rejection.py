@@ -3,7 +3,7 @@
 from typing import Literal
 
 Reason = Literal["malformed", "unbound", "unrenderable", "refused", "internal"]
-"""Who has to mend it: the publisher, the operator (no binding), the binding's templates, its agent or environment, us."""
+"""What has to be mended: the task, a missing binding, its templates, its agent or environment, or our code."""
 
 
 class Rejected(Exception):

@@ -27,7 +27,7 @@ def structured(headers: dict[str, str] | None = None, /, **fields: Any) -> TaskE
     return parse(STRUCTURED if headers is None else headers, json.dumps(event).encode())
 
 
-def binary(body: bytes = b"{}", content_type: str = "application/json", **attributes: Any) -> TaskEvent:
+def binary(body: bytes = b"{}", content_type: str = "application/json", /, **attributes: Any) -> TaskEvent:
     headers = {f"ce-{name}": value for name, value in {**EVENT, **attributes}.items() if value is not ...}
     return parse(headers | ({"Content-Type": content_type} if content_type else {}), body)
 
@@ -182,7 +182,6 @@ def test_any_text_survives_both_modes(source: str, subject: str) -> None:
 def test_any_value_as_an_attribute_is_taken_or_refused(value: Any) -> None:
     try:
         event = structured(subject=value, myext=value)
-    except Rejected as exc:
-        assert exc.reason == "malformed"
-    else:
-        assert isinstance(event.attributes.get("subject", ""), str)
+    except Rejected:
+        return
+    assert isinstance(event.attributes.get("subject", ""), str)

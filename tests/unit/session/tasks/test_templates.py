@@ -119,9 +119,10 @@ def test_any_template_is_refused_or_rendered_or_rejected(data: Any, template: st
         return
     assert len(compiled.texts) == len(compiled.paths) + 1
     try:
-        assert isinstance(render_message(compiled, TaskEvent(data={"a": data, "b": [data]})), str)
-    except Rejected as exc:
-        assert exc.reason == "unrenderable"
+        rendered = render_message(compiled, TaskEvent(data={"a": data, "b": [data]}))
+    except Rejected:
+        return
+    assert rendered.strip()
 
 
 # --- bounds --------------------------------------------------------------------------------------------------------
