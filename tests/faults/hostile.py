@@ -40,6 +40,9 @@ MOST_GROWTH: Final = 2.0
 MEMORY_POLL_S: Final = 2.0
 """Seconds between two looks at the memory of the services."""
 
+PROGRESS_S: Final = 60.0
+"""Seconds between two lines that say how far the storm is."""
+
 REMOVED_WITHIN_S: Final = 120.0
 """Seconds within which the worker has removed the files of deleted sessions: up to half a million."""
 
@@ -108,7 +111,8 @@ class Hostile(Struct, kw_only=True):
         ]  # fmt: skip
         chosen = [attack for attack in ATTACKS if self.only in ("", attack.name)]
         attacks = deck(self.seed, chosen)
-        async with self.stack.bus() as bus, self._memory_watched(), asyncio.TaskGroup() as tasks:
+        watched = self._watched(until)
+        async with self.stack.bus() as bus, watched, asyncio.TaskGroup() as tasks:
             foes = [
                 Attacker(
                     stack=self.stack, client=client, bus=bus, attacks=attacks, complain=self.complain,
@@ -130,12 +134,19 @@ class Hostile(Struct, kw_only=True):
         return {**self.stack.run.processes, "workers": sorted(entry.key for entry in workers)}
 
     @contextlib.asynccontextmanager
-    async def _memory_watched(self) -> AsyncGenerator[None]:
+    async def _watched(self, until: float) -> AsyncGenerator[None]:
+        """Look at the memory of the processes again and again, and say how far the storm is."""
+
         async def watch() -> None:
+            told = time.monotonic()
             while True:
                 for name, pid in self.stack.run.processes.items():
                     with contextlib.suppress(psutil.Error):
                         self.memory[name] = max(self.memory.get(name, 0), psutil.Process(pid).memory_info().rss)
+                if time.monotonic() > told + PROGRESS_S:
+                    told += PROGRESS_S
+                    beside = ", ".join(self.running) or "nothing"
+                    _say(f"{time.strftime('%H:%M:%S')} {max(until - told, 0) / 60:.0f} min left; beside: {beside}")
                 await asyncio.sleep(MEMORY_POLL_S)
 
         watching = asyncio.create_task(watch())
