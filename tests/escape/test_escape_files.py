@@ -1,5 +1,7 @@
 """The file tools never leave the workspace, whatever links, pipes and devices it holds."""
 
+import time
+
 import pytest
 
 from tests.escape.conftest import CANARY, Inside, text_of
@@ -48,7 +50,10 @@ async def test_links_that_lead_outside_are_refused(inside: Inside, tool: str, mo
 
 
 async def test_a_link_swapped_during_the_open_never_leads_out(inside: Inside) -> None:
-    """A process swaps `d` between a folder and a link that leads outside. A read may fail, but stays inside."""
+    """A process swaps `d` between a folder and a link that leads outside. A read may fail, but stays inside.
+
+    It goes on until both sides of the race were seen often enough: how often they meet depends on the machine.
+    """
     await inside.sh(
         f"mkdir real; echo INSIDE > real/hostname; ln -s /etc link; mv real d; echo {CANARY} > /tmp/x;"
         " cat > flip.py <<'X'\n"
@@ -56,18 +61,16 @@ async def test_a_link_swapped_during_the_open_never_leads_out(inside: Inside) ->
         "while True: l.renameat2(-100, b'/workspace/d', -100, b'/workspace/link', 2)\nX\n"
         "python3 flip.py >/dev/null 2>&1 &"
     )
-    leaks = good = refused = 0
-    for _ in range(400):
+    good = refused = 0
+    end = time.monotonic() + 60
+    while good <= 10 or refused <= 10 or good + refused < 400:
+        assert time.monotonic() < end, (good, refused)
         outcome = await inside.call("read", file_path="d/hostname")
         if outcome.is_error:
             refused += 1
-        elif text_of(outcome) == "INSIDE\n":
-            good += 1
         else:
-            leaks += 1
-    assert leaks == 0
-    assert good > 10
-    assert refused > 10
+            assert text_of(outcome) == "INSIDE\n"
+            good += 1
 
 
 async def test_a_link_swapped_many_thousand_times_never_leads_out(inside: Inside) -> None:
