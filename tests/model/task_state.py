@@ -36,6 +36,10 @@ class Rules:
     """The record of a task that is done is kept."""
     looks: bool = True
     """An edge that finds a record open looks whether its input is stored, before it puts it."""
+    knows_ended: bool = True
+    """An input that waits in a session which has ended counts as lost: no turn will take it."""
+    looks_again: bool = True
+    """An edge that finds the session ended looks whether the input was taken, before it goes to another session."""
     second_look: bool = True
     """After the put an edge looks whether the session has ended meanwhile."""
     acks_last: bool = True
@@ -51,11 +55,12 @@ class Rules:
 
 
 class Record(NamedTuple):
-    """`session` -1: none yet. `letter`: the message whose bytes are the dead letter."""
+    """`session` -1: none yet. `origin`: the message that died last. `letter`: where its bytes are."""
 
     state: RecordState = "none"
     session: int = -1
     attempt: int = 0
+    origin: int = -1
     letter: int = -1
 
 
@@ -79,6 +84,8 @@ class Edge(NamedTuple):
     message: int = 0
     record: Record = Record()
     session: int = -1
+    letter: int = -1
+    """The one that it has stored, or that it is to erase."""
 
 
 class State(NamedTuple):

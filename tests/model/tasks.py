@@ -14,6 +14,9 @@ from tests.model.task_state import Edge, Record, Rules, Session, State
 
 Steps = Iterator[Step[State]]
 
+LETTERS = 8
+"""Ids of dead letters; one that no record and no edge names is used again."""
+
 
 class TaskModel:
     """Message `m` is of task `m // publishes`; session `s` is the one of attempt `s % attempts` of its task."""
@@ -29,7 +32,7 @@ class TaskModel:
         return State(
             bound=not rules.unbound,
             messages=first,
-            letters=("none",) * len(first),
+            letters=("none",) * LETTERS,
             records=(Record(),) * n,
             sessions=(session,) * (n * self.attempts),
             edges=(Edge(),) * rules.edges,
@@ -120,12 +123,13 @@ class TaskModel:
                 return self._key(state, e, edge, task)
             case "open":
                 attempt = max(1, edge.record.attempt)
-                opened = Record("open", edge.session, attempt, edge.record.letter)
+                opened = Record("open", edge.session, attempt, letter=edge.record.letter)
                 to = "look" if edge.record.session >= 0 else "enter"
                 return self._record(state, e, edge, opened, to)
             case "look":
                 session = state.sessions[edge.record.session]
-                found = self.rules.looks and bool(session.taken[task] or session.waits[task])
+                waits = session.waits[task] and (session.state == "live" or not self.rules.knows_ended)
+                found = self.rules.looks and bool(session.taken[task] or waits)
                 after = self._moved(state, e, edge._replace(at="finish" if found else "enter"))
                 return f"looks for the input: {found}", after
             case "enter":
@@ -140,13 +144,14 @@ class TaskModel:
             case "rekey":
                 return self._rekey(state, e, edge, task)
             case "raise":
-                raised = Record("open", edge.session, edge.record.attempt + 1, edge.record.letter)
+                raised = Record("open", edge.session, edge.record.attempt + 1, letter=edge.record.letter)
                 return self._record(state, e, edge, raised, "look")
             case "finish":
                 done = edge.record._replace(state="done") if self.rules.remembers else Record()
-                return self._record(state, e, edge, done, "erase" if edge.record.letter >= 0 else "ack")
+                old = edge.record.letter
+                return self._record(state, e, edge._replace(letter=old), done, "erase" if old >= 0 else "ack")
             case "erase":
-                after = state._replace(letters=replaced(state.letters, edge.record.letter, "erased"))
+                after = state._replace(letters=replaced(state.letters, edge.letter, "erased"))
                 return "erases a dead letter", self._moved(after, e, edge._replace(at="ack"))
             case "bury" | "dead":
                 return self._bury(state, e, edge)
@@ -158,7 +163,7 @@ class TaskModel:
 
     def _read(self, state: State, e: int, edge: Edge, record: Record) -> tuple[str, State]:
         to = {"none": "bind", "open": "look", "done": "ack", "dead": "bind"}[record.state]
-        if record.state == "dead" and record.letter == edge.message:
+        if record.state == "dead" and record.origin == edge.message:
             to = "ack"
         return f"reads the record: {record.state}", self._moved(state, e, Edge(to, edge.message, record))  # type: ignore[arg-type]
 
@@ -174,7 +179,9 @@ class TaskModel:
         s = edge.record.session
         session = state.sessions[s]
         if session.ended:
-            return f"finds session {s} {session.state}", self._moved(state, e, edge._replace(at="rekey"))
+            found = self.rules.looks_again and session.taken[edge.message // self.rules.publishes]
+            to = "finish" if found else "rekey"
+            return f"finds session {s} {session.state}", self._moved(state, e, edge._replace(at=to))
         if session.state == "live":
             return f"finds session {s}", self._moved(state, e, edge._replace(at="put"))
         if not state.bound:
@@ -201,17 +208,24 @@ class TaskModel:
         return f"sets or reads the key: session {session}", after
 
     def _bury(self, state: State, e: int, edge: Edge) -> tuple[str, State]:
-        rules, m = self.rules, edge.message
+        rules, m, old = self.rules, edge.message, edge.record.letter
         if (edge.at == "bury") == rules.letter_first:
+            letter = self._fresh(state) if rules.fresh_letters else m
             stored = state
             if rules.fresh_letters or state.letters[m] == "none":
-                stored = state._replace(letters=replaced(state.letters, m, "stored"))
-            return f"stores message {m} as dead", self._moved(
-                stored, e, edge._replace(at="dead" if rules.letter_first else "ack")
-            )
-        old = edge.record.letter
-        to = ("erase" if old not in (-1, m) else "ack") if rules.letter_first else "dead"
-        return self._record(state, e, edge, edge.record._replace(state="dead", letter=m), to)
+                stored = state._replace(letters=replaced(state.letters, letter, "stored"))
+            to = edge._replace(at="dead", letter=letter) if rules.letter_first else edge._replace(at="ack")
+            return f"stores message {m} as dead", self._moved(stored, e, to)
+        letter = edge.letter if rules.letter_first else self._fresh(state)
+        dead = edge.record._replace(state="dead", origin=m, letter=letter)
+        to = ("erase" if old not in (-1, letter) else "ack") if rules.letter_first else "dead"
+        return self._record(state, e, edge._replace(letter=old), dead, to)
+
+    @staticmethod
+    def _fresh(state: State) -> int:
+        named = {record.letter for record in state.records}
+        named |= {n for edge in state.edges for n in (edge.letter, edge.record.letter)}
+        return next(n for n in range(LETTERS) if n not in named)
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 
@@ -221,8 +235,7 @@ class TaskModel:
         if self.rules.compares and state.records[task] != edge.record:
             return f"cannot set the record to {record.state}", self._moved(state, e, Edge("read", edge.message))
         after = state._replace(records=replaced(state.records, task, record))
-        kept = edge.record if to == "erase" else record
-        return f"sets the record to {record.state}", self._moved(after, e, edge._replace(at=to, record=kept))
+        return f"sets the record to {record.state}", self._moved(after, e, edge._replace(at=to, record=record))
 
     @staticmethod
     def _moved(state: State, e: int, edge: Edge) -> State:
@@ -247,6 +260,8 @@ SCENARIOS = [
     _scenario("done tasks are forgotten", "30", "broken", TWICE, remembers=False),
     _scenario("no look before an input is put again", "32", "broken", TWICE, looks=False),
     _scenario("an edge puts however late", "32", "broken", TWICE, gives_up=False),
+    _scenario("what waits in an ended session counts as stored", "32", "broken", UNOWNED, knows_ended=False),
+    _scenario("no second look before another session", "33", "broken", TWICE, looks_again=False),
     _scenario("no look after the put", "33", "broken", UNOWNED, second_look=False),
     _scenario("acknowledged before the record is done", "30", "stuck", acks_last=False),
     _scenario("the record is overwritten", "30", "broken", compares=False),

@@ -10,8 +10,9 @@ from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import Listening, RawMessage
-from holdfast.bus.jetstream.consumer import Consumer, redeliver
+from holdfast.bus.jetstream.consumer import Consumer, StreamDelivery, redeliver
 from holdfast.bus.jetstream.erase import erase_all
+from holdfast.bus.jetstream.inbox_delivery import NatsDelivery
 from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry, retry_until
@@ -47,7 +48,16 @@ class NatsInbox(InboxReads):
         self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
     ) -> None:
         """See `api.Inbox.consume`."""
-        await Consumer(self._client, self, cell, handle, limit).run(stop)
+
+        async def deliver(delivery: StreamDelivery) -> None:
+            inbox_delivery = await NatsDelivery.of(delivery)
+            if inbox_delivery is not None:
+                await handle(inbox_delivery)
+
+        stream, durable = streams.inbox_stream(cell), streams.HARNESS_CONSUMER
+        await Consumer(
+            self._client, stream, durable, deliver, limit, on_break=self.forget, log_field="session"
+        ).run(stop)
 
     async def redeliver(self, cell: str, seq: int, number: int) -> None:
         """See `api.Inbox.redeliver`."""

@@ -64,10 +64,14 @@ async def provision(client: JetStreamClient, cell: str, *, replicas: int = 1) ->
     await _check_existing(client, {config["name"] for config in configs})
     for config in configs:
         await _apply(client, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, STREAM_NOT_FOUND)
-    inbox, durable = streams.inbox_stream(cell), streams.harness_consumer()
-    name = durable["durable_name"]
-    body = {"stream_name": inbox, "config": durable}
-    await _call(client, f"CONSUMER.CREATE.{inbox}.{name}", body)  # creates or updates; the state of a durable is kept
+    await _apply_durable(client, streams.inbox_stream(cell), streams.harness_consumer())
+    await _apply_durable(client, streams.TASKS_STREAM, streams.task_consumer())
+
+
+async def _apply_durable(client: JetStreamClient, stream: str, durable: dict[str, Any]) -> None:
+    """Create or update the durable; its state is kept."""
+    body = {"stream_name": stream, "config": durable}
+    await _call(client, f"CONSUMER.CREATE.{stream}.{durable['durable_name']}", body)
 
 
 async def _ready(client: JetStreamClient) -> None:
