@@ -33,6 +33,10 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.ingress import TaskIngress
+from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.task_session import TaskSessions
 from holdfast.session.vaults.client import VaultClient
 
 FIRST_TENANT: Final = "default"
@@ -55,6 +59,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
+    bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
+    ingress = TaskIngress(bus.tasks, records, bindings, TaskSessions(sessions, agents, environments), clock.now)
     try:
         await _install_first_key(bus, settings)
         routes = all_routes(
@@ -62,6 +68,9 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             agents=agents,
             environments=environments,
             vaults=VaultClient(bus.core),
+            bindings=bindings,
+            records=records,
+            tasks=bus.tasks,
             health=health,
             now=clock.now,
             streams=OpenStreams(_max_streams(settings)),
@@ -84,7 +93,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             background = _begin(tasks, health, _follow(watched, health))
             for watch in watched.values():
                 await watch.ready()
-            background += _begin(tasks, health, _duties(bus, health, sessions, settings.disk_folder))
+            duties = _duties(bus, health, sessions, settings.disk_folder)
+            background += _begin(tasks, health, {**duties, "tasks": partial(ingress.run, stop)})
             await serve(
                 edge,
                 host=settings.host,

@@ -13,6 +13,7 @@ from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.protocol import check_protocol
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
+from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 
 
@@ -28,6 +29,7 @@ class NatsBus:
         self.inbox = NatsInbox(client, blobs)
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
+        self.tasks = NatsTasks(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)
 

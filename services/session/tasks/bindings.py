@@ -3,8 +3,7 @@
 Raises ApiError 400, and nothing else. That agent and environment exist is checked where they are stored.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -12,50 +11,39 @@ from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.bus.ids import is_token
 from holdfast.bus.metadata import MAX_PAIRS, Metadata, MetadataPatch
+from holdfast.bus.subjects import NO_TOKEN
 from holdfast.session.agents.schema import AgentRef
 from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.http.timestamps import TimeText, text, text_or_none
 from holdfast.session.storage.metadata import patched
 from holdfast.session.tasks.conditions import When, check_when
-from holdfast.session.tasks.signatures import DEFAULT_TOLERANCE_S, Scheme, SignatureConfig, key_of
 from holdfast.session.tasks.templates import MAX_TEMPLATE_CHARS, compile_template
-
-DEFAULT_MAX_OPEN: Final = 100
-"""Open tasks of a binding, beyond which they wait."""
 
 DEFAULT_REMEMBER_HOURS: Final = 72
 """Hours for which a finished task is known, so that another publish of it starts nothing."""
 
-MAX_SECRETS: Final = 4
-"""Secrets of one binding: the new one and the old one while it is replaced, for two senders."""
-
-BATCH: Final = "batch"
-"""The last token of the subject of batch tasks, so no kind."""
+RESERVED_KINDS: Final = ("batch", NO_TOKEN)
+"""`batch` is kept for a last token of subjects."""
 
 OWN_METADATA: Final = ("task_id", "task_kind")
 """Keys of the metadata of every session that a task starts, beside those of the binding."""
 
-_HEADER: Final = re.compile(r"[a-z0-9-]{1,64}")
+_MISSING: Final = {
+    "vault_ids": "vaults in sessions",
+    "resources": "session resources",
+    "max_open": "limits of open tasks",
+    "signature": "signed webhooks",
+}
+"""Fields for parts that this version lacks, with the name of each part."""
 
 Kind = Annotated[str, Meta(min_length=1, max_length=128)]
 Message = Annotated[str, Meta(min_length=1, max_length=MAX_TEMPLATE_CHARS)]
 ShortTemplate = Annotated[str, Meta(max_length=2048)]
-MaxOpen = Annotated[int, Meta(ge=1, le=1000)]
 RememberHours = Annotated[int, Meta(ge=1, le=720)]
-Secret = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
-
-
-class SignatureParams(_Params, frozen=True, kw_only=True):
-    """How webhooks of the kind are signed. On update, `secrets` may be left out if the scheme stays the same."""
-
-    scheme: Scheme
-    header: str | None = None
-    secrets: Annotated[list[Secret], Meta(min_length=1, max_length=MAX_SECRETS)] | None = None
-    tolerance_seconds: Annotated[int, Meta(ge=1, le=3600)] = DEFAULT_TOLERANCE_S
 
 
 class BindingCreate(_Params, frozen=True, kw_only=True):
@@ -65,12 +53,12 @@ class BindingCreate(_Params, frozen=True, kw_only=True):
     agent: str | AgentRef
     environment_id: str
     message: Message
-    max_open: MaxOpen = DEFAULT_MAX_OPEN
+    max_open: int | None = None
     metadata: Metadata | None = None
     remember_hours: RememberHours = DEFAULT_REMEMBER_HOURS
     resources: list[Any] | None = None
     session_key: ShortTemplate | None = None
-    signature: SignatureParams | None = None
+    signature: dict[str, Any] | None = None
     title: ShortTemplate | None = None
     vault_ids: list[str] | None = None
     when: When | None = None
@@ -82,12 +70,12 @@ class BindingUpdate(_Params, frozen=True, kw_only=True):
     agent: str | AgentRef | UnsetType = UNSET
     environment_id: str | UnsetType = UNSET
     message: Message | UnsetType = UNSET
-    max_open: MaxOpen | UnsetType = UNSET
+    max_open: int | UnsetType | None = UNSET
     metadata: MetadataPatch | UnsetType | None = UNSET
     remember_hours: RememberHours | UnsetType = UNSET
     resources: list[Any] | UnsetType | None = UNSET
     session_key: ShortTemplate | UnsetType | None = UNSET
-    signature: SignatureParams | UnsetType | None = UNSET
+    signature: dict[str, Any] | UnsetType | None = UNSET
     title: ShortTemplate | UnsetType | None = UNSET
     vault_ids: list[str] | UnsetType | None = UNSET
     version: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
@@ -95,7 +83,7 @@ class BindingUpdate(_Params, frozen=True, kw_only=True):
 
 
 class BindingConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The versioned part of a binding. An update that leaves it equal makes no new version. It holds no secret."""
+    """The versioned part of a binding. An update that leaves it equal makes no new version."""
 
     agent_id: str
     agent_version: int | None
@@ -106,9 +94,7 @@ class BindingConfig(msgspec.Struct, frozen=True, kw_only=True):
     title: str | None
     metadata: dict[str, str]
     when: dict[str, list[str | int | bool | None]]
-    max_open: int
     remember_hours: int
-    signature: SignatureConfig | None
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,9 +122,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
             title=config.title,
             metadata=config.metadata,
             when=config.when,
-            max_open=config.max_open,
             remember_hours=config.remember_hours,
-            signature=config.signature,
             created_at=text(self.created_at),
             updated_at=text(self.updated_at),
             archived_at=text_or_none(self.archived_at),
@@ -166,9 +150,7 @@ class BindingObject(msgspec.Struct, frozen=True, kw_only=True):
     title: str | None
     metadata: dict[str, str]
     when: dict[str, list[str | int | bool | None]]
-    max_open: int
     remember_hours: int
-    signature: SignatureConfig | None
     created_at: TimeText
     updated_at: TimeText
     archived_at: TimeText | None
@@ -179,9 +161,9 @@ class BindingObject(msgspec.Struct, frozen=True, kw_only=True):
 
 def create_config(params: BindingCreate) -> BindingConfig:
     """The first version of a binding."""
-    if not is_token(params.kind) or params.kind == BATCH:
-        raise invalid(f"kind: must be of letters, digits, `_` and `-`, and not be `{BATCH}`")
-    _check_available(params.vault_ids, params.resources)
+    if not is_token(params.kind) or params.kind in RESERVED_KINDS:
+        raise invalid(f"kind: must be of letters, digits, `_` and `-`, and not be `{'` or `'.join(RESERVED_KINDS)}`")
+    _check_available(params)
     agent = _agent(params.agent)
     return _checked(
         BindingConfig(
@@ -193,16 +175,14 @@ def create_config(params: BindingCreate) -> BindingConfig:
             title=params.title or None,
             metadata=dict(params.metadata or {}),
             when={path: list(values) for path, values in (params.when or {}).items()},
-            max_open=params.max_open,
             remember_hours=params.remember_hours,
-            signature=_signature(params.signature, None),
         )
     )
 
 
 def update_config(now: BindingConfig, params: BindingUpdate) -> BindingConfig:
     """The binding after an update; equal to `now` when nothing changes."""
-    _check_available(params.vault_ids, params.resources)
+    _check_available(params)
     agent = AgentRef(id=now.agent_id, version=now.agent_version) if params.agent is UNSET else _agent(params.agent)
     when = now.when if params.when is UNSET else params.when or {}
     return _checked(
@@ -215,29 +195,13 @@ def update_config(now: BindingConfig, params: BindingUpdate) -> BindingConfig:
             title=now.title if params.title is UNSET else params.title or None,
             metadata=patched(now.metadata, params.metadata if isinstance(params.metadata, dict) else {}),
             when={path: list(values) for path, values in when.items()},
-            max_open=now.max_open if params.max_open is UNSET else params.max_open,
             remember_hours=now.remember_hours if params.remember_hours is UNSET else params.remember_hours,
-            signature=now.signature if params.signature is UNSET else _signature(params.signature, now.signature),
         )
     )
 
 
 def _agent(given: str | AgentRef) -> AgentRef:
     return AgentRef(id=given) if isinstance(given, str) else given
-
-
-def _signature(given: SignatureParams | None, now: SignatureConfig | None) -> SignatureConfig | None:
-    """Checks the secrets too; they go to the vault and not into the configuration."""
-    if given is None:
-        return None
-    if given.header is not None and (given.scheme != "stripe" or not _HEADER.fullmatch(given.header.lower())):
-        raise invalid("signature.header: only the scheme `stripe` has one, of letters, digits and `-`")
-    if given.secrets is None and (now is None or now.scheme != given.scheme):
-        raise invalid("signature.secrets: must be given with a new scheme")
-    for index, secret in enumerate(given.secrets or ()):
-        _named(f"signature.secrets[{index}]", key_of, given.scheme, secret)
-    header = (given.header or "").lower()
-    return SignatureConfig(scheme=given.scheme, header=header, tolerance_seconds=given.tolerance_seconds)
 
 
 def _checked(config: BindingConfig) -> BindingConfig:
@@ -253,11 +217,11 @@ def _checked(config: BindingConfig) -> BindingConfig:
     return config
 
 
-def _check_available(vault_ids: Sequence[str] | UnsetType | None, resources: Sequence[Any] | UnsetType | None) -> None:
-    if vault_ids is not UNSET and vault_ids:
-        raise not_available("vault_ids: vaults in sessions are")
-    if resources is not UNSET and resources:
-        raise not_available("resources: session resources are")
+def _check_available(params: BindingCreate | BindingUpdate) -> None:
+    """Raise ApiError 400 for a field that this version does not have."""
+    for field, things in _MISSING.items():
+        if getattr(params, field) not in (UNSET, None, []):
+            raise not_available(f"{field}: {things} are")
 
 
 def _named(field: str, check: Callable[..., object], *args: object) -> None:

@@ -25,9 +25,12 @@ class TaskIds(msgspec.Struct, frozen=True, kw_only=True):
     """Of the message in the input."""
 
 
-def stored_name(stream_epoch: str, seq: int) -> str:
-    """The name of a task that has none: its place in the stream. `stream_epoch` tells two streams of one name apart."""
-    return _json("stored", stream_epoch, seq)
+def stored_name(stored_ns: int, seq: int) -> str:
+    """The name of a task that has none: when it was stored (nanoseconds since 1970), and its place in the stream.
+
+    The time tells two streams of one name apart.
+    """
+    return _json("stored", stored_ns, seq)
 
 
 def task_id(tenant: str, kind: str, name: str) -> str:
