@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
-from holdfast.bus.streams import ERASED_BUCKETS, blob_stream, inbox_stream, log_stream
+from holdfast.bus.streams import (
+    DEAD_TASKS_STREAM,
+    ERASED_BUCKETS,
+    TASK_CONSUMER,
+    TASKS_STREAM,
+    blob_stream,
+    inbox_stream,
+    log_stream,
+)
 
 _HEAD: Final = """\
 # NATS users of Holdfast, least privilege, for the cells {cells}. Written by
@@ -23,6 +31,7 @@ _HEAD: Final = """\
 #     holdfast.bus.jetstream.provision` once for each cell;
 #   - each user has an inbox prefix of its own, so nobody hears the answers of another;
 #   - harness and sandbox have nothing below vault.>; the vault speaks only when it is asked;
+#   - another system can publish tasks of its tenant, and nothing else;
 #   - harness and sandbox of a cell have nothing of another cell, but for the placements in the bucket `hands`, which
 #     every sandbox user may read;
 #   - no stream may cover vault.> or an inbox (services/bus/jetstream/provision.py refuses it).
@@ -32,6 +41,12 @@ accounts {{
     jetstream: enabled
     users: [
 """
+
+PUBLISHER: Final = "publisher"
+"""The user of other systems that publish tasks."""
+
+FIRST_TENANT: Final = "default"
+"""The tenant of the first API key."""
 
 _TAIL: Final = "    ]\n  }\n}\n"
 
@@ -43,7 +58,7 @@ _ADMIN: Final = (
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
     "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
-    "nobody else may take anything out of a log."
+    "nobody else may take anything out of a log. It takes tasks from their queue, and keeps those that died."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -52,6 +67,11 @@ _HARNESS: Final = (
 _SANDBOX: Final = (
     "Runs tools: looks at the head of a session (its last commit, by subject) before it runs a call, shows what it\n"
     "prints on out.>, and puts the result on res.>. It may not publish what clients say, nor read a log by sequence."
+)
+_PUBLISHER: Final = (
+    "Another system: publishes tasks of any kind for the tenant `default`, and nothing else. It can neither read a\n"
+    "session nor write to one. For another tenant, or for some kinds only, add a user with other subjects:\n"
+    "the subject is the proof of the tenant."
 )
 _VAULT: Final = "Answers what it is asked, and says nothing else."
 
@@ -64,7 +84,7 @@ def user_of(service: str, cell: str) -> str:
 def users(cells: Sequence[str]) -> list[str]:
     """All NATS users for these cells."""
     each = [user_of(service, cell) for cell in cells for service in ("harness", "sandbox")]
-    return ["admin", "session", *each, "vault"]
+    return ["admin", "session", *each, "vault", PUBLISHER]
 
 
 def password_variable(user: str) -> str:
@@ -83,6 +103,7 @@ def permissions(cells: Sequence[str]) -> str:
     for cell in cells:
         parts += [_harness(cell), _sandbox(cell)]
     parts.append(_user("vault", _VAULT, None, ["vault.req.> vault"], answers="1m"))
+    parts.append(_user(PUBLISHER, _PUBLISHER, [f"task.{FIRST_TENANT}.*"], []))
     return parts[0] + "\n".join(parts[1:]) + _TAIL
 
 
@@ -139,6 +160,12 @@ def _session(cells: Sequence[str]) -> str:
 
     buckets = ("agents", "envs", "keys")
     publish = _for_each(cells, of_cell)
+    publish += [
+        "again.*.*", "dead.*.*", f"$JS.API.CONSUMER.MSG.NEXT.{TASKS_STREAM}.{TASK_CONSUMER}",
+        f"$JS.ACK.{TASKS_STREAM}.{TASK_CONSUMER}.>", f"$JS.API.DIRECT.GET.{DEAD_TASKS_STREAM}",
+        f"$JS.API.STREAM.MSG.GET.{DEAD_TASKS_STREAM}", f"$JS.API.STREAM.MSG.DELETE.{DEAD_TASKS_STREAM}",
+    ]  # fmt: skip
+    publish += _for_each(("bindings", "tasks"), lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "vault.req.admin", "vault.req.key"]
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])

@@ -98,7 +98,14 @@ class TaskIngress:
             return
         rejected = Rejected("internal", "an error of the service, which is in its log under the id of the task")
         run = TaskRun(message, self._records, self._bindings, self._sessions)
-        await run.give_up(self._tasks, self._letter(message, delivery), rejected)
+        try:
+            await run.give_up(self._tasks, self._letter(message, delivery), rejected)
+        except BusError as exc:
+            self._failures[message.origin] = count
+            _log.warning("dead task not stored yet", task=message.task, cause=str(exc))
+            await delivery.nak(LONGEST_NAK_DELAY_S)
+            return
+        self._failures.pop(message.origin, None)
         await delivery.ack()
 
     def _letter(self, message: TaskMessage, delivery: StreamDelivery) -> DeadLetter:
