@@ -99,7 +99,7 @@ def blob_stream(cell: str = FIRST_CELL) -> str:
 
 
 def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[str, Any]]:
-    """The three streams of one cell, and the buckets and streams that all cells share, as `STREAM.CREATE` takes them."""
+    """The three streams of one cell, and what all cells share, as `STREAM.CREATE` takes them."""
     common: dict[str, Any] = {
         "storage": "file",
         "num_replicas": replicas,

@@ -209,7 +209,7 @@ def parked_key(key: Key, inbox: str, seq: int) -> str:
 
 # --- tasks -------------------------------------------------------------------------------------------------------
 
-NO_TOKEN = "_invalid"
+UNNAMED = "_invalid"
 """Stands for a tenant or a kind in the subject of a task that is no token of ours. No binding has that kind."""
 
 
@@ -242,9 +242,9 @@ def all_dead_tasks() -> str:
 
 
 def task_of(subject: str) -> tuple[str, str, str]:
-    """First token, tenant and kind of a subject of a task; NO_TOKEN for a tenant or a kind that is no token."""
+    """First token, tenant and kind of a subject of a task; UNNAMED for a tenant or a kind that is no token."""
     first, tenant, kind = subject.split(".")
-    return first, tenant if is_token(tenant) else NO_TOKEN, kind if is_token(kind) else NO_TOKEN
+    return first, tenant if is_token(tenant) else UNNAMED, kind if is_token(kind) else UNNAMED
 
 
 def task_record_key(tenant: str, task_id: str) -> str:

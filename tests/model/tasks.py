@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.model.explore import Step, Verdict
 from tests.model.scenario import Scenario, replaced
-from tests.model.task_state import Edge, Record, Rules, Session, State
+from tests.model.task_state import Edge, MessageState, Record, Rules, Session, State
 
 Steps = Iterator[Step[State]]
 
@@ -27,7 +27,8 @@ class TaskModel:
 
     def initial(self) -> State:
         rules, n = self.rules, self.rules.tasks
-        first = tuple("waits" if m % rules.publishes == 0 else "none" for m in range(n * rules.publishes))
+        once: tuple[MessageState, ...] = ("waits", *(("none",) * (rules.publishes - 1)))  # pyright: ignore[reportAssignmentType]
+        first = once * n
         session = Session(waits=(0,) * n, taken=(0,) * n, seen=(False,) * n)
         return State(
             bound=not rules.unbound,
@@ -110,7 +111,7 @@ class TaskModel:
         label, after = self._next(state, e, edge)
         yield Step(f"E{e} {label}", "step", after)
 
-    def _next(self, state: State, e: int, edge: Edge) -> tuple[str, State]:  # noqa: PLR0911  one case a step
+    def _next(self, state: State, e: int, edge: Edge) -> tuple[str, State]:  # noqa: C901, PLR0911, PLR0912  one case a step
         task = edge.message // self.rules.publishes
         match edge.at:
             case "read":

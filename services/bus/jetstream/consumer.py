@@ -66,6 +66,11 @@ class StreamDelivery:
         self.stored_ns = int(tokens[at + 3])
         """When the message was stored, in nanoseconds since 1970."""
 
+    def drop_body(self) -> None:
+        """Free the memory of the body."""
+        got = self.message
+        self.message = RawMessage(got.subject, got.reply, b"", got.headers)
+
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
         if sure:

@@ -55,9 +55,9 @@ class NatsInbox(InboxReads):
                 await handle(inbox_delivery)
 
         stream, durable = streams.inbox_stream(cell), streams.HARNESS_CONSUMER
-        await Consumer(
-            self._client, stream, durable, deliver, limit, on_break=self.forget, log_field="session"
-        ).run(stop)
+        await Consumer(self._client, stream, durable, deliver, limit, on_break=self.forget, log_field="session").run(
+            stop
+        )
 
     async def redeliver(self, cell: str, seq: int, number: int) -> None:
         """See `api.Inbox.redeliver`."""

@@ -13,12 +13,13 @@ log = structlog.get_logger()
 
 
 class NatsDelivery:
-    """Keeps no body: hundreds of deliveries may wait."""
+    """See `api.Delivery`."""
 
     def __init__(self, delivery: StreamDelivery, key: Key, source: Source) -> None:
         self._key = key
         self._source: Source = source
         self._newer = codec.is_newer_input(delivery.message.data)
+        delivery.drop_body()  # hundreds of deliveries may wait, and the body is read after the claim (rule 4)
         self._delivery = delivery
 
     @classmethod
@@ -36,3 +37,41 @@ class NatsDelivery:
         log.error("consume.not_an_inbox", subject=subject)
         await delivery.term()
         return None
+
+    @property
+    def key(self) -> Key:
+        return self._key
+
+    @property
+    def source(self) -> Source:
+        return self._source
+
+    @property
+    def seq(self) -> int:
+        return self._delivery.seq
+
+    @property
+    def count(self) -> int:
+        return self._delivery.count
+
+    @property
+    def newer(self) -> bool:
+        """See `api.Delivery.newer`."""
+        return self._newer
+
+    @property
+    def number(self) -> int:
+        """See `api.Delivery.number`: the consumer sequence."""
+        return self._delivery.number
+
+    async def ack(self, *, sure: bool = True) -> None:
+        """See `api.Delivery.ack`."""
+        await self._delivery.ack(sure=sure)
+
+    async def nak(self, delay: float = 0.0) -> None:
+        """See `api.Delivery.nak`."""
+        await self._delivery.nak(delay)
+
+    async def in_progress(self) -> None:
+        """See `api.Delivery.in_progress`."""
+        await self._delivery.in_progress()

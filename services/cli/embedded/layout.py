@@ -16,7 +16,7 @@ from holdfast.cli.embedded.ports import free_port, is_free, why_not
 from holdfast.process.api_keys import new_api_key
 
 NATS_USERS: Final = ("admin", "session", "harness", "sandbox", "vault", "publisher")
-"""NATS users: one for each kind of service, `admin`, which provisions, and `publisher`, for systems that publish tasks."""
+"""NATS users: one for each kind of service, `admin`, which provisions, and `publisher` for systems with tasks."""
 
 
 MAX_LOG_BYTES: Final = 32 * 1024 * 1024

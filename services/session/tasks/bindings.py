@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.bus.ids import is_token
 from holdfast.bus.metadata import MAX_PAIRS, Metadata, MetadataPatch
-from holdfast.bus.subjects import NO_TOKEN
+from holdfast.bus.subjects import UNNAMED
 from holdfast.session.agents.schema import AgentRef
 from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.http.timestamps import TimeText, text, text_or_none
@@ -22,7 +22,7 @@ from holdfast.session.tasks.templates import MAX_TEMPLATE_CHARS, compile_templat
 DEFAULT_REMEMBER_HOURS: Final = 72
 """Hours for which a finished task is known, so that another publish of it starts nothing."""
 
-RESERVED_KINDS: Final = ("batch", NO_TOKEN)
+RESERVED_KINDS: Final = ("batch", UNNAMED)
 """`batch` is kept for a last token of subjects."""
 
 OWN_METADATA: Final = ("task_id", "task_kind")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from holdfast.bus.ids import is_token
-from holdfast.bus.subjects import NO_TOKEN, task_of
+from holdfast.bus.subjects import UNNAMED, task_of
 from holdfast.session.tasks.event import TaskEvent
 from holdfast.session.tasks.parse import parse, sent_name
 from holdfast.session.tasks.rejection import Rejected, malformed
@@ -56,5 +56,5 @@ def read_message(
 
 def refuse_no_token(message: TaskMessage) -> None:
     """Raise Rejected for a task under a tenant or a kind that is no token of ours."""
-    if NO_TOKEN in (message.tenant, message.kind):
+    if UNNAMED in (message.tenant, message.kind):
         raise malformed("subject: tenant and kind must be of letters, digits, `_` and `-`")
