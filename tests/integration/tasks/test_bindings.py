@@ -77,7 +77,7 @@ def test_another_replica_sees_it_at_once(edge: SessionService, bind: Any, tmp_pa
         ({"unknown": 1}, 400, "unknown"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_what_is_wrong_is_said(  # noqa: PLR0917  fixtures and parameters
     http: httpx.Client, agent: str, environment: str, fields: dict[str, Any], status: int, text: str
 ) -> None:
     body = {"kind": "wrong", "agent": agent, "environment_id": environment, "message": "x", **fields}

@@ -71,8 +71,9 @@ def test_a_mistake_is_a_400_that_names_the_field(fields: dict[str, Any], message
 @pytest.mark.parametrize(
     "fields",
     [
-        {"agent": ...}, {"environment_id": ...}, {"message": ...}, {"message": ""}, {"other": 1},
-        {"remember_hours": 721}, {"when": {"a": []}}, {"when": {"a": "x"}}, {"when": {"a": [1.5]}}, {"message": "x" * 100_001}, {"kind": "k" * 129},
+        {"agent": ...}, {"environment_id": ...}, {"message": ...}, {"message": ""}, {"other": 1}, {"kind": "k" * 129},
+        {"remember_hours": 721}, {"when": {"a": []}}, {"when": {"a": "x"}}, {"when": {"a": [1.5]}}, 
+        {"message": "x" * 100_001},
     ],
 )  # fmt: skip
 def test_a_wrong_shape_is_refused_by_the_decoder(fields: dict[str, Any]) -> None:
