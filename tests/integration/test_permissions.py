@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from holdfast.bus.events import SessionStatusRunning
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
+from holdfast.bus.jetstream.consumer import StreamDelivery
 from holdfast.bus.jetstream.permissions import permissions, users
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
 from holdfast.bus.tools import SANDBOX
@@ -278,6 +280,31 @@ async def test_nobody_gets_in_without_the_password(server: NatsServer, login: st
     assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"-ERR 'Authorization Violation")
     writer.close()
     await writer.wait_closed()
+
+
+async def test_the_acknowledgement_of_a_task_reaches_its_publisher_alone(clean: NatsServer) -> None:
+    """JetStream sends it to the reply subject of the message, which may be one on which its user may not publish."""
+    key = Key("default", new_session_id(FIRST_CELL))
+    foreign = (subjects.log(key), subjects.inbox(key, "in"), "$KV.keys.default.x", "$JS.API.STREAM.PURGE.TASKS")
+    async with raw(clean, "publisher") as publisher, as_user(clean, "session") as session:
+        for subject in foreign:
+            await publisher.client.publish("task.default.work", b"{}", reply=subject)
+        got = await publisher.client.request("task.default.work", b"{}", timeout=5)
+        assert msgspec.json.decode(got.data) == {"stream": "TASKS", "seq": len(foreign) + 1}
+        taken: list[int] = []
+        stop = asyncio.Event()
+
+        async def handle(delivery: StreamDelivery) -> None:
+            taken.append(delivery.seq)
+            await delivery.ack()
+            if len(taken) > len(foreign):
+                stop.set()
+
+        await asyncio.wait_for(session.tasks.consume(handle, stop, limit=1), 20)
+        assert taken == [1, 2, 3, 4, 5]
+        assert await session.log.head(key, leader=True) is None
+        assert await session.inbox.pending(key) == []
+        assert await session.kv.list("keys") == []
 
 
 async def test_each_service_can_do_its_work(clean: NatsServer) -> None:

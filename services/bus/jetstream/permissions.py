@@ -48,6 +48,19 @@ PUBLISHER: Final = "publisher"
 FIRST_TENANT: Final = "default"
 """The tenant of the first API key."""
 
+_MIDDLE: Final = """\
+    ]
+    exports: [{{ service: "{tasks}", accounts: [PUBLISHERS] }}]
+  }}
+
+  # Systems that publish tasks are in an account of their own. JetStream sends the acknowledgement of a publish to
+  # whatever reply subject it names, also where its user may not publish: into a log, for example. Here that subject is
+  # one of this account, in which there is no stream.
+  PUBLISHERS {{
+    imports: [{{ service: {{ account: HOLDFAST, subject: "{tasks}" }} }}]
+    users: [
+"""
+
 _TAIL: Final = "    ]\n  }\n}\n"
 
 _ADMIN: Final = (
@@ -70,8 +83,8 @@ _SANDBOX: Final = (
 )
 _PUBLISHER: Final = (
     "Another system: publishes tasks of any kind for the tenant `default`, and nothing else. It can neither read a\n"
-    "session nor write to one. For another tenant, or for some kinds only, add a user with other subjects:\n"
-    "the subject is the proof of the tenant."
+    "session nor write to one. For another tenant, or for some kinds only, add a user with other subjects, and an\n"
+    "export and an import for the tenant: the subject is its proof."
 )
 _VAULT: Final = "Answers what it is asked, and says nothing else."
 
@@ -103,8 +116,9 @@ def permissions(cells: Sequence[str]) -> str:
     for cell in cells:
         parts += [_harness(cell), _sandbox(cell)]
     parts.append(_user("vault", _VAULT, None, ["vault.req.> vault"], answers="1m"))
-    parts.append(_user(PUBLISHER, _PUBLISHER, [f"task.{FIRST_TENANT}.*"], []))
-    return parts[0] + "\n".join(parts[1:]) + _TAIL
+    tasks = f"task.{FIRST_TENANT}.*"
+    publisher = _user(PUBLISHER, _PUBLISHER, [tasks], [])
+    return parts[0] + "\n".join(parts[1:]) + _MIDDLE.format(tasks=tasks) + publisher + _TAIL
 
 
 def _user(user: str, comment: str, publish: list[str] | None, subscribe: list[str], *, answers: str = "") -> str:
