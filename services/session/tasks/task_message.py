@@ -42,6 +42,8 @@ def read_message(
         event = parse(named, data, name=sent_id if first != _AGAIN else "")
     except Rejected as exc:
         event = exc
+    except Exception as exc:  # noqa: BLE001  what a publisher sends must not come again for ever
+        event = Rejected("internal", f"the task could not be read: {type(exc).__name__}")
     name = event.name if isinstance(event, TaskEvent) else sent_name(sent_id)
     again = named.get(task_header.lower(), "") if first == _AGAIN else ""
     return TaskMessage(

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from holdfast.bus.errors import Unavailable
+from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.tasks import DeadLetter, NatsTasks
 from holdfast.process.faults import point
@@ -186,7 +186,11 @@ class TaskRun:
         dead = replace(
             before, state="dead", origin=self._message.origin, letter=seq, reason=why.reason, message=why.message
         )
-        await self._write(dead, ttl=DEAD_TTL_S)
+        try:
+            await self._write(dead, ttl=DEAD_TTL_S)
+        except Conflict:
+            await tasks.erase(seq)
+            raise
         point("task.dead")
         if before.letter:
             await tasks.erase(before.letter)
