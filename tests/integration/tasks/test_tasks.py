@@ -36,7 +36,7 @@ async def test_plain_json_starts_a_session(publisher: Client, sync: Anthropic, b
     assert session.agent.id == agent
     assert {"team": "blue", "task_kind": "plain"}.items() <= session.metadata.items()
     assert messages_of(sync, session.id) == ["Do the dishes."]
-    assert session.status == "running"
+    assert sync.beta.sessions.retrieve(session.id).status == "running"
 
 
 async def test_a_core_publish_that_waits_for_no_answer_counts_too(

@@ -72,7 +72,7 @@ def test_a_mistake_is_a_400_that_names_the_field(fields: dict[str, Any], message
     "fields",
     [
         {"agent": ...}, {"environment_id": ...}, {"message": ...}, {"message": ""}, {"other": 1}, {"kind": "k" * 129},
-        {"remember_hours": 721}, {"when": {"a": []}}, {"when": {"a": "x"}}, {"when": {"a": [1.5]}}, 
+        {"remember_hours": 721}, {"when": {"a": []}}, {"when": {"a": "x"}}, {"when": {"a": [1.5]}},
         {"message": "x" * 100_001},
     ],
 )  # fmt: skip
