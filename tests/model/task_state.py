@@ -48,6 +48,8 @@ class Rules:
     """The record is written by compare-and-set."""
     creates_key: bool = True
     """The session key is made by create, so that the first one decides."""
+    newer_only: bool = True
+    """A dead task is opened again only by a message that is newer than all that died, and so is not acknowledged."""
     letter_first: bool = True
     """The dead letter is stored before the record says that the task is dead."""
     fresh_letters: bool = True
@@ -55,7 +57,7 @@ class Rules:
 
 
 class Record(NamedTuple):
-    """`session` -1: none yet. `origin`: the message that died last. `letter`: where its bytes are."""
+    """`session` -1: none yet. `origin`: the newest message that died. `letter`: where the bytes are."""
 
     state: RecordState = "none"
     session: int = -1

@@ -65,6 +65,22 @@ class TaskModel:
     # --- everybody else ----------------------------------------------------------------------------------------------
 
     def steps(self, state: State) -> Steps:
+        for step in self._steps(state):
+            yield step._replace(after=self._normal(step.after))
+
+    def _normal(self, state: State) -> State:
+        """The state without what nobody will look at again, so that there are fewer."""
+        edges = state.edges
+        if self.rules.acks_last:
+            edges = tuple(Edge("ack", edge.message) if edge.at == "ack" else edge for edge in edges)
+        letters = state.letters
+        if self.rules.fresh_letters:
+            named = {record.letter for record in state.records}
+            named |= {n for edge in edges for n in (edge.letter, edge.record.letter)}
+            letters = tuple(letter if n in named else "none" for n, letter in enumerate(letters))
+        return state._replace(edges=edges, letters=letters)
+
+    def _steps(self, state: State) -> Steps:
         rules = self.rules
         for m, message in enumerate(state.messages):
             if message == "none":
@@ -124,7 +140,7 @@ class TaskModel:
                 return self._key(state, e, edge, task)
             case "open":
                 attempt = max(1, edge.record.attempt)
-                opened = Record("open", edge.session, attempt, letter=edge.record.letter)
+                opened = edge.record._replace(state="open", session=edge.session, attempt=attempt)
                 to = "look" if edge.record.session >= 0 else "enter"
                 return self._record(state, e, edge, opened, to)
             case "look":
@@ -145,7 +161,7 @@ class TaskModel:
             case "rekey":
                 return self._rekey(state, e, edge, task)
             case "raise":
-                raised = Record("open", edge.session, edge.record.attempt + 1, letter=edge.record.letter)
+                raised = edge.record._replace(session=edge.session, attempt=edge.record.attempt + 1)
                 return self._record(state, e, edge, raised, "look")
             case "finish":
                 done = edge.record._replace(state="done") if self.rules.remembers else Record()
@@ -164,7 +180,8 @@ class TaskModel:
 
     def _read(self, state: State, e: int, edge: Edge, record: Record) -> tuple[str, State]:
         to = {"none": "bind", "open": "look", "done": "ack", "dead": "bind"}[record.state]
-        if record.state == "dead" and record.origin == edge.message:
+        known = record.origin >= edge.message if self.rules.newer_only else record.origin == edge.message
+        if record.state == "dead" and known:
             to = "ack"
         return f"reads the record: {record.state}", self._moved(state, e, Edge(to, edge.message, record))  # type: ignore[arg-type]
 
@@ -218,7 +235,8 @@ class TaskModel:
             to = edge._replace(at="dead", letter=letter) if rules.letter_first else edge._replace(at="ack")
             return f"stores message {m} as dead", self._moved(stored, e, to)
         letter = edge.letter if rules.letter_first else self._fresh(state)
-        dead = edge.record._replace(state="dead", origin=m, letter=letter)
+        origin = max(m, edge.record.origin) if rules.newer_only else m
+        dead = edge.record._replace(state="dead", origin=origin, letter=letter)
         to = ("erase" if old not in (-1, letter) else "ack") if rules.letter_first else "dead"
         return self._record(state, e, edge._replace(letter=old), dead, to)
 
@@ -267,6 +285,10 @@ SCENARIOS = [
     _scenario("acknowledged before the record is done", "30", "stuck", acks_last=False),
     _scenario("the record is overwritten", "30", "broken", compares=False),
     _scenario("the key is overwritten", "31", "broken", TWO, tasks=2, publishes=1, ends=0, creates_key=False),
+    _scenario(
+        "a message that has died opens the task again", "30", "stuck", unbound=True, changes=1, ends=0,
+        window_ends=False, newer_only=False,
+    ),
     _scenario("dead before its bytes are stored", "34", "broken", GONE, unbound=True, ends=0, letter_first=False),
     _scenario(
         "a dead letter is named by its message", "34", "broken", GONE, unbound=True, ends=0, window_ends=False,

@@ -23,8 +23,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The version of the binding, fixed when the task is opened."""
     key: str = ""
     """Hash of its session key, if it has one."""
-    origin: str = ""
-    """Of a dead task: the message that died."""
+    died_ns: int = 0
+    """When the newest message of the task that died was stored, in nanoseconds since 1970; 0: none did."""
     letter: int = 0
     """Sequence of its dead letter; 0: it has none."""
     reason: Reason | None = None
@@ -41,16 +41,17 @@ class KeyedSession(msgspec.Struct, frozen=True, kw_only=True):
 Action = Literal["open", "go on", "ack"]
 
 
-def next_action(record: TaskRecord | None, origin: str) -> Action:
-    """What the delivery of the message `origin` does first.
+def next_action(record: TaskRecord | None, stored_ns: int) -> Action:
+    """What the delivery of a message does first that was stored at that time.
 
     A record that is open is driven on by whatever message of the task comes: all would do the same. A dead task is
-    tried once more by every message but the one that died: it was published or sent again.
+    tried once more by a message that is newer than all that died: it was published or sent again. An older one may be
+    acknowledged already, so nobody would be obliged to go on after its delivery.
     """
     if record is None:
         return "open"
     if record.state == "open":
         return "go on"
-    if record.state == "dead" and record.origin != origin:
+    if record.state == "dead" and stored_ns > record.died_ns:
         return "open"
     return "ack"

@@ -16,14 +16,14 @@ _AGAIN = "again"
 
 
 class TaskMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """`stored_at` in microseconds since 1970."""
+    """`stored_ns`: when it was stored, in nanoseconds since 1970."""
 
     task: str
     tenant: str
     kind: str
     origin: str
-    """Names this message among all that were ever stored."""
-    stored_at: int
+    """Names this message among all that were ever stored, for counting failures."""
+    stored_ns: int
     event: TaskEvent | Rejected
 
 
@@ -51,7 +51,7 @@ def read_message(
         tenant=tenant,
         kind=kind,
         origin=f"{stored_ns}-{seq}",
-        stored_at=stored_ns // 1000,
+        stored_ns=stored_ns,
         event=event,
     )
 

@@ -55,7 +55,7 @@ class TaskRun:
         """Return when the message may be acknowledged. `letter` is what is kept of the task if it dies now."""
         message = self._message
         self._record, self._revision = await self._records.get(message.tenant, message.task)
-        action = next_action(self._record, message.origin)
+        action = next_action(self._record, message.stored_ns)
         if action == "ack":
             return
         try:
@@ -74,7 +74,7 @@ class TaskRun:
         """The task is dead, whatever became of it: it may have been carried out. Raises BusError."""
         message = self._message
         self._record, self._revision = await self._records.get(message.tenant, message.task)
-        if next_action(self._record, message.origin) != "ack":
+        if next_action(self._record, message.stored_ns) != "ack":
             await self._bury(tasks, letter, why)
 
     async def _plan(self, opened: TaskRecord | None) -> Plan | None:
@@ -101,14 +101,16 @@ class TaskRun:
         if before and before.session:  # it died when it was open: its input may be stored
             await self._write(replace(before, state="open", binding=found.binding.version, reason=None, message=""))
             return
-        ids = ids_of(message.task, 1, cell=self._sessions.cell, stored_at=message.stored_at)
+        stored_at = message.stored_ns // 1000
+        ids = ids_of(message.task, 1, cell=self._sessions.cell, stored_at=stored_at)
         session = ids.session
         if found.key:
             session = await self._records.session_for(message.tenant, message.kind, found.key, session)
             point("task.key_made")
         record = TaskRecord(
-            kind=message.kind, state="open", stored_at=message.stored_at, session=session, attempt=1,
-            binding=found.binding.version, key=found.key, letter=before.letter if before else 0,
+            kind=message.kind, state="open", stored_at=stored_at, session=session, attempt=1,
+            binding=found.binding.version, key=found.key,
+            died_ns=before.died_ns if before else 0, letter=before.letter if before else 0,
         )  # fmt: skip
         self._since = asyncio.get_running_loop().time()
         await self._write(record)
@@ -184,8 +186,9 @@ class TaskRun:
         seq = await tasks.bury(replace(letter, reason=why.reason, message=why.message))
         point("task.buried")
         dead = replace(
-            before, state="dead", origin=self._message.origin, letter=seq, reason=why.reason, message=why.message
-        )
+            before, state="dead", died_ns=max(before.died_ns, self._message.stored_ns), letter=seq,
+            reason=why.reason, message=why.message,
+        )  # fmt: skip
         try:
             await self._write(dead, ttl=DEAD_TTL_S)
         except Conflict:

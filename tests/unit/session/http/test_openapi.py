@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
@@ -15,6 +17,8 @@ from holdfast.session.http.openapi import document
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.vaults.client import VaultClient
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
@@ -30,6 +34,9 @@ def routes() -> list[Route]:
         vaults=VaultClient(bus.core),
         health=Health("session"),
         now=lambda: 1,
+        bindings=BindingStore(bus.kv, AgentStore(bus.kv), EnvironmentStore(bus.kv)),
+        records=TaskRecords(bus.kv),
+        tasks=NatsTasks(JetStreamClient()),
         streams=OpenStreams(1),
         stopping=asyncio.Event(),
     )

@@ -9,23 +9,23 @@ from holdfast.bus.records import decode_record
 from holdfast.session.tasks.record import Action, TaskRecord, next_action
 
 OPEN = TaskRecord(kind="k", state="open", session="sesn_a0_x", attempt=1)
-DEAD = replace(OPEN, state="dead", origin="1-1", reason="unbound", letter=4)
+DEAD = replace(OPEN, state="dead", died_ns=7, reason="unbound", letter=4)
 
 
 @pytest.mark.parametrize(
-    ("record", "origin", "action"),
+    ("record", "stored_ns", "action"),
     [
-        (None, "1-1", "open"),
-        (OPEN, "1-1", "go on"),
-        (OPEN, "2-2", "go on"),
-        (replace(OPEN, state="done"), "1-1", "ack"),
-        (replace(OPEN, state="done"), "2-2", "ack"),
-        (DEAD, "1-1", "ack"),
-        (DEAD, "2-2", "open"),
+        (None, 7, "open"),
+        (OPEN, 7, "go on"),
+        (replace(OPEN, died_ns=7), 6, "go on"),
+        (replace(OPEN, state="done"), 7, "ack"),
+        (DEAD, 6, "ack"),
+        (DEAD, 7, "ack"),
+        (DEAD, 8, "open"),
     ],
 )
-def test_next_action(record: TaskRecord | None, origin: str, action: Action) -> None:
-    assert next_action(record, origin) == action
+def test_next_action(record: TaskRecord | None, stored_ns: int, action: Action) -> None:
+    assert next_action(record, stored_ns) == action
 
 
 def test_a_record_of_a_newer_version_is_not_read() -> None:

@@ -18,7 +18,7 @@ def test_a_named_task_is_the_same_wherever_it_is_stored() -> None:
     assert one.task == message(headers={"nats-msg-id": "17"}, seq=2).task
     assert one.task != message("task.t.other", headers={"Nats-Msg-Id": "17"}).task
     assert one.task != message("task.u.k", headers={"Nats-Msg-Id": "17"}).task
-    assert (one.tenant, one.kind, one.origin, one.stored_at) == ("t", "k", "5000000000-1", 5_000_000)
+    assert (one.tenant, one.kind, one.origin, one.stored_ns) == ("t", "k", "5000000000-1", 5_000_000_000)
     assert isinstance(one.event, TaskEvent)
 
 
