@@ -234,6 +234,8 @@ class TaskModel:
                 stored = state._replace(letters=replaced(state.letters, letter, "stored"))
             to = edge._replace(at="dead", letter=letter) if rules.letter_first else edge._replace(at="ack")
             return f"stores message {m} as dead", self._moved(stored, e, to)
+        if edge.at == "dead" and rules.letter_first and state.records[m // rules.publishes] != edge.record:
+            state = state._replace(letters=replaced(state.letters, edge.letter, "erased"))  # nothing names it
         letter = edge.letter if rules.letter_first else self._fresh(state)
         origin = max(m, edge.record.origin) if rules.newer_only else m
         dead = edge.record._replace(state="dead", origin=origin, letter=letter)
