@@ -73,8 +73,11 @@ MAX_TASK_MESSAGE_BYTES = 1024 * 1024 + 64 * 1024
 DEAD_TASK_DAYS = 30
 """Days for which a task that could not be carried out is kept."""
 
-DEAD_TASK_LIMIT_MESSAGES = 10_000
+DEAD_TASK_LIMIT_MESSAGES = 1_000
 """Dead letters of one kind; older ones are dropped."""
+
+DEAD_TASKS_LIMIT_MESSAGES = 10_000
+"""Dead letters in all. A limit in bytes would be reserved on the disk, and a small disk would refuse the stream."""
 
 BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "bindings", "tasks")
 BLOBS = "blobs"
@@ -177,7 +180,7 @@ def _task_streams(common: dict[str, Any]) -> list[dict[str, Any]]:
         "retention": "limits",
         "discard": "old",
         "max_msgs_per_subject": DEAD_TASK_LIMIT_MESSAGES,
-        "max_bytes": 1 << 30,
+        "max_msgs": DEAD_TASKS_LIMIT_MESSAGES,
         "max_age": DEAD_TASK_DAYS * 24 * 3600 * SECOND_NS,
         "max_msg_size": MAX_TASK_MESSAGE_BYTES + 64 * 1024,
     }
