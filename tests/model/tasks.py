@@ -284,7 +284,7 @@ SCENARIOS = [
     _scenario("what waits in an ended session counts as stored", "32", "broken", UNOWNED, knows_ended=False),
     _scenario("no second look before another session", "33", "broken", TWICE, looks_again=False),
     _scenario("no look after the put", "33", "broken", UNOWNED, second_look=False),
-    _scenario("acknowledged before the record is done", "30", "stuck", acks_last=False),
+    _scenario("acknowledged before the record is done", "30", "stuck", publishes=1, ends=0, acks_last=False),
     _scenario("the record is overwritten", "30", "broken", compares=False),
     _scenario("the key is overwritten", "31", "broken", TWO, tasks=2, publishes=1, ends=0, creates_key=False),
     _scenario(
