@@ -41,8 +41,10 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     """The most seconds that a bash command may ask for."""
     idle_after: Annotated[float, Meta(ge=1, le=604800)] = 900.0
     """Seconds without a call after which a sandbox is ended; its files are kept."""
-    lease: Annotated[int, Meta(ge=2, le=60)] = 3
-    """Seconds after which a worker's registration expires unless refreshed; then a dead worker is noticed."""
+    lease: Annotated[int, Meta(ge=2, le=60)] = 10
+    """Seconds after which a worker's registration expires unless refreshed. Then other hosts know that it is dead; but
+    its sandboxes end a little before, also if only the bus or a stalled disk was away for so long. A worker that starts
+    again on its own host reports at once."""
     max_sandboxes: Annotated[int, Meta(ge=0, le=100_000)] = 0
     """Sandboxes of this worker at once; a full worker declines and another one is asked. 0: no limit, because most
     sandboxes use a small part of `memory_bytes`, so that a number derived from it would decline far too early."""

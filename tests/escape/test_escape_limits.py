@@ -1,5 +1,7 @@
 """A sandbox cannot use up processes, memory, disk, open files, output or processor time of its host."""
 
+import asyncio
+
 import pytest
 
 from holdfast.bus.tools import SANDBOX
@@ -24,6 +26,29 @@ async def test_a_fork_bomb_ends_and_the_sandbox_goes_on(inside: Inside) -> None:
     seen = await inside.sh("echo alive; ls /proc | grep -c '^[0-9]'")
     assert seen.startswith("alive\n")
     assert int(seen.split()[1]) < 50
+
+
+async def test_a_fork_bomb_is_ended_long_before_its_time_limit(inside: Inside, isolation: Isolation) -> None:
+    """The host waits for it. The model is told why, and the shell keeps its variables."""
+    if isolation.weak:
+        pytest.skip("nobody counts the processes of a sandbox here")
+    await inside.sh("kept=yes")
+    code = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass\n"
+    await inside.call("write", file_path="bomb.py", content=code)
+    outcome = await inside.call("bash", command="python3 bomb.py", timeout_ms=60_000)
+    assert outcome.is_error
+    assert "started others, beyond the limit of this sandbox" in text_of(outcome)
+    assert await inside.sh("echo $kept") == "yes\n"
+    told = [await inside.sh("python3 bomb.py >/dev/null 2>&1 &")]
+
+    async def is_told() -> bool:
+        told.append(await inside.sh("sleep 0.05"))
+        return "beyond the limit of this sandbox" in "".join(told)
+
+    await eventually(is_told, within=20, what="the bomb in the background ended")
+    await asyncio.sleep(1)
+    assert (await inside.sh("echo $kept; ls -d /proc/[0-9]* | wc -l")).split("\n")[0] == "yes"
+    assert int((await inside.sh("ls -d /proc/[0-9]* | wc -l"))) < 10
 
 
 async def test_tools_work_again_after_background_processes_have_reached_the_limit(inside: Inside) -> None:

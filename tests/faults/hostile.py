@@ -25,6 +25,7 @@ from msgspec import Struct, field
 from holdfast.bus import subjects
 from holdfast.bus.ids import FIRST_CELL
 from holdfast.sandbox.placement import BUCKET
+from holdfast.sandbox.settings import SandboxSettings
 from tests.faults import step_times
 from tests.faults.attackers import Attacker, deck
 from tests.faults.attacks import ATTACKS
@@ -191,7 +192,8 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**9)
     floor = given.floor if given.floor is not None else min(5.0, max(1.0, given.minutes / 5))
-    with tempfile.TemporaryDirectory(prefix="hostile-") as folder, stack(Path(folder)) as running:
+    environ = {"HOLDFAST_LEASE": str(SandboxSettings().lease)}  # that of users, not the short one of tests
+    with tempfile.TemporaryDirectory(prefix="hostile-") as folder, stack(Path(folder), environ=environ) as running:
         storm = Hostile(
             stack=running, seed=seed, neighbours=given.neighbours, attackers=given.attackers, only=given.only
         )

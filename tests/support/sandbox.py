@@ -206,6 +206,7 @@ class WorkerProcess:
             "HOLDFAST_NATS_URL": url,
             "HOLDFAST_DATA_DIR": str(self.data),
             "HOLDFAST_HEALTH_PORT": str(self.port),
+            "HOLDFAST_LEASE": "3",  # so that a test waits for its end no longer than it must
             **{f"HOLDFAST_{key.upper()}": str(value) for key, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -31,6 +31,7 @@ QUICK = {
     "HOLDFAST_RETRY_MOST": "0.2",
     "HOLDFAST_MODEL_ATTEMPTS": "4",
     "HOLDFAST_MODEL_PATIENCE": "0",
+    "HOLDFAST_LEASE": "3",
 }
 """Settings with which a test need not wait for what a user would."""
 

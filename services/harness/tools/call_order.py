@@ -2,10 +2,18 @@
 
 A model that asks for several calls at once expects their effects in the order in which it wrote them. What changes
 something is a barrier: it starts when all calls before it have their results, and what follows it starts when it has
-its own. What only reads runs side by side between barriers. Hands share nothing, so each has an order of its own.
+its own. What only reads runs side by side between barriers, up to `SIDE_BY_SIDE`. Hands share nothing, so each has an
+order of its own.
 """
 
+from collections import Counter
+from typing import Final
+
 from holdfast.bus.head import Call, Head
+
+SIDE_BY_SIDE: Final = 16
+"""Calls of one thread that run on one hand at once. Hundreds would be sent, answered and stored in one go, and other
+sessions of the same harness and worker would wait for all of that."""
 
 
 def due(head: Head, thread: str) -> list[Call]:
@@ -15,16 +23,18 @@ def due(head: Head, thread: str) -> list[Call]:
     is ready, at least one is due, or a call before it waits for the client.
     """
     found: list[Call] = []
-    earlier: set[str] = set()
-    """Hands with an open call before this one."""
+    earlier: Counter[str] = Counter()
+    """By hand: open calls before this one."""
     barred: set[str] = set()
     """Hands with an open call before this one that changes something."""
     for call in head.calls:
         if call.thread != thread or not call.hand:
             continue
-        if call.state == "ready" and call.hand not in (barred if call.reads else earlier):
+        before = earlier[call.hand]
+        may_run = call.hand not in barred and before < SIDE_BY_SIDE if call.reads else not before
+        if call.state == "ready" and may_run:
             found.append(call)
-        earlier.add(call.hand)
+        earlier[call.hand] += 1
         if not call.reads:
             barred.add(call.hand)
     return found

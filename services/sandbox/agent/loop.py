@@ -82,6 +82,9 @@ class Loop:
             unread = {"id": int(number.group(1)), "name": "", "input": None, "limit": 0.0}
             Call(self._channel, frame, unread, self._on_reply).reply([text_block(UNREADABLE)], is_error=True)
             return
+        if fields.get("end_processes"):
+            self._shell.end_processes()
+            return
         if fields.get("cancel"):
             self._cancel(fields["id"])
             return

@@ -30,6 +30,13 @@ STOP_STEP_S: Final = 0.3
 
 TIMED_OUT: Final = "timed out"
 
+FORK_BOMB: Final = (
+    "ended with all that it had started: its processes started others, beyond the limit of this sandbox, again and again"
+)
+FORK_BOMB_BETWEEN: Final = (
+    "[processes in the background were ended: they started others, beyond the limit of this sandbox, again and again]\n"
+)
+
 NEW_SHELL: Final = (
     "[the shell ended; the next command gets a new one in {folder} with the exported variables {when}; "
     "other variables, functions and options are gone]"
@@ -101,6 +108,15 @@ class Shell:
     def cancel(self) -> None:
         """Stop the command that runs; its reply, an error, is still sent."""
         self._stop("cancelled")
+
+    def end_processes(self) -> None:
+        """Kill all processes but the agent's and the shell, and stop the command that runs: there is a fork bomb."""
+        shell = {self._bash.pid} if self._bash is not None else set[int]()
+        end(lambda: others(self._own_processes() | shell | {1}))
+        if self._command is None:
+            self._on_output(FORK_BOMB_BETWEEN.encode())
+        else:
+            self._stop(FORK_BOMB)
 
     # --- the process -----------------------------------------------------------------------------------------------
 

@@ -156,6 +156,10 @@ class StreamSandbox:
         except TimeoutError:
             await self.kill("a cancelled call did not stop")
 
+    def end_processes(self) -> None:
+        """Ask the agent to end all processes that commands have started; the shell stays if it is not busy itself."""
+        self._send(frames.encode({"end_processes": True}))
+
     @property
     def ended_by_itself(self) -> bool:
         """Whether the stream closed although the service had not killed the sandbox; the driver may know the cause."""

@@ -13,7 +13,7 @@ from holdfast.bus.ids import new_id
 from holdfast.bus.inputs import CallResult
 from holdfast.bus.tools import EXECUTABLE, SANDBOX
 from holdfast.harness.models.interface import Response
-from holdfast.harness.tools.call_order import due
+from holdfast.harness.tools.call_order import SIDE_BY_SIDE, due
 from holdfast.harness.turn import decide
 from holdfast.harness.turn.idle import idle
 from tests.unit.harness.heads import CONFIG, END, after, client, decided, said, taken
@@ -66,6 +66,14 @@ def test_changes_run_one_after_the_other_and_reads_side_by_side_between_them() -
 def test_a_change_waits_for_each_read_before_it() -> None:
     head = done(called(*map(use, ["r1", "r2", "w1"])), "r2")
     assert ids(head) == ["r1"]
+
+
+def test_hundreds_of_reads_run_some_at_a_time() -> None:
+    names = [f"r{n}" for n in range(3 * SIDE_BY_SIDE)]
+    head = called(*map(use, names), use("w1"))
+    assert ids(head) == names[:SIDE_BY_SIDE]
+    assert ids(done(head, "r3", "r5")) == [n for n in names[: SIDE_BY_SIDE + 2] if n not in ("r3", "r5")]
+    assert ids(done(head, *names)) == ["w1"]
 
 
 def test_hands_and_threads_have_orders_of_their_own() -> None:

@@ -99,7 +99,7 @@ class SandboxSpec(msgspec.Struct, frozen=True):
     weak: bool
     """Whether limits are rlimits, because no control group can be written."""
     groups: tuple[str, ...]
-    """The `cgroup.procs` files to which the process writes its id."""
+    """The files to which the process writes 0 to enter its control groups."""
 
 
 def environment(layout: HostLayout) -> dict[str, str]:
@@ -183,7 +183,7 @@ def command(layout: HostLayout, spec: SandboxSpec, seccomp: int, info: int) -> l
     Without a control group memory is limited by RLIMIT_DATA and not by RLIMIT_AS: node, Java and Go reserve many
     gigabytes of addresses that they never use, and do not start under a limit of addresses.
     """
-    steps = [f"echo $$ > {shlex.quote(entry)}" for entry in spec.groups]
+    steps = [f"echo 0 > {shlex.quote(entry)}" for entry in spec.groups]
     steps += [ulimit("n", OPEN_FILES), ulimit("c", 0), ulimit("f", max(spec.file_bytes // 512, 1))]
     if spec.weak:
         steps.append(ulimit("d", spec.memory_bytes // 1024))

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from holdfast.sandbox.drivers import stream
-from holdfast.sandbox.drivers.bubblewrap import arguments, cpu_watch, limits, process_tree, seccomp
+from holdfast.sandbox.drivers.bubblewrap import arguments, cpu_watch, fork_watch, limits, process_tree, seccomp
 from holdfast.sandbox.drivers.bubblewrap.control_group import ControlGroup
 from holdfast.sandbox.drivers.bubblewrap.disk import Quota
 from holdfast.sandbox.drivers.bubblewrap.disk_watch import DiskWatch
@@ -87,7 +87,9 @@ class SandboxProcess:
         timeouts = CallTimeouts(settings.call_timeout, settings.call_timeout_max)
         self.sandbox = stream.StreamSandbox(reader, writer, self._kill, timeouts)
         watch = DiskWatch(self.sandbox, self._workspace, self._quota, self._threads, self._members)
-        self._tasks += [asyncio.create_task(watch.run()), asyncio.create_task(cpu_watch.watch(self._group))]
+        forks = fork_watch.watch(self._group, self.sandbox.end_processes, self.sandbox.kill)
+        watches = (watch.run(), cpu_watch.watch(self._group), forks)
+        self._tasks += [asyncio.create_task(one) for one in watches]
         return self.sandbox
 
     def _members(self) -> list[int]:
