@@ -71,6 +71,11 @@ class Delivery(Protocol):
         """Names this delivery among all of its consumer; see `Inbox.redeliver`."""
         ...
 
+    @property
+    def passed_on(self) -> bool:
+        """True if another replica has passed it on; see `Inbox.pass_on`."""
+        ...
+
     async def ack(self, *, sure: bool = True) -> None:
         """Remove the message; wait for the server, raise Unavailable if it does not answer.
 
@@ -185,9 +190,17 @@ class Inbox(Protocol):
         ...
 
     async def consume(
-        self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: "asyncio.Event", *, limit: int
+        self,
+        cell: str,
+        handle: Callable[[Delivery], Awaitable[None]],
+        stop: "asyncio.Event",
+        *,
+        limit: int,
+        name: str = "",
     ) -> None:
         """Hand each delivery to `handle`, at most `limit` at once, until `stop`; then return when those are done.
+
+        Under `name`, others may pass deliveries on to this consumer.
 
         While a handler runs, `in_progress` is sent for its delivery each IN_PROGRESS_INTERVAL_S seconds. An exception
         of a handler is logged, and the server delivers the input again.
@@ -198,6 +211,14 @@ class Inbox(Protocol):
         """Have the input `seq` delivered again at once, in place of the dead holder of that delivery; best effort.
 
         Does nothing if the input was acked.
+        """
+        ...
+
+    async def pass_on(self, delivery: Delivery, to: str, *, load: int) -> bool:
+        """Have the consumer `to` handle the delivery, unless it runs many more handlers than `load`.
+
+        False: it does not, as it is gone or has enough to do. True: it does; or it is silent, and the delivery will be
+        repeated as that of a consumer that has died. The caller must not handle it then.
         """
         ...
 

@@ -146,6 +146,20 @@ def ping(cell: str, replica: str) -> str:
     return f"cmd.harness.{_cell(cell)}.{_token(replica)}.ping"
 
 
+def take(cell: str, replica: str) -> str:
+    """Deliveries that other replicas of the harness pass on to this one, which knows the session (rule 1)."""
+    return f"cmd.harness.{_cell(cell)}.{_token(replica)}.take"
+
+
+def kept(key: Key) -> str:
+    """The name of the replica that has released the session last, published by that replica (rule 1)."""
+    return f"kept.{_key(key)}"
+
+
+def all_kept(cell: str) -> str:
+    return f"kept.{_cell(cell)}.>"
+
+
 def placement_key(key: Key, hand: str) -> str:
     """Key in the bucket `hands`: which generation and worker a hand of the session has."""
     return f"s.{_key(key)}.{_token(hand)}"

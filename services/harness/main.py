@@ -91,10 +91,12 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
             tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)
             pings = await serve_ping(bus, settings.cell, name)
+            releases = await dispatcher.warm.listen(settings.cell)
             watching = tasks.create_task(supervised(partial(watch_bus, bus, health), health.note, name="bus"))
             log.info("ready", name=name, kind=settings.model, model=settings.model_base_url)
-            await bus.inbox.consume(settings.cell, dispatcher.handle, stop, limit=settings.sessions)
+            await bus.inbox.consume(settings.cell, dispatcher.handle, stop, limit=settings.sessions, name=name)
             watching.cancel()
+            await releases.close()
             await pings.close()
 
 

@@ -48,7 +48,7 @@ async def test_a_fork_bomb_is_ended_long_before_its_time_limit(inside: Inside, i
     await eventually(is_told, within=20, what="the bomb in the background ended")
     await asyncio.sleep(1)
     assert (await inside.sh("echo $kept; ls -d /proc/[0-9]* | wc -l")).split("\n")[0] == "yes"
-    assert int((await inside.sh("ls -d /proc/[0-9]* | wc -l"))) < 10
+    assert int(await inside.sh("ls -d /proc/[0-9]* | wc -l")) < 10
 
 
 async def test_tools_work_again_after_background_processes_have_reached_the_limit(inside: Inside) -> None:

@@ -156,3 +156,12 @@ async def test_leaving_loops_that_are_not_the_commands_own_costs_nothing(tools: 
 async def test_bash_counts_the_lines_of_a_command_from_one(tools: Tools) -> None:
     assert "bash: line 2: nope: command not found" in await tools.sh("true\nnope")
     assert "line 1: syntax error" in await tools.sh("if then")
+
+
+async def test_a_shell_that_ignores_the_stop_is_killed_before_the_next_line(tools: Tools) -> None:
+    for given in ("trap '' RTMAX-3; sleep 60; echo late", "sleep 60\necho late"):
+        await tools.sh("trap '' RTMAX-3" if given.startswith("sleep") else "true")
+        outcome = await tools.call("bash", command=given, timeout_ms=300)
+        assert "late" not in text_of(outcome)
+        assert "the shell with it" in text_of(outcome)
+        assert await tools.sh("echo on; sleep 0.1; trap -p RTMAX-3 | grep -c __holdfast_stop") == "on\n1\n"

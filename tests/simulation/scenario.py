@@ -106,7 +106,8 @@ class Scenario:
             )
             self.stops[name] = (claims.draining, stop)
             await serve_ping(bus, FIRST_CELL, replica)
-            await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8)
+            await claims.warm.listen(FIRST_CELL)
+            await bus.inbox.consume(FIRST_CELL, claims.handle, stop, limit=8, name=replica)
 
         return main
 

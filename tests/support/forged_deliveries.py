@@ -24,6 +24,7 @@ class ForgedDelivery:
     def __init__(self, key: Key, seq: int, count: int = 1) -> None:
         self.key, self.seq, self.count = key, seq, count
         self.newer = False
+        self.passed_on = True  # it is for the intruder alone
         self.acked = False
         self.refused = False
 

@@ -16,6 +16,7 @@ from holdfast.bus import streams, trace
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
 from holdfast.bus.jetstream.life_thread import LifeThread
+from holdfast.bus.jetstream.passing_on import has_place
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
 from holdfast.process.backoff import Backoff
@@ -51,12 +52,14 @@ class StreamDelivery:
     The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<stored at>.…`.
     """
 
-    def __init__(self, client: JetStreamClient, got: RawMessage) -> None:
+    def __init__(self, client: JetStreamClient, got: RawMessage, *, passed_on: bool = False) -> None:
+        """`passed_on`: another consumer got it, and passes it on to this one."""
         tokens = got.reply.split(".")
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
         self.message = got
         self.reply = got.reply
+        self.passed_on = passed_on
         self.count = int(tokens[at])
         """1 for the first delivery."""
         self.seq = int(tokens[at + 1])
@@ -169,6 +172,7 @@ class Consumer:
         finally:
             self._client.on_reconnect.discard(self._break)
             ended.cancel()
+            self._stopping = True  # also after an exception: nothing is taken over any more
             try:
                 await self._finish()
             finally:
@@ -286,9 +290,19 @@ class Consumer:
         if self._stopping:
             await _nak(self._client, got.reply)
             return
-        task = asyncio.create_task(self._run(StreamDelivery(self._client, got)))
-        self._running[task] = got.reply
+        self._start(StreamDelivery(self._client, got))
+
+    def _start(self, delivery: StreamDelivery) -> None:
+        task = asyncio.create_task(self._run(delivery))
+        self._running[task] = delivery.reply
         task.add_done_callback(self._done)
+
+    def take_over(self, message: RawMessage, load: int) -> bool:
+        """Handle a delivery of another consumer, which runs `load` handlers. False: there is no place for it here."""
+        takes = not self._stopping and has_place(len(self._running), load, self._limit)
+        if takes:
+            self._start(StreamDelivery(self._client, message, passed_on=True))
+        return takes
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

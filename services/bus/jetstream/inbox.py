@@ -5,15 +5,16 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from holdfast.bus import codec, streams, subjects
+from holdfast.bus import codec, streams, subjects, trace
 from holdfast.bus.api import Delivery, Subscription
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import Listening, RawMessage
 from holdfast.bus.jetstream.consumer import Consumer, StreamDelivery, redeliver
 from holdfast.bus.jetstream.erase import erase_all
-from holdfast.bus.jetstream.inbox_delivery import NatsDelivery
+from holdfast.bus.jetstream.inbox_delivery import NatsDelivery, is_inbox
 from holdfast.bus.jetstream.inbox_reads import InboxReads
+from holdfast.bus.jetstream.passing_on import PassedOn, listen, pass_on
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry, retry_until
 
@@ -45,7 +46,13 @@ class NatsInbox(InboxReads):
         return await erase_all(self._client, streams.inbox_stream(key.cell), subjects.inbox_all(key))
 
     async def consume(
-        self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
+        self,
+        cell: str,
+        handle: Callable[[Delivery], Awaitable[None]],
+        stop: asyncio.Event,
+        *,
+        limit: int,
+        name: str = "",
     ) -> None:
         """See `api.Inbox.consume`."""
 
@@ -54,10 +61,26 @@ class NatsInbox(InboxReads):
             if inbox_delivery is not None:
                 await handle(inbox_delivery)
 
+        def take_over(message: RawMessage, load: int) -> bool:
+            return is_inbox(message.subject) and consumer.take_over(message, load)
+
         stream, durable = streams.inbox_stream(cell), streams.HARNESS_CONSUMER
-        await Consumer(self._client, stream, durable, deliver, limit, on_break=self.forget, log_field="session").run(
-            stop
-        )
+        consumer = Consumer(self._client, stream, durable, deliver, limit, on_break=self.forget, log_field="session")
+        if not name:
+            await consumer.run(stop)
+            return
+        taking = await retry(self._client, listen, self._client, cell, name, take_over)
+        try:
+            await consumer.run(stop)
+        finally:
+            await taking.close()
+
+    async def pass_on(self, delivery: Delivery, to: str, *, load: int) -> bool:
+        """See `api.Inbox.pass_on`."""
+        assert isinstance(delivery, NatsDelivery)
+        headers = trace.inject({}) or {}
+        passed = PassedOn(delivery.subject, delivery.reply, load, headers)
+        return await pass_on(self._client, delivery.key.cell, to, passed)
 
     async def redeliver(self, cell: str, seq: int, number: int) -> None:
         """See `api.Inbox.redeliver`."""

@@ -12,6 +12,14 @@ from holdfast.bus.jetstream.consumer import StreamDelivery
 log = structlog.get_logger()
 
 
+def is_inbox(subject: str) -> bool:
+    """Whether it is the inbox of a session."""
+    try:
+        return subjects.inbox(subjects.key_of(subject), subjects.source_of(subject)) == subject
+    except ValueError:
+        return False
+
+
 class NatsDelivery:
     """See `api.Delivery`."""
 
@@ -26,14 +34,8 @@ class NatsDelivery:
     async def of(cls, delivery: StreamDelivery) -> Self | None:
         """The delivery. None for a message that no session reads; it is then not delivered again."""
         subject = delivery.message.subject
-        try:
-            key, source = subjects.key_of(subject), subjects.source_of(subject)
-            is_inbox = subjects.inbox(key, source) == subject
-        except ValueError:
-            is_inbox = False
-        else:
-            if is_inbox:
-                return cls(delivery, key, source)
+        if is_inbox(subject):
+            return cls(delivery, subjects.key_of(subject), subjects.source_of(subject))
         log.error("consume.not_an_inbox", subject=subject)
         await delivery.term()
         return None
@@ -63,6 +65,21 @@ class NatsDelivery:
     def number(self) -> int:
         """See `api.Delivery.number`: the consumer sequence."""
         return self._delivery.number
+
+    @property
+    def passed_on(self) -> bool:
+        """See `api.Delivery.passed_on`."""
+        return self._delivery.passed_on
+
+    @property
+    def subject(self) -> str:
+        """That of the message."""
+        return self._delivery.message.subject
+
+    @property
+    def reply(self) -> str:
+        """Whoever acks this has handled the delivery."""
+        return self._delivery.reply
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`."""

@@ -194,11 +194,13 @@ def _harness(cell: str) -> str:
         f"$KV.parked.{cell}.>",
         f"cmd.hand.{cell}.provision.*", f"cmd.hand.{cell}.w.>",
         f"$JS.API.CONSUMER.MSG.NEXT.INBOX_{cell}.harness", f"$JS.ACK.INBOX_{cell}.harness.>",
+        f"cmd.harness.{cell}.*.take", f"kept.{cell}.>",
         *_reads(cell), f"$JS.API.DIRECT.GET.KV_snap.$KV.snap.{cell}.>", _erases("snap"),
     ]  # fmt: skip
-    return _user(
-        user_of("harness", cell), _HARNESS, publish, [f"arrived.*.{cell}.>", f"cmd.harness.{cell}.*.ping"], answers="1m"
-    )
+    subscribe = [
+        f"arrived.*.{cell}.>", f"cmd.harness.{cell}.*.ping", f"cmd.harness.{cell}.*.take", f"kept.{cell}.>"
+    ]  # fmt: skip
+    return _user(user_of("harness", cell), _HARNESS, publish, subscribe, answers="1m")
 
 
 def _sandbox(cell: str) -> str:

@@ -30,6 +30,7 @@ from holdfast.harness.turn.parking import park
 from holdfast.harness.turn.replica import DroppedRequests, HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
+from holdfast.harness.turn.warm_replicas import WarmReplicas
 from holdfast.process.faults import point
 from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.model_facts import ModelCatalogue
@@ -89,6 +90,7 @@ class Dispatcher:
         self._configs = SessionConfigs(bus)
         self._claims = ClaimAppend(self.replica, self._configs)
         self.kept = KeptSessions()
+        self.warm = WarmReplicas(bus, name, self._forget)
         self.failed = FailedDeliveries()
         self.left_to_newer = LeftToNewer(note_newer)
         self._runners: dict[Key, TurnRunner] = {}
@@ -121,11 +123,19 @@ class Dispatcher:
         else:
             self.failed.handled(delivery)
 
+    async def _forget(self, key: Key) -> None:
+        """Another replica has driven the session: what is kept of it is old."""
+        if (kept := self.kept.pop(key)) is not None:
+            await kept.watch.close()
+
     async def _handle(self, delivery: Delivery) -> None:
+        is_ours = delivery.key in self._runners or delivery.key in self.kept
+        if not is_ours and await self.warm.pass_on(delivery, load=len(self)):
+            return
         runner: TurnRunner | None = None
         while runner is None:
             if (driven := self._runners.get(delivery.key)) is not None:
-                if delivery.seq != driven.appender.claim.trigger:
+                if delivery.seq != driven.appender.claim.trigger and not driven.appender.released:
                     await driven.deliveries.add(delivery)
                     return
                 while await driven.appender.folded():  # a claim by its own trigger would take the session from itself
@@ -272,6 +282,8 @@ class Dispatcher:
             for forgotten in self.keep(runner):
                 await forgotten.close()
             await delivery.ack()
+            if key in self.kept:
+                await self.warm.announce(key)
             await runner.renudge()
         except Fenced:
             log.info("claim.lost", session=key.session)

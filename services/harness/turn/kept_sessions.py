@@ -63,6 +63,9 @@ class KeptSessions:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._kept
+
     def add(self, key: Key, session: KeptSession) -> list[InboxWatch]:
         """Keep a session. Returns the watches of those that are forgotten for it, which are to be closed."""
         forgotten = [self.pop(key)]

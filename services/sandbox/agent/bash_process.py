@@ -9,7 +9,7 @@ import select
 import signal
 
 from .files import read_bounded
-from .processes import after_fork, fork, kill, wait
+from .processes import after_fork, catches, fork, kill, wait
 from .shell_program import FIRST_FD, PROGRAM, STATE_FILE, STOP_SIGNAL
 
 TYPE_CHECKING = False
@@ -81,8 +81,11 @@ class BashProcess:
         self._flush()
 
     def stop_command(self) -> None:
-        """Make bash run no more of the command than the processes it waits for, and answer its status then."""
-        kill(self.pid, STOP_SIGNAL)
+        """Make bash run no more of the command than the processes it waits for, and answer its status then.
+
+        A shell that does not hear it, as the command has it ignored, is killed: it would go on with the next line.
+        """
+        kill(self.pid, STOP_SIGNAL if catches(self.pid, STOP_SIGNAL) else signal.SIGKILL)
 
     def drop_unsent(self) -> None:
         """Do not send the rest of the commands."""

@@ -100,6 +100,15 @@ def kill(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether the process has a handler for the signal `number`; True for one that has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123  as above
+        for line in file:
+            if line.startswith(b"SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return True
+
+
 def pause(find: Callable[[], Iterable[int]]) -> set[int]:
     """Stop all processes that `find` returns, also those that are started meanwhile. Returns them."""
     stopped: set[int] = set()

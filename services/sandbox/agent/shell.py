@@ -30,12 +30,9 @@ STOP_STEP_S: Final = 0.3
 
 TIMED_OUT: Final = "timed out"
 
-FORK_BOMB: Final = (
-    "ended with all that it had started: its processes started others, beyond the limit of this sandbox, again and again"
-)
-FORK_BOMB_BETWEEN: Final = (
-    "[processes in the background were ended: they started others, beyond the limit of this sandbox, again and again]\n"
-)
+_AGAIN: Final = "started others, beyond the limit of this sandbox, again and again"
+FORK_BOMB: Final = f"ended with all that it had started: its processes {_AGAIN}"
+FORK_BOMB_BETWEEN: Final = f"[processes in the background were ended: they {_AGAIN}]\n"
 
 NEW_SHELL: Final = (
     "[the shell ended; the next command gets a new one in {folder} with the exported variables {when}; "

@@ -272,3 +272,41 @@ async def test_results_have_a_position_of_their_own(joined: Connect, key: Key) -
     named = {w.seq: (w.source, w.previous) for w in arrived}
     assert named == {seqs[0]: ("in", 0), seqs[1]: ("res", 0), seqs[2]: ("res", seqs[1]), seqs[3]: ("in", seqs[0])}
     await listening.close()
+
+
+async def test_deliveries_that_are_passed_on_are_handled_by_the_other(joined: Connect, key: Key) -> None:
+    """Their acks count, as if they had been delivered there. Nobody there, or no place there: the caller is told."""
+    one, two = await joined("one"), await joined("two")
+    answers: list[bool] = []
+    taken: list[Delivery] = []
+
+    async def pass_on(delivery: Delivery) -> None:
+        assert not delivery.passed_on
+        answers.append(await one.inbox.pass_on(delivery, "the-other", load=0))
+        if not answers[-1]:
+            await delivery.nak(0.1)
+
+    async def take(delivery: Delivery) -> None:
+        taken.append(delivery)
+        await delivery.ack()
+
+    async def nothing_waits() -> bool:
+        return not await one.inbox.pending(key)
+
+    async def was_refused() -> bool:
+        return bool(answers)
+
+    stop = asyncio.Event()
+    async with consuming(one, pass_on):
+        seqs = [await one.inbox.put(key, client_input())]
+        await eventually(was_refused, what="an answer")
+        assert not any(answers), "nobody is there"
+        other = asyncio.create_task(two.inbox.consume(FIRST_CELL, take, stop, limit=2, name="the-other"))
+        seqs += [await one.inbox.put(key, client_input()) for _ in range(40)]
+        await eventually(nothing_waits, within=20, what="all acked by the other")
+    stop.set()
+    await asyncio.wait_for(other, 20)
+    assert {d.seq for d in taken} == set(seqs)
+    assert {d.key for d in taken} == {key}
+    assert any(d.passed_on and d.count == 1 for d in taken)
+    assert any(answers)

@@ -42,22 +42,23 @@ def pending_input(link: MemoryLink, record: Record) -> PendingInput:
 class MemoryDelivery:
     """`api.Delivery` in memory."""
 
-    def __init__(self, link: MemoryLink, record: Record, count: int) -> None:
+    def __init__(self, link: MemoryLink, record: Record, count: int, *, passed_on: bool = False) -> None:
         self._link = link
-        self._record = record
+        self.record = record
         self.count = count
+        self.passed_on = passed_on
 
     @property
     def key(self) -> Key:
-        return self._record.key
+        return self.record.key
 
     @property
     def source(self) -> Source:
-        return self._record.source
+        return self.record.source
 
     @property
     def seq(self) -> int:
-        return self._record.seq
+        return self.record.seq
 
     @property
     def number(self) -> int:
@@ -67,7 +68,7 @@ class MemoryDelivery:
     @property
     def newer(self) -> bool:
         """See `api.Delivery.newer`."""
-        return codec.is_newer_input(self._record.data)
+        return codec.is_newer_input(self.record.data)
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`."""
@@ -86,8 +87,12 @@ class MemoryDelivery:
 class MemoryConsumer:
     """One consumer loop of one process."""
 
-    def __init__(self, link: MemoryLink, handle: Callable[[Delivery], Awaitable[None]], limit: int) -> None:
+    def __init__(
+        self, link: MemoryLink, handle: Callable[[Delivery], Awaitable[None]], limit: int, name: str = ""
+    ) -> None:
+        """`name`: that under which others pass deliveries on to it; empty: they cannot."""
         self._link = link
+        self._name = name
         self._server = link.server
         self._handle = handle
         self._puller = Puller(limit, self._take, link.name)
@@ -101,6 +106,8 @@ class MemoryConsumer:
         try:
             await self._link.pause("consume")
             self._server.pull(self._puller)
+            if self._name:
+                self._server.takers[self._name] = self.take_over
             await stop.wait()
             self._stop()
             if self._running:
@@ -111,9 +118,18 @@ class MemoryConsumer:
 
     def _stop(self) -> None:
         self._server.stop_pulling(self._puller)
+        self._server.takers.pop(self._name, None)
 
-    def _take(self, record: Record, count: int) -> None:
-        delivery = MemoryDelivery(self._link, record, count)
+    def take_over(self, record: Record, count: int) -> bool:
+        """Take a delivery of another consumer, if there is room."""
+        if self._puller.free <= 0:
+            return False
+        self._puller.free -= 1
+        self._take(record, count, passed_on=True)
+        return True
+
+    def _take(self, record: Record, count: int, *, passed_on: bool = False) -> None:
+        delivery = MemoryDelivery(self._link, record, count, passed_on=passed_on)
         task = self._context.run(asyncio.create_task, self._run(delivery))
         self._running[task] = delivery
         task.add_done_callback(self._done)

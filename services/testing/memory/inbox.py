@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from holdfast.bus import codec, subjects
 from holdfast.bus.api import Delivery, Subscription
+from holdfast.bus.errors import Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import NOTHING_TAKEN, AnyInput, PendingInput, Taken, source_for
-from holdfast.testing.memory.consumer import MemoryConsumer, pending_input
+from holdfast.testing.memory.consumer import MemoryConsumer, MemoryDelivery, pending_input
 from holdfast.testing.memory.link import MemoryLink
 from holdfast.testing.memory.records import CoreMessage, Record
 
@@ -73,10 +74,30 @@ class MemoryInbox:
         return await self._link.effect("erase", lambda: self._server.erase_inbox(key))
 
     async def consume(
-        self, cell: str, handle: Callable[[Delivery], Awaitable[None]], stop: asyncio.Event, *, limit: int
+        self,
+        cell: str,
+        handle: Callable[[Delivery], Awaitable[None]],
+        stop: asyncio.Event,
+        *,
+        limit: int,
+        name: str = "",
     ) -> None:
         """See `api.Inbox.consume`."""
-        await MemoryConsumer(self._link, handle, limit).run(stop)
+        await MemoryConsumer(self._link, handle, limit, name).run(stop)
+
+    async def pass_on(self, delivery: Delivery, to: str, *, load: int) -> bool:
+        """See `api.Inbox.pass_on`. Here a consumer refuses only if it has no room."""
+        assert isinstance(delivery, MemoryDelivery)
+        record, count = delivery.record, delivery.count
+
+        def take() -> bool:
+            taker = self._server.takers.get(to)
+            return taker is not None and taker(record, count)
+
+        try:
+            return await self._link.effect("pass_on", take)
+        except Unavailable:
+            return True
 
     async def redeliver(self, cell: str, seq: int, number: int) -> None:
         """See `api.Inbox.redeliver`. As on the server, the number of an older delivery does it too."""

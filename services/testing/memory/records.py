@@ -50,7 +50,7 @@ class Subscriber(msgspec.Struct, eq=False):
 
 
 class Puller(msgspec.Struct, eq=False):
-    """A consumer with room for `free` more deliveries."""
+    """A consumer with room for `free` more deliveries. `name`: that of its process, or of the consumer."""
 
     free: int
     take: Callable[[Record, int], None]

@@ -6,6 +6,7 @@ injected by `link` and `faults`. Time is that of the running loop, so it may be 
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -43,6 +44,8 @@ class MemoryServer:
         """Inbox messages that may be delivered, with the number of deliveries so far."""
         self._in_flight: dict[int, InFlight] = {}
         self._pullers: list[Puller] = []
+        self.takers: dict[str, Callable[[Record, int], bool]] = {}
+        """By name: a consumer to which others pass deliveries on; False if it has no room."""
 
     @staticmethod
     def now() -> float:

@@ -61,7 +61,7 @@ class Load:
 
 
 class _Average:
-    """Processors used on average, of which `memory_s` seconds ago count a third. High above `high`, until below `low`."""
+    """Processors used on average; what is `memory_s` seconds old counts a third. Is high from `high` until `low`."""
 
     def __init__(self, memory_s: float, high: float, low: float) -> None:
         self._memory_s = memory_s

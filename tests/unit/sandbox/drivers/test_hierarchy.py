@@ -103,7 +103,7 @@ def test_separate_hierarchies_with_own_paths(tmp_path: Path) -> None:
     assert (tmp_path / "memory/own/holdfast-wrk_1/sbx_1/memory.limit_in_bytes").read_text() == str(1 << 28)
     assert (tmp_path / "cpu/holdfast-wrk_1-sbx_1/cpu.cfs_quota_us").read_text() == "150000"
     assert len(group.entries) == 3
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError):
         group.refused_forks()
     (tmp_path / "pids/holdfast-wrk_1/sbx_1/pids.events").write_text("max 17\n")
     assert group.refused_forks() == 17
