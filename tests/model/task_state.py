@@ -1,4 +1,4 @@
-"""The state of the model of tasks, and its rules (rules 30 to 35). Pure."""
+"""The state of the model of tasks, and its rules (rules 31 to 35). Pure."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple

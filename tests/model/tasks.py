@@ -1,4 +1,4 @@
-"""Tasks: each starts or continues one session, exactly once (rules 30 to 35). Pure.
+"""Tasks: each starts or continues one session, exactly once (rules 31 to 35). Pure.
 
 All tasks share a session key. Two edges take deliveries of the same messages; each may die at any step, or be so slow
 that the other gets its message. Sessions are archived and deleted, the binding comes and goes, a task is published or
@@ -53,13 +53,13 @@ class TaskModel:
         kept = [s for s in state.sessions if s.state != "deleted"]
         for task, record in enumerate(state.records):
             if sum(s.taken[task] for s in kept) > 1:
-                return "(10) a task is carried out twice"
+                return "(11) a task is carried out twice"
             if record.state == "done" and not state.owned[task]:
-                return "(10) a task is done, and no session has got it"
+                return "(11) a task is done, and no session has got it"
             if record.state == "dead" and state.letters[record.letter] != "stored":
-                return "(10) the bytes of a dead task are gone"
+                return "(11) the bytes of a dead task are gone"
         if sum(s.state == "live" for s in state.sessions) > 1:
-            return "(10) two sessions for one key"
+            return "(11) two sessions for one key"
         return None
 
     # --- everybody else ----------------------------------------------------------------------------------------------
@@ -275,31 +275,31 @@ def _scenario(name: str, rule: str, verdict: Verdict = "holds", what: str = "", 
 
 TWICE, UNOWNED, GONE, TWO = "carried out twice", "no session has got it", "bytes of a dead task", "two sessions"
 SCENARIOS = [
-    _scenario("published twice, two edges, a session ends", "30-33"),
-    _scenario("two tasks of one key, two edges", "31", tasks=2, publishes=1, ends=0),
-    _scenario("the binding comes late, sent again", "34", unbound=True, changes=1, ends=0, window_ends=False),
-    _scenario("done tasks are forgotten", "30", "broken", TWICE, remembers=False),
-    _scenario("no look before an input is put again", "32", "broken", TWICE, looks=False),
-    _scenario("an edge puts however late", "32", "broken", TWICE, gives_up=False),
-    _scenario("what waits in an ended session counts as stored", "32", "broken", UNOWNED, knows_ended=False),
-    _scenario("no second look before another session", "33", "broken", TWICE, looks_again=False),
-    _scenario("no look after the put", "33", "broken", UNOWNED, second_look=False),
-    _scenario("acknowledged before the record is done", "30", "stuck", publishes=1, ends=0, acks_last=False),
-    _scenario("the record is overwritten", "30", "broken", compares=False),
-    _scenario("the key is overwritten", "31", "broken", TWO, tasks=2, publishes=1, ends=0, creates_key=False),
+    _scenario("published twice, two edges, a session ends", "31-34"),
+    _scenario("two tasks of one key, two edges", "32", tasks=2, publishes=1, ends=0),
+    _scenario("the binding comes late, sent again", "35", unbound=True, changes=1, ends=0, window_ends=False),
+    _scenario("done tasks are forgotten", "31", "broken", TWICE, remembers=False),
+    _scenario("no look before an input is put again", "33", "broken", TWICE, looks=False),
+    _scenario("an edge puts however late", "33", "broken", TWICE, gives_up=False),
+    _scenario("what waits in an ended session counts as stored", "33", "broken", UNOWNED, knows_ended=False),
+    _scenario("no second look before another session", "34", "broken", TWICE, looks_again=False),
+    _scenario("no look after the put", "34", "broken", UNOWNED, second_look=False),
+    _scenario("acknowledged before the record is done", "31", "stuck", publishes=1, ends=0, acks_last=False),
+    _scenario("the record is overwritten", "31", "broken", compares=False),
+    _scenario("the key is overwritten", "32", "broken", TWO, tasks=2, publishes=1, ends=0, creates_key=False),
     _scenario(
-        "a message that has died opens the task again", "30", "stuck", unbound=True, changes=1, ends=0,
+        "a message that has died opens the task again", "31", "stuck", unbound=True, changes=1, ends=0,
         window_ends=False, newer_only=False,
     ),
-    _scenario("dead before its bytes are stored", "34", "broken", GONE, unbound=True, ends=0, letter_first=False),
+    _scenario("dead before its bytes are stored", "35", "broken", GONE, unbound=True, ends=0, letter_first=False),
     _scenario(
-        "a dead letter is named by its message", "34", "broken", GONE, unbound=True, ends=0, window_ends=False,
+        "a dead letter is named by its message", "35", "broken", GONE, unbound=True, ends=0, window_ends=False,
         fresh_letters=False,
     ),
 ]  # fmt: skip
 BIG = [
-    _scenario("published three times, two sessions end", "30-33", publishes=3, ends=2),
-    _scenario("two tasks of one key, a session ends", "30-33", tasks=2, publishes=1, window_ends=False),
-    _scenario("the binding comes and goes", "34", unbound=True, changes=2, ends=0),
-    _scenario("three edges", "30-33", edges=3),
+    _scenario("published three times, two sessions end", "31-34", publishes=3, ends=2),
+    _scenario("two tasks of one key, a session ends", "31-34", tasks=2, publishes=1, window_ends=False),
+    _scenario("the binding comes and goes", "35", unbound=True, changes=2, ends=0),
+    _scenario("three edges", "31-34", edges=3),
 ]

@@ -1,4 +1,4 @@
-"""Takes tasks from their queue and carries them out; what cannot be carried out becomes a dead letter (rule 34)."""
+"""Takes tasks from their queue and carries them out; what cannot be carried out becomes a dead letter (rule 35)."""
 
 import asyncio
 from collections.abc import Callable

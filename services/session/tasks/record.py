@@ -1,4 +1,4 @@
-"""What is known of a task, and what the delivery of one of its messages does next (rules 30 to 34). Pure."""
+"""What is known of a task, and what the delivery of one of its messages does next (rules 31 to 35). Pure."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""One delivery of a task: from its message to a session that has got it, or to a dead letter (rules 30 to 34).
+"""One delivery of a task: from its message to a session that has got it, or to a dead letter (rules 31 to 35).
 
 Each write is a create, a compare-and-set or an append that is refused if another replica was faster, under ids that are
 the same at each try. So any number of deliveries of any messages of the task may run at once, and each may end at any
@@ -26,7 +26,7 @@ from holdfast.session.tasks.task_session import TaskSessions, has_ended
 
 PUT_WITHIN_S: Final = 60.0
 """Seconds after it has looked, or made the record, within which a delivery begins to put the input: half the dedupe
-window (rule 32)."""
+window (rule 33)."""
 
 MAX_ENDED_SESSIONS: Final = 20
 """Sessions that end under one delivery, before it is left to the next one."""
