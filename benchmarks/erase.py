@@ -38,11 +38,16 @@ class Writer:
         self.key = Key("default", new_session_id())
         self._last: Stored | None = None
 
+    @property
+    def last_seq(self) -> int:
+        """Sequence of the last commit, 0 if there is none."""
+        return self._last.seq if self._last else 0
+
     async def append(self, text: str = TEXT) -> float:
         """The seconds of one append."""
         made = user_commit(text, self._last)
         begin = time.perf_counter()
-        seq = await self._bus.log.append(self.key, made, self._last.seq if self._last else 0)
+        seq = await self._bus.log.append(self.key, made, self.last_seq)
         took = time.perf_counter() - begin
         self._last = Stored(seq, made)
         return took

@@ -166,6 +166,13 @@ async def _measure(rig: Rig, kind: str, plan: Sequence[tuple[int, int, int]]) ->
     return rows
 
 
+async def looped(rig: Rig, count: int) -> list[float]:
+    """Steps a second of that many sessions, in slices."""
+    steps = next(rig.options.count(full, quick) for sessions, full, quick in PLAN if sessions == count)
+    async with rig.client() as client, rig.bus() as bus:
+        return (await _loop(rig, client, bus, count, steps)).rates
+
+
 def _busy(name: str, busy: dict[str, float]) -> Row:
     """Processor time a step; the floor is that of the load."""
     note = ", ".join(f"{process} {spent * 1e3:.2f}" for process, spent in sorted(busy.items()) if spent > 5e-6)

@@ -4,7 +4,7 @@
 Every call has a deadline of its own and raises a `BusError` if it cannot answer.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import NOTHING_TAKEN, AnyInput, PendingInput, Source, Taken
+from holdfast.bus.public_events import PublicEnd, PublicEvent
 
 if TYPE_CHECKING:
     import asyncio
@@ -300,6 +301,29 @@ class Core(Protocol):
 
     async def subscribe(self, subject: str, listener: Listener) -> Subscription:
         """Hear every message, in order."""
+        ...
+
+
+class PublicEvents(Protocol):
+    """The stream of public events of a cell, a copy of the log for other systems (rule 30)."""
+
+    async def end(self, cell: str) -> PublicEnd | None:
+        """How far the log of the cell is published; None if the cell has no such stream. Raises Unavailable."""
+        ...
+
+    async def append(self, end: PublicEnd, events: Sequence[PublicEvent], *, epoch: str, publisher: str) -> PublicEnd:
+        """Store the events in order behind `end`, which nobody else may have passed. Returns the new end.
+
+        Raises Conflict, Unavailable, StorageFull: then some of the first may be stored, and `end` tells which.
+        """
+        ...
+
+    async def erase(self, key: Key, *, epoch: str, tombstone: int) -> bool:
+        """Erase the public events of a deleted session but the last, which says that it is deleted (rule 29).
+
+        Returns False, and erases nothing, before everything up to the commit `tombstone` of the log is published: then
+        others may follow. Raises Unavailable.
+        """
         ...
 
 

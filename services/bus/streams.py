@@ -101,9 +101,13 @@ def blob_stream(cell: str = FIRST_CELL) -> str:
     return f"OBJ_{BLOBS}_{cell}"
 
 
-def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[str, Any]]:
-    """The three streams of one cell, and what all cells share, as `STREAM.CREATE` takes them."""
-    common: dict[str, Any] = {
+def public_stream(cell: str = FIRST_CELL) -> str:
+    return f"PUB_{cell}"
+
+
+def _common(replicas: int) -> dict[str, Any]:
+    """What the configurations of all streams have."""
+    return {
         "storage": "file",
         "num_replicas": replicas,
         "max_consumers": -1,
@@ -115,6 +119,29 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "allow_direct": True,
         "metadata": {PROTOCOL_METADATA: str(PROTOCOL)},
     }
+
+
+def public_config(cell: str = FIRST_CELL, *, max_bytes: int, replicas: int = 1) -> dict[str, Any]:
+    """The stream of public events of one cell, which keeps the newest `max_bytes` (rule 30).
+
+    It has no limit of age: its last message says how far the log has been published, so that it must not expire. Its
+    dedupe window is the shortest that NATS allows: the expected sequence keeps an event from being stored twice, and an
+    id that the log has twice must not hold up what follows.
+    """
+    return {
+        **_common(replicas),
+        "name": public_stream(cell),
+        "subjects": [subjects.all_public(cell)],
+        "retention": "limits",
+        "discard": "old",
+        "max_bytes": max_bytes,
+        "duplicate_window": SECOND_NS // 10,
+    }
+
+
+def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[str, Any]]:
+    """The three streams of one cell, and what all cells share, as `STREAM.CREATE` takes them."""
+    common = _common(replicas)
     log = {
         **common,
         "name": log_stream(cell),

@@ -67,6 +67,16 @@ def output(key: Key) -> str:
     return f"out.{_key(key)}"
 
 
+def public(key: Key, event_type: str) -> str:
+    """A public event of the session in the stream for other systems; the dots of its type separate tokens."""
+    return f"pub.{_key(key)}.{bucket_key(event_type)}"
+
+
+def public_all(key: Key) -> str:
+    """All public events of the session."""
+    return f"pub.{_key(key)}.>"
+
+
 def key_of(subject: str) -> Key:
     """The session of a log or inbox subject, or of its republished copy.
 
@@ -104,6 +114,22 @@ def all_live(cell: str) -> str:
 def all_inboxes(cell: str) -> tuple[str, str]:
     """The subjects of all inboxes of the cell."""
     return f"in.{_cell(cell)}.>", f"res.{_cell(cell)}.>"
+
+
+def all_public(cell: str) -> str:
+    """The public events of all sessions of the cell."""
+    return f"pub.{_cell(cell)}.>"
+
+
+def public_of(cell: str, tenant: str, event_type: str) -> str:
+    """The public events of all sessions of a tenant that are of the type; `*` is every tenant, `>` every type."""
+    of = "*" if tenant == "*" else _token(tenant)
+    family = event_type.removesuffix(">").removesuffix(".")
+    if event_type != ">" and event_type not in (family, f"{family}.>"):
+        raise ValueError(f"not a type of events: {event_type[:80]!r}")
+    if family:
+        bucket_key(family)
+    return f"pub.{_cell(cell)}.{of}.*.{event_type}"
 
 
 # --- hands -------------------------------------------------------------------------------------------------------

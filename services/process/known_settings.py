@@ -44,7 +44,7 @@ VAULT: Final = (
     "HOLDFAST_VAULT_TIMEOUT", "HOLDFAST_MCP_LOOPBACK",
 )  # fmt: skip
 
-PROVISION: Final = ("HOLDFAST_REPLICAS",)
+PROVISION: Final = ("HOLDFAST_REPLICAS", "HOLDFAST_PUBLIC_EVENTS_BYTES", "HOLDFAST_READERS")
 """Read by `python -m holdfast.bus.jetstream.provision`."""
 
 SERVICES: Final = frozenset((*ALL_SERVICES, *SESSION, *HARNESS, *SANDBOX, *VAULT, *PROVISION))
@@ -59,8 +59,10 @@ NATS_SERVER: Final = frozenset(
 )
 """Read by nats-server, in deploy/nats/permissions.conf."""
 
-_NATS_SERVER_OF_CELL: Final = re.compile("HOLDFAST_NATS_(HARNESS|SANDBOX)_[A-Z0-9]{1,8}_PASSWORD")
-"""Those that nats-server reads for the users of further cells."""
+_NATS_SERVER_OF_CELL: Final = re.compile(
+    "HOLDFAST_NATS_((HARNESS|SANDBOX)_[A-Z0-9]{1,8}|READER_[A-Z][A-Z0-9]{0,23})_PASSWORD"
+)
+"""Those that nats-server reads for the users of further cells, and for readers of public events."""
 
 TESTS: Final = frozenset(("HOLDFAST_FAULT", "HOLDFAST_FUZZ"))
 

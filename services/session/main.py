@@ -27,6 +27,7 @@ from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.server import serve
 from holdfast.session.jobs.eraser import Eraser
 from holdfast.session.jobs.projector import project
+from holdfast.session.jobs.publisher import Publisher
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.jobs.sweeper import sweep
 from holdfast.session.log.readmodel import ReadModel
@@ -131,12 +132,18 @@ def _follow(watched: Mapping[str, ApiKeys | KvStore[Any]], health: Health) -> di
 def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_folder: str) -> dict[str, Duty]:
     """The duties that begin when keys, agents and environments are known."""
     watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
+    tables = sessions.read_model.tables
+    publishers = {
+        f"publisher-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
+        for cell in sessions.cells
+    }
     return {
         "bus": partial(watch_bus, bus, health),
         "projector": partial(project, sessions),
         "sweeper": partial(sweep, sessions),
-        "eraser": Eraser(sessions, disk_folder).run,
+        "eraser": Eraser(sessions, disk_folder, bus.public).run,
         **watches,
+        **publishers,
     }
 
 

@@ -44,6 +44,13 @@ REACHED = {
         "E# dies",
         "E# appends that all is erased",
     ],
+    "public: two publishers, deaths, late requests, a delete": [
+        "P# is refused with b#",
+        "P# sends a# and dies or gives up",
+        "the late request arrives",
+        "the eraser erases public events",
+        "P# reads the last message, goes on with # behind #",
+    ],
     "order: three calls, approvals, an interrupt": [
         "the client allows #",
         "an owner sends #",

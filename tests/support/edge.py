@@ -19,6 +19,7 @@ from holdfast.process.api_keys import new_api_key
 from holdfast.process.settings import ProcessSettings
 from tests.support.servers import NatsServer
 
+PUBLIC_BYTES = "HOLDFAST_PUBLIC_EVENTS_BYTES"
 READY_WITHIN = 30.0
 STOP_WITHIN = 15.0
 
@@ -97,6 +98,16 @@ class SessionService:
         assert self._process
         self._process.send_signal(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """SIGSTOP, until `thaw`."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
     def wait(self) -> int:
         """Wait for the end; returns the exit code."""
         assert self._process
@@ -152,12 +163,17 @@ class SessionService:
 
 
 @contextlib.contextmanager
-def session_service(folder: Path, environ: Mapping[str, str] | None = None) -> Generator[SessionService]:
-    """A running session service and what it needs; everything ends with the block."""
+def session_service(
+    folder: Path, environ: Mapping[str, str] | None = None, *, public_bytes: int | None = None
+) -> Generator[SessionService]:
+    """A running session service and what it needs; everything ends with the block.
+
+    `public_bytes`: size of the stream of public events; None: there is none.
+    """
     edge = SessionService(folder, environ or {})
     edge.nats.start_now()
     try:
-        edge.nats.provision()
+        edge.nats.provision(**({} if public_bytes is None else {PUBLIC_BYTES: str(public_bytes)}))
         edge.start()
         yield edge
     finally:
@@ -166,9 +182,9 @@ def session_service(folder: Path, environ: Mapping[str, str] | None = None) -> G
 
 
 @contextlib.contextmanager
-def replica(edge: SessionService, folder: Path) -> Generator[SessionService]:
+def replica(edge: SessionService, folder: Path, environ: Mapping[str, str] | None = None) -> Generator[SessionService]:
     """A second session service on the same bus."""
-    second = SessionService(folder, {}, edge)
+    second = SessionService(folder, environ or {}, edge)
     try:
         second.start()
         yield second

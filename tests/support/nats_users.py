@@ -14,6 +14,7 @@ from holdfast.bus.ids import FIRST_CELL
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.permissions import password_variable, permissions, users
 from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.readers import parse_readers
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 
@@ -21,10 +22,15 @@ LAST = "refused.to.everyone"
 QUOTED = re.compile(r'"([^"]+)"')
 
 
-def with_passwords(cells: Sequence[str]) -> str:
-    """Configuration of nats-server: the users for these cells, each with the password `<user>-password`."""
-    passwords = "\n".join(f'{password_variable(user)} = "{user}-password"' for user in users(cells))
-    return f"{passwords}\n{permissions(cells)}"
+def with_passwords(cells: Sequence[str], readers: str = "") -> str:
+    """Configuration of nats-server: the users for these cells, each with the password `<user>-password`.
+
+    `readers` of public events as in HOLDFAST_READERS.
+    """
+    given = parse_readers(readers)
+    names = [*users(cells), *(reader.user for reader in given)]
+    passwords = "\n".join(f'{password_variable(user)} = "{user}-password"' for user in names)
+    return f"{passwords}\n{permissions(cells, given)}"
 
 
 def credentials_file(server: NatsServer, user: str) -> Path:
@@ -34,9 +40,10 @@ def credentials_file(server: NatsServer, user: str) -> Path:
     return path
 
 
-def provision_cell(server: NatsServer, cell: str) -> None:
+def provision_cell(server: NatsServer, cell: str, **settings: str) -> None:
     """Run the provisioner as the administrator. Raises CalledProcessError."""
     environ = {
+        **settings,
         "HOLDFAST_NATS_URL": server.url,
         "HOLDFAST_NATS_CREDENTIALS": str(credentials_file(server, "admin")),
         "HOLDFAST_CELL": cell,

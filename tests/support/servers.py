@@ -78,9 +78,9 @@ class NatsServer:
             assert time.monotonic() < deadline, log.read_text()[-2000:]
             time.sleep(0.02)
 
-    def provision(self) -> None:
+    def provision(self, **settings: str) -> None:
         """Create all streams and buckets, with the command that administrators use. Raises CalledProcessError."""
-        environ = {**os.environ, "HOLDFAST_NATS_URL": self.url}
+        environ = {**os.environ, "HOLDFAST_NATS_URL": self.url, **settings}
         command = [sys.executable, "-m", "holdfast.bus.jetstream.provision"]
         subprocess.run(command, env=environ, check=True, capture_output=True, cwd=ROOT, timeout=60)
 

@@ -11,6 +11,7 @@ from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.protocol import check_protocol
+from holdfast.bus.jetstream.public_events import NatsPublicEvents
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
 from holdfast.bus.jetstream.tasks import NatsTasks
@@ -29,6 +30,7 @@ class NatsBus:
         self.inbox = NatsInbox(client, blobs)
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
+        self.public = NatsPublicEvents(client)
         self.tasks = NatsTasks(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)

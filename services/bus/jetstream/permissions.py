@@ -5,11 +5,13 @@ each user is given its cells by name. The session service and the vault service 
 harness and a sandbox user of its own, which have no permission for another cell.
 """
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
+from holdfast.bus.readers import Reader, parse_readers
 from holdfast.bus.streams import (
     DEAD_TASKS_STREAM,
     ERASED_BUCKETS,
@@ -18,11 +20,12 @@ from holdfast.bus.streams import (
     blob_stream,
     inbox_stream,
     log_stream,
+    public_stream,
 )
 
 _HEAD: Final = """\
 # NATS users of Holdfast, least privilege, for the cells {cells}. Written by
-#     python -m holdfast.bus.jetstream.permissions {cells}
+#     python -m holdfast.bus.jetstream.permissions {cells}{readers}
 # `holdfast up` uses the file for a0 as it is; for your own server, include it and set a variable
 # HOLDFAST_NATS_<USER>_PASSWORD for each user (in the same file, or in the environment of nats-server).
 #
@@ -34,6 +37,7 @@ _HEAD: Final = """\
 #   - another system can publish tasks of its tenant, and nothing else;
 #   - harness and sandbox of a cell have nothing of another cell, but for the placements in the bucket `hands`, which
 #     every sandbox user may read;
+#   - a reader of public events may fetch from its own consumer and acknowledge, and nothing else;
 #   - no stream may cover vault.> or an inbox (services/bus/jetstream/provision.py refuses it).
 
 accounts {{
@@ -81,6 +85,7 @@ _SANDBOX: Final = (
     "Runs tools: looks at the head of a session (its last commit, by subject) before it runs a call, shows what it\n"
     "prints on out.>, and puts the result on res.>. It may not publish what clients say, nor read a log by sequence."
 )
+_READER: Final = "Reads public events of {tenant} of the types {types}, by the filter of its consumer."
 _PUBLISHER: Final = (
     "Another system: publishes tasks of any kind for the tenant `default`, and nothing else. It can neither read a\n"
     "session nor write to one. For another tenant, or for some kinds only, add a user with other subjects, and an\n"
@@ -95,7 +100,7 @@ def user_of(service: str, cell: str) -> str:
 
 
 def users(cells: Sequence[str]) -> list[str]:
-    """All NATS users for these cells."""
+    """All NATS users for these cells but the readers of public events."""
     each = [user_of(service, cell) for cell in cells for service in ("harness", "sandbox")]
     return ["admin", "session", *each, "vault", PUBLISHER]
 
@@ -105,17 +110,24 @@ def password_variable(user: str) -> str:
     return f"HOLDFAST_NATS_{user.upper()}_PASSWORD"
 
 
-def permissions(cells: Sequence[str]) -> str:
-    """The configuration of nats-server for these cells. Raises ValueError if there is none, or one is no cell."""
+def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
+    """The configuration of nats-server for these cells, and for readers of public events.
+
+    Raises ValueError if there is no cell, or one is none.
+    """
     if not cells or not all(map(is_cell, cells)):
         raise ValueError("give the names of the cells: one to eight lower-case letters and digits each")
-    parts = [_HEAD.format(cells=" ".join(cells))]
+    given = "".join(
+        f" \\\n#         --reader '{reader.name}:{reader.tenant}:{'+'.join(reader.types)}'" for reader in readers
+    )
+    parts = [_HEAD.format(cells=" ".join(cells), readers=given)]
     parked = _for_each(cells, lambda cell: [f"in.{cell}.>", f"$KV.parked.{cell}.>"])
     parts.append(_user("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", "$SYS.REQ.ACCOUNT.PING.STATZ", *parked], []))
     parts.append(_session(cells))
     for cell in cells:
         parts += [_harness(cell), _sandbox(cell)]
     parts.append(_user("vault", _VAULT, None, ["vault.req.> vault"], answers="1m"))
+    parts += [_reader(cells, reader) for reader in readers]
     tasks = f"task.{FIRST_TENANT}.*"
     publisher = _user(PUBLISHER, _PUBLISHER, [tasks], [])
     return parts[0] + "\n".join(parts[1:]) + _MIDDLE.format(tasks=tasks) + publisher + _TAIL
@@ -165,12 +177,32 @@ def _streams_of(cell: str) -> list[str]:
     return [log_stream(cell), inbox_stream(cell), blob_stream(cell)]
 
 
+def _publishes(cell: str) -> list[str]:
+    """Public events: to publish, to read where to go on, to erase."""
+    stream = public_stream(cell)
+    of_stream = ("DIRECT.GET", "STREAM.MSG.GET", "STREAM.INFO", "STREAM.MSG.DELETE")
+    return [f"pub.{cell}.>", *(f"$JS.API.{request}.{stream}" for request in of_stream)]
+
+
+def _reader(cells: Sequence[str], reader: Reader) -> str:
+    def of_cell(cell: str) -> list[str]:
+        consumer = f"{public_stream(cell)}.{reader.user}"
+        return [
+            f"$JS.API.CONSUMER.MSG.NEXT.{consumer}", f"$JS.API.CONSUMER.INFO.{consumer}", f"$JS.ACK.{consumer}.>"
+        ]  # fmt: skip
+
+    comment = _READER.format(
+        tenant="all tenants" if reader.tenant == "*" else reader.tenant, types=" ".join(reader.types)
+    )
+    return _user(reader.user, comment, _for_each(cells, of_cell), [])
+
+
 def _session(cells: Sequence[str]) -> str:
     def of_cell(cell: str) -> list[str]:
         writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release"]
         frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
-        return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}"]
+        return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}", *_publishes(cell)]
 
     buckets = ("agents", "envs", "keys")
     publish = _for_each(cells, of_cell)
@@ -217,9 +249,15 @@ def _sandbox(cell: str) -> str:
     return _user(user_of("sandbox", cell), _SANDBOX, publish, subscribe, answers="5m")
 
 
-def main(cells: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="permissions", description="Prints NATS users and what they may do.")
+    parser.add_argument("cells", nargs="*", help="one to eight lower-case letters and digits each")
+    parser.add_argument(
+        "--reader", action="append", default=[], metavar="NAME:TENANT:TYPE+TYPE", help="a reader of public events"
+    )
+    options = parser.parse_args(arguments)
     try:
-        text = permissions(list(dict.fromkeys(cells)))
+        text = permissions(list(dict.fromkeys(options.cells)), parse_readers(",".join(options.reader)))
     except ValueError as exc:
         print(f"permissions: {exc}", file=sys.stderr)  # noqa: T201
         return 2

@@ -1,20 +1,23 @@
 """Create and update on a server what `streams` describes: `python -m holdfast.bus.jetstream.provision`.
 
-It connects as the administrator. Idempotent: missing streams are created, differing ones are updated, none is ever
-deleted. The configurations are sent as raw JSON, since nats-py drops the fields that it does not know.
+It connects as the administrator. Idempotent: missing streams are created, differing ones are updated. None is deleted,
+but that of public events on request. The configurations are sent as raw JSON, since nats-py drops the
+fields that it does not know.
 """
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, cast
 
 import structlog
+from msgspec import Meta
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, NoResponders, Refused, Unavailable
 from holdfast.bus.jetstream.protocol import STREAM_NOT_FOUND, check_config
 from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.readers import Reader, parse_readers
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials, load
 
 log = structlog.get_logger()
@@ -29,6 +32,15 @@ _REQUEST_TIMEOUT_S = 10.0
 class ProvisionSettings(ProcessSettings, frozen=True, kw_only=True):
     replicas: int = 1
     """Copies of each stream: 1, or 3 on a cluster."""
+    public_events_bytes: Annotated[int, Meta(ge=0)] | None = None
+    """Bytes of public events that are kept in the stream of the cell, at least MIN_PUBLIC_BYTES. 0 removes the stream.
+    None leaves it as it is: there is none at first."""
+    readers: str = ""
+    """Who reads public events: `NAME:TENANT:TYPE+TYPE`, with commas between them (`bus/readers.py`)."""
+
+
+MIN_PUBLIC_BYTES = 16 * 1024 * 1024
+"""Least size of a stream of public events: twice its largest message."""
 
 
 def overlaps(one: str, other: str) -> bool:
@@ -56,9 +68,21 @@ def _republished(config: dict[str, Any]) -> Iterator[str]:
         yield config["republish"]["dest"]
 
 
-async def provision(client: JetStreamClient, cell: str, *, replicas: int = 1) -> None:
-    """Create or update everything of one cell. Raises Refused, Unavailable, and OtherProtocol before any change."""
+async def provision(
+    client: JetStreamClient,
+    cell: str,
+    *,
+    replicas: int = 1,
+    public_bytes: int | None = None,
+    readers: Sequence[Reader] = (),
+) -> None:
+    """Create or update everything of one cell; `public_bytes` and `readers` as in ProvisionSettings.
+
+    Raises Refused, Unavailable, and OtherProtocol before any change.
+    """
     configs = streams.stream_configs(cell, replicas=replicas)
+    if public_bytes:
+        configs.append(streams.public_config(cell, max_bytes=max(public_bytes, MIN_PUBLIC_BYTES), replicas=replicas))
     refuse_secret_subjects(configs)
     await _ready(client)
     await _check_existing(client, {config["name"] for config in configs})
@@ -66,12 +90,27 @@ async def provision(client: JetStreamClient, cell: str, *, replicas: int = 1) ->
         await _apply(client, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, STREAM_NOT_FOUND)
     await _apply_durable(client, streams.inbox_stream(cell), streams.harness_consumer())
     await _apply_durable(client, streams.TASKS_STREAM, streams.task_consumer())
+    if public_bytes == 0:
+        await _remove_public(client, cell)
+    stream = streams.public_stream(cell)
+    if readers and (await client.api(f"STREAM.INFO.{stream}")).get("error", {}).get("err_code") == STREAM_NOT_FOUND:
+        raise Refused("HOLDFAST_READERS: there are no public events to read; set HOLDFAST_PUBLIC_EVENTS_BYTES")
+    for reader in readers:
+        await _apply_durable(client, stream, reader.consumer(cell))
 
 
 async def _apply_durable(client: JetStreamClient, stream: str, durable: dict[str, Any]) -> None:
     """Create or update the durable; its state is kept."""
     body = {"stream_name": stream, "config": durable}
     await _call(client, f"CONSUMER.CREATE.{stream}.{durable['durable_name']}", body)
+
+
+async def _remove_public(client: JetStreamClient, cell: str) -> None:
+    """Remove the stream of public events with all that is in it, and its consumers."""
+    answer = await client.api(f"STREAM.DELETE.{streams.public_stream(cell)}", timeout_s=_REQUEST_TIMEOUT_S)
+    error = answer.get("error")
+    if error and error.get("err_code") != STREAM_NOT_FOUND:
+        raise Refused(f"the stream of public events is not removed: {error.get('description')}")
 
 
 async def _ready(client: JetStreamClient) -> None:
@@ -141,10 +180,16 @@ async def main() -> int:
         client = JetStreamClient()
         await client.open(settings.nats_url.split(","), name="provision", login=credentials(settings.nats_credentials))
         try:
-            await provision(client, settings.cell, replicas=settings.replicas)
+            await provision(
+                client,
+                settings.cell,
+                replicas=settings.replicas,
+                public_bytes=settings.public_events_bytes,
+                readers=parse_readers(settings.readers),
+            )
         finally:
             await client.close()
-    except (BusError, BadSettings) as exc:
+    except (BusError, BadSettings, ValueError) as exc:
         print(f"provision: {exc}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -4,8 +4,12 @@ import contextlib
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.bus.ids import FIRST_CELL
+from holdfast.bus.jetstream.permissions import password_variable, permissions
+from holdfast.bus.readers import Reader, users
 from holdfast.bus.streams import MAX_MESSAGE_BYTES
 from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private
 from holdfast.cli.embedded.packaged_files import not_installed, packaged
@@ -53,11 +57,14 @@ def remove_unfinished(folder: Path) -> None:
             path.unlink()
 
 
-def write_config(layout: Layout, port: int, sync: str) -> Path:
-    """Write the configuration and return its path. `sync` is `always`, or how often to sync to disk, such as `1s`."""
-    passwords = "\n".join(
-        f'HOLDFAST_NATS_{user.upper()}_PASSWORD = "{layout.nats_password(user)}"' for user in NATS_USERS
-    )
+def write_config(layout: Layout, port: int, sync: str, readers: Sequence[Reader] = ()) -> Path:
+    """Write the configuration and return its path. `sync` is `always`, or how often to sync to disk, such as `1s`.
+
+    `readers` of public events become users too.
+    """
+    names = (*NATS_USERS, *users(readers))
+    passwords = "\n".join(f'{password_variable(user)} = "{layout.nats_password(user)}"' for user in names)
+    given = permissions([FIRST_CELL], readers) if readers else packaged("permissions.conf", "nats")
     text = f"""# Written by `holdfast up` at each start; do not edit.
 server_name: "{server_name(layout)}"
 listen: "127.0.0.1:{port}"
@@ -70,7 +77,7 @@ jetstream {{
   max_file_store: {_store_limit(layout)}
 }}
 {passwords}
-{packaged("permissions.conf", "nats")}"""
+{given}"""
     path = layout.secrets / "nats.conf"
     write_private(path, text.encode())
     return path

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from holdfast.bus.readers import Reader, parse_readers, users
 from holdfast.cli.embedded import bao_config, model_endpoint, nats, openbao, registry
 from holdfast.cli.embedded.environment import (
     ALLOW_WEAK_LIMITS,
@@ -27,7 +28,7 @@ from holdfast.cli.embedded.procfs import started
 from holdfast.cli.embedded.program import Program, never_ready
 from holdfast.cli.embedded.runfile import RunFile
 from holdfast.process.health import LOOPBACK
-from holdfast.process.settings import ProcessSettings, load
+from holdfast.process.settings import BadSettings, ProcessSettings, load
 
 PROVISIONED: Final = "provisioned"
 """Milestone: streams, buckets and the durable consumer exist."""
@@ -83,6 +84,7 @@ class Stack:
         models_file = environ.get("HOLDFAST_MODELS_FILE", "")
         self._models_file = str(Path(models_file).absolute()) if models_file else ""  # services run in another folder
         self._sync = sync
+        self._readers = _readers(environ)
         self._bao_cluster_port = layout.port("bao-cluster")
 
     def prepare(self) -> list[Program]:
@@ -117,7 +119,9 @@ class Stack:
             logs=str(self.layout.logs),
             nats_url=self.nats_url,
             bao_url=f"https://127.0.0.1:{self.bao_port}",
-            credentials={user: str(self.layout.nats_credentials(user)) for user in NATS_USERS},
+            credentials={
+                user: str(self.layout.nats_credentials(user)) for user in (*NATS_USERS, *users(self._readers))
+            },
             supervisor=os.getpid(),
             supervisor_started=started(os.getpid()),
             processes=dict(pids),
@@ -145,7 +149,7 @@ class Stack:
 
     def _nats(self) -> Program:
         nats.remove_unfinished(self.layout.nats)
-        config = nats.write_config(self.layout, self.nats_port, self._sync)
+        config = nats.write_config(self.layout, self.nats_port, self._sync, self._readers)
         return Program(
             name="nats",
             argv=[nats.binary(), "--config", str(config)],
@@ -259,3 +263,11 @@ class Stack:
             first_env={"HOLDFAST_FAULT": fault} if fault else {},
             stop_timeout=self._drain + STOP_MARGIN_S,
         )
+
+
+def _readers(environ: Mapping[str, str]) -> list[Reader]:
+    """The readers of public events. Raises BadSettings."""
+    try:
+        return parse_readers(environ.get("HOLDFAST_READERS", ""))
+    except ValueError as exc:
+        raise BadSettings(f"HOLDFAST_READERS: {exc}") from None

@@ -12,13 +12,16 @@ import structlog
 
 from holdfast.bus import events as ev
 from holdfast.bus import subjects
-from holdfast.bus.errors import BusError
+from holdfast.bus.api import PublicEvents
+from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.ids import Key, new_id
 from holdfast.bus.parked import PARKED
 from holdfast.bus.streams import DEDUPLICATION_WINDOW_S, SNAPSHOTS
 from holdfast.bus.times import SECOND_US
 from holdfast.process import disk
+from holdfast.process.backoff import Backoff
 from holdfast.process.faults import point
+from holdfast.process.retry import Attempts
 from holdfast.session.log.repository import SessionRepository
 
 ROUND_INTERVAL_S: Final = 60.0
@@ -31,6 +34,11 @@ has given up (rule 19). At the last each worker has looked for deleted sessions,
 ROOM_BYTES: Final = 32_000_000
 """Free bytes on the disk of NATS without which nothing is erased. It writes a file of up to 8 MiB anew for each
 message; if that fails, it refuses every write to the stream until it is restarted."""
+
+PUBLISH_TIMEOUT_S: Final = 5.0
+"""Seconds to wait until the tombstone of a session is among the public events; then that is left to the next round."""
+
+_PUBLIC_BACKOFF: Final = Backoff(first_s=0.02, longest_s=1.0)
 
 MAX_SESSIONS_AT_ONCE: Final = 8
 """Sessions that are erased side by side, so that a short one need not wait for a long one."""
@@ -45,15 +53,18 @@ class Eraser:
     unless the first one died. Two that erase side by side take twice the time of the server (`EraseBudget`).
     """
 
-    def __init__(self, sessions: SessionRepository, disk_folder: str = "") -> None:
-        """`disk_folder` as in SessionSettings."""
+    def __init__(self, sessions: SessionRepository, disk_folder: str = "", public: PublicEvents | None = None) -> None:
+        """`disk_folder` as in SessionSettings. `public`: where public events are erased too."""
         self._sessions = sessions
+        self._public = public
         self._tables = sessions.read_model.tables
         self._disk_folder = disk_folder
         self._slots = asyncio.Semaphore(MAX_SESSIONS_AT_ONCE)
         self._running: set[Key] = set()
         self._passes: dict[Key, int] = {}
         """How often this process has erased a session that may have got something since."""
+        self._unpublished: set[Key] = set()
+        """Sessions for which a publisher was waited for in vain: others need not wait for them again."""
 
     async def run(self) -> None:
         """Make rounds until cancelled. The first one begins when the read model knows all that is deleted.
@@ -94,6 +105,7 @@ class Eraser:
         The first pass is due at once, also if another clock that is ahead has timed the deletion.
         """
         found = self._sessions.read_model.queries.deleted()
+        self._unpublished.intersection_update(one.key for one in found)
         self._passes = {one.key: self._passes[one.key] for one in found if one.key in self._passes}
         due = {one.key: max(1, sum(now - one.at >= age for age in PASS_AGES_US)) for one in found}
         return {
@@ -135,10 +147,27 @@ class Eraser:
         sessions.forget(key)
         self._tables.scrub()
         count = await self._erase_streams(key, last.seq)
+        await self._erase_public(key, last.seq)
         _log.info("deleted session erased", session=key.session, messages=count, for_good=is_last)
         if is_last:  # Conflict: another replica was as quick, or something was appended; the next round will see
             await sessions.append(key, last, [ev.SessionErased(id=new_id("sevt"))])
         return is_last
+
+    async def _erase_public(self, key: Key, tombstone: int) -> None:
+        """Erase the public events; `tombstone` is its sequence. Raises Unavailable while they are not all published.
+
+        A publisher that is alive needs milliseconds for what is left of the session.
+        """
+        if self._public is None:
+            return
+        epoch = await self._sessions.bus.inbox.stream_epoch(key.cell)
+        timeout_s = 0.0 if key in self._unpublished else PUBLISH_TIMEOUT_S
+        async for _ in Attempts(_PUBLIC_BACKOFF, timeout_s=timeout_s):
+            if await self._public.erase(key, epoch=epoch, tombstone=tombstone):
+                self._unpublished.discard(key)
+                return
+        self._unpublished.add(key)
+        raise Unavailable("the session's last events are not published yet")
 
     async def _erase_streams(self, key: Key, below: int) -> int:
         """Erase the commits below that sequence and all that other streams and buckets have; returns how many."""
