@@ -70,6 +70,9 @@ TASK_LIMIT_MESSAGES = 100_000
 MAX_TASK_MESSAGE_BYTES = 1024 * 1024 + 64 * 1024
 """Largest task in bytes: its body and its headers."""
 
+MAX_TASK_HEADER_BYTES = 48 * 1024
+"""Headers of a task in bytes. JetStream stores at most 65,535, and a dead letter has some more than its task."""
+
 DEAD_TASK_DAYS = 30
 """Days for which a task that could not be carried out is kept."""
 

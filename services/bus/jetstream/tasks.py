@@ -5,6 +5,7 @@ stream is left out.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,6 +25,10 @@ _REASON_HEADER: Final = "Holdfast-Reason"
 _MESSAGE_HEADER: Final = "Holdfast-Message"
 _DIED_AT_HEADER: Final = "Holdfast-Died-At"
 _OWN_PREFIXES: Final = ("nats-", "holdfast-")
+_STATUS_HEADERS: Final = ("status", "description")
+"""With these a stored message reads like an answer of the server that there is none."""
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""Names of headers that a client sends; the server takes any."""
 
 PAGE_BYTES: Final = 8 * 1024 * 1024
 """Bytes of dead letters above which one read of them ends."""
@@ -93,8 +98,20 @@ class NatsTasks:
         await retry(self._client, self._client.erase, streams.DEAD_TASKS_STREAM, seq)
 
 
+def header_bytes(headers: Mapping[str, str]) -> int:
+    """The size of headers in a message."""
+    return sum(len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items())
+
+
 def _foreign(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if not name.lower().startswith(_OWN_PREFIXES)}
+    """The headers that are the publisher's, as far as they can be stored once more; none if they are too large."""
+    if header_bytes(headers) > streams.MAX_TASK_HEADER_BYTES:
+        return {}
+    return {
+        name: value
+        for name, value in headers.items()
+        if _NAME.fullmatch(name) and not name.lower().startswith(_OWN_PREFIXES) and name.lower() not in _STATUS_HEADERS
+    }
 
 
 def _letter(message: RawMessage) -> DeadLetter:

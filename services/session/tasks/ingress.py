@@ -8,7 +8,7 @@ import structlog
 
 from holdfast.bus.errors import BusError, Conflict, Unavailable
 from holdfast.bus.jetstream.consumer import StreamDelivery
-from holdfast.bus.jetstream.tasks import TASK_HEADER, DeadLetter, NatsTasks
+from holdfast.bus.jetstream.tasks import TASK_HEADER, DeadLetter, NatsTasks, header_bytes
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.tasks.rejection import Rejected
@@ -62,6 +62,7 @@ class TaskIngress:
         message = read_message(
             got.subject, got.headers, got.data,
             seq=delivery.seq, stored_ns=delivery.stored_ns, task_header=TASK_HEADER,
+            header_bytes=header_bytes(got.headers),
         )  # fmt: skip
         try:
             await self._carry_out(message, self._letter(message, delivery))

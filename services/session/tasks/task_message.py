@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from holdfast.bus.ids import is_token
+from holdfast.bus.streams import MAX_TASK_HEADER_BYTES
 from holdfast.bus.subjects import UNNAMED, task_of
 from holdfast.session.tasks.event import TaskEvent
 from holdfast.session.tasks.parse import parse, sent_name
@@ -28,7 +29,14 @@ class TaskMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_message(
-    subject: str, headers: Mapping[str, str], data: bytes, *, seq: int, stored_ns: int, task_header: str
+    subject: str,
+    headers: Mapping[str, str],
+    data: bytes,
+    *,
+    seq: int,
+    stored_ns: int,
+    task_header: str,
+    header_bytes: int = 0,
 ) -> TaskMessage:
     """The message at that place of the stream. A task without a name is one of its own.
 
@@ -39,6 +47,8 @@ def read_message(
     sent_id = named.get("nats-msg-id", "")
     event: TaskEvent | Rejected
     try:
+        if header_bytes > MAX_TASK_HEADER_BYTES:
+            raise malformed(f"the headers of the task are larger than {MAX_TASK_HEADER_BYTES} bytes")  # noqa: TRY301
         event = parse(named, data, name=sent_id if first != _AGAIN else "")
     except Rejected as exc:
         event = exc

@@ -68,7 +68,10 @@ class TaskHandlers:
         if record is None:
             raise not_found("task")
         is_dead = record.state == "dead" and record.letter
-        return record, await self._tasks.dead_letter(record.letter) if is_dead else None
+        letter = await self._tasks.dead_letter(record.letter) if is_dead else None
+        if letter and (letter.tenant, letter.task) != (call.tenant, call.id("task_id")):
+            letter = None  # of a stream that was made anew since
+        return record, letter
 
 
 def _to_api(task_id: str, record: TaskRecord, letter: DeadLetter | None) -> TaskObject:

@@ -44,3 +44,9 @@ def test_only_the_subject_of_the_service_may_say_which_task_it_is() -> None:
 def test_tokens_that_are_none_of_ours_become_the_reserved_one() -> None:
     assert (message("task.t.a$b").tenant, message("task.t.a$b").kind) == ("t", "_invalid")
     assert message("task.a$b.k").tenant == "_invalid"
+
+
+def test_headers_that_no_dead_letter_could_hold_are_malformed() -> None:
+    got = read_message("task.t.k", {}, b"{}", seq=1, stored_ns=1, task_header="Holdfast-Task", header_bytes=50_000)
+    assert isinstance(got.event, Rejected)
+    assert got.event.reason == "malformed"
