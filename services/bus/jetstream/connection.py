@@ -59,10 +59,7 @@ CLIENT_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 
 
 class RawMessage(msgspec.Struct, frozen=True):
-    """A message as received. `status` is set on messages of the server itself (404, 408, 503 …), else empty.
-
-    It is a header, which any sender may set: a delivery of a consumer is told from a status by its reply subject.
-    """
+    """A message as received."""
 
     subject: str
     reply: str
@@ -71,6 +68,13 @@ class RawMessage(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> str:
+        """What the server says instead of a message (404, 408, 503 …), else empty.
+
+        It is a header, which any sender may set. So a stored message has none: a delivery has a reply subject, and the
+        answer to a direct get has the subject of the message.
+        """
+        if self.reply or "Nats-Subject" in self.headers:
+            return ""
         return self.headers.get("Status", "")
 
     @property

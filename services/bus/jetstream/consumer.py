@@ -262,7 +262,7 @@ class Consumer:
 
     async def _receive(self, got: RawMessage) -> None:
         self._last_message_loop_time = asyncio.get_running_loop().time()
-        match "" if got.reply else got.status:  # only a delivery can be answered, whatever its headers say
+        match got.status:
             case "":
                 self._requested = max(0, self._requested - 1)
                 await self._deliver(got)

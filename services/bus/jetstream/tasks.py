@@ -25,8 +25,6 @@ _REASON_HEADER: Final = "Holdfast-Reason"
 _MESSAGE_HEADER: Final = "Holdfast-Message"
 _DIED_AT_HEADER: Final = "Holdfast-Died-At"
 _OWN_PREFIXES: Final = ("nats-", "holdfast-")
-_STATUS_HEADERS: Final = ("status", "description")
-"""With these a stored message reads like an answer of the server that there is none."""
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """Names of headers that a client sends; the server takes any."""
 
@@ -110,7 +108,7 @@ def _foreign(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in headers.items()
-        if _NAME.fullmatch(name) and not name.lower().startswith(_OWN_PREFIXES) and name.lower() not in _STATUS_HEADERS
+        if _NAME.fullmatch(name) and not name.lower().startswith(_OWN_PREFIXES)
     }
 
 
