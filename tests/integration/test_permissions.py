@@ -25,6 +25,7 @@ from tests.support.nats_rights import PUBLISH, SUBSCRIBE
 from tests.support.nats_users import as_user, provisioned, raw
 from tests.support.servers import NatsServer
 
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """For what leaves rubbish behind."""
