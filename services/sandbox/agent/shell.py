@@ -109,7 +109,10 @@ class Shell:
     def end_processes(self) -> None:
         """Kill all processes but the agent's and the shell, and stop the command that runs: there is a fork bomb."""
         shell = {self._bash.pid} if self._bash is not None else set[int]()
-        end(lambda: others(self._own_processes() | shell | {1}))
+        spared = self._own_processes() | shell | {1}
+        if not others(spared):
+            return
+        end(lambda: others(spared))
         if self._command is None:
             self._on_output(FORK_BOMB_BETWEEN.encode())
         else:

@@ -103,6 +103,12 @@ class ControlGroup:
                     return int(line.split()[1])
         raise OSError(errno.ENODATA, "nobody counts refused forks")
 
+    def processes(self) -> int:
+        """Processes and threads of the group now. Raises OSError, also where nobody counts them."""
+        if "pids" not in self._paths:
+            raise OSError(errno.ENODATA, "nobody counts processes")
+        return int((self._paths["pids"] / "pids.current").read_text())
+
     def set_behind(self, *, on: bool) -> None:
         """Whether other groups get nearly all of a processor that both want. Raises OSError, also where that is
         impossible."""

@@ -47,9 +47,12 @@ class Refusals:
         return "end sandbox" if now > self._since + PATIENCE_S else "end processes"
 
 
-async def watch(group: ControlGroup, end_processes: Callable[[], None], kill: Callable[[str], Awaitable[None]]) -> None:
-    """Watch the group until it is gone; return at once where nobody counts.
+async def watch(
+    group: ControlGroup, most: int, end_processes: Callable[[], None], kill: Callable[[str], Awaitable[None]]
+) -> None:
+    """Watch the group until it is gone; return at once where nobody counts. `most`: the limit of processes.
 
+    What was refused before the last ones were ended counts nothing: the next command is not to blame for it.
     `end_processes` asks the agent to end all that the model has started, `kill` ends the sandbox for a reason.
     """
     clock = asyncio.get_running_loop().time
@@ -60,7 +63,8 @@ async def watch(group: ControlGroup, end_processes: Callable[[], None], kill: Ca
             await asyncio.sleep(POLL_S)
             count_before = count
             count = group.refused_forks()
-            step = refusals.add(count - count_before, clock())
+            is_full = group.processes() > most // 2
+            step = refusals.add(count - count_before if is_full else 0, clock())
             if step == "end processes":
                 log.info("processes of a sandbox are ended: they start too many others", refused=count - count_before)
                 group.set_behind(on=False)  # the agent needs the processor to end them

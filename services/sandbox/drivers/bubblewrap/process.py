@@ -87,7 +87,7 @@ class SandboxProcess:
         timeouts = CallTimeouts(settings.call_timeout, settings.call_timeout_max)
         self.sandbox = stream.StreamSandbox(reader, writer, self._kill, timeouts)
         watch = DiskWatch(self.sandbox, self._workspace, self._quota, self._threads, self._members)
-        forks = fork_watch.watch(self._group, self.sandbox.end_processes, self.sandbox.kill)
+        forks = fork_watch.watch(self._group, settings.pids, self.sandbox.end_processes, self.sandbox.kill)
         watches = (watch.run(), cpu_watch.watch(self._group), forks)
         self._tasks += [asyncio.create_task(one) for one in watches]
         return self.sandbox

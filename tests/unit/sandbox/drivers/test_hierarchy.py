@@ -107,6 +107,8 @@ def test_separate_hierarchies_with_own_paths(tmp_path: Path) -> None:
         group.refused_forks()
     (tmp_path / "pids/holdfast-wrk_1/sbx_1/pids.events").write_text("max 17\n")
     assert group.refused_forks() == 17
+    (tmp_path / "pids/holdfast-wrk_1/sbx_1/pids.current").write_text("5\n")
+    assert group.processes() == 5
     with pytest.raises(OSError, match="nobody counts"):
         group.cpu_seconds()
     group.set_behind(on=True)

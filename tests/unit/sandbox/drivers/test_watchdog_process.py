@@ -27,6 +27,16 @@ def watchdogs() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "watchdog.py" in " ".join(child.cmdline())]
 
 
+async def the_watchdog() -> psutil.Process:
+    """The only one. The kernel shows the command line of a new program a moment after it has begun."""
+
+    async def look() -> bool:
+        return len(watchdogs()) == 1
+
+    await eventually(look, what="one watchdog")
+    return watchdogs()[0]
+
+
 async def ended(process: subprocess.Popen[bytes], group: int) -> None:
     async def look() -> bool:
         if process.poll() is None:
@@ -57,13 +67,12 @@ async def test_a_stopped_watchdog_is_replaced_and_blocks_nothing(victim: subproc
     """Case C19: a pipe takes 64 KiB, then a write to it blocks for ever."""
     watchdog = WatchdogProcess(lambda: [victim.pid])
     watchdog.start()
-    (first,) = watchdogs()
+    first = await the_watchdog()
     first.send_signal(signal.SIGSTOP)
     later = time.monotonic() + 300
     for _ in range(5000):
         watchdog.keep_until(later)
-    assert len(watchdogs()) == 1
-    assert watchdogs() != [first]
+    assert await the_watchdog() != first
     assert victim.poll() is None
     watchdog.keep_until(time.monotonic())
     await ended(victim, victim.pid)
@@ -75,10 +84,10 @@ async def test_a_watchdog_that_was_killed_is_replaced_and_knows_all(victim: subp
     watchdog = WatchdogProcess(lambda: [victim.pid])
     watchdog.start()
     watchdog.add(victim.pid)
-    (first,) = watchdogs()
+    first = await the_watchdog()
     first.kill()
     await asyncio.to_thread(first.wait)
     watchdog.drop(1)
-    assert watchdogs() != [first]
+    assert await the_watchdog() != first
     await watchdog.stop()  # the end of its input means that the worker has ended
     await ended(victim, victim.pid)
