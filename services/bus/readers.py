@@ -1,7 +1,8 @@
 """Readers of public events: which tenant and which types of events a system outside may read. Pure.
 
 A reader is a NATS user with one durable consumer in each cell. The provisioner makes the consumer, with the filter; the
-user may fetch from it and acknowledge, and nothing else. So a reader reaches no event that its filter leaves out.
+user may fetch from it and acknowledge. So a reader reads no event that its filter leaves out. It must be trusted not to
+name a subject of a stream as the place for an answer (SECURITY.md).
 """
 
 import re

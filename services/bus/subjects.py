@@ -178,7 +178,8 @@ def take(cell: str, replica: str) -> str:
 
 
 def kept(key: Key) -> str:
-    """The name of the replica that has released the session last, published by that replica (rule 1)."""
+    """The name of the replica that has released the session last, published by that replica; empty: the session
+    service has appended since (rule 1)."""
     return f"kept.{_key(key)}"
 
 

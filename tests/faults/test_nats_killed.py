@@ -44,7 +44,8 @@ async def test_nats_killed_while_a_tool_runs(start: Start) -> None:
         assert not [r for r in results(events).values() if r.is_error]
         assert tool_runs(stack, conversation.id) == {"one": 1, "two": 1}
         await check_invariants(stack, conversation)
-    assert len(await stack.model.requests(mark)) == 3
+    # A takeover after the outage may lose a request that was sent beside its append (rule 6).
+    assert len(await stack.model.requests(mark)) in (3, 4)
 
 
 async def test_nats_killed_while_the_session_is_idle(start: Start) -> None:

@@ -49,7 +49,7 @@ PUBLISH = {
     "cmd.harness.a1.harness-1.ping": set[str](),
     "cmd.harness.a0.harness-1.take": {"harness"},
     "cmd.harness.a1.harness-1.take": set[str](),
-    "kept.a0.default.sesn_1": {"harness"},
+    "kept.a0.default.sesn_1": {"session", "harness"},
     "kept.a1.default.sesn_1": set[str](),
     "$KV.hands.r.a0.harness-1": {"session"},
     "$JS.API.CONSUMER.MSG.NEXT.INBOX_a0.harness": {"harness", "admin"},

@@ -37,7 +37,8 @@ _HEAD: Final = """\
 #   - another system can publish tasks of its tenant, and nothing else;
 #   - harness and sandbox of a cell have nothing of another cell, but for the placements in the bucket `hands`, which
 #     every sandbox user may read;
-#   - a reader of public events may fetch from its own consumer and acknowledge, and nothing else;
+#   - a reader of public events may ask for messages of its own consumer and acknowledge; SECURITY.md says why it must
+#     be trusted all the same: the server sends an answer wherever the request says;
 #   - no stream may cover vault.> or an inbox (services/bus/jetstream/provision.py refuses it).
 
 accounts {{
@@ -199,7 +200,7 @@ def _reader(cells: Sequence[str], reader: Reader) -> str:
 
 def _session(cells: Sequence[str]) -> str:
     def of_cell(cell: str) -> list[str]:
-        writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release"]
+        writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release", f"kept.{cell}.>"]
         frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
         return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}", *_publishes(cell)]

@@ -16,12 +16,15 @@ SESSIONS_LIMIT: Final = 20_000
 
 
 class WarmReplicas:
-    """What this replica has heard. `on_other` is awaited with each session that another replica has released."""
+    """What this replica has heard. `on_other` is awaited with each session of which others wrote the end."""
 
-    def __init__(self, bus: Bus, name: str, on_other: Callable[[Key], Awaitable[None]]) -> None:
+    def __init__(
+        self, bus: Bus, name: str, on_other: Callable[[Key], Awaitable[None]], *, limit: int = SESSIONS_LIMIT
+    ) -> None:
         self._bus = bus
         self._name = name
         self._on_other = on_other
+        self._limit = limit
         self._replicas: dict[Key, str] = {}
 
     def __len__(self) -> int:
@@ -37,8 +40,9 @@ class WarmReplicas:
             return
         key = subjects.key_of(message.subject)
         self._replicas.pop(key, None)
-        self._replicas[key] = name
-        if len(self._replicas) > SESSIONS_LIMIT:
+        if name:  # else the session service has appended
+            self._replicas[key] = name
+        if len(self._replicas) > self._limit:
             del self._replicas[next(iter(self._replicas))]
         await self._on_other(key)
 

@@ -85,7 +85,18 @@ class BashProcess:
 
         A shell that does not hear it, as the command has it ignored, is killed: it would go on with the next line.
         """
-        kill(self.pid, STOP_SIGNAL if catches(self.pid, STOP_SIGNAL) else signal.SIGKILL)
+        if catches(self.pid, STOP_SIGNAL):
+            kill(self.pid, STOP_SIGNAL)
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Kill bash; `on_exit` follows. An answer that it has already written counts no more.
+
+        Else its command would end as if the shell stayed, and the next command would go to a shell that is dying.
+        """
+        self._poller.unwatch(self._status)
+        kill(self.pid, signal.SIGKILL)
 
     def drop_unsent(self) -> None:
         """Do not send the rest of the commands."""

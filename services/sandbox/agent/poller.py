@@ -51,14 +51,17 @@ class Poller:
             self._timers.remove(timer)
 
     def run(self) -> None:
-        """Call handlers and timers for ever."""
+        """Call handlers and timers for ever.
+
+        Timers come last: what has been answered while this process was held up has been answered in time.
+        """
         while True:
-            self._call_due_timers()
             due_at = min((timer.due_at for timer in self._timers), default=None)
             for fd, _ in self._epoll.poll(None if due_at is None else max(0.0, due_at - time.monotonic())):
                 handler = self._handlers.get(fd)
                 if handler:
                     handler()
+            self._call_due_timers()
 
     def _call_due_timers(self) -> None:
         now = time.monotonic()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from .bash_process import BashProcess, StatusReader, left_state
 from .earlier_shell import NEW_SANDBOX, earlier_shell
 from .inputs import ToolError, checked
 from .live_output import LiveOutput
 from .output import TAIL_BYTES, Output, from_whole_character
-from .processes import end, kill, others, pause, present, started_since, terminate
+from .processes import end, others, pause, present, started_since, terminate
 from .text import text_block
 
 TYPE_CHECKING = False
@@ -107,7 +106,11 @@ class Shell:
         self._stop("cancelled")
 
     def end_processes(self) -> None:
-        """Kill all processes but the agent's and the shell, and stop the command that runs: there is a fork bomb."""
+        """Kill all processes but the agent's and the shell, and stop the command that runs: there is a fork bomb.
+
+        May be repeated ten times a second. A command that is being stopped already is not stopped harder for it: the
+        shell has its time to answer.
+        """
         shell = {self._bash.pid} if self._bash is not None else set[int]()
         spared = self._own_processes() | shell | {1}
         if not others(spared):
@@ -115,7 +118,7 @@ class Shell:
         end(lambda: others(spared))
         if self._command is None:
             self._on_output(FORK_BOMB_BETWEEN.encode())
-        else:
+        elif not self._command.stopped_because:
             self._stop(FORK_BOMB)
 
     # --- the process -----------------------------------------------------------------------------------------------
@@ -163,7 +166,7 @@ class Shell:
         except ValueError:
             # A process wrote to the private descriptor of its shell.
             self._command.stopped_because = "the shell's answer made no sense"
-            kill(self._bash.pid, signal.SIGKILL)
+            self._bash.end()
             return
         if status is not None:
             code, self._cwd, self._exports = status
@@ -210,7 +213,7 @@ class Shell:
         if command.stop_steps <= 2:
             command.timer = self._poller.after(STOP_STEP_S, lambda: self._stop(why))
         elif self._bash is not None:
-            kill(self._bash.pid, signal.SIGKILL)  # bash itself is busy, perhaps in a loop without other processes
+            self._bash.end()  # bash itself is busy, perhaps in a loop without other processes
 
     def _processes_of(self, command: _Command) -> list[int]:
         shell = self._bash.pid if self._bash is not None else -1

@@ -140,6 +140,8 @@ class SessionRepository:
             _log.warning("commit not written to the read model; the projector will", session=key.session)
         if new.head.deleted and not new.head.erased:
             self.deleted.set()
+        if before:
+            await self.bus.core.publish(subjects.kept(key), b"")  # what replicas keep of the session is old (rule 1)
         return stored
 
     async def change(self, key: Key, decide: Callable[[SessionView], Sequence[ev.Event]]) -> SessionView:

@@ -2,13 +2,10 @@
 
 import asyncio
 
-import pytest
-
 from holdfast.bus import subjects
 from holdfast.bus.api import Delivery
 from holdfast.bus.ids import FIRST_CELL, Key, new_session_id
 from holdfast.bus.jetstream.passing_on import SPARE_HANDLERS, has_place
-from holdfast.harness.turn import warm_replicas
 from holdfast.harness.turn.warm_replicas import WarmReplicas
 from holdfast.testing.contracts.helpers import client_input, consuming
 from holdfast.testing.eventually import eventually
@@ -76,11 +73,10 @@ async def test_only_a_first_delivery_is_passed_on_and_only_once() -> None:
     assert any(d.passed_on for d in taken)
 
 
-async def test_the_sessions_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm_replicas, "SESSIONS_LIMIT", 10)
+async def test_the_sessions_that_are_remembered_are_bounded() -> None:
     server = MemoryServer()
     bus = MemoryBus(server, "one")
-    warm = WarmReplicas(bus, "one", _ignore)
+    warm = WarmReplicas(bus, "one", _ignore, limit=10)
     await warm.listen(FIRST_CELL)
     keys = [Key("acme", new_session_id()) for _ in range(30)]
     for key in keys:
