@@ -64,8 +64,12 @@ TASK_DEDUPLICATION_WINDOW_S = 0.1
 """The least that the server takes. The window is one for the whole stream: within a longer one the task `17` of one
 tenant would be dropped because another tenant, or another kind, had a task `17`. The record recognises repetitions."""
 
-TASK_LIMIT_MESSAGES = 100_000
+TASK_LIMIT_MESSAGES = 20_000
 """Tasks that may wait of one kind; the next one is refused."""
+
+TASKS_LIMIT_BYTES = 256 * 1024 * 1024
+"""Bytes of all tasks that may wait; the next one is refused, so that publishers cannot fill the disk of all sessions.
+nats-server sets this room aside: it counts against the limit of its file store."""
 
 MAX_TASK_MESSAGE_BYTES = 1024 * 1024 + 64 * 1024
 """Largest task in bytes: its body and its headers."""
@@ -76,11 +80,14 @@ MAX_TASK_HEADER_BYTES = 48 * 1024
 DEAD_TASK_DAYS = 30
 """Days for which a task that could not be carried out is kept."""
 
+UNBOUND_TASK_DAYS = 3
+"""Days for which a task is kept that died because nobody had made a binding for it."""
+
 DEAD_TASK_LIMIT_MESSAGES = 1_000
 """Dead letters of one kind; older ones are dropped."""
 
-DEAD_TASKS_LIMIT_MESSAGES = 10_000
-"""Dead letters in all. A limit in bytes would be reserved on the disk, and a small disk would refuse the stream."""
+DEAD_TASKS_LIMIT_MESSAGES = 5_000
+"""Dead letters in all. A limit in bytes would let a few large ones drop all others."""
 
 BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "bindings", "tasks")
 BLOBS = "blobs"
@@ -200,6 +207,7 @@ def _task_streams(common: dict[str, Any]) -> list[dict[str, Any]]:
         "discard": "new",
         "discard_new_per_subject": True,
         "max_msgs_per_subject": TASK_LIMIT_MESSAGES,
+        "max_bytes": TASKS_LIMIT_BYTES,
         "max_msg_size": MAX_TASK_MESSAGE_BYTES,
         "duplicate_window": int(TASK_DEDUPLICATION_WINDOW_S * SECOND_NS),
     }
@@ -212,6 +220,7 @@ def _task_streams(common: dict[str, Any]) -> list[dict[str, Any]]:
         "max_msgs_per_subject": DEAD_TASK_LIMIT_MESSAGES,
         "max_msgs": DEAD_TASKS_LIMIT_MESSAGES,
         "max_age": DEAD_TASK_DAYS * 24 * 3600 * SECOND_NS,
+        "allow_msg_ttl": True,
         "max_msg_size": MAX_TASK_MESSAGE_BYTES + 64 * 1024,
     }
     return [tasks, dead]

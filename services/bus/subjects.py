@@ -253,6 +253,9 @@ def parked_key(key: Key, inbox: str, seq: int) -> str:
 UNNAMED = "_invalid"
 """Stands for a tenant or a kind in the subject of a task that is no token of ours. No binding has that kind."""
 
+UNBOUND = "_unbound"
+"""Stands for the kind in the subject of a dead task whose kind has no binding: so many kinds share one limit."""
+
 
 def task(tenant: str, kind: str) -> str:
     """Where other systems publish tasks of that kind for that tenant."""
@@ -265,7 +268,7 @@ def task_again(tenant: str, kind: str) -> str:
 
 
 def dead_task(tenant: str, kind: str) -> str:
-    """Where the session service keeps a task that could not be carried out."""
+    """Where the session service keeps a task that could not be carried out; `kind` is UNBOUND without a binding."""
     return f"dead.{_token(tenant)}.{_token(kind)}"
 
 

@@ -61,7 +61,9 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
     bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
-    ingress = TaskIngress(bus.tasks, records, bindings, TaskSessions(sessions, agents, environments), clock.now)
+    disk = DiskSpaceCheck(settings.disk_folder)
+    task_sessions = TaskSessions(sessions, agents, environments)
+    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk, clock.now)
     try:
         await _install_first_key(bus, settings)
         routes = all_routes(
@@ -83,7 +85,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             body_limit=settings.body_limit,
             body_timeout=settings.body_timeout,
             hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
-            admit=DiskSpaceCheck(settings.disk_folder).check,
+            admit=disk.check,
         )
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
@@ -134,7 +136,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
     watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
     tables = sessions.read_model.tables
     publishers = {
-        f"publisher-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
+        f"public-events-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
         for cell in sessions.cells
     }
     return {

@@ -24,6 +24,7 @@ TASK_HEADER: Final = "Holdfast-Task"
 _REASON_HEADER: Final = "Holdfast-Reason"
 _MESSAGE_HEADER: Final = "Holdfast-Message"
 _DIED_AT_HEADER: Final = "Holdfast-Died-At"
+_KIND_HEADER: Final = "Holdfast-Kind"
 _OWN_PREFIXES: Final = ("nats-", "holdfast-")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """Names of headers that a client sends; the server takes any."""
@@ -42,6 +43,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     message: str
     died_at: int
+    bound: bool = True
+    """False: there was no binding. Such letters of all kinds of a tenant have one limit, and a shorter life."""
     headers: dict[str, str]
     data: bytes
 
@@ -72,9 +75,12 @@ class NatsTasks:
             _REASON_HEADER: letter.reason,
             _MESSAGE_HEADER: msgspec.json.encode(letter.message).decode(),
             _DIED_AT_HEADER: str(letter.died_at),
+            _KIND_HEADER: letter.kind,
             "Nats-Msg-Id": new_id("dead"),  # one of its own each time: the letter of an earlier death may be erased
         }
-        subject = subjects.dead_task(letter.tenant, letter.kind)
+        if not letter.bound:
+            headers["Nats-TTL"] = f"{streams.UNBOUND_TASK_DAYS * 24}h"
+        subject = subjects.dead_task(letter.tenant, letter.kind if letter.bound else subjects.UNBOUND)
         return await retry(self._client, self._client.store, subject, letter.data, headers)
 
     async def dead(self, tenant: str, after: int, *, limit: int) -> tuple[list[DeadLetter], bool]:
@@ -118,11 +124,12 @@ def _letter(message: RawMessage) -> DeadLetter:
     return DeadLetter(
         seq=message.seq,
         tenant=tenant,
-        kind=kind,
+        kind=headers.get(_KIND_HEADER, kind),
         task=headers.get(TASK_HEADER, ""),
         reason=headers.get(_REASON_HEADER, ""),
         message=msgspec.json.decode(headers.get(_MESSAGE_HEADER, '""'), type=str),
         died_at=int(headers.get(_DIED_AT_HEADER, "0")),
+        bound=kind != subjects.UNBOUND,
         headers=_foreign(headers),
         data=message.data,
     )

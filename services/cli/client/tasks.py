@@ -26,8 +26,8 @@ async def carry_out(target: Target, action: Action, ids: Sequence[str], *, as_js
             found = [cast("dict[str, Any]", await client.get(f"{PATH}/{one}", cast_to=object)) for one in ids]
         else:
             for one in ids:
-                await client.post(f"{PATH}/{one}/resend", cast_to=object)
-                print(f"sent again {clean_line(one)}")
+                sent = await client.post(f"{PATH}/{one}/resend", cast_to=object)
+                print(msgspec.json.encode(sent).decode() if as_json else f"sent again {clean_line(one)}")
             return 0
     for task in found:
         print(msgspec.json.encode(task).decode() if as_json else _line(task, action))

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from holdfast.bus.ids import is_token
 from holdfast.bus.metadata import MAX_PAIRS, Metadata, MetadataPatch
-from holdfast.bus.subjects import UNNAMED
+from holdfast.bus.subjects import UNBOUND, UNNAMED
 from holdfast.session.agents.schema import AgentRef
 from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.http.timestamps import TimeText, text, text_or_none
@@ -22,8 +22,8 @@ from holdfast.session.tasks.templates import MAX_TEMPLATE_CHARS, compile_templat
 DEFAULT_REMEMBER_HOURS: Final = 72
 """Hours for which a finished task is known, so that another publish of it starts nothing."""
 
-RESERVED_KINDS: Final = ("batch", UNNAMED)
-"""`batch` is kept for a last token of subjects."""
+RESERVED_KINDS: Final = ("batch", UNNAMED, UNBOUND)
+"""`batch` is kept for a last token of subjects; the others stand for kinds in subjects of dead tasks."""
 
 OWN_METADATA: Final = ("task_id", "task_kind")
 """Keys of the metadata of every session that a task starts, beside those of the binding."""

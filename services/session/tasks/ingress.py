@@ -9,7 +9,10 @@ import structlog
 from holdfast.bus.errors import BusError, Conflict, Unavailable
 from holdfast.bus.jetstream.consumer import StreamDelivery
 from holdfast.bus.jetstream.tasks import TASK_HEADER, DeadLetter, NatsTasks, header_bytes
+from holdfast.process.tracebacks import places
+from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.dead_letters import DeadLetters, LeftInQueue
 from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.tasks.rejection import Rejected
 from holdfast.session.tasks.task_message import TaskMessage, read_message
@@ -23,6 +26,9 @@ RACES: Final = 10
 """Times that a delivery begins again because another replica works on the same task, before it is left for later."""
 
 LONGEST_NAK_DELAY_S: Final = 60.0
+
+LONGEST_UNBOUND_DELAY_S: Final = 300.0
+"""Longest pause of a task that waits in the queue because too many without a binding have died of late."""
 
 MAX_FAILURES: Final = 10
 """Exceptions that no rule names after which a task is dead: a fault of ours (rule 24)."""
@@ -42,9 +48,12 @@ class TaskIngress:
         records: TaskRecords,
         bindings: BindingStore,
         sessions: TaskSessions,
+        disk: DiskSpaceCheck,
         now: Callable[[], int],
     ) -> None:
         self._tasks = tasks
+        self._dead_letters = DeadLetters(tasks)
+        self._disk = disk
         self._records = records
         self._bindings = bindings
         self._sessions = sessions
@@ -58,6 +67,9 @@ class TaskIngress:
 
     async def handle(self, delivery: StreamDelivery) -> None:
         """Carry out the task, then acknowledge its message; or have it delivered again after a pause."""
+        if self._disk.is_full():
+            await delivery.nak(LONGEST_NAK_DELAY_S)
+            return
         got = delivery.message
         message = read_message(
             got.subject, got.headers, got.data,
@@ -66,6 +78,8 @@ class TaskIngress:
         )  # fmt: skip
         try:
             await self._carry_out(message, self._letter(message, delivery))
+        except LeftInQueue:
+            await delivery.nak(_delay_s(delivery.count, LONGEST_UNBOUND_DELAY_S))
         except BusError as exc:
             if not exc.retryable:
                 await self._failed(message, delivery, exc)
@@ -81,7 +95,7 @@ class TaskIngress:
     async def _carry_out(self, message: TaskMessage, letter: DeadLetter) -> None:
         for _ in range(RACES):
             try:
-                await TaskRun(message, self._records, self._bindings, self._sessions).run(self._tasks, letter)
+                await self._run_of(message).run(self._dead_letters, letter)
             except Conflict:
                 continue
             return
@@ -90,7 +104,7 @@ class TaskIngress:
     async def _failed(self, message: TaskMessage, delivery: StreamDelivery, why: Exception) -> None:
         """Count the failure, and try again later; a task that fails too often is dead."""
         count = self._failures.pop(message.origin, 0) + 1
-        _log.error("task failed", task=message.task, kind=message.kind, failures=count, exc_info=why)
+        _log.error("task failed", task=message.task, kind=message.kind, failures=count, at=places(why))
         if count < MAX_FAILURES:
             self._failures[message.origin] = count
             if len(self._failures) > REMEMBERED_FAILURES:
@@ -98,9 +112,8 @@ class TaskIngress:
             await delivery.nak(_delay_s(count))
             return
         rejected = Rejected("internal", "an error of the service, which is in its log under the id of the task")
-        run = TaskRun(message, self._records, self._bindings, self._sessions)
         try:
-            await run.give_up(self._tasks, self._letter(message, delivery), rejected)
+            await self._run_of(message).give_up(self._dead_letters, self._letter(message, delivery), rejected)
         except BusError as exc:
             self._failures[message.origin] = count
             _log.warning("dead task not stored yet", task=message.task, cause=str(exc))
@@ -109,6 +122,9 @@ class TaskIngress:
         self._failures.pop(message.origin, None)
         await delivery.ack()
 
+    def _run_of(self, message: TaskMessage) -> TaskRun:
+        return TaskRun(message, self._records, self._bindings, self._sessions)
+
     def _letter(self, message: TaskMessage, delivery: StreamDelivery) -> DeadLetter:
         return DeadLetter(
             seq=0, tenant=message.tenant, kind=message.kind, task=message.task, reason="", message="",
@@ -116,6 +132,6 @@ class TaskIngress:
         )  # fmt: skip
 
 
-def _delay_s(count: int) -> float:
+def _delay_s(count: int, longest_s: float = LONGEST_NAK_DELAY_S) -> float:
     """Seconds to wait after that many deliveries or failures."""
-    return min(2.0 ** min(count, 10), LONGEST_NAK_DELAY_S)
+    return min(2.0 ** min(count, 10), longest_s)

@@ -20,11 +20,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     key: str
 
 
-def wants(binding: Binding | None, event: TaskEvent) -> bool:
-    """Whether the binding wants the task. Raises Rejected if there is none, or it is archived."""
-    if binding is None or binding.archived_at is not None:
-        cause = "is archived" if binding else "is missing"
-        raise Rejected("unbound", f"the binding of this kind {cause}; create it: POST /v1/bindings")
+def working(binding: Binding | None) -> Binding | Rejected:
+    """The binding; or why it does nothing: there is none, or it is archived."""
+    if binding and binding.archived_at is None:
+        return binding
+    cause = "is archived" if binding else "is missing"
+    return Rejected("unbound", f"the binding of this kind {cause}; create it: POST /v1/bindings")
+
+
+def wants(binding: Binding, event: TaskEvent) -> bool:
+    """Whether the binding wants the task."""
     return matches(binding.config.when, event)
 
 

@@ -7,7 +7,7 @@ import msgspec
 from holdfast.bus.api import KeyValue
 from holdfast.bus.errors import Conflict
 from holdfast.bus.records import decode_record
-from holdfast.bus.streams import DEAD_TASK_DAYS
+from holdfast.bus.streams import DEAD_TASK_DAYS, UNBOUND_TASK_DAYS
 from holdfast.bus.subjects import session_key_key, task_record_key
 from holdfast.session.tasks.record import KeyedSession, TaskRecord
 
@@ -15,6 +15,9 @@ BUCKET: Final = "tasks"
 
 DEAD_TTL_S: Final = DEAD_TASK_DAYS * 24 * 3600.0
 """A dead task is known for as long as its letter is kept."""
+
+UNBOUND_TTL_S: Final = UNBOUND_TASK_DAYS * 24 * 3600.0
+"""The same for one whose kind had no binding."""
 
 MAX_KEY_ATTEMPTS: Final = 10
 

@@ -12,13 +12,15 @@ from msgspec.structs import replace
 
 from holdfast.bus.errors import Conflict, Unavailable
 from holdfast.bus.ids import Key
-from holdfast.bus.jetstream.tasks import DeadLetter, NatsTasks
+from holdfast.bus.jetstream.tasks import DeadLetter
 from holdfast.process.faults import point
 from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.bindings import Binding
+from holdfast.session.tasks.dead_letters import DeadLetters
 from holdfast.session.tasks.event import TaskEvent
-from holdfast.session.tasks.plan import Plan, plan, wants
+from holdfast.session.tasks.plan import Plan, plan, wants, working
 from holdfast.session.tasks.record import TaskRecord, next_action
-from holdfast.session.tasks.records import DEAD_TTL_S, TaskRecords
+from holdfast.session.tasks.records import DEAD_TTL_S, UNBOUND_TTL_S, TaskRecords
 from holdfast.session.tasks.rejection import Rejected
 from holdfast.session.tasks.task_ids import TaskIds, ids_of
 from holdfast.session.tasks.task_message import TaskMessage, refuse_no_token
@@ -50,9 +52,14 @@ class TaskRun:
         """This delivery has opened the task, so nobody can have put its input before."""
         self._since = 0.0
         """Loop time of the last look for the input."""
+        self._is_bound = True
+        """False once its kind was found to have no binding."""
 
-    async def run(self, tasks: NatsTasks, letter: DeadLetter) -> None:
-        """Return when the message may be acknowledged. `letter` is what is kept of the task if it dies now."""
+    async def run(self, letters: DeadLetters, letter: DeadLetter) -> None:
+        """Return when the message may be acknowledged. `letter` is what is kept of the task if it dies now.
+
+        Raises LeftInQueue if it may not be kept now.
+        """
         message = self._message
         self._record, self._revision = await self._records.get(message.tenant, message.task)
         action = next_action(self._record, message.stored_ns)
@@ -66,33 +73,33 @@ class TaskRun:
                 await self._open(found)
             await self._drive(found)
         except Rejected as exc:
-            await self._bury(tasks, letter, exc)
+            await self._bury(letters, letter, exc)
         else:
-            await self._finish(tasks, found)
+            await self._finish(letters, found)
 
-    async def give_up(self, tasks: NatsTasks, letter: DeadLetter, why: Rejected) -> None:
+    async def give_up(self, letters: DeadLetters, letter: DeadLetter, why: Rejected) -> None:
         """The task is dead, whatever became of it: it may have been carried out. Raises BusError."""
         message = self._message
         self._record, self._revision = await self._records.get(message.tenant, message.task)
         if next_action(self._record, message.stored_ns) != "ack":
-            await self._bury(tasks, letter, why)
+            await self._bury(letters, letter, why)
 
     async def _plan(self, opened: TaskRecord | None) -> Plan | None:
         """What the task becomes; None if its binding does not want it. Raises Rejected.
 
         The version of the binding is the newest one, or that of the record once the task is open.
         """
-        message = self._message
-        refuse_no_token(message)
-        event = message.event
-        if not isinstance(event, TaskEvent):
-            raise event
-        if opened:
+        message, event = self._message, self._message.event
+        if opened and isinstance(event, TaskEvent):
             return plan(await self._bindings.get(message.tenant, message.kind, opened.binding), event)
-        binding = await self._bindings.newest(message.tenant, message.kind)
-        if not wants(binding, event) or binding is None:
-            return None
-        return plan(binding, event)
+        binding = working(await self._bindings.newest(message.tenant, message.kind))
+        self._is_bound = isinstance(binding, Binding)
+        refuse_no_token(message)
+        if isinstance(event, Rejected):
+            raise event
+        if isinstance(binding, Rejected):
+            raise binding
+        return plan(binding, event) if wants(binding, event) else None
 
     # --- the record --------------------------------------------------------------------------------------------------
 
@@ -170,7 +177,7 @@ class TaskRun:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    async def _finish(self, tasks: NatsTasks, found: Plan) -> None:
+    async def _finish(self, letters: DeadLetters, found: Plan) -> None:
         record = self._opened()
         done = TaskRecord(
             kind=record.kind, state="done", session=record.session, attempt=record.attempt, binding=record.binding
@@ -178,22 +185,23 @@ class TaskRun:
         await self._write(done, ttl=found.binding.config.remember_hours * HOUR_S)
         point("task.done")
         if record.letter:
-            await tasks.erase(record.letter)
+            await letters.erase(record.letter)
 
-    async def _bury(self, tasks: NatsTasks, letter: DeadLetter, why: Rejected) -> None:
+    async def _bury(self, letters: DeadLetters, letter: DeadLetter, why: Rejected) -> None:
         """Keep the bytes, then say in the record that the task is dead."""
         before = self._record or TaskRecord(kind=self._message.kind, state="dead")
-        seq = await tasks.bury(replace(letter, reason=why.reason, message=why.message))
+        is_bound = self._is_bound or bool(before.session)
+        seq = await letters.bury(replace(letter, reason=why.reason, message=why.message, bound=is_bound))
         point("task.buried")
         dead = replace(
             before, state="dead", died_ns=max(before.died_ns, self._message.stored_ns), letter=seq,
             reason=why.reason, message=why.message,
         )  # fmt: skip
         try:
-            await self._write(dead, ttl=DEAD_TTL_S)
+            await self._write(dead, ttl=DEAD_TTL_S if is_bound else UNBOUND_TTL_S)
         except Conflict:
-            await tasks.erase(seq)
+            await letters.erase(seq)
             raise
         point("task.dead")
         if before.letter:
-            await tasks.erase(before.letter)
+            await letters.erase(before.letter)

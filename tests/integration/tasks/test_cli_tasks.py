@@ -36,8 +36,9 @@ async def test_an_operator_mends_a_missing_binding(  # noqa: PLR0917  fixtures
     again = await run("bindings", "create", str(file))
     assert (again.code, "update it" in again.err) == (1, True)
 
-    sent = await run("tasks", "resend", task["id"])
-    assert (sent.code, sent.out) == (0, f"sent again {task['id']}\n")
+    sent = await run("tasks", "resend", task["id"], "--json")
+    assert sent.code == 0, sent
+    assert (json.loads(sent.out)["id"], json.loads(sent.out)["reason"]) == (task["id"], "unbound")
     (session,) = await started(sync, "cli")
     await died(http, "cli", 0)
     shown = await run("tasks", "show", task["id"])
