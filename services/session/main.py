@@ -63,7 +63,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
     disk = DiskSpaceCheck(settings.disk_folder)
     task_sessions = TaskSessions(sessions, agents, environments)
-    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk, clock.now)
+    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
     try:
         await _install_first_key(bus, settings)
         routes = all_routes(
