@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
+from holdfast.bus.jetstream.accounts import HOLDFAST, Account, User, render, services
 from holdfast.bus.readers import Reader, parse_readers
 from holdfast.bus.streams import (
     AUDIT,
@@ -30,7 +31,7 @@ _HEAD: Final = """\
 # `holdfast up` uses the file for a0 as it is; for your own server, include it and set a variable
 # HOLDFAST_NATS_<USER>_PASSWORD for each user (in the same file, or in the environment of nats-server).
 #
-# Rules kept here, tried by tests/integration/test_permissions.py:
+# Rules kept here, tried by tests/integration/test_permissions.py and test_reply_subjects.py:
 #   - only admin creates, changes or deletes streams and consumers; services run `python -m
 #     holdfast.bus.jetstream.provision` once for each cell;
 #   - each user has an inbox prefix of its own, so nobody hears the answers of another;
@@ -41,11 +42,11 @@ _HEAD: Final = """\
 #   - a reader of public events may ask for messages of its own consumer and acknowledge; SECURITY.md says why it must
 #     be trusted all the same: the server sends an answer wherever the request says;
 #   - no stream may cover vault.> or an inbox (services/bus/jetstream/provision.py refuses it).
+#
+# JetStream sends its answer to whatever reply subject a request names, also where the user that asked may not publish:
+# into a log, for example. So who is not trusted with the streams is in an account of its own and imports what it may
+# ask: the answer then stays in that account, in which there is no stream.
 
-accounts {{
-  HOLDFAST {{
-    jetstream: enabled
-    users: [
 """
 
 PUBLISHER: Final = "publisher"
@@ -54,20 +55,8 @@ PUBLISHER: Final = "publisher"
 FIRST_TENANT: Final = "default"
 """The tenant of the first API key."""
 
-_MIDDLE: Final = """\
-    ]
-    exports: [{{ service: "{tasks}", accounts: [PUBLISHERS] }}]
-  }}
-
-  # Systems that publish tasks are in an account of their own. JetStream sends the acknowledgement of a publish to
-  # whatever reply subject it names, also where its user may not publish: into a log, for example. Here that subject is
-  # one of this account, in which there is no stream.
-  PUBLISHERS {{
-    imports: [{{ service: {{ account: HOLDFAST, subject: "{tasks}" }} }}]
-    users: [
-"""
-
-_TAIL: Final = "    ]\n  }\n}\n"
+_OF_HOLDFAST: Final = "The streams, and the users that work on them."
+_OF_PUBLISHERS: Final = "Systems that publish tasks."
 
 _ADMIN: Final = (
     "Provisions, reads the state of streams for `holdfast status`, and releases or drops inputs that were set aside\n"
@@ -91,8 +80,8 @@ _SANDBOX: Final = (
 _READER: Final = "Reads public events of {tenant} of the types {types}, by the filter of its consumer."
 _PUBLISHER: Final = (
     "Another system: publishes tasks of any kind for the tenant `default`, and nothing else. It can neither read a\n"
-    "session nor write to one. For another tenant, or for some kinds only, add a user with other subjects, and an\n"
-    "export and an import for the tenant: the subject is its proof."
+    "session nor write to one. For another tenant, or for some kinds only, add an account like this one, with other\n"
+    "subjects, and an export for it: the subject is its proof."
 )
 _VAULT: Final = "Answers what it is asked, and says nothing else."
 
@@ -108,11 +97,6 @@ def users(cells: Sequence[str]) -> list[str]:
     return ["admin", "session", *each, "vault", PUBLISHER]
 
 
-def password_variable(user: str) -> str:
-    """The variable that nats-server reads for the password of the user."""
-    return f"HOLDFAST_NATS_{user.upper()}_PASSWORD"
-
-
 def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
     """The configuration of nats-server for these cells, and for readers of public events.
 
@@ -123,35 +107,22 @@ def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
     given = "".join(
         f" \\\n#         --reader '{reader.name}:{reader.tenant}:{'+'.join(reader.types)}'" for reader in readers
     )
-    parts = [_HEAD.format(cells=" ".join(cells), readers=given)]
+    return _HEAD.format(cells=" ".join(cells), readers=given) + render(accounts(cells, readers))
+
+
+def accounts(cells: Sequence[str], readers: Sequence[Reader] = ()) -> list[Account]:
+    """The accounts for these cells and readers; the first is the one that has the streams."""
+    tasks = [f"task.{FIRST_TENANT}.*"]
+    publishers = Account("PUBLISHERS", _OF_PUBLISHERS, [User(PUBLISHER, _PUBLISHER, tasks)], services(tasks))
+    return [_holdfast(cells), *(_reader(cells, reader) for reader in readers), publishers]
+
+
+def _holdfast(cells: Sequence[str]) -> Account:
     parked = _for_each(cells, lambda cell: [f"in.{cell}.>", f"$KV.parked.{cell}.>"])
-    parts.append(_user("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", "$SYS.REQ.ACCOUNT.PING.STATZ", *parked], []))
-    parts.append(_session(cells))
-    for cell in cells:
-        parts += [_harness(cell), _sandbox(cell)]
-    parts.append(_user("vault", _VAULT, None, ["vault.req.> vault"], answers="1m"))
-    parts += [_reader(cells, reader) for reader in readers]
-    tasks = f"task.{FIRST_TENANT}.*"
-    publisher = _user(PUBLISHER, _PUBLISHER, [tasks], [])
-    return parts[0] + "\n".join(parts[1:]) + _MIDDLE.format(tasks=tasks) + publisher + _TAIL
-
-
-def _user(user: str, comment: str, publish: list[str] | None, subscribe: list[str], *, answers: str = "") -> str:
-    """One entry. `publish` None: only answers; `answers`: for how long a request may be answered."""
-    lines = [f"      # {line}" for line in comment.splitlines()]
-    lines.append(f"      {{ user: {user}, password: ${password_variable(user)}, permissions: {{")
-    lines += ['          publish: { deny: [">"] }'] if publish is None else _subjects("publish", publish)
-    lines += _subjects("subscribe", [f"_INBOX_{user}.>", *subscribe])
-    if answers:
-        lines.append(f'          allow_responses: {{ max: 1, expires: "{answers}" }}')
-    lines.append("      } }\n")
-    return "\n".join(lines)
-
-
-def _subjects(what: str, subjects: list[str]) -> list[str]:
-    if len(subjects) == 1:
-        return [f'          {what}: ["{subjects[0]}"]']
-    return [f"          {what}: [", *(f'            "{subject}"' for subject in subjects), "          ]"]
+    admin = User("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", "$SYS.REQ.ACCOUNT.PING.STATZ", *parked])
+    each = [user for cell in cells for user in (_harness(cell), _sandbox(cell))]
+    vault = User("vault", _VAULT, None, ["vault.req.> vault"], answers="1m")
+    return Account(HOLDFAST, _OF_HOLDFAST, [admin, _session(cells), *each, vault])
 
 
 def _for_each(cells: Sequence[str], subjects: Callable[[str], list[str]]) -> list[str]:
@@ -187,20 +158,21 @@ def _publishes(cell: str) -> list[str]:
     return [f"pub.{cell}.>", *(f"$JS.API.{request}.{stream}" for request in of_stream)]
 
 
-def _reader(cells: Sequence[str], reader: Reader) -> str:
+def _reader(cells: Sequence[str], reader: Reader) -> Account:
     def of_cell(cell: str) -> list[str]:
         consumer = f"{public_stream(cell)}.{reader.user}"
         return [
             f"$JS.API.CONSUMER.MSG.NEXT.{consumer}", f"$JS.API.CONSUMER.INFO.{consumer}", f"$JS.ACK.{consumer}.>"
         ]  # fmt: skip
 
-    comment = _READER.format(
-        tenant="all tenants" if reader.tenant == "*" else reader.tenant, types=" ".join(reader.types)
-    )
-    return _user(reader.user, comment, _for_each(cells, of_cell), [])
+    tenant = "all tenants" if reader.tenant == "*" else reader.tenant
+    comment = _READER.format(tenant=tenant, types=" ".join(reader.types))
+    asks = _for_each(cells, of_cell)
+    account = f"READER_{reader.name}"
+    return Account(account, "A reader of public events.", [User(reader.user, comment, asks)], services(asks))
 
 
-def _session(cells: Sequence[str]) -> str:
+def _session(cells: Sequence[str]) -> User:
     def of_cell(cell: str) -> list[str]:
         writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release", f"kept.{cell}.>"]
         frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
@@ -230,10 +202,10 @@ def _session(cells: Sequence[str]) -> str:
     publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
     subscribe += [f"kv.{bucket}.>" for bucket in buckets]
-    return _user("session", _SESSION, publish, subscribe)
+    return User("session", _SESSION, publish, subscribe)
 
 
-def _harness(cell: str) -> str:
+def _harness(cell: str) -> User:
     publish = [
         f"ev.{cell}.>", f"in.{cell}.>", f"delta.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>",
         f"$KV.parked.{cell}.>",
@@ -245,10 +217,10 @@ def _harness(cell: str) -> str:
     subscribe = [
         f"arrived.*.{cell}.>", f"cmd.harness.{cell}.*.ping", f"cmd.harness.{cell}.*.take", f"kept.{cell}.>"
     ]  # fmt: skip
-    return _user(user_of("harness", cell), _HARNESS, publish, subscribe, answers="1m")
+    return User(user_of("harness", cell), _HARNESS, publish, subscribe, answers="1m")
 
 
-def _sandbox(cell: str) -> str:
+def _sandbox(cell: str) -> User:
     publish = [
         f"res.{cell}.>", f"out.{cell}.>", f"$O.blobs.C.{cell}.>",
         f"$KV.hands.s.{cell}.>", f"$KV.hands.w.{cell}.>",
@@ -259,7 +231,7 @@ def _sandbox(cell: str) -> str:
         f"cmd.hand.{cell}.provision.sandbox sandbox", f"cmd.hand.{cell}.release", f"cmd.hand.{cell}.w.>",
         f"kv.hands.w.{cell}.>",
     ]  # fmt: skip
-    return _user(user_of("sandbox", cell), _SANDBOX, publish, subscribe, answers="5m")
+    return User(user_of("sandbox", cell), _SANDBOX, publish, subscribe, answers="5m")
 
 
 def main(arguments: Sequence[str]) -> int:
