@@ -34,7 +34,7 @@ TARGETS = (
     "$KV.keys.forged", "$KV.agents.forged", "$KV.tasks.forged", "$KV.bindings.forged", "$KV.snap.a0.default.forged",
     "$KV.parked.a0.default.forged.e.1", "$KV.hands.w.a0.forged", "$KV.hands.w.a1.forged", "$KV.hands.r.a0.forged",
     "kv.keys.forged", "kv.hands.w.a0.forged", "$O.blobs.C.a0.forged.0", "$O.blobs.C.a1.forged.0",
-    "task.default.forged", "task.other.forged", "again.default.forged", "dead.default.forged",
+    "task.default.forged", "task.other.forged", "ask.default.forged", "again.default.forged", "dead.default.forged",
     "cmd.hand.a0.w.w1.exec", "cmd.hand.a0.release", "cmd.hand.a0.provision.sandbox", "cmd.hand.a1.w.w1.exec",
     "cmd.harness.a0.h1.ping", "cmd.harness.a0.h1.take", "vault.req.admin", "vault.req.key",
     "_INBOX_session.forged", "_INBOX_harness.forged", "_INBOX_sandbox.forged", "_INBOX_reader_other.forged",
@@ -98,7 +98,7 @@ def body(subject: str) -> bytes:
 
 def is_answered(subject: str) -> bool:
     """Whether NATS answers it by itself, and nobody else has to listen."""
-    return not subject.startswith(("cmd.", "delta.", "out.", "kept."))
+    return not subject.startswith(("ask.", "cmd.", "delta.", "out.", "kept."))
 
 
 def covered(subject: str, patterns: list[str]) -> bool:

@@ -35,7 +35,7 @@ def with_passwords(cells: Sequence[str], readers: str = "") -> str:
 
 
 def reload_now(server: NatsServer, config: str) -> None:
-    """Give the running server other users, as docs/cells.md says: a new account has its imports at the second reload."""
+    """Give the running server other users. A new account has its imports at the second reload (docs/cells.md)."""
     for _ in range(2):
         server.reload_now(config)
 

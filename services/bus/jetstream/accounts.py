@@ -14,11 +14,8 @@ import msgspec
 HOLDFAST: Final = "HOLDFAST"
 """The account that has the streams, and the users that are trusted with all of them."""
 
-RESPONSE_THRESHOLD: Final = "2m"
-"""For how long after the last answer the server keeps the way back of a request that has several answers: a fetch that
-waits longer for its first message has to ask for heartbeats. The answers to a batched read end much sooner, but nothing
-tells the server that they have: what is kept is memory."""
-
+STATE_OF_ACCOUNT: Final = "$SYS.REQ.ACCOUNT.PING.STATZ"
+"""Asks the server for the counters of the account of the user that asks. Permissions of before allow it admin alone."""
 
 _JETSTREAM_INFO: Final = "$JS.API.INFO"
 
@@ -34,11 +31,16 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Import(msgspec.Struct, frozen=True):
-    """What an account takes from another one: a service that it asks, or a stream of messages that it hears."""
+    """What an account takes from another one: a service that it asks, or a stream of messages that it hears.
+
+    `answer_within`: how long the way back is kept for the answer of a service, or for the next one; empty: two minutes,
+    the server's own limit. A fetch that waits longer for its first message has to ask for heartbeats.
+    """
 
     account: str
     subject: str
     kind: Literal["service", "stream"] = "service"
+    answer_within: str = ""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -53,8 +55,9 @@ def password_variable(user: str) -> str:
     return f"HOLDFAST_NATS_{user.upper()}_PASSWORD"
 
 
-def services(subjects: Iterable[str], *, of: str = HOLDFAST) -> list[Import]:
-    """Imports of services of that account.
+def services(subjects: Iterable[str], *, of: str = HOLDFAST, last_after: str = "") -> list[Import]:
+    """Imports of services of that account. `last_after`: `answer_within` of those that have several answers. Nothing
+    tells the server which is the last one, so that it keeps the way back, in memory, until this time has passed.
 
     An account without streams that does not import _JETSTREAM_INFO has an API of JetStream of its own, which would
     answer the same request first: that there are no streams. No user needs a permission for it.
@@ -62,7 +65,7 @@ def services(subjects: Iterable[str], *, of: str = HOLDFAST) -> list[Import]:
     asked = list(subjects)
     if any(subject.startswith("$JS.API.") for subject in asked):
         asked.append(_JETSTREAM_INFO)
-    return [Import(of, subject) for subject in asked]
+    return [Import(of, one, answer_within=last_after if has_several_answers(one) else "") for one in asked]
 
 
 def streams(subjects: Iterable[str], *, of: str = HOLDFAST) -> list[Import]:
@@ -110,7 +113,9 @@ def _import(one: Import) -> str:
 
 def _export(one: Import, importers: Sequence[str]) -> str:
     several = one.kind == "service" and has_several_answers(one.subject)
-    answers = f', response_type: "stream", response_threshold: "{RESPONSE_THRESHOLD}"' if several else ""
+    answers = ', response_type: "stream"' if several else ""
+    if one.answer_within:
+        answers += f', response_threshold: "{one.answer_within}"'
     return f'      {{ {one.kind}: "{one.subject}"{answers}, accounts: [{", ".join(importers)}] }}'
 
 

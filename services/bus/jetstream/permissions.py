@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
-from holdfast.bus.jetstream.accounts import HOLDFAST, Account, User, render, services
+from holdfast.bus.jetstream.accounts import HOLDFAST, STATE_OF_ACCOUNT, Account, Import, User, render, services, streams
 from holdfast.bus.readers import Reader, parse_readers
 from holdfast.bus.streams import (
     AUDIT,
@@ -55,13 +55,16 @@ PUBLISHER: Final = "publisher"
 FIRST_TENANT: Final = "default"
 """The tenant of the first API key."""
 
+_NEXT_ANSWER: Final = "10s"
+"""The longest pause between two answers to a pull or a batched read of a harness or a worker, with a wide margin."""
+
 _OF_HOLDFAST: Final = "The streams, and the users that work on them."
 _OF_PUBLISHERS: Final = "Systems that publish tasks."
 
 _ADMIN: Final = (
     "Provisions, reads the state of streams for `holdfast status`, and releases or drops inputs that were set aside\n"
     "(`holdfast parked`). No service runs with it. $JS.SNAPSHOT is the flow control of `nats stream backup`. STATZ\n"
-    "has the number of messages of this account (`make bench`)."
+    "has the name of the account of a user, and its number of messages (`make bench`)."
 )
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
@@ -114,15 +117,20 @@ def accounts(cells: Sequence[str], readers: Sequence[Reader] = ()) -> list[Accou
     """The accounts for these cells and readers; the first is the one that has the streams."""
     tasks = [f"task.{FIRST_TENANT}.*"]
     publishers = Account("PUBLISHERS", _OF_PUBLISHERS, [User(PUBLISHER, _PUBLISHER, tasks)], services(tasks))
-    return [_holdfast(cells), *(_reader(cells, reader) for reader in readers), publishers]
+    of_cells = [account for cell in cells for account in (_harness(cell), _sandbox(cell))]
+    return [_holdfast(cells), *of_cells, *(_reader(cells, reader) for reader in readers), publishers]
 
 
 def _holdfast(cells: Sequence[str]) -> Account:
     parked = _for_each(cells, lambda cell: [f"in.{cell}.>", f"$KV.parked.{cell}.>"])
-    admin = User("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", "$SYS.REQ.ACCOUNT.PING.STATZ", *parked])
-    each = [user for cell in cells for user in (_harness(cell), _sandbox(cell))]
+    admin = User("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", STATE_OF_ACCOUNT, *parked])
     vault = User("vault", _VAULT, None, ["vault.req.> vault"], answers="1m")
-    return Account(HOLDFAST, _OF_HOLDFAST, [admin, _session(cells), *each, vault])
+    imports: list[Import] = []
+    for cell in cells:
+        harness, sandbox = _harness_account(cell), _sandbox_account(cell)
+        imports += [*services([_pings(cell)], of=harness), *services([_release(cell)], of=sandbox)]
+        imports += [*streams([f"delta.{cell}.>"], of=harness), *streams([f"out.{cell}.>"], of=sandbox)]
+    return Account(HOLDFAST, _OF_HOLDFAST, [admin, _session(cells), vault], imports)
 
 
 def _for_each(cells: Sequence[str], subjects: Callable[[str], list[str]]) -> list[str]:
@@ -174,8 +182,8 @@ def _reader(cells: Sequence[str], reader: Reader) -> Account:
 
 def _session(cells: Sequence[str]) -> User:
     def of_cell(cell: str) -> list[str]:
-        writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release", f"kept.{cell}.>"]
-        frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
+        writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", _release(cell), f"kept.{cell}.>"]
+        frees = [f"$KV.hands.r.{cell}.>", _pings(cell), f"$JS.ACK.INBOX_{cell}.harness.>"]
         counts = [f"$JS.API.CONSUMER.INFO.INBOX_{cell}.harness"]
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
         return [
@@ -205,33 +213,51 @@ def _session(cells: Sequence[str]) -> User:
     return User("session", _SESSION, publish, subscribe)
 
 
-def _harness(cell: str) -> User:
-    publish = [
-        f"ev.{cell}.>", f"in.{cell}.>", f"delta.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>",
-        f"$KV.parked.{cell}.>",
-        f"cmd.hand.{cell}.provision.*", f"cmd.hand.{cell}.w.>",
+def _harness(cell: str) -> Account:
+    hands = [f"cmd.hand.{cell}.provision.*", f"cmd.hand.{cell}.w.>"]
+    among_themselves = [f"cmd.harness.{cell}.*.take", f"kept.{cell}.>"]
+    heard = [f"arrived.*.{cell}.>", f"kept.{cell}.>"]
+    asks = [
+        f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>", f"$KV.parked.{cell}.>",
         f"$JS.API.CONSUMER.MSG.NEXT.INBOX_{cell}.harness", f"$JS.ACK.INBOX_{cell}.harness.>",
-        f"cmd.harness.{cell}.*.take", f"kept.{cell}.>",
         *_reads(cell), f"$JS.API.DIRECT.GET.KV_snap.$KV.snap.{cell}.>", _erases("snap"),
     ]  # fmt: skip
-    subscribe = [
-        f"arrived.*.{cell}.>", f"cmd.harness.{cell}.*.ping", f"cmd.harness.{cell}.*.take", f"kept.{cell}.>"
-    ]  # fmt: skip
-    return User(user_of("harness", cell), _HARNESS, publish, subscribe, answers="1m")
+    publish = [*asks, *hands, f"delta.{cell}.>", *among_themselves, STATE_OF_ACCOUNT]
+    user = User(user_of("harness", cell), _HARNESS, publish, [*heard, _pings(cell), among_themselves[0]], answers="1m")
+    imports = [*services(asks, last_after=_NEXT_ANSWER), *services(hands, of=_sandbox_account(cell)), *streams(heard)]
+    return Account(_harness_account(cell), f"Harnesses of the cell {cell}.", [user], imports)
 
 
-def _sandbox(cell: str) -> User:
-    publish = [
-        f"res.{cell}.>", f"out.{cell}.>", f"$O.blobs.C.{cell}.>",
-        f"$KV.hands.s.{cell}.>", f"$KV.hands.w.{cell}.>",
+def _sandbox(cell: str) -> Account:
+    asks = [
+        f"res.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.hands.s.{cell}.>", f"$KV.hands.w.{cell}.>",
         f"$JS.API.DIRECT.GET.LOG_{cell}.ev.{cell}.>", f"$JS.API.STREAM.INFO.INBOX_{cell}",
         *_reads_bucket("hands"),
     ]  # fmt: skip
-    subscribe = [
-        f"cmd.hand.{cell}.provision.sandbox sandbox", f"cmd.hand.{cell}.release", f"cmd.hand.{cell}.w.>",
-        f"kv.hands.w.{cell}.>",
-    ]  # fmt: skip
-    return User(user_of("sandbox", cell), _SANDBOX, publish, subscribe, answers="5m")
+    workers = [f"kv.hands.w.{cell}.>"]
+    requests = [f"cmd.hand.{cell}.provision.sandbox sandbox", _release(cell), f"cmd.hand.{cell}.w.>"]
+    publish = [*asks, f"out.{cell}.>", STATE_OF_ACCOUNT]
+    user = User(user_of("sandbox", cell), _SANDBOX, publish, [*requests, *workers], answers="5m")
+    imports = [*services(asks, last_after=_NEXT_ANSWER), *streams(workers)]
+    return Account(_sandbox_account(cell), f"Sandbox workers of the cell {cell}.", [user], imports)
+
+
+def _harness_account(cell: str) -> str:
+    return f"HARNESS_{cell}"
+
+
+def _sandbox_account(cell: str) -> str:
+    return f"SANDBOX_{cell}"
+
+
+def _pings(cell: str) -> str:
+    """Requests of the session service to harnesses."""
+    return f"cmd.harness.{cell}.*.ping"
+
+
+def _release(cell: str) -> str:
+    """Requests of the session service to all sandbox workers."""
+    return f"cmd.hand.{cell}.release"
 
 
 def main(arguments: Sequence[str]) -> int:
