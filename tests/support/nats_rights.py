@@ -42,7 +42,7 @@ PUBLISH = {
     "$JS.API.STREAM.MSG.GET.OBJ_blobs_a0": {"session", "harness", "admin"},
     "$JS.API.STREAM.SNAPSHOT.LOG_a0": {"admin"},
     "$JS.SNAPSHOT.ACK.LOG_a0.x": {"admin"},
-    "$SYS.REQ.ACCOUNT.PING.STATZ": {"admin"},
+    "$SYS.REQ.ACCOUNT.PING.STATZ": {"harness", "sandbox", "admin"},
     "$SYS.REQ.ACCOUNT.PING.CONNZ": set[str](),
     "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness", "session"},
     "$JS.ACK.INBOX_a1.harness.1.1.1.1.1": set[str](),
