@@ -37,9 +37,13 @@ class NatsPeer:
     """The server's side of the NATS protocol, with a say over what is answered and when."""
 
     def __init__(self) -> None:
+        self.reads = asyncio.Event()
+        """While it is not set, nothing more is read of what the client sends."""
+        self.reads.set()
         self.port = 0
         self.connections = 0
         self.commands: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.answers_pings = True
         self._writer: asyncio.StreamWriter | None = None
         self._accepted: set[asyncio.Task[None]] = set()
@@ -61,7 +65,8 @@ class NatsPeer:
                 command = line.split(b" ")[0].strip()
                 self.commands.append(command)
                 if command == b"PUB":
-                    await reader.readline()
+                    await self.reads.wait()
+                    self.bodies.append((await reader.readline()).strip())
                 if command == b"PING" and self.answers_pings:
                     writer.write(b"PONG\r\n")
         writer.close()
@@ -191,6 +196,69 @@ async def test_pongs_of_a_cancelled_flush_do_not_end_the_connection(
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(heard.wait(), 1)
         assert heard.is_set() is expected
+
+
+@both(library=True, ours=False)
+async def test_flush_pending_writes_a_message_at_once(peer: NatsPeer, kind: type[Client], expected: bool) -> None:
+    """For speed: the library wakes a task for it, which writes in the next iteration of the event loop."""
+    async with connected(kind, peer) as client:
+        await client.publish("a", b"1")
+        assert (client.pending_data_size > 0) is expected
+
+
+async def test_flush_pending_waits_for_a_socket_that_takes_nothing(peer: NatsPeer) -> None:
+    """The buffer of the transport stays small, so that the limit of nats-py's own holds; the order stays, too."""
+    body = b"x" * 8192
+    async with connected(OURS, peer, pending_size=16 * 1024 * 1024) as client:
+        peer.reads.clear()
+        while client.pending_data_size < 1024 * 1024:
+            await client.publish("a", b"%d %s" % (client.stats["out_msgs"], body))
+            await asyncio.sleep(0)
+        transport: Any = client._transport
+        assert transport._io_writer.transport.get_write_buffer_size() < 128 * 1024
+        peer.reads.set()
+        sent = client.stats["out_msgs"]
+
+        async def arrived() -> bool:
+            return len(peer.bodies) == sent
+
+        await eventually(arrived, what="every message")
+        assert [int(found.split()[0]) for found in peer.bodies] == list(range(sent))
+
+
+async def test_process_msg_calls_who_hears_where_the_message_is_read(peer: NatsPeer) -> None:
+    """For speed: the library puts each message into a queue, for a task. Both kinds of subscription get theirs."""
+    heard: list[str] = []
+    done = asyncio.Event()
+
+    async def later(msg: Any) -> None:
+        heard.append(f"later {msg.subject} {msg.data.decode()}")
+        done.set()
+
+    def now(got: Any) -> None:
+        heard.append(f"now {got.subject} {got.reply} {got.data.decode()} {got.headers}")
+
+    async with connected(OURS, peer) as client:
+        assert isinstance(client, OURS)
+        await client.subscribe("a", cb=later)
+        made: Any = await client.hear("b", now)
+        await client.flush()
+        peer.say(b"MSG a 1 1\r\n0\r\nMSG b 2 r 1\r\n1\r\nHMSG b 2 18 19\r\nNATS/1.0\r\nk: v\r\n\r\n2\r\n")
+        await asyncio.wait_for(done.wait(), 5)
+        assert heard == ["now b r 1 {}", "now b  2 {'k': 'v'}", "later a 0"]
+        peer.hang_up()
+
+        async def again() -> bool:
+            return peer.connections == 2 and client.is_connected and peer.commands[-3:].count(b"SUB") == 2
+
+        await eventually(again, what="the subscriptions on the next connection")
+        peer.say(b"MSG b 2 1\r\n3\r\n")
+        await made.unsubscribe()
+        peer.say(b"MSG b 2 1\r\n4\r\nMSG a 1 1\r\n5\r\n")
+        done.clear()
+        await asyncio.wait_for(done.wait(), 5)
+    assert heard[3:] in (["now b  3 {}", "later a 5"], ["later a 5"])
+    assert not client._heard_by
 
 
 HEADERS = b"Nats-Sequence: 7\r\nStatus:  404\r\ntraceparent:00-1-2-03\r\nwithout a colon\r\nName: \xc3\xa9: b\r\n\r\n"
