@@ -34,8 +34,8 @@ log = structlog.get_logger()
 _RECONNECT_PAUSE_S: Final = 0.5
 
 DIRECT_WRITE_BYTES: Final = 32 * 1024
-"""Bytes that may wait in the transport for the socket; with more of them a message waits in the buffer of nats-py. It is
-below the limit (64 KiB) from which on a transport makes its writer wait."""
+"""Bytes that may wait in the transport for the socket; with more of them a message waits in the buffer of nats-py. It
+is below the limit (64 KiB) from which on a transport makes its writer wait."""
 
 Hear = Callable[[RawMessage], None]
 """A function that is given each message of a subscription. It must not raise."""
