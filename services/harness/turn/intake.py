@@ -81,7 +81,7 @@ class Intake:
     @property
     def nothing_waits(self) -> bool:
         """True if everything that was stored is known and taken, as far as one can tell without reading."""
-        return self._known.nothing_waits
+        return self._known.nothing_waits and not self._appender.behind_trigger
 
     def begin_asking(self, thread: str) -> None:
         """The thread's model request goes out. An interrupt that is heard from now on, or was not taken, ends it."""
