@@ -15,11 +15,12 @@ from typing import Any
 import structlog
 
 from holdfast.bus import trace
-from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
+from holdfast.bus.errors import NoResponders, TooLarge, Unanswered, Unavailable
 from holdfast.bus.jetstream.imports import Msg, nats
 from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
 from holdfast.bus.jetstream.nats_client import Hear, NatsClient, raw_message
 from holdfast.bus.jetstream.raw_message import RawMessage
+from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 
 log = structlog.get_logger()
@@ -42,6 +43,7 @@ SETTLING_S = 2.0
 
 CLIENT_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """Exceptions of nats-py; it raises OSError when it writes to a connection that has just broken."""
+
 
 Receive = Callable[[RawMessage], Awaitable[None]]
 
@@ -192,15 +194,14 @@ class Connection:
     async def hear(self, subject: str, receive: Hear) -> Listening:
         """Subscribe, and call `receive` with each message at once. Raises Unavailable.
 
-        For a function that only puts the message somewhere: it costs half of what `listen` costs, and holds up all
-        other messages of the connection.
+        For a function that only puts the message somewhere: it holds up all other messages of the connection.
         """
 
         def on_message(got: RawMessage) -> None:
             try:
                 receive(got)
             except Exception:
-                log.exception("bus.listener_failed", subject=got.subject)
+                log.exception("bus.listener_failed", subject=got.subject, failure=failures.bug("listener"))
 
         try:
             return Listening(await self._nc.hear(subject, on_message))
@@ -212,7 +213,7 @@ class Connection:
             try:
                 await receive(raw_message(msg))
             except Exception:
-                log.exception("bus.listener_failed", subject=msg.subject)
+                log.exception("bus.listener_failed", subject=msg.subject, failure=failures.bug("listener"))
 
         try:
             return await self._nc.subscribe(  # pyright: ignore[reportUnknownMemberType]
@@ -261,11 +262,11 @@ class Connection:
                 await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=trace.inject(headers))
                 got = await future
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {timeout_s} s") from None
+            raise Unanswered(f"no answer on {subject} within {timeout_s} s") from None
         finally:
             del self._waiting[token]
         if got is None:
-            raise Unavailable("the connection was lost")
+            raise Unanswered("the connection was lost")
         if got.status == "503":
             raise NoResponders(f"nobody listens on {subject}")
         return got

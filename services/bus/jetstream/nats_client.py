@@ -1,4 +1,4 @@
-"""The client of nats-py 2.16, mended in four places and made faster in two. Only this module and `imports` know it.
+"""The client of nats-py 2.16, mended in six places and made faster in two. Only this module and `imports` know it.
 
 Each override has a contract test, those of faults beside one of the library alone:
 
@@ -10,11 +10,15 @@ Each override has a contract test, those of faults beside one of the library alo
    subscription before it. Ours goes through the buffer. nats-io/nats.py2#24 fixed this in the older client.
 4. `_send_ping`, future: the pong of a cancelled flush ends the reading task of nats-py. Ours sets the result of a
    future that nobody cancels. nats-io/nats.py#624 is the same fault with another future.
+5. `_process_headers` and
+6. `_build_message`: an exception in them ends the reading task of nats-py, and the server checks neither the first line
+   of the headers nor the characters of a subject. So whoever may publish to us could cut us off. What cannot be read is
+   left out or replaced, and the message is handled like any other.
 
 For speed only:
 
-5. `_parse_header_lines` does not check each character of each name. nats-io/nats.py#928 brought the slower parser.
-6. `_process_msg` calls the function of `hear` where the message is read: it passes through no queue and no task.
+7. `_parse_header_lines` does not check each character of each name. nats-io/nats.py#928 brought the slower parser.
+8. `_process_msg` calls the function of `hear` where the message is read: it passes through no queue and no task.
 
 Not overridden, though it looks slow: `_flush_pending`, which has another task write what was sent, an iteration of the
 event loop later. Written at once a single request takes a fifth less processor time; but what fifty sessions send is
@@ -29,6 +33,7 @@ import structlog
 
 from holdfast.bus.jetstream.imports import PING_PROTO, Client, Msg, Subscription, nats
 from holdfast.bus.jetstream.raw_message import RawMessage
+from holdfast.process import failures
 
 log = structlog.get_logger()
 
@@ -60,6 +65,17 @@ class NatsClient(Client):
                 headers[name.strip()] = value.strip()
         return headers
 
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (UnicodeDecodeError, IndexError):  # the first line is not that of a server, and no text
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        return super()._build_message(sid, _as_utf8(subject), _as_utf8(reply), data, headers)
+
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if future is not None:
@@ -80,7 +96,7 @@ class NatsClient(Client):
             try:
                 return await super()._attempt_reconnect()
             except Exception:
-                log.exception("nats.reconnect_failed")
+                log.exception("nats.reconnect_failed", failure=failures.bug("connection"))
                 await asyncio.sleep(_RECONNECT_PAUSE_S)
 
     async def hear(self, subject: str, receive: Hear) -> Subscription:
@@ -98,8 +114,14 @@ class NatsClient(Client):
         if receive is None or not self._subs[sid]._pending_queue.empty():  # noqa: SLF001
             await super()._process_msg(sid, subject, reply, data, headers)
             return
-        receive(RawMessage(subject.decode(), reply.decode(), data, await self._process_headers(headers) or {}))
+        told = await self._process_headers(headers) or {}
+        receive(RawMessage(subject.decode("utf-8", "replace"), reply.decode("utf-8", "replace"), data, told))
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._heard_by.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
+
+
+def _as_utf8(raw: bytes) -> bytes:
+    """The bytes if they are UTF-8, else what stands for them: no subject or id of ours has such a character."""
+    return raw if raw.isascii() else raw.decode("utf-8", "replace").encode()

@@ -4,7 +4,7 @@ import msgspec
 
 
 class RawMessage(msgspec.Struct, frozen=True):
-    """A message as received. `status` is set on messages of the server itself (404, 408, 503 …), else empty."""
+    """A message as received."""
 
     subject: str
     reply: str
@@ -13,6 +13,13 @@ class RawMessage(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> str:
+        """What the server says instead of a message (404, 408, 503 …), else empty.
+
+        It is a header, which any sender may set. So a stored message has none: a delivery has a reply subject, and the
+        answer to a direct get has the subject of the message.
+        """
+        if self.reply or "Nats-Subject" in self.headers:
+            return ""
         return self.headers.get("Status", "")
 
     @property
