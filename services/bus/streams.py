@@ -51,7 +51,7 @@ HARNESS_CONSUMER = "harness"
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 """Messages on these subjects may contain secrets: no stream may store them."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked")
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "webhooks")
 BLOBS = "blobs"
 
 SNAPSHOTS = "snap"

@@ -11,6 +11,7 @@ import structlog
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock
+from holdfast.process.backoff import Backoff
 from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
 from holdfast.process.settings import BadSettings
@@ -30,11 +31,17 @@ from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.publisher import Publisher
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.jobs.sweeper import sweep
+from holdfast.session.jobs.webhooks import Webhooks
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
 from holdfast.session.vaults.client import VaultClient
+from holdfast.session.webhooks.attempt import Attempts
+from holdfast.session.webhooks.routes import WebhookHandlers
+from holdfast.session.webhooks.runner import Rules
+from holdfast.session.webhooks.secrets import WebhookSecrets
+from holdfast.session.webhooks.store import WebhookStore
 
 FIRST_TENANT: Final = "default"
 """The tenant of the API key in HOLDFAST_API_KEY_FILE."""
@@ -56,13 +63,16 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
+    vaults = VaultClient(bus.core)
+    webhooks, attempts, webhook_handlers = _webhooks(bus, vaults, settings)
     try:
         await _install_first_key(bus, settings)
         routes = all_routes(
             sessions=sessions,
             agents=agents,
             environments=environments,
-            vaults=VaultClient(bus.core),
+            vaults=vaults,
+            webhooks=webhook_handlers,
             health=health,
             now=clock.now,
             streams=OpenStreams(_max_streams(settings)),
@@ -86,6 +96,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             for watch in watched.values():
                 await watch.ready()
             background += _begin(tasks, health, _duties(bus, health, sessions, settings.disk_folder))
+            background += _begin(tasks, health, _webhook_duties(bus, webhooks, attempts, settings))
             await serve(
                 edge,
                 host=settings.host,
@@ -99,6 +110,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             for task in background:
                 task.cancel()
     finally:
+        await attempts.close()
         sessions.read_model.close()
         await bus.close()
 
@@ -135,6 +147,33 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         **watches,
         **publishers,
     }
+
+
+def _webhooks(
+    bus: NatsBus, vaults: VaultClient, settings: SessionSettings
+) -> tuple[WebhookStore, Attempts, WebhookHandlers]:
+    """What keeps webhooks, what sends them, and the handlers of their resource."""
+    hosts, secrets = settings.named_hosts, WebhookSecrets(vaults)
+    store, attempts = WebhookStore(bus.kv, hosts), Attempts(secrets, hosts, settings.webhook_timeout, clock.now)
+    handlers = WebhookHandlers(
+        store, secrets, attempts, public=bus.public, reads=bus.public_reads, cells=settings.cells, now=clock.now
+    )
+    return store, attempts, handlers
+
+
+def _webhook_duties(
+    bus: NatsBus, store: WebhookStore, attempts: Attempts, settings: SessionSettings
+) -> dict[str, Duty]:
+    """The duties that know the webhooks and send them. The service is ready without them."""
+    backoff = Backoff(first_s=settings.webhook_retry_first, longest_s=settings.webhook_retry_most)
+    rules = Rules(backoff=backoff, disable_after_s=settings.webhook_disable_after)
+    senders = {
+        f"webhooks-{cell}": Webhooks(
+            bus.kv, bus.public_reads, store, attempts, rules=rules, now=clock.now, cell=cell
+        ).run
+        for cell in settings.cells
+    }
+    return {"webhooks": store.objects.follow, **senders}
 
 
 def _max_streams(settings: SessionSettings) -> int:

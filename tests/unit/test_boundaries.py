@@ -38,7 +38,7 @@ MAKERS = {"new_id", "new_session_id"}
 LAYERS = (
     ("session/http/",),
     ("session/storage/",),
-    ("session/agents/", "session/environments/", "session/vaults/"),
+    ("session/agents/", "session/environments/", "session/vaults/", "session/webhooks/"),
     ("session/log/",),
     ("session/events/",),
     ("session/sessions/",),

@@ -45,9 +45,9 @@ _ADMIN: Final = (
     "has the number of messages of this account (`make bench`)."
 )
 _SESSION: Final = (
-    "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
-    "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
-    "nobody else may take anything out of a log."
+    "The edge: writes and reads sessions for clients, keeps agents, environments, API keys and webhooks, asks the\n"
+    "vault. It frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted\n"
+    "sessions; nobody else may take anything out of a log."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -169,9 +169,9 @@ def _session(cells: Sequence[str]) -> str:
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
         return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}", *_publishes(cell)]
 
-    buckets = ("agents", "envs", "keys")
+    buckets = ("agents", "envs", "keys", "webhooks")
     publish = _for_each(cells, of_cell)
-    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "vault.req.admin", "vault.req.key"]
+    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "vault.req.admin", "vault.req.key", "vault.req.sign"]
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
