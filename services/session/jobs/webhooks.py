@@ -66,8 +66,8 @@ class Webhooks:
 
     async def _turn(self) -> None:
         """Wait until this replica sends; return when it must not any more. Raises BusError."""
-        while not (self._store.objects.revisions() and await self._lease.acquire()):
-            await asyncio.sleep(STANDBY_INTERVAL_S)  # noqa: ASYNC110  another process changes it
+        while not (self._store.objects.revisions() and await self._lease.acquire()):  # noqa: ASYNC110  of all replicas
+            await asyncio.sleep(STANDBY_INTERVAL_S)
         _log.info("sends webhooks", cell=self._cell)
         kept = asyncio.create_task(self._lease.keep(), name=f"webhooks-lease-{self._cell}")
         try:
