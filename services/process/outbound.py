@@ -21,8 +21,8 @@ class AddressRefused(OSError):
 class _CheckedResolver(AbstractResolver):
     """Refuses a name if one of its addresses is not public."""
 
-    def __init__(self) -> None:
-        self._inner = ThreadedResolver()
+    def __init__(self, inner: AbstractResolver) -> None:
+        self._inner = inner
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -47,9 +47,10 @@ def _checked_socket(info: tuple[Any, ...]) -> socket.socket:
     return socket.socket(family=family, type=kind, proto=proto)
 
 
-def public_connector(*, limit: int) -> aiohttp.TCPConnector:
+def public_connector(*, limit: int, resolver: AbstractResolver | None = None) -> aiohttp.TCPConnector:
     """Connects to public addresses only, each connection for one request, at most `limit` at once.
 
+    `resolver` looks names up, by default as the system does.
     A refused target ends in ClientConnectorError, whose `os_error` is AddressRefused. Follow no redirects with it
     unless their targets are checked too: it checks addresses, not schemes.
     """
@@ -57,7 +58,7 @@ def public_connector(*, limit: int) -> aiohttp.TCPConnector:
         limit=limit,
         force_close=True,
         use_dns_cache=False,
-        resolver=_CheckedResolver(),
+        resolver=_CheckedResolver(resolver or ThreadedResolver()),
         socket_factory=_checked_socket,
     )
 

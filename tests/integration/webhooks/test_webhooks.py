@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standardwebhooks.webhooks import WebhookVerificationError
 
 from holdfast.session.webhooks.secrets import new_secret
 from tests.support.created_sessions import create_session
@@ -54,9 +53,9 @@ async def test_a_turn_reaches_the_endpoint_and_the_sdk_verifies_it(
         client.beta.sessions.delete(session)
     await until(lambda: endpoint.of(session) == [*RUN, "session.deleted"], "its end")
     assert all("canary-said" not in request.body for request in endpoint.got)
-    with pytest.raises(WebhookVerificationError):
+    with pytest.raises(Exception, match="No matching signature"):
         endpoint.got[0].event(new_secret())
-    with pytest.raises(WebhookVerificationError):
+    with pytest.raises(Exception, match="No matching signature"):
         endpoint.got[0]._replace(body=endpoint.got[0].body + " ").event(made["secret"])
 
 

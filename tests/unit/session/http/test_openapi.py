@@ -6,6 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.bus.jetstream.public_events import NatsPublicEvents
+from holdfast.bus.jetstream.public_reads import NatsPublicReads
+from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.health import Health
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
@@ -16,6 +19,10 @@ from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.vaults.client import VaultClient
+from holdfast.session.webhooks.attempt import Attempts
+from holdfast.session.webhooks.routes import WebhookHandlers
+from holdfast.session.webhooks.secrets import WebhookSecrets
+from holdfast.session.webhooks.store import WebhookStore
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
 
@@ -23,11 +30,23 @@ from holdfast.testing.memory.server import MemoryServer
 @pytest.fixture(scope="module")
 def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
+    vaults, client = VaultClient(bus.core), JetStreamClient()
+    secrets = WebhookSecrets(vaults)
+    webhooks = WebhookHandlers(
+        WebhookStore(bus.kv, ()),
+        secrets,
+        Attempts(secrets, (), 1.0, lambda: 1),
+        public=NatsPublicEvents(client),
+        reads=NatsPublicReads(client),
+        cells=["a0"],
+        now=lambda: 1,
+    )
     return all_routes(
         sessions=SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1),
         agents=AgentStore(bus.kv),
         environments=EnvironmentStore(bus.kv),
-        vaults=VaultClient(bus.core),
+        vaults=vaults,
+        webhooks=webhooks,
         health=Health("session"),
         now=lambda: 1,
         streams=OpenStreams(1),
