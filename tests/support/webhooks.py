@@ -71,8 +71,8 @@ class Receiver:
                     self.send_header("content-length", "0")
                     self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
+            def log_request(self, code: Any = "-", size: Any = "-") -> None:
+                """Write nothing to stderr."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

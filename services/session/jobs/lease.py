@@ -12,10 +12,11 @@ import structlog
 from holdfast.bus.api import KeyValue
 from holdfast.bus.errors import BusError, Conflict
 
-LEASE_S: Final = 9.0
+LEASE_S: Final = 5.0
 """Seconds after which a lease that is not renewed is over."""
 
-RENEWAL_S: Final = 3.0
+RENEWAL_S: Final = 1.5
+"""Seconds between two renewals."""
 
 _log = structlog.get_logger()
 

@@ -90,9 +90,11 @@ async def test_a_name_with_one_inner_address_among_public_ones_is_refused(server
 
 
 async def test_the_operator_may_name_a_host(server: Listening) -> None:
-    async with aiohttp.ClientSession(connector=unchecked_connector(limit=1)) as session:
-        async with session.post(f"http://127.0.0.1:{server.port}/", data=b"x") as response:
-            assert response.status == 204
+    async with (
+        aiohttp.ClientSession(connector=unchecked_connector(limit=1)) as session,
+        session.post(f"http://127.0.0.1:{server.port}/", data=b"x") as response,
+    ):
+        assert response.status == 204
     assert server.connections == 1
 
 
