@@ -9,13 +9,13 @@ from tests.support.edge import SessionService
 from tests.support.webhooks import Receiver, Webhooks, receiver, webhook_stack
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Generator[SessionService]:
     with webhook_stack(tmp_path_factory.mktemp("edge")) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def http(edge: SessionService) -> Iterator[httpx.Client]:
     with edge.http() as client:
         yield client
