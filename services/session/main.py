@@ -1,7 +1,7 @@
 """Wiring of the session service."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +10,16 @@ import structlog
 
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.readiness import watch_bus
-from holdfast.process import clock
+from holdfast.process import clock, metering, metrics
 from holdfast.process.backoff import Backoff
 from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
+from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.settings import BadSettings
 from holdfast.process.supervision import supervised
 from holdfast.session.agents.store import AgentStore
+from holdfast.session.api_keys.store import ApiKeyStore
+from holdfast.session.audit.log import AuditLog
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.disk_space import DiskSpaceCheck
@@ -25,7 +28,9 @@ from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
+from holdfast.session.http.routing import Route
 from holdfast.session.http.server import serve
+from holdfast.session.jobs.bus_gauges import BusGauges
 from holdfast.session.jobs.eraser import Eraser
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.publisher import Publisher
@@ -58,34 +63,34 @@ _log = structlog.get_logger()
 
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
+    models = load_catalogue(settings.models_file)
     bus = await connect(settings, name="session", cells=settings.cells)
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
+    audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
     vaults = VaultClient(bus.core)
     webhooks, attempts, webhook_handlers = _webhooks(bus, vaults, settings)
     try:
         await _install_first_key(bus, settings)
+        streams = OpenStreams(_max_streams(settings))
         routes = all_routes(
             sessions=sessions,
             agents=agents,
             environments=environments,
             vaults=vaults,
             webhooks=webhook_handlers,
+            api_keys=ApiKeyStore(bus.kv, audit, clock.now),
+            audit=audit,
+            models=models,
             health=health,
             now=clock.now,
-            streams=OpenStreams(_max_streams(settings)),
+            streams=streams,
             stopping=stop,
         )
-        edge = Edge(
-            routes,
-            keys,
-            body_limit=settings.body_limit,
-            body_timeout=settings.body_timeout,
-            hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
-            admit=DiskSpaceCheck(settings.disk_folder).check,
-        )
+        metering.observe_number(metrics.STREAMS, lambda: streams.count)
+        edge = _edge(routes, keys, settings)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
@@ -115,6 +120,17 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         await bus.close()
 
 
+def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings) -> Edge:
+    return Edge(
+        routes,
+        keys,
+        body_limit=settings.body_limit,
+        body_timeout=settings.body_timeout,
+        hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
+        admit=DiskSpaceCheck(settings.disk_folder).check,
+    )
+
+
 Duty = Callable[[], Awaitable[object]]
 
 
@@ -139,6 +155,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         f"publisher-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
         for cell in sessions.cells
     }
+    counting = {"gauges": BusGauges(bus, sessions, sessions.cells, clock.now).run} if metering.is_on() else {}
     return {
         "bus": partial(watch_bus, bus, health),
         "projector": partial(project, sessions),
@@ -146,6 +163,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         "eraser": Eraser(sessions, disk_folder, bus.public).run,
         **watches,
         **publishers,
+        **counting,
     }
 
 
@@ -195,7 +213,10 @@ async def _install_first_key(bus: NatsBus, settings: SessionSettings) -> None:
         return
     try:
         key = Path(path).read_text().strip()  # noqa: ASYNC240  a few bytes, once, before anything is served
-        installed = await api_keys.install(bus.kv, key, tenant=FIRST_TENANT, name="first", now=clock.now())
+        outcome = await api_keys.install_first(bus.kv, key, tenant=FIRST_TENANT, now=clock.now())
     except (OSError, ValueError) as exc:
         raise BadSettings(f"HOLDFAST_API_KEY_FILE: {type(exc).__name__} at {path}") from None
-    _log.info("first API key", installed=installed)
+    if outcome in ("revoked", "removed"):
+        _log.warning("the key in HOLDFAST_API_KEY_FILE is not valid any more", outcome=outcome)
+    else:
+        _log.info("first API key", outcome=outcome)

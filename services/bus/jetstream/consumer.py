@@ -23,6 +23,7 @@ from holdfast.bus.jetstream.life_thread import LifeThread
 from holdfast.bus.jetstream.passing_on import REFUSED, TAKEN, PassedOn, has_place
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
+from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 from holdfast.process.supervision import supervised
 
@@ -345,7 +346,10 @@ class Consumer:
                     "consume.left_to_redelivery", session=delivery.key.session, seq=delivery.seq, cause=str(exc)
                 )
                 return
-            log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
+            failure = failures.bug("delivery")
+            log.exception(
+                "consume.handler_failed", session=delivery.key.session, seq=delivery.seq, failure=failure
+            )  # fmt: skip
 
     async def _send_in_progress(self) -> None:
         """Send in_progress for every running handler, each IN_PROGRESS_INTERVAL_S seconds."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
 from holdfast.bus.readers import Reader, parse_readers
-from holdfast.bus.streams import ERASED_BUCKETS, blob_stream, inbox_stream, log_stream, public_stream
+from holdfast.bus.streams import AUDIT, ERASED_BUCKETS, blob_stream, inbox_stream, log_stream, public_stream
 
 _HEAD: Final = """\
 # NATS users of Holdfast, least privilege, for the cells {cells}. Written by
@@ -47,7 +47,8 @@ _ADMIN: Final = (
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments, API keys and webhooks, asks the\n"
     "vault. It frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted\n"
-    "sessions; nobody else may take anything out of a log."
+    "sessions; nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket\n"
+    "`audit`, which keeps everything for ever."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -166,14 +167,25 @@ def _session(cells: Sequence[str]) -> str:
     def of_cell(cell: str) -> list[str]:
         writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release", f"kept.{cell}.>"]
         frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
+        counts = [f"$JS.API.CONSUMER.INFO.INBOX_{cell}.harness"]
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
-        return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}", *_publishes(cell)]
+        return [
+            *writes,
+            *frees,
+            *counts,
+            *erases,
+            *_reads(cell),
+            f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}",
+            *_publishes(cell),
+        ]
 
     buckets = ("agents", "envs", "keys", "webhooks")
     publish = _for_each(cells, of_cell)
-    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "vault.req.admin", "vault.req.key", "vault.req.sign"]
+    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "$JS.API.STREAM.INFO.KV_parked"]
+    publish += ["vault.req.admin", "vault.req.key", "vault.req.sign"]
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
+    publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
     subscribe += [f"kv.{bucket}.>" for bucket in buckets]
     return _user("session", _SESSION, publish, subscribe)
