@@ -119,11 +119,12 @@ def webhook_stack(folder: Path, environ: Mapping[str, str] | None = None) -> Gen
     bao = BaoServer(folder / "bao")
     vault: VaultStack | None = None
     try:
-        asyncio.run(bao.start())
-        with session_service(folder, settings, public_bytes=64 * MIB) as edge:
+        with asyncio.Runner() as runner, session_service(folder, settings, public_bytes=64 * MIB) as edge:
+            runner.run(bao.start())
             vault = VaultStack(edge.nats, bao, folder)
             vault.start()
-            asyncio.run(vault.wait_for_readiness(200))
+            runner.run(vault.wait_for_readiness(200))
+            runner.run(asyncio.sleep(0.1))  # the connections of the probes close
             yield edge
     finally:
         if vault and vault.process:

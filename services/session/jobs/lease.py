@@ -34,7 +34,7 @@ class Lease:
 
     async def acquire(self) -> bool:
         """Take the lease if nobody has it. Raises BusError."""
-        if await self._kv.get(self._bucket, self._key, leader=False):
+        if await self._kv.get(self._bucket, self._key):
             return False
         began_at = asyncio.get_running_loop().time()
         try:
