@@ -41,6 +41,10 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.ingress import TaskIngress
+from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.task_session import TaskSessions
 from holdfast.session.vaults.client import VaultClient
 from holdfast.session.webhooks.attempt import Attempts
 from holdfast.session.webhooks.routes import WebhookHandlers
@@ -70,6 +74,10 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
+    bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
+    disk = DiskSpaceCheck(settings.disk_folder)
+    task_sessions = TaskSessions(sessions, agents, environments)
+    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
     vaults = VaultClient(bus.core)
     webhooks, attempts, webhook_handlers = _webhooks(bus, vaults, settings)
     try:
@@ -84,13 +92,16 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             api_keys=ApiKeyStore(bus.kv, audit, clock.now),
             audit=audit,
             models=models,
+            bindings=bindings,
+            records=records,
+            tasks=bus.tasks,
             health=health,
             now=clock.now,
             streams=streams,
             stopping=stop,
         )
         metering.observe_number(metrics.STREAMS, lambda: streams.count)
-        edge = _edge(routes, keys, settings)
+        edge = _edge(routes, keys, settings, disk)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
@@ -100,18 +111,10 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             background = _begin(tasks, health, _follow(watched, health))
             for watch in watched.values():
                 await watch.ready()
-            background += _begin(tasks, health, _duties(bus, health, sessions, settings.disk_folder))
-            background += _begin(tasks, health, _webhook_duties(bus, webhooks, attempts, settings))
-            await serve(
-                edge,
-                host=settings.host,
-                port=settings.port,
-                head_timeout=settings.head_timeout,
-                send_timeout=settings.send_timeout,
-                drain_timeout=settings.drain_timeout,
-                health=health,
-                stop=stop,
-            )
+            duties = _duties(bus, health, sessions, settings.disk_folder)
+            duties |= {**_webhook_duties(bus, webhooks, attempts, settings), "tasks": partial(ingress.run, stop)}
+            background += _begin(tasks, health, duties)
+            await _serve(edge, settings, health, stop)
             for task in background:
                 task.cancel()
     finally:
@@ -120,14 +123,27 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         await bus.close()
 
 
-def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings) -> Edge:
+def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings, disk: DiskSpaceCheck) -> Edge:
     return Edge(
         routes,
         keys,
         body_limit=settings.body_limit,
         body_timeout=settings.body_timeout,
         hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
-        admit=DiskSpaceCheck(settings.disk_folder).check,
+        admit=disk.check,
+    )
+
+
+async def _serve(edge: Edge, settings: SessionSettings, health: Health, stop: asyncio.Event) -> None:
+    await serve(
+        edge,
+        host=settings.host,
+        port=settings.port,
+        head_timeout=settings.head_timeout,
+        send_timeout=settings.send_timeout,
+        drain_timeout=settings.drain_timeout,
+        health=health,
+        stop=stop,
     )
 
 
@@ -152,7 +168,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
     watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
     tables = sessions.read_model.tables
     publishers = {
-        f"publisher-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
+        f"public-events-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
         for cell in sessions.cells
     }
     counting = {"gauges": BusGauges(bus, sessions, sessions.cells, clock.now).run} if metering.is_on() else {}

@@ -1,4 +1,4 @@
-"""Public events are sent to the endpoint of a webhook (rule 32). Pure.
+"""Public events are sent to the endpoint of a webhook (rule 36). Pure.
 
 Three events are published; the webhook is made at any moment. Two replicas send, die, are slow and take each other for
 dead. The stream of public events is made anew once and filled from the log, which has lost its first event by then.
@@ -82,7 +82,7 @@ class WebhookModel:
     def violation(self, state: State) -> str | None:
         got = [event for event in state.got if event not in self._gone(state)]
         if got != sorted(got):
-            return "(12) an event comes for the first time after a later one"
+            return "(13) an event comes for the first time after a later one"
         return None
 
     @staticmethod
@@ -172,16 +172,16 @@ class WebhookModel:
 
 def _scenario(name: str, verdict: Verdict = "holds", what: str = "", **rules: Any) -> Scenario:
     return Scenario(
-        name=f"webhooks: {name}", rule="32", model=lambda: WebhookModel(Rules(**rules)), verdict=verdict, what=what
+        name=f"webhooks: {name}", rule="36", model=lambda: WebhookModel(Rules(**rules)), verdict=verdict, what=what
     )
 
 
 SCENARIOS = [
     _scenario("two replicas, deaths, a stream made anew"),
-    _scenario("recorded before it is sent", "broken", "(12)", records="before"),
+    _scenario("recorded before it is sent", "broken", "(13)", records="before"),
     _scenario("the progress is stored whatever it is", "broken", "goes back", fenced=False),
     _scenario("an event is known by its sequence alone", "broken", "sent again", knows_place=False),
-    _scenario("a stream made anew is read from the old sequence", "broken", "(12)", begins_anew=False),
+    _scenario("a stream made anew is read from the old sequence", "broken", "(13)", begins_anew=False),
     _scenario("the first replica begins at the end", "stuck", progress_first=False),
 ]
 BIG = [_scenario("three replicas, deaths, a stream made anew", replicas=3)]

@@ -1,4 +1,4 @@
-"""Sends webhooks from the public events of a cell (rule 32): one replica at a time, for all endpoints of all tenants.
+"""Sends webhooks from the public events of a cell (rule 36): one replica at a time, for all endpoints of all tenants.
 
 Each endpoint has a task of its own, so a slow one slows no other. The replica that dies loses nothing: how far each
 endpoint is stands in its progress, and the next replica goes on there.

@@ -1,4 +1,4 @@
-"""Delivers the webhook events of one cell to one endpoint: one by one, in order, each until it is taken (rule 32)."""
+"""Delivers the webhook events of one cell to one endpoint: one by one, in order, each until it is taken (rule 36)."""
 
 import asyncio
 import contextlib

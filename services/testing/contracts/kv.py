@@ -91,14 +91,14 @@ async def test_a_key_with_a_ttl_expires_unless_it_is_written_again(joined: Conne
 
 async def test_an_update_may_let_a_key_expire(joined: Connect, name: str) -> None:
     one = await joined("one")
-    created = await one.kv.create("hands", f"t.{name}.1", b"1")
-    await one.kv.update("hands", f"t.{name}.1", b"2", created, ttl=1)
-    entry = await one.kv.get("hands", f"t.{name}.1")
+    created = await one.kv.create("tasks", f"t.{name}.1", b"1")
+    await one.kv.update("tasks", f"t.{name}.1", b"2", created, ttl=1)
+    entry = await one.kv.get("tasks", f"t.{name}.1")
     assert entry
     assert entry.value == b"2"
 
     async def is_gone() -> bool:
-        return await one.kv.get("hands", f"t.{name}.1") is None
+        return await one.kv.get("tasks", f"t.{name}.1") is None
 
     await eventually(is_gone, within=5, what="expired")
 

@@ -9,6 +9,7 @@ import pytest
 from holdfast.bus.jetstream.public_events import NatsPublicEvents
 from holdfast.bus.jetstream.public_reads import NatsPublicReads
 from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
 from holdfast.session.agents.store import AgentStore
@@ -21,6 +22,8 @@ from holdfast.session.http.openapi import document
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.vaults.client import VaultClient
 from holdfast.session.webhooks.attempt import Attempts
 from holdfast.session.webhooks.routes import WebhookHandlers
@@ -56,6 +59,9 @@ def routes() -> list[Route]:
         models=load_catalogue(),
         health=Health("session"),
         now=lambda: 1,
+        bindings=BindingStore(bus.kv, AgentStore(bus.kv), EnvironmentStore(bus.kv)),
+        records=TaskRecords(bus.kv),
+        tasks=NatsTasks(JetStreamClient()),
         streams=OpenStreams(1),
         stopping=asyncio.Event(),
     )
