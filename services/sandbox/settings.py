@@ -16,6 +16,12 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     """Folder of the workspaces (the files of the sessions) and of files that all sandboxes share; made if missing."""
     driver: str = "bubblewrap"
     """How sandboxes are isolated: a name in `drivers.DRIVERS`."""
+    docker_socket: str = "/var/run/docker.sock"
+    """Socket of the Docker engine, on this machine (driver docker)."""
+    docker_image: str = "holdfast-sandbox"
+    """Image of the sandboxes (driver docker). `deploy/sandbox` has what builds it."""
+    docker_runtime: str = "runc"
+    """The engine's runtime for sandboxes: runc, runsc (gVisor), or another one that it has (driver docker)."""
     memory_bytes: Annotated[int, Meta(ge=64 * MIB)] = 1024 * MIB
     """Memory of all processes of a sandbox together, including its /tmp (bytes)."""
     pids: Annotated[int, Meta(ge=16, le=32768)] = 256

@@ -2,11 +2,12 @@
 
 from holdfast.process.settings import BadSettings
 from holdfast.sandbox.drivers.bubblewrap.driver import Bubblewrap
+from holdfast.sandbox.drivers.docker.driver import Docker
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
 from holdfast.sandbox.drivers.sandbox import Outcome, Sandbox, SandboxLost
 from holdfast.sandbox.settings import SandboxSettings
 
-DRIVERS = {"bubblewrap": Bubblewrap}
+DRIVERS = {"bubblewrap": Bubblewrap, "docker": Docker}
 """One line per driver: its name in the setting `driver`, and its class."""
 
 __all__ = ["DRIVERS", "Driver", "Outcome", "Sandbox", "SandboxLost", "SandboxUnavailable", "make_driver"]
