@@ -12,8 +12,8 @@ from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import DRIVERS, Driver, Outcome, Sandbox
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.settings import MIB, SandboxSettings
-from tests.support.docker_engine import SOCKET, require_docker
-from tests.support.isolation import require_sandbox, sandbox_settings
+from tests.support.docker_engine import SOCKET, require_driver
+from tests.support.isolation import sandbox_settings
 
 CANARY = "canary-7f3a91c2-do-not-find-me"
 """A fake credential in the environment of the service and in files of its host. No sandbox may see it."""
@@ -81,10 +81,7 @@ MakeSandbox = Callable[[], Awaitable[Inside]]
 
 @pytest.fixture(params=sorted(DRIVERS))
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxSettings:
-    if request.param == "docker":
-        require_docker()
-    else:
-        require_sandbox()
+    require_driver(request.param)
     return sandbox_settings(
         driver=request.param,
         docker_socket=SOCKET,

@@ -79,7 +79,7 @@ async def hostile(make: MakeSandbox, body: str) -> Inside:
     first = await make()
     for folder in first.data.glob("*/*/agent/agent"):
         (folder / "main.py").write_text(HOSTILE_AGENT.format(body=body))
-        shutil.rmtree(folder / "__pycache__")
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     return await make()
 
 

@@ -1,6 +1,6 @@
 """The Docker engine for tests of the driver `docker`.
 
-A test that needs one calls `require_docker()`. It uses the engine whose socket HOLDFAST_TEST_DOCKER_SOCKET names, else
+A test that needs one calls `require_driver("docker")`. It uses the engine whose socket HOLDFAST_TEST_DOCKER_SOCKET names, else
 the usual one, if it has the image of the sandboxes; without it the test is skipped with the cause, or fails with
 HOLDFAST_TEST_DOCKER=required.
 
@@ -12,26 +12,26 @@ this machine cannot have one.
 """
 
 import asyncio
+import contextlib
 import functools
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import docker
+import psutil
 import pytest
 
 from holdfast.bus.ids import new_id
 from holdfast.sandbox.drivers import DRIVERS, SandboxUnavailable
 from holdfast.sandbox.settings import MIB, SandboxSettings
+from tests.support.isolation import require_sandbox
 
 REQUIRED: Final = os.environ.get("HOLDFAST_TEST_DOCKER") == "required"
 """Whether tests fail, and are not skipped, without an engine."""
@@ -79,43 +79,54 @@ async def _probe() -> str:
         return ""
 
 
-def require_docker() -> None:
-    """Skip the test, or fail it if REQUIRED, where no sandbox of the driver docker can be made."""
-    if cause := unavailable():
+def require_driver(name: str) -> None:
+    """Skip the test, or fail it where CI requires sandboxes, if no sandbox of this driver can be made."""
+    if name != "docker":
+        require_sandbox()
+    elif cause := unavailable():
         sentence = f"no Docker sandbox can be made here: {cause}"
         if REQUIRED:
             pytest.fail(sentence, pytrace=False)
         pytest.skip(sentence)
 
 
-@contextmanager
-def engine(folder: Path) -> Iterator[Path]:
-    """An engine with all of its files in `folder`; its socket. The image is loaded if it is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    socket = folder / "docker.sock"
-    # Without a bridge and rules of a firewall: the machine is left as it was, and no container has a network anyway.
-    command = [
-        "dockerd", "--host", f"unix://{socket}", "--data-root", str(folder / "data"), "--exec-root",
-        str(folder / "exec"), "--pidfile", str(folder / "pid"), "--bridge", "none", "--iptables=false", "--ip-masq=false",
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        try:
-            _load_image(_connected(process, socket, folder / "log"))
-            yield socket
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(STOP_TIMEOUT_S)
+class EngineProcess:
+    """An engine with all of its files in `folder`: the images stay there from one to the next."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "docker.sock"
 
-def _connected(process: subprocess.Popen[bytes], socket: Path, log: Path) -> docker.APIClient:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            return docker.APIClient(base_url=f"unix://{socket}", version="auto", timeout=120)
-        except docker.errors.DockerException:
+    def start(self) -> docker.APIClient:
+        """Start it and wait until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Without a bridge and rules of a firewall: the machine is left as it was, and no container has a network.
+        command = [
+            "dockerd", "--host", f"unix://{self.socket}", "--data-root", str(self.folder / "data"),
+            "--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid"), "--bridge", "none",
+            "--iptables=false", "--ip-masq=false",
+        ]  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(docker.errors.DockerException):
+                return docker.APIClient(base_url=f"unix://{self.socket}", version="auto", timeout=120)
             time.sleep(0.1)
-    raise SystemExit(f"dockerd did not start:\n{log.read_text(errors='replace')[-2000:]}")
+        raise SystemExit(f"dockerd did not start:\n{(self.folder / 'log').read_text(errors='replace')[-2000:]}")
+
+    @property
+    def process(self) -> psutil.Process:
+        """The process that runs now, also if somebody else has started it."""
+        return psutil.Process(int((self.folder / "pid").read_text()))
+
+    def stop(self) -> None:
+        """End it and wait for it."""
+        process = self.process
+        process.terminate()
+        process.wait(STOP_TIMEOUT_S)
 
 
 def _load_image(client: docker.APIClient) -> None:
@@ -132,11 +143,15 @@ def main(command: list[str]) -> int:
     if not IMAGE_TAR.exists() and shutil.which("mmdebstrap") is None:
         missing.append("mmdebstrap")
     if missing or os.geteuid() != 0:
-        print(f"no Docker engine can be started here: {', '.join(missing) or 'this user is not root'}")
+        print(f"no Docker engine can be started here: {', '.join(missing) or 'this user is not root'}")  # noqa: T201  a command line
         return CANNOT
-    with engine(CACHE / "docker") as socket:
-        variables = {"HOLDFAST_TEST_DOCKER": "required", "HOLDFAST_TEST_DOCKER_SOCKET": str(socket)}
+    own = EngineProcess(CACHE / "docker")
+    _load_image(own.start())
+    try:
+        variables = {"HOLDFAST_TEST_DOCKER": "required", "HOLDFAST_TEST_DOCKER_SOCKET": str(own.socket)}
         return subprocess.run(command, env={**os.environ, **variables}, check=False).returncode
+    finally:
+        own.stop()
 
 
 if __name__ == "__main__":

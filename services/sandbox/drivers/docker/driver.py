@@ -36,7 +36,8 @@ REMOVE_TIMEOUT_S: Final = 10.0
 """Seconds that the end of a worker waits until its containers are removed. What is left another worker collects."""
 
 COMPILE: Final = f"python3 -I -S -m compileall -q --invalidation-mode unchecked-hash {config.AGENT}"
-"""Compiles the agent with the image's Python, in the first sandbox of a worker: later ones start a third faster."""
+"""Compiles the agent with the image's Python, for the sandboxes that are made later. The folder is read-only in these,
+and the code of a model runs in these only."""
 
 
 class Docker:
@@ -56,7 +57,9 @@ class Docker:
         self._uid, self._gid = (config.USER, config.USER) if root else (os.geteuid(), os.getegid())
         self._homes = WorkerHomes(self._data / "docker")
         self._workspaces = Workspaces(self._data, self._uid, self._gid)
-        self._engine = Engine(settings.docker_socket, threads=2 * settings.creates_at_once)
+        self._engine = Engine(
+            settings.docker_socket, threads=2 * settings.creates_at_once, timeout_s=settings.docker_timeout
+        )
         self._slots = asyncio.Semaphore(settings.creates_at_once)
         self._quota = disk.Quota(
             settings.disk_bytes, settings.disk_files, settings.disk_reserve_bytes, settings.disk_reserve_files
@@ -98,9 +101,16 @@ class Docker:
     # --- making sandboxes ------------------------------------------------------------------------------------------
 
     async def probe(self) -> None:
-        """See Driver."""
+        """See Driver. The first one compiles the agent."""
         self._layout = None
-        sandbox = await self._start("probe", await self._own_workspace())
+        folder = self._homes.of(self._worker) / "probe"
+        with as_unavailable("the folder of this worker cannot be written"):
+            folder.mkdir(exist_ok=True)
+            await own(folder, self._uid, self._gid)
+        sandbox = await self._start("probe", folder, prepares=not self._is_compiled)
+        if not self._is_compiled:
+            await sandbox.run("compile", "bash", {"command": COMPILE})  # an agent that is not compiled runs too
+            self._is_compiled = True
         await sandbox.kill("probed")
 
     async def create(self, spec: HandSpec) -> stream.StreamSandbox:
@@ -108,19 +118,11 @@ class Docker:
         require_plain(spec, by=self.name)
         return await self._start(spec.generation, await self._workspaces.prepare(spec.key))
 
-    async def _own_workspace(self) -> Path:
-        """A workspace of the worker, in which no code of a model runs."""
-        folder = self._homes.of(self._worker) / "probe"
-        with as_unavailable("the folder of this worker cannot be written"):
-            folder.mkdir(exist_ok=True)
-            await own(folder, self._uid, self._gid)
-        return folder
-
-    async def _start(self, name: str, workspace: Path) -> stream.StreamSandbox:
-        """Start a sandbox on the folder `workspace`. Raises SandboxUnavailable."""
+    async def _start(self, name: str, workspace: Path, *, prepares: bool = False) -> stream.StreamSandbox:
+        """Start a sandbox on the folder `workspace`. `prepares`: it may write the agent. Raises SandboxUnavailable."""
         async with self._slots:
             layout = await self._ready()
-            container = self._container(layout, name, workspace)
+            container = self._container(layout, name, workspace, prepares=prepares)
             sandbox = await self._started(container)
         container.watch(self._settings, workspace, self._quota, self._measuring)
         return sandbox
@@ -137,12 +139,6 @@ class Docker:
                 raise await self._away(exc) from None
             except EngineError as exc:
                 raise diagnosis.failed(f"Docker said: {exc}") from None
-        if not self._is_compiled:
-            container = self._container(self._layout, "first", await self._own_workspace(), prepares=True)
-            sandbox = await self._started(container)
-            await sandbox.run("compile", "bash", {"command": COMPILE})  # an agent that is not compiled runs too
-            await sandbox.kill("its work is done")
-            self._is_compiled = True
         return self._layout
 
     def _container(

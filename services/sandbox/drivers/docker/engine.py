@@ -15,12 +15,6 @@ from holdfast.sandbox.drivers.threads import in_daemon_thread
 
 T = TypeVar("T")
 
-REQUEST_TIMEOUT_S: Final = 20.0
-"""Seconds that a request may take, the wait for a thread included. Beside many others a start takes two."""
-
-SOCKET_TIMEOUT_S: Final = 15
-"""Seconds without a byte from the engine after which a thread gives up."""
-
 NOT_FOUND: Final = 404
 """HTTP status for a container or an image that does not exist."""
 
@@ -81,9 +75,10 @@ class Found(msgspec.Struct, frozen=True):
 class Engine:
     """The engine behind the Unix socket `socket`. All methods raise EngineError and EngineAway."""
 
-    def __init__(self, socket: str, threads: int) -> None:
-        """`threads`: requests at the same time."""
+    def __init__(self, socket: str, *, threads: int, timeout_s: float) -> None:
+        """`threads`: requests at the same time. `timeout_s`: seconds for each, the wait for a thread included."""
         self.socket = socket
+        self._timeout_s = timeout_s
         self._slots = asyncio.Semaphore(threads)
         self._client: Any = None
 
@@ -146,18 +141,18 @@ class Engine:
                 free()
 
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 await self._slots.acquire()  # freed by the thread, which may outlast the deadline
                 return await in_daemon_thread(_translated, run)
         except TimeoutError:
-            raise EngineAway(f"it did not answer within {REQUEST_TIMEOUT_S:g} s") from None
+            raise EngineAway(f"it did not answer within {self._timeout_s:g} s") from None
 
     def _connected(self) -> Any:
         """The client of the package. It asks the engine for its version when it is made."""
         if self._client is None:
             import docker  # noqa: PLC0415  a quarter of a second that only this driver pays
 
-            self._client = docker.APIClient(base_url=f"unix://{self.socket}", version="auto", timeout=SOCKET_TIMEOUT_S)
+            self._client = docker.APIClient(base_url=f"unix://{self.socket}", version="auto", timeout=self._timeout_s)
         return self._client
 
 

@@ -1,0 +1,75 @@
+"""Where no container can be made the driver says why, and how to get further. It never runs anything without one."""
+
+from pathlib import Path
+
+import docker
+import pytest
+
+from holdfast.bus.ids import new_id
+from holdfast.process.settings import BadSettings
+from holdfast.sandbox.drivers import SandboxUnavailable
+from holdfast.sandbox.drivers.docker.driver import Docker
+from holdfast.sandbox.drivers.hand_spec import Egress, UnsupportedHand
+from tests.integration.docker_driver.conftest import MakeSettings, spec
+
+
+async def refused(driver: Docker) -> str:
+    """The text of the refusal of a sandbox."""
+    await driver.open(new_id("wrk"))
+    try:
+        with pytest.raises(SandboxUnavailable) as probed:
+            await driver.probe()
+        with pytest.raises(SandboxUnavailable) as made:
+            await driver.create(spec())
+        assert str(made.value) == str(probed.value)
+        return str(made.value)
+    finally:
+        await driver.close()
+
+
+async def test_without_an_engine(settings: MakeSettings, tmp_path: Path) -> None:
+    text = await refused(Docker(settings(docker_socket=str(tmp_path / "none.sock"))))
+    assert "There is no Docker engine" in text
+    assert "sudo apt install docker.io" in text
+    assert "HOLDFAST_DRIVER=bubblewrap" in text
+
+
+async def test_without_the_image(settings: MakeSettings) -> None:
+    text = await refused(Docker(settings(docker_image="holdfast-none")))
+    assert "has no image 'holdfast-none'" in text
+    assert "docker build -t holdfast-none deploy/sandbox" in text
+
+
+async def test_an_image_that_declares_volumes(settings: MakeSettings, engine: docker.APIClient) -> None:
+    made = engine.create_container(settings().docker_image, ["true"])
+    try:
+        image = engine.commit(made["Id"], "holdfast-volumes", changes="VOLUME /data")
+    finally:
+        engine.remove_container(made["Id"])
+    try:
+        assert "declares volumes (/data)" in await refused(Docker(settings(docker_image="holdfast-volumes")))
+    finally:
+        engine.remove_image(image["Id"])
+
+
+async def test_an_image_without_python(settings: MakeSettings, engine: docker.APIClient) -> None:
+    engine.import_image_from_data(b"\0" * 10240, repository="holdfast-empty")
+    try:
+        text = await refused(Docker(settings(docker_image="holdfast-empty")))
+    finally:
+        engine.remove_image("holdfast-empty", force=True)
+    assert "/usr/bin/env" in text
+
+
+async def test_a_runtime_that_the_engine_does_not_have_ends_the_start(settings: MakeSettings) -> None:
+    with pytest.raises(BadSettings) as bad:
+        await Docker(settings(docker_runtime="runsc")).open(new_id("wrk"))
+    assert "no runtime 'runsc'" in str(bad.value)
+    assert "it has io.containerd.runc" in str(bad.value) or "runc" in str(bad.value)
+
+
+async def test_parts_of_a_hand_that_it_does_not_have(driver: Docker) -> None:
+    wanted = spec()
+    for more in ({"egress": Egress("unrestricted")}, {"grant": "g"}, {"resources": ({"type": "file"},)}):
+        with pytest.raises(UnsupportedHand):
+            await driver.create(type(wanted)(key=wanted.key, kind=wanted.kind, generation=wanted.generation, **more))
