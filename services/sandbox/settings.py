@@ -22,7 +22,7 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     """Image of the sandboxes (driver docker). `deploy/sandbox` has what builds it."""
     docker_runtime: str = "runc"
     """The engine's runtime for sandboxes: runc, runsc (gVisor), or another one that it has (driver docker)."""
-    docker_timeout: Annotated[float, Meta(ge=1, le=600)] = 20.0
+    docker_timeout: Annotated[int, Meta(ge=1, le=600)] = 20
     """Seconds that the engine has for a request; a start beside many others takes two (driver docker)."""
     memory_bytes: Annotated[int, Meta(ge=64 * MIB)] = 1024 * MIB
     """Memory of all processes of a sandbox together, including its /tmp (bytes)."""

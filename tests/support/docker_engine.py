@@ -1,8 +1,8 @@
 """The Docker engine for tests of the driver `docker`.
 
-A test that needs one calls `require_driver("docker")`. It uses the engine whose socket HOLDFAST_TEST_DOCKER_SOCKET names, else
-the usual one, if it has the image of the sandboxes; without it the test is skipped with the cause, or fails with
-HOLDFAST_TEST_DOCKER=required.
+A test that needs one calls `require_driver("docker")`. It uses the engine whose socket
+HOLDFAST_TEST_DOCKER_SOCKET names, else the usual one, if it has the image of the sandboxes. Without it the test is
+skipped with the cause, or fails with HOLDFAST_TEST_DOCKER=required.
 
     python -m tests.support.docker_engine COMMAND...
 
@@ -30,6 +30,7 @@ import pytest
 
 from holdfast.bus.ids import new_id
 from holdfast.sandbox.drivers import DRIVERS, SandboxUnavailable
+from holdfast.sandbox.drivers.docker.door import look
 from holdfast.sandbox.settings import MIB, SandboxSettings
 from tests.support.isolation import require_sandbox
 
@@ -90,6 +91,10 @@ def require_driver(name: str) -> None:
         pytest.skip(sentence)
 
 
+_started: list[subprocess.Popen[bytes]] = []
+"""The engines of this process. One that is forgotten while it runs would be warned of."""
+
+
 class EngineProcess:
     """An engine with all of its files in `folder`: the images stay there from one to the next."""
 
@@ -97,8 +102,8 @@ class EngineProcess:
         self.folder = folder
         self.socket = folder / "docker.sock"
 
-    def start(self) -> docker.APIClient:
-        """Start it and wait until it answers."""
+    def start(self) -> None:
+        """Start it, wait until it answers, and load the image if it is missing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # Without a bridge and rules of a firewall: the machine is left as it was, and no container has a network.
         command = [
@@ -110,10 +115,12 @@ class EngineProcess:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        _started.append(process)
         deadline = time.monotonic() + START_TIMEOUT_S
         while process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(docker.errors.DockerException):
-                return docker.APIClient(base_url=f"unix://{self.socket}", version="auto", timeout=120)
+            if not look(str(self.socket)).error:
+                _load_image(self.socket)
+                return
             time.sleep(0.1)
         raise SystemExit(f"dockerd did not start:\n{(self.folder / 'log').read_text(errors='replace')[-2000:]}")
 
@@ -129,12 +136,13 @@ class EngineProcess:
         process.wait(STOP_TIMEOUT_S)
 
 
-def _load_image(client: docker.APIClient) -> None:
-    if client.images(IMAGE):
-        return
-    if not IMAGE_TAR.exists():
-        subprocess.run([Path(__file__).parents[2] / "deploy/sandbox/make-image", IMAGE_TAR], check=True)
-    client.import_image_from_file(str(IMAGE_TAR), repository=IMAGE, changes=["WORKDIR /workspace"])
+def _load_image(socket: Path) -> None:
+    with contextlib.closing(docker.APIClient(base_url=f"unix://{socket}", version="auto", timeout=120)) as client:
+        if client.images(IMAGE):
+            return
+        if not IMAGE_TAR.exists():
+            subprocess.run([Path(__file__).parents[2] / "deploy/sandbox/make-image", IMAGE_TAR], check=True)
+        client.import_image_from_file(str(IMAGE_TAR), repository=IMAGE, changes=["WORKDIR /workspace"])
 
 
 def main(command: list[str]) -> int:
@@ -146,7 +154,7 @@ def main(command: list[str]) -> int:
         print(f"no Docker engine can be started here: {', '.join(missing) or 'this user is not root'}")  # noqa: T201  a command line
         return CANNOT
     own = EngineProcess(CACHE / "docker")
-    _load_image(own.start())
+    own.start()
     try:
         variables = {"HOLDFAST_TEST_DOCKER": "required", "HOLDFAST_TEST_DOCKER_SOCKET": str(own.socket)}
         return subprocess.run(command, env={**os.environ, **variables}, check=False).returncode

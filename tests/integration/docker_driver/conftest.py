@@ -1,7 +1,8 @@
 """A driver `docker` on an engine of this machine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import docker
@@ -35,9 +36,10 @@ def settings(tmp_path: Path) -> MakeSettings:
 
 
 @pytest.fixture
-def engine(settings: MakeSettings) -> docker.APIClient:
+def engine(settings: MakeSettings) -> Iterator[docker.APIClient]:
     """The engine, as its operator sees it."""
-    return docker.APIClient(base_url=f"unix://{settings().docker_socket}", version="auto")
+    with contextlib.closing(docker.APIClient(base_url=f"unix://{settings().docker_socket}", version="auto")) as engine:
+        yield engine
 
 
 @pytest.fixture

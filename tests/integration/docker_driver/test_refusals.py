@@ -4,6 +4,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from msgspec.structs import replace
 
 from holdfast.bus.ids import new_id
 from holdfast.process.settings import BadSettings
@@ -69,7 +70,13 @@ async def test_a_runtime_that_the_engine_does_not_have_ends_the_start(settings: 
 
 
 async def test_parts_of_a_hand_that_it_does_not_have(driver: Docker) -> None:
-    wanted = spec()
-    for more in ({"egress": Egress("unrestricted")}, {"grant": "g"}, {"resources": ({"type": "file"},)}):
+    plain = spec()
+    wanted = [
+        replace(plain, egress=Egress("unrestricted")),
+        replace(plain, grant="g"),
+        replace(plain, resources=({"type": "file"},)),
+        replace(plain, environment={"packages": {"pip": ["x"]}}),
+    ]
+    for one in wanted:
         with pytest.raises(UnsupportedHand):
-            await driver.create(type(wanted)(key=wanted.key, kind=wanted.kind, generation=wanted.generation, **more))
+            await driver.create(one)

@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.sandbox.drivers.bubblewrap.arguments import AGENT, ETC, HOME, OPEN_FILES, START, WORKSPACE
-from holdfast.sandbox.settings import SandboxSettings
 
 USER: Final = 1000
 """User and group id of the processes, inside and outside, if the service is root. Else they have those of the service,
@@ -71,6 +70,24 @@ class Layout(msgspec.Struct, frozen=True):
     """Numbers of the processors that may be used."""
 
 
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of one sandbox."""
+
+    workspace: Path
+    labels: dict[str, str]
+    memory_bytes: int
+    pids: int
+    cpus: float
+    tmp_bytes: int
+    """Size of /tmp and /dev/shm, each."""
+    file_bytes: int
+    """RLIMIT_FSIZE: the largest file."""
+    turn: int
+    """Number of the sandbox: the processors are shared out in turn."""
+    prepares: bool = False
+    """Whether the agent's folder may be written, to compile it."""
+
+
 def etc(uid: int, gid: int) -> dict[str, str]:
     """The files OWN_ETC: name to text."""
     files = {name: ETC.get(name, "") for name in OWN_ETC}
@@ -91,10 +108,8 @@ def cpuset(processors: Sequence[int], cpus: float, turn: int) -> str:
     return ",".join(str(processors[(turn * count + n) % len(processors)]) for n in range(count))
 
 
-def container(
-    layout: Layout, settings: SandboxSettings, workspace: Path, labels: dict[str, str], *, turn: int, prepares: bool
-) -> dict[str, Any]:
-    """The body of `POST /containers/create`. `prepares`: the agent's folder may be written, to compile it."""
+def container(layout: Layout, spec: Spec) -> dict[str, Any]:
+    """The body of `POST /containers/create`."""
     variables = [f"{name}={value}" for name, value in VARIABLES.items()]
     return {
         "Image": layout.image,
@@ -104,16 +119,15 @@ def container(
         # The engine adds variables of its own, and those of the image: none of them gets through.
         "Entrypoint": ["/usr/bin/env", "-i", *variables, "python3", "-I", "-S", "-B", "-c", START],
         "Healthcheck": {"Test": ["NONE"]},
-        "Labels": labels,
+        "Labels": spec.labels,
+        "StopSignal": "SIGKILL",  # sent by an engine that is stopped; the first process ignores all others
         "Tty": False,
         "OpenStdin": True,
         "StdinOnce": True,  # the agent reads the end of its input, and so ends, when the service has gone
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
-        "HostConfig": _limits(layout, settings, turn)
-        | _isolation(layout)
-        | _mounts(layout, settings, workspace, prepares),
+        "HostConfig": _limits(layout, spec) | _isolation(layout) | _mounts(layout, spec),
     }
 
 
@@ -134,26 +148,26 @@ def _isolation(layout: Layout) -> dict[str, Any]:
     }
 
 
-def _limits(layout: Layout, settings: SandboxSettings, turn: int) -> dict[str, Any]:
-    limits = {"nofile": OPEN_FILES, "core": 0, "fsize": settings.disk_bytes}
+def _limits(layout: Layout, spec: Spec) -> dict[str, Any]:
+    limits = {"nofile": OPEN_FILES, "core": 0, "fsize": spec.file_bytes}
     return {
-        "Memory": settings.memory_bytes,
-        "MemorySwap": settings.memory_bytes,  # memory and swap together: no swap
-        "PidsLimit": settings.pids,
+        "Memory": spec.memory_bytes,
+        "MemorySwap": spec.memory_bytes,  # memory and swap together: no swap
+        "PidsLimit": spec.pids,
         "CpuPeriod": CPU_PERIOD_US,  # not NanoCpus, which the engine refuses above the processors of the host
-        "CpuQuota": int(settings.cpus * CPU_PERIOD_US),
-        "CpusetCpus": cpuset(layout.processors, settings.cpus, turn),
+        "CpuQuota": int(spec.cpus * CPU_PERIOD_US),
+        "CpusetCpus": cpuset(layout.processors, spec.cpus, spec.turn),
         "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in limits.items()],
-        "ShmSize": settings.tmp_bytes,
+        "ShmSize": spec.tmp_bytes,
     }
 
 
-def _mounts(layout: Layout, settings: SandboxSettings, workspace: Path, prepares: bool) -> dict[str, Any]:
-    mounts = [(workspace, WORKSPACE, False), (layout.agent, AGENT, not prepares)]
+def _mounts(layout: Layout, spec: Spec) -> dict[str, Any]:
+    mounts = [(spec.workspace, WORKSPACE, False), (layout.agent, AGENT, not spec.prepares)]
     mounts += [(layout.etc / name, f"/etc/{name}", True) for name in OWN_ETC]
     return {
         "ReadonlyRootfs": True,
-        "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={settings.tmp_bytes}"},  # noqa: S108  in the sandbox
+        "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={spec.tmp_bytes}"},  # noqa: S108  in the sandbox
         "Mounts": [
             {
                 "Type": "bind",

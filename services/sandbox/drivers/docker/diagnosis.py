@@ -1,41 +1,15 @@
-"""Why no container can be made, and the ways out. Everything but `look` is a pure function."""
+"""Why no container can be made, and the ways out. Pure."""
 
 import errno
-import socket
 from typing import Final
 
-import msgspec
-
-from holdfast.sandbox.drivers.docker.engine import Facts
+from holdfast.sandbox.drivers.docker.facts import Door, Facts
 from holdfast.sandbox.drivers.driver import Remedy, SandboxUnavailable
 
 OLDEST_API: Final = (1, 41)
 """Version of the engine's API, of Docker 20.10: the first with private namespaces for control groups."""
 
-LOOK_TIMEOUT_S: Final = 2.0
-"""Seconds for a connection to the engine's socket."""
-
 BUBBLEWRAP: Final = Remedy("or use the other driver, which needs no engine", "export HOLDFAST_DRIVER=bubblewrap")
-
-
-class Door(msgspec.Struct, frozen=True):
-    """The engine's socket: its path, and the number of the error of a connection to it (0: none)."""
-
-    path: str
-    error: int = 0
-
-
-def look(path: str) -> Door:
-    """Try a connection to the socket. Blocks."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(LOOK_TIMEOUT_S)
-        try:
-            client.connect(path)
-        except TimeoutError:
-            return Door(path, errno.ETIMEDOUT)
-        except OSError as exc:
-            return Door(path, exc.errno or errno.EIO)
-    return Door(path)
 
 
 def away(door: Door, symptom: str) -> SandboxUnavailable:

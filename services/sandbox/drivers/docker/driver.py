@@ -15,7 +15,7 @@ from holdfast.process.settings import BadSettings
 from holdfast.sandbox.drivers import frames, stream
 from holdfast.sandbox.drivers.bubblewrap import disk
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
-from holdfast.sandbox.drivers.docker import config, diagnosis
+from holdfast.sandbox.drivers.docker import config, diagnosis, door
 from holdfast.sandbox.drivers.docker.container import START_TIMEOUT_S, OutOfReach, SandboxContainer
 from holdfast.sandbox.drivers.docker.engine import Engine, EngineAway, EngineError
 from holdfast.sandbox.drivers.docker.host import find_layout
@@ -144,9 +144,19 @@ class Docker:
     def _container(
         self, layout: config.Layout, name: str, workspace: Path, *, prepares: bool = False
     ) -> SandboxContainer:
-        labels = {config.LABEL: self._worker, config.HOST_LABEL: self.host, config.GENERATION_LABEL: name}
-        number = next(self._turn)
-        body = config.container(layout, self._settings, workspace, labels, turn=number, prepares=prepares)
+        number, settings = next(self._turn), self._settings
+        spec = config.Spec(
+            workspace=workspace,
+            labels={config.LABEL: self._worker, config.HOST_LABEL: self.host, config.GENERATION_LABEL: name},
+            memory_bytes=settings.memory_bytes,
+            pids=settings.pids,
+            cpus=settings.cpus,
+            tmp_bytes=settings.tmp_bytes,
+            file_bytes=settings.disk_bytes,
+            turn=number,
+            prepares=prepares,
+        )
+        body = config.container(layout, spec)
         return SandboxContainer(self._engine, f"holdfast-{self._worker}-{name}-{number}", body)
 
     async def _started(self, container: SandboxContainer) -> stream.StreamSandbox:
@@ -174,7 +184,7 @@ class Docker:
         return diagnosis.failed(f"Docker said: {exc}" if str(exc) else f"it ended at once ({type(exc).__name__})")
 
     async def _away(self, exc: EngineAway) -> SandboxUnavailable:
-        return diagnosis.away(await in_daemon_thread(diagnosis.look, self._settings.docker_socket), str(exc))
+        return diagnosis.away(await in_daemon_thread(door.look, self._settings.docker_socket), str(exc))
 
     def _on_start(self, container: SandboxContainer) -> None:
         self._processes.add(container)
@@ -247,6 +257,7 @@ class Docker:
         await self._watchdog.stop()
         if self._removals:
             await asyncio.wait(self._removals, timeout=REMOVE_TIMEOUT_S)
+        self._engine.close()
         self._layout = None
         if self._left:
             log.warning("containers are left to another worker of this host", count=len(self._left))

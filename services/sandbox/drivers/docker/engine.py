@@ -6,11 +6,14 @@ wait for a thread until their own deadline.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from holdfast.sandbox.drivers.docker import door
+from holdfast.sandbox.drivers.docker.facts import Facts, Found, Image, State
 from holdfast.sandbox.drivers.threads import in_daemon_thread
 
 T = TypeVar("T")
@@ -31,51 +34,10 @@ class EngineAway(Exception):
     """The engine cannot be reached, or has not answered in time. The text is half a sentence."""
 
 
-class Facts(msgspec.Struct, frozen=True, rename="pascal"):
-    """What the engine says of itself: the part of `GET /info` that matters here."""
-
-    server_version: str = ""
-    os_type: str = msgspec.field(name="OSType", default="")
-    runtimes: dict[str, Any] | None = None
-    security_options: tuple[str, ...] | None = None
-    memory_limit: bool = False
-    swap_limit: bool = False
-    pids_limit: bool = False
-    cpu_cfs_quota: bool = False
-    operating_system: str = ""
-
-    def has(self, option: str) -> bool:
-        """Whether `option` is among the security options, such as `name=rootless`."""
-        return any(option in entry.split(",") for entry in self.security_options or ())
-
-
-class State(msgspec.Struct, frozen=True, rename="pascal"):
-    """The state of a container. `pid`: its first process, as the engine's machine numbers it; 0: it does not run."""
-
-    pid: int = 0
-    oom_killed: bool = msgspec.field(name="OOMKilled", default=False)
-    exit_code: int = 0
-    error: str = ""
-
-
-class Image(msgspec.Struct, frozen=True):
-    """An image. `volumes`: the folders that it declares as volumes."""
-
-    id: str
-    volumes: tuple[str, ...]
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A container in a list."""
-
-    id: str
-    labels: dict[str, str]
-
-
 class Engine:
     """The engine behind the Unix socket `socket`. All methods raise EngineError and EngineAway."""
 
-    def __init__(self, socket: str, *, threads: int, timeout_s: float) -> None:
+    def __init__(self, socket: str, *, threads: int, timeout_s: int) -> None:
         """`threads`: requests at the same time. `timeout_s`: seconds for each, the wait for a thread included."""
         self.socket = socket
         self._timeout_s = timeout_s
@@ -84,7 +46,6 @@ class Engine:
 
     async def facts(self) -> tuple[Facts, str]:
         """What the engine is, and the version of its API. The next requests speak that version."""
-        self._client = None
         info = await self._request(lambda client: client.info())
         return msgspec.convert(info, Facts), str(self._client.api_version)
 
@@ -126,6 +87,12 @@ class Engine:
         found = await self._request(lambda client: client.containers(all=True, filters=wanted))
         return [Found(entry["Id"], entry.get("Labels") or {}) for entry in found]
 
+    def close(self) -> None:
+        """Close the connections that wait for a request; the next request opens others."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
     async def _request(self, call: Callable[[Any], T]) -> T:
         """Run `call` with the client of the package in a thread."""
         loop = asyncio.get_running_loop()
@@ -136,37 +103,37 @@ class Engine:
 
         def run() -> T:
             try:
-                return call(self._connected())
+                return self._answered(call)
+            except EngineAway:
+                self.close()  # the next engine may speak another version
+                raise
             finally:
                 free()
 
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._slots.acquire()  # freed by the thread, which may outlast the deadline
-                return await in_daemon_thread(_translated, run)
+                return await in_daemon_thread(run)
         except TimeoutError:
             raise EngineAway(f"it did not answer within {self._timeout_s:g} s") from None
 
-    def _connected(self) -> Any:
-        """The client of the package. It asks the engine for its version when it is made."""
-        if self._client is None:
-            import docker  # noqa: PLC0415  a quarter of a second that only this driver pays
+    def _answered(self, call: Callable[[Any], T]) -> T:
+        """Make the request, with the errors of the packages `docker` and `requests` as ours. Blocks."""
+        import docker.errors  # noqa: PLC0415  a quarter of a second that only this driver pays
+        import requests  # noqa: PLC0415  as above
 
-            self._client = docker.APIClient(base_url=f"unix://{self.socket}", version="auto", timeout=self._timeout_s)
-        return self._client
-
-
-def _translated(run: Callable[[], T]) -> T:
-    """Run it, with the errors of the packages `docker` and `requests` as ours."""
-    import docker.errors  # noqa: PLC0415  as above
-    import requests  # noqa: PLC0415  as above
-
-    try:
-        return run()
-    except docker.errors.APIError as exc:
-        raise EngineError(str(exc.explanation or exc), int(exc.status_code or 0)) from None
-    except (docker.errors.DockerException, requests.RequestException, OSError) as exc:
-        raise EngineAway(_innermost(exc)) from None
+        # The package leaks a socket for each connection that fails.
+        if failure := door.look(self.socket).error:
+            raise EngineAway(os.strerror(failure))
+        try:
+            if self._client is None:
+                base_url = f"unix://{self.socket}"
+                self._client = docker.APIClient(base_url=base_url, version="auto", timeout=self._timeout_s)
+            return call(self._client)
+        except docker.errors.APIError as exc:
+            raise EngineError(str(exc.explanation or exc), int(exc.status_code or 0)) from None
+        except (docker.errors.DockerException, requests.RequestException, OSError) as exc:
+            raise EngineAway(_innermost(exc)) from None
 
 
 def _innermost(exc: BaseException) -> str:
