@@ -15,7 +15,8 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     data_dir: str = "data/sandbox"
     """Folder of the workspaces (the files of the sessions) and of files that all sandboxes share; made if missing."""
     driver: str = "bubblewrap"
-    """How sandboxes are isolated: a name in `drivers.DRIVERS`."""
+    """How sandboxes are isolated: a name in `drivers.DRIVERS`, or auto (docker where its engine answers and has the
+    image when the service starts, else bubblewrap)."""
     docker_socket: str = "/var/run/docker.sock"
     """Socket of the Docker engine, on this machine (driver docker)."""
     docker_image: str = "holdfast-sandbox"

@@ -1,7 +1,8 @@
 """`holdfast up`: run the whole system on this machine until Ctrl-C."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
@@ -13,6 +14,7 @@ def up(
     harnesses: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64), show_default=True)] = 2,
     sync: Annotated[str, Parameter(show_default=True)] = "always",
     model_url: str = "",
+    sandbox: Literal["bubblewrap", "docker", "auto"] | None = None,
     scripted: Annotated[bool, Parameter(negative="")] = False,
     detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative=())] = False,
 ) -> int:
@@ -50,6 +52,9 @@ def up(
         process loses nothing either way.
     model_url
         Address of a model that speaks the Messages API; its key, if it wants one, is HOLDFAST_MODEL_API_KEY.
+    sandbox
+        How code of the model is isolated: bubblewrap (needs nothing), docker (needs an engine and the image of
+        deploy/sandbox), or auto (docker where both are there). Default: HOLDFAST_DRIVER, else bubblewrap.
     scripted
         Play a scripted model instead of calling one: no key, no cost, a few simple tasks.
     detach
@@ -59,6 +64,8 @@ def up(
     from holdfast.cli.embedded import up as running  # noqa: PLC0415  the same
     from holdfast.cli.embedded.layout import data_folder  # noqa: PLC0415  the same
 
+    if sandbox:
+        os.environ["HOLDFAST_DRIVER"] = sandbox  # the services inherit it
     if detach and not background.in_background():
         wish = background.UpRequest(port=port, model_url=model_url, scripted=scripted)
         return background.start(data_folder(data).absolute(), wish)

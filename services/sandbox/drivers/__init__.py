@@ -16,5 +16,5 @@ __all__ = ["DRIVERS", "Driver", "Outcome", "Sandbox", "SandboxLost", "SandboxUna
 def make_driver(settings: SandboxSettings) -> Driver:
     """The driver that the setting `driver` names. Raises BadSettings."""
     if settings.driver not in DRIVERS:
-        raise BadSettings(f"HOLDFAST_DRIVER: one of {', '.join(DRIVERS)}")
+        raise BadSettings(f"HOLDFAST_DRIVER: one of {', '.join(DRIVERS)}, auto")
     return DRIVERS[settings.driver](settings)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from holdfast.bus.ids import new_id
 from holdfast.process.settings import BadSettings
 from holdfast.sandbox.drivers import SandboxUnavailable
+from holdfast.sandbox.drivers.choice import chosen
 from holdfast.sandbox.drivers.docker.driver import Docker
 from holdfast.sandbox.drivers.hand_spec import Egress, UnsupportedHand
 from tests.integration.docker_driver.conftest import MakeSettings, spec
@@ -66,7 +67,23 @@ async def test_a_runtime_that_the_engine_does_not_have_ends_the_start(settings: 
     with pytest.raises(BadSettings) as bad:
         await Docker(settings(docker_runtime="runsc")).open(new_id("wrk"))
     assert "no runtime 'runsc'" in str(bad.value)
-    assert "it has io.containerd.runc" in str(bad.value) or "runc" in str(bad.value)
+    assert "runc" in str(bad.value).split("it has ")[1]
+
+
+async def test_auto_takes_docker_where_it_can_be_used_and_else_bubblewrap(
+    settings: MakeSettings, tmp_path: Path
+) -> None:
+    unusable = [
+        {"docker_socket": str(tmp_path / "none")},
+        {"docker_image": "holdfast-none"},
+        {"docker_runtime": "runsc"},
+    ]
+    assert (await chosen(settings(driver="auto"))).driver == "docker"
+    for more in unusable:
+        assert (await chosen(settings(driver="auto", **more))).driver == "bubblewrap", more
+        assert (await chosen(settings(driver="docker", **more))).driver == "docker", (
+            "what was asked for is never changed"
+        )
 
 
 async def test_parts_of_a_hand_that_it_does_not_have(driver: Docker) -> None:

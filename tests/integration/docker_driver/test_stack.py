@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import docker
+import pytest
 
 from tests.integration.docker_driver.conftest import MakeSettings
 from tests.support.conversation import Conversation, results, text
@@ -15,7 +16,7 @@ from tests.support.stack import stack
 async def test_an_agent_works_in_containers_and_loses_only_what_ran_in_them(
     settings: MakeSettings, tmp_path: Path, engine: docker.APIClient
 ) -> None:
-    environ = {"HOLDFAST_DRIVER": "docker", "HOLDFAST_DOCKER_SOCKET": settings().docker_socket}
+    environ = {"HOLDFAST_DRIVER": "auto", "HOLDFAST_DOCKER_SOCKET": settings().docker_socket}
     with stack(tmp_path, environ=environ, harnesses=1) as running:
         async with running.client() as client:
             conversation = await Conversation.begin(client)
