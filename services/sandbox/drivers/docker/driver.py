@@ -68,8 +68,9 @@ class Docker:
         self._processes: set[SandboxContainer] = set()
         """The containers whose first process is known and has not ended."""
         self._removals: set[asyncio.Task[None]] = set()
-        self._left: set[SandboxContainer] = set()
-        """Containers that have ended, but could not be removed."""
+        self._names: set[str] = set()
+        """The containers that are being made or run. Any other one with the label of this worker is to be removed: it
+        could not be before, or the engine has made it long after its request was given up."""
         self._turn = itertools.count()
         self._layout: config.Layout | None = None
         self._is_compiled = False
@@ -156,8 +157,9 @@ class Docker:
             turn=number,
             prepares=prepares,
         )
-        body = config.container(layout, spec)
-        return SandboxContainer(self._engine, f"holdfast-{self._worker}-{name}-{number}", body)
+        full_name = f"holdfast-{self._worker}-{name}-{number}"
+        self._names.add(full_name)
+        return SandboxContainer(self._engine, full_name, config.container(layout, spec))
 
     async def _started(self, container: SandboxContainer) -> stream.StreamSandbox:
         """Start it. Raises SandboxUnavailable."""
@@ -195,7 +197,7 @@ class Docker:
         if container in self._processes:
             self._processes.discard(container)
             self._watchdog.drop(container.pid)
-        self._left.add(container)
+        self._names.discard(container.name)
         self._in_background(self._remove(container))
 
     def _in_background(self, work: Awaitable[None]) -> None:
@@ -208,8 +210,6 @@ class Docker:
             await container.remove()
         except (EngineAway, EngineError) as exc:
             log.warning("a container could not be removed yet", container=container.name, cause=str(exc))
-        else:
-            self._left.discard(container)
 
     def keep_until(self, deadline: float) -> None:
         """See Driver."""
@@ -232,23 +232,27 @@ class Docker:
 
         While the engine does not answer nobody is reported: containers of a dead worker might still run.
         """
-        for container in [*self._left]:
-            await self._remove(container)
         dead = self._homes.dead(self._worker)
         try:
-            found = await self._engine.containers([f"{config.HOST_LABEL}={self.host}"])
-            for container in found:
-                worker = container.labels.get(config.LABEL, "")
-                # A worker that has no folder has removed it at its end, or another one has done so after its death.
-                if worker and worker != self._worker and self._homes.is_dead(worker):
-                    log.info("a container of a dead worker is removed", container=container.id, worker=worker)
-                    await self._engine.remove(container.id)
+            await self._remove_all(f"{config.HOST_LABEL}={self.host}")
         except (EngineAway, EngineError) as exc:
             log.warning("containers of dead workers cannot be looked for", cause=str(exc))
             return []
         for worker in dead:
             await asyncio.to_thread(self._homes.remove, worker)
         return dead
+
+    async def _remove_all(self, label: str) -> None:
+        """Remove the containers with this label that nobody needs any more. Raises EngineAway and EngineError.
+
+        Those of a worker without a folder too: it has removed the folder at its end, or another one after its death.
+        """
+        for container in await self._engine.containers([label]):
+            worker = container.labels.get(config.LABEL, "")
+            is_needed = container.name in self._names if worker == self._worker else not self._homes.is_dead(worker)
+            if worker and not is_needed:
+                log.info("a container that was left is removed", container=container.name, worker=worker)
+                await self._engine.remove(container.id)
 
     async def close(self) -> None:
         """See Driver."""
@@ -257,9 +261,11 @@ class Docker:
         await self._watchdog.stop()
         if self._removals:
             await asyncio.wait(self._removals, timeout=REMOVE_TIMEOUT_S)
+        try:
+            async with asyncio.timeout(REMOVE_TIMEOUT_S):
+                await self._remove_all(f"{config.LABEL}={self._worker}")
+        except (EngineAway, EngineError, TimeoutError) as exc:
+            log.warning("containers may be left to another worker of this host", cause=str(exc))
         self._engine.close()
         self._layout = None
-        if self._left:
-            log.warning("containers are left to another worker of this host", count=len(self._left))
-            self._left.clear()
         await asyncio.to_thread(self._homes.release, self._worker)

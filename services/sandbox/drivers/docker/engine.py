@@ -85,7 +85,7 @@ class Engine:
         """All containers, also those that have ended, with all of these labels (`name=value`)."""
         wanted = {"label": list(labels)}
         found = await self._request(lambda client: client.containers(all=True, filters=wanted))
-        return [Found(entry["Id"], entry.get("Labels") or {}) for entry in found]
+        return [Found(entry["Id"], entry["Names"][0].lstrip("/"), entry.get("Labels") or {}) for entry in found]
 
     def close(self) -> None:
         """Close the connections that wait for a request; the next request opens others."""

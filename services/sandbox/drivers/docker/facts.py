@@ -50,4 +50,5 @@ class Found(msgspec.Struct, frozen=True):
     """A container in a list."""
 
     id: str
+    name: str
     labels: dict[str, str]
