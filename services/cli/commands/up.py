@@ -24,7 +24,7 @@ def up(
     again on the same data folder, every session continues. HOLDFAST_MODEL_API_KEY is the key of the model, and
     HOLDFAST_MODEL_BASE_URL its address when it is not the vendor's. Without both, ANTHROPIC_API_KEY and
     ANTHROPIC_BASE_URL are used. HOLDFAST_MODEL is the kind of its client: anthropic (the SDK, the default), messages
-    (any server of the Messages API, without the SDK: starts faster, needs less memory), bedrock, vertex or foundry.
+    (any server of the Messages API; no SDK, less memory), bedrock, vertex or foundry.
 
     For example:
 
@@ -53,8 +53,7 @@ def up(
     model_url
         Address of a model that speaks the Messages API; its key, if it wants one, is HOLDFAST_MODEL_API_KEY.
     sandbox
-        How code of the model is isolated: bubblewrap (needs nothing), docker (needs an engine and the image of
-        deploy/sandbox), or auto (docker where both are there). Default: HOLDFAST_DRIVER, else bubblewrap.
+        Isolation: bubblewrap, docker (an engine and the image of deploy/sandbox), or auto. Default: bubblewrap.
     scripted
         Play a scripted model instead of calling one: no key, no cost, a few simple tasks.
     detach
@@ -64,8 +63,7 @@ def up(
     from holdfast.cli.embedded import up as running  # noqa: PLC0415  the same
     from holdfast.cli.embedded.layout import data_folder  # noqa: PLC0415  the same
 
-    if sandbox:
-        os.environ["HOLDFAST_DRIVER"] = sandbox  # the services inherit it
+    os.environ |= {"HOLDFAST_DRIVER": sandbox} if sandbox else {}  # the services inherit it
     if detach and not background.in_background():
         wish = background.UpRequest(port=port, model_url=model_url, scripted=scripted)
         return background.start(data_folder(data).absolute(), wish)

@@ -148,8 +148,7 @@ async def test_a_sandbox_ends_at_once_while_the_engine_hangs(
         return len(engine.containers(all=True, filters={"label": label})) == 1
 
     await eventually(only_what_lives_is_left, within=10, what="what could not be removed is removed later")
-    assert (await alive.run("a", "bash", {"command": "echo on"})).content[0]["text"] == "on
-"
+    assert (await alive.run("a", "bash", {"command": "echo on"})).content[0]["text"] == "on\n"
 
 
 async def test_a_restart_of_the_engine_costs_the_running_calls_only(own_engine: EngineProcess, driver: Docker) -> None:
