@@ -22,11 +22,9 @@ def up(
 
     Prints the two lines with which programs find it. A process that dies is started again. When the system is started
     again on the same data folder, every session continues. HOLDFAST_MODEL_API_KEY is the key of the model, and
-    HOLDFAST_MODEL_BASE_URL its address when it is not the vendor's. Without both, ANTHROPIC_API_KEY and
-    ANTHROPIC_BASE_URL are used. HOLDFAST_MODEL is the kind of its client: anthropic (the SDK, the default), messages
-    (any server of the Messages API; no SDK, less memory), bedrock, vertex or foundry.
-
-    For example:
+    HOLDFAST_MODEL_BASE_URL its address when it is not the vendor's; or ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL.
+    HOLDFAST_MODEL is its client: anthropic (the SDK, the default), messages (any server of the Messages API, without
+    the SDK: starts faster, needs less memory), bedrock, vertex or foundry. For example:
 
         holdfast up --scripted
 
