@@ -51,7 +51,45 @@ HARNESS_CONSUMER = "harness"
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 """Messages on these subjects may contain secrets: no stream may store them."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked")
+TASKS_STREAM = "TASKS"
+DEAD_TASKS_STREAM = "DEAD_TASKS"
+
+TASK_CONSUMER = "tasks"
+"""The durable consumer that all replicas of the session service share."""
+
+TASK_ACK_WAIT_S = 5.0
+"""Seconds after which a task is delivered to another replica of the session service."""
+
+TASK_DEDUPLICATION_WINDOW_S = 0.1
+"""The least that the server takes. The window is one for the whole stream: within a longer one the task `17` of one
+tenant would be dropped because another tenant, or another kind, had a task `17`. The record recognises repetitions."""
+
+TASK_LIMIT_MESSAGES = 20_000
+"""Tasks that may wait of one kind; the next one is refused."""
+
+TASKS_LIMIT_BYTES = 256 * 1024 * 1024
+"""Bytes of all tasks that may wait; the next one is refused, so that publishers cannot fill the disk of all sessions.
+nats-server sets this room aside: it counts against the limit of its file store."""
+
+MAX_TASK_MESSAGE_BYTES = 1024 * 1024 + 64 * 1024
+"""Largest task in bytes: its body and its headers."""
+
+MAX_TASK_HEADER_BYTES = 48 * 1024
+"""Headers of a task in bytes. JetStream stores at most 65,535, and a dead letter has some more than its task."""
+
+DEAD_TASK_DAYS = 30
+"""Days for which a task that could not be carried out is kept."""
+
+UNBOUND_TASK_DAYS = 3
+"""Days for which a task is kept that died because nobody had made a binding for it."""
+
+DEAD_TASK_LIMIT_MESSAGES = 1_000
+"""Dead letters of one kind; older ones are dropped."""
+
+DEAD_TASKS_LIMIT_MESSAGES = 5_000
+"""Dead letters in all. A limit in bytes would let a few large ones drop all others."""
+
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "audit", "bindings", "tasks")
 BLOBS = "blobs"
 
 SNAPSHOTS = "snap"
@@ -59,6 +97,10 @@ SNAPSHOTS = "snap"
 
 ERASED_BUCKETS = (SNAPSHOTS, "parked")
 """Buckets whose values hold what people and models said: they are erased with their session (rule 29)."""
+
+AUDIT = "audit"
+"""Bucket of the records of administrative acts, for ever. A key in it is written once: the server refuses to replace,
+delete or expire it, whoever asks."""
 
 
 def log_stream(cell: str = FIRST_CELL) -> str:
@@ -112,7 +154,7 @@ def public_config(cell: str = FIRST_CELL, *, max_bytes: int, replicas: int = 1) 
 
 
 def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[str, Any]]:
-    """The three streams of one cell and the buckets that all cells share, as `STREAM.CREATE` takes them."""
+    """The three streams of one cell, and what all cells share, as `STREAM.CREATE` takes them."""
     common = _common(replicas)
     log = {
         **common,
@@ -132,22 +174,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "max_msgs_per_subject": INBOX_LIMIT_MESSAGES,
         "republish": {"src": ">", "dest": "arrived.>"},
     }
-    buckets = [
-        {
-            **common,
-            "name": f"KV_{bucket}",
-            "subjects": [f"$KV.{bucket}.>"],
-            "retention": "limits",
-            "discard": "new",
-            "max_msgs_per_subject": 1,
-            "allow_rollup_hdrs": True,
-            "deny_delete": bucket not in ERASED_BUCKETS,
-            "allow_msg_ttl": True,
-            "subject_delete_marker_ttl": 1 * SECOND_NS,
-            "republish": {"src": f"$KV.{bucket}.>", "dest": f"kv.{bucket}.>"},
-        }
-        for bucket in BUCKETS
-    ]
+    buckets = [_audit_config(common) if bucket == AUDIT else _bucket_config(common, bucket) for bucket in BUCKETS]
     blobs = {
         **common,
         "name": blob_stream(cell),
@@ -156,7 +183,67 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "discard": "new",
         "allow_rollup_hdrs": True,
     }
-    return [log, inbox, *buckets, blobs]
+    return [log, inbox, *buckets, blobs, *_task_streams(common)]
+
+
+def _task_streams(common: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tasks, and those that could not be carried out. All cells share them: a task has no session yet."""
+    tasks = {
+        **common,
+        "name": TASKS_STREAM,
+        "subjects": list(subjects.all_tasks()),
+        "retention": "workqueue",
+        "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs_per_subject": TASK_LIMIT_MESSAGES,
+        "max_bytes": TASKS_LIMIT_BYTES,
+        "max_msg_size": MAX_TASK_MESSAGE_BYTES,
+        "duplicate_window": int(TASK_DEDUPLICATION_WINDOW_S * SECOND_NS),
+    }
+    dead = {
+        **common,
+        "name": DEAD_TASKS_STREAM,
+        "subjects": [subjects.all_dead_tasks()],
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs_per_subject": DEAD_TASK_LIMIT_MESSAGES,
+        "max_msgs": DEAD_TASKS_LIMIT_MESSAGES,
+        "max_age": DEAD_TASK_DAYS * 24 * 3600 * SECOND_NS,
+        "allow_msg_ttl": True,
+        "max_msg_size": MAX_TASK_MESSAGE_BYTES + 64 * 1024,
+    }
+    return [tasks, dead]
+
+
+def _bucket_config(common: dict[str, Any], bucket: str) -> dict[str, Any]:
+    return {
+        **common,
+        "name": f"KV_{bucket}",
+        "subjects": [f"$KV.{bucket}.>"],
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "allow_rollup_hdrs": True,
+        "deny_delete": bucket not in ERASED_BUCKETS,
+        "allow_msg_ttl": True,
+        "subject_delete_marker_ttl": 1 * SECOND_NS,
+        "republish": {"src": f"$KV.{bucket}.>", "dest": f"kv.{bucket}.>"},
+    }
+
+
+def _audit_config(common: dict[str, Any]) -> dict[str, Any]:
+    """A bucket whose keys are written once. Nobody watches it, so that its changes are not republished."""
+    return {
+        **common,
+        "name": f"KV_{AUDIT}",
+        "subjects": [f"$KV.{AUDIT}.>"],
+        "retention": "limits",
+        "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs_per_subject": 1,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
 
 
 def harness_consumer() -> dict[str, Any]:
@@ -171,4 +258,14 @@ def harness_consumer() -> dict[str, Any]:
         "max_waiting": 512,
         "deliver_policy": "all",
         "replay_policy": "instant",
+    }
+
+
+def task_consumer() -> dict[str, Any]:
+    """The shared durable of all session services. Its ack_wait is longer than that of an inbox: nobody has a turn."""
+    return {
+        **harness_consumer(),
+        "durable_name": TASK_CONSUMER,
+        "name": TASK_CONSUMER,
+        "ack_wait": int(TASK_ACK_WAIT_S * SECOND_NS),
     }

@@ -38,10 +38,14 @@ MAKERS = {"new_id", "new_session_id"}
 LAYERS = (
     ("session/http/",),
     ("session/storage/",),
-    ("session/agents/", "session/environments/", "session/vaults/"),
+    (
+        *("session/agents/", "session/environments/", "session/vaults/"),
+        *("session/api_keys/", "session/audit/", "session/models/"),
+    ),
     ("session/log/",),
     ("session/events/",),
     ("session/sessions/",),
+    ("session/tasks/",),
     ("session/jobs/",),
     ("session/endpoints.py", "session/main.py", "session/__main__.py"),
 )

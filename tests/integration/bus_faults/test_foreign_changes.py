@@ -39,6 +39,33 @@ async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
     await asyncio.wait_for(task, 10)
 
 
+async def test_a_log_that_cannot_be_read_is_not_said_to_be_read_to_its_end(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
+    """Lists would be said to be complete. Reading goes on once the stream is there again."""
+    await admin.api(f"STREAM.DELETE.{streams.log_stream(FIRST_CELL)}")
+    got: list[list[Key]] = []
+
+    async def follow() -> None:
+        async with aclosing(bus.log.follow(FIRST_CELL)) as batches:
+            async for batch in batches:
+                got.append([key for key, _ in batch])  # noqa: PERF401  looked at meanwhile
+
+    following = asyncio.create_task(follow())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(following), 1)
+    assert got == []
+    await provision(admin, FIRST_CELL)
+    await bus.log.append(key, said("one"), 0)
+
+    async def is_read() -> bool:
+        return [key] in got and [] in got
+
+    await eventually(is_read, within=20)
+    following.cancel()
+    await asyncio.wait([following])
+
+
 async def test_another_inbox_stream_has_another_epoch(bus: NatsBus, admin: JetStreamClient) -> None:
     stop, acked = asyncio.Event(), asyncio.Event()
 
@@ -59,6 +86,28 @@ async def test_another_inbox_stream_has_another_epoch(bus: NatsBus, admin: JetSt
     await eventually(changed, within=10)
     stop.set()
     await asyncio.wait_for(task, 10)
+
+
+async def test_headers_that_look_like_answers_of_the_server_hide_nothing(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
+    """The status of an answer is a header, and a sandbox may set any header of its results."""
+    stored: list[int] = []
+    for status in ("100", "204", "404", "408", "409", "500", "503"):
+        data, _ = codec.encode_input(Nudge(id=new_id("ndg")))
+        stored.append(await admin.store(subjects.inbox(key, "in"), data, {"Status": status, "Description": "x"}))
+    stored.append(await bus.inbox.put(key, Nudge(id=new_id("ndg"))))
+    assert [waits.seq for waits in await bus.inbox.pending(key)] == stored
+    stop, got = asyncio.Event(), list[int]()
+
+    async def handle(delivery: Delivery) -> None:
+        await delivery.ack()
+        got.append(delivery.seq)
+        if len(got) == len(stored):
+            stop.set()
+
+    await asyncio.wait_for(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8), 20)
+    assert sorted(got) == stored
 
 
 async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:

@@ -6,8 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
+from holdfast.process.model_catalogue import load_catalogue
 from holdfast.session.agents.store import AgentStore
+from holdfast.session.api_keys.store import ApiKeyStore
+from holdfast.session.audit.log import AuditLog
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.open_streams import OpenStreams
@@ -15,6 +20,8 @@ from holdfast.session.http.openapi import document
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.vaults.client import VaultClient
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
@@ -23,13 +30,20 @@ from holdfast.testing.memory.server import MemoryServer
 @pytest.fixture(scope="module")
 def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
+    audit = AuditLog(bus.kv, lambda: 1)
     return all_routes(
         sessions=SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1),
         agents=AgentStore(bus.kv),
         environments=EnvironmentStore(bus.kv),
         vaults=VaultClient(bus.core),
+        api_keys=ApiKeyStore(bus.kv, audit, lambda: 1),
+        audit=audit,
+        models=load_catalogue(),
         health=Health("session"),
         now=lambda: 1,
+        bindings=BindingStore(bus.kv, AgentStore(bus.kv), EnvironmentStore(bus.kv)),
+        records=TaskRecords(bus.kv),
+        tasks=NatsTasks(JetStreamClient()),
         streams=OpenStreams(1),
         stopping=asyncio.Event(),
     )
