@@ -15,6 +15,7 @@ from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.own_account import warn_if_shared
 from holdfast.bus.jetstream.protocol import check_protocol
 from holdfast.bus.jetstream.public_events import NatsPublicEvents
+from holdfast.bus.jetstream.public_reads import NatsPublicReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
 from holdfast.bus.jetstream.tasks import NatsTasks
@@ -34,6 +35,7 @@ class NatsBus:
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
         self.public = NatsPublicEvents(client)
+        self.public_reads = NatsPublicReads(client)
         self.tasks = NatsTasks(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)

@@ -67,10 +67,10 @@ _ADMIN: Final = (
     "has the name of the account of a user, and its number of messages (`make bench`)."
 )
 _SESSION: Final = (
-    "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
-    "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
-    "nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket `audit`,\n"
-    "which keeps everything for ever. It takes tasks from their queue, and keeps those that died."
+    "The edge: writes and reads sessions for clients, keeps agents, environments, API keys and webhooks, asks the\n"
+    "vault. It frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted\n"
+    "sessions; nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket\n"
+    "`audit`, which keeps everything for ever. It takes tasks from their queue, and keeps those that died."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -196,7 +196,7 @@ def _session(cells: Sequence[str]) -> User:
             *_publishes(cell),
         ]
 
-    buckets = ("agents", "envs", "keys")
+    buckets = ("agents", "envs", "keys", "webhooks")
     publish = _for_each(cells, of_cell)
     publish += [
         "again.*.*", "dead.*.*", f"$JS.API.CONSUMER.MSG.NEXT.{TASKS_STREAM}.{TASK_CONSUMER}",
@@ -204,7 +204,8 @@ def _session(cells: Sequence[str]) -> User:
         f"$JS.API.STREAM.MSG.GET.{DEAD_TASKS_STREAM}", f"$JS.API.STREAM.MSG.DELETE.{DEAD_TASKS_STREAM}",
     ]  # fmt: skip
     publish += _for_each(("bindings", "tasks"), lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
-    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "$JS.API.STREAM.INFO.KV_parked", "vault.req.admin", "vault.req.key"]
+    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "$JS.API.STREAM.INFO.KV_parked"]
+    publish += ["vault.req.admin", "vault.req.key", "vault.req.sign"]
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]
