@@ -16,9 +16,11 @@ from holdfast.session.http import openapi, probes
 from holdfast.session.http.routing import Route
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.sessions import routes as session_routes
-from holdfast.session.tasks import binding_routes, task_routes
+from holdfast.session.tasks import binding_routes, receive_routes, task_routes
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.signed_kinds import SignedKinds
+from holdfast.session.tasks.task_intake import TaskIntake
 from holdfast.session.vaults import credentials as credential_routes
 from holdfast.session.vaults import routes as vault_routes
 from holdfast.session.vaults.client import VaultClient
@@ -33,6 +35,8 @@ def all_routes(
     bindings: BindingStore,
     records: TaskRecords,
     tasks: NatsTasks,
+    intake: TaskIntake,
+    signed_kinds: SignedKinds,
     health: Health,
     now: Callable[[], int],
     streams: OpenStreams,
@@ -50,5 +54,6 @@ def all_routes(
         *stream_routes.routes(sessions, streams, stopping),
         *binding_routes.routes(bindings, now),
         *task_routes.routes(records, tasks),
+        *receive_routes.routes(intake, signed_kinds, now),
     ]
     return [*described, *openapi.routes(described)]

@@ -37,6 +37,10 @@ from holdfast.session.storage.kv_store import KvStore
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.ingress import TaskIngress
 from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.signed_kinds import SignedKinds
+from holdfast.session.tasks.signing_secrets import SigningSecrets
+from holdfast.session.tasks.task_answers import TaskAnswers
+from holdfast.session.tasks.task_intake import TaskIntake
 from holdfast.session.tasks.task_session import TaskSessions
 from holdfast.session.vaults.client import VaultClient
 
@@ -60,20 +64,25 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
-    bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
+    vaults, records = VaultClient(bus.core), TaskRecords(bus.kv)
+    secrets = SigningSecrets(vaults)
+    bindings = BindingStore(bus.kv, agents, environments, secrets)
+    intake = TaskIntake(bus.tasks, bindings, TaskAnswers(records, sessions, stop))
     disk = DiskSpaceCheck(settings.disk_folder)
     task_sessions = TaskSessions(sessions, agents, environments)
-    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk, clock.now)
+    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
     try:
         await _install_first_key(bus, settings)
         routes = all_routes(
             sessions=sessions,
             agents=agents,
             environments=environments,
-            vaults=VaultClient(bus.core),
+            vaults=vaults,
             bindings=bindings,
             records=records,
             tasks=bus.tasks,
+            intake=intake,
+            signed_kinds=SignedKinds(bindings, secrets),
             health=health,
             now=clock.now,
             streams=OpenStreams(_max_streams(settings)),

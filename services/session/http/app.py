@@ -27,7 +27,7 @@ from holdfast.bus.ids import new_id
 from holdfast.process import telemetry
 from holdfast.session.http import errors
 from holdfast.session.http.api_keys import ApiKeys
-from holdfast.session.http.auth import authenticate
+from holdfast.session.http.auth import authenticate, key_of
 from holdfast.session.http.body import BodyBudget, ClientDisconnected, RequestBody
 from holdfast.session.http.decoding import read_query
 from holdfast.session.http.errors import ApiError
@@ -38,6 +38,10 @@ from holdfast.session.http.routing import Call, Empty, Route
 
 SERVER_HEADER: Final = "holdfast"
 """The `server` header of every answer. A harness whose model address is this edge recognises the edge by it."""
+
+UNKNOWN_BODIES_AT_ONCE: Final = 16
+"""The budget for bodies of requests without a key, whose signature is checked only once the body is there; in bodies of
+the largest size of their route."""
 
 LARGEST_BODIES_AT_ONCE: Final = 8
 """The budget for bodies, in bodies of the largest size; a request beyond it is answered 429."""
@@ -70,6 +74,8 @@ class Edge:
         self._body_limit = body_limit
         self._body_timeout = body_timeout
         self._body_budget = BodyBudget(LARGEST_BODIES_AT_ONCE * body_limit)
+        most = max((route.raw_limit for route in routes if route.signed), default=0)
+        self._unknown_budget = BodyBudget(UNKNOWN_BODIES_AT_ONCE * most)
         self._hosts = hosts
         self._admit = admit
         self._tracer = telemetry.tracer()
@@ -128,13 +134,18 @@ class Edge:
         span = trace.get_current_span()
         span.update_name(f"{route.method} {route.path}")
         span.set_attribute("http.route", route.path)
-        tenant = "" if route.public else (await authenticate(headers, self._keys)).tenant
+        is_unknown = route.signed and not key_of(headers)
+        tenant = "" if route.public or is_unknown else (await authenticate(headers, self._keys)).tenant
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
         content: Any = Empty()
         if route.method != "GET":
+            if route.raw_limit:
+                body.restrict(route.raw_limit, self._unknown_budget if is_unknown else None)
             raw = await body.read()
-            if raw or route.body is not Empty:
+            if route.raw_limit:
+                content = raw
+            elif raw or route.body is not Empty:
                 content = await decode_body(raw, route.body)
             self._admit(route, content)
         result = await route.handle(Call(request=request, tenant=tenant, path=path, query=query, body=content))

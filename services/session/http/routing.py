@@ -24,12 +24,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     request: Request
     tenant: str
-    """The tenant of the API key; empty on a public route."""
+    """The tenant of the API key; empty on a public route, and for a request without a key on a signed one."""
     path: dict[str, str]
     query: Any
     """A value of the route's `query` type."""
     body: Any
-    """A value of the route's `body` type."""
+    """A value of the route's `body` type; the bytes as they came if it has `raw_limit`."""
 
     def id(self, name: str) -> str:
         """The id in the path under `name`, such as `agent_id`. Raises ApiError 404 for a text that is no id."""
@@ -59,3 +59,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The answer is an event stream."""
     public: bool = False
     """Served without an API key."""
+    signed: bool = False
+    """A request may come without an API key: the handler then checks its signature, and answers 401."""
+    raw_limit: int = 0
+    """Bytes that the body may have, which is handed to the handler as it came; 0: it is decoded as `body`."""

@@ -8,7 +8,6 @@ import structlog
 from holdfast.bus.jetstream.tasks import DeadLetter, NatsTasks
 from holdfast.session.tasks.letter_rate import LetterRate
 
-
 TOLD_EACH_S: Final = 60.0
 """Seconds between two lines of the log that say that tasks wait."""
 

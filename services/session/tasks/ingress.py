@@ -48,6 +48,7 @@ class TaskIngress:
         records: TaskRecords,
         bindings: BindingStore,
         sessions: TaskSessions,
+        *,
         disk: DiskSpaceCheck,
         now: Callable[[], int],
     ) -> None:

@@ -180,8 +180,9 @@ class TaskRun:
     async def _finish(self, letters: DeadLetters, found: Plan) -> None:
         record = self._opened()
         done = TaskRecord(
-            kind=record.kind, state="done", session=record.session, attempt=record.attempt, binding=record.binding
-        )
+            kind=record.kind, state="done", session=record.session, attempt=record.attempt, binding=record.binding,
+            stored_at=record.stored_at,
+        )  # fmt: skip
         await self._write(done, ttl=found.binding.config.remember_hours * HOUR_S)
         point("task.done")
         if record.letter:

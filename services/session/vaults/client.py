@@ -62,9 +62,18 @@ class VaultClient:
         kind = credentials.name_of(auth)
         if kind in credentials.UNAVAILABLE:
             raise not_available(f"auth.type: {kind} credentials are")
+        return await self.sealed(msgspec.json.encode(auth))
+
+    async def sealed(self, secret: bytes) -> bytes:
+        """`secret` encrypted for the vault service."""
         answer = await self._ask(subjects.VAULT_KEY, b"")
         key = msgspec.convert(answer, _PublicKey).public_key
-        return SealedBox(PublicKey(key)).encrypt(msgspec.json.encode(auth))
+        return SealedBox(PublicKey(key)).encrypt(secret)
+
+    async def signing(self, tenant: str, verb: str, body: dict[str, Any], sealed: bytes = b"") -> Any:
+        """Do `verb` on the secrets with which webhooks of a kind of tasks are signed."""
+        request = VaultRequest(tenant=tenant, verb=f"signing.{verb}", body=body, sealed=sealed)
+        return await self._ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
 
     async def _ask(self, subject: str, data: bytes) -> Any:
         raw = await self._core.request(subject, data, timeout=REQUEST_TIMEOUT_S)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import httpx
+import pytest
 from anthropic import Anthropic
 from nats.aio.client import Client
 
@@ -12,6 +13,7 @@ from tests.support.edge import SessionService
 from tests.support.tasks import died, started
 
 
+@pytest.mark.timeout(180)  # a dozen commands one after the other
 async def test_an_operator_mends_a_missing_binding(  # noqa: PLR0917  fixtures
     edge: SessionService, publisher: Client, sync: Anthropic, http: httpx.Client, agent: str, environment: str,
     tmp_path: Path,

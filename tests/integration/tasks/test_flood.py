@@ -49,7 +49,9 @@ async def test_tasks_without_a_binding_wait_once_there_are_too_many(tmp_path: Pa
             assert 25 <= await waiting(client) <= 30, "the others wait"
             await publish(client, "known", 1)
             await started(sync, "known")
-            listed = [task for kind in ("flood0", "flood1", "flood2") for task in await asyncio.to_thread(dead_of, http, kind)]
+            listed = [
+                task for kind in ("flood0", "flood1", "flood2") for task in await asyncio.to_thread(dead_of, http, kind)
+            ]
             assert {task["reason"] for task in listed} == {"unbound"}
             assert int(LETTERS_AT_ONCE) <= len(listed) <= int(LETTERS_AT_ONCE) + 5
 

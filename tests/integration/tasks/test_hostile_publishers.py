@@ -1,6 +1,8 @@
 """What the NATS library would never send, from a publisher that speaks the protocol itself: it is dead, and all else
 goes on."""
 
+# ruff: noqa: ASYNC212  the service is another process, so a request that blocks holds nothing up
+
 import asyncio
 import contextlib
 from typing import Any
@@ -55,7 +57,7 @@ async def one_goes_through(publisher: Client, sync: Anthropic, bind: Any, kind: 
         ("full", b"NATS/1.0\r\nX: " + b"x" * 65_000 + b"\r\n\r\n"),
     ],
 )
-async def test_headers_that_no_library_sends_harm_nobody(
+async def test_headers_that_no_library_sends_harm_nobody(  # noqa: PLR0917  fixtures and parameters
     edge: SessionService, publisher: Client, sync: Anthropic, http: httpx.Client, bind: Any, kind: str, head: bytes
 ) -> None:
     """Each comes without a binding first, so that it is kept as a dead letter, and is then sent again."""
@@ -72,7 +74,7 @@ async def test_headers_that_no_library_sends_harm_nobody(
 
 
 @pytest.mark.parametrize("token", [b"\xff\xfe", b"a\x0bb", b"a\x0cb", "ä".encode(), b"\x01", b"x" * 300])
-async def test_subjects_that_no_library_sends_harm_nobody(
+async def test_subjects_that_no_library_sends_harm_nobody(  # noqa: PLR0917  fixtures and parameters
     edge: SessionService, publisher: Client, sync: Anthropic, http: httpx.Client, bind: Any, token: bytes
 ) -> None:
     async def letters() -> int:

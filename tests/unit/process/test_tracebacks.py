@@ -1,5 +1,7 @@
 """An exception in the log: where it was raised, and nothing that somebody sent."""
 
+import pytest
+
 from holdfast.process.tracebacks import places
 
 CANARY = "canary-text-of-a-task"
@@ -7,15 +9,17 @@ CANARY = "canary-text-of-a-task"
 
 def test_types_and_places_are_told_and_no_text() -> None:
     def inner() -> None:
-        raise ValueError(f"bad value {CANARY}")
+        raise ValueError(CANARY)
 
-    try:
+    def outer() -> None:
         try:
             inner()
         except ValueError as cause:
             raise KeyError(CANARY) from cause
-    except KeyError as exc:
-        told = places(exc)
+
+    with pytest.raises(KeyError) as raised:
+        outer()
+    told = places(raised.value)
     assert told[0] == "KeyError"
     assert "ValueError" in told
     assert any(line.startswith("test_tracebacks.py:") and line.endswith(" inner") for line in told)
@@ -23,13 +27,15 @@ def test_types_and_places_are_told_and_no_text() -> None:
 
 
 def test_a_context_that_is_suppressed_is_left_out_and_a_circle_ends() -> None:
-    try:
+    def hidden() -> None:
         try:
-            raise ValueError
+            int("x")
         except ValueError:
             raise KeyError from None
-    except KeyError as exc:
-        assert "ValueError" not in places(exc)
-        other = OSError()
-        exc.__cause__, other.__cause__ = other, exc
-        assert places(exc).count("OSError") == 1
+
+    with pytest.raises(KeyError) as raised:
+        hidden()
+    assert "ValueError" not in places(raised.value)
+    other = OSError()
+    raised.value.__cause__, other.__cause__ = other, raised.value
+    assert places(raised.value).count("OSError") == 1

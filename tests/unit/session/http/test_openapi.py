@@ -19,6 +19,10 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.signed_kinds import SignedKinds
+from holdfast.session.tasks.signing_secrets import SigningSecrets
+from holdfast.session.tasks.task_answers import TaskAnswers
+from holdfast.session.tasks.task_intake import TaskIntake
 from holdfast.session.vaults.client import VaultClient
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
@@ -27,16 +31,22 @@ from holdfast.testing.memory.server import MemoryServer
 @pytest.fixture(scope="module")
 def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
+    sessions = SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1)
+    secrets, tasks = SigningSecrets(VaultClient(bus.core)), NatsTasks(JetStreamClient())
+    bindings = BindingStore(bus.kv, AgentStore(bus.kv), EnvironmentStore(bus.kv), secrets)
+    records = TaskRecords(bus.kv)
     return all_routes(
-        sessions=SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1),
+        sessions=sessions,
         agents=AgentStore(bus.kv),
         environments=EnvironmentStore(bus.kv),
         vaults=VaultClient(bus.core),
         health=Health("session"),
         now=lambda: 1,
-        bindings=BindingStore(bus.kv, AgentStore(bus.kv), EnvironmentStore(bus.kv)),
-        records=TaskRecords(bus.kv),
-        tasks=NatsTasks(JetStreamClient()),
+        bindings=bindings,
+        records=records,
+        tasks=tasks,
+        intake=TaskIntake(tasks, bindings, TaskAnswers(records, sessions, asyncio.Event())),
+        signed_kinds=SignedKinds(bindings, secrets),
         streams=OpenStreams(1),
         stopping=asyncio.Event(),
     )
@@ -74,6 +84,7 @@ def test_each_reference_leads_to_a_component(routes: list[Route]) -> None:
 def test_only_probes_and_the_document_need_no_key(routes: list[Route]) -> None:
     public = {route.path for route in routes if route.public}
     assert public == {"/healthz", "/readyz", "/openapi.json"}
+    assert {route.path for route in routes if route.signed} == {"/v1/tasks/{kind}"}
     for path, methods in document(routes)["paths"].items():
         for operation in methods.values():
             assert (operation.get("security") == []) == (path in public)
