@@ -34,6 +34,7 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
+from holdfast.session.tasks.ask import TaskRequestHandler
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.ingress import TaskIngress
 from holdfast.session.tasks.records import TaskRecords
@@ -106,7 +107,10 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             for watch in watched.values():
                 await watch.ready()
             duties = _duties(bus, health, sessions, settings.disk_folder)
-            background += _begin(tasks, health, {**duties, "tasks": partial(ingress.run, stop)})
+            asked = TaskRequestHandler(intake, disk)
+            duties["tasks"] = partial(ingress.run, stop)
+            duties["task-requests"] = partial(bus.task_requests.serve, asked.answer, stop)
+            background += _begin(tasks, health, duties)
             await serve(
                 edge,
                 host=settings.host,

@@ -14,6 +14,7 @@ from holdfast.bus.jetstream.protocol import check_protocol
 from holdfast.bus.jetstream.public_events import NatsPublicEvents
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
+from holdfast.bus.jetstream.task_requests import TaskRequests
 from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 
@@ -32,6 +33,7 @@ class NatsBus:
         self.core = NatsCore(client)
         self.public = NatsPublicEvents(client)
         self.tasks = NatsTasks(client)
+        self.task_requests = TaskRequests(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)
 

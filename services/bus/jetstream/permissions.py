@@ -55,14 +55,20 @@ FIRST_TENANT: Final = "default"
 
 _MIDDLE: Final = """\
     ]
-    exports: [{{ service: "{tasks}", accounts: [PUBLISHERS] }}]
+    exports: [
+      {{ service: "{tasks}", accounts: [PUBLISHERS] }}
+      {{ service: "{asks}", accounts: [PUBLISHERS], response_threshold: "11m" }}
+    ]
   }}
 
   # Systems that publish tasks are in an account of their own. JetStream sends the acknowledgement of a publish to
   # whatever reply subject it names, also where its user may not publish: into a log, for example. Here that subject is
   # one of this account, in which there is no stream.
   PUBLISHERS {{
-    imports: [{{ service: {{ account: HOLDFAST, subject: "{tasks}" }} }}]
+    imports: [
+      {{ service: {{ account: HOLDFAST, subject: "{tasks}" }} }}
+      {{ service: {{ account: HOLDFAST, subject: "{asks}" }} }}
+    ]
     users: [
 """
 
@@ -76,7 +82,8 @@ _ADMIN: Final = (
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
     "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
-    "nobody else may take anything out of a log. It takes tasks from their queue, and keeps those that died."
+    "nobody else may take anything out of a log. It takes tasks from their queue, keeps those that died, and answers\n"
+    "requests for tasks."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -88,9 +95,9 @@ _SANDBOX: Final = (
 )
 _READER: Final = "Reads public events of {tenant} of the types {types}, by the filter of its consumer."
 _PUBLISHER: Final = (
-    "Another system: publishes tasks of any kind for the tenant `default`, and nothing else. It can neither read a\n"
-    "session nor write to one. For another tenant, or for some kinds only, add a user with other subjects, and an\n"
-    "export and an import for the tenant: the subject is its proof."
+    "Another system: publishes tasks of any kind for the tenant `default`, or sends them as requests. It can neither\n"
+    "read a session nor write to one. For another tenant, or for some kinds only, add a user with other subjects, and\n"
+    "exports and imports for the tenant: the subject is its proof."
 )
 _VAULT: Final = "Answers what it is asked, and says nothing else."
 
@@ -129,9 +136,9 @@ def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
         parts += [_harness(cell), _sandbox(cell)]
     parts.append(_user("vault", _VAULT, None, ["vault.req.> vault"], answers="1m"))
     parts += [_reader(cells, reader) for reader in readers]
-    tasks = f"task.{FIRST_TENANT}.*"
-    publisher = _user(PUBLISHER, _PUBLISHER, [tasks], [])
-    return parts[0] + "\n".join(parts[1:]) + _MIDDLE.format(tasks=tasks) + publisher + _TAIL
+    tasks, asks = f"task.{FIRST_TENANT}.*", f"ask.{FIRST_TENANT}.*"
+    publisher = _user(PUBLISHER, _PUBLISHER, [tasks, asks], [])
+    return parts[0] + "\n".join(parts[1:]) + _MIDDLE.format(tasks=tasks, asks=asks) + publisher + _TAIL
 
 
 def _user(user: str, comment: str, publish: list[str] | None, subscribe: list[str], *, answers: str = "") -> str:
@@ -217,8 +224,8 @@ def _session(cells: Sequence[str]) -> str:
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
-    subscribe += [f"kv.{bucket}.>" for bucket in buckets]
-    return _user("session", _SESSION, publish, subscribe)
+    subscribe += [*(f"kv.{bucket}.>" for bucket in buckets), "ask.*.* session"]
+    return _user("session", _SESSION, publish, subscribe, answers="11m")
 
 
 def _harness(cell: str) -> str:

@@ -1,0 +1,66 @@
+"""Answers tasks that are sent as NATS requests on `ask.<tenant>.<kind>`: with the session that gets the task, and for those
+who wait for it with the end of its turn."""
+
+from typing import Final
+
+import msgspec
+import structlog
+
+from holdfast.bus.errors import BusError
+from holdfast.bus.ids import new_id
+from holdfast.bus.jetstream.connection import RawMessage
+from holdfast.bus.subjects import UNNAMED, task_of
+from holdfast.process.tracebacks import places
+from holdfast.session.events.disk_space import DiskSpaceCheck
+from holdfast.session.http import errors
+from holdfast.session.http.errors import ApiError, invalid
+from holdfast.session.tasks.parse import MAX_TASK_BYTES, checked_name, parse
+from holdfast.session.tasks.rejection import Rejected
+from holdfast.session.tasks.task_intake import TaskIntake, kept, refusal, wait_of
+from holdfast.session.tasks.task_result import TaskResult
+
+START_WITHIN_S: Final = 10.0
+"""Seconds after which a request is answered though no session has got its task yet."""
+
+_log = structlog.get_logger()
+
+
+class TaskRequestHandler:
+    def __init__(self, intake: TaskIntake, disk: DiskSpaceCheck) -> None:
+        self._intake = intake
+        self._disk = disk
+
+    async def answer(self, request: RawMessage) -> bytes:
+        """The answer as JSON: a TaskResult, or the error envelope of the API."""
+        return msgspec.json.encode(await self._answer(request))
+
+    async def _answer(self, request: RawMessage) -> TaskResult | errors.ErrorResponse:
+        request_id = new_id("req")
+        try:
+            return await self._take(request)
+        except ApiError as exc:
+            return errors.envelope(exc, request_id)
+        except Rejected as exc:
+            return errors.envelope(refusal(exc), request_id)
+        except BusError as exc:
+            _log.warning("a request for a task failed at the bus", request_id=request_id, cause=str(exc))
+            return errors.envelope(errors.of_bus(exc), request_id)
+        except Exception as exc:  # noqa: BLE001  a fault of ours is an answer too
+            _log.error("a request for a task failed", request_id=request_id, at=places(exc))
+            return errors.envelope(errors.internal(), request_id)
+
+    async def _take(self, request: RawMessage) -> TaskResult:
+        _, tenant, kind = task_of(request.subject)
+        if UNNAMED in (tenant, kind):
+            raise invalid("subject: tenant and kind must be of letters, digits, `_` and `-`")
+        if len(request.data) > MAX_TASK_BYTES:
+            raise errors.too_large(MAX_TASK_BYTES)
+        if self._disk.is_full():
+            raise errors.storage_full("the disk of this stack is full")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        wait_s = wait_of(headers)
+        binding = await self._intake.bound(tenant, kind)
+        event = parse(kept(headers), request.data, name=checked_name(headers.get("nats-msg-id", "")))
+        return await self._intake.take(
+            tenant, binding, event, kept(headers), request.data, start_s=START_WITHIN_S, end_s=wait_s
+        )
