@@ -1,5 +1,7 @@
-"""Answers tasks that are sent as NATS requests on `ask.<tenant>.<kind>`: with the session that gets the task, and for those
-who wait for it with the end of its turn."""
+"""Answers tasks that are sent as NATS requests on `ask.<tenant>.<kind>`.
+
+The answer names the session that gets the task; for those who wait for it, it tells how the turn has ended.
+"""
 
 from typing import Final
 
