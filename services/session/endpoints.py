@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
 from holdfast.session.agents import routes as agent_routes
 from holdfast.session.agents.store import AgentStore
@@ -16,11 +15,7 @@ from holdfast.session.http import openapi, probes
 from holdfast.session.http.routing import Route
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.sessions import routes as session_routes
-from holdfast.session.tasks import binding_routes, receive_routes, task_routes
-from holdfast.session.tasks.binding_store import BindingStore
-from holdfast.session.tasks.records import TaskRecords
-from holdfast.session.tasks.signed_kinds import SignedKinds
-from holdfast.session.tasks.task_intake import TaskIntake
+from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults import credentials as credential_routes
 from holdfast.session.vaults import routes as vault_routes
 from holdfast.session.vaults.client import VaultClient
@@ -32,11 +27,7 @@ def all_routes(
     agents: AgentStore,
     environments: EnvironmentStore,
     vaults: VaultClient,
-    bindings: BindingStore,
-    records: TaskRecords,
-    tasks: NatsTasks,
-    intake: TaskIntake,
-    signed_kinds: SignedKinds,
+    tasks: TaskParts,
     health: Health,
     now: Callable[[], int],
     streams: OpenStreams,
@@ -52,8 +43,6 @@ def all_routes(
         *session_routes.routes(sessions, agents, environments),
         *event_routes.routes(sessions),
         *stream_routes.routes(sessions, streams, stopping),
-        *binding_routes.routes(bindings, now),
-        *task_routes.routes(records, tasks),
-        *receive_routes.routes(intake, signed_kinds, now),
+        *tasks.routes,
     ]
     return [*described, *openapi.routes(described)]

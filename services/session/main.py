@@ -34,15 +34,7 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
-from holdfast.session.tasks.ask import TaskRequestHandler
-from holdfast.session.tasks.binding_store import BindingStore
-from holdfast.session.tasks.ingress import TaskIngress
-from holdfast.session.tasks.records import TaskRecords
-from holdfast.session.tasks.signed_kinds import SignedKinds
-from holdfast.session.tasks.signing_secrets import SigningSecrets
-from holdfast.session.tasks.task_answers import TaskAnswers
-from holdfast.session.tasks.task_intake import TaskIntake
-from holdfast.session.tasks.task_session import TaskSessions
+from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults.client import VaultClient
 
 FIRST_TENANT: Final = "default"
@@ -65,13 +57,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
-    vaults, records = VaultClient(bus.core), TaskRecords(bus.kv)
-    secrets = SigningSecrets(vaults)
-    bindings = BindingStore(bus.kv, agents, environments, secrets)
-    intake = TaskIntake(bus.tasks, bindings, TaskAnswers(records, sessions, stop))
-    disk = DiskSpaceCheck(settings.disk_folder)
-    task_sessions = TaskSessions(sessions, agents, environments)
-    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
+    vaults, disk = VaultClient(bus.core), DiskSpaceCheck(settings.disk_folder)
+    parts = TaskParts.of(bus.tasks, sessions, agents, environments, vaults=vaults, disk=disk, stopping=stop)
     try:
         await _install_first_key(bus, settings)
         routes = all_routes(
@@ -79,11 +66,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             agents=agents,
             environments=environments,
             vaults=vaults,
-            bindings=bindings,
-            records=records,
-            tasks=bus.tasks,
-            intake=intake,
-            signed_kinds=SignedKinds(bindings, secrets),
+            tasks=parts,
             health=health,
             now=clock.now,
             streams=OpenStreams(_max_streams(settings)),
@@ -107,9 +90,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             for watch in watched.values():
                 await watch.ready()
             duties = _duties(bus, health, sessions, settings.disk_folder)
-            asked = TaskRequestHandler(intake, disk)
-            duties["tasks"] = partial(ingress.run, stop)
-            duties["task-requests"] = partial(bus.task_requests.serve, asked.answer, stop)
+            duties["tasks"] = partial(parts.ingress.run, stop)
+            duties["task-requests"] = partial(bus.task_requests.serve, parts.requests.answer, stop)
             background += _begin(tasks, health, duties)
             await serve(
                 edge,

@@ -12,8 +12,9 @@ from tests.support.command import Done, holdfast
 from tests.support.edge import SessionService
 from tests.support.tasks import died, started
 
+pytestmark = pytest.mark.timeout(180)  # a dozen commands one after the other
 
-@pytest.mark.timeout(180)  # a dozen commands one after the other
+
 async def test_an_operator_mends_a_missing_binding(  # noqa: PLR0917  fixtures
     edge: SessionService, publisher: Client, sync: Anthropic, http: httpx.Client, agent: str, environment: str,
     tmp_path: Path,

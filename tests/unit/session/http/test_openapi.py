@@ -12,17 +12,13 @@ from holdfast.process.health import Health
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.http.openapi import document
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.tasks.binding_store import BindingStore
-from holdfast.session.tasks.records import TaskRecords
-from holdfast.session.tasks.signed_kinds import SignedKinds
-from holdfast.session.tasks.signing_secrets import SigningSecrets
-from holdfast.session.tasks.task_answers import TaskAnswers
-from holdfast.session.tasks.task_intake import TaskIntake
+from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults.client import VaultClient
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
@@ -32,23 +28,21 @@ from holdfast.testing.memory.server import MemoryServer
 def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
     sessions = SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1)
-    secrets, tasks = SigningSecrets(VaultClient(bus.core)), NatsTasks(JetStreamClient())
-    bindings = BindingStore(bus.kv, AgentStore(bus.kv), EnvironmentStore(bus.kv), secrets)
-    records = TaskRecords(bus.kv)
+    agents, environments, stopping = AgentStore(bus.kv), EnvironmentStore(bus.kv), asyncio.Event()
+    vaults, queue = VaultClient(bus.core), NatsTasks(JetStreamClient())
+    tasks = TaskParts.of(
+        queue, sessions, agents, environments, vaults=vaults, disk=DiskSpaceCheck(""), stopping=stopping
+    )
     return all_routes(
         sessions=sessions,
-        agents=AgentStore(bus.kv),
-        environments=EnvironmentStore(bus.kv),
-        vaults=VaultClient(bus.core),
+        agents=agents,
+        environments=environments,
+        vaults=vaults,
         health=Health("session"),
         now=lambda: 1,
-        bindings=bindings,
-        records=records,
         tasks=tasks,
-        intake=TaskIntake(tasks, bindings, TaskAnswers(records, sessions, asyncio.Event())),
-        signed_kinds=SignedKinds(bindings, secrets),
         streams=OpenStreams(1),
-        stopping=asyncio.Event(),
+        stopping=stopping,
     )
 
 
