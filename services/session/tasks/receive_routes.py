@@ -21,6 +21,9 @@ from holdfast.session.tasks.task_intake import TaskIntake, kept, refusal, wait_o
 from holdfast.session.tasks.task_result import TaskResult
 from holdfast.session.tasks.webhooks import webhook_event
 
+PATH: Final = "/v1/tasks/{task}"
+"""The parameter is the kind. It has the name of that of other methods, as OpenAPI takes both for one path."""
+
 NAME_HEADER: Final = "idempotency-key"
 """Names a task that is sent with an API key, as `Nats-Msg-Id` does over NATS."""
 
@@ -51,14 +54,14 @@ class ReceiveHandlers:
         if call.query.tenant not in (None, call.tenant):
             raise invalid("tenant: the API key is of another tenant")
         wait_s, size = wait_of(headers), len(call.body)
-        binding = await self._intake.bound(call.tenant, call.id("kind"))
+        binding = await self._intake.bound(call.tenant, call.id("task"))
         event = await _read(
             lambda: parse(kept(headers), call.body, name=checked_name(headers.get(NAME_HEADER, ""))), size
         )
         return await self._intake.take(call.tenant, binding, event, kept(headers), call.body, start_s=0, end_s=wait_s)
 
     async def _signed(self, call: Call, headers: dict[str, str]) -> TaskResult:
-        tenant, kind = call.query.tenant or FIRST_TENANT, call.path["kind"]
+        tenant, kind = call.query.tenant or FIRST_TENANT, call.path["task"]
         found = await self._kinds.get(tenant, kind) if is_token(tenant) and is_token(kind) else None
         if found is None or not self._is_genuine(found, headers, call.body):
             raise unauthenticated()
@@ -91,7 +94,7 @@ def routes(intake: TaskIntake, kinds: SignedKinds, now: Callable[[], int]) -> li
     handlers = ReceiveHandlers(intake, kinds, now)
     return [
         Route(
-            method="POST", path="/v1/tasks/{kind}", handle=handlers.send, query=ReceiveQuery, answer=TaskResult,
+            method="POST", path=PATH, handle=handlers.send, query=ReceiveQuery, answer=TaskResult,
             signed=True, raw_limit=MAX_TASK_BYTES,
         )
     ]  # fmt: skip

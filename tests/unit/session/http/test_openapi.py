@@ -78,7 +78,7 @@ def test_each_reference_leads_to_a_component(routes: list[Route]) -> None:
 def test_only_probes_and_the_document_need_no_key(routes: list[Route]) -> None:
     public = {route.path for route in routes if route.public}
     assert public == {"/healthz", "/readyz", "/openapi.json"}
-    assert {route.path for route in routes if route.signed} == {"/v1/tasks/{kind}"}
+    assert {route.path for route in routes if route.signed} == {"/v1/tasks/{task}"}
     for path, methods in document(routes)["paths"].items():
         for operation in methods.values():
             assert (operation.get("security") == []) == (path in public)
