@@ -18,7 +18,7 @@ MAX_WAITS: Final = 500
 """Senders that one replica lets wait at once; further ones are answered without a wait."""
 
 FIRST_PAUSE_S: Final = 0.01
-LONGEST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 1.0
 """Pauses between two looks at a record that another replica may write."""
 
 DELETED: Final = "deleted"

@@ -1,5 +1,6 @@
 """Tasks that are handed to the service itself: over HTTP with a key or a signature, and as NATS requests."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -220,10 +221,67 @@ async def test_a_task_with_a_key_waits_for_the_end_of_its_turn(running: Stack, h
 
     assert "is missing" in await refused(http, "/v1/tasks/nobody", 404)
     assert "is malformed" not in await refused(http, "/v1/tasks/keyed", 400, b"{")
-    assert "holdfast-wait" in await refused(http, "/v1/tasks/keyed", 400, **{"holdfast-wait": "601"})
+    assert "holdfast-wait" in await refused(http, "/v1/tasks/keyed", 400, b"{}", **{"holdfast-wait": "601"})
     assert "another tenant" in await refused(http, "/v1/tasks/keyed?tenant=other", 400)
     dead = (await http.post("/v1/tasks/keyed", json={"other": 1}, headers={"holdfast-wait": "30"})).json()
     assert (dead["state"], dead["reason"], "{{say}}" in dead["message"]) == ("dead", "unrenderable", True)
+
+
+async def test_a_webhook_that_the_binding_cannot_render_is_sent_again_as_it_came(
+    http: httpx.AsyncClient, stranger: httpx.AsyncClient
+) -> None:
+    await bind(http, "mended", message="{{missing}}", signature={"scheme": "github", "secrets": ["a good secret"]})
+    body = b'{"number": 7}'
+    sent = await stranger.post("/v1/tasks/mended", content=body, headers=github(body, "a good secret", "m-1", "push"))
+    assert sent.json()["state"] == "open", sent.text
+    path = f"/v1/tasks/{sent.json()['task_id']}"
+
+    async def is_dead() -> bool:
+        return (await http.get(path)).json().get("reason") == "unrenderable"
+
+    await eventually(is_dead, what="a dead task")
+    assert (await http.post("/v1/bindings/mended", json={"message": "{{@event}} {{number}}"})).status_code == 200
+    assert (await http.post(f"{path}/resend")).status_code == 200
+
+    async def texts() -> list[str]:
+        found = await sessions_of(http, "mended")
+        listed = await http.get(f"/v1/sessions/{found[0]['id']}/events?types[]=user.message") if found else None
+        return [block["text"] for event in listed.json()["data"] for block in event["content"]] if listed else []
+
+    assert await eventually(texts, what="a session") == ["push 7"]
+
+
+async def test_strangers_take_neither_the_bodies_nor_the_bus_of_others(
+    running: Stack, http: httpx.AsyncClient, stranger: httpx.AsyncClient
+) -> None:
+    await bind(http, "busy", signature={"scheme": "github", "secrets": ["a good secret"]})
+    body = b'{"say": "x"}'
+    good = await stranger.post("/v1/tasks/busy", content=body, headers=github(body, "a good secret", "b-1"))
+    assert good.status_code == 200
+    address = httpx.URL(running.run.base_url)
+    most = 1 << 20
+    head = f"POST /v1/tasks/busy HTTP/1.1\r\nHost: localhost\r\nContent-Length: {most}\r\n\r\n".encode()
+    open_ones = [await asyncio.open_connection(address.host, address.port) for _ in range(20)]
+    try:
+        for _, writer in open_ones:
+            writer.write(head + b" " * (most - 1))
+            await writer.drain()
+        large = b'{"say": "' + b"x" * 900_000 + b'"}'
+
+        async def is_refused() -> bool:
+            return (await stranger.post("/v1/tasks/busy", content=large)).status_code == 429
+
+        await eventually(is_refused, what="no room for large bodies of strangers")
+        small = await stranger.post("/v1/tasks/busy", content=body, headers=github(body, "a good secret", "b-2"))
+        assert small.status_code == 200
+        assert (await http.post("/v1/tasks/busy", content=large[:-1])).status_code == 400, "with a key there is room"
+    finally:
+        for _, writer in open_ones:
+            writer.close()
+    unknown = [(await stranger.post(f"/v1/tasks/none{n}", content=body)).status_code for n in range(120)]
+    assert set(unknown) == {401, 429}, "look-ups of unknown kinds are not bounded"
+    known = await stranger.post("/v1/tasks/busy", content=body, headers=github(body, "a good secret", "b-3"))
+    assert known.status_code == 200
 
 
 async def test_a_request_over_nats_is_answered(running: Stack, http: httpx.AsyncClient, publisher: Client) -> None:
