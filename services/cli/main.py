@@ -17,6 +17,7 @@ from holdfast.cli.commands.demo import demo
 from holdfast.cli.commands.diff import diff
 from holdfast.cli.commands.down import down
 from holdfast.cli.commands.env import env
+from holdfast.cli.commands.keys import keys
 from holdfast.cli.commands.logs import logs
 from holdfast.cli.commands.parked import parked
 from holdfast.cli.commands.run import run
@@ -25,12 +26,13 @@ from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
 from holdfast.cli.commands.tasks import tasks
 from holdfast.cli.commands.up import up
+from holdfast.cli.empty_paths import empty_path
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
 from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
 COMMANDS: Final = (
-    up, run, sessions, attach, answer, diff, apply, tail, bindings, tasks, status, logs, parked, env, down, demo,
+    up, run, sessions, attach, answer, diff, apply, tail, bindings, tasks, status, logs, parked, keys, env, down, demo,
     scripted_model,
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
@@ -63,6 +65,9 @@ def show_version() -> int:
 def main() -> None:
     """Entry point; the value of a command is the exit code."""
     standard_streams.prepare()
+    if found := empty_path(sys.argv[1:], COMMANDS):
+        print(f"holdfast {found} needs a path; its value is empty (a variable that is not set?)", file=sys.stderr)
+        sys.exit(USAGE)
     try:
         code = app(result_action="return_value")
         sys.stdout.flush()

@@ -10,12 +10,15 @@ import structlog
 
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.readiness import watch_bus
-from holdfast.process import clock
+from holdfast.process import clock, metering, metrics
 from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
+from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.settings import BadSettings
 from holdfast.process.supervision import supervised
 from holdfast.session.agents.store import AgentStore
+from holdfast.session.api_keys.store import ApiKeyStore
+from holdfast.session.audit.log import AuditLog
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.disk_space import DiskSpaceCheck
@@ -25,6 +28,7 @@ from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.server import serve
+from holdfast.session.jobs.bus_gauges import BusGauges
 from holdfast.session.jobs.eraser import Eraser
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.publisher import Publisher
@@ -52,26 +56,33 @@ _log = structlog.get_logger()
 
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
+    models = load_catalogue(settings.models_file)
     bus = await connect(settings, name="session", cells=settings.cells)
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
+    audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
     vaults, disk = VaultClient(bus.core), DiskSpaceCheck(settings.disk_folder)
     parts = TaskParts.of(bus.tasks, sessions, agents, environments, vaults=vaults, disk=disk, stopping=stop)
     try:
         await _install_first_key(bus, settings)
+        streams = OpenStreams(_max_streams(settings))
         routes = all_routes(
             sessions=sessions,
             agents=agents,
             environments=environments,
             vaults=vaults,
+            api_keys=ApiKeyStore(bus.kv, audit, clock.now),
+            audit=audit,
+            models=models,
             tasks=parts,
             health=health,
             now=clock.now,
-            streams=OpenStreams(_max_streams(settings)),
+            streams=streams,
             stopping=stop,
         )
+        metering.observe_number(metrics.STREAMS, lambda: streams.count)
         edge = Edge(
             routes,
             keys,
@@ -134,6 +145,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         f"public-events-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
         for cell in sessions.cells
     }
+    counting = {"gauges": BusGauges(bus, sessions, sessions.cells, clock.now).run} if metering.is_on() else {}
     return {
         "bus": partial(watch_bus, bus, health),
         "projector": partial(project, sessions),
@@ -141,6 +153,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         "eraser": Eraser(sessions, disk_folder, bus.public).run,
         **watches,
         **publishers,
+        **counting,
     }
 
 
@@ -163,7 +176,10 @@ async def _install_first_key(bus: NatsBus, settings: SessionSettings) -> None:
         return
     try:
         key = Path(path).read_text().strip()  # noqa: ASYNC240  a few bytes, once, before anything is served
-        installed = await api_keys.install(bus.kv, key, tenant=FIRST_TENANT, name="first", now=clock.now())
+        outcome = await api_keys.install_first(bus.kv, key, tenant=FIRST_TENANT, now=clock.now())
     except (OSError, ValueError) as exc:
         raise BadSettings(f"HOLDFAST_API_KEY_FILE: {type(exc).__name__} at {path}") from None
-    _log.info("first API key", installed=installed)
+    if outcome in ("revoked", "removed"):
+        _log.warning("the key in HOLDFAST_API_KEY_FILE is not valid any more", outcome=outcome)
+    else:
+        _log.info("first API key", outcome=outcome)

@@ -6,6 +6,8 @@ from typing import Any
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, OtherProtocol
+from holdfast.bus.jetstream import depths
+from holdfast.bus.jetstream.depths import InboxDepth
 from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
@@ -61,6 +63,18 @@ class NatsBus:
             if await self._does(self._client.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")):
                 return True
         return False
+
+    async def inbox_depth(self, cell: str) -> InboxDepth:
+        """What waits in the inbox of the cell, for metrics. Raises Unavailable."""
+        return await depths.inbox_depth(self._client, cell)
+
+    async def parked_count(self) -> int:
+        """How many inputs were set aside, for metrics. Raises Unavailable."""
+        return await depths.parked_count(self._client)
+
+    async def last_commit_seq(self, cell: str) -> int:
+        """The sequence of the last commit of the cell, for metrics. Raises Unavailable."""
+        return await depths.last_commit_seq(self._client, cell)
 
     @staticmethod
     async def _does(request: Awaitable[dict[str, Any] | None]) -> bool:

@@ -29,9 +29,10 @@ import msgspec
 import structlog
 
 from holdfast.bus import trace
-from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
+from holdfast.bus.errors import NoResponders, TooLarge, Unanswered, Unavailable
 from holdfast.bus.jetstream.imports import PING_PROTO, Client, Msg, nats
 from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
+from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 
 log = structlog.get_logger()
@@ -131,7 +132,7 @@ class _Reconnecting(Client):
             try:
                 return await super()._attempt_reconnect()
             except Exception:
-                log.exception("nats.reconnect_failed")
+                log.exception("nats.reconnect_failed", failure=failures.bug("connection"))
                 await asyncio.sleep(_RECONNECT_PAUSE_S)
 
 
@@ -292,7 +293,7 @@ class Connection:
             try:
                 await receive(_got(msg))
             except Exception:
-                log.exception("bus.listener_failed", subject=msg.subject)
+                log.exception("bus.listener_failed", subject=msg.subject, failure=failures.bug("listener"))
 
         try:
             return await self._nc.subscribe(  # pyright: ignore[reportUnknownMemberType]
@@ -341,11 +342,11 @@ class Connection:
                 await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=trace.inject(headers))
                 got = await future
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {timeout_s} s") from None
+            raise Unanswered(f"no answer on {subject} within {timeout_s} s") from None
         finally:
             del self._waiting[token]
         if got is None:
-            raise Unavailable("the connection was lost")
+            raise Unanswered("the connection was lost")
         if got.status == "503":
             raise NoResponders(f"nobody listens on {subject}")
         return got

@@ -19,6 +19,7 @@ from holdfast.bus.jetstream.life_thread import LifeThread
 from holdfast.bus.jetstream.passing_on import has_place
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
+from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 from holdfast.process.supervision import supervised
 
@@ -317,7 +318,7 @@ class Consumer:
             if isinstance(exc, BusError) and exc.retryable:  # expected while the bus is away: no traceback
                 log.warning("consume.left_to_redelivery", cause=str(exc), **named)
                 return
-            log.exception("consume.handler_failed", **named)
+            log.exception("consume.handler_failed", failure=failures.bug("delivery"), **named)
 
     async def _send_in_progress(self) -> None:
         """Send in_progress for every running handler, each IN_PROGRESS_INTERVAL_S seconds."""

@@ -13,6 +13,7 @@ from typing import Final
 from holdfast.bus.ids import FIRST_CELL, is_cell
 from holdfast.bus.readers import Reader, parse_readers
 from holdfast.bus.streams import (
+    AUDIT,
     DEAD_TASKS_STREAM,
     ERASED_BUCKETS,
     TASK_CONSUMER,
@@ -82,8 +83,9 @@ _ADMIN: Final = (
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
     "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
-    "nobody else may take anything out of a log. It takes tasks from their queue, keeps those that died, and answers\n"
-    "requests for tasks."
+    "nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket `audit`,\n"
+    "which keeps everything for ever. It takes tasks from their queue, keeps those that died, and answers requests\n"
+    "for tasks."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -209,8 +211,17 @@ def _session(cells: Sequence[str]) -> str:
     def of_cell(cell: str) -> list[str]:
         writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release", f"kept.{cell}.>"]
         frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
+        counts = [f"$JS.API.CONSUMER.INFO.INBOX_{cell}.harness"]
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
-        return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}", *_publishes(cell)]
+        return [
+            *writes,
+            *frees,
+            *counts,
+            *erases,
+            *_reads(cell),
+            f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}",
+            *_publishes(cell),
+        ]
 
     buckets = ("agents", "envs", "keys")
     publish = _for_each(cells, of_cell)
@@ -220,9 +231,10 @@ def _session(cells: Sequence[str]) -> str:
         f"$JS.API.STREAM.MSG.GET.{DEAD_TASKS_STREAM}", f"$JS.API.STREAM.MSG.DELETE.{DEAD_TASKS_STREAM}",
     ]  # fmt: skip
     publish += _for_each(("bindings", "tasks"), lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
-    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "vault.req.admin", "vault.req.key"]
+    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "$JS.API.STREAM.INFO.KV_parked", "vault.req.admin", "vault.req.key"]
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
+    publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
     subscribe += [*(f"kv.{bucket}.>" for bucket in buckets), "ask.*.* session"]
     return _user("session", _SESSION, publish, subscribe, answers="11m")

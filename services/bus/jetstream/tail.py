@@ -19,6 +19,7 @@ from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
+from holdfast.process import failures
 
 log = structlog.get_logger()
 
@@ -135,10 +136,12 @@ class LogTail:
                     yield await self._reads.stored(got)
                     at = got.seq
                     continue
+                before = at
                 async with aclosing(self._missed(key, at)) as missed:
                     async for stored in missed:
                         yield stored
                         at = stored.seq
+                _note_lost(key, at - before, got, silent=silent)
                 if silent:
                     yield None
 
@@ -167,11 +170,14 @@ class LogTail:
         stream, at = streams.log_stream(cell), after
         async with self._listening(subjects.all_live(cell), CELL_LIVE_BYTES) as live:
             while True:
-                async for got in self._stream_from(cell, at):
-                    at = got[-1].seq
-                    if decoded := _decoded(got, on_newer):
-                        yield decoded
-                yield []
+                try:
+                    async for got in self._stream_from(cell, at):
+                        at = got[-1].seq
+                        if decoded := _decoded(got, on_newer):
+                            yield decoded
+                    yield []
+                except Unavailable:
+                    pass  # the next reconnection or idle timeout reads again
                 missed = False
                 while not missed:
                     heard, at, missed = await _contiguous(live, stream, at)
@@ -179,15 +185,13 @@ class LogTail:
                         yield decoded
 
     async def _stream_from(self, cell: str, at: int) -> AsyncGenerator[list[RawMessage]]:
+        """All messages stored above `at`. Raises Unavailable."""
         stream, left = streams.log_stream(cell), 1
         while left:
             start = at + 1
-            try:
-                got, left = await self._client.batch(
-                    stream, subjects.all_logs(cell), seq=start, limit=PAGE_COMMITS, max_bytes=PAGE_BYTES
-                )
-            except Unavailable:
-                return  # the next reconnection or idle timeout reads again
+            got, left = await self._client.batch(
+                stream, subjects.all_logs(cell), seq=start, limit=PAGE_COMMITS, max_bytes=PAGE_BYTES
+            )
             if not got:
                 return
             at = got[-1].seq
@@ -201,6 +205,7 @@ async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage
     while got is not None:
         ours = got.headers.get("Nats-Stream") == stream
         if ours and got.seq > at + 1:
+            log.info("log.live_message_lost", after=at, next=got.seq, failure=failures.message_lost("live"))
             return found, at, True
         if ours and got.seq == at + 1:
             found.append(got)
@@ -209,6 +214,12 @@ async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage
             return found, at, False
         got, _ = await live.next()
     return found, at, True
+
+
+def _note_lost(key: Key, read: int, got: RawMessage | None, *, silent: bool) -> None:
+    """Count it if commits had to be read that were not heard, unless a reconnection or a slow reader explains it."""
+    if read and (got or silent):
+        log.info("log.live_message_lost", session=key.session, failure=failures.message_lost("live"))
 
 
 def _decoded(got: list[RawMessage], on_newer: Callable[[Key, int], None]) -> list[tuple[Key, Stored]]:

@@ -49,8 +49,8 @@ def edit(root: Root, given: Any) -> list[Block]:
         raise ToolError(
             f"edit: old_string appears {len(found)} times in {path} (must be unique): lines {', '.join(lines)}{more}"
         )
-    store(root, path, "edit", _with(text, found).encode("utf-8", "surrogatepass"))
-    return [text_block(f"edited {path} ({len(found)} replacement(s))")]
+    note = store(root, path, "edit", _with(text, found).encode("utf-8", "surrogatepass"))
+    return [text_block(f"edited {path} ({len(found)} replacement(s)){note}")]
 
 
 def _with(text: str, found: Sequence[Place]) -> str:

@@ -29,6 +29,10 @@ _HINTS: Final = (
     (re.compile(r"(?<!\\)(?:\\\\)*\\\|"), r"`\|` is a vertical bar here; alternatives are written a|b"),
     (re.compile(r"(?<!\\)(?:\\\\)*\\\{\d"), r"`\{` is a brace here; a repetition is written a{2,3}"),
     (re.compile(r"(?<!\\)(?:\\\\)*\\[nR]"), "lines are searched one by one: no pattern matches across a line end"),
+    (
+        re.compile(r"\S\s+--?[A-Za-z][\w=-]*$|^--?[A-Za-z][\w=-]*\s+\S"),
+        "options are searched for as text; (?i) before a pattern ignores case",
+    ),
 )
 
 

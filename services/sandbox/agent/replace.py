@@ -25,39 +25,47 @@ _NO_NEW_FILE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Errors that another folder would not avoid."""
 
 
-def store(root: Root, path: str, tool: str, data: bytes, *, create: bool = False) -> None:
+def store(root: Root, path: str, tool: str, data: bytes, *, create: bool = False) -> str:
     """Give the regular file the content `data`; it keeps its mode. Raises ToolError, and then nothing has changed.
 
     A link stays, and the file that it leads to is replaced. Another name of the same file (a hard link) keeps the old
-    content. `create`: the file need not exist; the folder must.
+    content: the text that is returned, to be put behind the result, says so; else it is empty.
+    `create`: the file need not exist; the folder must.
     """
     try:
         folder, _, name = root.resolved(root.inside(path, tool)).rpartition("/")
         parent = root.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            mode = _mode(parent, name, create=create)
+            mode, names = _mode(parent, name, create=create)
             _replace(root, parent, name, data, mode)
         finally:
             os.close(parent)
     except OSError as exc:
         raise ToolError(f"{tool}: {reason(exc, path)}") from None
+    others = names - 1
+    if not others:
+        return ""
+    return f"\n[the file had {others} more hard link(s): other names that keep the old content]"
 
 
-def _mode(parent: int, name: str, *, create: bool) -> int:
-    """The mode that the file will have. Raises OSError if it may not be written or is no regular file."""
+def _mode(parent: int, name: str, *, create: bool) -> tuple[int, int]:
+    """The mode that the file will have and how many names it has now.
+
+    Raises OSError if it may not be written or is no regular file.
+    """
     try:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         if not create:
             raise
-        return NEW_FILE_MODE
+        return NEW_FILE_MODE, 1
     if stat.S_ISDIR(status.st_mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
     if not os.access(name, os.W_OK, dir_fd=parent):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-    return stat.S_IMODE(status.st_mode)
+    return stat.S_IMODE(status.st_mode), status.st_nlink
 
 
 def _replace(root: Root, parent: int, name: str, data: bytes, mode: int) -> None:

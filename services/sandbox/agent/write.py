@@ -26,5 +26,5 @@ def write(root: Root, given: Any) -> list[Block]:
         root.make_parents(relative)
     except OSError as exc:
         raise ToolError(f"write: {reason(exc, path)}") from None
-    store(root, path, "write", data, create=True)
-    return [text_block(f"wrote {len(data)} bytes to {path}")]
+    note = store(root, path, "write", data, create=True)
+    return [text_block(f"wrote {len(data)} bytes to {path}{note}")]

@@ -24,7 +24,7 @@ class DiskSpaceCheck:
     def check(self, route: Route, content: Any) -> None:
         """Raise ApiError 507 for a request that stores something.
 
-        Requests that end work (delete, archive, interrupt) pass as long as the disk has any room left.
+        Requests that end something (delete, archive, interrupt, revoke) pass as long as the disk has any room left.
         """
         room = self._measure()
         if room and self._level == "full" and (room.is_empty or not _ends_work(route, content)):
@@ -45,6 +45,6 @@ class DiskSpaceCheck:
 
 
 def _ends_work(route: Route, content: Any) -> bool:
-    if route.method == "DELETE" or route.path.endswith("/archive"):
+    if route.method == "DELETE" or route.path.endswith(("/archive", "/revoke")):
         return True
     return isinstance(content, EventsSend) and all(isinstance(event, SentInterrupt) for event in content.events)

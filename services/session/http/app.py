@@ -2,11 +2,12 @@
 
 Starlette's Router would do; its BaseHTTPMiddleware would not, because it buffers event streams. The edge needs neither.
 
-For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key, the body, the
-handler.
+For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key and
+its role, the body, the handler.
 Every exception becomes the error envelope; an unexpected one becomes a bare 500, with its traceback in the log.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -24,15 +25,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import new_id
-from holdfast.process import telemetry
+from holdfast.process import failures, metering, metrics, telemetry
 from holdfast.session.http import errors
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.auth import authenticate, key_of
 from holdfast.session.http.body import BodyBudget, ClientDisconnected, RequestBody
+from holdfast.session.http.caller import NOBODY
 from holdfast.session.http.decoding import read_query
 from holdfast.session.http.errors import ApiError
 from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.json_body import decode_body
+from holdfast.session.http.key_ending import until_set
 from holdfast.session.http.router import Router
 from holdfast.session.http.routing import Call, Empty, Route
 
@@ -45,6 +48,9 @@ the largest size of their route."""
 
 LARGEST_BODIES_AT_ONCE: Final = 8
 """The budget for bodies, in bodies of the largest size; a request beyond it is answered 429."""
+
+_ROUTE: Final = "holdfast.route"
+"""Key of the scope under which the Route of the request is."""
 
 _log = structlog.get_logger()
 
@@ -91,9 +97,9 @@ class Edge:
         status = 0
         with self._span(scope, headers) as span:
             try:
-                response = await self._respond(scope, headers, body)
+                response, ending = await self._respond(scope, headers, body, request_id)
                 status = response.status_code
-                await response(scope, receive, reply)
+                await response(scope, until_set(ending, receive) if ending else receive, reply)
             except ClientDisconnected:
                 return
             except Exception as exc:  # noqa: BLE001  the last place where a failure can become an answer
@@ -106,7 +112,8 @@ class Edge:
                 await _refusal(error, request_id)(scope, receive, reply)
             finally:
                 body.release()
-                span.set_attribute("http.response.status_code", status)
+                span.set_attribute(metrics.STATUS, status)
+                _record_request(scope, status, time.perf_counter() - started_at)
                 _log.debug(
                     "request",
                     method=scope["method"],
@@ -127,15 +134,23 @@ class Edge:
             record_exception=False,
         )
 
-    async def _respond(self, scope: Scope, headers: Headers, body: RequestBody) -> Response:
+    async def _respond(
+        self, scope: Scope, headers: Headers, body: RequestBody, request_id: str
+    ) -> tuple[Response, asyncio.Event | None]:
+        """The response, and for an event stream what ends it: its key is not valid any more."""
         if refusal := self._hosts.refusal(headers.getlist("host")):
             raise refusal
         route, path = self._router.find(scope["method"], scope["path"])
         span = trace.get_current_span()
+        scope[_ROUTE] = route
         span.update_name(f"{route.method} {route.path}")
-        span.set_attribute("http.route", route.path)
+        span.set_attribute(metrics.ROUTE, route.path)
+        ending = self._keys.ending(key_of(headers)) if route.stream else None
         is_unknown = route.signed and not key_of(headers)
-        tenant = "" if route.public or is_unknown else (await authenticate(headers, self._keys)).tenant
+        caller = NOBODY
+        if not route.public and not is_unknown:
+            caller = await authenticate(headers, self._keys)
+            caller.check(route.needs)
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
         content: Any = Empty()
@@ -148,8 +163,9 @@ class Edge:
             elif raw or route.body is not Empty:
                 content = await decode_body(raw, route.body)
             self._admit(route, content)
-        result = await route.handle(Call(request=request, tenant=tenant, path=path, query=query, body=content))
-        return result if isinstance(result, Response) else _json(result)
+        call = Call(request=request, request_id=request_id, caller=caller, path=path, query=query, body=content)
+        result = await route.handle(call)
+        return result if isinstance(result, Response) else _json(result), ending
 
 
 class _Reply:
@@ -169,6 +185,15 @@ class _Reply:
         await self._send(message)
 
 
+def _record_request(scope: Scope, status: int, seconds: float) -> None:
+    """Not of event streams, which last for as long as their readers like. Status 0: the client went away."""
+    route: Route | None = scope.get(_ROUTE)
+    if metering.is_on() and not (route is not None and route.stream and status == 200):
+        # A client may send any method and path: only those of routes are labels.
+        where = {metrics.METHOD: route.method, metrics.ROUTE: route.path} if route else {metrics.METHOD: metrics.OTHER}
+        metering.record(metrics.HTTP_DURATION, seconds, {**where, metrics.STATUS: status})
+
+
 def _error_of(exc: Exception, request_id: str) -> ApiError:
     """The answer to a request whose handling ended in `exc`, which is logged if it is a failure of ours."""
     match exc:
@@ -183,7 +208,7 @@ def _error_of(exc: Exception, request_id: str) -> ApiError:
             _log.warning("a deadline has passed", request_id=request_id, exc_info=exc)
             return errors.unavailable()
         case _:
-            _log.error("request failed", request_id=request_id, exc_info=exc)
+            _log.error("request failed", request_id=request_id, exc_info=exc, failure=failures.bug("http"))
             return errors.internal()
 
 

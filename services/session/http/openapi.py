@@ -7,6 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from holdfast.session.http.errors import ErrorResponse
+from holdfast.session.http.roles import roles_with
 from holdfast.session.http.routing import Call, Empty, Route
 from holdfast.session.http.timestamps import Instant
 
@@ -80,6 +81,8 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {}}}}
     if route.public:
         operation["security"] = []
+    else:
+        operation["x-roles"] = roles_with(route.needs)
     if route.signed:
         operation["security"] = [{"bearer": []}, {"api_key": []}, {}]
     return operation

@@ -12,7 +12,9 @@ import msgspec
 from starlette.requests import Request
 
 from holdfast.bus.ids import is_token
+from holdfast.session.http.caller import NOBODY, Caller
 from holdfast.session.http.errors import not_found
+from holdfast.session.http.roles import Access
 
 
 class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,13 +25,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, decoded; authenticated unless its route is public."""
 
     request: Request
-    tenant: str
-    """The tenant of the API key; empty on a public route, and for a request without a key on a signed one."""
+    caller: Caller = NOBODY
+    """Whose API key it is; NOBODY on a public route, and for a request without a key on a signed one."""
+    request_id: str = ""
     path: dict[str, str]
     query: Any
     """A value of the route's `query` type."""
     body: Any
     """A value of the route's `body` type; the bytes as they came if it has `raw_limit`."""
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the API key; empty on a public route."""
+        return self.caller.tenant
 
     def id(self, name: str) -> str:
         """The id in the path under `name`, such as `agent_id`. Raises ApiError 404 for a text that is no id."""
@@ -63,3 +71,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A request may come without an API key: the handler then checks its signature, and answers 401."""
     raw_limit: int = 0
     """Bytes that the body may have, which is handed to the handler as it came; 0: it is decoded as `body`."""
+    access: Access | None = None
+    """What a key must be allowed to do; None: `read` for GET, else `write`."""
+
+    @property
+    def needs(self) -> Access:
+        """What a key must be allowed to do."""
+        return self.access or ("read" if self.method == "GET" else "write")

@@ -95,6 +95,6 @@ def routes(intake: TaskIntake, kinds: SignedKinds, now: Callable[[], int]) -> li
     return [
         Route(
             method="POST", path=PATH, handle=handlers.send, query=ReceiveQuery, answer=TaskResult,
-            signed=True, raw_limit=MAX_TASK_BYTES,
+            signed=True, access="publish", raw_limit=MAX_TASK_BYTES,
         )
     ]  # fmt: skip

@@ -39,6 +39,33 @@ async def test_deliveries_go_on_when_the_consumer_was_removed_and_made_again(
     await asyncio.wait_for(task, 10)
 
 
+async def test_a_log_that_cannot_be_read_is_not_said_to_be_read_to_its_end(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
+    """Lists would be said to be complete. Reading goes on once the stream is there again."""
+    await admin.api(f"STREAM.DELETE.{streams.log_stream(FIRST_CELL)}")
+    got: list[list[Key]] = []
+
+    async def follow() -> None:
+        async with aclosing(bus.log.follow(FIRST_CELL)) as batches:
+            async for batch in batches:
+                got.append([key for key, _ in batch])  # noqa: PERF401  looked at meanwhile
+
+    following = asyncio.create_task(follow())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(following), 1)
+    assert got == []
+    await provision(admin, FIRST_CELL)
+    await bus.log.append(key, said("one"), 0)
+
+    async def is_read() -> bool:
+        return [key] in got and [] in got
+
+    await eventually(is_read, within=20)
+    following.cancel()
+    await asyncio.wait([following])
+
+
 async def test_another_inbox_stream_has_another_epoch(bus: NatsBus, admin: JetStreamClient) -> None:
     stop, acked = asyncio.Event(), asyncio.Event()
 

@@ -199,7 +199,11 @@ def test_a_pattern_that_cannot_be_read_is_an_error(root: Root, pattern: str, sai
         grep(root, {"pattern": pattern})
 
 
-@pytest.mark.parametrize(("pattern", "said"), [(r"foo\|zoo", r"alternatives are written a|b"), ("a\\nb", "one by one")])
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [(r"foo\|zoo", r"alternatives are written a|b"), ("a\\nb", "one by one"), ("Foo -i", "as text"),
+    ("-rn Foo", "as text")],
+)  # fmt: skip
 def test_a_pattern_of_another_dialect_that_finds_nothing_has_a_hint(root: Root, pattern: str, said: str) -> None:
     Path(root.path, "f").write_text("foo\nzoo\n")
     assert said in text_of(grep(root, {"pattern": pattern}))

@@ -102,6 +102,16 @@ def test_a_link_stays_and_its_file_is_replaced(root: Root) -> None:
     assert Path(root.path, "real/new").read_text() == "x"
 
 
+def test_other_names_of_a_file_that_keep_the_old_content_are_told(root: Root) -> None:
+    path, other = Path(root.path, "f"), Path(root.path, "other")
+    path.write_text("a")
+    assert "link" not in text_of(write(root, {"file_path": "f", "content": "b"}))
+    other.hardlink_to(path)
+    assert "1 more hard link(s)" in text_of(write(root, {"file_path": "f", "content": "c"}))
+    assert (path.read_text(), other.read_text()) == ("c", "b")
+    assert "link" not in text_of(write(root, {"file_path": "other", "content": "d"}))
+
+
 @pytest.mark.parametrize("instead", ["file", "fifo", "link", "nothing"])
 def test_files_are_written_whatever_has_become_of_the_agents_folder(root: Root, instead: str) -> None:
     hidden = Path(root.path, ".holdfast")

@@ -9,7 +9,10 @@ import pytest
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
+from holdfast.process.model_catalogue import load_catalogue
 from holdfast.session.agents.store import AgentStore
+from holdfast.session.api_keys.store import ApiKeyStore
+from holdfast.session.audit.log import AuditLog
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.disk_space import DiskSpaceCheck
@@ -33,11 +36,15 @@ def routes() -> list[Route]:
     tasks = TaskParts.of(
         queue, sessions, agents, environments, vaults=vaults, disk=DiskSpaceCheck(""), stopping=stopping
     )
+    audit = AuditLog(bus.kv, lambda: 1)
     return all_routes(
         sessions=sessions,
         agents=agents,
         environments=environments,
         vaults=vaults,
+        api_keys=ApiKeyStore(bus.kv, audit, lambda: 1),
+        audit=audit,
+        models=load_catalogue(),
         health=Health("session"),
         now=lambda: 1,
         tasks=tasks,
