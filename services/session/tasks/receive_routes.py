@@ -47,13 +47,15 @@ class ReceiveHandlers:
         self._now = now
 
     async def send(self, call: Call) -> TaskResult:
-        """Send a task of a kind. `Holdfast-Wait: 30` waits up to 30 seconds for the end of its turn."""
+        """Send a task of a kind. With a key that may read, `Holdfast-Wait: 30` waits up to 30 s for the end of its turn."""
         headers = {name.lower(): value for name, value in call.request.headers.items()}
         if not call.tenant:
             return await self._signed(call, headers)
         if call.query.tenant not in (None, call.tenant):
             raise invalid("tenant: the API key is of another tenant")
         wait_s, size = wait_of(headers), len(call.body)
+        if wait_s:
+            call.caller.check("read")  # the answer has a text of the session
         binding = await self._intake.bound(call.tenant, call.id("task"))
         event = await _read(
             lambda: parse(kept(headers), call.body, name=checked_name(headers.get(NAME_HEADER, ""))), size
@@ -65,11 +67,10 @@ class ReceiveHandlers:
         found = await self._kinds.get(tenant, kind) if is_token(tenant) and is_token(kind) else None
         if found is None or not self._is_genuine(found, headers, call.body):
             raise unauthenticated()
-        wait_s = wait_of(headers)
         assert found.binding.config.signature
         scheme = found.binding.config.signature.scheme
         event = await _read(lambda: webhook_event(scheme, headers, call.body), len(call.body))
-        return await self._intake.take(tenant, found.binding, event, kept(headers), call.body, start_s=0, end_s=wait_s)
+        return await self._intake.take(tenant, found.binding, event, kept(headers), call.body, start_s=0, end_s=0)
 
     def _is_genuine(self, found: SignedKind, headers: dict[str, str], body: bytes) -> bool:
         signature = found.binding.config.signature
