@@ -47,7 +47,7 @@ class ReceiveHandlers:
         self._now = now
 
     async def send(self, call: Call) -> TaskResult:
-        """Send a task of a kind. With a key that may read, `Holdfast-Wait: 30` waits up to 30 s for the end of its turn."""
+        """Send a task of a kind. With a key that may read, `Holdfast-Wait: 30` waits for the end of its turn."""
         headers = {name.lower(): value for name, value in call.request.headers.items()}
         if not call.tenant:
             return await self._signed(call, headers)

@@ -223,6 +223,11 @@ async def test_a_task_with_a_key_waits_for_the_end_of_its_turn(running: Stack, h
     assert "is malformed" not in await refused(http, "/v1/tasks/keyed", 400, b"{")
     assert "holdfast-wait" in await refused(http, "/v1/tasks/keyed", 400, b"{}", **{"holdfast-wait": "601"})
     assert "another tenant" in await refused(http, "/v1/tasks/keyed?tenant=other", 400)
+    made = (await http.post("/v1/api_keys", json={"name": "p", "role": "publisher"})).json()
+    async with httpx.AsyncClient(base_url=running.run.base_url, headers={"x-api-key": made["key"]}) as sender:
+        sent = await sender.post("/v1/tasks/keyed", json={"say": f"[play:{mark}]"}, headers={"idempotency-key": "k-1"})
+        assert sent.json()["session_id"] == answer["session_id"]
+        assert "publisher" in await refused(sender, "/v1/tasks/keyed", 403, b"{}", **{"holdfast-wait": "1"})
     dead = (await http.post("/v1/tasks/keyed", json={"other": 1}, headers={"holdfast-wait": "30"})).json()
     assert (dead["state"], dead["reason"], "{{say}}" in dead["message"]) == ("dead", "unrenderable", True)
 
