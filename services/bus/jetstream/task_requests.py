@@ -20,19 +20,15 @@ QUEUE = "session"
 REPLY_PREFIXES = ("_INBOX", "_R_.")
 """Prefixes of subjects on which somebody waits for an answer: of clients, and of the server for other accounts."""
 
-CONCURRENT_REQUESTS = 1_000
-"""Requests that one replica works on at once, those that wait among them; the next ones wait to be heard."""
-
 log = structlog.get_logger()
 
 Answer = Callable[[RawMessage], Awaitable[bytes]]
-"""The answer to a request; it must not raise."""
+"""The answer to a request. It must not raise, and refuses what comes while too many wait: all are heard at once."""
 
 
 class TaskRequests:
     def __init__(self, client: JetStreamClient) -> None:
         self._client = client
-        self._places = asyncio.Semaphore(CONCURRENT_REQUESTS)
         self._running: set[asyncio.Task[None]] = set()
 
     async def serve(self, answer: Answer, stop: asyncio.Event) -> None:
@@ -42,10 +38,9 @@ class TaskRequests:
             if not got.reply.startswith(REPLY_PREFIXES):
                 return  # nobody waits there, or it is a subject on which its sender may not publish
             connection = self._client.connections
-            await self._places.acquire()
             task = asyncio.create_task(self._answer(got, answer, connection))
             self._running.add(task)
-            task.add_done_callback(self._finished)
+            task.add_done_callback(self._running.discard)
 
         listening = await retry(self._client, self._client.listen, subjects.all_task_requests(), receive, queue=QUEUE)
         try:
@@ -54,10 +49,6 @@ class TaskRequests:
             await listening.close()
         if self._running:
             await asyncio.wait(list(self._running))
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._places.release()
 
     async def _answer(self, got: RawMessage, answer: Answer, connection: int) -> None:
         with trace.under(got.headers, link=True):

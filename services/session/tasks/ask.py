@@ -15,6 +15,7 @@ from holdfast.bus.subjects import UNNAMED, task_of
 from holdfast.process.tracebacks import places
 from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.http import errors
+from holdfast.session.http.body import UNCHARGED_BODY_BYTES, BodyBudget
 from holdfast.session.http.errors import ApiError, invalid
 from holdfast.session.tasks.parse import MAX_TASK_BYTES, checked_name, parse
 from holdfast.session.tasks.rejection import Rejected
@@ -24,6 +25,12 @@ from holdfast.session.tasks.task_result import TaskResult
 START_WITHIN_S: Final = 10.0
 """Seconds after which a request is answered though no session has got its task yet."""
 
+MAX_REQUESTS: Final = 1_000
+"""Requests that one replica answers at once, those that wait among them."""
+
+BODIES_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of their bodies, beyond the first 64 KiB of each."""
+
 _log = structlog.get_logger()
 
 
@@ -31,13 +38,22 @@ class TaskRequestHandler:
     def __init__(self, intake: TaskIntake, disk: DiskSpaceCheck) -> None:
         self._intake = intake
         self._disk = disk
+        self._room = BodyBudget(BODIES_BYTES)
+        self._count = 0
 
     async def answer(self, request: RawMessage) -> bytes:
         """The answer as JSON: a TaskResult, or the error envelope of the API."""
         return msgspec.json.encode(await self._answer(request))
 
     async def _answer(self, request: RawMessage) -> TaskResult | errors.ErrorResponse:
-        request_id = new_id("req")
+        request_id, size = new_id("req"), max(0, len(request.data) - UNCHARGED_BODY_BYTES)
+        try:
+            if self._count >= MAX_REQUESTS:
+                raise errors.busy()
+            self._room.charge(size)
+        except ApiError as exc:
+            return errors.envelope(exc, request_id)
+        self._count += 1
         try:
             return await self._take(request)
         except ApiError as exc:
@@ -50,6 +66,9 @@ class TaskRequestHandler:
         except Exception as exc:  # noqa: BLE001  a fault of ours is an answer too
             _log.error("a request for a task failed", request_id=request_id, at=places(exc))
             return errors.envelope(errors.internal(), request_id)
+        finally:
+            self._count -= 1
+            self._room.refund(size)
 
     async def _take(self, request: RawMessage) -> TaskResult:
         _, tenant, kind = task_of(request.subject)
