@@ -12,7 +12,7 @@ from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.bindings import Binding
 from holdfast.session.tasks.signing_secrets import SigningSecrets
 
-VALID_S: Final = 5.0
+VALID_S: Final = 3.0
 """Seconds after which a change of a binding, or of its secrets, counts on each replica."""
 
 MAX_KINDS: Final = 10_000
