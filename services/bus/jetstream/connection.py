@@ -72,8 +72,7 @@ class RawMessage(msgspec.Struct, frozen=True):
         """What the server says instead of a message (404, 408, 503 …), else empty.
 
         It is a header, which any sender may set. So a stored message has none: a delivery has a reply subject, and the
-        answer to a direct get has the sequence of the message. (Its subject would not do: the server names a subject
-        when it says that nobody listens there.)
+        answer to a direct get has the sequence of the message. (Its subject proves nothing: 503 names one too.)
         """
         if self.reply or "Nats-Sequence" in self.headers:
             return ""
