@@ -54,6 +54,10 @@ RESERVED_DESCRIPTORS: Final = 500
 _log = structlog.get_logger()
 
 
+Watches = Mapping[str, ApiKeys | KvStore[Any]]
+"""What is followed in memory, by the name of its check."""
+
+
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
     models = load_catalogue(settings.models_file)
@@ -92,18 +96,12 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             admit=disk.check,
         )
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
-            watched: dict[str, ApiKeys | KvStore[Any]] = {
-                "keys": keys,
-                "agents": agents.objects,
-                "environments": environments.objects,
-            }
+            watched: Watches = {"keys": keys, "agents": agents.objects, "environments": environments.objects}
             background = _begin(tasks, health, _follow(watched, health))
             for watch in watched.values():
                 await watch.ready()
             duties = _duties(bus, health, sessions, settings.disk_folder)
-            duties["tasks"] = partial(parts.ingress.run, stop)
-            duties["task-requests"] = partial(bus.task_requests.serve, parts.requests.answer, stop)
-            background += _begin(tasks, health, duties)
+            background += _begin(tasks, health, duties | parts.duties(bus.task_requests, stop))
             await serve(
                 edge,
                 host=settings.host,
@@ -129,7 +127,7 @@ def _begin(tasks: asyncio.TaskGroup, health: Health, duties: Mapping[str, Duty])
     return [tasks.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()]
 
 
-def _follow(watched: Mapping[str, ApiKeys | KvStore[Any]], health: Health) -> dict[str, Duty]:
+def _follow(watched: Watches, health: Health) -> dict[str, Duty]:
     """The duties that keep keys, agents and environments current; the check of each is true while it does."""
     return {
         name: partial(watch.follow, partial(health.set, name, True, valid_s=WATCH_VALID_S))

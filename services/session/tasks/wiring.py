@@ -1,9 +1,12 @@
 """The parts that serve tasks of other systems, put together."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
+from holdfast.bus.jetstream.task_requests import TaskRequests
 from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.session.agents.store import AgentStore
 from holdfast.session.environments.store import EnvironmentStore
@@ -57,3 +60,10 @@ class TaskParts:
                 *receive_routes.routes(intake, SignedKinds(bindings, secrets), now),
             ],
         )
+
+    def duties(self, heard: TaskRequests, stop: asyncio.Event) -> dict[str, Callable[[], Awaitable[object]]]:
+        """What runs until `stop` is set."""
+        return {
+            "tasks": partial(self.ingress.run, stop),
+            "task-requests": partial(heard.serve, self.requests.answer, stop),
+        }
