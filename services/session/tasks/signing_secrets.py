@@ -22,7 +22,7 @@ class SigningSecrets:
 
     async def keep(self, tenant: str, kind: str, secrets: list[str], *, in_use: str) -> str:
         """Store them under a new id. `in_use` is the id that the binding of the kind names now, if it has one."""
-        sealed = await self._vaults.sealed(msgspec.json.encode(secrets))
+        sealed = await self._vaults.seal_bytes(msgspec.json.encode(secrets))
         kept = await self._vaults.signing(tenant, "keep", {"kind": kind, "in_use": in_use}, sealed)
         return str(kept["id"])
 
