@@ -18,6 +18,7 @@ from holdfast.bus.jetstream.public_events import NatsPublicEvents
 from holdfast.bus.jetstream.public_reads import NatsPublicReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
+from holdfast.bus.jetstream.task_requests import TaskRequests
 from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 
@@ -37,6 +38,7 @@ class NatsBus:
         self.public = NatsPublicEvents(client)
         self.public_reads = NatsPublicReads(client)
         self.tasks = NatsTasks(client)
+        self.task_requests = TaskRequests(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)
 

@@ -42,6 +42,10 @@ from holdfast.session.http.routing import Call, Empty, Route
 SERVER_HEADER: Final = "holdfast"
 """The `server` header of every answer. A harness whose model address is this edge recognises the edge by it."""
 
+UNKNOWN_BODIES_AT_ONCE: Final = 16
+"""The budget for bodies of requests without a key, whose signature is checked only once the body is there; in bodies of
+the largest size of their route."""
+
 LARGEST_BODIES_AT_ONCE: Final = 8
 """The budget for bodies, in bodies of the largest size; a request beyond it is answered 429."""
 
@@ -76,6 +80,8 @@ class Edge:
         self._body_limit = body_limit
         self._body_timeout = body_timeout
         self._body_budget = BodyBudget(LARGEST_BODIES_AT_ONCE * body_limit)
+        most = max((route.raw_limit for route in routes if route.signed), default=0)
+        self._unknown_budget = BodyBudget(UNKNOWN_BODIES_AT_ONCE * most)
         self._hosts = hosts
         self._admit = admit
         self._tracer = telemetry.tracer()
@@ -140,16 +146,21 @@ class Edge:
         span.update_name(f"{route.method} {route.path}")
         span.set_attribute(metrics.ROUTE, route.path)
         ending = self._keys.ending(key_of(headers)) if route.stream else None
+        is_unknown = route.signed and not key_of(headers)
         caller = NOBODY
-        if not route.public:
+        if not route.public and not is_unknown:
             caller = await authenticate(headers, self._keys)
             caller.check(route.needs)
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
         content: Any = Empty()
         if route.method != "GET":
+            if route.raw_limit:
+                body.restrict(route.raw_limit, self._unknown_budget if is_unknown else None)
             raw = await body.read()
-            if raw or route.body is not Empty:
+            if route.raw_limit:
+                content = raw
+            elif raw or route.body is not Empty:
                 content = await decode_body(raw, route.body)
             self._admit(route, content)
         call = Call(request=request, request_id=request_id, caller=caller, path=path, query=query, body=content)
