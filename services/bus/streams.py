@@ -51,7 +51,7 @@ HARNESS_CONSUMER = "harness"
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 """Messages on these subjects may contain secrets: no stream may store them."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked")
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "audit")
 BLOBS = "blobs"
 
 SNAPSHOTS = "snap"
@@ -59,6 +59,10 @@ SNAPSHOTS = "snap"
 
 ERASED_BUCKETS = (SNAPSHOTS, "parked")
 """Buckets whose values hold what people and models said: they are erased with their session (rule 29)."""
+
+AUDIT = "audit"
+"""Bucket of the records of administrative acts, for ever. A key in it is written once: the server refuses to replace,
+delete or expire it, whoever asks."""
 
 
 def log_stream(cell: str = FIRST_CELL) -> str:
@@ -132,22 +136,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "max_msgs_per_subject": INBOX_LIMIT_MESSAGES,
         "republish": {"src": ">", "dest": "arrived.>"},
     }
-    buckets = [
-        {
-            **common,
-            "name": f"KV_{bucket}",
-            "subjects": [f"$KV.{bucket}.>"],
-            "retention": "limits",
-            "discard": "new",
-            "max_msgs_per_subject": 1,
-            "allow_rollup_hdrs": True,
-            "deny_delete": bucket not in ERASED_BUCKETS,
-            "allow_msg_ttl": True,
-            "subject_delete_marker_ttl": 1 * SECOND_NS,
-            "republish": {"src": f"$KV.{bucket}.>", "dest": f"kv.{bucket}.>"},
-        }
-        for bucket in BUCKETS
-    ]
+    buckets = [_audit_config(common) if bucket == AUDIT else _bucket_config(common, bucket) for bucket in BUCKETS]
     blobs = {
         **common,
         "name": blob_stream(cell),
@@ -157,6 +146,37 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "allow_rollup_hdrs": True,
     }
     return [log, inbox, *buckets, blobs]
+
+
+def _bucket_config(common: dict[str, Any], bucket: str) -> dict[str, Any]:
+    return {
+        **common,
+        "name": f"KV_{bucket}",
+        "subjects": [f"$KV.{bucket}.>"],
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "allow_rollup_hdrs": True,
+        "deny_delete": bucket not in ERASED_BUCKETS,
+        "allow_msg_ttl": True,
+        "subject_delete_marker_ttl": 1 * SECOND_NS,
+        "republish": {"src": f"$KV.{bucket}.>", "dest": f"kv.{bucket}.>"},
+    }
+
+
+def _audit_config(common: dict[str, Any]) -> dict[str, Any]:
+    """A bucket whose keys are written once. Nobody watches it, so that its changes are not republished."""
+    return {
+        **common,
+        "name": f"KV_{AUDIT}",
+        "subjects": [f"$KV.{AUDIT}.>"],
+        "retention": "limits",
+        "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs_per_subject": 1,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
 
 
 def harness_consumer() -> dict[str, Any]:

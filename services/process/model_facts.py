@@ -1,8 +1,9 @@
 """What is known of a model: tokens and prices, and how its id is found in a catalogue. Pure."""
 
+import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +18,7 @@ _SUFFIXES: Final = (re.compile(r"-v\d+(?::\d+)?$"), re.compile(r"[-@]\d{8}$"))
 """The version of a Bedrock id, then the date of an id (Vertex writes it after an `@`)."""
 
 Dollars = Annotated[float, Meta(ge=0, le=1e6)]
+Lifecycle = Literal["active", "deprecated", "retired"]
 Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
@@ -53,6 +55,14 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Tokens of a request above which the history is summarised first; None: COMPACT_FRACTION of the window."""
     price: Price | None = None
     """None: unknown."""
+    display_name: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """Name for people; None: the id."""
+    line: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    """Family of models, such as `opus`."""
+    lifecycle: Lifecycle = "active"
+    """Lists of models leave retired ones out."""
+    released: dt.date | None = None
+    """Day of the release; None: unknown."""
 
     @property
     def largest_output(self) -> int:
@@ -77,18 +87,24 @@ class ModelCatalogue:
         self.default = default
         """Of a model that is not listed."""
 
-    def find(self, model: str) -> ModelFacts | None:
-        """The facts of a listed model: its id as it is, without its date, or as Bedrock and Vertex write it."""
-        return self._models.get(self.listed_name(model))
+    @property
+    def listed(self) -> list[tuple[str, ModelFacts]]:
+        """Each listed model with its facts, in the order of the files."""
+        return list(self._models.items())
 
-    def listed_name(self, model: str) -> str:
-        """The id under which the catalogue lists the model; empty if it does not. So it has few values."""
+    def name(self, model: str) -> str | None:
+        """The id under which a model is listed: as it is, without its date, or as Bedrock and Vertex write it."""
         if model in self._models:
             return model
         name = _CLOUD_PREFIX.sub("", model)
         for suffix in _SUFFIXES:
             name = suffix.sub("", name)
-        return name if name in self._models else ""
+        return name if name in self._models else None
+
+    def find(self, model: str) -> ModelFacts | None:
+        """The facts of a listed model, under any name that `name` knows."""
+        name = self.name(model)
+        return None if name is None else self._models[name]
 
     def facts(self, model: str) -> ModelFacts:
         """The facts of a model, or the default."""

@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import Callable
 
 from holdfast.process.health import Health
+from holdfast.process.model_facts import ModelCatalogue
 from holdfast.session.agents import routes as agent_routes
 from holdfast.session.agents.store import AgentStore
+from holdfast.session.api_keys import routes as api_key_routes
+from holdfast.session.api_keys.store import ApiKeyStore
+from holdfast.session.audit import routes as audit_routes
+from holdfast.session.audit.log import AuditLog
 from holdfast.session.environments import routes as environment_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events import routes as event_routes
@@ -14,6 +19,7 @@ from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.http import openapi, probes
 from holdfast.session.http.routing import Route
 from holdfast.session.log.repository import SessionRepository
+from holdfast.session.models import routes as model_routes
 from holdfast.session.sessions import routes as session_routes
 from holdfast.session.vaults import credentials as credential_routes
 from holdfast.session.vaults import routes as vault_routes
@@ -26,6 +32,9 @@ def all_routes(
     agents: AgentStore,
     environments: EnvironmentStore,
     vaults: VaultClient,
+    api_keys: ApiKeyStore,
+    audit: AuditLog,
+    models: ModelCatalogue,
     health: Health,
     now: Callable[[], int],
     streams: OpenStreams,
@@ -41,5 +50,8 @@ def all_routes(
         *session_routes.routes(sessions, agents, environments),
         *event_routes.routes(sessions),
         *stream_routes.routes(sessions, streams, stopping),
+        *model_routes.routes(models),
+        *api_key_routes.routes(api_keys),
+        *audit_routes.routes(audit),
     ]
     return [*described, *openapi.routes(described)]

@@ -13,9 +13,12 @@ from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock, metering, metrics
 from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
+from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.settings import BadSettings
 from holdfast.process.supervision import supervised
 from holdfast.session.agents.store import AgentStore
+from holdfast.session.api_keys.store import ApiKeyStore
+from holdfast.session.audit.log import AuditLog
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.disk_space import DiskSpaceCheck
@@ -52,9 +55,11 @@ _log = structlog.get_logger()
 
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
+    models = load_catalogue(settings.models_file)
     bus = await connect(settings, name="session", cells=settings.cells)
     health = Health("session", "bus", "keys", "agents", "environments", "edge")
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
+    audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
     try:
@@ -65,6 +70,9 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             agents=agents,
             environments=environments,
             vaults=VaultClient(bus.core),
+            api_keys=ApiKeyStore(bus.kv, audit, clock.now),
+            audit=audit,
+            models=models,
             health=health,
             now=clock.now,
             streams=streams,
@@ -161,7 +169,10 @@ async def _install_first_key(bus: NatsBus, settings: SessionSettings) -> None:
         return
     try:
         key = Path(path).read_text().strip()  # noqa: ASYNC240  a few bytes, once, before anything is served
-        installed = await api_keys.install(bus.kv, key, tenant=FIRST_TENANT, name="first", now=clock.now())
+        outcome = await api_keys.install_first(bus.kv, key, tenant=FIRST_TENANT, now=clock.now())
     except (OSError, ValueError) as exc:
         raise BadSettings(f"HOLDFAST_API_KEY_FILE: {type(exc).__name__} at {path}") from None
-    _log.info("first API key", installed=installed)
+    if outcome in ("revoked", "removed"):
+        _log.warning("the key in HOLDFAST_API_KEY_FILE is not valid any more", outcome=outcome)
+    else:
+        _log.info("first API key", outcome=outcome)

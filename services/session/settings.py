@@ -20,7 +20,10 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     """Port of the HTTP edge; 0 lets the system choose, and the log line `listening` says which."""
     api_key_file: str = ""
-    """Path of a file with one API key. It is installed for the tenant `default` if its hash is not known yet."""
+    """Path of a file with one API key. It is installed as an admin key of the tenant `default` if its hash is not known
+    yet; one that a version before roles has installed becomes an admin key."""
+    models_file: str = ""
+    """As that of the harness: a TOML or JSON file with what is known of models, over `process/models.toml`."""
     body_limit: Annotated[int, Meta(ge=1024, le=1 << 30)] = 32 * 1024 * 1024
     """Largest request body in bytes."""
     body_timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0

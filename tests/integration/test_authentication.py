@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.process.api_keys import new_api_key
 from holdfast.session.http import api_keys
+from holdfast.session.http.key_record import BUCKET, digest
 from tests.support.edge import SessionService, envelope, session_service
 from tests.support.eventually import eventually
 
@@ -57,7 +58,7 @@ async def test_a_removed_key_stops_working_within_a_second(edge: SessionService)
         assert (await http.get("/v1/agents")).status_code == 401
         await api_keys.install(bus.kv, key, tenant="other", name="test", now=0)
         assert (await http.get("/v1/agents")).status_code == 200
-        await bus.kv.delete(api_keys.BUCKET, api_keys.digest(key))
+        await bus.kv.delete(BUCKET, digest(key))
         begin = time.monotonic()
 
         async def refused() -> bool:
@@ -69,10 +70,13 @@ async def test_a_removed_key_stops_working_within_a_second(edge: SessionService)
 
 async def test_only_the_hash_of_a_key_is_stored(edge: SessionService) -> None:
     async with edge.bus() as bus:
-        entry = await bus.kv.get(api_keys.BUCKET, api_keys.digest(edge.key))
+        entry = await bus.kv.get(BUCKET, digest(edge.key))
     assert entry
     assert entry.value
-    assert json.loads(entry.value).keys() == {"v", "tenant", "id", "name", "created"}
+    assert json.loads(entry.value).keys() == {
+        *("v", "tenant", "id", "name", "created"),
+        *("role", "created_by", "revoked_at"),
+    }
     stored = [file for file in edge.nats.store.rglob("*") if file.is_file()]
     assert stored
     assert all(edge.key.encode() not in file.read_bytes() for file in stored)

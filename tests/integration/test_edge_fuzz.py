@@ -67,6 +67,10 @@ class Target:
         if "{credential_id}" in path:
             auth = {"type": "static_bearer", "mcp_server_url": "https://mcp.example/fuzz", "token": "t"}
             found["credential_id"] = self.create(f"/v1/vaults/{found['vault_id']}/credentials", auth=auth)
+        if "{api_key_id}" in path:
+            found["api_key_id"] = self.create("/v1/api_keys", name="fuzz", role="read_only")
+        if "{model_id}" in path:
+            found["model_id"] = "claude-opus-5-5"
         return {name: value for name, value in found.items() if f"{{{name}}}" in path}
 
     def send(self, case: Case, **changes: Any) -> None:
@@ -116,7 +120,7 @@ def _fuzz_operation(target: Target, operation: Any) -> int:
     modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
     strategies = [operation.as_strategy(generation_mode=mode) for mode in modes]
     # What archives or deletes is tried on something real only once in a while: each time that is the end of it.
-    ends = operation.method.upper() == "DELETE" or operation.path.endswith("/archive")
+    ends = operation.method.upper() == "DELETE" or operation.path.endswith(("/archive", "/revoke"))
     chance = random.Random(0 if not LONG else None)
     real: dict[str, str] = {}
     parts: dict[str, str] = {}
@@ -185,11 +189,11 @@ def _with_parts(body: dict[str, Any], parts: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(0 if LONG else 120)
-@pytest.mark.parametrize("prefix", ["/v1/agents", "/v1/environments", "/v1/sessions", "/"])
+@pytest.mark.parametrize("prefix", ["/v1/agents", "/v1/environments", "/v1/sessions", "/v1/api_keys", "/"])
 def test_no_request_breaks_the_edge_or_stores_what_it_refuses(edge: SessionService, prefix: str) -> None:
     target = Target(edge.base_url, edge.key, edge.last_sequences)
     if prefix == "/":
-        for path in ("/healthz", "/readyz"):
+        for path in ("/healthz", "/readyz", "/v1/models", "/v1/audit_records"):
             assert fuzz(target, path)
     else:
         print(fuzz(target, prefix))  # noqa: T201  the figures of a long run

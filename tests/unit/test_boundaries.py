@@ -38,7 +38,10 @@ MAKERS = {"new_id", "new_session_id"}
 LAYERS = (
     ("session/http/",),
     ("session/storage/",),
-    ("session/agents/", "session/environments/", "session/vaults/"),
+    (
+        *("session/agents/", "session/environments/", "session/vaults/"),
+        *("session/api_keys/", "session/audit/", "session/models/"),
+    ),
     ("session/log/",),
     ("session/events/",),
     ("session/sessions/",),

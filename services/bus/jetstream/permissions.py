@@ -12,7 +12,7 @@ from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
 from holdfast.bus.readers import Reader, parse_readers
-from holdfast.bus.streams import ERASED_BUCKETS, blob_stream, inbox_stream, log_stream, public_stream
+from holdfast.bus.streams import AUDIT, ERASED_BUCKETS, blob_stream, inbox_stream, log_stream, public_stream
 
 _HEAD: Final = """\
 # NATS users of Holdfast, least privilege, for the cells {cells}. Written by
@@ -47,7 +47,8 @@ _ADMIN: Final = (
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
     "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
-    "nobody else may take anything out of a log. It counts what waits, for metrics."
+    "nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket `audit`,\n"
+    "which keeps everything for ever."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -183,6 +184,7 @@ def _session(cells: Sequence[str]) -> str:
     publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "$JS.API.STREAM.INFO.KV_parked", "vault.req.admin", "vault.req.key"]
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
+    publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
     subscribe += [f"kv.{bucket}.>" for bucket in buckets]
     return _user("session", _SESSION, publish, subscribe)

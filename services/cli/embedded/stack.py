@@ -170,8 +170,10 @@ class Stack:
 
     def _session(self) -> Program:
         self.layout.api_key()
+        models = {"models_file": self._models_file} if self._models_file else {}
         return self._service(
             "session",
+            **models,
             session_data=self.layout.session,
             disk_folder=self.layout.nats,
             port=self.port,

@@ -60,7 +60,7 @@ class MeteredModel:
 
     def _known(self, model: str) -> tuple[str, ModelFacts | None]:
         """The model as a label, and what is known of it. Agents may name any model: others are one label."""
-        name = self._catalogue.listed_name(model)
+        name = self._catalogue.name(model) or ""
         return name or metrics.OTHER, self._catalogue.find(name)
 
     async def close(self) -> None:

@@ -24,7 +24,7 @@ class DiskSpaceCheck:
     def check(self, route: Route, content: Any) -> None:
         """Raise ApiError 507 for a request that stores something.
 
-        Requests that end work (delete, archive, interrupt) pass as long as the disk has any room left.
+        Requests that end something (delete, archive, interrupt, revoke) pass as long as the disk has any room left.
         """
         if not self._folder:
             return
@@ -36,6 +36,6 @@ class DiskSpaceCheck:
 
 
 def _ends_work(route: Route, content: Any) -> bool:
-    if route.method == "DELETE" or route.path.endswith("/archive"):
+    if route.method == "DELETE" or route.path.endswith(("/archive", "/revoke")):
         return True
     return isinstance(content, EventsSend) and all(isinstance(event, SentInterrupt) for event in content.events)

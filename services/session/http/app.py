@@ -2,11 +2,12 @@
 
 Starlette's Router would do; its BaseHTTPMiddleware would not, because it buffers event streams. The edge needs neither.
 
-For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key, the body, the
-handler.
+For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key and
+its role, the body, the handler.
 Every exception becomes the error envelope; an unexpected one becomes a bare 500, with its traceback in the log.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -27,12 +28,14 @@ from holdfast.bus.ids import new_id
 from holdfast.process import failures, metering, metrics, telemetry
 from holdfast.session.http import errors
 from holdfast.session.http.api_keys import ApiKeys
-from holdfast.session.http.auth import authenticate
+from holdfast.session.http.auth import authenticate, key_of
 from holdfast.session.http.body import BodyBudget, ClientDisconnected, RequestBody
+from holdfast.session.http.caller import NOBODY
 from holdfast.session.http.decoding import read_query
 from holdfast.session.http.errors import ApiError
 from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.json_body import decode_body
+from holdfast.session.http.key_ending import until_set
 from holdfast.session.http.router import Router
 from holdfast.session.http.routing import Call, Empty, Route
 
@@ -88,9 +91,9 @@ class Edge:
         status = 0
         with self._span(scope, headers) as span:
             try:
-                response = await self._respond(scope, headers, body)
+                response, ending = await self._respond(scope, headers, body, request_id)
                 status = response.status_code
-                await response(scope, receive, reply)
+                await response(scope, until_set(ending, receive) if ending else receive, reply)
             except ClientDisconnected:
                 return
             except Exception as exc:  # noqa: BLE001  the last place where a failure can become an answer
@@ -125,7 +128,10 @@ class Edge:
             record_exception=False,
         )
 
-    async def _respond(self, scope: Scope, headers: Headers, body: RequestBody) -> Response:
+    async def _respond(
+        self, scope: Scope, headers: Headers, body: RequestBody, request_id: str
+    ) -> tuple[Response, asyncio.Event | None]:
+        """The response, and for an event stream what ends it: its key is not valid any more."""
         if refusal := self._hosts.refusal(headers.getlist("host")):
             raise refusal
         route, path = self._router.find(scope["method"], scope["path"])
@@ -133,7 +139,11 @@ class Edge:
         scope[_ROUTE] = route
         span.update_name(f"{route.method} {route.path}")
         span.set_attribute(metrics.ROUTE, route.path)
-        tenant = "" if route.public else (await authenticate(headers, self._keys)).tenant
+        ending = self._keys.ending(key_of(headers)) if route.stream else None
+        caller = NOBODY
+        if not route.public:
+            caller = await authenticate(headers, self._keys)
+            caller.check(route.needs)
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
         content: Any = Empty()
@@ -142,8 +152,9 @@ class Edge:
             if raw or route.body is not Empty:
                 content = await decode_body(raw, route.body)
             self._admit(route, content)
-        result = await route.handle(Call(request=request, tenant=tenant, path=path, query=query, body=content))
-        return result if isinstance(result, Response) else _json(result)
+        call = Call(request=request, request_id=request_id, caller=caller, path=path, query=query, body=content)
+        result = await route.handle(call)
+        return result if isinstance(result, Response) else _json(result), ending
 
 
 class _Reply:

@@ -4,7 +4,8 @@ from typing import Final
 
 from starlette.datastructures import Headers
 
-from holdfast.session.http.api_keys import ApiKeys, KeyRecord
+from holdfast.session.http.api_keys import ApiKeys
+from holdfast.session.http.caller import Caller
 from holdfast.session.http.errors import unauthenticated
 
 MAX_KEY_CHARACTERS: Final = 512
@@ -19,12 +20,12 @@ def key_of(headers: Headers) -> str:
     return headers.get("x-api-key", "").strip()
 
 
-async def authenticate(headers: Headers, keys: ApiKeys) -> KeyRecord:
-    """The record of the caller's key. Raises the same ApiError 401 for a missing and for an unknown key."""
+async def authenticate(headers: Headers, keys: ApiKeys) -> Caller:
+    """Whose key it is. Raises the same ApiError 401 for a missing, an unknown and a revoked key."""
     key = key_of(headers)
     if not key or len(key) > MAX_KEY_CHARACTERS:
         raise unauthenticated()
     record = await keys.find(key)
     if record is None:
         raise unauthenticated()
-    return record
+    return Caller(tenant=record.tenant, role=record.acts_as, key_id=record.id, key_name=record.name)

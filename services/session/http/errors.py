@@ -64,8 +64,13 @@ def path_not_available(things: str) -> ApiError:
 
 
 def unauthenticated() -> ApiError:
-    """401: one answer for a missing and for a wrong key, so that neither can be told from the other."""
+    """401: one answer for a missing, a wrong and a revoked key, so that none can be told from another."""
     return ApiError(401, "authentication_error", "invalid or missing API key")
+
+
+def forbidden(message: str) -> ApiError:
+    """403: the key is valid and may not do this. `message` says what its role lacks."""
+    return ApiError(403, "permission_error", message)
 
 
 def not_found(kind: str, *, code: str = "") -> ApiError:

@@ -7,6 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from holdfast.session.http.errors import ErrorResponse
+from holdfast.session.http.roles import roles_with
 from holdfast.session.http.routing import Call, Empty, Route
 from holdfast.session.http.timestamps import Instant
 
@@ -78,6 +79,8 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": content}
     if route.public:
         operation["security"] = []
+    else:
+        operation["x-roles"] = roles_with(route.needs)
     return operation
 
 

@@ -12,7 +12,9 @@ import msgspec
 from starlette.requests import Request
 
 from holdfast.bus.ids import is_token
+from holdfast.session.http.caller import NOBODY, Caller
 from holdfast.session.http.errors import not_found
+from holdfast.session.http.roles import Access
 
 
 class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,13 +25,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, decoded; authenticated unless its route is public."""
 
     request: Request
-    tenant: str
-    """The tenant of the API key; empty on a public route."""
+    caller: Caller = NOBODY
+    """Whose API key it is; NOBODY on a public route."""
+    request_id: str = ""
     path: dict[str, str]
     query: Any
     """A value of the route's `query` type."""
     body: Any
     """A value of the route's `body` type."""
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the API key; empty on a public route."""
+        return self.caller.tenant
 
     def id(self, name: str) -> str:
         """The id in the path under `name`, such as `agent_id`. Raises ApiError 404 for a text that is no id."""
@@ -59,3 +67,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The answer is an event stream."""
     public: bool = False
     """Served without an API key."""
+    access: Access | None = None
+    """What a key must be allowed to do; None: `read` for GET, else `write`."""
+
+    @property
+    def needs(self) -> Access:
+        """What a key must be allowed to do."""
+        return self.access or ("read" if self.method == "GET" else "write")

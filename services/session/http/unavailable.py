@@ -17,7 +17,6 @@ PARTS: Final[dict[str, str]] = {
     "/v1/memory_stores": "memory stores",
     "/v1/messages": "direct requests to a model",
     "/v1/messages/batches": "message batches",
-    "/v1/models": "lists of models",
     "/v1/oauth": "OAuth tokens",
     "/v1/organizations": "organization settings",
     "/v1/organizations/webhooks": "webhooks",

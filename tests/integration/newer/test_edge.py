@@ -15,6 +15,7 @@ from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.api_keys import new_api_key
 from holdfast.session.http import api_keys
+from holdfast.session.http.key_record import BUCKET, digest
 from tests.support.edge import SessionService, envelope, session_service
 from tests.support.eventually import eventually
 from tests.support.newer import new_session, newer_commit, newer_record
@@ -112,7 +113,7 @@ async def test_newer_agents_and_environments_are_unavailable(client: AsyncAnthro
 async def test_a_newer_api_key_is_neither_valid_nor_wrong(edge: SessionService, bus: NatsBus) -> None:
     key = new_api_key()
     await api_keys.install(bus.kv, key, tenant="other", name="test", now=0)
-    await newer_record(bus, api_keys.BUCKET, api_keys.digest(key))
+    await newer_record(bus, BUCKET, digest(key))
     async with httpx.AsyncClient(base_url=edge.base_url, headers={"x-api-key": key}) as http:
 
         async def unavailable() -> bool:

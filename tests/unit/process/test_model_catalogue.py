@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.harness.settings import HarnessSettings
 from holdfast.process.model_catalogue import load_catalogue
@@ -87,9 +88,7 @@ def test_a_users_file_lies_over_the_packaged_one(user_file: Path) -> None:
     assert found.facts("anything").context_window == 32_768
     assert found.facts("qwen3-coder").context_window == 262_144
     sonnet = load_catalogue().facts("claude-sonnet-5-5")
-    assert found.facts("claude-sonnet-5-5") == ModelFacts(
-        context_window=sonnet.context_window, max_output=sonnet.max_output, price=sonnet.price, compact_at=160_000
-    )
+    assert found.facts("claude-sonnet-5-5") == replace(sonnet, compact_at=160_000)
     assert found.facts("claude-haiku-4-5") == load_catalogue().facts("claude-haiku-4-5")
 
 

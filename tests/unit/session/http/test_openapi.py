@@ -7,7 +7,10 @@ import msgspec
 import pytest
 
 from holdfast.process.health import Health
+from holdfast.process.model_catalogue import load_catalogue
 from holdfast.session.agents.store import AgentStore
+from holdfast.session.api_keys.store import ApiKeyStore
+from holdfast.session.audit.log import AuditLog
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
 from holdfast.session.events.open_streams import OpenStreams
@@ -23,11 +26,15 @@ from holdfast.testing.memory.server import MemoryServer
 @pytest.fixture(scope="module")
 def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
+    audit = AuditLog(bus.kv, lambda: 1)
     return all_routes(
         sessions=SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1),
         agents=AgentStore(bus.kv),
         environments=EnvironmentStore(bus.kv),
         vaults=VaultClient(bus.core),
+        api_keys=ApiKeyStore(bus.kv, audit, lambda: 1),
+        audit=audit,
+        models=load_catalogue(),
         health=Health("session"),
         now=lambda: 1,
         streams=OpenStreams(1),
