@@ -173,7 +173,7 @@ def explain(
         found.add(commit)
     last, head = commits[-1], commits[-1].head
     found.spent_us[state_of(head)] += max(now - last.at, 0)
-    model = catalogue.listed_name(found.models[-1]) if found.models else ""
+    model = (catalogue.name(found.models[-1]) if found.models else "") or ""
     facts = catalogue.find(model)
     tokens = found.tokens
     dollars = facts.price.of(**_fields(tokens)) if facts and facts.price else None
