@@ -20,7 +20,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from holdfast.process import metering, metrics
+from holdfast.process import metering, metrics, spans
 from holdfast.process.exporters import exporters
 from holdfast.process.metrics import Metric
 
@@ -110,9 +110,13 @@ def _export_traces(resource: "Resource") -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    from holdfast.process.span_export import ChosenIds, SessionIds  # noqa: PLC0415
+
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=ChosenIds())
+    provider.add_span_processor(SessionIds())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=FLUSH_TIMEOUT_S)))
     trace.set_tracer_provider(provider)
+    spans.switch_on()
     _stop_exporter.append(provider.shutdown)
 
 

@@ -31,6 +31,7 @@ from holdfast.harness.turn.parking import park
 from holdfast.harness.turn.replica import DroppedRequests, HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
+from holdfast.harness.turn.turn_span import end_turn
 from holdfast.harness.turn.warm_replicas import WarmReplicas
 from holdfast.process import failures
 from holdfast.process.faults import point
@@ -260,6 +261,7 @@ class Dispatcher:
         await self._bus.log.append(key, closing, last.seq)
         note_commit(key, last.commit.head, closing)
         failure = failures.bug("turn")  # one harness after another died of it
+        end_turn(closing.head)
         log.warning(
             "turn.closed_after_takeovers", session=key.session, trigger=delivery.seq, parked=parked, failure=failure
         )
