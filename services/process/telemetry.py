@@ -174,6 +174,15 @@ def shutdown() -> None:
         worker.join(max(0.0, deadline - time.monotonic()))
 
 
+def own_decision(remote: SpanContext, name: str) -> SpanContext:
+    """The context of a caller, with our own decision whether its trace is sampled: its flag must not silence us."""
+    if not spans.are_recorded():
+        return remote
+    from holdfast.process.span_export import own_decision as decide  # noqa: PLC0415  it imports the SDK
+
+    return decide(remote, name)
+
+
 def tracer() -> trace.Tracer:
     """The tracer of this project."""
     return trace.get_tracer("holdfast")

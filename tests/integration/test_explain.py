@@ -4,9 +4,12 @@ import json
 import secrets
 from typing import Any
 
+import msgspec
+import pytest
 from anthropic import AsyncAnthropic
 
 from holdfast.bus.ids import new_id, new_session_id
+from holdfast.cli.embedded.explain import UnknownSession, explain_session, find_session
 from tests.support.command import holdfast
 from tests.support.conversation import MODEL, TOOLSET, Conversation
 from tests.support.eventually import eventually
@@ -16,9 +19,10 @@ from tests.support.stack import Stack
 
 
 async def explained(stack: Stack, session: str) -> dict[str, Any]:
-    done = await holdfast("explain", session, "--json", "--data", str(stack.data))
-    assert done.code == 0, done
-    return json.loads(done.out)
+    """What the command prints with --json, without a process for each look."""
+    async with stack.bus() as bus:
+        found = await explain_session(bus, await find_session(bus, session, "a0"))
+    return msgspec.to_builtins(found)
 
 
 async def test_time_tokens_turns_and_drivers_of_a_session(shared: Stack, client: AsyncAnthropic) -> None:
@@ -112,8 +116,8 @@ async def test_not_one_word_of_content_is_shown(shared: Stack, client: AsyncAnth
     for respond in ("allow", "client", "deny"):
         events = await conversation.until_idle("requires_action")
         (call_id,) = events[-1].stop_reason.event_ids
-        waiting = await holdfast("explain", made.id, "--data", str(shared.data))
-        assert ("the client, to allow or deny bash" if respond != "client" else "custom tool") in waiting.out, waiting
+        (waits,) = (await explained(shared, made.id))["waits_for"]
+        assert ("the client, to allow or deny bash" if respond != "client" else "custom tool") in waits
         await conversation.send(_answer(call_id, respond, word(respond)))
     await conversation.until_idle()
     text = await holdfast("explain", made.id, "--data", str(shared.data))
@@ -123,6 +127,7 @@ async def test_not_one_word_of_content_is_shown(shared: Stack, client: AsyncAnth
     assert [w for w in words if w in log], "the words are in the session"
     assert [w for w in words if w in text.out + text.err + as_json.out + as_json.err] == []
     assert made.id in text.out
+    assert json.loads(as_json.out)["session"] == made.id
     assert (await explained(shared, made.id))["tools"]["bash"]["count"] == 1
 
 
@@ -140,8 +145,9 @@ def _answer(call_id: str, how: str, text: str) -> Any:
 async def test_a_session_that_is_not_there_and_one_that_was_deleted(shared: Stack, client: AsyncAnthropic) -> None:
     absent = await holdfast("explain", new_session_id(), "--data", str(shared.data))
     assert (absent.code, "there is no session" in absent.err) == (1, True), absent
-    short = await holdfast("explain", "abc", "--data", str(shared.data))
-    assert (short.code, "too short" in short.err) == (1, True), short
+    async with shared.bus() as bus:
+        with pytest.raises(UnknownSession, match="too short"):
+            await find_session(bus, "abc", "a0")
     conversation = await Conversation.begin(client)
     await conversation.say(await shared.model.play(say("Done.")))
     await conversation.until_idle()

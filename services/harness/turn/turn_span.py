@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+import structlog
 from opentelemetry import context, trace
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
 
@@ -18,7 +19,9 @@ from holdfast.bus import trace as bus_trace
 from holdfast.bus.api import Delivery
 from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import time_of
-from holdfast.process import metrics, spans
+from holdfast.process import failures, metering, metrics, spans
+
+log = structlog.get_logger()
 
 OPERATION: Final = "invoke_agent"
 
@@ -100,7 +103,7 @@ class TurnSpan(NonRecordingSpan):
         """Send the last segment, after a release that has led to `head`."""
         stop = head.stop.type if head.status == "idle" else head.status
         status = self._status
-        if stop in _ERROR_STOPS:
+        if stop in _ERROR_STOPS and status is None:
             self._attributes[metrics.ERROR] = stop
             status = Status(StatusCode.ERROR, stop)
         self._send(status, {STOP: stop})
@@ -113,10 +116,10 @@ class TurnSpan(NonRecordingSpan):
         if self._sent or self._status is None or self._status.status_code is not StatusCode.ERROR:
             return
         parts = ("process", *self._parts, time.time_ns())
-        spans.emit(
+        _emit(
             PROCESS,
             spans.chosen(self._trace_id, *parts),
-            parent=self._context(0),
+            parent=self._segment_context(0),
             session=self._session,
             began_ns=self._began_ns,
             ended_ns=time.time_ns(),
@@ -129,7 +132,7 @@ class TurnSpan(NonRecordingSpan):
             kind=SpanKind.CONSUMER,
         )  # fmt: skip
 
-    def _context(self, segment: int) -> SpanContext:
+    def _segment_context(self, segment: int) -> SpanContext:
         parts = self._parts if not segment else (*self._parts, segment)
         return spans.chosen(self._trace_id, *parts)
 
@@ -138,11 +141,11 @@ class TurnSpan(NonRecordingSpan):
         if self._parent is not None and not self._segment:
             links.append(Link(self._parent, {spans.LINK: spans.CAUSED_BY}))
         if self._segment:
-            links.append(Link(self._context(self._segment - 1), {spans.LINK: spans.CONTINUES}))
+            links.append(Link(self._segment_context(self._segment - 1), {spans.LINK: spans.CONTINUES}))
             more = {**more, SEGMENT: self._segment}
-        spans.emit(
+        _emit(
             OPERATION,
-            self._context(self._segment),
+            self._segment_context(self._segment),
             parent=self._parent,
             session=self._session,
             began_ns=self._began_ns,
@@ -152,6 +155,15 @@ class TurnSpan(NonRecordingSpan):
             events=self._events,
             status=status,
         )
+
+
+def _emit(*args: Any, **kwargs: Any) -> None:
+    """As `spans.emit`. A mistake in a span must not fail the turn that it is of."""
+    try:
+        spans.emit(*args, **kwargs)
+    except Exception:
+        metering.add(metrics.BUGS, 1, {metrics.WHERE: "span"})
+        log.exception("a span could not be sent", failure=failures.BUG)
 
 
 def begin_turn(before: Head, claim: Claim) -> None:
@@ -164,6 +176,13 @@ def end_turn(head: Head) -> None:
     """The turn of the current span was released; `head` is that after the release."""
     if isinstance(span := trace.get_current_span(), TurnSpan):
         span.end_turn(head)
+
+
+def close_turn(before: Head, after: Head) -> None:
+    """The turn of the current span was given up in the place of a dead harness, by a commit between these heads."""
+    if before.claim is not None:
+        begin_turn(before, before.claim)
+    end_turn(after)
 
 
 async def in_turn_span(handle: Callable[[Delivery], Awaitable[None]], by: str, delivery: Delivery) -> None:
