@@ -35,8 +35,7 @@ class SessionIds(SpanProcessor):
 
 def own_decision(remote: trace.SpanContext, name: str) -> trace.SpanContext:
     """The context of a caller with our own decision whether its trace is sampled: its flag must not silence us."""
-    provider = trace.get_tracer_provider()
-    sampler = getattr(provider, "sampler", None)
+    sampler = getattr(spans.provider(), "sampler", None)
     if sampler is None:
         return remote
     decision = sampler.should_sample(None, remote.trace_id, name).decision

@@ -38,23 +38,37 @@ forced: Final[ContextVar[SpanContext | None]] = ContextVar("forced", default=Non
 """The ids of the next span that is started, if they are chosen."""
 
 
-class _State:
-    records = False
+_provider: Final[list[trace.TracerProvider]] = []
 
 
-def switch_on() -> None:
-    """Spans are recorded from now on; called by `telemetry`."""
-    _State.records = True
+def switch_on(provider: trace.TracerProvider) -> None:
+    """Record spans with this provider from now on; called by `telemetry`."""
+    _provider[:] = [provider]
+
+
+def switch_off() -> None:
+    """Record no spans any more."""
+    _provider.clear()
 
 
 def are_recorded() -> bool:
     """Whether spans are recorded. Ask before work whose only purpose is a span."""
-    return _State.records
+    return bool(_provider)
 
 
-def chosen(trace_id: int, *parts: object) -> SpanContext:
-    """A sampled context in the trace with the span id that follows from `parts`."""
-    return SpanContext(trace_id, _hash(8, parts), is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+def provider() -> trace.TracerProvider:
+    """The one that records; else that of the process, whose spans have ids alone."""
+    return _provider[0] if _provider else trace.get_tracer_provider()
+
+
+def tracer() -> trace.Tracer:
+    """The tracer of this project."""
+    return provider().get_tracer("holdfast")
+
+
+def chosen(trace_id: int, flags: TraceFlags, *parts: object) -> SpanContext:
+    """A context in the trace with the span id that follows from `parts`."""
+    return SpanContext(trace_id, _hash(8, parts), is_remote=True, trace_flags=flags)
 
 
 def chosen_trace(*parts: object) -> int:
@@ -98,7 +112,7 @@ def emit(
         within = trace.set_span_in_context(NonRecordingSpan(parent), within)
     token = forced.set(own)
     try:
-        span = trace.get_tracer("holdfast").start_span(
+        span = tracer().start_span(
             name, within, kind, dict(attributes), links, start_time=began_ns, record_exception=False
         )
     finally:
@@ -124,7 +138,7 @@ class LongSpan:
     def _start(self, links: Sequence[Link]) -> Span:
         if are_recorded():
             self._timer = asyncio.get_running_loop().call_later(SEGMENT_S, self.cut)
-        return trace.get_tracer("holdfast").start_span(
+        return tracer().start_span(
             self._name, self._context, self._kind, self._attributes, links, record_exception=False
         )
 

@@ -116,7 +116,7 @@ def _export_traces(resource: "Resource") -> None:
     provider.add_span_processor(SessionIds())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=FLUSH_TIMEOUT_S)))
     trace.set_tracer_provider(provider)
-    spans.switch_on()
+    spans.switch_on(provider)
     _stop_exporter.append(provider.shutdown)
 
 
@@ -185,7 +185,7 @@ def own_decision(remote: SpanContext, name: str) -> SpanContext:
 
 def tracer() -> trace.Tracer:
     """The tracer of this project."""
-    return trace.get_tracer("holdfast")
+    return spans.tracer()
 
 
 def inject(headers: MutableMapping[str, str]) -> None:

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import structlog
 from opentelemetry import context, trace
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from holdfast.bus import trace as bus_trace
 from holdfast.bus.api import Delivery
 from holdfast.bus.head import Claim, Head
 from holdfast.bus.ids import time_of
-from holdfast.process import failures, metering, metrics, spans
+from holdfast.process import failures, metering, metrics, spans, telemetry
 
 log = structlog.get_logger()
 
@@ -44,11 +44,15 @@ class TurnSpan(NonRecordingSpan):
 
     def __init__(self, delivery: Delivery, by: str) -> None:
         link = context.get_value(bus_trace.LINK)
-        self._parent = link if isinstance(link, SpanContext) and link.is_valid else None
+        given = link if isinstance(link, SpanContext) and link.is_valid else None
+        # Each process decides anew, from the trace id alone, so that all agree and no publisher silences us.
+        self._parent = telemetry.own_decision(given, OPERATION) if given else None
         key = delivery.key
         self._parts = (key.cell, key.tenant, key.session, delivery.source, delivery.seq)
         trace_id = self._parent.trace_id if self._parent else spans.chosen_trace(*self._parts)
-        super().__init__(spans.chosen(trace_id, *self._parts))
+        root = spans.chosen(trace_id, TraceFlags(TraceFlags.SAMPLED), *self._parts)
+        self._flags = (self._parent or telemetry.own_decision(root, OPERATION)).trace_flags
+        super().__init__(spans.chosen(trace_id, self._flags, *self._parts))
         self._trace_id = trace_id
         self._session = key.session
         self._segment = 0
@@ -118,7 +122,7 @@ class TurnSpan(NonRecordingSpan):
         parts = ("process", *self._parts, time.time_ns())
         _emit(
             PROCESS,
-            spans.chosen(self._trace_id, *parts),
+            spans.chosen(self._trace_id, self._flags, *parts),
             parent=self._segment_context(0),
             session=self._session,
             began_ns=self._began_ns,
@@ -134,7 +138,7 @@ class TurnSpan(NonRecordingSpan):
 
     def _segment_context(self, segment: int) -> SpanContext:
         parts = self._parts if not segment else (*self._parts, segment)
-        return spans.chosen(self._trace_id, *parts)
+        return spans.chosen(self._trace_id, self._flags, *parts)
 
     def _send(self, status: Status | None, more: Mapping[str, Any]) -> None:
         links: list[Link] = []

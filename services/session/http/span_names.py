@@ -9,6 +9,8 @@ _OWN_NAMES: Final = {
     ("POST", "events"): "send",
     ("GET", "stream"): "",
     ("POST", "archive"): "",
+    ("POST", "revoke"): "",
+    ("POST", "mcp_oauth_validate"): "",
 }
 """The last word of a path that is itself the method (empty), or has a method of another name."""
 
