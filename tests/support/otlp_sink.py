@@ -32,7 +32,7 @@ class SeenSpan(msgspec.Struct, kw_only=True):
 
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
-    found = getattr(value, kind) if kind else None
+    found: Any = getattr(value, kind) if kind else None
     return [_value(v) for v in found.values] if kind == "array_value" else found
 
 
