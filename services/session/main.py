@@ -38,6 +38,10 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.ingress import TaskIngress
+from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.task_session import TaskSessions
 from holdfast.session.vaults.client import VaultClient
 
 FIRST_TENANT: Final = "default"
@@ -62,6 +66,10 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
+    bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
+    disk = DiskSpaceCheck(settings.disk_folder)
+    task_sessions = TaskSessions(sessions, agents, environments)
+    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
     try:
         await _install_first_key(bus, settings)
         streams = OpenStreams(_max_streams(settings))
@@ -73,6 +81,9 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             api_keys=ApiKeyStore(bus.kv, audit, clock.now),
             audit=audit,
             models=models,
+            bindings=bindings,
+            records=records,
+            tasks=bus.tasks,
             health=health,
             now=clock.now,
             streams=streams,
@@ -85,7 +96,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             body_limit=settings.body_limit,
             body_timeout=settings.body_timeout,
             hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
-            admit=DiskSpaceCheck(settings.disk_folder).check,
+            admit=disk.check,
         )
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
@@ -96,7 +107,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             background = _begin(tasks, health, _follow(watched, health))
             for watch in watched.values():
                 await watch.ready()
-            background += _begin(tasks, health, _duties(bus, health, sessions, settings.disk_folder))
+            duties = _duties(bus, health, sessions, settings.disk_folder)
+            background += _begin(tasks, health, {**duties, "tasks": partial(ingress.run, stop)})
             await serve(
                 edge,
                 host=settings.host,
@@ -135,7 +147,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
     watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
     tables = sessions.read_model.tables
     publishers = {
-        f"publisher-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
+        f"public-events-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
         for cell in sessions.cells
     }
     counting = {"gauges": BusGauges(bus, sessions, sessions.cells, clock.now).run} if metering.is_on() else {}

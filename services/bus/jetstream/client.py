@@ -17,6 +17,7 @@ from holdfast.bus.jetstream.protocol import check_protocol
 from holdfast.bus.jetstream.public_events import NatsPublicEvents
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
+from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 
 
@@ -33,6 +34,7 @@ class NatsBus:
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
         self.public = NatsPublicEvents(client)
+        self.tasks = NatsTasks(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)
 

@@ -14,10 +14,11 @@ from holdfast.bus.errors import Unanswered
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import Listening, RawMessage
-from holdfast.bus.jetstream.consumer import Consumer, NatsDelivery, redeliver
+from holdfast.bus.jetstream.consumer import Consumer, StreamDelivery, redeliver
 from holdfast.bus.jetstream.erase import erase_all
+from holdfast.bus.jetstream.inbox_delivery import NatsDelivery, is_inbox
 from holdfast.bus.jetstream.inbox_reads import InboxReads
-from holdfast.bus.jetstream.passing_on import PassedOn, pass_on
+from holdfast.bus.jetstream.passing_on import PassedOn, listen, pass_on
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry, retry_until
 from holdfast.process import failures, metering, metrics
@@ -74,7 +75,25 @@ class NatsInbox(InboxReads):
         name: str = "",
     ) -> None:
         """See `api.Inbox.consume`."""
-        await Consumer(self._client, self, cell, handle, limit, name=name).run(stop)
+
+        async def deliver(delivery: StreamDelivery) -> None:
+            inbox_delivery = await NatsDelivery.of(delivery)
+            if inbox_delivery is not None:
+                await handle(inbox_delivery)
+
+        def take_over(message: RawMessage, load: int) -> bool:
+            return is_inbox(message.subject) and consumer.take_over(message, load)
+
+        stream, durable = streams.inbox_stream(cell), streams.HARNESS_CONSUMER
+        consumer = Consumer(self._client, stream, durable, deliver, limit, on_break=self.forget, log_field="session")
+        if not name:
+            await consumer.run(stop)
+            return
+        taking = await retry(self._client, listen, self._client, cell, name, take_over)
+        try:
+            await consumer.run(stop)
+        finally:
+            await taking.close()
 
     async def pass_on(self, delivery: Delivery, to: str, *, load: int) -> bool:
         """See `api.Inbox.pass_on`."""
