@@ -134,7 +134,10 @@ def _export_metrics(resource: "Resource", asked: Collection[str]) -> None:
         from opentelemetry.exporter.prometheus import PrometheusMetricReader  # noqa: PLC0415
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415
 
-        readers.append(PrometheusMetricReader(scope_info_enabled=False))
+        reader = PrometheusMetricReader(
+            scope_info_enabled=False, resource_attribute_filter=lambda name: name == "service.name"
+        )
+        readers.append(reader)
         page = lambda: (generate_latest(), CONTENT_TYPE_LATEST)  # noqa: E731
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     meter = provider.get_meter(SERVICE_NAMESPACE, schema_url=SCHEMA_URL)
