@@ -34,8 +34,8 @@ from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
 COMMANDS: Final = (
-    up, run, sessions, attach, answer, diff, apply, tail, explain, bindings, tasks, webhooks, status, logs, parked, keys,
-    env, down, demo, scripted_model,
+    up, run, sessions, attach, answer, diff, apply, tail, explain, bindings, tasks, webhooks, status, logs, parked,
+    keys, env, down, demo, scripted_model,
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
 
