@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, OtherProtocol
+from holdfast.bus.ids import Key
 from holdfast.bus.jetstream import depths
 from holdfast.bus.jetstream.depths import InboxDepth
 from holdfast.bus.jetstream.inbox import NatsInbox
@@ -70,6 +71,10 @@ class NatsBus:
     async def inbox_depth(self, cell: str) -> InboxDepth:
         """What waits in the inbox of the cell, for metrics. Raises Unavailable."""
         return await depths.inbox_depth(self._client, cell)
+
+    async def sessions(self, cell: str, session: str = "*") -> list[Key]:
+        """The sessions with that id, or all, in the log of the cell, for administrators. Raises Unavailable."""
+        return await depths.sessions(self._client, cell, session)
 
     async def parked_count(self) -> int:
         """How many inputs were set aside, for metrics. Raises Unavailable."""
