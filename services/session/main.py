@@ -1,7 +1,7 @@
 """Wiring of the session service."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,8 @@ from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
+from holdfast.session.http.request_limits import RequestLimits
+from holdfast.session.http.routing import Route
 from holdfast.session.http.server import serve
 from holdfast.session.jobs.eraser import Eraser
 from holdfast.session.jobs.projector import project
@@ -60,7 +62,9 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
-    sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
+    sessions = SessionRepository(
+        bus, read_model, cells=settings.cells, now=clock.now, running_turns=settings.tenant_running_turns
+    )
     try:
         await _install_first_key(bus, settings)
         routes = all_routes(
@@ -76,14 +80,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             streams=OpenStreams(_max_streams(settings)),
             stopping=stop,
         )
-        edge = Edge(
-            routes,
-            keys,
-            body_limit=settings.body_limit,
-            body_timeout=settings.body_timeout,
-            hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
-            admit=DiskSpaceCheck(settings.disk_folder).check,
-        )
+        edge = _edge(routes, keys, settings)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
@@ -109,6 +106,18 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     finally:
         sessions.read_model.close()
         await bus.close()
+
+
+def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings) -> Edge:
+    return Edge(
+        routes,
+        keys,
+        body_limit=settings.body_limit,
+        body_timeout=settings.body_timeout,
+        hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
+        admit=DiskSpaceCheck(settings.disk_folder).check,
+        limits=RequestLimits(per_key=settings.key_requests_per_s, per_tenant=settings.tenant_requests_per_s),
+    )
 
 
 Duty = Callable[[], Awaitable[object]]

@@ -2,8 +2,8 @@
 
 Starlette's Router would do; its BaseHTTPMiddleware would not, because it buffers event streams. The edge needs neither.
 
-For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key and
-its role, the body, the handler.
+For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key,
+the rate of its requests, its role, the body, the handler.
 Every exception becomes the error envelope; an unexpected one becomes a bare 500, with its traceback in the log.
 """
 
@@ -36,6 +36,7 @@ from holdfast.session.http.errors import ApiError
 from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.json_body import decode_body
 from holdfast.session.http.key_ending import until_set
+from holdfast.session.http.request_limits import RequestLimits
 from holdfast.session.http.router import Router
 from holdfast.session.http.routing import Call, Empty, Route
 
@@ -67,6 +68,7 @@ class Edge:
         body_timeout: float,
         hosts: HostCheck,
         admit: Callable[[Route, Any], None] = admit_all,
+        limits: RequestLimits | None = None,
     ) -> None:
         self._router = Router(routes)
         self._keys = keys
@@ -75,6 +77,7 @@ class Edge:
         self._body_budget = BodyBudget(LARGEST_BODIES_AT_ONCE * body_limit)
         self._hosts = hosts
         self._admit = admit
+        self._limits = limits or RequestLimits()
         self._tracer = telemetry.tracer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,6 +141,7 @@ class Edge:
         caller = NOBODY
         if not route.public:
             caller = await authenticate(headers, self._keys)
+            self._limits.check(caller, route.needs, time.monotonic())
             caller.check(route.needs)
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
