@@ -87,6 +87,8 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
             note_newer=note_newer,
             note_dropped=partial(health.note, "model requests"),
         )
+        health.gauge("running_turns", lambda: len(dispatcher))
+        health.gauge("places", lambda: settings.sessions)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)

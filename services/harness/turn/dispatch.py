@@ -30,6 +30,7 @@ from holdfast.harness.turn.parking import park
 from holdfast.harness.turn.replica import DroppedRequests, HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
+from holdfast.harness.turn.tenant_shares import TenantShares
 from holdfast.harness.turn.warm_replicas import WarmReplicas
 from holdfast.process.faults import point
 from holdfast.process.model_catalogue import load_catalogue
@@ -92,6 +93,7 @@ class Dispatcher:
         self.kept = KeptSessions()
         self.warm = WarmReplicas(bus, name, self._forget)
         self.failed = FailedDeliveries()
+        self.shares = TenantShares(settings.tenant_sessions)
         self.left_to_newer = LeftToNewer(note_newer)
         self._runners: dict[Key, TurnRunner] = {}
         self._foreign: dict[Key, None] = {}
@@ -132,6 +134,20 @@ class Dispatcher:
         is_ours = delivery.key in self._runners or delivery.key in self.kept
         if not is_ours and await self.warm.pass_on(delivery, load=len(self)):
             return
+        if delivery.key in self._runners:  # it takes no further place
+            await self._take(delivery)
+            return
+        tenant = delivery.key.tenant
+        if not self.shares.enter(tenant):
+            await delivery.nak(self.shares.delay_s(tenant, asyncio.get_running_loop().time()))
+            return
+        try:
+            await self._take(delivery)
+        finally:
+            self.shares.leave(tenant)
+
+    async def _take(self, delivery: Delivery) -> None:
+        """Leave the delivery to the runner of its session, or claim the session with it and run its turn."""
         runner: TurnRunner | None = None
         while runner is None:
             if (driven := self._runners.get(delivery.key)) is not None:
