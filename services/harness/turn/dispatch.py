@@ -111,7 +111,7 @@ class Dispatcher:
         try:
             if delivery.newer:
                 raise Newer("the input")  # noqa: TRY301  as any part of its session that is newer
-            await self._handle(delivery)
+            await self.shares.serve(delivery, self._handle, is_driven=delivery.key in self._runners)
         except Newer as exc:
             self.left_to_newer.add(delivery.key, exc)
             await delivery.nak(NEWER_NAK_DELAY_S)
@@ -134,20 +134,6 @@ class Dispatcher:
         is_ours = delivery.key in self._runners or delivery.key in self.kept
         if not is_ours and await self.warm.pass_on(delivery, load=len(self)):
             return
-        if delivery.key in self._runners:  # it takes no further place
-            await self._take(delivery)
-            return
-        tenant = delivery.key.tenant
-        if not self.shares.enter(tenant):
-            await delivery.nak(self.shares.delay_s(tenant, asyncio.get_running_loop().time()))
-            return
-        try:
-            await self._take(delivery)
-        finally:
-            self.shares.leave(tenant)
-
-    async def _take(self, delivery: Delivery) -> None:
-        """Leave the delivery to the runner of its session, or claim the session with it and run its turn."""
         runner: TurnRunner | None = None
         while runner is None:
             if (driven := self._runners.get(delivery.key)) is not None:

@@ -1,12 +1,16 @@
-"""How many sessions of one tenant a replica drives at once, so that the others find a place. Pure.
+"""How many sessions of one tenant a replica drives at once, so that the others find a place.
 
 Deliveries come in the order of the inbox. Without a limit one tenant with more busy sessions than there are places
 takes them all, and what others say waits behind everything that it has said before. With one, a delivery beyond it is
 refused before anything is read or claimed; the server delivers it again after a delay, to any replica.
 """
 
+import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Final
+
+from holdfast.bus.api import Delivery
 
 REFUSALS_PER_S: Final = 100.0
 """Deliveries of one tenant that come back in a second, however many were refused: each costs a fraction of a
@@ -24,6 +28,21 @@ class TenantShares:
         self._places: Counter[str] = Counter()
         self._last_return: dict[str, float] = {}
         """By tenant, when the delivery that was refused last comes back."""
+
+    async def serve(
+        self, delivery: Delivery, handle: Callable[[Delivery], Awaitable[None]], *, is_driven: bool
+    ) -> None:
+        """Handle the delivery in a place of its tenant, or refuse it. `is_driven`: its session has a place already."""
+        tenant = delivery.key.tenant
+        if is_driven:
+            await handle(delivery)
+        elif self.enter(tenant):
+            try:
+                await handle(delivery)
+            finally:
+                self.leave(tenant)
+        else:
+            await delivery.nak(self.delay_s(tenant, asyncio.get_running_loop().time()))
 
     def enter(self, tenant: str) -> bool:
         """Take a place for a session of the tenant; False if it has no more. Every True needs a `leave`."""
