@@ -251,7 +251,7 @@ class KeyValue(Protocol):
         """As `create`, for a key that is only ever erased, never deleted. Reads nothing, also not after a Conflict."""
         ...
 
-    async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+    async def update(self, bucket: str, key: str, value: bytes, revision: int, *, ttl: float = 0.0) -> int:
         """As `put`, but raises Conflict unless the key is at `revision`."""
         ...
 

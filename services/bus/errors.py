@@ -10,6 +10,7 @@ BusError
 │   └── LostBody       its body is not in the object store                    the same
 ├── NoResponders   nobody listens on that subject: the peer is dead or gone  known within a millisecond
 ├── Unavailable    no answer in time; whether it happened is not known       retry the same thing
+│   ├── Unanswered     the request or its answer was lost                    the same
 │   └── StorageFull    the stream has no room; nothing was written           retry the same thing, later
 ├── InboxFull      the inbox of the session has no room; nothing was stored  retry the same thing, later
 └── TooLarge       the message is over the limit of the stream               make it smaller
@@ -92,6 +93,10 @@ class Unavailable(BusError):
 
     code = "unavailable"
     retryable = True
+
+
+class Unanswered(Unavailable):
+    """A request was sent, and no answer came: not in time, or not before the connection was lost."""
 
 
 class StorageFull(Unavailable):

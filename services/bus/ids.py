@@ -42,7 +42,11 @@ class Key(msgspec.Struct, frozen=True):
 
 def new_id(prefix: str) -> str:
     """A fresh id such as `sevt_01k…`: the prefix without its underscore, then 26 characters that sort by time."""
-    number = uuid7().int
+    return id_of(prefix, uuid7().int)
+
+
+def id_of(prefix: str, number: int) -> str:
+    """The id of a number below 2^130: the same one each time. `time_of` reads its upper bits as the time."""
     return f"{prefix}_" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 

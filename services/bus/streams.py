@@ -51,7 +51,45 @@ HARNESS_CONSUMER = "harness"
 SECRET_SUBJECTS = ("vault.>", "_INBOX.>")
 """Messages on these subjects may contain secrets: no stream may store them."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "audit")
+TASKS_STREAM = "TASKS"
+DEAD_TASKS_STREAM = "DEAD_TASKS"
+
+TASK_CONSUMER = "tasks"
+"""The durable consumer that all replicas of the session service share."""
+
+TASK_ACK_WAIT_S = 5.0
+"""Seconds after which a task is delivered to another replica of the session service."""
+
+TASK_DEDUPLICATION_WINDOW_S = 0.1
+"""The least that the server takes. The window is one for the whole stream: within a longer one the task `17` of one
+tenant would be dropped because another tenant, or another kind, had a task `17`. The record recognises repetitions."""
+
+TASK_LIMIT_MESSAGES = 20_000
+"""Tasks that may wait of one kind; the next one is refused."""
+
+TASKS_LIMIT_BYTES = 256 * 1024 * 1024
+"""Bytes of all tasks that may wait; the next one is refused, so that publishers cannot fill the disk of all sessions.
+nats-server sets this room aside: it counts against the limit of its file store."""
+
+MAX_TASK_MESSAGE_BYTES = 1024 * 1024 + 64 * 1024
+"""Largest task in bytes: its body and its headers."""
+
+MAX_TASK_HEADER_BYTES = 48 * 1024
+"""Headers of a task in bytes. JetStream stores at most 65,535, and a dead letter has some more than its task."""
+
+DEAD_TASK_DAYS = 30
+"""Days for which a task that could not be carried out is kept."""
+
+UNBOUND_TASK_DAYS = 3
+"""Days for which a task is kept that died because nobody had made a binding for it."""
+
+DEAD_TASK_LIMIT_MESSAGES = 1_000
+"""Dead letters of one kind; older ones are dropped."""
+
+DEAD_TASKS_LIMIT_MESSAGES = 5_000
+"""Dead letters in all. A limit in bytes would let a few large ones drop all others."""
+
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "audit", "bindings", "tasks")
 BLOBS = "blobs"
 
 SNAPSHOTS = "snap"
@@ -116,7 +154,7 @@ def public_config(cell: str = FIRST_CELL, *, max_bytes: int, replicas: int = 1) 
 
 
 def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[str, Any]]:
-    """The three streams of one cell and the buckets that all cells share, as `STREAM.CREATE` takes them."""
+    """The three streams of one cell, and what all cells share, as `STREAM.CREATE` takes them."""
     common = _common(replicas)
     log = {
         **common,
@@ -145,7 +183,36 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "discard": "new",
         "allow_rollup_hdrs": True,
     }
-    return [log, inbox, *buckets, blobs]
+    return [log, inbox, *buckets, blobs, *_task_streams(common)]
+
+
+def _task_streams(common: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tasks, and those that could not be carried out. All cells share them: a task has no session yet."""
+    tasks = {
+        **common,
+        "name": TASKS_STREAM,
+        "subjects": list(subjects.all_tasks()),
+        "retention": "workqueue",
+        "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs_per_subject": TASK_LIMIT_MESSAGES,
+        "max_bytes": TASKS_LIMIT_BYTES,
+        "max_msg_size": MAX_TASK_MESSAGE_BYTES,
+        "duplicate_window": int(TASK_DEDUPLICATION_WINDOW_S * SECOND_NS),
+    }
+    dead = {
+        **common,
+        "name": DEAD_TASKS_STREAM,
+        "subjects": [subjects.all_dead_tasks()],
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs_per_subject": DEAD_TASK_LIMIT_MESSAGES,
+        "max_msgs": DEAD_TASKS_LIMIT_MESSAGES,
+        "max_age": DEAD_TASK_DAYS * 24 * 3600 * SECOND_NS,
+        "allow_msg_ttl": True,
+        "max_msg_size": MAX_TASK_MESSAGE_BYTES + 64 * 1024,
+    }
+    return [tasks, dead]
 
 
 def _bucket_config(common: dict[str, Any], bucket: str) -> dict[str, Any]:
@@ -191,4 +258,14 @@ def harness_consumer() -> dict[str, Any]:
         "max_waiting": 512,
         "deliver_policy": "all",
         "replay_policy": "instant",
+    }
+
+
+def task_consumer() -> dict[str, Any]:
+    """The shared durable of all session services. Its ack_wait is longer than that of an inbox: nobody has a turn."""
+    return {
+        **harness_consumer(),
+        "durable_name": TASK_CONSUMER,
+        "name": TASK_CONSUMER,
+        "ack_wait": int(TASK_ACK_WAIT_S * SECOND_NS),
     }

@@ -248,6 +248,59 @@ def parked_key(key: Key, inbox: str, seq: int) -> str:
     return f"{_key(key)}.{_token(inbox)}.{seq}"
 
 
+# --- tasks -------------------------------------------------------------------------------------------------------
+
+UNNAMED = "_invalid"
+"""Stands for a tenant or a kind in the subject of a task that is no token of ours. No binding has that kind."""
+
+UNBOUND = "_unbound"
+"""Stands for the kind in the subject of a dead task whose kind has no binding: so many kinds share one limit."""
+
+
+def task(tenant: str, kind: str) -> str:
+    """Where other systems publish tasks of that kind for that tenant."""
+    return f"task.{_token(tenant)}.{_token(kind)}"
+
+
+def task_again(tenant: str, kind: str) -> str:
+    """Where the session service publishes a dead task once more: who may publish here may say which task it is."""
+    return f"again.{_token(tenant)}.{_token(kind)}"
+
+
+def dead_task(tenant: str, kind: str) -> str:
+    """Where the session service keeps a task that could not be carried out; `kind` is UNBOUND without a binding."""
+    return f"dead.{_token(tenant)}.{_token(kind)}"
+
+
+def dead_tasks(tenant: str) -> str:
+    """Pattern of the dead tasks of all kinds of the tenant."""
+    return f"dead.{_token(tenant)}.*"
+
+
+def all_tasks() -> tuple[str, str]:
+    return "task.*.*", "again.*.*"
+
+
+def all_dead_tasks() -> str:
+    return "dead.*.*"
+
+
+def task_of(subject: str) -> tuple[str, str, str]:
+    """First token, tenant and kind of a subject of a task; UNNAMED for a tenant or a kind that is no token."""
+    first, tenant, kind = subject.split(".")
+    return first, tenant if is_token(tenant) else UNNAMED, kind if is_token(kind) else UNNAMED
+
+
+def task_record_key(tenant: str, task_id: str) -> str:
+    """Key in the bucket `tasks`: what is known of a task."""
+    return f"t.{_token(tenant)}.{_token(task_id)}"
+
+
+def session_key_key(tenant: str, kind: str, key_hash: str) -> str:
+    """Key in the bucket `tasks`: the session of all tasks with one session key."""
+    return f"k.{_token(tenant)}.{_token(kind)}.{_token(key_hash)}"
+
+
 # --- vault and buckets -------------------------------------------------------------------------------------------
 
 VAULT_ADMIN = "vault.req.admin"

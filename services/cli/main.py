@@ -12,6 +12,7 @@ from holdfast.cli import standard_streams
 from holdfast.cli.commands.answer import answer
 from holdfast.cli.commands.apply import apply
 from holdfast.cli.commands.attach import attach
+from holdfast.cli.commands.bindings import bindings
 from holdfast.cli.commands.demo import demo
 from holdfast.cli.commands.diff import diff
 from holdfast.cli.commands.down import down
@@ -23,6 +24,7 @@ from holdfast.cli.commands.run import run
 from holdfast.cli.commands.sessions import sessions
 from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
+from holdfast.cli.commands.tasks import tasks
 from holdfast.cli.commands.up import up
 from holdfast.cli.empty_paths import empty_path
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
@@ -30,7 +32,8 @@ from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
 COMMANDS: Final = (
-    up, run, sessions, attach, answer, diff, apply, tail, status, logs, parked, keys, env, down, demo, scripted_model,
+    up, run, sessions, attach, answer, diff, apply, tail, bindings, tasks, status, logs, parked, keys, env, down, demo,
+    scripted_model,
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
 

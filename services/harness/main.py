@@ -12,13 +12,14 @@ import structlog
 
 from holdfast.bus.jetstream.client import connect
 from holdfast.bus.jetstream.readiness import watch_bus
-from holdfast.harness.models.interface import Endpoint
+from holdfast.harness.models.interface import Endpoint, Model
+from holdfast.harness.models.metered_model import MeteredModel
 from holdfast.harness.models.model_health import ObservedModel
 from holdfast.harness.models.registry import CLOUDS, MODELS
 from holdfast.harness.settings import VENDOR, HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
 from holdfast.harness.turn.ping import replica_name, serve_ping
-from holdfast.process import clock
+from holdfast.process import clock, metering, metrics
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.settings import BadSettings
@@ -71,7 +72,9 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
         raise BadSettings(f"HOLDFAST_MODEL: one of {', '.join(MODELS)}")
     catalogue = load_catalogue(settings.models_file)
     health = Health("harness", "bus")
-    model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
+    model: Model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
+    if metering.is_on():
+        model = MeteredModel(model, catalogue, settings.model)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(model.close)
         bus = await connect(settings, name=name)
@@ -89,6 +92,7 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
         )
         health.gauge("running_turns", lambda: len(dispatcher))
         health.gauge("places", lambda: settings.sessions)
+        metering.observe_number(metrics.DRIVEN, lambda: len(dispatcher))
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))
             await bus.inbox.stream_epoch(settings.cell)

@@ -1,10 +1,12 @@
-"""Liveness and readiness of one process over HTTP.
+"""Liveness, readiness and metrics of one process over HTTP.
 
 `/healthz` answers 200 while the event loop runs. `/readyz` answers 200 while every check is true and the process is not
 stopping. Otherwise both answer 503. The body has each check with its age and, if it is known, the cause of its failure.
 
 A check that is made again and again is true for a limited time: when the task that makes it hangs or is gone, its last
 result says nothing any more.
+
+`/metrics` has the metrics for Prometheus if `OTEL_METRICS_EXPORTER` names `prometheus`, else it answers 404.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.process import metering, metrics
 from holdfast.process.settings import BadSettings
 
 MAX_LOOP_LAG_S: Final = 5.0
@@ -128,6 +131,7 @@ class Health:
         Raises BadSettings if this machine has no such address; OSError if the port is in use, which may end by itself.
         """
         server = await self._listen(port, host) if port else None
+        metering.observe_number(metrics.LOOP_LAG, lambda: self._lag)
         ticker = asyncio.create_task(self._watch_loop(), name="health-tick")
         try:
             yield
@@ -174,16 +178,26 @@ class Health:
             ok = self.alive
         elif path == b"/readyz":
             ok = self.ready
+        elif path == b"/metrics":
+            return _metrics(method)
         else:
-            return _http(404, "Not Found", b'{"error":"try /healthz or /readyz"}')
+            return _http(404, "Not Found", b'{"error":"try /healthz, /readyz or /metrics"}')
         body = msgspec.json.encode(self.report(ok))
         status = (200, "OK") if ok else (503, "Service Unavailable")
         return _http(*status, body if method == b"GET" else b"")
 
 
-def _http(status: int, reason: str, body: bytes) -> bytes:
+def _metrics(method: bytes) -> bytes:
+    page = metering.page()
+    if page is None:
+        return _http(404, "Not Found", b'{"error":"no metrics: start it with OTEL_METRICS_EXPORTER=prometheus"}')
+    body, content_type = page
+    return _http(200, "OK", body if method == b"GET" else b"", content_type)
+
+
+def _http(status: int, reason: str, body: bytes, content_type: str = "application/json") -> bytes:
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

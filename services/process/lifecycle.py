@@ -101,10 +101,10 @@ def launch(
     try:
         settings = load(kind)
         logs.setup(service, settings.log_level)
+        telemetry.setup(service)
     except (BadSettings, ValueError) as exc:
         logs.setup(service)
         _refuse(exc)
-    telemetry.setup(service)
     preload(settings)
     wait_for_go()
     fork_server.end_with_orderer()

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from holdfast.process import failures
 from holdfast.process.backoff import BUS_BACKOFF
 from holdfast.process.retry import Pauses
 
@@ -23,14 +24,14 @@ async def supervised(duty: Callable[[], Awaitable[object]], note: Note = no_note
     The exception is in the log, and the number of failures in the note `duty <name>`. `name` is by default that of the
     function.
     """
-    pauses, failures, name = Pauses(BUS_BACKOFF), 0, name or getattr(duty, "__name__", "duty")
+    pauses, count, name = Pauses(BUS_BACKOFF), 0, name or getattr(duty, "__name__", "duty")
     while True:
         try:
             await duty()
         except Exception as exc:
-            failures += 1
-            log.exception("a duty failed and begins again", duty=name, failures=failures)
-            note(f"duty {name}", f"failed {failures} times, last with {type(exc).__name__}")
+            count += 1
+            log.exception("a duty failed and begins again", duty=name, failures=count, failure=failures.bug("duty"))
+            note(f"duty {name}", f"failed {count} times, last with {type(exc).__name__}")
         else:
             return
         await pauses.wait()

@@ -1,6 +1,6 @@
-"""Traces: OTLP over HTTP if the standard OTEL_* variables name an endpoint, else trace ids only.
+"""Traces and metrics, as the standard OTEL_* variables ask for them (`exporters.py`); else trace ids only.
 
-Without an endpoint nothing is recorded, but every span has valid W3C ids and passes them on, so message headers and log
+Without an exporter nothing is recorded, but every span has valid W3C ids and passes them on, so message headers and log
 lines have the same fields in both cases. Only this module uses the SDK of OpenTelemetry; any module may use its API.
 Baggage is neither read nor sent, because it would carry a caller's text into every message.
 """
@@ -8,19 +8,34 @@ Baggage is neither read nor sent, because it would carry a caller's text into ev
 import os
 import random
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Final
+import time
+from collections.abc import Callable, Collection, Mapping, MutableMapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from holdfast.process import metering, metrics
+from holdfast.process.exporters import exporters
+from holdfast.process.metrics import Metric
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
 FLUSH_TIMEOUT_S: Final = 2.0
 """Time that the export of the last spans may take at stop, so that a dead collector does not delay the exit."""
 
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+SERVICE_NAMESPACE: Final = "holdfast"
+
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai/1.42.0"
+"""Of the names in `metrics.py` and of spans."""
+
+_ALL_SIGNALS: Final = ("traces", "metrics")
 _propagator: Final = TraceContextTextMapPropagator()
 _random: Final = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311  ids must differ, they need not be secret
 os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(16)))  # else two forks would make the same ids
@@ -66,32 +81,93 @@ class _IdsOnlyProvider(trace.TracerProvider):
 
 
 def setup(service: str) -> None:
-    """Install the tracer provider of this process. Only the first call has an effect."""
+    """Install what this process exports. Only the first call has an effect. Raises ValueError for a bad variable."""
     if _installed:
         return
+    asked = {signal: exporters(signal, os.environ) for signal in _ALL_SIGNALS}
     _installed.append(service)
-    if not any(os.environ.get(name) for name in _ENDPOINTS) or os.environ.get("OTEL_SDK_DISABLED", "") == "true":
+    if not asked["traces"]:
         trace.set_tracer_provider(_IdsOnlyProvider())
+    if not any(asked.values()):
         return
-    # Imported here: without a collector the SDK would cost start-up time and memory without use.
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    # Imported here and below: what exports nothing should not pay for the SDK with start-up time and memory.
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+
+    resource = Resource.create({
+        "service.namespace": SERVICE_NAMESPACE,
+        "service.name": service,
+        "service.version": version("holdfast-agents"),
+        "service.instance.id": f"{_random.getrandbits(64):016x}",
+    })  # fmt: skip
+    if asked["traces"]:
+        _export_traces(resource)
+    if asked["metrics"]:
+        _export_metrics(resource, asked["metrics"])
+
+
+def _export_traces(resource: "Resource") -> None:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    resource = Resource.create({"service.namespace": "holdfast", "service.name": service})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=FLUSH_TIMEOUT_S)))
     trace.set_tracer_provider(provider)
     _stop_exporter.append(provider.shutdown)
 
 
+def _export_metrics(resource: "Resource", asked: Collection[str]) -> None:
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader  # noqa: PLC0415
+
+    readers: list[MetricReader] = []
+    page: Callable[[], metering.Page] | None = None
+    if "otlp" in asked:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+
+        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter(timeout=FLUSH_TIMEOUT_S)))
+    if "prometheus" in asked:
+        from opentelemetry.exporter.prometheus import PrometheusMetricReader  # noqa: PLC0415
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415
+
+        readers.append(PrometheusMetricReader(scope_info_enabled=False))
+        page = lambda: (generate_latest(), CONTENT_TYPE_LATEST)  # noqa: E731
+    provider = MeterProvider(readers, resource, shutdown_on_exit=False)
+    meter = provider.get_meter(SERVICE_NAMESPACE, schema_url=SCHEMA_URL)
+    metering.install(instruments(meter), page)
+    _stop_exporter.append(provider.shutdown)
+
+
+def instruments(meter: Meter) -> dict[str, Any]:
+    """An instrument for each metric, by its name."""
+    return {metric.name: _instrument(meter, metric) for metric in metrics.ALL}
+
+
+def _instrument(meter: Meter, metric: Metric) -> Any:
+    match metric.kind:
+        case "counter":
+            return meter.create_counter(metric.name, metric.unit, metric.text)
+        case "histogram":
+            return meter.create_histogram(
+                metric.name, metric.unit, metric.text, explicit_bucket_boundaries_advisory=metric.buckets
+            )
+        case "gauge":
+
+            def read(_: CallbackOptions) -> list[Observation]:
+                return [Observation(value, labels) for value, labels in metering.readings(metric)]
+
+            return meter.create_observable_gauge(metric.name, [read], metric.unit, metric.text)
+
+
 def shutdown() -> None:
-    """Send the last spans, waiting at most FLUSH_TIMEOUT_S."""
-    while _stop_exporter:
-        worker = threading.Thread(target=_stop_exporter.pop(), name="telemetry-flush", daemon=True)
+    """Send the last spans and metrics, waiting at most FLUSH_TIMEOUT_S."""
+    workers = [threading.Thread(target=stop, name="telemetry-flush", daemon=True) for stop in _stop_exporter]
+    _stop_exporter.clear()
+    deadline = time.monotonic() + FLUSH_TIMEOUT_S
+    for worker in workers:
         worker.start()
-        worker.join(FLUSH_TIMEOUT_S)
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
 
 
 def tracer() -> trace.Tracer:

@@ -14,7 +14,8 @@ from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import CallResult
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
-from holdfast.process import faults
+from holdfast.bus.tools import EXECUTABLE
+from holdfast.process import failures, faults, metering, metrics
 from holdfast.sandbox import results
 from holdfast.sandbox.drivers.sandbox import Outcome, SandboxLost
 from holdfast.sandbox.head_reads import head_at
@@ -192,7 +193,8 @@ class Executor:
                 await self._hand_over(handle, call, result)
             handle.settle(request.call)
         except Exception:  # in the task group it would end the sandboxes of all sessions
-            log.exception("a result could not be handed over", call=request.call, tool=request.name)
+            failure = failures.bug("result")
+            log.exception("a result could not be handed over", call=request.call, tool=request.name, failure=failure)
             await self._deliver_failure(handle, call, request)
         finally:
             handle.finish(request.call, loop_time())
@@ -208,7 +210,7 @@ class Executor:
             await results.deliver(self._bus, handle.key, result)
             handle.settle(request.call)
         except Exception:
-            log.exception("an error result could not be stored", call=request.call)
+            log.exception("an error result could not be stored", call=request.call, failure=failures.bug("result"))
 
     async def _hand_over(self, handle: SandboxHandle, call: TrackedCall, result: CallResult) -> None:
         """Give the result in an answer, if a request waits for it; publish it unless it is confirmed (rule 14)."""
@@ -223,15 +225,22 @@ class Executor:
     async def _outcome(self, handle: SandboxHandle, request: Execute) -> tuple[Outcome, bool]:
         """The outcome of the call, and whether it was lost with its sandbox. Publishes what the call prints."""
         live = LiveOutput(self._bus.core, handle.key, request.call)
+        began_at, failed = loop_time(), ""
         try:
-            return await handle.sandbox.run(request.call, request.name, request.input, live.add), False
+            outcome = await handle.sandbox.run(request.call, request.name, request.input, live.add)
+            failed = "tool_error" if outcome.is_error else ""
+            return outcome, False  # noqa: TRY300  the usual end
         except SandboxLost as exc:
+            failed = f"holdfast.{failures.SANDBOX_LOST}"
             return error(lost(self._hand, exc.reason, self._kept)), True
         except Exception:  # a mistake of ours: this call must still have a result, and the other calls go on
-            log.exception("a call failed in the service", call=request.call, tool=request.name)
+            failure = failures.bug("call")
+            failed = f"holdfast.{failure}"
+            log.exception("a call failed in the service", call=request.call, tool=request.name, failure=failure)
             return error("the sandbox service failed while this call ran"), False
         finally:
             live.close()
+            _record_call(request.name, loop_time() - began_at, failed)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
@@ -244,3 +253,10 @@ class Executor:
         """Cancel the tasks of all running calls."""
         for task in self._running:
             task.cancel()
+
+
+def _record_call(tool: str, seconds: float, failed: str) -> None:
+    """`failed`: the type of the error; empty if the call ended well. A harness of a newer version may send any name."""
+    if metering.is_on():
+        labels = {metrics.OPERATION: "execute_tool", metrics.TOOL: tool if tool in EXECUTABLE else metrics.OTHER}
+        metering.record(metrics.TOOL_DURATION, seconds, labels | ({metrics.ERROR: failed} if failed else {}))

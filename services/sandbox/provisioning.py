@@ -10,11 +10,12 @@ from holdfast.bus.api import Bus, Entry
 from holdfast.bus.commands import Answer, Provision, Provisioned, Release
 from holdfast.bus.errors import BusError, Conflict, Newer, Refused, Unavailable
 from holdfast.bus.ids import Key, new_id
-from holdfast.process import faults
+from holdfast.process import failures, faults, metering, metrics
 from holdfast.sandbox import results
 from holdfast.sandbox.availability import Availability
 from holdfast.sandbox.drivers.driver import Driver, SandboxUnavailable
 from holdfast.sandbox.drivers.hand_spec import HandSpec, UnsupportedHand, hand_spec
+from holdfast.sandbox.drivers.sandbox import Sandbox
 from holdfast.sandbox.head_reads import head_at
 from holdfast.sandbox.placement import BUCKET, Placement, encode, placement_of, worker_record_of
 from holdfast.sandbox.registration import Registration
@@ -149,7 +150,7 @@ class Provisioner:
         except BusError as exc:
             return exc
         except Exception as exc:
-            log.exception("a sandbox could not be made", session=key.session)
+            log.exception("a sandbox could not be made", session=key.session, failure=failures.bug("provision"))
             self._availability.doubted.set()
             text = f"the sandbox of this session could not be made: {describe(exc)}"
             return Provisioned(error=SandboxUnavailable.code, message=text)
@@ -230,7 +231,7 @@ class Provisioner:
             raise Declined(f"{self._hand}_capacity", text, placed.host)
         try:
             faults.point("worker.create")
-            sandbox = await self._driver.create(spec)
+            sandbox = await self._make(spec)
             faults.point("worker.created")
             handle = SandboxHandle(spec.key, spec.generation, sandbox, loop_time())
             self._sandboxes.add(handle)
@@ -238,6 +239,16 @@ class Provisioner:
             self._sandboxes.unreserve()
         self._tasks.create_task(self._on_exit(handle))
         return handle
+
+    async def _make(self, spec: HandSpec) -> Sandbox:
+        began_at, labels = loop_time(), dict[str, str]()
+        try:
+            return await self._driver.create(spec)
+        except Exception as exc:
+            labels = {metrics.ERROR: exc.code if isinstance(exc, SandboxUnavailable) else type(exc).__name__}
+            raise
+        finally:
+            metering.record(metrics.SANDBOX_START, loop_time() - began_at, labels)
 
     async def _store_placement(self, handle: SandboxHandle, entry: Entry | None) -> None:
         """Name the sandbox in the placement, which must still be as in `entry`. Raises Conflict and other BusErrors."""
@@ -257,10 +268,12 @@ class Provisioner:
         try:
             await self._after_exit(handle, await handle.sandbox.wait())
         except Exception:  # in the task group it would end the sandboxes of all sessions
-            log.exception("the end of a sandbox was not dealt with", generation=handle.generation)
+            failure = failures.bug("sandbox_end")
+            log.exception("the end of a sandbox was not dealt with", generation=handle.generation, failure=failure)
 
     async def _after_exit(self, handle: SandboxHandle, reason: str) -> None:
         log.info("sandbox ended", generation=handle.generation, reason=reason)
+        metering.add(metrics.SANDBOX_ENDS)
         self._sandboxes.remove(handle)
         self._availability.has_room()
         faults.point("worker.sandbox_ended")

@@ -20,7 +20,7 @@ from holdfast.bus.errors import BusError, Damaged, Newer, Refused
 from holdfast.bus.ids import FIRST_CELL, new_id
 from holdfast.bus.records import decode_record
 from holdfast.bus.tools import SANDBOX
-from holdfast.process import faults
+from holdfast.process import faults, metering, metrics
 from holdfast.process.backoff import BUS_BACKOFF
 from holdfast.process.retry import Pauses
 from holdfast.process.supervision import supervised
@@ -63,8 +63,11 @@ async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Eve
     former_id = ""
     availability = Availability(report, valid_s=2 * config.probe_interval_s + PROBE_TIMEOUT_S)
     pauses = Pauses(BUS_BACKOFF)
+    present: list[Worker] = []
+    metering.observe_number(metrics.SANDBOXES, lambda: sum(worker.sandbox_count for worker in present))
     while not stop.is_set():
         worker = Worker(bus, driver, config, report, availability, former_id=former_id)
+        present[:] = [worker]
         former_id = worker.id
         try:
             await worker.serve(stop)
@@ -138,6 +141,11 @@ class Worker:
         )
         self._deletions = Deletions(bus, driver, self._provisioner.release, config.cell)
         self._subscriptions: dict[str, Subscription] = {}
+
+    @property
+    def sandbox_count(self) -> int:
+        """The sandboxes that live now."""
+        return len(self._sandboxes.all())
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Register, serve until `stop`, drain. Raises LeaseOver, and BusError when the epoch could not begin."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
 from holdfast.process.model_facts import ModelCatalogue
 from holdfast.session.agents import routes as agent_routes
@@ -21,6 +22,9 @@ from holdfast.session.http.routing import Route
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.models import routes as model_routes
 from holdfast.session.sessions import routes as session_routes
+from holdfast.session.tasks import binding_routes, task_routes
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.vaults import credentials as credential_routes
 from holdfast.session.vaults import routes as vault_routes
 from holdfast.session.vaults.client import VaultClient
@@ -35,6 +39,9 @@ def all_routes(
     api_keys: ApiKeyStore,
     audit: AuditLog,
     models: ModelCatalogue,
+    bindings: BindingStore,
+    records: TaskRecords,
+    tasks: NatsTasks,
     health: Health,
     now: Callable[[], int],
     streams: OpenStreams,
@@ -53,5 +60,7 @@ def all_routes(
         *model_routes.routes(models),
         *api_key_routes.routes(api_keys),
         *audit_routes.routes(audit),
+        *binding_routes.routes(bindings, now),
+        *task_routes.routes(records, tasks),
     ]
     return [*described, *openapi.routes(described)]

@@ -10,7 +10,7 @@ import structlog
 
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.readiness import watch_bus
-from holdfast.process import clock
+from holdfast.process import clock, metering, metrics
 from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
@@ -30,6 +30,7 @@ from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.request_limits import RequestLimits
 from holdfast.session.http.routing import Route
 from holdfast.session.http.server import serve
+from holdfast.session.jobs.bus_gauges import BusGauges
 from holdfast.session.jobs.eraser import Eraser
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.publisher import Publisher
@@ -39,6 +40,10 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.ingress import TaskIngress
+from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.task_session import TaskSessions
 from holdfast.session.vaults.client import VaultClient
 
 FIRST_TENANT: Final = "default"
@@ -65,8 +70,13 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     sessions = SessionRepository(
         bus, read_model, cells=settings.cells, now=clock.now, running_turns=settings.tenant_running_turns
     )
+    bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
+    disk = DiskSpaceCheck(settings.disk_folder)
+    task_sessions = TaskSessions(sessions, agents, environments)
+    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
     try:
         await _install_first_key(bus, settings)
+        streams = OpenStreams(_max_streams(settings))
         routes = all_routes(
             sessions=sessions,
             agents=agents,
@@ -75,12 +85,16 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             api_keys=ApiKeyStore(bus.kv, audit, clock.now),
             audit=audit,
             models=models,
+            bindings=bindings,
+            records=records,
+            tasks=bus.tasks,
             health=health,
             now=clock.now,
-            streams=OpenStreams(_max_streams(settings)),
+            streams=streams,
             stopping=stop,
         )
-        edge = _edge(routes, keys, settings)
+        metering.observe_number(metrics.STREAMS, lambda: streams.count)
+        edge = _edge(routes, keys, disk, settings)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
@@ -90,7 +104,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             background = _begin(tasks, health, _follow(watched, health))
             for watch in watched.values():
                 await watch.ready()
-            background += _begin(tasks, health, _duties(bus, health, sessions, settings.disk_folder))
+            duties = _duties(bus, health, sessions, settings.disk_folder)
+            background += _begin(tasks, health, {**duties, "tasks": partial(ingress.run, stop)})
             await serve(
                 edge,
                 host=settings.host,
@@ -108,14 +123,14 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         await bus.close()
 
 
-def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings) -> Edge:
+def _edge(routes: Sequence[Route], keys: ApiKeys, disk: DiskSpaceCheck, settings: SessionSettings) -> Edge:
     return Edge(
         routes,
         keys,
         body_limit=settings.body_limit,
         body_timeout=settings.body_timeout,
         hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
-        admit=DiskSpaceCheck(settings.disk_folder).check,
+        admit=disk.check,
         limits=RequestLimits(per_key=settings.key_requests_per_s, per_tenant=settings.tenant_requests_per_s),
     )
 
@@ -141,9 +156,10 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
     watches = {f"replicas-{cell}": ReplicaWatch(bus, cell, claims).run for cell, claims in sessions.claims.items()}
     tables = sessions.read_model.tables
     publishers = {
-        f"publisher-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
+        f"public-events-{cell}": Publisher(bus, bus.public, cell, partial(tables.position, cell)).run
         for cell in sessions.cells
     }
+    counting = {"gauges": BusGauges(bus, sessions, sessions.cells, clock.now).run} if metering.is_on() else {}
     return {
         "bus": partial(watch_bus, bus, health),
         "projector": partial(project, sessions),
@@ -151,6 +167,7 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         "eraser": Eraser(sessions, disk_folder, bus.public).run,
         **watches,
         **publishers,
+        **counting,
     }
 
 

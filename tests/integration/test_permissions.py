@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -14,150 +15,15 @@ from holdfast.bus.events import SessionStatusRunning
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
+from holdfast.bus.jetstream.consumer import StreamDelivery
 from holdfast.bus.jetstream.permissions import permissions, users
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
 from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.layout import NATS_USERS
 from holdfast.cli.embedded.packaged_files import packaged
+from tests.support.nats_rights import PUBLISH, SUBSCRIBE
 from tests.support.nats_users import as_user, provisioned, raw
 from tests.support.servers import NatsServer
-
-# Who may publish what; nobody else may, but for admin what is below $JS.API.
-PUBLISH = {
-    "ev.a0.default.sesn_a0_x": {"session", "harness"},
-    "ev.a1.default.sesn_a1_x": set[str](),
-    "in.a0.default.sesn_a0_x": {"session", "harness", "admin"},
-    "in.a1.default.sesn_a1_x": set[str](),
-    "res.a0.default.sesn_a0_x": {"sandbox"},
-    "res.a1.default.sesn_a1_x": set[str](),
-    "live.a0.default.sesn_a0_x": set[str](),
-    "arrived.in.a0.default.sesn_a0_x": set[str](),
-    "arrived.res.a0.default.sesn_a0_x": set[str](),
-    "delta.a0.default.sesn_a0_x": {"harness"},
-    "delta.a1.default.sesn_a1_x": set[str](),
-    "out.a0.default.sesn_a0_x": {"sandbox"},
-    "cmd.hand.a0.provision.sandbox": {"harness"},
-    "cmd.hand.a0.w.w1.exec": {"harness"},
-    "cmd.hand.a0.w.w1.cancel": {"harness"},
-    "cmd.hand.a0.w.w1.provision": {"harness"},
-    "cmd.hand.a1.w.w1.exec": set[str](),
-    "cmd.hand.a0.release": {"session"},
-    "vault.req.admin": {"session"},
-    "vault.req.key": {"session"},
-    "vault.req.mcp": set[str](),
-    "$KV.keys.x": {"session"},
-    "$KV.audit.x": {"session"},
-    "$KV.agents.x": {"session"},
-    "$KV.envs.x": {"session"},
-    "$KV.hands.w.a0.x": {"sandbox"},
-    "$KV.hands.s.a0.default.sesn_a0_x.sandbox": {"sandbox"},
-    "$KV.hands.w.a1.x": set[str](),
-    "$KV.hands.c.a0.x": set[str](),
-    "cmd.hand.a0.w.w1.done": {"harness"},
-    "$KV.snap.a0.default.sesn_a0_x": {"harness"},
-    "$KV.parked.a0.default.sesn_a0_x.e.1": {"harness", "admin"},
-    "$KV.parked.a1.default.sesn_a1_x.e.1": set[str](),
-    "$KV.snap.a1.default.sesn_a1_x": set[str](),
-    "$O.blobs.C.a0.x.0": {"session", "harness", "sandbox"},
-    "$O.blobs.C.a1.x.0": set[str](),
-    "$JS.API.DIRECT.GET.OBJ_blobs_a0.$O.blobs.C.a0.x.0": {"session", "harness", "admin"},
-    "$JS.API.STREAM.MSG.GET.OBJ_blobs_a0": {"session", "harness", "admin"},
-    "$JS.API.STREAM.SNAPSHOT.LOG_a0": {"admin"},
-    "$JS.SNAPSHOT.ACK.LOG_a0.x": {"admin"},
-    "$SYS.REQ.ACCOUNT.PING.STATZ": {"admin"},
-    "$SYS.REQ.ACCOUNT.PING.CONNZ": set[str](),
-    "$JS.ACK.INBOX_a0.harness.1.1.1.1.1": {"harness", "session"},
-    "$JS.ACK.INBOX_a1.harness.1.1.1.1.1": set[str](),
-    "cmd.harness.a0.harness-1.ping": {"session"},
-    "cmd.harness.a1.harness-1.ping": set[str](),
-    "cmd.harness.a0.harness-1.take": {"harness"},
-    "cmd.harness.a1.harness-1.take": set[str](),
-    "kept.a0.default.sesn_1": {"session", "harness"},
-    "kept.a1.default.sesn_1": set[str](),
-    "$KV.hands.r.a0.harness-1": {"session"},
-    "$JS.API.CONSUMER.MSG.NEXT.INBOX_a0.harness": {"harness", "admin"},
-    "$JS.API.DIRECT.GET.LOG_a0": {"session", "harness", "admin"},
-    "$JS.API.STREAM.MSG.GET.LOG_a0": {"session", "harness", "admin"},
-    "$JS.API.DIRECT.GET.LOG_a0.ev.a0.default.x": {"session", "harness", "sandbox", "admin"},
-    "$JS.API.DIRECT.GET.LOG_a1.ev.a1.default.x": {"admin"},
-    "$JS.API.DIRECT.GET.KV_keys": {"session", "admin"},
-    "$JS.API.STREAM.MSG.GET.KV_keys": {"session", "admin"},
-    "$JS.API.DIRECT.GET.KV_audit": {"session", "admin"},
-    "$JS.API.STREAM.MSG.GET.KV_audit": {"session", "admin"},
-    "$JS.API.STREAM.MSG.DELETE.KV_audit": {"admin"},
-    "$JS.API.STREAM.MSG.GET.INBOX_a0": {"session", "harness", "admin"},
-    "$JS.API.STREAM.INFO.INBOX_a0": {"session", "harness", "sandbox", "admin"},
-    "$JS.API.STREAM.CREATE.MINE": {"admin"},
-    "$JS.API.STREAM.UPDATE.LOG_a0": {"admin"},
-    "$JS.API.STREAM.DELETE.NONE": {"admin"},
-    "$JS.API.STREAM.PURGE.NONE": {"admin"},
-    "$JS.API.STREAM.MSG.DELETE.LOG_a0": {"session", "admin"},
-    "$JS.API.STREAM.MSG.DELETE.INBOX_a0": {"session", "admin"},
-    "$JS.API.STREAM.MSG.DELETE.OBJ_blobs_a0": {"session", "admin"},
-    "$JS.API.STREAM.MSG.DELETE.KV_snap": {"session", "harness", "admin"},
-    "$JS.API.STREAM.MSG.DELETE.KV_parked": {"session", "admin"},
-    "$JS.API.STREAM.MSG.DELETE.KV_agents": {"admin"},
-    "$JS.API.STREAM.MSG.DELETE.LOG_a1": {"admin"},
-    "$JS.API.DIRECT.GET.OBJ_blobs_a0": {"session", "admin"},
-    "$JS.API.STREAM.MSG.GET.KV_snap": {"session", "admin"},
-    "$JS.API.STREAM.MSG.GET.KV_parked": {"session", "admin"},
-    "pub.a0.default.sesn_a0_x.agent.message": {"session"},
-    "pub.a1.default.sesn_a1_x.agent.message": set[str](),
-    "$JS.API.DIRECT.GET.PUB_a0": {"session", "admin"},
-    "$JS.API.STREAM.MSG.GET.PUB_a0": {"session", "admin"},
-    "$JS.API.STREAM.INFO.PUB_a0": {"session", "admin"},
-    "$JS.API.STREAM.MSG.DELETE.PUB_a0": {"session", "admin"},
-    "$JS.API.STREAM.PURGE.PUB_a0": {"admin"},
-    "$JS.API.CONSUMER.MSG.NEXT.PUB_a0.mine": {"admin"},
-    "$JS.API.STREAM.LIST": {"admin"},
-    "$JS.API.STREAM.NAMES": {"admin"},
-    "$JS.API.CONSUMER.CREATE.LOG_a0.mine.ev.>": {"admin"},
-    "$JS.API.CONSUMER.DURABLE.CREATE.INBOX_a0.mine": {"admin"},
-    "$JS.API.CONSUMER.DELETE.NONE.harness": {"admin"},
-    "$JS.API.CONSUMER.MSG.NEXT.INBOX_a0.mine": {"admin"},
-    "$SRV.STATS": set[str](),
-    "$SYS.REQ.SERVER.PING": set[str](),
-    "_INBOX_session.x": set[str](),
-    "_INBOX.x": set[str](),
-    "anything": set[str](),
-}
-
-SUBSCRIBE = {
-    ("live.a0.>", ""): {"session"},
-    ("live.>", ""): set[str](),
-    ("delta.a0.>", ""): {"session"},
-    ("out.a0.>", ""): {"session"},
-    ("arrived.*.a0.>", ""): {"harness"},
-    ("arrived.>", ""): set[str](),
-    ("kept.a0.>", ""): {"harness"},
-    ("kept.>", ""): set[str](),
-    ("cmd.harness.a0.*.take", ""): {"harness"},
-    ("cmd.harness.a0.>", ""): set[str](),
-    ("kv.keys.>", ""): {"session"},
-    ("kv.hands.>", ""): set[str](),
-    ("kv.hands.w.a0.>", ""): {"sandbox"},
-    ("kv.>", ""): set[str](),
-    ("ev.a0.>", ""): set[str](),
-    ("pub.a0.>", ""): set[str](),
-    ("in.a0.>", ""): set[str](),
-    ("res.a0.>", ""): set[str](),
-    ("cmd.hand.a0.provision.sandbox", "sandbox"): {"sandbox"},
-    ("cmd.hand.a0.provision.sandbox", ""): set[str](),
-    ("cmd.hand.a0.w.w1.exec", ""): {"sandbox"},
-    ("cmd.hand.a0.release", ""): {"sandbox"},
-    ("vault.req.admin", "vault"): {"vault"},
-    ("vault.req.admin", ""): set[str](),
-    ("vault.>", ""): set[str](),
-    ("$JS.API.>", ""): set[str](),
-    ("$KV.>", ""): set[str](),
-    ("_INBOX.>", ""): set[str](),
-    ("_INBOX_session.x", ""): {"session"},
-    ("_INBOX_harness.x", ""): {"harness"},
-    ("_INBOX_sandbox.x", ""): {"sandbox"},
-    ("_INBOX_vault.x", ""): {"vault"},
-    ("_INBOX_admin.x", ""): {"admin"},
-    (">", ""): set[str](),
-}
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +143,31 @@ async def test_nobody_gets_in_without_the_password(server: NatsServer, login: st
     assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"-ERR 'Authorization Violation")
     writer.close()
     await writer.wait_closed()
+
+
+async def test_the_acknowledgement_of_a_task_reaches_its_publisher_alone(clean: NatsServer) -> None:
+    """JetStream sends it to the reply subject of the message, which may be one on which its user may not publish."""
+    key = Key("default", new_session_id(FIRST_CELL))
+    foreign = (subjects.log(key), subjects.inbox(key, "in"), "$KV.keys.default.x", "$JS.API.STREAM.PURGE.TASKS")
+    async with raw(clean, "publisher") as publisher, as_user(clean, "session") as session:
+        for subject in foreign:
+            await publisher.client.publish("task.default.work", b"{}", reply=subject)
+        got = await publisher.client.request("task.default.work", b"{}", timeout=5)
+        assert msgspec.json.decode(got.data) == {"stream": "TASKS", "seq": len(foreign) + 1}
+        taken: list[int] = []
+        stop = asyncio.Event()
+
+        async def handle(delivery: StreamDelivery) -> None:
+            taken.append(delivery.seq)
+            await delivery.ack()
+            if len(taken) > len(foreign):
+                stop.set()
+
+        await asyncio.wait_for(session.tasks.consume(handle, stop, limit=1), 20)
+        assert taken == [1, 2, 3, 4, 5]
+        assert await session.log.head(key, leader=True) is None
+        assert await session.inbox.pending(key) == []
+        assert await session.kv.list("keys") == []
 
 
 async def test_each_service_can_do_its_work(clean: NatsServer) -> None:

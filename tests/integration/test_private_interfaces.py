@@ -21,7 +21,7 @@ from anthropic.lib.bedrock._stream_decoder import AWSEventStreamDecoder
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from holdfast.bus.jetstream import connection
-from holdfast.bus.jetstream.imports import Client
+from holdfast.bus.jetstream.imports import Client, Msg
 from holdfast.session.http.protocol import REQUEST_HEAD_BYTES, BoundedHttpProtocol
 from tests.support.eventually import eventually
 
@@ -150,6 +150,31 @@ async def test_attempt_reconnect_goes_on_after_an_unexpected_error(
         if not expected:
             assert client._reconnection_task
             assert isinstance(client._reconnection_task.exception(), RuntimeError)
+
+
+@both(library=0, ours=3)
+async def test_process_headers_and_build_message_do_not_end_the_connection(
+    peer: NatsPeer, kind: type[Client], expected: int
+) -> None:
+    """The server checks neither; an exception ends the task that reads. No issue of nats.py was found."""
+    heads = {b"a": b"NATS/1.0 \xff\xfe\xfd\r\n\r\n", b"b": b"NATS/1.0", b"\xff": b"NATS/1.0\r\n\r\n"}
+    got: list[str] = []
+
+    async def hear(msg: Msg) -> None:
+        got.append(msg.subject)
+
+    async with connected(kind, peer) as client:
+        sub = await client.subscribe(">", cb=hear)
+        await client.flush()
+        for subject, head in heads.items():
+            peer.say(b"HMSG %s %d %d %d\r\n%s\r\n" % (subject, sub._id, len(head), len(head), head))
+
+        async def settled() -> bool:
+            task = client._reading_task
+            return len(got) == expected and (expected > 0 or (task is not None and task.done()))
+
+        await eventually(settled, what="the messages, or the end of the task that reads")
+    assert got == ["a", "b", "\ufffd"][:expected]
 
 
 @both(library=[b"PING", b"PUB"], ours=[b"PUB", b"PING"])

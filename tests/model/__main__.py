@@ -4,10 +4,10 @@ import argparse
 import sys
 import time
 
-from tests.model import arrivals, calls, claim, deletes, order, parking, placement, public, requests, threads
+from tests.model import arrivals, calls, claim, deletes, order, parking, placement, public, requests, tasks, threads
 from tests.model.scenario import describe
 
-MODELS = (arrivals, claim, requests, calls, order, threads, placement, parking, deletes, public)
+MODELS = (arrivals, claim, requests, calls, order, threads, placement, parking, deletes, public, tasks)
 
 
 def table() -> list[str]:

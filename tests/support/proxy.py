@@ -16,6 +16,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.drop_answers = False
         """Set to True: drop all bytes of the server from now on, on the present connections for good."""
+        self.drop_once = b""
+        """Drop the next bytes of the server that contain this. On an idle connection they are one message."""
         self.bytes_to_server = 0
         """Number of bytes that clients have sent to the server."""
         self.dropped = asyncio.Event()
@@ -75,6 +77,10 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 dropping = dropping or (answers and self.drop_answers)
+                if answers and self.drop_once and self.drop_once in data:
+                    self.drop_once = b""
+                    self.dropped.set()
+                    continue
                 if dropping:
                     self.dropped.set()
                     continue

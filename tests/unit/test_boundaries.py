@@ -45,6 +45,7 @@ LAYERS = (
     ("session/log/",),
     ("session/events/",),
     ("session/sessions/",),
+    ("session/tasks/",),
     ("session/jobs/",),
     ("session/endpoints.py", "session/main.py", "session/__main__.py"),
 )

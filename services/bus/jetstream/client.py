@@ -6,6 +6,8 @@ from typing import Any
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, OtherProtocol
+from holdfast.bus.jetstream import depths
+from holdfast.bus.jetstream.depths import InboxDepth
 from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
@@ -14,6 +16,7 @@ from holdfast.bus.jetstream.protocol import check_protocol
 from holdfast.bus.jetstream.public_events import NatsPublicEvents
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
+from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 
 
@@ -30,6 +33,7 @@ class NatsBus:
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
         self.public = NatsPublicEvents(client)
+        self.tasks = NatsTasks(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)
 
@@ -57,6 +61,18 @@ class NatsBus:
             if await self._does(self._client.api(f"STREAM.INFO.{streams.inbox_stream(cell)}")):
                 return True
         return False
+
+    async def inbox_depth(self, cell: str) -> InboxDepth:
+        """What waits in the inbox of the cell, for metrics. Raises Unavailable."""
+        return await depths.inbox_depth(self._client, cell)
+
+    async def parked_count(self) -> int:
+        """How many inputs were set aside, for metrics. Raises Unavailable."""
+        return await depths.parked_count(self._client)
+
+    async def last_commit_seq(self, cell: str) -> int:
+        """The sequence of the last commit of the cell, for metrics. Raises Unavailable."""
+        return await depths.last_commit_seq(self._client, cell)
 
     @staticmethod
     async def _does(request: Awaitable[dict[str, Any] | None]) -> bool:

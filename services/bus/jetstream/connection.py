@@ -14,6 +14,9 @@
     4. `_send_ping`, future: the pong of a cancelled flush ends the reading task of nats-py. Ours sets the result of a
        future that nobody cancels. nats-io/nats.py#624 is the same fault with another future.
 - `_parse_header_lines` is a fifth override, for speed only. nats-io/nats.py#928 brought the slower parser.
+- `_process_headers` and `_build_message` are two more: an exception in them ends the reading task of nats-py, and the
+  server checks neither the first line of the headers nor the characters of a subject. So whoever may publish to us
+  could cut us off. What cannot be read is left out or replaced, and the message is handled like any other.
 """
 
 import asyncio
@@ -26,9 +29,10 @@ import msgspec
 import structlog
 
 from holdfast.bus import trace
-from holdfast.bus.errors import NoResponders, TooLarge, Unavailable
+from holdfast.bus.errors import NoResponders, TooLarge, Unanswered, Unavailable
 from holdfast.bus.jetstream.imports import PING_PROTO, Client, Msg, nats
 from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
+from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 
 log = structlog.get_logger()
@@ -56,7 +60,7 @@ CLIENT_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 
 
 class RawMessage(msgspec.Struct, frozen=True):
-    """A message as received. `status` is set on messages of the server itself (404, 408, 503 …), else empty."""
+    """A message as received."""
 
     subject: str
     reply: str
@@ -65,6 +69,13 @@ class RawMessage(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> str:
+        """What the server says instead of a message (404, 408, 503 …), else empty.
+
+        It is a header, which any sender may set. So a stored message has none: a delivery has a reply subject, and the
+        answer to a direct get has the subject of the message.
+        """
+        if self.reply or "Nats-Subject" in self.headers:
+            return ""
         return self.headers.get("Status", "")
 
     @property
@@ -89,6 +100,17 @@ class _Reconnecting(Client):
                 headers[name.strip()] = value.strip()
         return headers
 
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (UnicodeDecodeError, IndexError):  # the first line is not that of a server, and no text
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        return super()._build_message(sid, _as_utf8(subject), _as_utf8(reply), data, headers)
+
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if future is not None:
@@ -109,8 +131,13 @@ class _Reconnecting(Client):
             try:
                 return await super()._attempt_reconnect()
             except Exception:
-                log.exception("nats.reconnect_failed")
+                log.exception("nats.reconnect_failed", failure=failures.bug("connection"))
                 await asyncio.sleep(_RECONNECT_PAUSE_S)
+
+
+def _as_utf8(raw: bytes) -> bytes:
+    """The bytes if they are UTF-8, else what stands for them: no subject or id of ours has such a character."""
+    return raw if raw.isascii() else raw.decode("utf-8", "replace").encode()
 
 
 def _reconnect_wait_s() -> float:
@@ -265,7 +292,7 @@ class Connection:
             try:
                 await receive(_got(msg))
             except Exception:
-                log.exception("bus.listener_failed", subject=msg.subject)
+                log.exception("bus.listener_failed", subject=msg.subject, failure=failures.bug("listener"))
 
         try:
             return await self._nc.subscribe(  # pyright: ignore[reportUnknownMemberType]
@@ -314,11 +341,11 @@ class Connection:
                 await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=trace.inject(headers))
                 got = await future
         except TimeoutError:
-            raise Unavailable(f"no answer on {subject} within {timeout_s} s") from None
+            raise Unanswered(f"no answer on {subject} within {timeout_s} s") from None
         finally:
             del self._waiting[token]
         if got is None:
-            raise Unavailable("the connection was lost")
+            raise Unanswered("the connection was lost")
         if got.status == "503":
             raise NoResponders(f"nobody listens on {subject}")
         return got

@@ -1,4 +1,4 @@
-"""Deliveries of the inbox: a pull on the shared durable consumer, refilled as handlers finish.
+"""Deliveries of a work queue: a pull on its shared durable consumer, refilled as handlers finish.
 
 Each pull has its own subscription with a new reply subject. After a missed heartbeat, an error of the consumer or its
 leader, or a lost connection, the subscription is dropped and another is made. The server then forgets the old request,
@@ -12,23 +12,20 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
-from holdfast.bus import codec, streams, subjects, trace
-from holdfast.bus.api import Delivery
+from holdfast.bus import streams, trace
 from holdfast.bus.errors import BusError, NoResponders, Unavailable
-from holdfast.bus.ids import Key
-from holdfast.bus.inputs import Source
 from holdfast.bus.jetstream.connection import REQUEST_TIMEOUT_S, Listening, RawMessage
-from holdfast.bus.jetstream.inbox_reads import InboxReads
 from holdfast.bus.jetstream.life_thread import LifeThread
-from holdfast.bus.jetstream.passing_on import REFUSED, TAKEN, PassedOn, has_place
+from holdfast.bus.jetstream.passing_on import has_place
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry_until
+from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 from holdfast.process.supervision import supervised
 
 log = structlog.get_logger()
 
-Handle = Callable[[Delivery], Awaitable[None]]
+Handle = Callable[["StreamDelivery"], Awaitable[None]]
 
 PULL_EXPIRY_S = 30.0
 """Seconds after which the server ends a pull request; the consumer then sends the next."""
@@ -50,51 +47,33 @@ ACK_TIMEOUT_S = 8.0
 """Seconds for which an ack is retried."""
 
 
-class NatsDelivery:
-    """`api.Delivery` over NATS.
+class StreamDelivery:
+    """One delivery of a message of a work queue.
 
-    The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.…`.
+    The reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<stored at>.…`.
     """
 
     def __init__(self, client: JetStreamClient, got: RawMessage, *, passed_on: bool = False) -> None:
+        """`passed_on`: another consumer got it, and passes it on to this one."""
         tokens = got.reply.split(".")
-        self.passed_on = passed_on
-        self.subject = got.subject
         at = 4 if len(tokens) < 11 else 6  # with a domain and an account hash before the stream
         self._client = client
+        self.message = got
         self.reply = got.reply
-        self._source: Source = subjects.source_of(got.subject)
-        self._key = subjects.key_of(got.subject)
-        self._count = int(tokens[at])
-        self._seq = int(tokens[at + 1])
-        self._number = int(tokens[at + 2])
-        self._newer = codec.is_newer_input(got.data)  # the body is not kept: hundreds of deliveries may wait
+        self.passed_on = passed_on
+        self.count = int(tokens[at])
+        """1 for the first delivery."""
+        self.seq = int(tokens[at + 1])
+        """Sequence in the stream."""
+        self.number = int(tokens[at + 2])
+        """The consumer sequence."""
+        self.stored_ns = int(tokens[at + 3])
+        """When the message was stored, in nanoseconds since 1970."""
 
-    @property
-    def key(self) -> Key:
-        return self._key
-
-    @property
-    def source(self) -> Source:
-        return self._source
-
-    @property
-    def seq(self) -> int:
-        return self._seq
-
-    @property
-    def count(self) -> int:
-        return self._count
-
-    @property
-    def newer(self) -> bool:
-        """See `api.Delivery.newer`."""
-        return self._newer
-
-    @property
-    def number(self) -> int:
-        """See `api.Delivery.number`: the consumer sequence."""
-        return self._number
+    def drop_body(self) -> None:
+        """Free the memory of the body."""
+        got = self.message
+        self.message = RawMessage(got.subject, got.reply, b"", got.headers)
 
     async def ack(self, *, sure: bool = True) -> None:
         """See `api.Delivery.ack`. The ack of an older delivery counts too, so it may be repeated."""
@@ -112,6 +91,10 @@ class NatsDelivery:
     async def nak(self, delay: float = 0.0) -> None:
         """See `api.Delivery.nak`."""
         await _nak(self._client, self.reply, delay)
+
+    async def term(self) -> None:
+        """The message is never delivered again; best effort."""
+        await _best_effort(self._client, self.reply, b"+TERM")
 
     async def in_progress(self) -> None:
         """See `api.Delivery.in_progress`."""
@@ -141,26 +124,30 @@ async def _best_effort(client: JetStreamClient, subject: str, data: bytes) -> No
         log.warning("bus.not_sent", error=str(exc))
 
 
-def _is_inbox(subject: str) -> bool:
-    try:
-        return subjects.inbox(subjects.key_of(subject), subjects.source_of(subject)) == subject
-    except ValueError:
-        return False
-
-
 class Consumer:
-    """One consumer loop of one process."""
+    """One consumer loop of one process, on the durable consumer of that name."""
 
     def __init__(
-        self, client: JetStreamClient, inbox: InboxReads, cell: str, handle: Handle, limit: int, *, name: str = ""
+        self,
+        client: JetStreamClient,
+        stream: str,
+        durable: str,
+        handle: Handle,
+        limit: int,
+        *,
+        on_break: Callable[[], None] = lambda: None,
+        log_field: str = "subject",
     ) -> None:
-        """`name`: that under which others pass deliveries on to it; empty: they cannot."""
+        """`on_break` is called when the pull has failed: the stream may have been replaced.
+
+        `log_field`: what the last token of a subject is called in the log.
+        """
         self._client = client
-        self._take_subject = subjects.take(cell, name) if name else ""
-        self._inbox = inbox
-        self._stream = streams.inbox_stream(cell)
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{streams.HARNESS_CONSUMER}"
+        self._stream = stream
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._handle = handle
+        self._on_break = on_break
+        self._log_field = log_field
         self._limit = limit
         self._running: dict[asyncio.Task[None], str] = {}
         """The reply subject of the delivery, by the task that handles it."""
@@ -180,17 +167,13 @@ class Consumer:
         in_progress = asyncio.create_task(supervised(self._send_in_progress, name="in_progress"))
         self._life.start()
         self._client.on_reconnect.add(self._break)
-        taking: Listening | None = None
         try:
-            if self._take_subject:
-                taking = await self._client.listen(self._take_subject, self._take)
             while not self._stopping:
                 await self._pull()
         finally:
             self._client.on_reconnect.discard(self._break)
             ended.cancel()
-            if taking is not None:
-                await taking.close()
+            self._stopping = True  # also after an exception: nothing is taken over any more
             try:
                 await self._finish()
             finally:
@@ -231,7 +214,7 @@ class Consumer:
         finally:
             await self._drop(listening)
         if self._broken and not self._stopping:
-            self._inbox.forget()
+            self._on_break()
             self._wakeup.clear()
             await self._sleep(PULL_BACKOFF.pause_s(1, random.random()))  # noqa: S311  not a secret
 
@@ -308,44 +291,34 @@ class Consumer:
         if self._stopping:
             await _nak(self._client, got.reply)
             return
-        if not _is_inbox(got.subject):
-            log.error("consume.not_an_inbox", subject=got.subject)
-            await _best_effort(
-                self._client, got.reply, b"+TERM"
-            )  # no session reads this subject, so it must not be redelivered
-            return
-        self._start(NatsDelivery(self._client, got), got.headers)
+        self._start(StreamDelivery(self._client, got))
 
-    def _start(self, delivery: NatsDelivery, headers: dict[str, str]) -> None:
-        task = asyncio.create_task(self._run(delivery, headers))
+    def _start(self, delivery: StreamDelivery) -> None:
+        task = asyncio.create_task(self._run(delivery))
         self._running[task] = delivery.reply
         task.add_done_callback(self._done)
 
-    async def _take(self, got: RawMessage) -> None:
-        """Take a delivery of another consumer, or refuse it."""
-        passed = msgspec.json.decode(got.data, type=PassedOn)
-        ours = _is_inbox(passed.subject) and passed.reply.startswith("$JS.ACK.")
-        takes = ours and not self._stopping and has_place(len(self._running), passed.load, self._limit)
+    def take_over(self, message: RawMessage, load: int) -> bool:
+        """Handle a delivery of another consumer, which runs `load` handlers. False: there is no place for it here."""
+        takes = not self._stopping and has_place(len(self._running), load, self._limit)
         if takes:
-            message = RawMessage(passed.subject, passed.reply, b"", passed.headers)
-            self._start(NatsDelivery(self._client, message, passed_on=True), passed.headers)
-        await _best_effort(self._client, got.reply, TAKEN if takes else REFUSED)
+            self._start(StreamDelivery(self._client, message, passed_on=True))
+        return takes
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
         self._wakeup.set()
 
-    async def _run(self, delivery: NatsDelivery, headers: dict[str, str]) -> None:
+    async def _run(self, delivery: StreamDelivery) -> None:
+        named = {self._log_field: delivery.message.subject.rpartition(".")[2], "seq": delivery.seq}
         try:
-            with trace.under(headers, link=True):
+            with trace.under(delivery.message.headers, link=True):
                 await self._handle(delivery)
         except Exception as exc:
             if isinstance(exc, BusError) and exc.retryable:  # expected while the bus is away: no traceback
-                log.warning(
-                    "consume.left_to_redelivery", session=delivery.key.session, seq=delivery.seq, cause=str(exc)
-                )
+                log.warning("consume.left_to_redelivery", cause=str(exc), **named)
                 return
-            log.exception("consume.handler_failed", session=delivery.key.session, seq=delivery.seq)
+            log.exception("consume.handler_failed", failure=failures.bug("delivery"), **named)
 
     async def _send_in_progress(self) -> None:
         """Send in_progress for every running handler, each IN_PROGRESS_INTERVAL_S seconds."""

@@ -1,21 +1,33 @@
 """The inbox of sessions over NATS."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
+import structlog
 from msgspec.structs import replace
 
 from holdfast.bus import codec, streams, subjects, trace
 from holdfast.bus.api import Delivery, Subscription
+from holdfast.bus.errors import Unanswered
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import AnyInput, PendingInput, source_for
 from holdfast.bus.jetstream.connection import Listening, RawMessage
-from holdfast.bus.jetstream.consumer import Consumer, NatsDelivery, redeliver
+from holdfast.bus.jetstream.consumer import Consumer, StreamDelivery, redeliver
 from holdfast.bus.jetstream.erase import erase_all
+from holdfast.bus.jetstream.inbox_delivery import NatsDelivery, is_inbox
 from holdfast.bus.jetstream.inbox_reads import InboxReads
-from holdfast.bus.jetstream.passing_on import PassedOn, pass_on
+from holdfast.bus.jetstream.passing_on import PassedOn, listen, pass_on
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry, retry_until
+from holdfast.process import failures, metering, metrics
+
+log = structlog.get_logger()
+
+_PUT: Final = {
+    metrics.SYSTEM: "nats", metrics.MESSAGING_OPERATION: "put", metrics.DESTINATION: "in.{cell}.{tenant}.{session}"
+}  # fmt: skip
 
 PUT_TIMEOUT_S = 20.0
 """Seconds for which a put is retried: far below DEDUPLICATION_WINDOW_S, so no input is stored twice (rule 19)."""
@@ -29,10 +41,19 @@ class NatsInbox(InboxReads):
         data, body = codec.encode_input(value)
         if body:
             await self._blobs.put(key, body)
-        headers = {"Nats-Msg-Id": value.id}
-        return await retry_until(
-            self._client, PUT_TIMEOUT_S, self._client.store, subjects.inbox(key, source_for(value)), data, headers
+        began_at = time.perf_counter()
+        seq = await retry_until(
+            self._client, PUT_TIMEOUT_S, self._put, subjects.inbox(key, source_for(value)), data, value.id
         )
+        metering.record(metrics.BUS_DURATION, time.perf_counter() - began_at, _PUT)
+        return seq
+
+    async def _put(self, subject: str, data: bytes, publish_id: str) -> int:
+        try:
+            return await self._client.store(subject, data, {"Nats-Msg-Id": publish_id})
+        except Unanswered as exc:
+            log.info("inbox.put_unanswered", cause=str(exc), failure=failures.message_lost("put"))
+            raise
 
     async def put_again(self, key: Key, data: bytes, publish_id: str) -> int:
         """See `api.Inbox.put_again`."""
@@ -54,7 +75,25 @@ class NatsInbox(InboxReads):
         name: str = "",
     ) -> None:
         """See `api.Inbox.consume`."""
-        await Consumer(self._client, self, cell, handle, limit, name=name).run(stop)
+
+        async def deliver(delivery: StreamDelivery) -> None:
+            inbox_delivery = await NatsDelivery.of(delivery)
+            if inbox_delivery is not None:
+                await handle(inbox_delivery)
+
+        def take_over(message: RawMessage, load: int) -> bool:
+            return is_inbox(message.subject) and consumer.take_over(message, load)
+
+        stream, durable = streams.inbox_stream(cell), streams.HARNESS_CONSUMER
+        consumer = Consumer(self._client, stream, durable, deliver, limit, on_break=self.forget, log_field="session")
+        if not name:
+            await consumer.run(stop)
+            return
+        taking = await retry(self._client, listen, self._client, cell, name, take_over)
+        try:
+            await consumer.run(stop)
+        finally:
+            await taking.close()
 
     async def pass_on(self, delivery: Delivery, to: str, *, load: int) -> bool:
         """See `api.Inbox.pass_on`."""

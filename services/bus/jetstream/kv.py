@@ -105,9 +105,9 @@ class NatsKeyValue:
         except WrongLastSequence:
             raise Conflict(expected=0, actual=0) from None
 
-    async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+    async def update(self, bucket: str, key: str, value: bytes, revision: int, *, ttl: float = 0.0) -> int:
         """See `api.KeyValue.update`."""
-        return await self._write(bucket, key, value, expect=revision)
+        return await self._write(bucket, key, value, ttl=ttl, expect=revision)
 
     async def delete(self, bucket: str, key: str) -> None:
         """See `api.KeyValue.delete`."""

@@ -17,6 +17,7 @@ import structlog
 from holdfast.bus import streams
 from holdfast.bus.errors import Unavailable
 from holdfast.bus.jetstream.connection import Connection
+from holdfast.process import failures
 
 log = structlog.get_logger()
 
@@ -68,7 +69,7 @@ class LifeThread:
             with contextlib.suppress(asyncio.CancelledError):
                 asyncio.run(self._send())
         except Exception:
-            log.exception("life_thread.ended")  # the event loop goes on sending
+            log.exception("life_thread.ended", failure=failures.bug("life_thread"))  # the event loop goes on sending
 
     async def _send(self) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()

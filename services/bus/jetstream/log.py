@@ -1,11 +1,15 @@
 """The log of sessions over NATS. `append` finds out whether its commit was stored before it returns."""
 
+import time
 from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+import structlog
 
 from holdfast.bus import codec, streams, subjects
 from holdfast.bus.api import ignore_newer
 from holdfast.bus.commits import Commit, Stored
-from holdfast.bus.errors import Conflict, Unavailable
+from holdfast.bus.errors import Conflict, Unanswered, Unavailable
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.erase import erase_all
 from holdfast.bus.jetstream.log_reads import LogReads
@@ -13,6 +17,13 @@ from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient, WrongLastSequence
 from holdfast.bus.jetstream.retry import Pauses
 from holdfast.bus.jetstream.tail import LogTail
+from holdfast.process import failures, metering, metrics
+
+log = structlog.get_logger()
+
+_APPEND: Final = {
+    metrics.SYSTEM: "nats", metrics.MESSAGING_OPERATION: "append", metrics.DESTINATION: "ev.{cell}.{tenant}.{session}"
+}  # fmt: skip
 
 APPEND_TIMEOUT_S = 30.0
 """Seconds after which an append whose outcome is unknown raises Unavailable."""
@@ -43,13 +54,18 @@ class NatsLog(LogReads):
         subject = subjects.log(key)
         headers = {"Nats-Expected-Last-Subject-Sequence": str(expect)}
         pauses: Pauses | None = None
+        began_at = time.perf_counter()
         while True:
             try:
-                return await self._client.store(subject, data, dict(headers))
+                seq = await self._client.store(subject, data, dict(headers))
+                metering.record(metrics.BUS_DURATION, time.perf_counter() - began_at, _APPEND)
+                return seq  # noqa: TRY300  the answer that nearly every append gets
             except WrongLastSequence:
                 why = Unavailable("the log refused the append although its last sequence is the expected one")
             except Unavailable as exc:
                 why = exc
+                if isinstance(exc, Unanswered):
+                    log.info("log.append_unanswered", session=key.session, failure=failures.message_lost("append"))
             pauses = pauses or Pauses(self._client, APPEND_TIMEOUT_S)
             try:
                 seq = await self._resolve(key, commit.id, expect)

@@ -3,12 +3,15 @@
 What is sent is the subject of the message and the reply subject of its delivery: whoever acks that has handled it.
 """
 
+import contextlib
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from holdfast.bus import subjects
 from holdfast.bus.errors import BusError, NoResponders
+from holdfast.bus.jetstream.connection import Listening, RawMessage
 from holdfast.bus.jetstream.requests import JetStreamClient
 
 ANSWER_TIMEOUT_S: Final = 0.5
@@ -36,6 +39,24 @@ class PassedOn(msgspec.Struct, frozen=True):
 def has_place(running: int, load: int, limit: int) -> bool:
     """Whether a consumer that runs so many handlers, of at most `limit`, takes a delivery of one that runs `load`."""
     return running < min(limit, load + load // 4 + SPARE_HANDLERS)
+
+
+async def listen(
+    client: JetStreamClient, cell: str, name: str, take_over: Callable[[RawMessage, int], bool]
+) -> Listening:
+    """Hand what others pass on to `name` to `take_over`, with their load, and answer them. Raises Unavailable.
+
+    The message that it gets has no body.
+    """
+
+    async def take(got: RawMessage) -> None:
+        passed = msgspec.json.decode(got.data, type=PassedOn)
+        message = RawMessage(passed.subject, passed.reply, b"", passed.headers)
+        takes = passed.reply.startswith("$JS.ACK.") and take_over(message, passed.load)
+        with contextlib.suppress(BusError):  # no answer: the other one leaves it alone too
+            await client.send(got.reply, TAKEN if takes else REFUSED)
+
+    return await client.listen(subjects.take(cell, name), take)
 
 
 async def pass_on(client: JetStreamClient, cell: str, to: str, passed: PassedOn) -> bool:

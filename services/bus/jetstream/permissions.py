@@ -12,7 +12,17 @@ from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
 from holdfast.bus.readers import Reader, parse_readers
-from holdfast.bus.streams import AUDIT, ERASED_BUCKETS, blob_stream, inbox_stream, log_stream, public_stream
+from holdfast.bus.streams import (
+    AUDIT,
+    DEAD_TASKS_STREAM,
+    ERASED_BUCKETS,
+    TASK_CONSUMER,
+    TASKS_STREAM,
+    blob_stream,
+    inbox_stream,
+    log_stream,
+    public_stream,
+)
 
 _HEAD: Final = """\
 # NATS users of Holdfast, least privilege, for the cells {cells}. Written by
@@ -25,6 +35,7 @@ _HEAD: Final = """\
 #     holdfast.bus.jetstream.provision` once for each cell;
 #   - each user has an inbox prefix of its own, so nobody hears the answers of another;
 #   - harness and sandbox have nothing below vault.>; the vault speaks only when it is asked;
+#   - another system can publish tasks of its tenant, and nothing else;
 #   - harness and sandbox of a cell have nothing of another cell, but for the placements in the bucket `hands`, which
 #     every sandbox user may read;
 #   - a reader of public events may ask for messages of its own consumer and acknowledge; SECURITY.md says why it must
@@ -34,6 +45,25 @@ _HEAD: Final = """\
 accounts {{
   HOLDFAST {{
     jetstream: enabled
+    users: [
+"""
+
+PUBLISHER: Final = "publisher"
+"""The user of other systems that publish tasks."""
+
+FIRST_TENANT: Final = "default"
+"""The tenant of the first API key."""
+
+_MIDDLE: Final = """\
+    ]
+    exports: [{{ service: "{tasks}", accounts: [PUBLISHERS] }}]
+  }}
+
+  # Systems that publish tasks are in an account of their own. JetStream sends the acknowledgement of a publish to
+  # whatever reply subject it names, also where its user may not publish: into a log, for example. Here that subject is
+  # one of this account, in which there is no stream.
+  PUBLISHERS {{
+    imports: [{{ service: {{ account: HOLDFAST, subject: "{tasks}" }} }}]
     users: [
 """
 
@@ -47,7 +77,8 @@ _ADMIN: Final = (
 _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
     "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
-    "nobody else may take anything out of a log. It adds to the bucket `audit`, which keeps everything for ever."
+    "nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket `audit`,\n"
+    "which keeps everything for ever. It takes tasks from their queue, and keeps those that died."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -58,6 +89,11 @@ _SANDBOX: Final = (
     "prints on out.>, and puts the result on res.>. It may not publish what clients say, nor read a log by sequence."
 )
 _READER: Final = "Reads public events of {tenant} of the types {types}, by the filter of its consumer."
+_PUBLISHER: Final = (
+    "Another system: publishes tasks of any kind for the tenant `default`, and nothing else. It can neither read a\n"
+    "session nor write to one. For another tenant, or for some kinds only, add a user with other subjects, and an\n"
+    "export and an import for the tenant: the subject is its proof."
+)
 _VAULT: Final = "Answers what it is asked, and says nothing else."
 
 
@@ -69,7 +105,7 @@ def user_of(service: str, cell: str) -> str:
 def users(cells: Sequence[str]) -> list[str]:
     """All NATS users for these cells but the readers of public events."""
     each = [user_of(service, cell) for cell in cells for service in ("harness", "sandbox")]
-    return ["admin", "session", *each, "vault"]
+    return ["admin", "session", *each, "vault", PUBLISHER]
 
 
 def password_variable(user: str) -> str:
@@ -95,7 +131,9 @@ def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
         parts += [_harness(cell), _sandbox(cell)]
     parts.append(_user("vault", _VAULT, None, ["vault.req.> vault"], answers="1m"))
     parts += [_reader(cells, reader) for reader in readers]
-    return parts[0] + "\n".join(parts[1:]) + _TAIL
+    tasks = f"task.{FIRST_TENANT}.*"
+    publisher = _user(PUBLISHER, _PUBLISHER, [tasks], [])
+    return parts[0] + "\n".join(parts[1:]) + _MIDDLE.format(tasks=tasks) + publisher + _TAIL
 
 
 def _user(user: str, comment: str, publish: list[str] | None, subscribe: list[str], *, answers: str = "") -> str:
@@ -166,12 +204,27 @@ def _session(cells: Sequence[str]) -> str:
     def of_cell(cell: str) -> list[str]:
         writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release", f"kept.{cell}.>"]
         frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
+        counts = [f"$JS.API.CONSUMER.INFO.INBOX_{cell}.harness"]
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
-        return [*writes, *frees, *erases, *_reads(cell), f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}", *_publishes(cell)]
+        return [
+            *writes,
+            *frees,
+            *counts,
+            *erases,
+            *_reads(cell),
+            f"$JS.API.DIRECT.GET.OBJ_blobs_{cell}",
+            *_publishes(cell),
+        ]
 
     buckets = ("agents", "envs", "keys")
     publish = _for_each(cells, of_cell)
-    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "vault.req.admin", "vault.req.key"]
+    publish += [
+        "again.*.*", "dead.*.*", f"$JS.API.CONSUMER.MSG.NEXT.{TASKS_STREAM}.{TASK_CONSUMER}",
+        f"$JS.ACK.{TASKS_STREAM}.{TASK_CONSUMER}.>", f"$JS.API.DIRECT.GET.{DEAD_TASKS_STREAM}",
+        f"$JS.API.STREAM.MSG.GET.{DEAD_TASKS_STREAM}", f"$JS.API.STREAM.MSG.DELETE.{DEAD_TASKS_STREAM}",
+    ]  # fmt: skip
+    publish += _for_each(("bindings", "tasks"), lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
+    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "$JS.API.STREAM.INFO.KV_parked", "vault.req.admin", "vault.req.key"]
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]

@@ -88,18 +88,21 @@ async def provision(
     await _check_existing(client, {config["name"] for config in configs})
     for config in configs:
         await _apply(client, f"STREAM.INFO.{config['name']}", f"STREAM.{{}}.{config['name']}", config, STREAM_NOT_FOUND)
-    inbox, durable = streams.inbox_stream(cell), streams.harness_consumer()
-    name = durable["durable_name"]
-    body = {"stream_name": inbox, "config": durable}
-    await _call(client, f"CONSUMER.CREATE.{inbox}.{name}", body)  # creates or updates; the state of a durable is kept
+    await _apply_durable(client, streams.inbox_stream(cell), streams.harness_consumer())
+    await _apply_durable(client, streams.TASKS_STREAM, streams.task_consumer())
     if public_bytes == 0:
         await _remove_public(client, cell)
     stream = streams.public_stream(cell)
     if readers and (await client.api(f"STREAM.INFO.{stream}")).get("error", {}).get("err_code") == STREAM_NOT_FOUND:
         raise Refused("HOLDFAST_READERS: there are no public events to read; set HOLDFAST_PUBLIC_EVENTS_BYTES")
     for reader in readers:
-        body = {"stream_name": stream, "config": reader.consumer(cell)}
-        await _call(client, f"CONSUMER.CREATE.{stream}.{reader.user}", body)
+        await _apply_durable(client, stream, reader.consumer(cell))
+
+
+async def _apply_durable(client: JetStreamClient, stream: str, durable: dict[str, Any]) -> None:
+    """Create or update the durable; its state is kept."""
+    body = {"stream_name": stream, "config": durable}
+    await _call(client, f"CONSUMER.CREATE.{stream}.{durable['durable_name']}", body)
 
 
 async def _remove_public(client: JetStreamClient, cell: str) -> None:

@@ -1,9 +1,11 @@
 """The check `bus` of `/readyz`: whether the bus answers now, not whether it once did."""
 
 import asyncio
+import time
 from typing import Final
 
 from holdfast.bus.jetstream.client import NatsBus
+from holdfast.process import metering, metrics
 from holdfast.process.health import Health
 
 BUS_CHECK_INTERVAL_S: Final = 0.5
@@ -28,7 +30,10 @@ async def watch_bus(bus: NatsBus, health: Health) -> None:
         if not bus.connected:
             answers, looks = False, 0
         elif looks % LOOKS_PER_REQUEST == 0 or not answers:
+            asked_at = time.perf_counter()
             answers = await bus.answers()
+            if answers:
+                metering.record(metrics.BUS_ROUND_TRIP, time.perf_counter() - asked_at)
         looks += 1
         health.set("bus", answers, valid_s=BUS_CHECK_VALID_S)
         await asyncio.sleep(BUS_CHECK_INTERVAL_S)

@@ -14,6 +14,7 @@ from holdfast.bus.errors import BusError, Unavailable
 from holdfast.bus.jetstream.connection import Listening, RawMessage
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
+from holdfast.process import failures
 
 log = structlog.get_logger()
 
@@ -126,7 +127,7 @@ class NatsCore:
             except BusError as exc:
                 headers = {ERROR_CODE_HEADER: exc.code, ERROR_TEXT_HEADER: _ERROR_TEXTS.get(exc.code, exc.code)}
             except Exception:
-                log.exception("bus.request_failed", subject=got.subject)
+                log.exception("bus.request_failed", subject=got.subject, failure=failures.bug("request"))
                 headers = {ERROR_CODE_HEADER: "internal", ERROR_TEXT_HEADER: _ERROR_TEXTS["internal"]}
         # A service may publish on any subject, so a request must not choose one that its sender may not publish on.
         if not got.reply.startswith(REPLY_SUBJECT_PREFIX):

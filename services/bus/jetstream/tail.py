@@ -19,6 +19,7 @@ from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
+from holdfast.process import failures
 
 log = structlog.get_logger()
 
@@ -135,10 +136,12 @@ class LogTail:
                     yield await self._reads.stored(got)
                     at = got.seq
                     continue
+                before = at
                 async with aclosing(self._missed(key, at)) as missed:
                     async for stored in missed:
                         yield stored
                         at = stored.seq
+                _note_lost(key, at - before, got, silent=silent)
                 if silent:
                     yield None
 
@@ -202,6 +205,7 @@ async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage
     while got is not None:
         ours = got.headers.get("Nats-Stream") == stream
         if ours and got.seq > at + 1:
+            log.info("log.live_message_lost", after=at, next=got.seq, failure=failures.message_lost("live"))
             return found, at, True
         if ours and got.seq == at + 1:
             found.append(got)
@@ -210,6 +214,12 @@ async def _contiguous(live: Live, stream: str, at: int) -> tuple[list[RawMessage
             return found, at, False
         got, _ = await live.next()
     return found, at, True
+
+
+def _note_lost(key: Key, read: int, got: RawMessage | None, *, silent: bool) -> None:
+    """Count it if commits had to be read that were not heard, unless a reconnection or a slow reader explains it."""
+    if read and (got or silent):
+        log.info("log.live_message_lost", session=key.session, failure=failures.message_lost("live"))
 
 
 def _decoded(got: list[RawMessage], on_newer: Callable[[Key, int], None]) -> list[tuple[Key, Stored]]:

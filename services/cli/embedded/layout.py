@@ -15,8 +15,8 @@ import msgspec
 from holdfast.cli.embedded.ports import free_port, is_free, why_not
 from holdfast.process.api_keys import new_api_key
 
-NATS_USERS: Final = ("admin", "session", "harness", "sandbox", "vault")
-"""NATS users: one for each kind of service, and `admin`, which provisions."""
+NATS_USERS: Final = ("admin", "session", "harness", "sandbox", "vault", "publisher")
+"""NATS users: one for each kind of service, `admin`, which provisions, and `publisher` for systems with tasks."""
 
 
 MAX_LOG_BYTES: Final = 32 * 1024 * 1024

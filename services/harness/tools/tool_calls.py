@@ -16,6 +16,7 @@ from holdfast.bus.inputs import CallResult
 from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.tools.hand_client import ExecuteReply, HandClient, WorkerReply
 from holdfast.harness.tools.tool_results import error_result, hand_lost, text_content
+from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 from holdfast.process.retry import Attempts
 
@@ -78,6 +79,8 @@ class ToolCalls:
         self._accepted_at: dict[str, float] = {}
         """When each call was last accepted, in seconds of the event loop's clock."""
         self._refusals: dict[str, int] = {}
+        self._silent: set[str] = set()
+        """Calls whose last request got no reply."""
         self._waiting_since = 0.0
         self._gone: set[str] = set()
         """Generations that a worker reported gone."""
@@ -244,6 +247,12 @@ class ToolCalls:
             if call.id not in done:
                 continue
             reply = done[call.id]
+            if reply.reply == "silent":
+                self._silent.add(call.id)
+            elif call.id in self._silent:
+                self._silent.discard(call.id)
+                if reply.reply != "gone":  # its worker lives, so the request or its answer was lost
+                    log.info("call.request_lost", call=call.id, failure=failures.message_lost("tool_request"))
             if reply.reply in ("accepted", "result"):
                 self._replied_at[call.generation] = now
             if reply.reply == "accepted":

@@ -17,6 +17,7 @@ from holdfast.bus.ids import Key, new_id
 from holdfast.bus.inputs import Source, Taken
 from holdfast.harness.conversation.context import Context, Contexts
 from holdfast.harness.turn.claim import is_done
+from holdfast.harness.turn.commit_metrics import note_commit
 from holdfast.harness.turn.decide import view
 from holdfast.harness.turn.replica import Replica
 from holdfast.process.backoff import Backoff
@@ -139,6 +140,7 @@ class Appender:
                 self._fenced = True
                 raise
             return False
+        note_commit(self.key, self.head, made)
         self.fold(Stored(seq, made))
         self.released = draft.release
         return True

@@ -9,6 +9,7 @@ from holdfast.harness.conversation.context import Contexts
 from holdfast.harness.conversation.snapshot import load_contexts
 from holdfast.harness.turn.appender import ClaimedSession
 from holdfast.harness.turn.claim import Trigger, claim_commit
+from holdfast.harness.turn.commit_metrics import note_commit
 from holdfast.harness.turn.inbox_batches import Batch
 from holdfast.harness.turn.inbox_watch import InboxWatch
 from holdfast.harness.turn.replica import Replica
@@ -61,6 +62,7 @@ class ClaimAppend:
                     beside.send(made.requests, made.commit.events, config=config, contexts=contexts)
                 stored = Stored(await appending, made.commit)
                 point("harness.claimed")
+                note_commit(key, last.commit.head, made.commit)
                 contexts.fold(stored)
                 if not beside.requests:
                     beside.send(made.requests, [], config=config, contexts=contexts)

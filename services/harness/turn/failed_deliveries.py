@@ -5,6 +5,7 @@ from typing import Final
 import structlog
 
 from holdfast.bus.api import Delivery
+from holdfast.process import failures
 
 LONGEST_NAK_DELAY_S: Final = 60.0
 
@@ -32,9 +33,15 @@ class FailedDeliveries:
         if len(self._counts) > REMEMBERED_LIMIT:
             del self._counts[next(iter(self._counts))]
         delay_s = min(2.0 ** min(count, 10), LONGEST_NAK_DELAY_S)
+        failure = failures.bug("delivery")
         if count & (count - 1) == 0:
             log.exception(  # noqa: LOG004  called while it is handled
-                "delivery.failed", session=delivery.key.session, seq=delivery.seq, failures=count, delay_s=delay_s
+                "delivery.failed",
+                session=delivery.key.session,
+                seq=delivery.seq,
+                failures=count,
+                delay_s=delay_s,
+                failure=failure,
             )
         await delivery.nak(delay_s)
 

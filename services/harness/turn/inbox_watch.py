@@ -4,10 +4,15 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Final
 
+import structlog
+
 from holdfast.bus import events as ev
 from holdfast.bus.api import Bus, Subscription
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import ClientInput, PendingInput, Taken, taken_after
+from holdfast.process import failures
+
+log = structlog.get_logger()
 
 HEARD_LIMIT_INPUTS: Final = 1000
 """Inputs that are kept until they are taken; if more are heard they are all forgotten, and the inbox is read."""
@@ -106,6 +111,7 @@ class InboxWatch:
                     event.set()
         if self._known is not None:
             if contiguous_from([pending], self._known) is None:
+                log.info("inbox.arrival_lost", before=pending.seq, failure=failures.message_lost("arrival"))
                 self._may_have_missed()
             self._known = self._known.upto(pending.source, pending.seq)
         if self.heard is not None:

@@ -14,6 +14,7 @@ from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.claim import Writer
 from holdfast.harness.turn.decide import Limits
 from holdfast.harness.turn.inbox_batches import BATCH_BYTES
+from holdfast.process import metering, metrics
 from holdfast.process.model_facts import ModelCatalogue, ModelFacts
 
 log = structlog.get_logger()
@@ -33,6 +34,7 @@ class DroppedRequests:
     def add(self, request: str) -> None:
         """One more; `request` is the id that its start has, or would have had."""
         self.count += 1
+        metering.add(metrics.DROPPED_REQUESTS)
         log.info("model.request_dropped", request=request, count=self.count)
         self._note(f"{self.count} requests were dropped unread, as their session went on without them")
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from holdfast.process import failures
 from holdfast.sandbox.drivers import frames
 from holdfast.sandbox.drivers.sandbox import OnPrinted, Outcome, SandboxLost
 from holdfast.sandbox.tools import CallTimeouts, error, known, unknown_tool
@@ -189,7 +190,7 @@ class StreamSandbox:
         try:
             cause = await self._kill()
         except Exception:  # the waiters must hear of the end all the same: among them are those of a lost lease
-            log.exception("a sandbox could not be ended completely")
+            log.exception("a sandbox could not be ended completely", failure=failures.bug("driver"))
         finally:
             self._reason = cause or reason
             self._listener.cancel()

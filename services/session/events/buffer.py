@@ -12,6 +12,7 @@ from typing import Final
 from holdfast.bus import events as ev
 from holdfast.bus.commands import Delta, Output
 from holdfast.bus.commits import Stored
+from holdfast.bus.ids import time_of
 from holdfast.session.events.deltas import DeltaFilter
 from holdfast.session.events.frames import event_frame
 from holdfast.session.events.tool_output import TOOL_RESULT_TYPE, OutputFilter
@@ -61,6 +62,9 @@ class StreamBuffer:
         """Sequence of the last commit when the stream opened; deltas are dropped until it has been put in."""
         self._last_seq = 0
         """Sequence of the last commit that was put in."""
+        self._asked_at = 0
+        """When the message was sent that has no output of the model yet (microseconds, Unix); 0: there is none."""
+        self._answered: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self._items)
@@ -124,6 +128,13 @@ class StreamBuffer:
         self._items.append(data)
         self._event_bytes += len(data)
         self.position = event.position
+        match event.event:
+            case ev.UserMessage(id=sent):
+                self._asked_at = self._asked_at or time_of(sent) or 0
+            case ev.AgentMessage() | ev.AgentToolUse() | ev.AgentCustomToolUse():
+                self._note_output(is_live=self._replayed)
+            case _:
+                pass
         if self._replayed:
             if self._outputs is not None:
                 self._outputs.observe(event.event)
@@ -164,9 +175,16 @@ class StreamBuffer:
                 live_filter.drop()
 
     def _add_live(self, deltas: Sequence[Delta]) -> None:
+        if deltas and isinstance(deltas[0], Delta):
+            self._note_output(is_live=True)
         self._items += deltas
         self._live_count += len(deltas)
         self._live_chars += _chars(deltas)
+
+    def _note_output(self, *, is_live: bool) -> None:
+        if self._asked_at and is_live:
+            self._answered = self._asked_at
+        self._asked_at = 0
 
     # --- sending ---------------------------------------------------------------------------------------------------
 
@@ -175,6 +193,14 @@ class StreamBuffer:
         items, self._items = self._items, deque()
         self._event_bytes = self._live_count = self._live_chars = 0
         return items
+
+    def take_answered(self) -> int | None:
+        """When the message was sent to which the first output was put in since the last call (microseconds, Unix).
+
+        None if there is none. History that is replayed counts for nothing.
+        """
+        answered, self._answered = self._answered, None
+        return answered
 
 
 def _chars(live: Iterable[Live]) -> int:

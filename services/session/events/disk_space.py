@@ -26,13 +26,22 @@ class DiskSpaceCheck:
 
         Requests that end something (delete, archive, interrupt, revoke) pass as long as the disk has any room left.
         """
-        if not self._folder:
-            return
-        room = disk.space(self._folder)
-        self._level = room.level(self._level)
-        if self._level == "full" and (room.is_empty or not _ends_work(route, content)):
+        room = self._measure()
+        if room and self._level == "full" and (room.is_empty or not _ends_work(route, content)):
             free_mb, needed_mb = room.free // BYTES_PER_MB, room.full_below * disk.RECOVERY_FACTOR / BYTES_PER_MB
             raise storage_full(f"the disk of this stack is full ({free_mb} MB free, {needed_mb:.0f} MB needed)")
+
+    def is_full(self) -> bool:
+        """Whether no new work may begin."""
+        return self._measure() is not None and self._level == "full"
+
+    def _measure(self) -> disk.Space | None:
+        """The space of the disk, by which the level is set; None without a disk to look at."""
+        if not self._folder:
+            return None
+        room = disk.space(self._folder)
+        self._level = room.level(self._level)
+        return room
 
 
 def _ends_work(route: Route, content: Any) -> bool:

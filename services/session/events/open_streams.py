@@ -10,6 +10,11 @@ class OpenStreams:
         self._limit = limit
         self._count = 0
 
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return self._count
+
     def add(self) -> None:
         """A stream opens. Raises ApiError 429 if too many are open."""
         if self._count >= self._limit:

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
+from holdfast.process import metering, metrics
 from holdfast.session.events.buffer import StreamBuffer
 from holdfast.session.events.frames import OPEN_COMMENT, PING_FRAME, frames
 from holdfast.session.events.subscription import SessionSubscription
@@ -115,6 +116,9 @@ class EventStreamResponse(Response):
             if any(isinstance(item, bytes) for item in items):
                 self._sessions.unseen.mark_seen(self._key)
             await send({"type": "http.response.body", "body": frames(items), "more_body": True})
+            if (asked_at := self._buffer.take_answered()) is not None:
+                labels = {metrics.DELTAS: self._buffer.wants_deltas}
+                metering.record(metrics.FIRST_TOKEN, (self._sessions.now() - asked_at) / 1e6, labels)
 
 
 async def _disconnected(receive: Receive) -> None:

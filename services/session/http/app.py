@@ -25,7 +25,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import new_id
-from holdfast.process import telemetry
+from holdfast.process import failures, metering, metrics, telemetry
 from holdfast.session.http import errors
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.auth import authenticate, key_of
@@ -45,6 +45,9 @@ SERVER_HEADER: Final = "holdfast"
 
 LARGEST_BODIES_AT_ONCE: Final = 8
 """The budget for bodies, in bodies of the largest size; a request beyond it is answered 429."""
+
+_ROUTE: Final = "holdfast.route"
+"""Key of the scope under which the Route of the request is."""
 
 _log = structlog.get_logger()
 
@@ -106,7 +109,8 @@ class Edge:
                 await _refusal(error, request_id)(scope, receive, reply)
             finally:
                 body.release()
-                span.set_attribute("http.response.status_code", status)
+                span.set_attribute(metrics.STATUS, status)
+                _record_request(scope, status, time.perf_counter() - started_at)
                 _log.debug(
                     "request",
                     method=scope["method"],
@@ -135,8 +139,9 @@ class Edge:
             raise refusal
         route, path = self._router.find(scope["method"], scope["path"])
         span = trace.get_current_span()
+        scope[_ROUTE] = route
         span.update_name(f"{route.method} {route.path}")
-        span.set_attribute("http.route", route.path)
+        span.set_attribute(metrics.ROUTE, route.path)
         ending = self._keys.ending(key_of(headers)) if route.stream else None
         caller = NOBODY
         if not route.public:
@@ -173,6 +178,15 @@ class _Reply:
         await self._send(message)
 
 
+def _record_request(scope: Scope, status: int, seconds: float) -> None:
+    """Not of event streams, which last for as long as their readers like. Status 0: the client went away."""
+    route: Route | None = scope.get(_ROUTE)
+    if metering.is_on() and not (route is not None and route.stream and status == 200):
+        # A client may send any method and path: only those of routes are labels.
+        where = {metrics.METHOD: route.method, metrics.ROUTE: route.path} if route else {metrics.METHOD: metrics.OTHER}
+        metering.record(metrics.HTTP_DURATION, seconds, {**where, metrics.STATUS: status})
+
+
 def _error_of(exc: Exception, request_id: str) -> ApiError:
     """The answer to a request whose handling ended in `exc`, which is logged if it is a failure of ours."""
     match exc:
@@ -187,7 +201,7 @@ def _error_of(exc: Exception, request_id: str) -> ApiError:
             _log.warning("a deadline has passed", request_id=request_id, exc_info=exc)
             return errors.unavailable()
         case _:
-            _log.error("request failed", request_id=request_id, exc_info=exc)
+            _log.error("request failed", request_id=request_id, exc_info=exc, failure=failures.bug("http"))
             return errors.internal()
 
 

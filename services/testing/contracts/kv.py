@@ -8,6 +8,7 @@ from holdfast.bus.api import Bus, Entry
 from holdfast.bus.errors import Conflict
 from holdfast.bus.ids import new_id
 from holdfast.testing.contracts.helpers import Connect
+from holdfast.testing.eventually import eventually
 
 
 @pytest.fixture
@@ -86,6 +87,20 @@ async def test_a_key_with_a_ttl_expires_unless_it_is_written_again(joined: Conne
     assert await one.kv.get("hands", f"w.a0.{name}") is None
     created = await one.kv.create("hands", f"w.a0.{name}", b"3")
     assert created > written_again
+
+
+async def test_an_update_may_let_a_key_expire(joined: Connect, name: str) -> None:
+    one = await joined("one")
+    created = await one.kv.create("tasks", f"t.{name}.1", b"1")
+    await one.kv.update("tasks", f"t.{name}.1", b"2", created, ttl=1)
+    entry = await one.kv.get("tasks", f"t.{name}.1")
+    assert entry
+    assert entry.value == b"2"
+
+    async def is_gone() -> bool:
+        return await one.kv.get("tasks", f"t.{name}.1") is None
+
+    await eventually(is_gone, within=5, what="expired")
 
 
 async def test_a_watch_shows_what_is_there_and_then_every_change(joined: Connect, name: str) -> None:

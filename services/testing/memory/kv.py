@@ -42,9 +42,11 @@ class MemoryKeyValue:
         subjects.bucket_key(key)
         return await self._link.effect("kv.put_new", lambda: self._server.kv_write(bucket, key, value, expect=0))
 
-    async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+    async def update(self, bucket: str, key: str, value: bytes, revision: int, *, ttl: float = 0.0) -> int:
         """See `api.KeyValue.update`."""
-        return await self._link.effect("kv.update", lambda: self._server.kv_write(bucket, key, value, expect=revision))
+        return await self._link.effect(
+            "kv.update", lambda: self._server.kv_write(bucket, key, value, ttl=ttl, expect=revision)
+        )
 
     async def delete(self, bucket: str, key: str) -> None:
         """See `api.KeyValue.delete`."""

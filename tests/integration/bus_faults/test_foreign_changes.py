@@ -88,6 +88,28 @@ async def test_another_inbox_stream_has_another_epoch(bus: NatsBus, admin: JetSt
     await asyncio.wait_for(task, 10)
 
 
+async def test_headers_that_look_like_answers_of_the_server_hide_nothing(
+    bus: NatsBus, admin: JetStreamClient, key: Key
+) -> None:
+    """The status of an answer is a header, and a sandbox may set any header of its results."""
+    stored: list[int] = []
+    for status in ("100", "204", "404", "408", "409", "500", "503"):
+        data, _ = codec.encode_input(Nudge(id=new_id("ndg")))
+        stored.append(await admin.store(subjects.inbox(key, "in"), data, {"Status": status, "Description": "x"}))
+    stored.append(await bus.inbox.put(key, Nudge(id=new_id("ndg"))))
+    assert [waits.seq for waits in await bus.inbox.pending(key)] == stored
+    stop, got = asyncio.Event(), list[int]()
+
+    async def handle(delivery: Delivery) -> None:
+        await delivery.ack()
+        got.append(delivery.seq)
+        if len(got) == len(stored):
+            stop.set()
+
+    await asyncio.wait_for(bus.inbox.consume(FIRST_CELL, handle, stop, limit=8), 20)
+    assert sorted(got) == stored
+
+
 async def test_a_missing_body_is_a_typed_error(bus: NatsBus, admin: JetStreamClient, key: Key) -> None:
     made = said("x" * 300_000)
     await bus.log.append(key, made, 0)

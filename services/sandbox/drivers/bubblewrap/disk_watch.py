@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
+from holdfast.process import failures
 from holdfast.sandbox.drivers.bubblewrap import disk, open_files
 from holdfast.sandbox.drivers.sandbox import Sandbox
 
@@ -73,7 +74,7 @@ class DiskWatch:
         try:
             reason = await self._breach()
         except Exception:
-            log.exception("the disk use of a sandbox is not limited any more")
+            log.exception("the disk use of a sandbox is not limited any more", failure=failures.bug("driver"))
         await self._sandbox.kill(reason)
 
     async def _breach(self) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.bus.jetstream.requests import JetStreamClient
+from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
 from holdfast.session.agents.store import AgentStore
@@ -18,6 +20,8 @@ from holdfast.session.http.openapi import document
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
+from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.vaults.client import VaultClient
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
@@ -37,6 +41,9 @@ def routes() -> list[Route]:
         models=load_catalogue(),
         health=Health("session"),
         now=lambda: 1,
+        bindings=BindingStore(bus.kv, AgentStore(bus.kv), EnvironmentStore(bus.kv)),
+        records=TaskRecords(bus.kv),
+        tasks=NatsTasks(JetStreamClient()),
         streams=OpenStreams(1),
         stopping=asyncio.Event(),
     )
