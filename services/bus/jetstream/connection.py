@@ -72,9 +72,9 @@ class RawMessage(msgspec.Struct, frozen=True):
         """What the server says instead of a message (404, 408, 503 …), else empty.
 
         It is a header, which any sender may set. So a stored message has none: a delivery has a reply subject, and the
-        answer to a direct get has the subject of the message.
+        answer to a direct get has the sequence of the message. (Its subject proves nothing: 503 names one too.)
         """
-        if self.reply or "Nats-Subject" in self.headers:
+        if self.reply or "Nats-Sequence" in self.headers:
             return ""
         return self.headers.get("Status", "")
 

@@ -27,17 +27,19 @@ log = structlog.get_logger()
 
 Handle = Callable[["StreamDelivery"], Awaitable[None]]
 
-PULL_EXPIRY_S = 30.0
-"""Seconds after which the server ends a pull request; the consumer then sends the next."""
+PULL_EXPIRY_S = 1.0
+"""Seconds after which the server ends a pull request; the consumer then sends the next. In a cluster the server does
+not notice that a process of another account is gone (seen with 2.15.1): until its last request ends, deliveries go to
+it and are repeated after ACK_WAIT_S."""
 
 PULL_BYTES = 16 * 1024 * 1024
 """Bytes of deliveries that one pull request brings; more than the largest message. Deliveries that arrive faster than
 they are read fill the write buffer of the server, which then closes the connection (64 MiB by default)."""
 
-PULL_HEARTBEAT_S = 2.0
-"""Seconds between two heartbeats of the server on an idle pull."""
+PULL_HEARTBEAT_S = 0.5
+"""Seconds between two heartbeats of the server on an idle pull: at most half of PULL_EXPIRY_S."""
 
-PULL_SILENCE_S = 2.5 * PULL_HEARTBEAT_S
+PULL_SILENCE_S = 5.0
 """Seconds without a message of the server after which the pull is replaced."""
 
 PULL_BACKOFF = Backoff(first_s=0.25, longest_s=0.25)
