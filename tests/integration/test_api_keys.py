@@ -33,6 +33,9 @@ READ: Final = """
     GET /v1/sessions                            GET /v1/sessions/{session_id}
     GET /v1/sessions/{session_id}/events        GET /v1/sessions/{session_id}/events/stream
     GET /v1/models                              GET /v1/models/{model_id}
+    GET /v1/bindings                            GET /v1/bindings/{kind}
+    GET /v1/bindings/{kind}/versions            GET /v1/tasks
+    GET /v1/tasks/{task_id}
 """
 WRITE: Final = """
     POST /v1/agents                             POST /v1/agents/{agent_id}
@@ -47,6 +50,8 @@ WRITE: Final = """
     POST /v1/vaults/{vault_id}/credentials/{credential_id}/mcp_oauth_validate
     POST /v1/sessions                           POST /v1/sessions/{session_id}
     DELETE /v1/sessions/{session_id}            POST /v1/sessions/{session_id}/archive
+    POST /v1/bindings                           POST /v1/bindings/{kind}
+    POST /v1/bindings/{kind}/archive            POST /v1/tasks/{task_id}/resend
 """
 PUBLISH: Final = "POST /v1/sessions/{session_id}/events"
 ADMINISTER: Final = """
