@@ -57,7 +57,7 @@ COMMAND_LINE: Final = frozenset((
 """Read by the program `holdfast`."""
 
 NATS_SERVER: Final = frozenset(
-    f"HOLDFAST_NATS_{user}_PASSWORD" for user in ("ADMIN", "SESSION", "HARNESS", "SANDBOX", "VAULT")
+    f"HOLDFAST_NATS_{user}_PASSWORD" for user in ("ADMIN", "SESSION", "HARNESS", "SANDBOX", "VAULT", "PUBLISHER")
 )
 """Read by nats-server, in deploy/nats/permissions.conf."""
 

@@ -67,9 +67,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
-    sessions = SessionRepository(
-        bus, read_model, cells=settings.cells, now=clock.now, running_turns=settings.tenant_running_turns
-    )
+    sessions = _sessions(bus, read_model, settings)
     bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
     disk = DiskSpaceCheck(settings.disk_folder)
     task_sessions = TaskSessions(sessions, agents, environments)
@@ -121,6 +119,11 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     finally:
         sessions.read_model.close()
         await bus.close()
+
+
+def _sessions(bus: NatsBus, read_model: ReadModel, settings: SessionSettings) -> SessionRepository:
+    turns = settings.tenant_running_turns
+    return SessionRepository(bus, read_model, cells=settings.cells, now=clock.now, running_turns=turns)
 
 
 def _edge(routes: Sequence[Route], keys: ApiKeys, disk: DiskSpaceCheck, settings: SessionSettings) -> Edge:

@@ -71,8 +71,7 @@ class Dispatcher:
     ) -> None:
         """`now` is in microseconds since 1970. `catalogue` None: the packaged one. `batch_bytes`: see `Replica`.
 
-        `note_newer` gets a sentence for the health report when work is left to a newer version, `note_dropped` when a
-        model request was dropped.
+        `note_newer` gets a sentence when work is left to a newer version, `note_dropped` when a request was dropped.
         """
         self.draining = asyncio.Event()
         """Set it when the process is to stop: runners finish or hand over."""
