@@ -77,6 +77,11 @@ def public_all(key: Key) -> str:
     return f"pub.{_key(key)}.>"
 
 
+def public_of_sessions(cell: str, tenant: str) -> str:
+    """The public events of all sessions of a tenant that are about the session: status, updates, its end."""
+    return public_of(cell, tenant, "session.>")
+
+
 def key_of(subject: str) -> Key:
     """The session of a log or inbox subject, or of its republished copy.
 
@@ -308,6 +313,9 @@ VAULT_ADMIN = "vault.req.admin"
 
 VAULT_KEY = "vault.req.key"
 """Answers the vault's public key; queue group `vault`."""
+
+VAULT_SIGN = "vault.req.sign"
+"""Signs with the secret of a webhook; queue group `vault`."""
 
 
 def bucket_key(key: str) -> str:

@@ -26,14 +26,15 @@ from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
 from holdfast.cli.commands.tasks import tasks
 from holdfast.cli.commands.up import up
+from holdfast.cli.commands.webhooks import webhooks
 from holdfast.cli.empty_paths import empty_path
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
 from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
 COMMANDS: Final = (
-    up, run, sessions, attach, answer, diff, apply, tail, bindings, tasks, status, logs, parked, keys, env, down, demo,
-    scripted_model,
+    up, run, sessions, attach, answer, diff, apply, tail, bindings, tasks, webhooks, status, logs, parked, keys, env,
+    down, demo, scripted_model,
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
 

@@ -77,7 +77,7 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
         model = MeteredModel(model, catalogue, settings.model)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(model.close)
-        bus = await connect(settings, name=name)
+        bus = await connect(settings, name=name, own_account=True)
         closing.push_async_callback(bus.close)
         note_newer = partial(health.note, "newer version")
         dispatcher = Dispatcher(

@@ -28,6 +28,8 @@ from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.vaults import credentials as credential_routes
 from holdfast.session.vaults import routes as vault_routes
 from holdfast.session.vaults.client import VaultClient
+from holdfast.session.webhooks import routes as webhook_routes
+from holdfast.session.webhooks.routes import WebhookHandlers
 
 
 def all_routes(
@@ -36,6 +38,7 @@ def all_routes(
     agents: AgentStore,
     environments: EnvironmentStore,
     vaults: VaultClient,
+    webhooks: WebhookHandlers,
     api_keys: ApiKeyStore,
     audit: AuditLog,
     models: ModelCatalogue,
@@ -54,6 +57,7 @@ def all_routes(
         *environment_routes.routes(environments, now),
         *vault_routes.routes(vaults),
         *credential_routes.routes(vaults),
+        *webhook_routes.routes(webhooks),
         *session_routes.routes(sessions, agents, environments),
         *event_routes.routes(sessions),
         *stream_routes.routes(sessions, streams, stopping),

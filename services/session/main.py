@@ -11,6 +11,7 @@ import structlog
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock, metering, metrics
+from holdfast.process.backoff import Backoff
 from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
@@ -36,6 +37,7 @@ from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.publisher import Publisher
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.jobs.sweeper import sweep
+from holdfast.session.jobs.webhooks import Webhooks
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
@@ -45,6 +47,11 @@ from holdfast.session.tasks.ingress import TaskIngress
 from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.tasks.task_session import TaskSessions
 from holdfast.session.vaults.client import VaultClient
+from holdfast.session.webhooks.attempt import Attempts
+from holdfast.session.webhooks.routes import WebhookHandlers
+from holdfast.session.webhooks.runner import Rules
+from holdfast.session.webhooks.secrets import WebhookSecrets
+from holdfast.session.webhooks.store import WebhookStore
 
 FIRST_TENANT: Final = "default"
 """The tenant of the API key in HOLDFAST_API_KEY_FILE."""
@@ -72,6 +79,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     disk = DiskSpaceCheck(settings.disk_folder)
     task_sessions = TaskSessions(sessions, agents, environments)
     ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
+    vaults = VaultClient(bus.core)
+    webhooks, attempts, webhook_handlers = _webhooks(bus, vaults, settings)
     try:
         await _install_first_key(bus, settings)
         streams = OpenStreams(_max_streams(settings))
@@ -79,7 +88,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             sessions=sessions,
             agents=agents,
             environments=environments,
-            vaults=VaultClient(bus.core),
+            vaults=vaults,
+            webhooks=webhook_handlers,
             api_keys=ApiKeyStore(bus.kv, audit, clock.now),
             audit=audit,
             models=models,
@@ -92,7 +102,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             stopping=stop,
         )
         metering.observe_number(metrics.STREAMS, lambda: streams.count)
-        edge = _edge(routes, keys, disk, settings)
+        edge = _edge(routes, keys, settings, disk)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             watched: dict[str, ApiKeys | KvStore[Any]] = {
                 "keys": keys,
@@ -103,20 +113,13 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             for watch in watched.values():
                 await watch.ready()
             duties = _duties(bus, health, sessions, settings.disk_folder)
-            background += _begin(tasks, health, {**duties, "tasks": partial(ingress.run, stop)})
-            await serve(
-                edge,
-                host=settings.host,
-                port=settings.port,
-                head_timeout=settings.head_timeout,
-                send_timeout=settings.send_timeout,
-                drain_timeout=settings.drain_timeout,
-                health=health,
-                stop=stop,
-            )
+            duties |= {**_webhook_duties(bus, webhooks, attempts, settings), "tasks": partial(ingress.run, stop)}
+            background += _begin(tasks, health, duties)
+            await _serve(edge, settings, health, stop)
             for task in background:
                 task.cancel()
     finally:
+        await attempts.close()
         sessions.read_model.close()
         await bus.close()
 
@@ -126,7 +129,7 @@ def _sessions(bus: NatsBus, read_model: ReadModel, settings: SessionSettings) ->
     return SessionRepository(bus, read_model, cells=settings.cells, now=clock.now, running_turns=turns)
 
 
-def _edge(routes: Sequence[Route], keys: ApiKeys, disk: DiskSpaceCheck, settings: SessionSettings) -> Edge:
+def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings, disk: DiskSpaceCheck) -> Edge:
     return Edge(
         routes,
         keys,
@@ -135,6 +138,19 @@ def _edge(routes: Sequence[Route], keys: ApiKeys, disk: DiskSpaceCheck, settings
         hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
         admit=disk.check,
         limits=RequestLimits(per_key=settings.key_requests_per_s, per_tenant=settings.tenant_requests_per_s),
+    )
+
+
+async def _serve(edge: Edge, settings: SessionSettings, health: Health, stop: asyncio.Event) -> None:
+    await serve(
+        edge,
+        host=settings.host,
+        port=settings.port,
+        head_timeout=settings.head_timeout,
+        send_timeout=settings.send_timeout,
+        drain_timeout=settings.drain_timeout,
+        health=health,
+        stop=stop,
     )
 
 
@@ -172,6 +188,33 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         **publishers,
         **counting,
     }
+
+
+def _webhooks(
+    bus: NatsBus, vaults: VaultClient, settings: SessionSettings
+) -> tuple[WebhookStore, Attempts, WebhookHandlers]:
+    """What keeps webhooks, what sends them, and the handlers of their resource."""
+    hosts, secrets = settings.named_hosts, WebhookSecrets(vaults)
+    store, attempts = WebhookStore(bus.kv, hosts), Attempts(secrets, hosts, settings.webhook_timeout, clock.now)
+    handlers = WebhookHandlers(
+        store, secrets, attempts, public=bus.public, reads=bus.public_reads, cells=settings.cells, now=clock.now
+    )
+    return store, attempts, handlers
+
+
+def _webhook_duties(
+    bus: NatsBus, store: WebhookStore, attempts: Attempts, settings: SessionSettings
+) -> dict[str, Duty]:
+    """The duties that know the webhooks and send them. The service is ready without them."""
+    backoff = Backoff(first_s=settings.webhook_retry_first, longest_s=settings.webhook_retry_most)
+    rules = Rules(backoff=backoff, disable_after_s=settings.webhook_disable_after)
+    senders = {
+        f"webhooks-{cell}": Webhooks(
+            bus.kv, bus.public_reads, store, attempts, rules=rules, now=clock.now, cell=cell
+        ).run
+        for cell in settings.cells
+    }
+    return {"webhooks": store.objects.follow, **senders}
 
 
 def _max_streams(settings: SessionSettings) -> int:

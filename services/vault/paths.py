@@ -3,6 +3,7 @@
 tenants/<tenant>/vaults/<vault>                  public: the vault, and which credentials of it are active
 tenants/<tenant>/records/<vault>/<credential>    public: the credential
 tenants/<tenant>/secrets/<vault>/<credential>    the secret
+tenants/<tenant>/webhooks/<webhook>              the secret of a webhook
 service/box                                      the private key to which secrets on the bus are sealed
 """
 
@@ -43,3 +44,7 @@ def secrets(tenant: str, vault_id: str) -> str:
 
 def secret(tenant: str, vault_id: str, credential_id: str) -> str:
     return f"{secrets(tenant, vault_id)}/{_token('credential', credential_id)}"
+
+
+def webhook(tenant: str, webhook_id: str) -> str:
+    return f"tenants/{_token('tenant', tenant)}/webhooks/{_token('webhook', webhook_id)}"

@@ -12,8 +12,10 @@ from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
 from holdfast.bus.jetstream.object_store import Blobs
+from holdfast.bus.jetstream.own_account import warn_if_shared
 from holdfast.bus.jetstream.protocol import check_protocol
 from holdfast.bus.jetstream.public_events import NatsPublicEvents
+from holdfast.bus.jetstream.public_reads import NatsPublicReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
 from holdfast.bus.jetstream.tasks import NatsTasks
@@ -33,6 +35,7 @@ class NatsBus:
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
         self.public = NatsPublicEvents(client)
+        self.public_reads = NatsPublicReads(client)
         self.tasks = NatsTasks(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)
@@ -89,16 +92,24 @@ class NatsBus:
 
 
 async def connect(
-    settings: ProcessSettings, *, name: str, uses_streams: bool = True, cells: Sequence[str] = ()
+    settings: ProcessSettings,
+    *,
+    name: str,
+    uses_streams: bool = True,
+    cells: Sequence[str] = (),
+    own_account: bool = False,
 ) -> NatsBus:
     """Connect as the user of the credentials file, under `name`. Raises Unavailable after 30 s, BadSettings.
 
     BadSettings also if the streams of `cells`, or of the cell of the settings, are of another protocol than this
-    version's. Not `uses_streams`: they are not looked at.
+    version's. Not `uses_streams`: they are not looked at. `own_account`: warn if the user is in that of the streams.
     """
     client = JetStreamClient()
-    await client.open(settings.nats_url.split(","), name=name, login=credentials(settings.nats_credentials))
+    login = credentials(settings.nats_credentials)
+    await client.open(settings.nats_url.split(","), name=name, login=login)
     try:
+        if own_account and login:
+            await warn_if_shared(client)
         if uses_streams:
             for cell in cells or (settings.cell,):
                 await check_protocol(client, cell)

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.bus.jetstream.public_events import NatsPublicEvents
+from holdfast.bus.jetstream.public_reads import NatsPublicReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
@@ -23,6 +25,10 @@ from holdfast.session.log.repository import SessionRepository
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.vaults.client import VaultClient
+from holdfast.session.webhooks.attempt import Attempts
+from holdfast.session.webhooks.routes import WebhookHandlers
+from holdfast.session.webhooks.secrets import WebhookSecrets
+from holdfast.session.webhooks.store import WebhookStore
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
 
@@ -30,12 +36,24 @@ from holdfast.testing.memory.server import MemoryServer
 @pytest.fixture(scope="module")
 def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
+    vaults, client = VaultClient(bus.core), JetStreamClient()
+    secrets = WebhookSecrets(vaults)
+    webhooks = WebhookHandlers(
+        WebhookStore(bus.kv, ()),
+        secrets,
+        Attempts(secrets, (), 1.0, lambda: 1),
+        public=NatsPublicEvents(client),
+        reads=NatsPublicReads(client),
+        cells=["a0"],
+        now=lambda: 1,
+    )
     audit = AuditLog(bus.kv, lambda: 1)
     return all_routes(
         sessions=SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1),
         agents=AgentStore(bus.kv),
         environments=EnvironmentStore(bus.kv),
-        vaults=VaultClient(bus.core),
+        vaults=vaults,
+        webhooks=webhooks,
         api_keys=ApiKeyStore(bus.kv, audit, lambda: 1),
         audit=audit,
         models=load_catalogue(),
