@@ -94,6 +94,8 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
             note_newer=note_newer,
             note_dropped=partial(health.note, "model requests"),
         )
+        health.gauge("running_turns", lambda: len(dispatcher))
+        health.gauge("places", lambda: settings.sessions)
         metering.observe_number(metrics.DRIVEN, lambda: len(dispatcher))
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(stop, dispatcher))

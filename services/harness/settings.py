@@ -51,6 +51,8 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     """Tool-use rounds in one turn."""
     sessions: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     """Sessions that this replica drives at once. Further inputs of a session that it drives do not count."""
+    tenant_sessions: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """Of these, sessions of one tenant; less than `sessions` keeps places free for other tenants. 0: no limit."""
     hold: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     """Seconds to keep the claim of a session while its tools run; once released, the result wakes any replica."""
     snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000)] = 64

@@ -14,7 +14,7 @@ import contextlib
 import errno
 import math
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 import msgspec
@@ -65,6 +65,8 @@ class Report(msgspec.Struct):
     lag: float
     checks: dict[str, Check]
     notes: dict[str, str] = {}
+    gauges: dict[str, float] = {}
+    """Figures to scale by, such as `running_turns` of a harness, as they are now."""
 
 
 class Health:
@@ -75,6 +77,7 @@ class Health:
         now = time.monotonic()
         self._checks: dict[str, _Result] = dict.fromkeys(expected, _Result(False, now))
         self._notes: dict[str, str] = {}
+        self._gauges: dict[str, Callable[[], float]] = {}
         self._stopping = False
         self._tick = now
         self._lag = 0.0
@@ -95,6 +98,10 @@ class Health:
         else:
             self._notes.pop(name, None)
 
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Have `read` tell the figure `name` of every report from now on."""
+        self._gauges[name] = read
+
     def stop(self) -> None:
         """Be unready from now on; called at the first signal, before the drain."""
         self._stopping = True
@@ -114,7 +121,8 @@ class Health:
         """The body of a probe whose result is `ok`."""
         now = time.monotonic()
         checks = {name: result.check(now) for name, result in self._checks.items()}
-        return Report(self._service, ok, self._stopping, round(self._lag, 4), checks, dict(self._notes))
+        gauges = {name: read() for name, read in self._gauges.items()}
+        return Report(self._service, ok, self._stopping, round(self._lag, 4), checks, dict(self._notes), gauges)
 
     @contextlib.asynccontextmanager
     async def serve(self, port: int, host: str = LOOPBACK) -> AsyncGenerator[None]:

@@ -28,6 +28,7 @@ from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
+from holdfast.session.http.request_limits import RequestLimits
 from holdfast.session.http.routing import Route
 from holdfast.session.http.server import serve
 from holdfast.session.jobs.bus_gauges import BusGauges
@@ -74,7 +75,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
-    sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
+    sessions = _sessions(bus, read_model, settings)
     vaults, disk = VaultClient(bus.core), DiskSpaceCheck(settings.disk_folder)
     parts = TaskParts.of(bus.tasks, sessions, agents, environments, vaults=vaults, disk=disk, stopping=stop)
     webhooks, attempts, webhook_handlers = _webhooks(bus, vaults, settings)
@@ -115,6 +116,11 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         await bus.close()
 
 
+def _sessions(bus: NatsBus, read_model: ReadModel, settings: SessionSettings) -> SessionRepository:
+    turns = settings.tenant_running_turns
+    return SessionRepository(bus, read_model, cells=settings.cells, now=clock.now, running_turns=turns)
+
+
 def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings, disk: DiskSpaceCheck) -> Edge:
     return Edge(
         routes,
@@ -123,6 +129,7 @@ def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings, dis
         body_timeout=settings.body_timeout,
         hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
         admit=disk.check,
+        limits=RequestLimits(per_key=settings.key_requests_per_s, per_tenant=settings.tenant_requests_per_s),
     )
 
 

@@ -34,6 +34,12 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
     """Seconds after which a client is disconnected that takes nothing, or almost nothing, of what is sent to it."""
     session_data: str = ""
     """Directory of the read model, which may be deleted at any time. Empty: in memory."""
+    key_requests_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
+    """Requests a second that one API key may send to this process; twice as many at once. 0: no limit."""
+    tenant_requests_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
+    """The same for all keys of a tenant together."""
+    tenant_running_turns: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Sessions of one tenant that may run at once; a message that would start one more is refused. 0: no limit."""
     other_cells: Annotated[str, Meta(pattern="^([a-z0-9]{1,8}(,[a-z0-9]{1,8})*)?$")] = ""
     """Further cells whose sessions are served, with commas between them. New sessions are made in `cell` alone."""
     webhook_hosts: Annotated[str, Meta(pattern=r"^([A-Za-z0-9._:-]+(,[A-Za-z0-9._:-]+)*)?$")] = ""

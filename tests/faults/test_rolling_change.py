@@ -8,6 +8,7 @@ can drive the same sessions in turn. The session service, the sandbox worker and
 """
 
 import asyncio
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -66,6 +67,15 @@ async def until_driven_by(stack: Stack, conversations: Sequence[Conversation], n
     await eventually(look, what=f"a session driven by {name}", within=60)
 
 
+async def longest_pause_s(stack: Stack, conversations: Sequence[Conversation]) -> float:
+    """The longest time between two commits of a session that runs: a step of its turn, with what delayed it."""
+    pauses = [0.0]
+    for conversation in conversations:
+        log = [stored.commit for stored in await read_log(stack, conversation.id)]
+        pauses += [(b.at - a.at) / 1e6 for a, b in itertools.pairwise(log) if a.head.status == "running"]
+    return max(pauses)
+
+
 async def test_replicas_are_replaced_one_by_one_under_load(start: Start, tmp_path: Path) -> None:
     stack = start(harnesses=1)
     old = [harness(stack, tmp_path, f"old-{n}", OLD_PYTHON) for n in range(REPLICAS)]
@@ -87,6 +97,8 @@ async def test_replicas_are_replaced_one_by_one_under_load(start: Start, tmp_pat
             turns = await asyncio.gather(*working)
             assert min(turns) >= 1
             await check_invariants(stack, *conversations)
+            pause = await longest_pause_s(stack, conversations)
+            print(f"longest pause in a turn: {pause:.2f} s; {sum(turns)} turns")  # noqa: T201
             assert {replica.name for replica in (*old, *new)} <= await drivers(stack, conversations)
     finally:
         for replica in (*old, *new):

@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 
 from holdfast.cli.embedded.runfile import read
+from holdfast.cli.embedded.stack_status import inspect
 from tests.support.command import ENVIRON, HOLDFAST, holdfast, started
+from tests.support.conversation import Conversation
 from tests.support.eventually import eventually
 from tests.support.model import say
 from tests.support.stack import Stack, stack
@@ -55,6 +57,32 @@ async def test_status_says_that_all_is_well(shared: Stack) -> None:
     assert done.code == 0, done
     for name in (*shared.run.processes, "LOG_a0", "INBOX_a0", "OpenBao 2."):
         assert name in done.out
+
+
+async def test_status_has_the_figures_to_scale_by(shared: Stack) -> None:
+    """A turn that waits for its model counts until it has ended, and its input is the oldest one until then."""
+    async with shared.client() as client:
+        conversation = await Conversation.begin(client)
+        await conversation.say(await shared.model.play({"text": "Slowly, " * 40, "delay": 0.1}))
+
+        async def runs() -> bool:
+            seen = await inspect(shared.run)
+            return seen.running_turns >= 1 and (seen.oldest_input_s or 0) > 0.5
+
+        await eventually(runs, what="a turn that runs", within=20)
+        seen = await inspect(shared.run)
+        assert seen.undelivered_inputs == 0, "there is a free place for every input"
+        assert seen.waiting_inputs
+        by_name = {process.name: process.gauges for process in seen.processes}
+        assert by_name["harness-1"]["places"] == 1000
+        await client.beta.sessions.events.send(conversation.id, events=[{"type": "user.interrupt"}])
+        await conversation.until_idle()
+
+        async def rests() -> bool:
+            seen = await inspect(shared.run)
+            return (seen.running_turns, seen.oldest_input_s, seen.waiting_inputs) == (0, None, 0)
+
+        await eventually(rests, what="nothing runs", within=10)
 
 
 async def test_what_is_wrong_is_said_with_the_way_out(shared: Stack, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import msgspec
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.jetstream.requests import JetStreamClient
-from holdfast.bus.streams import inbox_stream, log_stream
+from holdfast.bus.streams import HARNESS_CONSUMER, inbox_stream, log_stream
+from holdfast.bus.times import parse_time
 from holdfast.cli.embedded.probes import http_get, http_status, nats_name
 from holdfast.cli.embedded.procfs import memory, parent, started
 from holdfast.cli.embedded.runfile import RunFile
@@ -35,6 +37,8 @@ class Process(msgspec.Struct, frozen=True):
     memory_bytes: int | None = None
     causes: list[str] = []
     notes: list[str] = []
+    gauges: dict[str, float] = {}
+    """Figures to scale by: of a harness `running_turns`, and `places`, the most of them."""
 
     @property
     def is_well(self) -> bool:
@@ -64,10 +68,23 @@ class StackStatus(msgspec.Struct, frozen=True):
     sessions: int | None
     """Sessions that have a log, deleted ones included."""
     waiting_inputs: int | None
-    """Inputs that no harness has taken yet."""
+    """Inputs in the inbox: those that no harness has taken yet, and one for each turn that runs."""
+    undelivered_inputs: int | None
+    """Inputs that no harness has been given yet: more than a few only if all places of all harnesses are taken."""
+    oldest_input_s: float | None
+    """Age of the oldest input in the inbox in seconds, that of the longest turn that runs; None: there is none."""
+    running_turns: int
+    """Sessions that harnesses drive now."""
     disk_level: disk.Level
     disk: disk.Space
     versions: dict[str, str]
+
+
+class _Inbox(msgspec.Struct, frozen=True):
+    """See `StackStatus`."""
+
+    undelivered: int | None = None
+    oldest_s: float | None = None
 
 
 class _Report(msgspec.Struct):
@@ -77,15 +94,16 @@ class _Report(msgspec.Struct):
     stopping: bool = False
     checks: dict[str, Check] = {}
     notes: dict[str, str] = {}
+    gauges: dict[str, float] = {}
 
 
 async def inspect(run: RunFile) -> StackStatus:
     """Ask all processes at the same time. A process that does not answer is reported as such."""
     names = list(dict.fromkeys([*run.processes, *run.health, "nats", "bao"]))
     processes = await asyncio.gather(*(_process(run, name) for name in names))
-    problem, streams = "", list[Stream]()
+    problem, streams, inbox = "", list[Stream](), _Inbox()
     try:
-        streams = await _streams(run)
+        streams, inbox = await _streams(run)
     except TimeoutError:
         problem = f"no answer on {run.nats_url} within {_STREAMS_TIMEOUT_S:.0f} s"
     except (BusError, BadSettings) as exc:
@@ -104,6 +122,9 @@ async def inspect(run: RunFile) -> StackStatus:
         problem=problem,
         sessions=by_name[log_stream()].subjects if log_stream() in by_name else None,
         waiting_inputs=by_name[inbox_stream()].messages if inbox_stream() in by_name else None,
+        undelivered_inputs=inbox.undelivered,
+        oldest_input_s=inbox.oldest_s,
+        running_turns=int(sum(process.gauges.get("running_turns", 0) for process in processes)),
         disk_level=room.level(),
         disk=room,
         versions={
@@ -132,7 +153,7 @@ async def _process(run: RunFile, name: str) -> Process:
         return Process(name, pid, "does not answer", memory(pid))
     causes = [" ".join(check.cause.split()) for check in report.checks.values() if not check.ok and check.cause]
     notes = [f"{topic}: {' '.join(note.split())}" for topic, note in report.notes.items() if note]
-    return Process(name, pid, _state(report), memory(pid), causes, notes)
+    return Process(name, pid, _state(report), memory(pid), causes, notes, report.gauges)
 
 
 async def _bao(run: RunFile) -> str:
@@ -162,17 +183,19 @@ def _state(report: _Report) -> str:
     return f"not ready: {', '.join(bad) or 'nothing was checked yet'}"
 
 
-async def _streams(run: RunFile) -> list[Stream]:
-    """Messages, subjects and bytes of each stream, asked with the identity of the administrator."""
+async def _streams(run: RunFile) -> tuple[list[Stream], _Inbox]:
+    """Messages, subjects and bytes of each stream, and what waits, asked with the identity of the administrator."""
     link = JetStreamClient()
     async with asyncio.timeout(_STREAMS_TIMEOUT_S):
         try:
             await link.open([run.nats_url], name="status", login=credentials(run.credentials["admin"]))
             answer = await link.api("STREAM.LIST", {})
+            consumer = await link.api(f"CONSUMER.INFO.{inbox_stream()}.{HARNESS_CONSUMER}")
         finally:
             await link.close()
     found: list[dict[str, Any]] = answer.get("streams") or []
-    return [
+    states = {str(stream["config"]["name"]): stream["state"] for stream in found}
+    streams = [
         Stream(
             name=stream["config"]["name"],
             messages=stream["state"]["messages"],
@@ -181,3 +204,11 @@ async def _streams(run: RunFile) -> list[Stream]:
         )
         for stream in sorted(found, key=lambda s: str(s["config"]["name"]))
     ]
+    return streams, _Inbox(consumer.get("num_pending"), _oldest_s(states.get(inbox_stream(), {}), time.time()))
+
+
+def _oldest_s(state: dict[str, Any], now: float) -> float | None:
+    """Age of the first message of a stream in that state; None if there is none. `now` in seconds since 1970."""
+    if not state.get("messages"):
+        return None
+    return max(0.0, round(now - parse_time(state["first_ts"]) / 1e6, 3))

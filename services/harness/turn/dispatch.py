@@ -31,6 +31,7 @@ from holdfast.harness.turn.parking import park
 from holdfast.harness.turn.replica import DroppedRequests, HandOver, Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
+from holdfast.harness.turn.tenant_shares import TenantShares
 from holdfast.harness.turn.warm_replicas import WarmReplicas
 from holdfast.process.faults import point
 from holdfast.process.model_catalogue import load_catalogue
@@ -69,8 +70,7 @@ class Dispatcher:
     ) -> None:
         """`now` is in microseconds since 1970. `catalogue` None: the packaged one. `batch_bytes`: see `Replica`.
 
-        `note_newer` gets a sentence for the health report when work is left to a newer version, `note_dropped` when a
-        model request was dropped.
+        `note_newer` gets a sentence when work is left to a newer version, `note_dropped` when a request was dropped.
         """
         self.draining = asyncio.Event()
         """Set it when the process is to stop: runners finish or hand over."""
@@ -93,6 +93,7 @@ class Dispatcher:
         self.kept = KeptSessions()
         self.warm = WarmReplicas(bus, name, self._forget)
         self.failed = FailedDeliveries()
+        self.shares = TenantShares(settings.tenant_sessions)
         self.left_to_newer = LeftToNewer(note_newer)
         self._runners: dict[Key, TurnRunner] = {}
         self._foreign: dict[Key, None] = {}
@@ -110,7 +111,7 @@ class Dispatcher:
         try:
             if delivery.newer:
                 raise Newer("the input")  # noqa: TRY301  as any part of its session that is newer
-            await self._handle(delivery)
+            await self.shares.serve(delivery, self._handle, is_driven=delivery.key in self._runners)
         except Newer as exc:
             self.left_to_newer.add(delivery.key, exc)
             await delivery.nak(NEWER_NAK_DELAY_S)

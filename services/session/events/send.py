@@ -1,6 +1,6 @@
 """Accepts the events of a request: checks them against the session, then stores them as one input."""
 
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from holdfast.session.log.serialize import Position, event_to_api
 
 
 async def send(sessions: SessionRepository, key: Key, events: list[ev.ClientEvent]) -> list[dict[str, Any]]:
-    """Store the events, and return them as clients see them. Raises ApiError 400 and 404, BusError."""
+    """Store the events, and return them as clients see them. Raises ApiError 400, 404 and 429, BusError."""
     bus = sessions.bus
     last = await sessions.last_commit(key)
     stream_epoch = await bus.inbox.stream_epoch(key.cell)
@@ -32,11 +32,13 @@ async def send(sessions: SessionRepository, key: Key, events: list[ev.ClientEven
         answered = await _custom_calls(sessions, key, last, closed_custom_calls(last.commit.head, events))
     primary_thread = (await sessions.config(key, last)).primary_thread if _names_thread(events) else ""
     check_against_head(last.commit.head, waiting, events, primary_thread=primary_thread, answered=answered)
-    sessions.unseen.put(key, events[0].id, last.seq, now=sessions.now())
-    point("session.before_input")
-    seq = await bus.inbox.put(key, ClientInput(id=new_id("inp"), events=events))
-    point("session.input")
-    sessions.pending.put(key, stream_epoch, seq, events)
+    starts = any(isinstance(event, ev.UserMessage) for event in events)
+    with sessions.turns.starting(key, last.commit.head) if starts else nullcontext():
+        sessions.unseen.put(key, events[0].id, last.seq, now=sessions.now())
+        point("session.before_input")
+        seq = await bus.inbox.put(key, ClientInput(id=new_id("inp"), events=events))
+        point("session.input")
+        sessions.pending.put(key, stream_epoch, seq, events)
     now = sessions.now()
     return [event_to_api(e, now if isinstance(e, ev.UserCustomToolResult) else None) for e in events]
 

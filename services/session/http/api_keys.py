@@ -16,6 +16,7 @@ from holdfast.bus.records import decode_record
 from holdfast.process.retry import keep_watching
 from holdfast.session.http.key_record import BUCKET, MIN_KEY_CHARACTERS, KeyRecord, digest, stored
 from holdfast.session.http.roles import Role
+from holdfast.session.http.token_bucket import TokenBucket
 
 LOOK_UPS_PER_S: Final = 20.0
 LOOK_UPS_AT_ONCE: Final = 50.0
@@ -63,23 +64,6 @@ async def install_first(kv: KeyValue, key: str, *, tenant: str, now: int) -> str
     return "promoted"
 
 
-class LookUps:
-    """A token bucket. Times are those of a clock in seconds that never goes back. Pure."""
-
-    def __init__(self) -> None:
-        self._left = LOOK_UPS_AT_ONCE
-        self._at = 0.0
-
-    def take(self, now: float) -> bool:
-        """Whether one more look-up is admitted at `now`."""
-        self._left = min(LOOK_UPS_AT_ONCE, self._left + (now - self._at) * LOOK_UPS_PER_S)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
 class ApiKeys:
     """Finds the record of an API key: in memory while the bucket is watched, else in the bucket at each request.
 
@@ -96,7 +80,7 @@ class ApiKeys:
         self._endings: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         """By digest, what `ending` has returned and somebody still holds."""
         self._watching = asyncio.Event()
-        self._look_ups = LookUps()
+        self._look_ups = TokenBucket(LOOK_UPS_PER_S, LOOK_UPS_AT_ONCE)
 
     async def ready(self) -> None:
         """Wait until all keys have been read once."""
@@ -116,7 +100,7 @@ class ApiKeys:
                 return None
             if record and hashed in self._confirmed:
                 return record
-            if not record and not self._look_ups.take(asyncio.get_running_loop().time()):
+            if not record and self._look_ups.take(asyncio.get_running_loop().time()):
                 return None
         listed = self._records.get(hashed)
         entry = await self._kv.get(BUCKET, hashed)

@@ -2,8 +2,8 @@
 
 Starlette's Router would do; its BaseHTTPMiddleware would not, because it buffers event streams. The edge needs neither.
 
-For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key and
-its role, the body, the handler.
+For each request, in this order: an id, a span, the host, the route (404 and 405 need no key), the key,
+the rate of its requests, its role, the body, the handler.
 Every exception becomes the error envelope; an unexpected one becomes a bare 500, with its traceback in the log.
 """
 
@@ -32,6 +32,7 @@ from holdfast.session.http.errors import ApiError
 from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.json_body import decode_body
 from holdfast.session.http.key_ending import until_set
+from holdfast.session.http.request_limits import RequestLimits
 from holdfast.session.http.request_span import RequestSpan
 from holdfast.session.http.router import Router
 from holdfast.session.http.routing import Call, Empty, Route
@@ -71,6 +72,7 @@ class Edge:
         body_timeout: float,
         hosts: HostCheck,
         admit: Callable[[Route, Any], None] = admit_all,
+        limits: RequestLimits | None = None,
     ) -> None:
         self._router = Router(routes)
         self._keys = keys
@@ -81,6 +83,7 @@ class Edge:
         self._unknown_budget = BodyBudget(UNKNOWN_BODIES_AT_ONCE * most)
         self._hosts = hosts
         self._admit = admit
+        self._limits = limits or RequestLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -134,6 +137,7 @@ class Edge:
         caller = NOBODY
         if not route.public and not is_unknown:
             caller = await authenticate(headers, self._keys)
+            self._limits.check(caller, route.needs, time.monotonic())
             caller.check(route.needs)
         span.begin(route, trusted=not route.public)
         request = Request(scope)

@@ -27,6 +27,9 @@ RETRY_AFTER_S: Final = 1
 INBOX_FULL_RETRY_AFTER_S: Final = 5
 """The `retry-after` header of 429 for a full inbox: it empties when a tool call or a response has ended."""
 
+TURNS_RETRY_AFTER_S: Final = 5
+"""The `retry-after` header of 429 for too many turns: each lasts for seconds at the least."""
+
 
 class ApiError(Exception):
     """`message` is shown to the caller: it names the field and the rule, and never repeats a secret."""
@@ -137,6 +140,22 @@ def inbox_full() -> ApiError:
     text = "too many events of this session wait to be taken; send it again once the session has taken some"
     error = ApiError(429, "rate_limit_error", text, {"error_code": "inbox_full"})
     error.headers["retry-after"] = str(INBOX_FULL_RETRY_AFTER_S)
+    return error
+
+
+def too_many_requests(whose: str, wait_s: int) -> ApiError:
+    """429: more requests a second than the operator allows `whose`; `wait_s` is the `retry-after`, which SDKs obey."""
+    text = f"{whose} sends more requests a second than this service allows; send it again in {wait_s} s"
+    error = ApiError(429, "rate_limit_error", text, {"error_code": "too_many_requests"})
+    error.headers["retry-after"] = str(wait_s)
+    return error
+
+
+def too_many_turns(most: int) -> ApiError:
+    """429: as many turns of the tenant run as the operator allows; the SDK tries again by itself a few times."""
+    text = f"{most} sessions of this tenant run, and no more may at once; send it again when one has ended its turn"
+    error = ApiError(429, "rate_limit_error", text, {"error_code": "too_many_turns"})
+    error.headers["retry-after"] = str(TURNS_RETRY_AFTER_S)
     return error
 
 

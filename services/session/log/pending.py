@@ -55,6 +55,14 @@ class PendingInputs:
         """Forget what was accepted of a session that is deleted."""
         self._inputs.pop(key, None)
 
+    def starting(self, tenant: str) -> list[Key]:
+        """The sessions of the tenant that a message waits for: a turn of each runs, or will."""
+        return [
+            key
+            for key, found in self._inputs.items()
+            if key.tenant == tenant and any(isinstance(event, ev.UserMessage) for event in found.events)
+        ]
+
     def status(self, key: Key, head: Head) -> Status:
         """The status that clients see: running from the moment an input that starts a turn is accepted."""
         if head.status != "idle":

@@ -25,6 +25,7 @@ from holdfast.session.http.errors import cell_not_served, not_found
 from holdfast.session.log.claims import OpenClaims
 from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
+from holdfast.session.log.running_turns import RunningTurns
 from holdfast.session.log.unseen_inputs import UnseenInputs
 
 WRITER: Final = "session"
@@ -54,12 +55,22 @@ class SessionView(msgspec.Struct, frozen=True):
 class SessionRepository:
     """The sessions of `cells`; new ones are made in the first. `now` is the clock, in microseconds since 1970."""
 
-    def __init__(self, bus: Bus, read_model: ReadModel, *, cells: Sequence[str], now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        read_model: ReadModel,
+        *,
+        cells: Sequence[str],
+        now: Callable[[], int],
+        running_turns: int = 0,
+    ) -> None:
+        """`running_turns`: most turns of a tenant at once; 0: no limit."""
         self.bus = bus
         self.read_model = read_model
         self.cells = tuple(cells)
         self.now = now
         self.pending = PendingInputs()
+        self.turns = RunningTurns(read_model.queries, self.pending, running_turns)
         self.claims = {cell: OpenClaims() for cell in self.cells}
         self.unseen = UnseenInputs()
         self.deleted = asyncio.Event()

@@ -5,6 +5,8 @@ input that must follow. Until that input is in the log or the request was answer
 knows its id, and it is not listed. If the second write fails, a tombstone undoes the first, at once or by the sweeper.
 """
 
+from contextlib import nullcontext
+
 import structlog
 
 from holdfast.bus import events as ev
@@ -26,7 +28,7 @@ async def create(
 ) -> SessionView:
     """A new session with its initial events stored.
 
-    Raises ApiError 400 and 404, and BusError; then there is no session, or none that anybody can see.
+    Raises ApiError 400, 404 and 429, and BusError; then there is no session, or none that anybody can see.
     """
     params.check_available()
     events = to_events(params.initial_events or (), INITIAL_EVENTS, new_id)
@@ -45,10 +47,11 @@ async def create(
         first_input=first.id if first else None,
     )
     key = Key(tenant, new_session_id(sessions.cells[0]))
-    view = SessionView(key, await sessions.append(key, None, [config], complete=first is None), config)
-    point("session.created")
-    if first:
-        await _put_first_input(sessions, view, first)
+    with sessions.turns.starting(key, None) if first else nullcontext():
+        view = SessionView(key, await sessions.append(key, None, [config], complete=first is None), config)
+        point("session.created")
+        if first:
+            await _put_first_input(sessions, view, first)
     return view
 
 

@@ -6,14 +6,18 @@ from typing import Final
 
 import msgspec
 
-from holdfast.session.http.api_keys import LookUps
 from holdfast.session.http.errors import ApiError, busy_with_unknown
+from holdfast.session.http.token_bucket import TokenBucket
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.bindings import Binding
 from holdfast.session.tasks.signing_secrets import SigningSecrets
 
 VALID_S: Final = 3.0
 """Seconds after which a change of a binding, or of its secrets, counts on each replica."""
+
+LOOK_UPS_PER_S: Final = 20.0
+LOOK_UPS_AT_ONCE: Final = 50.0
+"""How fast kinds that take no webhooks, or are not known, are looked up, and how many at once."""
 
 MAX_KINDS: Final = 10_000
 """Kinds in memory; the one that was looked up first is forgotten first."""
@@ -30,7 +34,7 @@ class SignedKinds:
         self._secrets = secrets
         self._known: dict[tuple[str, str], tuple[SignedKind | None, float]] = {}
         """With the loop time of each look."""
-        self._look_ups = LookUps()
+        self._look_ups = TokenBucket(LOOK_UPS_PER_S, LOOK_UPS_AT_ONCE)
 
     async def get(self, tenant: str, kind: str) -> SignedKind | None:
         """None if the kind takes no signed webhooks. Raises ApiError 429 while too many unknown kinds are asked for,
@@ -39,7 +43,7 @@ class SignedKinds:
         known = self._known.get((tenant, kind))
         if known and now - known[1] < VALID_S:
             return known[0]
-        if not (known and known[0]) and not self._look_ups.take(now):
+        if not (known and known[0]) and self._look_ups.take(now):
             raise busy_with_unknown()
         found = await self._look(tenant, kind)
         self._known.pop((tenant, kind), None)

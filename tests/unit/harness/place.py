@@ -64,7 +64,7 @@ class WatchedFaults(Faults):
 class Place:
     """A bus in memory with one harness that handles `limit` deliveries at once."""
 
-    def __init__(self, *, limit: int = 2, batch_bytes: int = BATCH_BYTES) -> None:
+    def __init__(self, *, limit: int = 2, batch_bytes: int = BATCH_BYTES, tenant_sessions: int = 0) -> None:
         self.model = SlowModel()
         self.faults = WatchedFaults()
         self.bus = MemoryBus(MemoryServer(self.faults))
@@ -73,7 +73,7 @@ class Place:
         self.dispatcher = Dispatcher(
             self.bus,
             self.model,
-            HarnessSettings(),
+            HarnessSettings(tenant_sessions=tenant_sessions),
             name="h",
             now=lambda: 1_000_000 + int(loop.time() * 1e6),
             batch_bytes=batch_bytes,
@@ -82,8 +82,8 @@ class Place:
             self.bus.inbox.consume(FIRST_CELL, self.dispatcher.handle, self._stop, limit=limit)
         )
 
-    async def session(self) -> Key:
-        key = Key("acme", new_session_id())
+    async def session(self, tenant: str = "acme") -> Key:
+        key = Key(tenant, new_session_id())
         await self.bus.log.append(key, commit(None, [CONFIG], by="edge", new_id=new_id, now=1), 0)
         return key
 

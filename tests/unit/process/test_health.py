@@ -27,6 +27,15 @@ async def test_it_is_ready_when_every_expected_check_is_true_and_not_while_stopp
         assert (await client.get("/healthz")).status_code == 200
 
 
+async def test_a_gauge_is_read_for_each_report() -> None:
+    health = Health("harness")
+    turns = [1.0]
+    health.gauge("running_turns", lambda: turns[0])
+    assert health.report(True).gauges == {"running_turns": 1.0}
+    turns[0] = 2.0
+    assert health.report(True).gauges == {"running_turns": 2.0}
+
+
 async def test_a_check_has_its_cause_and_notes_are_told_until_they_are_taken_back() -> None:
     health = Health("sandbox", "sandbox")
     port = free_port()

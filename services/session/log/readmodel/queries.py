@@ -79,6 +79,11 @@ class Queries:
         values = [value for _, given in conditions for value in given]
         return self._sessions(sql, *values, limit)
 
+    def running(self, tenant: str, *, limit: int) -> list[str]:
+        """Ids of sessions of the tenant that run, or make a model request again; any `limit` of them."""
+        sql = "SELECT id FROM sessions WHERE tenant = ? AND status IN ('running', 'rescheduling') LIMIT ?"
+        return [found for (found,) in self._tables.execute(sql, tenant, limit)]
+
     def incomplete(self, created_before: int) -> list[ListedSession]:
         """Sessions created before that time (microseconds since 1970) whose first input nobody has taken."""
         sql = "SELECT id, tenant, head, config FROM sessions WHERE incomplete = 1 AND created < ? LIMIT ?"
