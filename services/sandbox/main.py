@@ -22,7 +22,7 @@ async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
         probe_interval_s=settings.probe_interval,
     )
     async with health.serve(settings.health_port, settings.health_host):
-        bus = await connect(settings, name="sandbox")
+        bus = await connect(settings, name="sandbox", own_account=True)
         try:
             await work(bus, make_driver(await chosen(settings)), config, stop, health)
         finally:

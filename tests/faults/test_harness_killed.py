@@ -45,8 +45,9 @@ async def test_killed_between_a_tool_result_and_the_next_model_request(start: St
 
 
 async def test_killed_at_the_end_of_the_turn_before_the_claim_is_released(start: Start) -> None:
+    """The last response is in the same commit as the end of its turn, so it is lost, and asked for once more."""
     armed = fault_at("before_release")
-    await workload_survives_kills(start(faults=armed), armed)
+    await workload_survives_kills(start(faults=armed), armed, requests=REQUESTS + 2)
 
 
 async def test_killed_after_the_release_before_the_input_is_acknowledged(start: Start) -> None:

@@ -10,7 +10,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import pytest
@@ -20,17 +20,14 @@ from anthropic.lib.bedrock import AsyncAnthropicBedrock
 from anthropic.lib.bedrock._stream_decoder import AWSEventStreamDecoder
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from holdfast.bus.jetstream import connection
 from holdfast.bus.jetstream.imports import Client, Msg
+from holdfast.bus.jetstream.nats_client import NatsClient
 from holdfast.session.http.protocol import REQUEST_HEAD_BYTES, BoundedHttpProtocol
 from tests.support.eventually import eventually
 
+C = TypeVar("C", bound=Client)
+
 INFO = b'INFO {"server_id":"x","version":"2.12.0","proto":1,"headers":true,"max_payload":1048576}\r\n'
-(OURS,) = (
-    kind
-    for kind in vars(connection).values()
-    if isinstance(kind, type) and issubclass(kind, Client) and kind is not Client
-)
 
 
 class NatsPeer:
@@ -92,7 +89,7 @@ async def ignore(*_: object) -> None:
 
 
 @contextlib.asynccontextmanager
-async def connected(kind: type[Client], peer: NatsPeer, **options: Any) -> AsyncGenerator[Client]:
+async def connected(kind: type[C], peer: NatsPeer, **options: Any) -> AsyncGenerator[C]:
     client = kind()
     options = {"error_cb": ignore, "reconnect_time_wait": 0.02, "max_reconnect_attempts": -1, **options}
     await client.connect([f"nats://127.0.0.1:{peer.port}"], **options)
@@ -104,7 +101,9 @@ async def connected(kind: type[Client], peer: NatsPeer, **options: Any) -> Async
 
 def both(*, library: object, ours: object) -> Any:
     """The library alone, and with our override."""
-    return pytest.mark.parametrize(("kind", "expected"), [(Client, library), (OURS, ours)], ids=["library", "ours"])
+    return pytest.mark.parametrize(
+        ("kind", "expected"), [(Client, library), (NatsClient, ours)], ids=["library", "ours"]
+    )
 
 
 # --- nats-py --------------------------------------------------------------------------------------------------------
@@ -218,13 +217,47 @@ async def test_pongs_of_a_cancelled_flush_do_not_end_the_connection(
         assert heard.is_set() is expected
 
 
+async def test_process_msg_calls_who_hears_where_the_message_is_read(peer: NatsPeer) -> None:
+    """For speed: the library puts each message into a queue, for a task. Both kinds of subscription get theirs."""
+    heard: list[str] = []
+    done = asyncio.Event()
+
+    async def later(msg: Any) -> None:
+        heard.append(f"later {msg.subject} {msg.data.decode()}")
+        done.set()
+
+    def now(got: Any) -> None:
+        heard.append(f"now {got.subject} {got.reply} {got.data.decode()} {got.headers}")
+
+    async with connected(NatsClient, peer) as client:
+        await client.subscribe("a", cb=later)
+        made: Any = await client.hear("b", now)
+        await client.flush()
+        peer.say(b"MSG a 1 1\r\n0\r\nMSG b 2 r 1\r\n1\r\nHMSG b 2 18 19\r\nNATS/1.0\r\nk: v\r\n\r\n2\r\n")
+        await asyncio.wait_for(done.wait(), 5)
+        assert heard == ["now b r 1 {}", "now b  2 {'k': 'v'}", "later a 0"]
+        peer.hang_up()
+
+        async def again() -> bool:
+            return peer.connections == 2 and client.is_connected and peer.commands[-3:].count(b"SUB") == 2
+
+        await eventually(again, what="the subscriptions on the next connection")
+        peer.say(b"MSG b 2 1\r\n3\r\n")
+        await made.unsubscribe()
+        peer.say(b"MSG b 2 1\r\n4\r\nMSG a 1 1\r\n5\r\n")
+        done.clear()
+        await asyncio.wait_for(done.wait(), 5)
+    assert heard[3:] in (["now b  3 {}", "later a 5"], ["later a 5"])
+    assert not client._heard_by
+
+
 HEADERS = b"Nats-Sequence: 7\r\nStatus:  404\r\ntraceparent:00-1-2-03\r\nwithout a colon\r\nName: \xc3\xa9: b\r\n\r\n"
 
 
 def test_parse_header_lines_reads_what_the_library_reads() -> None:
     """nats-io/nats.py#928 replaced the parser for e-mail; what came looks at each character of each name."""
-    assert OURS._parse_header_lines(HEADERS) == Client._parse_header_lines(HEADERS)
-    assert "_parse_header_lines" in vars(OURS)
+    assert NatsClient._parse_header_lines(HEADERS) == Client._parse_header_lines(HEADERS)
+    assert "_parse_header_lines" in vars(NatsClient)
 
 
 @pytest.mark.parametrize(("module", "expected"), [("nats", "True"), ("holdfast.bus.jetstream.imports", "False")])

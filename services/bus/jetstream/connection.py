@@ -1,22 +1,9 @@
-"""One connection to NATS, with our own types and errors. Only this module and `imports` use nats-py.
+"""One connection to NATS, with our own types and errors. Only this module, `nats_client` and `imports` use nats-py.
 
 - The responses to all requests and batched reads arrive on one subscription. The last token of the reply subject is the
   number of the request, so that a read needs no subscription of its own.
 - When the connection is lost, every request in flight raises Unavailable at once instead of after its timeout. The
   caller then does not know whether the server carried the request out.
-- `_Reconnecting` overrides nats-py 2.16 in four places. Each has a contract test beside one of the library alone:
-    1. `_process_err`: an error from the server closes the connection of nats-py for good. Ours reconnects.
-       nats-io/nats-architecture-and-design#282 (agreed for all clients), nats-io/nats.py#956, nats-io/nats.c#999.
-    2. `_attempt_reconnect`: an unexpected exception, such as one of a callback, ends the reconnect task of nats-py
-       without a message. Ours logs it and tries again. nats-io/nats.py#204.
-    3. `_send_ping`, order: nats-py writes the ping past its buffer, so that a flush proves nothing about a message or
-       subscription before it. Ours goes through the buffer. nats-io/nats.py2#24 fixed this in the older client.
-    4. `_send_ping`, future: the pong of a cancelled flush ends the reading task of nats-py. Ours sets the result of a
-       future that nobody cancels. nats-io/nats.py#624 is the same fault with another future.
-- `_parse_header_lines` is a fifth override, for speed only. nats-io/nats.py#928 brought the slower parser.
-- `_process_headers` and `_build_message` are two more: an exception in them ends the reading task of nats-py, and the
-  server checks neither the first line of the headers nor the characters of a subject. So whoever may publish to us
-  could cut us off. What cannot be read is left out or replaced, and the message is handled like any other.
 """
 
 import asyncio
@@ -25,13 +12,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import msgspec
 import structlog
 
 from holdfast.bus import trace
 from holdfast.bus.errors import NoResponders, TooLarge, Unanswered, Unavailable
-from holdfast.bus.jetstream.imports import PING_PROTO, Client, Msg, nats
+from holdfast.bus.jetstream.imports import Msg, nats
 from holdfast.bus.jetstream.imports import Subscription as NatsSubscription
+from holdfast.bus.jetstream.nats_client import Hear, NatsClient, raw_message
+from holdfast.bus.jetstream.raw_message import RawMessage
 from holdfast.process import failures
 from holdfast.process.backoff import Backoff
 
@@ -42,8 +30,6 @@ CONNECT_TIMEOUT_S = 30.0
 
 REQUEST_TIMEOUT_S = 2.0
 """Seconds that one request waits for its response; callers may retry it."""
-
-_RECONNECT_PAUSE_S = 0.5
 
 WRITE_BUFFER_BYTES = 64 * 1024 * 1024
 """Bytes that nats-py buffers for writing while the connection is lost."""
@@ -59,93 +45,11 @@ CLIENT_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """Exceptions of nats-py; it raises OSError when it writes to a connection that has just broken."""
 
 
-class RawMessage(msgspec.Struct, frozen=True):
-    """A message as received."""
-
-    subject: str
-    reply: str
-    data: bytes
-    headers: dict[str, str]
-
-    @property
-    def status(self) -> str:
-        """What the server says instead of a message (404, 408, 503 …), else empty.
-
-        It is a header, which any sender may set. So a stored message has none: a delivery has a reply subject, and the
-        answer to a direct get has the sequence of the message. (Its subject proves nothing: 503 names one too.)
-        """
-        if self.reply or "Nats-Sequence" in self.headers:
-            return ""
-        return self.headers.get("Status", "")
-
-    @property
-    def seq(self) -> int:
-        """Sequence in its stream; only messages of a direct get and republished messages have it."""
-        return int(self.headers["Nats-Sequence"])
-
-
 Receive = Callable[[RawMessage], Awaitable[None]]
-
-
-class _Reconnecting(Client):
-    """The client of nats-py 2.16 with the fixes listed in the docstring of this module."""
-
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """As in nats-py, but without its check of each character of each name, which took 10 % of our CPU time."""
-        headers: dict[str, str] = {}
-        for line in raw.decode("utf-8", "replace").split("\r\n"):
-            name, colon, value = line.partition(":")
-            if colon:
-                headers[name.strip()] = value.strip()
-        return headers
-
-    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        try:
-            return await super()._process_headers(headers)
-        except (UnicodeDecodeError, IndexError):  # the first line is not that of a server, and no text
-            return None
-
-    def _build_message(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Msg:
-        return super()._build_message(sid, _as_utf8(subject), _as_utf8(reply), data, headers)
-
-    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        if future is not None:
-            answered.add_done_callback(lambda _: future.done() or future.set_result(True))
-        self._pongs.append(answered)  # pyright: ignore[reportUnknownMemberType]
-        await self._send_command(PING_PROTO)
-        await self._flush_pending()
-
-    async def _process_err(self, err_msg: str) -> None:
-        error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
-        if "permissions violation" in err_msg.lower():
-            await self._error_cb(error)  # the connection stays open
-        else:
-            await self._process_op_err(error)
-
-    async def _attempt_reconnect(self) -> None:
-        while True:
-            try:
-                return await super()._attempt_reconnect()
-            except Exception:
-                log.exception("nats.reconnect_failed", failure=failures.bug("connection"))
-                await asyncio.sleep(_RECONNECT_PAUSE_S)
-
-
-def _as_utf8(raw: bytes) -> bytes:
-    """The bytes if they are UTF-8, else what stands for them: no subject or id of ours has such a character."""
-    return raw if raw.isascii() else raw.decode("utf-8", "replace").encode()
 
 
 def _reconnect_wait_s() -> float:
     return _RECONNECT_BACKOFF.pause_s(1, random.random())  # noqa: S311  not a secret
-
-
-def _got(msg: Msg) -> RawMessage:
-    return RawMessage(msg.subject, msg.reply, msg.data, msg.headers or {})
 
 
 class Listening:
@@ -173,7 +77,7 @@ class Connection:
     """The connection: publish, subscribe, and requests with one response or many."""
 
     def __init__(self) -> None:
-        self._nc = _Reconnecting()
+        self._nc = NatsClient()
         self._numbers = itertools.count(1)
         self._waiting: dict[str, Callable[[RawMessage | None], None]] = {}
         self._inbox = ""
@@ -232,7 +136,7 @@ class Connection:
             where = ", ".join(url.rpartition("@")[2] for url in servers)
             raise Unavailable(f"cannot connect to NATS at {where}: {last[0] if last else 'no answer'}") from None
         self._inbox = self._nc.new_inbox()
-        await self._subscribe(f"{self._inbox}.*", self._answered)
+        await self.hear(f"{self._inbox}.*", self._answered)
         self._up.set()
 
     async def close(self) -> None:
@@ -287,10 +191,27 @@ class Connection:
         """Subscribe, and await `receive` with each message in turn. Raises Unavailable."""
         return Listening(await self._subscribe(subject, receive, queue))
 
+    async def hear(self, subject: str, receive: Hear) -> Listening:
+        """Subscribe, and call `receive` with each message at once. Raises Unavailable.
+
+        For a function that only puts the message somewhere: it holds up all other messages of the connection.
+        """
+
+        def on_message(got: RawMessage) -> None:
+            try:
+                receive(got)
+            except Exception:
+                log.exception("bus.listener_failed", subject=got.subject, failure=failures.bug("listener"))
+
+        try:
+            return Listening(await self._nc.hear(subject, on_message))
+        except CLIENT_ERRORS as exc:
+            raise Unavailable(f"cannot subscribe: {type(exc).__name__}") from None
+
     async def _subscribe(self, subject: str, receive: Receive, queue: str = "") -> NatsSubscription:
         async def on_message(msg: Msg) -> None:
             try:
-                await receive(_got(msg))
+                await receive(raw_message(msg))
             except Exception:
                 log.exception("bus.listener_failed", subject=msg.subject, failure=failures.bug("listener"))
 
@@ -314,7 +235,7 @@ class Connection:
 
     # --- requests --------------------------------------------------------------------------------------------------
 
-    async def _answered(self, got: RawMessage) -> None:
+    def _answered(self, got: RawMessage) -> None:
         answer = self._waiting.get(got.subject.rpartition(".")[2])
         if answer:
             answer(got)

@@ -91,11 +91,7 @@ class LogTail:
     @asynccontextmanager
     async def _listening(self, subject: str, max_bytes: int) -> AsyncGenerator[Live]:
         live = Live(max_bytes)
-
-        async def receive(got: RawMessage) -> None:
-            live.put(got)
-
-        listening = await retry(self._client, self._client.listen, subject, receive)
+        listening = await retry(self._client, self._client.hear, subject, live.put)
         with self._told_of_reconnections(live):
             try:
                 await retry(self._client, self._client.flush)

@@ -78,6 +78,11 @@ class Intake:
         """Set when an input may have been stored whose arrival was not heard."""
         return self._watch.gap
 
+    @property
+    def nothing_waits(self) -> bool:
+        """True if everything that was stored is known and taken, as far as one can tell without reading."""
+        return self._known.nothing_waits and not self._appender.behind_trigger
+
     def begin_asking(self, thread: str) -> None:
         """The thread's model request goes out. An interrupt that is heard from now on, or was not taken, ends it."""
         self._watch.forget_taken(self._appender.taken, self.asking)

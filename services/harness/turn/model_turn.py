@@ -96,21 +96,17 @@ class ModelTurn:
         made = ResponseEvents(request=start.id, ids=outcome.ids, thread=self._thread.id, new_id=new_id)
         response = outcome.response
         if response is None:
-            await self._append_response(made.interrupted(outcome.texts, outcome.usage), start)
+            events = made.interrupted(outcome.texts, outcome.usage)
+            await self._thread.append(lambda _: self._with_missed(events), request=start)
             return False
         events = made.response(response, self._appender.config.agent)
         if response.stop == "refusal":
             return await self._refused(events, response, start)
         if any(isinstance(e, ev.AgentToolUse) and e.evaluated_permission == "allow" for e in events):
             events = [*await self._calls.lost_at_rest(self._appender.head), *events]
-        await self._append_response(events, start, progress=True)
+        released = await self._rest.append_response(lambda _: self._with_missed(events), start)
         point("harness.response_appended")
-        return False
-
-    async def _append_response(
-        self, events: list[ev.Event], start: ev.ModelRequestStart, *, progress: bool = False
-    ) -> None:
-        await self._thread.append(lambda _: self._with_missed(events), progress=progress, request=start)
+        return released
 
     def _missed(self) -> list[str]:
         """Ids of the thread's messages that were taken since the last request was made."""
