@@ -18,6 +18,7 @@ from anthropic import AsyncAnthropic
 from holdfast.bus import events as ev
 from holdfast.bus.ids import FIRST_CELL, Key, new_id
 from holdfast.bus.inputs import ClientInput
+from holdfast.bus.jetstream.accounts import STATE_OF_ACCOUNT
 from holdfast.bus.jetstream.client import NatsBus
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import credentials
@@ -98,10 +99,16 @@ class Rig:
             await link.close()
 
     async def messages_in(self) -> int:
-        """Messages that all clients have sent to nats-server so far, requests and acknowledgements too."""
-        async with self.link("admin") as admin:
-            got = await admin.ask("$SYS.REQ.ACCOUNT.PING.STATZ")
-        return int(msgspec.json.decode(got.data)["data"]["account_statz"][0]["received"]["msgs"])
+        """Messages that all services have sent to nats-server so far, requests and acknowledgements too.
+
+        Each user is told of its own account.
+        """
+        total = 0
+        for user in ("admin", "harness", "sandbox"):
+            async with self.link(user) as link:
+                got = await link.ask(STATE_OF_ACCOUNT)
+            total += int(msgspec.json.decode(got.data)["data"]["account_statz"][0]["received"]["msgs"])
+        return total
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import msgspec
 from holdfast.bus.commits import Commit, Stored
 from holdfast.bus.ids import Key
 from holdfast.bus.inputs import NOTHING_TAKEN, AnyInput, PendingInput, Source, Taken
-from holdfast.bus.public_events import PublicEnd, PublicEvent
+from holdfast.bus.public_events import PublicEnd, PublicEvent, PublicState, StoredPublicEvent
 
 if TYPE_CHECKING:
     import asyncio
@@ -323,6 +323,22 @@ class PublicEvents(Protocol):
 
         Returns False, and erases nothing, before everything up to the commit `tombstone` of the log is published: then
         others may follow. Raises Unavailable.
+        """
+        ...
+
+
+class PublicReads(Protocol):
+    """Reads the stream of public events of a cell."""
+
+    async def state(self, cell: str) -> PublicState | None:
+        """The stream as its leader has it; None if the cell has none. Raises Unavailable."""
+        ...
+
+    async def after(self, cell: str, tenant: str, seq: int) -> tuple[list[StoredPublicEvent], int]:
+        """The next events of the family `session.` of the tenant with a sequence above `seq`, in order.
+
+        Also the sequence to go on behind, which is `seq` if there is nothing more yet. Any replica of the stream
+        answers, so that what its leader has stored may come a moment later. Raises Unavailable.
         """
         ...
 

@@ -108,7 +108,7 @@ class Answer(Command, frozen=True, kw_only=True):
 
 
 class VaultRequest(Command, frozen=True, kw_only=True):
-    """An administrative request to the vault service: `verb` on vaults or credentials with the body of the wire.
+    """An administrative request to the vault service: `verb` on vaults, credentials or the secrets of webhooks.
 
     `sealed` is the secret part of a body, encrypted to the vault's public key: the bus never carries it in clear.
     """
@@ -117,6 +117,7 @@ class VaultRequest(Command, frozen=True, kw_only=True):
     verb: str
     vault: str = ""
     credential: str = ""
+    webhook: str = ""
     body: dict[str, Any] = {}
     sealed: bytes = b""
 
@@ -128,6 +129,14 @@ class VaultReply(Command, frozen=True, kw_only=True):
     body: Any = None
     error: str = ""
     message: str = ""
+
+
+class SignRequest(Command, frozen=True, kw_only=True):
+    """Sign the content with the secret of a webhook; answered by a VaultReply with the body `{"signature": …}`."""
+
+    tenant: str
+    webhook: str
+    content: bytes
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):

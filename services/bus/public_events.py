@@ -60,6 +60,27 @@ class PublicEnd(msgspec.Struct, frozen=True):
     """Who published the last message."""
 
 
+class PublicState(msgspec.Struct, frozen=True):
+    """The stream of public events of a cell. `created` names it: one that is made anew has another time."""
+
+    created: str
+    last_seq: int
+
+
+class StoredPublicEvent(msgspec.Struct, frozen=True):
+    """A public event in the stream. `epoch` and `place` say where it stands in the log; `data` is its JSON."""
+
+    seq: int
+    session: str
+    id: str
+    type: str
+    at: str
+    """Its `processed_at`, RFC 3339."""
+    epoch: str
+    place: LogPlace
+    data: bytes
+
+
 def source_of(key: Key) -> str:
     """The attribute `source`: with the id of an event it is unique."""
     return f"/cells/{key.cell}/tenants/{key.tenant}"
@@ -87,6 +108,16 @@ def headers_of(event: PublicEvent, epoch: str, publisher: str) -> dict[str, str]
 def body_of(event: PublicEvent) -> bytes:
     """The body of an event; empty if it is larger than a message may be."""
     return event.data if len(event.data) <= MAX_BODY_BYTES else b""
+
+
+def stored_of(seq: int, headers: dict[str, str], data: bytes) -> StoredPublicEvent | None:
+    """The public event of a message of the stream; None for a message that is not ours."""
+    found = _LOG_TEXT.fullmatch(headers.get(LOG_HEADER, ""))
+    names = ("ce-subject", "ce-id", "ce-type", "ce-time")
+    if not found or not all(headers.get(name) for name in names):
+        return None
+    session, id_, type_, at = (headers[name] for name in names)
+    return StoredPublicEvent(seq, session, id_, type_, at, found[1], LogPlace(int(found[2]), int(found[3])), data)
 
 
 def end_of(seq: int, headers: dict[str, str]) -> PublicEnd:

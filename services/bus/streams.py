@@ -89,8 +89,11 @@ DEAD_TASK_LIMIT_MESSAGES = 1_000
 DEAD_TASKS_LIMIT_MESSAGES = 5_000
 """Dead letters in all. A limit in bytes would let a few large ones drop all others."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "audit", "bindings", "tasks")
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "webhooks", "audit", "bindings", "tasks")
 BLOBS = "blobs"
+
+HANDS = "hands"
+"""Bucket of the workers, of the placements of hands, and of harnesses that were found dead."""
 
 SNAPSHOTS = "snap"
 """Bucket of the snapshots of conversations."""
@@ -181,7 +184,7 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "subjects": [f"$O.{BLOBS}.C.{cell}.>"],
         "retention": "limits",
         "discard": "new",
-        "allow_rollup_hdrs": True,
+        "allow_rollup_hdrs": False,
     }
     return [log, inbox, *buckets, blobs, *_task_streams(common)]
 
@@ -216,6 +219,10 @@ def _task_streams(common: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _bucket_config(common: dict[str, Any], bucket: str) -> dict[str, Any]:
+    """Only `hands` tells those that watch it of keys that expire: the server then allows rollup headers too, and with
+    such a header whoever may write one key empties the whole bucket (SECURITY.md).
+    """
+    is_told = bucket == HANDS
     return {
         **common,
         "name": f"KV_{bucket}",
@@ -223,10 +230,10 @@ def _bucket_config(common: dict[str, Any], bucket: str) -> dict[str, Any]:
         "retention": "limits",
         "discard": "new",
         "max_msgs_per_subject": 1,
-        "allow_rollup_hdrs": True,
+        "allow_rollup_hdrs": is_told,
         "deny_delete": bucket not in ERASED_BUCKETS,
         "allow_msg_ttl": True,
-        "subject_delete_marker_ttl": 1 * SECOND_NS,
+        "subject_delete_marker_ttl": 1 * SECOND_NS if is_told else 0,
         "republish": {"src": f"$KV.{bucket}.>", "dest": f"kv.{bucket}.>"},
     }
 

@@ -77,6 +77,11 @@ def public_all(key: Key) -> str:
     return f"pub.{_key(key)}.>"
 
 
+def public_of_sessions(cell: str, tenant: str) -> str:
+    """The public events of all sessions of a tenant that are about the session: status, updates, its end."""
+    return public_of(cell, tenant, "session.>")
+
+
 def key_of(subject: str) -> Key:
     """The session of a log or inbox subject, or of its republished copy.
 
@@ -263,7 +268,10 @@ def task(tenant: str, kind: str) -> str:
 
 
 def task_again(tenant: str, kind: str) -> str:
-    """Where the session service publishes a dead task once more: who may publish here may say which task it is."""
+    """Where the session service publishes a dead task once more, and those that it was handed itself.
+
+    Who may publish here may say which task it is.
+    """
     return f"again.{_token(tenant)}.{_token(kind)}"
 
 
@@ -275,6 +283,11 @@ def dead_task(tenant: str, kind: str) -> str:
 def dead_tasks(tenant: str) -> str:
     """Pattern of the dead tasks of all kinds of the tenant."""
     return f"dead.{_token(tenant)}.*"
+
+
+def all_task_requests() -> str:
+    """Requests of other systems that are tasks; no stream covers them."""
+    return "ask.*.*"
 
 
 def all_tasks() -> tuple[str, str]:
@@ -308,6 +321,9 @@ VAULT_ADMIN = "vault.req.admin"
 
 VAULT_KEY = "vault.req.key"
 """Answers the vault's public key; queue group `vault`."""
+
+VAULT_SIGN = "vault.req.sign"
+"""Signs with the secret of a webhook; queue group `vault`."""
 
 
 def bucket_key(key: str) -> str:

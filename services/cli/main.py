@@ -17,6 +17,7 @@ from holdfast.cli.commands.demo import demo
 from holdfast.cli.commands.diff import diff
 from holdfast.cli.commands.down import down
 from holdfast.cli.commands.env import env
+from holdfast.cli.commands.explain import explain
 from holdfast.cli.commands.keys import keys
 from holdfast.cli.commands.logs import logs
 from holdfast.cli.commands.parked import parked
@@ -26,14 +27,15 @@ from holdfast.cli.commands.status import status
 from holdfast.cli.commands.tail import tail
 from holdfast.cli.commands.tasks import tasks
 from holdfast.cli.commands.up import up
+from holdfast.cli.commands.webhooks import webhooks
 from holdfast.cli.empty_paths import empty_path
 from holdfast.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
 from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
 COMMANDS: Final = (
-    up, run, sessions, attach, answer, diff, apply, tail, bindings, tasks, status, logs, parked, keys, env, down, demo,
-    scripted_model,
+    up, run, sessions, attach, answer, diff, apply, tail, explain, bindings, tasks, webhooks, status, logs, parked,
+    keys, env, down, demo, scripted_model,
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
 

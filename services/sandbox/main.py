@@ -5,6 +5,7 @@ import asyncio
 from holdfast.bus.jetstream.client import connect
 from holdfast.process.health import Health
 from holdfast.sandbox.drivers import make_driver
+from holdfast.sandbox.drivers.choice import chosen
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.sandbox.worker import WorkerConfig, work
 
@@ -21,8 +22,8 @@ async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
         probe_interval_s=settings.probe_interval,
     )
     async with health.serve(settings.health_port, settings.health_host):
-        bus = await connect(settings, name="sandbox")
+        bus = await connect(settings, name="sandbox", own_account=True)
         try:
-            await work(bus, make_driver(settings), config, stop, health)
+            await work(bus, make_driver(await chosen(settings)), config, stop, health)
         finally:
             await bus.close()

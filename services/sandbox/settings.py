@@ -15,7 +15,16 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     data_dir: str = "data/sandbox"
     """Folder of the workspaces (the files of the sessions) and of files that all sandboxes share; made if missing."""
     driver: str = "bubblewrap"
-    """How sandboxes are isolated: a name in `drivers.DRIVERS`."""
+    """How sandboxes are isolated: a name in `drivers.DRIVERS`, or auto (docker where its engine answers and has the
+    image when the service starts, else bubblewrap)."""
+    docker_socket: str = "/var/run/docker.sock"
+    """Socket of the Docker engine, on this machine (driver docker)."""
+    docker_image: str = "holdfast-sandbox"
+    """Image of the sandboxes (driver docker). `deploy/sandbox` has what builds it."""
+    docker_runtime: str = "runc"
+    """The engine's runtime for sandboxes: runc, runsc (gVisor), or another one that it has (driver docker)."""
+    docker_timeout: Annotated[int, Meta(ge=1, le=600)] = 20
+    """Seconds that the engine has for a request; a start beside many others takes two (driver docker)."""
     memory_bytes: Annotated[int, Meta(ge=64 * MIB)] = 1024 * MIB
     """Memory of all processes of a sandbox together, including its /tmp (bytes)."""
     pids: Annotated[int, Meta(ge=16, le=32768)] = 256

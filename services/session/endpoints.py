@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
 from holdfast.process.model_facts import ModelCatalogue
 from holdfast.session.agents import routes as agent_routes
@@ -22,12 +21,12 @@ from holdfast.session.http.routing import Route
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.models import routes as model_routes
 from holdfast.session.sessions import routes as session_routes
-from holdfast.session.tasks import binding_routes, task_routes
-from holdfast.session.tasks.binding_store import BindingStore
-from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults import credentials as credential_routes
 from holdfast.session.vaults import routes as vault_routes
 from holdfast.session.vaults.client import VaultClient
+from holdfast.session.webhooks import routes as webhook_routes
+from holdfast.session.webhooks.routes import WebhookHandlers
 
 
 def all_routes(
@@ -36,12 +35,11 @@ def all_routes(
     agents: AgentStore,
     environments: EnvironmentStore,
     vaults: VaultClient,
+    webhooks: WebhookHandlers,
     api_keys: ApiKeyStore,
     audit: AuditLog,
     models: ModelCatalogue,
-    bindings: BindingStore,
-    records: TaskRecords,
-    tasks: NatsTasks,
+    tasks: TaskParts,
     health: Health,
     now: Callable[[], int],
     streams: OpenStreams,
@@ -54,13 +52,13 @@ def all_routes(
         *environment_routes.routes(environments, now),
         *vault_routes.routes(vaults),
         *credential_routes.routes(vaults),
+        *webhook_routes.routes(webhooks),
         *session_routes.routes(sessions, agents, environments),
         *event_routes.routes(sessions),
         *stream_routes.routes(sessions, streams, stopping),
         *model_routes.routes(models),
         *api_key_routes.routes(api_keys),
         *audit_routes.routes(audit),
-        *binding_routes.routes(bindings, now),
-        *task_routes.routes(records, tasks),
+        *tasks.routes,
     ]
     return [*described, *openapi.routes(described)]

@@ -1,7 +1,7 @@
 """Wiring of the session service."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ import structlog
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.readiness import watch_bus
 from holdfast.process import clock, metering, metrics
+from holdfast.process.backoff import Backoff
 from holdfast.process.descriptors import raise_descriptor_limit
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
@@ -27,6 +28,7 @@ from holdfast.session.http import api_keys
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.app import Edge
 from holdfast.session.http.hosts import HostCheck
+from holdfast.session.http.routing import Route
 from holdfast.session.http.server import serve
 from holdfast.session.jobs.bus_gauges import BusGauges
 from holdfast.session.jobs.eraser import Eraser
@@ -34,15 +36,18 @@ from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.publisher import Publisher
 from holdfast.session.jobs.replica_watch import ReplicaWatch
 from holdfast.session.jobs.sweeper import sweep
+from holdfast.session.jobs.webhooks import Webhooks
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
-from holdfast.session.tasks.binding_store import BindingStore
-from holdfast.session.tasks.ingress import TaskIngress
-from holdfast.session.tasks.records import TaskRecords
-from holdfast.session.tasks.task_session import TaskSessions
+from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults.client import VaultClient
+from holdfast.session.webhooks.attempt import Attempts
+from holdfast.session.webhooks.routes import WebhookHandlers
+from holdfast.session.webhooks.runner import Rules
+from holdfast.session.webhooks.secrets import WebhookSecrets
+from holdfast.session.webhooks.store import WebhookStore
 
 FIRST_TENANT: Final = "default"
 """The tenant of the API key in HOLDFAST_API_KEY_FILE."""
@@ -57,6 +62,10 @@ RESERVED_DESCRIPTORS: Final = 500
 _log = structlog.get_logger()
 
 
+Watches = Mapping[str, ApiKeys | KvStore[Any]]
+"""What is followed in memory, by the name of its check."""
+
+
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
     models = load_catalogue(settings.models_file)
@@ -66,10 +75,9 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = SessionRepository(bus, read_model, cells=settings.cells, now=clock.now)
-    bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
-    disk = DiskSpaceCheck(settings.disk_folder)
-    task_sessions = TaskSessions(sessions, agents, environments)
-    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
+    vaults, disk = VaultClient(bus.core), DiskSpaceCheck(settings.disk_folder)
+    parts = TaskParts.of(bus.tasks, sessions, agents, environments, vaults=vaults, disk=disk, stopping=stop)
+    webhooks, attempts, webhook_handlers = _webhooks(bus, vaults, settings)
     try:
         await _install_first_key(bus, settings)
         streams = OpenStreams(_max_streams(settings))
@@ -77,53 +85,58 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             sessions=sessions,
             agents=agents,
             environments=environments,
-            vaults=VaultClient(bus.core),
+            vaults=vaults,
+            webhooks=webhook_handlers,
             api_keys=ApiKeyStore(bus.kv, audit, clock.now),
             audit=audit,
             models=models,
-            bindings=bindings,
-            records=records,
-            tasks=bus.tasks,
+            tasks=parts,
             health=health,
             now=clock.now,
             streams=streams,
             stopping=stop,
         )
         metering.observe_number(metrics.STREAMS, lambda: streams.count)
-        edge = Edge(
-            routes,
-            keys,
-            body_limit=settings.body_limit,
-            body_timeout=settings.body_timeout,
-            hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
-            admit=disk.check,
-        )
+        edge = _edge(routes, keys, settings, disk)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
-            watched: dict[str, ApiKeys | KvStore[Any]] = {
-                "keys": keys,
-                "agents": agents.objects,
-                "environments": environments.objects,
-            }
+            watched: Watches = {"keys": keys, "agents": agents.objects, "environments": environments.objects}
             background = _begin(tasks, health, _follow(watched, health))
             for watch in watched.values():
                 await watch.ready()
             duties = _duties(bus, health, sessions, settings.disk_folder)
-            background += _begin(tasks, health, {**duties, "tasks": partial(ingress.run, stop)})
-            await serve(
-                edge,
-                host=settings.host,
-                port=settings.port,
-                head_timeout=settings.head_timeout,
-                send_timeout=settings.send_timeout,
-                drain_timeout=settings.drain_timeout,
-                health=health,
-                stop=stop,
-            )
+            duties |= _webhook_duties(bus, webhooks, attempts, settings) | parts.duties(bus.task_requests, stop)
+            background += _begin(tasks, health, duties)
+            await _serve(edge, settings, health, stop)
             for task in background:
                 task.cancel()
     finally:
+        await attempts.close()
         sessions.read_model.close()
         await bus.close()
+
+
+def _edge(routes: Sequence[Route], keys: ApiKeys, settings: SessionSettings, disk: DiskSpaceCheck) -> Edge:
+    return Edge(
+        routes,
+        keys,
+        body_limit=settings.body_limit,
+        body_timeout=settings.body_timeout,
+        hosts=HostCheck([settings.host, *settings.hosts.split(",")]),
+        admit=disk.check,
+    )
+
+
+async def _serve(edge: Edge, settings: SessionSettings, health: Health, stop: asyncio.Event) -> None:
+    await serve(
+        edge,
+        host=settings.host,
+        port=settings.port,
+        head_timeout=settings.head_timeout,
+        send_timeout=settings.send_timeout,
+        drain_timeout=settings.drain_timeout,
+        health=health,
+        stop=stop,
+    )
 
 
 Duty = Callable[[], Awaitable[object]]
@@ -134,7 +147,7 @@ def _begin(tasks: asyncio.TaskGroup, health: Health, duties: Mapping[str, Duty])
     return [tasks.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()]
 
 
-def _follow(watched: Mapping[str, ApiKeys | KvStore[Any]], health: Health) -> dict[str, Duty]:
+def _follow(watched: Watches, health: Health) -> dict[str, Duty]:
     """The duties that keep keys, agents and environments current; the check of each is true while it does."""
     return {
         name: partial(watch.follow, partial(health.set, name, True, valid_s=WATCH_VALID_S))
@@ -160,6 +173,33 @@ def _duties(bus: NatsBus, health: Health, sessions: SessionRepository, disk_fold
         **publishers,
         **counting,
     }
+
+
+def _webhooks(
+    bus: NatsBus, vaults: VaultClient, settings: SessionSettings
+) -> tuple[WebhookStore, Attempts, WebhookHandlers]:
+    """What keeps webhooks, what sends them, and the handlers of their resource."""
+    hosts, secrets = settings.named_hosts, WebhookSecrets(vaults)
+    store, attempts = WebhookStore(bus.kv, hosts), Attempts(secrets, hosts, settings.webhook_timeout, clock.now)
+    handlers = WebhookHandlers(
+        store, secrets, attempts, public=bus.public, reads=bus.public_reads, cells=settings.cells, now=clock.now
+    )
+    return store, attempts, handlers
+
+
+def _webhook_duties(
+    bus: NatsBus, store: WebhookStore, attempts: Attempts, settings: SessionSettings
+) -> dict[str, Duty]:
+    """The duties that know the webhooks and send them. The service is ready without them."""
+    backoff = Backoff(first_s=settings.webhook_retry_first, longest_s=settings.webhook_retry_most)
+    rules = Rules(backoff=backoff, disable_after_s=settings.webhook_disable_after)
+    senders = {
+        f"webhooks-{cell}": Webhooks(
+            bus.kv, bus.public_reads, store, attempts, rules=rules, now=clock.now, cell=cell
+        ).run
+        for cell in settings.cells
+    }
+    return {"webhooks": store.objects.follow, **senders}
 
 
 def _max_streams(settings: SessionSettings) -> int:

@@ -36,9 +36,25 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
     """Directory of the read model, which may be deleted at any time. Empty: in memory."""
     other_cells: Annotated[str, Meta(pattern="^([a-z0-9]{1,8}(,[a-z0-9]{1,8})*)?$")] = ""
     """Further cells whose sessions are served, with commas between them. New sessions are made in `cell` alone."""
+    webhook_hosts: Annotated[str, Meta(pattern=r"^([A-Za-z0-9._:-]+(,[A-Za-z0-9._:-]+)*)?$")] = ""
+    """Names and IP addresses of hosts to which webhooks may be sent whatever their address, on any port and by http,
+    with commas between them. All others must be https on port 443 of a public address."""
+    webhook_timeout: Annotated[float, Meta(gt=0, le=60)] = 10.0
+    """Seconds for one request to the endpoint of a webhook."""
+    webhook_retry_first: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    """Seconds until an event is sent again that an endpoint has not taken. They double with each failure."""
+    webhook_retry_most: Annotated[float, Meta(gt=0, le=86400)] = 900.0
+    """Longest pause between two attempts, in seconds."""
+    webhook_disable_after: Annotated[float, Meta(gt=0, le=31_536_000)] = 86400.0
+    """Seconds for which an endpoint has taken nothing, after which its webhook is disabled."""
     disk_folder: str = ""
     """A folder on the file system where NATS stores its streams, if it runs on this machine: new work is refused while
     that file system is full. Empty: no check."""
+
+    @property
+    def named_hosts(self) -> frozenset[str]:
+        """The hosts of `webhook_hosts`, in lower case."""
+        return frozenset(filter(None, self.webhook_hosts.lower().split(",")))
 
     @property
     def cells(self) -> tuple[str, ...]:

@@ -22,8 +22,10 @@ from holdfast.vault.errors import StoreUnavailable
 from holdfast.vault.sealing_key import SealingKey, open_sealing_key
 from holdfast.vault.service import Service
 from holdfast.vault.settings import VaultSettings
+from holdfast.vault.signing import SigningSecrets
 from holdfast.vault.store import Store
 from holdfast.vault.vaults import Vaults
+from holdfast.vault.webhooks import WebhookSecrets
 
 log = structlog.get_logger()
 
@@ -79,12 +81,13 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
     probe = StoreProbe(store)
     vaults = Vaults(store, clock.now)
     credentials = Credentials(store, vaults, clock.now, loopback=settings.mcp_loopback)
-    service = Service(vaults, credentials, probe.sealing_key)
+    service = Service(vaults, credentials, WebhookSecrets(store), SigningSecrets(store, clock.now), probe.sealing_key)
     health = Health("vault", "bus", "store")
     async with health.serve(settings.health_port, settings.health_host):
         bus = await connect(settings, name="vault", uses_streams=False)
         admin = await bus.core.serve(subjects.VAULT_ADMIN, service.admin, queue=QUEUE)
         key = await bus.core.serve(subjects.VAULT_KEY, service.key, queue=QUEUE)
+        sign = await bus.core.serve(subjects.VAULT_SIGN, service.sign, queue=QUEUE)
         log.info("ready", url=settings.vault_url)
         valid_s = STORE_CHECK_INTERVAL_S + REQUESTS_PER_CHECK * settings.vault_timeout
         duties = {"bus": partial(watch_bus, bus, health), "store": partial(_watch_store, health, probe, valid_s)}
@@ -99,6 +102,7 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
                 task.cancel()
             await admin.close()
             await key.close()
+            await sign.close()
             await bus.close()
             await store.close()
 

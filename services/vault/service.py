@@ -1,38 +1,59 @@
-"""Answers the two subjects of the vault service on the bus. README.md lists the verbs."""
+"""Answers the three subjects of the vault service on the bus. README.md lists the verbs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
 
-from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.bus.commands import SignRequest, VaultReply, VaultRequest
 from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.records import decode_record
-from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, VaultCreate, VaultUpdate, read
+from holdfast.vault.bodies import (
+    CredentialCreate,
+    CredentialUpdate,
+    ListQuery,
+    SigningKeep,
+    SigningName,
+    SigningOpen,
+    VaultCreate,
+    VaultUpdate,
+    read,
+)
 from holdfast.vault.credentials import Credentials
 from holdfast.vault.errors import Invalid, NewerDocument, StoreUnavailable, VaultProblem
 from holdfast.vault.sealing_key import SealingKey
+from holdfast.vault.signing import SigningSecrets
 from holdfast.vault.vaults import Vaults
+from holdfast.vault.webhooks import WebhookSecrets
 
 log = structlog.get_logger()
 
 REQUEST_TIMEOUT_S: Final = 8.0
 """Time that one request may take in all; the session service waits longer."""
 
+R = TypeVar("R", VaultRequest, SignRequest)
+
 Verb = Callable[[VaultRequest], Awaitable[Any]]
 
 
 class Service:
-    """Handlers of VAULT_ADMIN and VAULT_KEY. `sealing_key` gives the key or raises StoreUnavailable."""
+    """Handlers of VAULT_ADMIN, VAULT_KEY and VAULT_SIGN. `sealing_key` gives the key or raises StoreUnavailable."""
 
     def __init__(
-        self, vaults: Vaults, credentials: Credentials, sealing_key: Callable[[], Awaitable[SealingKey]]
+        self,
+        vaults: Vaults,
+        credentials: Credentials,
+        webhooks: WebhookSecrets,
+        signing: SigningSecrets,
+        sealing_key: Callable[[], Awaitable[SealingKey]],
     ) -> None:
         self._sealing_key = sealing_key
+        self._webhooks = webhooks
         self._vaults = vaults
         self._credentials = credentials
+        self._signing = signing
         self._verbs: dict[str, Verb] = {
             "vaults.create": lambda r: vaults.create(r.tenant, read(VaultCreate, r.body)),
             "vaults.retrieve": lambda r: vaults.retrieve(r.tenant, r.vault),
@@ -45,7 +66,12 @@ class Service:
             "credentials.update": self._update_credential,
             "credentials.list": lambda r: credentials.list(r.tenant, r.vault, read(ListQuery, r.body)),
             "credentials.archive": lambda r: credentials.archive(r.tenant, r.vault, r.credential),
+            "signing.keep": self._keep_signing,
+            "signing.open": lambda r: signing.open(r.tenant, read(SigningOpen, r.body)),
+            "signing.remove": lambda r: signing.remove(r.tenant, read(SigningName, r.body)),
             "credentials.delete": lambda r: credentials.delete(r.tenant, r.vault, r.credential),
+            "webhooks.put": self._put_webhook,
+            "webhooks.delete": lambda r: webhooks.delete(r.tenant, r.webhook),
         }
 
     async def admin(self, data: bytes) -> bytes:
@@ -59,25 +85,23 @@ class Service:
         except StoreUnavailable as exc:
             return msgspec.json.encode(_refusal(exc))
 
+    async def sign(self, data: bytes) -> bytes:
+        """Handler of VAULT_SIGN, as `admin`."""
+        return msgspec.json.encode(await _reply(SignRequest, data, self._sign))
+
+    async def _sign(self, r: SignRequest) -> Any:
+        return await self._webhooks.sign(r.tenant, r.webhook, r.content)
+
     async def _answer(self, data: bytes) -> VaultReply:
-        try:
-            request = decode_record(VaultRequest, data)
-        except Newer:
-            return _refusal(NewerDocument())
-        except Damaged:
-            return _refusal(Invalid("the request cannot be read"))
-        try:
-            verb = self._verbs.get(request.verb)
-            if verb is None:
-                raise Invalid("verb: not known")
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                body = await verb(request)
-        except TimeoutError:
-            return _refusal(StoreUnavailable("the secret store is too slow"))
-        except VaultProblem as exc:
-            return _refusal(exc)
+        return await _reply(VaultRequest, data, self._do)
+
+    async def _do(self, request: VaultRequest) -> Any:
+        verb = self._verbs.get(request.verb)
+        if verb is None:
+            raise Invalid("verb: not known")
+        body = await verb(request)
         log.info("vault.admin", verb=request.verb, tenant=request.tenant, vault=request.vault or None)
-        return VaultReply(body=body)
+        return body
 
     async def _archive_vault(self, r: VaultRequest) -> dict[str, Any]:
         return await self._vaults.archive(
@@ -93,6 +117,13 @@ class Service:
         auth = await self._auth(r.sealed) if r.sealed else None
         return await self._credentials.update(r.tenant, r.vault, r.credential, body, auth)
 
+    async def _keep_signing(self, r: VaultRequest) -> dict[str, Any]:
+        plain = (await self._sealing_key()).open(r.sealed)
+        return await self._signing.keep(r.tenant, read(SigningKeep, r.body), plain)
+
+    async def _put_webhook(self, r: VaultRequest) -> dict[str, Any]:
+        return await self._webhooks.put(r.tenant, r.webhook, await self._auth(r.sealed))
+
     async def _auth(self, sealed: bytes) -> dict[str, Any]:
         if not sealed:
             raise Invalid("auth: required")
@@ -101,6 +132,23 @@ class Service:
             return msgspec.json.decode(plain, type=dict[str, Any])
         except msgspec.MsgspecError:
             raise Invalid("auth: must be an object") from None
+
+
+async def _reply(kind: type[R], data: bytes, do: Callable[[R], Awaitable[Any]]) -> VaultReply:
+    """What `do` makes of the request; every error that a caller can cause is a reply too."""
+    try:
+        request = decode_record(kind, data)
+    except Newer:
+        return _refusal(NewerDocument())
+    except Damaged:
+        return _refusal(Invalid("the request cannot be read"))
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            return VaultReply(body=await do(request))
+    except TimeoutError:
+        return _refusal(StoreUnavailable("the secret store is too slow"))
+    except VaultProblem as exc:
+        return _refusal(exc)
 
 
 def _refusal(problem: VaultProblem) -> VaultReply:

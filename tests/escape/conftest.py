@@ -12,7 +12,8 @@ from holdfast.bus.tools import SANDBOX
 from holdfast.sandbox.drivers import DRIVERS, Driver, Outcome, Sandbox
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.settings import MIB, SandboxSettings
-from tests.support.isolation import Isolation, sandbox_settings
+from tests.support.docker_engine import SOCKET, require_driver
+from tests.support.isolation import sandbox_settings
 
 CANARY = "canary-7f3a91c2-do-not-find-me"
 """A fake credential in the environment of the service and in files of its host. No sandbox may see it."""
@@ -29,6 +30,17 @@ class Inside:
         self.generation = generation
         """Name of its control group."""
         self._count = 0
+
+    @property
+    def is_docker(self) -> bool:
+        """Whether the driver is Docker's."""
+        return self.driver.name == "docker"
+
+    @property
+    def first_process(self) -> int:
+        """The id on the host of the first process of the sandbox: the agent, whose end ends the sandbox."""
+        processes = self.driver._processes  # type: ignore[attr-defined]
+        return next(process.pid for process in processes if process.sandbox is self.sandbox)
 
     @property
     def workspace(self) -> Path:
@@ -68,9 +80,11 @@ MakeSandbox = Callable[[], Awaitable[Inside]]
 
 
 @pytest.fixture(params=sorted(DRIVERS))
-def settings(request: pytest.FixtureRequest, tmp_path: Path, isolation: Isolation) -> SandboxSettings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxSettings:
+    require_driver(request.param)
     return sandbox_settings(
         driver=request.param,
+        docker_socket=SOCKET,
         data_dir=str(tmp_path / "data"),
         memory_bytes=192 * MIB,
         pids=64,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -11,7 +12,6 @@ from holdfast.sandbox.drivers import SandboxLost
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from tests.escape.conftest import Inside, MakeSandbox, text_of
 from tests.support.eventually import eventually
-from tests.support.processes import first_processes
 
 HOSTILE_AGENT = """
 import json, os, struct, time
@@ -77,9 +77,9 @@ async def test_escape_sequences_and_control_characters_are_removed_or_escaped(in
 async def hostile(make: MakeSandbox, body: str) -> Inside:
     """A sandbox whose agent is replaced by one that answers the first call with the attack `body`."""
     first = await make()
-    for folder in (first.data / "run").glob("*/agent/agent"):
+    for folder in first.data.glob("*/*/agent/agent"):
         (folder / "main.py").write_text(HOSTILE_AGENT.format(body=body))
-        shutil.rmtree(folder / "__pycache__")
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     return await make()
 
 
@@ -107,8 +107,7 @@ async def test_the_end_of_the_agent_fails_one_call_and_keeps_the_files(inside: I
         return (inside.workspace / "started").exists()
 
     await eventually(started, what="the command")
-    (agent,) = first_processes(os.getpid())
-    agent.kill()
+    os.kill(inside.first_process, signal.SIGKILL)
     with pytest.raises(SandboxLost) as lost:
         await call
     assert lost.value.reason == "it was ended from inside"

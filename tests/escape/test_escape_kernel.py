@@ -39,8 +39,9 @@ async def test_setuid_programs_give_nothing(inside: Inside) -> None:
     )
     lines = seen.split("\n")
     assert lines[0] == lines[1] == "1000"
-    assert lines[2].split()[0] == "1000"
-    assert lines[2].split()[2] == "1"
+    if not inside.is_docker:  # which maps no users: root inside would be root outside, and nothing leads there
+        assert lines[2].split()[0] == "1000"
+        assert lines[2].split()[2] == "1"
     assert lines[3] == "0"
 
 
@@ -116,7 +117,7 @@ for name, machine in (("i386", b"\xb8\x14\x00\x00\x00\xcd\x80\xc3"), ("x32", b"\
         pytest.skip("machine code of x86_64")
     lines = dict(line.split() for line in seen.strip().split("\n"))
     assert lines["i386"] in ("-31", "-11")  # killed by the filter, or the kernel has no 32-bit calls at all
-    assert lines["x32"] == "1"
+    assert lines["x32"] in ("1", "-31")  # an error; with libseccomp, which Docker uses, killed
 
 
 async def test_no_input_can_be_injected_into_a_terminal(inside: Inside) -> None:
@@ -157,8 +158,10 @@ def state(pid: int) -> list[str]:
 
 async def test_the_sandbox_ends_when_its_service_is_killed(inside: Inside) -> None:
     """The first process inside dies with bubblewrap, which dies with its parent; here the parent is killed."""
+    if inside.is_docker:
+        pytest.skip("no process of ours is above a container; tests/integration/docker_driver has what holds there")
     assert await inside.sh("echo alive") == "alive\n"
-    pid = next(process.pid for process in inside.driver._processes)  # type: ignore[attr-defined]
+    pid = inside.first_process
     os.kill(int(state(pid)[1]), signal.SIGKILL)
 
     async def gone() -> bool:

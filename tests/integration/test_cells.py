@@ -21,7 +21,14 @@ from tests.support.edge import SessionService
 from tests.support.harness import HarnessProcess
 from tests.support.isolation import Isolation
 from tests.support.model import ScriptedModel, bash, say, scripted_model
-from tests.support.nats_users import credentials_file, open_link, provision_cell, provisioned, with_passwords
+from tests.support.nats_users import (
+    credentials_file,
+    open_link,
+    provision_cell,
+    provisioned,
+    reload_now,
+    with_passwords,
+)
 from tests.support.sandbox import WorkerProcess
 from tests.support.servers import NatsServer
 from tests.support.stream_backup import back_up, restore
@@ -155,7 +162,7 @@ async def test_a_cell_is_opened_beside_a_running_one_and_the_old_one_is_archived
     await model.reached("held")
 
     # A second cell is opened while a session of the first runs.
-    await asyncio.to_thread(system.server.reload_now, with_passwords(["a0", "a1"]))
+    await asyncio.to_thread(reload_now, system.server, with_passwords(["a0", "a1"]))
     await system.open_cell("a1")
     client = old.client = running.client = await system.serve("a1", "a0")
     await model.release("held")

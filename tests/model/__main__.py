@@ -4,10 +4,23 @@ import argparse
 import sys
 import time
 
-from tests.model import arrivals, calls, claim, deletes, order, parking, placement, public, requests, tasks, threads
+from tests.model import (
+    arrivals,
+    calls,
+    claim,
+    deletes,
+    order,
+    parking,
+    placement,
+    public,
+    requests,
+    tasks,
+    threads,
+    webhooks,
+)
 from tests.model.scenario import describe
 
-MODELS = (arrivals, claim, requests, calls, order, threads, placement, parking, deletes, public, tasks)
+MODELS = (arrivals, claim, requests, calls, order, threads, placement, parking, deletes, public, tasks, webhooks)
 
 
 def table() -> list[str]:

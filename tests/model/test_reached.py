@@ -51,6 +51,13 @@ REACHED = {
         "the eraser erases public events",
         "P# reads the last message, goes on with # behind #",
     ],
+    "webhooks: two replicas, deaths, a stream made anew": [
+        "R# is refused with event #",
+        "R# dies",
+        "the stream is made anew",
+        "R# records event #",
+        "the webhook is made",
+    ],
     "order: three calls, approvals, an interrupt": [
         "the client allows #",
         "an owner sends #",

@@ -83,6 +83,12 @@ class SessionService:
         except httpx.TransportError:
             return False
 
+    def start_armed(self, fault: str) -> None:
+        """Start it again with that fault point armed, after it has died."""
+        self.kill()
+        self._environ = {**self._environ, "HOLDFAST_FAULT": fault}
+        self.start()
+
     def start_unarmed(self) -> None:
         """Start it again without the fault that it died of."""
         self._environ = {name: value for name, value in self._environ.items() if name != "HOLDFAST_FAULT"}

@@ -11,8 +11,9 @@ import nats
 from nats.aio.client import Client
 
 from holdfast.bus.ids import FIRST_CELL
+from holdfast.bus.jetstream.accounts import password_variable
 from holdfast.bus.jetstream.client import NatsBus
-from holdfast.bus.jetstream.permissions import password_variable, permissions, users
+from holdfast.bus.jetstream.permissions import permissions, users
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.readers import parse_readers
 from tests.support.eventually import eventually
@@ -31,6 +32,12 @@ def with_passwords(cells: Sequence[str], readers: str = "") -> str:
     names = [*users(cells), *(reader.user for reader in given)]
     passwords = "\n".join(f'{password_variable(user)} = "{user}-password"' for user in names)
     return f"{passwords}\n{permissions(cells, given)}"
+
+
+def reload_now(server: NatsServer, config: str) -> None:
+    """Give the running server other users. A new account has its imports at the second reload (docs/cells.md)."""
+    for _ in range(2):
+        server.reload_now(config)
 
 
 def credentials_file(server: NatsServer, user: str) -> Path:

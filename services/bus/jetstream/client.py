@@ -6,16 +6,20 @@ from typing import Any
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, OtherProtocol
+from holdfast.bus.ids import Key
 from holdfast.bus.jetstream import depths
 from holdfast.bus.jetstream.depths import InboxDepth
 from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
 from holdfast.bus.jetstream.object_store import Blobs
+from holdfast.bus.jetstream.own_account import warn_if_shared
 from holdfast.bus.jetstream.protocol import check_protocol
 from holdfast.bus.jetstream.public_events import NatsPublicEvents
+from holdfast.bus.jetstream.public_reads import NatsPublicReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
+from holdfast.bus.jetstream.task_requests import TaskRequests
 from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 
@@ -33,7 +37,9 @@ class NatsBus:
         self.kv = NatsKeyValue(client)
         self.core = NatsCore(client)
         self.public = NatsPublicEvents(client)
+        self.public_reads = NatsPublicReads(client)
         self.tasks = NatsTasks(client)
+        self.task_requests = TaskRequests(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)
 
@@ -66,6 +72,10 @@ class NatsBus:
         """What waits in the inbox of the cell, for metrics. Raises Unavailable."""
         return await depths.inbox_depth(self._client, cell)
 
+    async def sessions(self, cell: str, session: str = "*") -> list[Key]:
+        """The sessions with that id, or all, in the log of the cell, for administrators. Raises Unavailable."""
+        return await depths.sessions(self._client, cell, session)
+
     async def parked_count(self) -> int:
         """How many inputs were set aside, for metrics. Raises Unavailable."""
         return await depths.parked_count(self._client)
@@ -89,16 +99,24 @@ class NatsBus:
 
 
 async def connect(
-    settings: ProcessSettings, *, name: str, uses_streams: bool = True, cells: Sequence[str] = ()
+    settings: ProcessSettings,
+    *,
+    name: str,
+    uses_streams: bool = True,
+    cells: Sequence[str] = (),
+    own_account: bool = False,
 ) -> NatsBus:
     """Connect as the user of the credentials file, under `name`. Raises Unavailable after 30 s, BadSettings.
 
     BadSettings also if the streams of `cells`, or of the cell of the settings, are of another protocol than this
-    version's. Not `uses_streams`: they are not looked at.
+    version's. Not `uses_streams`: they are not looked at. `own_account`: warn if the user is in that of the streams.
     """
     client = JetStreamClient()
-    await client.open(settings.nats_url.split(","), name=name, login=credentials(settings.nats_credentials))
+    login = credentials(settings.nats_credentials)
+    await client.open(settings.nats_url.split(","), name=name, login=login)
     try:
+        if own_account and login:
+            await warn_if_shared(client)
         if uses_streams:
             for cell in cells or (settings.cell,):
                 await check_protocol(client, cell)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from holdfast.bus.ids import FIRST_CELL, is_cell
+from holdfast.bus.jetstream.accounts import HOLDFAST, STATE_OF_ACCOUNT, Account, Import, User, render, services, streams
 from holdfast.bus.readers import Reader, parse_readers
 from holdfast.bus.streams import (
     AUDIT,
@@ -30,7 +31,7 @@ _HEAD: Final = """\
 # `holdfast up` uses the file for a0 as it is; for your own server, include it and set a variable
 # HOLDFAST_NATS_<USER>_PASSWORD for each user (in the same file, or in the environment of nats-server).
 #
-# Rules kept here, tried by tests/integration/test_permissions.py:
+# Rules kept here, tried by tests/integration/test_permissions.py and test_reply_subjects.py:
 #   - only admin creates, changes or deletes streams and consumers; services run `python -m
 #     holdfast.bus.jetstream.provision` once for each cell;
 #   - each user has an inbox prefix of its own, so nobody hears the answers of another;
@@ -41,11 +42,11 @@ _HEAD: Final = """\
 #   - a reader of public events may ask for messages of its own consumer and acknowledge; SECURITY.md says why it must
 #     be trusted all the same: the server sends an answer wherever the request says;
 #   - no stream may cover vault.> or an inbox (services/bus/jetstream/provision.py refuses it).
+#
+# JetStream sends its answer to whatever reply subject a request names, also where the user that asked may not publish:
+# into a log, for example. So who is not trusted with the streams is in an account of its own and imports what it may
+# ask: the answer then stays in that account, in which there is no stream.
 
-accounts {{
-  HOLDFAST {{
-    jetstream: enabled
-    users: [
 """
 
 PUBLISHER: Final = "publisher"
@@ -54,31 +55,26 @@ PUBLISHER: Final = "publisher"
 FIRST_TENANT: Final = "default"
 """The tenant of the first API key."""
 
-_MIDDLE: Final = """\
-    ]
-    exports: [{{ service: "{tasks}", accounts: [PUBLISHERS] }}]
-  }}
+_NEXT_ANSWER: Final = "10s"
+"""The longest pause between two answers to a pull or a batched read of a harness or a worker, with a wide margin."""
 
-  # Systems that publish tasks are in an account of their own. JetStream sends the acknowledgement of a publish to
-  # whatever reply subject it names, also where its user may not publish: into a log, for example. Here that subject is
-  # one of this account, in which there is no stream.
-  PUBLISHERS {{
-    imports: [{{ service: {{ account: HOLDFAST, subject: "{tasks}" }} }}]
-    users: [
-"""
+_LONGEST_WAIT: Final = "11m"
+"""For how long a request for a task may be answered; its sender may wait ten minutes for the end of the turn."""
 
-_TAIL: Final = "    ]\n  }\n}\n"
+_OF_HOLDFAST: Final = "The streams, and the users that work on them."
+_OF_PUBLISHERS: Final = "Systems that publish tasks."
 
 _ADMIN: Final = (
     "Provisions, reads the state of streams for `holdfast status`, and releases or drops inputs that were set aside\n"
     "(`holdfast parked`). No service runs with it. $JS.SNAPSHOT is the flow control of `nats stream backup`. STATZ\n"
-    "has the number of messages of this account (`make bench`)."
+    "has the name of the account of a user, and its number of messages (`make bench`)."
 )
 _SESSION: Final = (
-    "The edge: writes and reads sessions for clients, keeps agents, environments and API keys, asks the vault. It\n"
-    "frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted sessions;\n"
-    "nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket `audit`,\n"
-    "which keeps everything for ever. It takes tasks from their queue, and keeps those that died."
+    "The edge: writes and reads sessions for clients, keeps agents, environments, API keys and webhooks, asks the\n"
+    "vault. It frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted\n"
+    "sessions; nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket\n"
+    "`audit`, which keeps everything for ever. It takes tasks from their queue, keeps those that died, and answers\n"
+    "requests for tasks."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -90,9 +86,9 @@ _SANDBOX: Final = (
 )
 _READER: Final = "Reads public events of {tenant} of the types {types}, by the filter of its consumer."
 _PUBLISHER: Final = (
-    "Another system: publishes tasks of any kind for the tenant `default`, and nothing else. It can neither read a\n"
-    "session nor write to one. For another tenant, or for some kinds only, add a user with other subjects, and an\n"
-    "export and an import for the tenant: the subject is its proof."
+    "Another system: publishes tasks of any kind for the tenant `default`, or sends them as requests. It can neither\n"
+    "read a session nor write to one. For another tenant, or for some kinds only, add an account like this one, with\n"
+    "other subjects, and exports for it: the subject is its proof."
 )
 _VAULT: Final = "Answers what it is asked, and says nothing else."
 
@@ -108,11 +104,6 @@ def users(cells: Sequence[str]) -> list[str]:
     return ["admin", "session", *each, "vault", PUBLISHER]
 
 
-def password_variable(user: str) -> str:
-    """The variable that nats-server reads for the password of the user."""
-    return f"HOLDFAST_NATS_{user.upper()}_PASSWORD"
-
-
 def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
     """The configuration of nats-server for these cells, and for readers of public events.
 
@@ -123,35 +114,29 @@ def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
     given = "".join(
         f" \\\n#         --reader '{reader.name}:{reader.tenant}:{'+'.join(reader.types)}'" for reader in readers
     )
-    parts = [_HEAD.format(cells=" ".join(cells), readers=given)]
+    return _HEAD.format(cells=" ".join(cells), readers=given) + render(accounts(cells, readers))
+
+
+def accounts(cells: Sequence[str], readers: Sequence[Reader] = ()) -> list[Account]:
+    """The accounts for these cells and readers; the first is the one that has the streams."""
+    tasks, asks = f"task.{FIRST_TENANT}.*", f"ask.{FIRST_TENANT}.*"
+    user = User(PUBLISHER, _PUBLISHER, [tasks, asks])
+    imports = [*services([tasks]), Import(HOLDFAST, asks, answer_within=_LONGEST_WAIT)]
+    publishers = Account("PUBLISHERS", _OF_PUBLISHERS, [user], imports)
+    of_cells = [account for cell in cells for account in (_harness(cell), _sandbox(cell))]
+    return [_holdfast(cells), *of_cells, *(_reader(cells, reader) for reader in readers), publishers]
+
+
+def _holdfast(cells: Sequence[str]) -> Account:
     parked = _for_each(cells, lambda cell: [f"in.{cell}.>", f"$KV.parked.{cell}.>"])
-    parts.append(_user("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", "$SYS.REQ.ACCOUNT.PING.STATZ", *parked], []))
-    parts.append(_session(cells))
+    admin = User("admin", _ADMIN, ["$JS.API.>", "$JS.SNAPSHOT.>", STATE_OF_ACCOUNT, *parked])
+    vault = User("vault", _VAULT, None, ["vault.req.> vault"], answers="1m")
+    imports: list[Import] = []
     for cell in cells:
-        parts += [_harness(cell), _sandbox(cell)]
-    parts.append(_user("vault", _VAULT, None, ["vault.req.> vault"], answers="1m"))
-    parts += [_reader(cells, reader) for reader in readers]
-    tasks = f"task.{FIRST_TENANT}.*"
-    publisher = _user(PUBLISHER, _PUBLISHER, [tasks], [])
-    return parts[0] + "\n".join(parts[1:]) + _MIDDLE.format(tasks=tasks) + publisher + _TAIL
-
-
-def _user(user: str, comment: str, publish: list[str] | None, subscribe: list[str], *, answers: str = "") -> str:
-    """One entry. `publish` None: only answers; `answers`: for how long a request may be answered."""
-    lines = [f"      # {line}" for line in comment.splitlines()]
-    lines.append(f"      {{ user: {user}, password: ${password_variable(user)}, permissions: {{")
-    lines += ['          publish: { deny: [">"] }'] if publish is None else _subjects("publish", publish)
-    lines += _subjects("subscribe", [f"_INBOX_{user}.>", *subscribe])
-    if answers:
-        lines.append(f'          allow_responses: {{ max: 1, expires: "{answers}" }}')
-    lines.append("      } }\n")
-    return "\n".join(lines)
-
-
-def _subjects(what: str, subjects: list[str]) -> list[str]:
-    if len(subjects) == 1:
-        return [f'          {what}: ["{subjects[0]}"]']
-    return [f"          {what}: [", *(f'            "{subject}"' for subject in subjects), "          ]"]
+        harness, sandbox = _harness_account(cell), _sandbox_account(cell)
+        imports += [*services([_pings(cell)], of=harness), *services([_release(cell)], of=sandbox)]
+        imports += [*streams([f"delta.{cell}.>"], of=harness), *streams([f"out.{cell}.>"], of=sandbox)]
+    return Account(HOLDFAST, _OF_HOLDFAST, [admin, _session(cells), vault], imports)
 
 
 def _for_each(cells: Sequence[str], subjects: Callable[[str], list[str]]) -> list[str]:
@@ -187,23 +172,24 @@ def _publishes(cell: str) -> list[str]:
     return [f"pub.{cell}.>", *(f"$JS.API.{request}.{stream}" for request in of_stream)]
 
 
-def _reader(cells: Sequence[str], reader: Reader) -> str:
+def _reader(cells: Sequence[str], reader: Reader) -> Account:
     def of_cell(cell: str) -> list[str]:
         consumer = f"{public_stream(cell)}.{reader.user}"
         return [
             f"$JS.API.CONSUMER.MSG.NEXT.{consumer}", f"$JS.API.CONSUMER.INFO.{consumer}", f"$JS.ACK.{consumer}.>"
         ]  # fmt: skip
 
-    comment = _READER.format(
-        tenant="all tenants" if reader.tenant == "*" else reader.tenant, types=" ".join(reader.types)
-    )
-    return _user(reader.user, comment, _for_each(cells, of_cell), [])
+    tenant = "all tenants" if reader.tenant == "*" else reader.tenant
+    comment = _READER.format(tenant=tenant, types=" ".join(reader.types))
+    asks = _for_each(cells, of_cell)
+    account = f"READER_{reader.name}"
+    return Account(account, "A reader of public events.", [User(reader.user, comment, asks)], services(asks))
 
 
-def _session(cells: Sequence[str]) -> str:
+def _session(cells: Sequence[str]) -> User:
     def of_cell(cell: str) -> list[str]:
-        writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"cmd.hand.{cell}.release", f"kept.{cell}.>"]
-        frees = [f"$KV.hands.r.{cell}.>", f"cmd.harness.{cell}.*.ping", f"$JS.ACK.INBOX_{cell}.harness.>"]
+        writes = [f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", _release(cell), f"kept.{cell}.>"]
+        frees = [f"$KV.hands.r.{cell}.>", _pings(cell), f"$JS.ACK.INBOX_{cell}.harness.>"]
         counts = [f"$JS.API.CONSUMER.INFO.INBOX_{cell}.harness"]
         erases = [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in _streams_of(cell)]
         return [
@@ -216,7 +202,7 @@ def _session(cells: Sequence[str]) -> str:
             *_publishes(cell),
         ]
 
-    buckets = ("agents", "envs", "keys")
+    buckets = ("agents", "envs", "keys", "webhooks")
     publish = _for_each(cells, of_cell)
     publish += [
         "again.*.*", "dead.*.*", f"$JS.API.CONSUMER.MSG.NEXT.{TASKS_STREAM}.{TASK_CONSUMER}",
@@ -224,42 +210,61 @@ def _session(cells: Sequence[str]) -> str:
         f"$JS.API.STREAM.MSG.GET.{DEAD_TASKS_STREAM}", f"$JS.API.STREAM.MSG.DELETE.{DEAD_TASKS_STREAM}",
     ]  # fmt: skip
     publish += _for_each(("bindings", "tasks"), lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
-    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "$JS.API.STREAM.INFO.KV_parked", "vault.req.admin", "vault.req.key"]
+    publish += ["$JS.API.STREAM.MSG.GET.KV_hands", "$JS.API.STREAM.INFO.KV_parked"]
+    publish += ["vault.req.admin", "vault.req.key", "vault.req.sign"]
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
-    subscribe += [f"kv.{bucket}.>" for bucket in buckets]
-    return _user("session", _SESSION, publish, subscribe)
+    subscribe += [*(f"kv.{bucket}.>" for bucket in buckets), "ask.*.* session"]
+    return User("session", _SESSION, publish, subscribe, answers=_LONGEST_WAIT)
 
 
-def _harness(cell: str) -> str:
-    publish = [
-        f"ev.{cell}.>", f"in.{cell}.>", f"delta.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>",
-        f"$KV.parked.{cell}.>",
-        f"cmd.hand.{cell}.provision.*", f"cmd.hand.{cell}.w.>",
+def _harness(cell: str) -> Account:
+    hands = [f"cmd.hand.{cell}.provision.*", f"cmd.hand.{cell}.w.>"]
+    among_themselves = [f"cmd.harness.{cell}.*.take", f"kept.{cell}.>"]
+    heard = [f"arrived.*.{cell}.>", f"kept.{cell}.>"]
+    asks = [
+        f"ev.{cell}.>", f"in.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.snap.{cell}.>", f"$KV.parked.{cell}.>",
         f"$JS.API.CONSUMER.MSG.NEXT.INBOX_{cell}.harness", f"$JS.ACK.INBOX_{cell}.harness.>",
-        f"cmd.harness.{cell}.*.take", f"kept.{cell}.>",
         *_reads(cell), f"$JS.API.DIRECT.GET.KV_snap.$KV.snap.{cell}.>", _erases("snap"),
     ]  # fmt: skip
-    subscribe = [
-        f"arrived.*.{cell}.>", f"cmd.harness.{cell}.*.ping", f"cmd.harness.{cell}.*.take", f"kept.{cell}.>"
-    ]  # fmt: skip
-    return _user(user_of("harness", cell), _HARNESS, publish, subscribe, answers="1m")
+    publish = [*asks, *hands, f"delta.{cell}.>", *among_themselves, STATE_OF_ACCOUNT]
+    user = User(user_of("harness", cell), _HARNESS, publish, [*heard, _pings(cell), among_themselves[0]], answers="1m")
+    imports = [*services(asks, last_after=_NEXT_ANSWER), *services(hands, of=_sandbox_account(cell)), *streams(heard)]
+    return Account(_harness_account(cell), f"Harnesses of the cell {cell}.", [user], imports)
 
 
-def _sandbox(cell: str) -> str:
-    publish = [
-        f"res.{cell}.>", f"out.{cell}.>", f"$O.blobs.C.{cell}.>",
-        f"$KV.hands.s.{cell}.>", f"$KV.hands.w.{cell}.>",
+def _sandbox(cell: str) -> Account:
+    asks = [
+        f"res.{cell}.>", f"$O.blobs.C.{cell}.>", f"$KV.hands.s.{cell}.>", f"$KV.hands.w.{cell}.>",
         f"$JS.API.DIRECT.GET.LOG_{cell}.ev.{cell}.>", f"$JS.API.STREAM.INFO.INBOX_{cell}",
         *_reads_bucket("hands"),
     ]  # fmt: skip
-    subscribe = [
-        f"cmd.hand.{cell}.provision.sandbox sandbox", f"cmd.hand.{cell}.release", f"cmd.hand.{cell}.w.>",
-        f"kv.hands.w.{cell}.>",
-    ]  # fmt: skip
-    return _user(user_of("sandbox", cell), _SANDBOX, publish, subscribe, answers="5m")
+    workers = [f"kv.hands.w.{cell}.>"]
+    requests = [f"cmd.hand.{cell}.provision.sandbox sandbox", _release(cell), f"cmd.hand.{cell}.w.>"]
+    publish = [*asks, f"out.{cell}.>", STATE_OF_ACCOUNT]
+    user = User(user_of("sandbox", cell), _SANDBOX, publish, [*requests, *workers], answers="5m")
+    imports = [*services(asks, last_after=_NEXT_ANSWER), *streams(workers)]
+    return Account(_sandbox_account(cell), f"Sandbox workers of the cell {cell}.", [user], imports)
+
+
+def _harness_account(cell: str) -> str:
+    return f"HARNESS_{cell}"
+
+
+def _sandbox_account(cell: str) -> str:
+    return f"SANDBOX_{cell}"
+
+
+def _pings(cell: str) -> str:
+    """Requests of the session service to harnesses."""
+    return f"cmd.harness.{cell}.*.ping"
+
+
+def _release(cell: str) -> str:
+    """Requests of the session service to all sandbox workers."""
+    return f"cmd.hand.{cell}.release"
 
 
 def main(arguments: Sequence[str]) -> int:

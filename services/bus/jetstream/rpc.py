@@ -21,8 +21,9 @@ log = structlog.get_logger()
 CONCURRENT_REQUESTS = 256
 """Requests of one subject that are handled at the same time; further requests wait."""
 
-REPLY_SUBJECT_PREFIX = "_INBOX"
-"""Prefix of every subject on which a client may wait for a response."""
+REPLY_SUBJECT_PREFIXES = ("_INBOX", "_R_.")
+"""Prefixes of the subjects on which a client waits for a response, in this account or in another one: for a request
+from there the server makes the subject, and it lets no client name such a one."""
 
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 ERROR_TEXT_HEADER = "Nats-Service-Error"
@@ -130,7 +131,7 @@ class NatsCore:
                 log.exception("bus.request_failed", subject=got.subject, failure=failures.bug("request"))
                 headers = {ERROR_CODE_HEADER: "internal", ERROR_TEXT_HEADER: _ERROR_TEXTS["internal"]}
         # A service may publish on any subject, so a request must not choose one that its sender may not publish on.
-        if not got.reply.startswith(REPLY_SUBJECT_PREFIX):
+        if not got.reply.startswith(REPLY_SUBJECT_PREFIXES):
             return
         if self._client.connections != connection:
             log.info("bus.not_answered", subject=got.subject, error="the connection of the request was lost")

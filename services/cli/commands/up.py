@@ -1,7 +1,8 @@
 """`holdfast up`: run the whole system on this machine until Ctrl-C."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
@@ -13,6 +14,7 @@ def up(
     harnesses: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64), show_default=True)] = 2,
     sync: Annotated[str, Parameter(show_default=True)] = "always",
     model_url: str = "",
+    sandbox: Literal["bubblewrap", "docker", "auto"] | None = None,
     scripted: Annotated[bool, Parameter(negative="")] = False,
     detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative=())] = False,
 ) -> int:
@@ -20,11 +22,9 @@ def up(
 
     Prints the two lines with which programs find it. A process that dies is started again. When the system is started
     again on the same data folder, every session continues. HOLDFAST_MODEL_API_KEY is the key of the model, and
-    HOLDFAST_MODEL_BASE_URL its address when it is not the vendor's. Without both, ANTHROPIC_API_KEY and
-    ANTHROPIC_BASE_URL are used. HOLDFAST_MODEL is the kind of its client: anthropic (the SDK, the default), messages
-    (any server of the Messages API, without the SDK: starts faster, needs less memory), bedrock, vertex or foundry.
-
-    For example:
+    HOLDFAST_MODEL_BASE_URL its address when it is not the vendor's; or ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL.
+    HOLDFAST_MODEL is its client: anthropic (the SDK, the default), messages (any server of the Messages API, without
+    the SDK: starts faster, needs less memory), bedrock, vertex or foundry. For example:
 
         holdfast up --scripted
 
@@ -50,6 +50,8 @@ def up(
         process loses nothing either way.
     model_url
         Address of a model that speaks the Messages API; its key, if it wants one, is HOLDFAST_MODEL_API_KEY.
+    sandbox
+        Isolation: bubblewrap, docker (an engine and the image of deploy/sandbox), or auto. Default: bubblewrap.
     scripted
         Play a scripted model instead of calling one: no key, no cost, a few simple tasks.
     detach
@@ -59,6 +61,7 @@ def up(
     from holdfast.cli.embedded import up as running  # noqa: PLC0415  the same
     from holdfast.cli.embedded.layout import data_folder  # noqa: PLC0415  the same
 
+    os.environ |= {"HOLDFAST_DRIVER": sandbox} if sandbox else {}  # the services inherit it
     if detach and not background.in_background():
         wish = background.UpRequest(port=port, model_url=model_url, scripted=scripted)
         return background.start(data_folder(data).absolute(), wish)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.bus.ids import FIRST_CELL
-from holdfast.bus.jetstream.permissions import password_variable, permissions
+from holdfast.bus.jetstream.accounts import password_variable
+from holdfast.bus.jetstream.permissions import permissions
 from holdfast.bus.readers import Reader, users
 from holdfast.bus.streams import MAX_MESSAGE_BYTES
 from holdfast.cli.embedded.layout import NATS_USERS, Layout, write_private

@@ -6,7 +6,7 @@ The same for every driver: a driver supplies the stream and a function that kill
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -48,6 +48,14 @@ STREAM_ENDED: Final = "it ended"
 """Reason of the end when the stream closed although the service had not killed the sandbox."""
 
 
+class ByteReader(Protocol):
+    """The agent's output: the part of `asyncio.StreamReader` that is used here."""
+
+    async def readexactly(self, n: int, /) -> bytes:
+        """The next `n` bytes. Raises IncompleteReadError if the stream ends before, and OSError."""
+        ...
+
+
 class _PendingCall:
     """A call that the agent has not answered yet."""
 
@@ -79,7 +87,7 @@ class StreamSandbox:
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
+        reader: ByteReader,
         writer: asyncio.StreamWriter,
         kill: Callable[[], Awaitable[str]],
         timeouts: CallTimeouts,
@@ -236,7 +244,7 @@ class StreamSandbox:
             self._end(f"its stream failed ({exc.strerror})")
 
 
-async def greeted(reader: asyncio.StreamReader) -> None:
+async def greeted(reader: ByteReader) -> None:
     """Wait for the agent's greeting. Raises ProtocolViolation, or IncompleteReadError if the stream ends first."""
     header = await reader.readexactly(frames.HEADER_BYTES)
     size = frames.size_of(header, GREETING_BYTES)

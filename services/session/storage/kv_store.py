@@ -154,6 +154,18 @@ class KvStore(Generic[T]):
         end = len(ids) if below is None else bisect_left(ids, below)
         return (ids[i] for i in range(end - 1, -1, -1))
 
+    def revisions(self) -> dict[tuple[str, str], int]:
+        """The newest known revision of every object of every tenant, by tenant and id."""
+        return {
+            (tenant, object_id): self._entries[f"{tenant}.{object_id}"][0]
+            for tenant, ids in self._ids.items()
+            for object_id in ids
+        }
+
+    def count(self, tenant: str) -> int:
+        """How many objects the tenant has."""
+        return len(self._ids.get(tenant, ()))
+
     # --- the order in memory ---------------------------------------------------------------------------------------
 
     async def follow(self, current: Callable[[], None] = lambda: None) -> None:

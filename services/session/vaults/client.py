@@ -40,7 +40,7 @@ class VaultClient:
             body=body or {},
             sealed=sealed,
         )
-        return await self._ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
+        return await self.ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
 
     async def page(self, call: Call, verb: str) -> Page[Any]:
         """One page of a list, for a call whose query is a `ListQuery`."""
@@ -62,11 +62,21 @@ class VaultClient:
         kind = credentials.name_of(auth)
         if kind in credentials.UNAVAILABLE:
             raise not_available(f"auth.type: {kind} credentials are")
-        answer = await self._ask(subjects.VAULT_KEY, b"")
-        key = msgspec.convert(answer, _PublicKey).public_key
-        return SealedBox(PublicKey(key)).encrypt(msgspec.json.encode(auth))
+        return await self.seal_bytes(msgspec.json.encode(auth))
 
-    async def _ask(self, subject: str, data: bytes) -> Any:
+    async def signing(self, tenant: str, verb: str, body: dict[str, Any], sealed: bytes = b"") -> Any:
+        """Do `verb` on the secrets with which webhooks of a kind of tasks are signed."""
+        request = VaultRequest(tenant=tenant, verb=f"signing.{verb}", body=body, sealed=sealed)
+        return await self.ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
+
+    async def seal_bytes(self, plain: bytes) -> bytes:
+        """As `seal`, for a JSON object that is no credential."""
+        answer = await self.ask(subjects.VAULT_KEY, b"")
+        key = msgspec.convert(answer, _PublicKey).public_key
+        return SealedBox(PublicKey(key)).encrypt(plain)
+
+    async def ask(self, subject: str, data: bytes) -> Any:
+        """The body of the reply to a request of that subject."""
         raw = await self._core.request(subject, data, timeout=REQUEST_TIMEOUT_S)
         reply = decode_record(VaultReply, raw)
         if reply.status < 400:

@@ -1,10 +1,11 @@
-"""`holdfast up` with public events: a turn by the official SDK, read by the program of docs/events-out.md."""
+"""`holdfast up` with public events and a webhook: a turn by the SDK, read by the program of docs/events-out.md."""
 
 import asyncio
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,14 @@ from tests.support.eventually import eventually
 from tests.support.markdown import blocks
 from tests.support.model import bash, say
 from tests.support.stack import Stack, stack
+from tests.support.webhooks import Receiver, receiver
 
 pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[3]
 ENVIRON = {
     "HOLDFAST_PUBLIC_EVENTS_BYTES": "1000000000",
+    "HOLDFAST_WEBHOOK_HOSTS": "127.0.0.1",
     "HOLDFAST_READERS": "billing:default:session.usage+agent.message,audit:*:>,others:other:>",
 }
 
@@ -68,13 +71,26 @@ async def ever_had(made: Stack, consumer: str) -> int:
     return info["delivered"]["consumer_seq"] + info["num_pending"]
 
 
+async def until_received(endpoint: Receiver, session: str) -> None:
+    """Wait until the endpoint of the webhook has got the begin and the end of the turn."""
+
+    async def got() -> bool:
+        return endpoint.of(session) == ["session.status_run_started", "session.status_idled"]
+
+    await eventually(got, what="two webhooks of the turn")
+
+
 async def test_what_a_turn_shows_is_read_by_those_who_may_read_it(tmp_path: Path) -> None:
-    with stack(tmp_path, environ=ENVIRON, harnesses=1) as made:
+    with stack(tmp_path, environ=ENVIRON, harnesses=1) as made, receiver() as endpoint:
         mark = await made.model.play(bash("echo a"), say("Done."))
         async with made.client() as client:
+            body = {"url": endpoint.url, "events": ["session.status_run_started", "session.status_idled"]}
+            hook: Any = await client.post("/v1/webhooks", cast_to=object, body=body)
             conversation = await Conversation.begin(client)
             await conversation.say(mark)
             shown = [event.to_dict(mode="json") for event in await conversation.until_idle()]
+            await until_received(endpoint, conversation.id)
+            assert {request.event(hook["secret"]).data.id for request in endpoint.got} == {conversation.id}
             audit = await follow(made, tmp_path, "audit", len(shown))
             assert [(type_, session) for type_, session, _ in audit] == [(e["type"], conversation.id) for e in shown]
             assert [json.loads(body)["id"] for _, _, body in audit] == [event["id"] for event in shown]

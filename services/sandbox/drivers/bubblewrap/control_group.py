@@ -32,12 +32,15 @@ def _folder(kind: str, controller: str, root: Path, worker: str, name: str) -> P
 
 
 class ControlGroup:
-    """The group `name` below that of the worker, in each hierarchy. Without a hierarchy (weak) it does nothing."""
+    """The group `name` below that of the worker, in each hierarchy. Without a hierarchy (weak) it does nothing.
 
-    def __init__(self, hierarchy: Hierarchy, worker: str, name: str) -> None:
+    Without a name: the group that the roots of the hierarchy are (`hierarchy.of_process`).
+    """
+
+    def __init__(self, hierarchy: Hierarchy, worker: str = "", name: str = "") -> None:
         self._kind = hierarchy.kind
         self._paths = {
-            controller: _folder(hierarchy.kind, controller, root, worker, name)
+            controller: _folder(hierarchy.kind, controller, root, worker, name) if name else root
             for controller, root in hierarchy.roots.items()
         }
 

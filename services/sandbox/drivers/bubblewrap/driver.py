@@ -1,30 +1,25 @@
 """The bubblewrap driver: unprivileged, without daemon or image; namespaces, system call filter, control groups."""
 
 import asyncio
-import contextlib
-import fcntl
 import os
-import shutil
-import subprocess
 import time
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from holdfast.bus.ids import Key, is_token
-from holdfast.process.settings import BadSettings
+from holdfast.bus.ids import Key
 from holdfast.sandbox.drivers import frames, stream
 from holdfast.sandbox.drivers.bubblewrap import control_group, delegation, diagnosis, disk, hierarchy, limits
 from holdfast.sandbox.drivers.bubblewrap.host import Host, find_host
 from holdfast.sandbox.drivers.bubblewrap.process import END_TIMEOUT_S, START_TIMEOUT_S, SandboxProcess
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
-from holdfast.sandbox.drivers.driver import SandboxUnavailable
 from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
 from holdfast.sandbox.drivers.host_id import host_id
 from holdfast.sandbox.drivers.threads import in_daemon_thread
+from holdfast.sandbox.drivers.worker_homes import WorkerHomes, as_unavailable
+from holdfast.sandbox.drivers.workspaces import Workspaces
 from holdfast.sandbox.settings import SandboxSettings
 
 log = structlog.get_logger()
@@ -49,6 +44,9 @@ class Bubblewrap:
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         self._data = Path(settings.data_dir).absolute()
+        self._homes = WorkerHomes(self._data / "run")
+        # A sandbox of bubblewrap has the user id of the service on the host.
+        self._workspaces = Workspaces(self._data, os.geteuid(), os.getegid())
         self._slots = asyncio.Semaphore(settings.creates_at_once)
         self._quota = disk.Quota(
             settings.disk_bytes, settings.disk_files, settings.disk_reserve_bytes, settings.disk_reserve_files
@@ -61,7 +59,6 @@ class Bubblewrap:
         self._worker = ""
         self.host = ""
         """See Driver."""
-        self._lock_fd = -1
         self._watchdog = WatchdogProcess(lambda: [pid for process in self._processes for pid in process.pids])
 
     async def open(self, worker: str) -> None:
@@ -72,18 +69,9 @@ class Bubblewrap:
             if self._found_hierarchy.kind == "weak":
                 log.info("no control group can be written", cause=self._found_hierarchy.cause)
         self._worker = worker
-        home = self._home(worker)
-        try:
-            home.mkdir(parents=True, mode=0o700)
-        except (PermissionError, NotADirectoryError, FileExistsError) as exc:
-            raise BadSettings(f"HOLDFAST_DATA_DIR: no folder can be made in {self._data} ({exc.strerror})") from None
-        self._lock_fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        self._homes.claim(worker)
         self.host = await asyncio.to_thread(host_id, self._data)
         self._watchdog.start()
-
-    def _home(self, worker: str) -> Path:
-        return self._data / "run" / worker
 
     @property
     def weak_limits(self) -> str:
@@ -98,8 +86,8 @@ class Bubblewrap:
     async def probe(self) -> None:
         """See Driver."""
         self._host = None
-        folder = self._home(self._worker) / "probe"
-        with _as_unavailable("the folder of this worker cannot be written"):
+        folder = self._homes.of(self._worker) / "probe"
+        with as_unavailable("the folder of this worker cannot be written"):
             folder.mkdir(exist_ok=True)
         sandbox = await self._start("probe", folder)
         await sandbox.kill("probed")
@@ -107,24 +95,16 @@ class Bubblewrap:
     async def create(self, spec: HandSpec) -> stream.StreamSandbox:
         """See Driver."""
         require_plain(spec, by=self.name)
-        folder = self._workspace(spec.key)
-        with _as_unavailable("the workspace of the session cannot be made"):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)  # an earlier sandbox may have taken the rights away, and no other could start in it
+        folder = await self._workspaces.prepare(spec.key)
         return await self._start(spec.generation, folder)
-
-    def _workspace(self, key: Key) -> Path:
-        if not (is_token(key.tenant) and is_token(key.session)):
-            raise ValueError("not a session")
-        return self._data / "workspaces" / key.tenant / key.session
 
     async def _start(self, name: str, folder: Path) -> stream.StreamSandbox:
         """Start a sandbox on the workspace `folder`, in a control group called `name`. Raises SandboxUnavailable."""
         async with self._slots:
             if self._host is None:
-                with _as_unavailable("the files of which sandboxes are made cannot be written"):
+                with as_unavailable("the files of which sandboxes are made cannot be written"):
                     self._host = await in_daemon_thread(
-                        find_host, self._settings, self._home(self._worker), self._hierarchy
+                        find_host, self._settings, self._homes.of(self._worker), self._hierarchy
                     )
             host = self._host
             process = SandboxProcess(host, self._worker, name, folder, self._quota, threads=self._measuring)
@@ -156,37 +136,22 @@ class Bubblewrap:
 
     async def sessions(self) -> list[Key]:
         """See Driver."""
-        return await in_daemon_thread(self._stored_sessions)
-
-    def _stored_sessions(self) -> list[Key]:
-        folders = [folder.relative_to(self._data / "workspaces") for folder in self._data.glob("workspaces/*/*")]
-        return [Key(*folder.parts) for folder in folders if all(is_token(part) for part in folder.parts)]
+        return await in_daemon_thread(self._workspaces.stored)
 
     async def remove_files(self, key: Key) -> None:
         """See Driver."""
-        folder = self._workspace(key)
-        if not folder.exists():
-            return
-        for command in (["chmod", "-R", "u+rwX", "--"], ["rm", "-rf", "--one-file-system", "--"]):
-            process = await asyncio.create_subprocess_exec(
-                *command, str(folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            await process.wait()
-        if folder.exists():
-            log.warning("a workspace could not be removed completely", folder=str(folder))
+        await self._workspaces.remove(key)
 
     async def collect(self) -> list[str]:
         """See Driver."""
         dead: list[str] = []
-        for home in (self._data / "run").glob("*"):
-            if home.name == self._worker or not _is_unlocked(home / "lock"):
-                continue
+        for worker in self._homes.dead(self._worker):
             deadline = time.monotonic() + END_TIMEOUT_S
             # Polled: the kernel tells nobody when the last process of a group is gone.
-            while not control_group.clear(self._hierarchy, home.name) and time.monotonic() < deadline:  # noqa: ASYNC110
+            while not control_group.clear(self._hierarchy, worker) and time.monotonic() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(REMOVE_POLL_S)
-            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
-            dead.append(home.name)
+            await asyncio.to_thread(self._homes.remove, worker)
+            dead.append(worker)
         return dead
 
     async def close(self) -> None:
@@ -197,19 +162,7 @@ class Bubblewrap:
         if self._host:
             control_group.clear(self._host.hierarchy, self._worker)
             self._host = None  # its files lie in the folder of this worker, which is removed now
-        if self._lock_fd >= 0:
-            await asyncio.to_thread(shutil.rmtree, self._home(self._worker), ignore_errors=True)
-            os.close(self._lock_fd)
-            self._lock_fd = -1
-
-
-@contextlib.contextmanager
-def _as_unavailable(what: str) -> Generator[None]:
-    """Raise SandboxUnavailable for an OSError in the block: it concerns one sandbox and not the worker."""
-    try:
-        yield
-    except OSError as exc:
-        raise SandboxUnavailable(f"{what}: {exc.strerror or exc}") from exc
+        await asyncio.to_thread(self._homes.release, self._worker)
 
 
 def _symptom(stderr: str, exc: Exception) -> str:
@@ -219,18 +172,3 @@ def _symptom(stderr: str, exc: Exception) -> str:
     if isinstance(exc, TimeoutError):
         return f"bubblewrap did not start within {START_TIMEOUT_S:g} s"
     return f"bubblewrap did not start: {exc}" if str(exc) else "bubblewrap ended without a word"
-
-
-def _is_unlocked(lock: Path) -> bool:
-    """Whether no process holds the lock. The kernel releases it when the process that holds it ends."""
-    try:
-        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True

@@ -65,6 +65,26 @@ def find(*, mounts: str | None = None, membership: str | None = None) -> Hierarc
     return Hierarchy("weak", {}, "; ".join(causes))
 
 
+def of_process(pid: int) -> Hierarchy:
+    """The groups in which the process `pid` is, made by somebody else: the roots are the groups themselves.
+
+    Weak where they cannot be found, as in a container that sees its own groups only. Raises OSError if it has ended.
+    """
+    points = _mount_points(Path("/proc/self/mountinfo").read_text())
+    own = _memberships(Path(f"/proc/{pid}/cgroup").read_text())
+    separate = [name for name in (*CONTROLLERS, ACCOUNTING) if name in points and name in own]
+    if set(CONTROLLERS) <= set(separate):
+        found = Hierarchy("v1", {name: _folder_of(points[name], own[name]) for name in separate})
+    elif "unified" in points and "unified" in own:
+        folder = _folder_of(points["unified"], own["unified"])
+        offered = (folder / "cgroup.controllers").read_text().split() if folder.is_dir() else []
+        found = Hierarchy("v2", {name: folder for name in CONTROLLERS if name in offered})
+    else:
+        found = Hierarchy("weak", {})
+    missing = [str(folder) for folder in found.folders if not folder.is_dir()]
+    return Hierarchy("weak", {}, f"{missing[0]} is not to be seen") if missing or not found.roots else found
+
+
 def _mount_points(mountinfo: str) -> dict[str, tuple[Path, str]]:
     """Controller (or `unified`) to its mount point and the folder of the hierarchy that is mounted there."""
     points: dict[str, tuple[Path, str]] = {}

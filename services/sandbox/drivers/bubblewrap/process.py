@@ -19,6 +19,7 @@ from holdfast.sandbox.drivers.bubblewrap.control_group import ControlGroup
 from holdfast.sandbox.drivers.bubblewrap.disk import Quota
 from holdfast.sandbox.drivers.bubblewrap.disk_watch import DiskWatch
 from holdfast.sandbox.drivers.bubblewrap.host import Host
+from holdfast.sandbox.drivers.descriptors import readable
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.sandbox.tools import CallTimeouts
 
@@ -171,7 +172,7 @@ class SandboxProcess:
             except ProcessLookupError:
                 log.debug("the sandbox had already ended")
             # When the first process of a process namespace has ended, the kernel has ended all others in it.
-            await _readable(pidfd, END_TIMEOUT_S)
+            await readable(pidfd, END_TIMEOUT_S)
             os.close(pidfd)
         if self._bwrap is not None:
             await self._ended()
@@ -226,17 +227,6 @@ async def _first_process(info_fd: int) -> int:
 async def _read(fd: int) -> bytes:
     """The next bytes of a pipe, which does not block; empty at its end."""
     while True:
-        await _readable(fd, START_TIMEOUT_S)
+        await readable(fd, START_TIMEOUT_S)
         with contextlib.suppress(BlockingIOError):
             return os.read(fd, 4096)
-
-
-async def _readable(fd: int, timeout: float) -> None:  # noqa: ASYNC109  returns in both cases
-    """Return when `fd` is readable (a pidfd: its process has ended), or after `timeout` seconds."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))
-    try:
-        await asyncio.wait([ready], timeout=timeout)
-    finally:
-        loop.remove_reader(fd)

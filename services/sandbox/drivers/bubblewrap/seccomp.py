@@ -82,9 +82,15 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
 
 @cache
+def text() -> str:
+    """The file, without line ends: what Docker takes in the security option `seccomp`."""
+    return msgspec.json.format(Path(__file__).with_name("seccomp_policy.json").read_text(), indent=-1)
+
+
+@cache
 def policy() -> Policy:
     """The policy of this version."""
-    return msgspec.json.decode(Path(__file__).with_name("seccomp_policy.json").read_bytes(), type=Policy)
+    return msgspec.json.decode(text(), type=Policy)
 
 
 def compiled(machine: str = "") -> bytes:

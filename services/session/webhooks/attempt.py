@@ -1,0 +1,62 @@
+"""One attempt to deliver an event: signed by the vault service, then sent."""
+
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from holdfast.process.faults import point
+from holdfast.session.http.errors import ApiError
+from holdfast.session.webhooks.progress import SECOND_US, Outcome
+from holdfast.session.webhooks.secrets import WebhookSecrets
+from holdfast.session.webhooks.store import Webhook
+from holdfast.session.webhooks.target import check_url
+
+if TYPE_CHECKING:
+    from holdfast.session.webhooks.sender import Sender
+
+
+class Attempts:
+    """`hosts` and `timeout_s` as those of `Sender`; `now` is the clock, in microseconds since 1970."""
+
+    def __init__(
+        self, secrets: WebhookSecrets, hosts: Collection[str], timeout_s: float, now: Callable[[], int]
+    ) -> None:
+        self._secrets = secrets
+        self._hosts = hosts
+        self._timeout_s = timeout_s
+        self._now = now
+        self._sender: Sender | None = None
+
+    async def send(self, tenant: str, webhook: Webhook, *, event_id: str, body: bytes) -> Outcome:
+        """Sign and send the body. Raises ApiError and BusError if it cannot be signed: nothing was sent then.
+
+        The address is checked again, as the operator may have taken its host off the list since.
+        """
+        now_s = self._now() // SECOND_US
+        try:
+            check_url(webhook.url, self._hosts)
+            headers = await self._secrets.headers(tenant, webhook.id, event_id=event_id, now_s=now_s, body=body)
+        except ApiError as exc:
+            match exc.status:
+                case HTTPStatus.BAD_REQUEST:
+                    return Outcome(error=exc.message)
+                case HTTPStatus.NOT_FOUND:
+                    return Outcome(error="its secret is gone: delete the webhook, and create it again")
+                case _:
+                    raise
+        point("webhook.sending")
+        outcome = await self._opened().send(webhook.url, body, headers)
+        point("webhook.sent")
+        return outcome
+
+    def _opened(self) -> "Sender":
+        # With the first request: a process without webhooks spares the memory and the time of the import of aiohttp.
+        from holdfast.session.webhooks.sender import Sender  # noqa: PLC0415
+
+        self._sender = self._sender or Sender(self._hosts, self._timeout_s)
+        return self._sender
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._sender:
+            await self._sender.close()
