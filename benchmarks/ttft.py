@@ -56,6 +56,7 @@ class Visitor:
             elif event.type == "session.status_idle":
                 break
         await sending
+        assert first, f"a turn of {self.session} ended without a delta"
         return first
 
 
