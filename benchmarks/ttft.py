@@ -56,6 +56,7 @@ class Visitor:
             elif event.type == "session.status_idle":
                 break
         await sending
+        assert first, f"a turn of {self.session} ended without a delta"
         return first
 
 
@@ -97,6 +98,7 @@ class Round(NamedTuple):
 def _without_model(turns: list[Turn], records: list[Record]) -> Round:
     """The model's time of a turn is that of its first request, from the whole request to its first byte."""
     of_turn = [[r for r in records if turn.began <= r.received <= turn.began + turn.first] for turn in turns]
+    assert all(of_turn), "a first delta came before the request of its turn: it is of the turn before"
     own = [turn.first - (asked[0].first_byte - asked[0].received) for turn, asked in zip(turns, of_turn, strict=True)]
     since = min(turn.began for turn in turns)
     return Round(own, sum(r.received >= since for r in records) - len(turns))
