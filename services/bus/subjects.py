@@ -268,7 +268,10 @@ def task(tenant: str, kind: str) -> str:
 
 
 def task_again(tenant: str, kind: str) -> str:
-    """Where the session service publishes a dead task once more: who may publish here may say which task it is."""
+    """Where the session service publishes a dead task once more, and those that it was handed itself.
+
+    Who may publish here may say which task it is.
+    """
     return f"again.{_token(tenant)}.{_token(kind)}"
 
 
@@ -280,6 +283,11 @@ def dead_task(tenant: str, kind: str) -> str:
 def dead_tasks(tenant: str) -> str:
     """Pattern of the dead tasks of all kinds of the tenant."""
     return f"dead.{_token(tenant)}.*"
+
+
+def all_task_requests() -> str:
+    """Requests of other systems that are tasks; no stream covers them."""
+    return "ask.*.*"
 
 
 def all_tasks() -> tuple[str, str]:

@@ -24,6 +24,15 @@ def inject(headers: dict[str, str] | None) -> dict[str, str] | None:
     return headers
 
 
+def inject_link(headers: dict[str, str]) -> dict[str, str]:
+    """`headers` with the context that lies under LINK: for a message that is handed on as it came."""
+    sent = context.get_value(LINK)
+    if isinstance(sent, trace.SpanContext) and sent.is_valid:
+        with trace.use_span(trace.NonRecordingSpan(sent)):
+            telemetry.inject(headers)
+    return headers
+
+
 def _has_context(headers: Mapping[str, str]) -> bool:
     return "traceparent" in headers or "Traceparent" in headers
 

@@ -16,10 +16,12 @@ from holdfast.harness.models.interface import Endpoint, Model
 from holdfast.harness.models.metered_model import MeteredModel
 from holdfast.harness.models.model_health import ObservedModel
 from holdfast.harness.models.registry import CLOUDS, MODELS
+from holdfast.harness.models.traced_model import TracedModel
 from holdfast.harness.settings import VENDOR, HarnessSettings
 from holdfast.harness.turn.dispatch import Dispatcher
 from holdfast.harness.turn.ping import replica_name, serve_ping
-from holdfast.process import clock, metering, metrics
+from holdfast.harness.turn.turn_span import in_turn_span
+from holdfast.process import clock, metering, metrics, spans
 from holdfast.process.health import Health
 from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.settings import BadSettings
@@ -75,6 +77,8 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
     model: Model = ObservedModel(MODELS[settings.model](endpoint(settings)), partial(health.note, "model"))
     if metering.is_on():
         model = MeteredModel(model, catalogue, settings.model)
+    if spans.are_recorded():
+        model = TracedModel(model, settings.model)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(model.close)
         bus = await connect(settings, name=name, own_account=True)
@@ -100,7 +104,8 @@ async def main(settings: HarnessSettings, stop: asyncio.Event) -> None:
             releases = await dispatcher.warm.listen(settings.cell)
             watching = tasks.create_task(supervised(partial(watch_bus, bus, health), health.note, name="bus"))
             log.info("ready", name=name, kind=settings.model, model=settings.model_base_url)
-            await bus.inbox.consume(settings.cell, dispatcher.handle, stop, limit=settings.sessions, name=name)
+            handle = partial(in_turn_span, dispatcher.handle, name)
+            await bus.inbox.consume(settings.cell, handle, stop, limit=settings.sessions, name=name)
             watching.cancel()
             await releases.close()
             await pings.close()

@@ -20,7 +20,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from holdfast.process import metering, metrics
+from holdfast.process import metering, metrics, spans
 from holdfast.process.exporters import exporters
 from holdfast.process.metrics import Metric
 
@@ -110,9 +110,13 @@ def _export_traces(resource: "Resource") -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    from holdfast.process.span_export import ChosenIds, SessionIds  # noqa: PLC0415
+
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=ChosenIds())
+    provider.add_span_processor(SessionIds())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=FLUSH_TIMEOUT_S)))
     trace.set_tracer_provider(provider)
+    spans.switch_on(provider)
     _stop_exporter.append(provider.shutdown)
 
 
@@ -130,7 +134,10 @@ def _export_metrics(resource: "Resource", asked: Collection[str]) -> None:
         from opentelemetry.exporter.prometheus import PrometheusMetricReader  # noqa: PLC0415
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415
 
-        readers.append(PrometheusMetricReader(scope_info_enabled=False))
+        reader = PrometheusMetricReader(
+            scope_info_enabled=False, resource_attribute_filter=lambda name: name == "service.name"
+        )
+        readers.append(reader)
         page = lambda: (generate_latest(), CONTENT_TYPE_LATEST)  # noqa: E731
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     meter = provider.get_meter(SERVICE_NAMESPACE, schema_url=SCHEMA_URL)
@@ -170,9 +177,18 @@ def shutdown() -> None:
         worker.join(max(0.0, deadline - time.monotonic()))
 
 
+def own_decision(remote: SpanContext, name: str) -> SpanContext:
+    """The context of a caller, with our own decision whether its trace is sampled: its flag must not silence us."""
+    if not spans.are_recorded():
+        return remote
+    from holdfast.process.span_export import own_decision as decide  # noqa: PLC0415  it imports the SDK
+
+    return decide(remote, name)
+
+
 def tracer() -> trace.Tracer:
     """The tracer of this project."""
-    return trace.get_tracer("holdfast")
+    return spans.tracer()
 
 
 def inject(headers: MutableMapping[str, str]) -> None:

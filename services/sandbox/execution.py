@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+from opentelemetry import context
+from opentelemetry.trace import SpanKind, StatusCode
 
 from holdfast.bus.api import Bus
 from holdfast.bus.commands import Answer, Cancel, Confirm, Execute, Probe
@@ -15,7 +17,8 @@ from holdfast.bus.ids import Key
 from holdfast.bus.inputs import CallResult
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
 from holdfast.bus.tools import EXECUTABLE
-from holdfast.process import failures, faults, metering, metrics
+from holdfast.process import failures, faults, metering, metrics, spans
+from holdfast.process.spans import LongSpan
 from holdfast.sandbox import results
 from holdfast.sandbox.drivers.sandbox import Outcome, SandboxLost
 from holdfast.sandbox.head_reads import head_at
@@ -225,7 +228,7 @@ class Executor:
     async def _outcome(self, handle: SandboxHandle, request: Execute) -> tuple[Outcome, bool]:
         """The outcome of the call, and whether it was lost with its sandbox. Publishes what the call prints."""
         live = LiveOutput(self._bus.core, handle.key, request.call)
-        began_at, failed = loop_time(), ""
+        began_at, failed, span = loop_time(), "", _call_span(handle, request)
         try:
             outcome = await handle.sandbox.run(request.call, request.name, request.input, live.add)
             failed = "tool_error" if outcome.is_error else ""
@@ -241,6 +244,7 @@ class Executor:
         finally:
             live.close()
             _record_call(request.name, loop_time() - began_at, failed)
+            _end_span(span, failed)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
@@ -260,3 +264,28 @@ def _record_call(tool: str, seconds: float, failed: str) -> None:
     if metering.is_on():
         labels = {metrics.OPERATION: "execute_tool", metrics.TOOL: tool if tool in EXECUTABLE else metrics.OTHER}
         metering.record(metrics.TOOL_DURATION, seconds, labels | ({metrics.ERROR: failed} if failed else {}))
+
+
+def _call_span(handle: SandboxHandle, request: Execute) -> LongSpan | None:
+    """The span of a call, below that of the turn, whose context came with the request. Neither its input is on it nor
+    its result."""
+    if not spans.are_recorded():
+        return None
+    attributes = {
+        metrics.OPERATION: "execute_tool", metrics.TOOL: request.name, "gen_ai.tool.call.id": request.call,
+        "gen_ai.tool.type": "function", "holdfast.generation": request.generation,
+    }  # fmt: skip
+    token = context.attach(spans.in_session(handle.key.session))
+    try:
+        return LongSpan(f"execute_tool {request.name}", SpanKind.INTERNAL, attributes)
+    finally:
+        context.detach(token)
+
+
+def _end_span(span: LongSpan | None, failed: str) -> None:
+    if span is None:
+        return
+    if failed:
+        span.span.set_attribute(metrics.ERROR, failed)
+        span.span.set_status(StatusCode.ERROR, failed)
+    span.end()

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.health import Health
 from holdfast.process.model_facts import ModelCatalogue
 from holdfast.session.agents import routes as agent_routes
@@ -22,9 +21,7 @@ from holdfast.session.http.routing import Route
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.models import routes as model_routes
 from holdfast.session.sessions import routes as session_routes
-from holdfast.session.tasks import binding_routes, task_routes
-from holdfast.session.tasks.binding_store import BindingStore
-from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults import credentials as credential_routes
 from holdfast.session.vaults import routes as vault_routes
 from holdfast.session.vaults.client import VaultClient
@@ -42,9 +39,7 @@ def all_routes(
     api_keys: ApiKeyStore,
     audit: AuditLog,
     models: ModelCatalogue,
-    bindings: BindingStore,
-    records: TaskRecords,
-    tasks: NatsTasks,
+    tasks: TaskParts,
     health: Health,
     now: Callable[[], int],
     streams: OpenStreams,
@@ -64,7 +59,6 @@ def all_routes(
         *model_routes.routes(models),
         *api_key_routes.routes(api_keys),
         *audit_routes.routes(audit),
-        *binding_routes.routes(bindings, now),
-        *task_routes.routes(records, tasks),
+        *tasks.routes,
     ]
     return [*described, *openapi.routes(described)]

@@ -42,10 +42,7 @@ from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.settings import SessionSettings
 from holdfast.session.storage.kv_store import KvStore
-from holdfast.session.tasks.binding_store import BindingStore
-from holdfast.session.tasks.ingress import TaskIngress
-from holdfast.session.tasks.records import TaskRecords
-from holdfast.session.tasks.task_session import TaskSessions
+from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults.client import VaultClient
 from holdfast.session.webhooks.attempt import Attempts
 from holdfast.session.webhooks.routes import WebhookHandlers
@@ -66,6 +63,10 @@ RESERVED_DESCRIPTORS: Final = 500
 _log = structlog.get_logger()
 
 
+Watches = Mapping[str, ApiKeys | KvStore[Any]]
+"""What is followed in memory, by the name of its check."""
+
+
 async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
     models = load_catalogue(settings.models_file)
@@ -75,11 +76,8 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = _sessions(bus, read_model, settings)
-    bindings, records = BindingStore(bus.kv, agents, environments), TaskRecords(bus.kv)
-    disk = DiskSpaceCheck(settings.disk_folder)
-    task_sessions = TaskSessions(sessions, agents, environments)
-    ingress = TaskIngress(bus.tasks, records, bindings, task_sessions, disk=disk, now=clock.now)
-    vaults = VaultClient(bus.core)
+    vaults, disk = VaultClient(bus.core), DiskSpaceCheck(settings.disk_folder)
+    parts = TaskParts.of(bus.tasks, sessions, agents, environments, vaults=vaults, disk=disk, stopping=stop)
     webhooks, attempts, webhook_handlers = _webhooks(bus, vaults, settings)
     try:
         await _install_first_key(bus, settings)
@@ -93,9 +91,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             api_keys=ApiKeyStore(bus.kv, audit, clock.now),
             audit=audit,
             models=models,
-            bindings=bindings,
-            records=records,
-            tasks=bus.tasks,
+            tasks=parts,
             health=health,
             now=clock.now,
             streams=streams,
@@ -104,16 +100,12 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         metering.observe_number(metrics.STREAMS, lambda: streams.count)
         edge = _edge(routes, keys, settings, disk)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
-            watched: dict[str, ApiKeys | KvStore[Any]] = {
-                "keys": keys,
-                "agents": agents.objects,
-                "environments": environments.objects,
-            }
+            watched: Watches = {"keys": keys, "agents": agents.objects, "environments": environments.objects}
             background = _begin(tasks, health, _follow(watched, health))
             for watch in watched.values():
                 await watch.ready()
             duties = _duties(bus, health, sessions, settings.disk_folder)
-            duties |= {**_webhook_duties(bus, webhooks, attempts, settings), "tasks": partial(ingress.run, stop)}
+            duties |= _webhook_duties(bus, webhooks, attempts, settings) | parts.duties(bus.task_requests, stop)
             background += _begin(tasks, health, duties)
             await _serve(edge, settings, health, stop)
             for task in background:
@@ -162,7 +154,7 @@ def _begin(tasks: asyncio.TaskGroup, health: Health, duties: Mapping[str, Duty])
     return [tasks.create_task(supervised(duty, health.note, name=name), name=name) for name, duty in duties.items()]
 
 
-def _follow(watched: Mapping[str, ApiKeys | KvStore[Any]], health: Health) -> dict[str, Duty]:
+def _follow(watched: Watches, health: Health) -> dict[str, Duty]:
     """The duties that keep keys, agents and environments current; the check of each is true while it does."""
     return {
         name: partial(watch.follow, partial(health.set, name, True, valid_s=WATCH_VALID_S))

@@ -43,6 +43,26 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     include_archived: bool = False
 
 
+class SigningKeep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The secrets come in `VaultRequest.sealed`. `in_use`: id of those that the binding of the kind names now."""
+
+    kind: Name
+    in_use: str = ""
+
+
+class SigningName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Name
+    id: Name
+
+
+class SigningOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The answer is sealed to `public_key`."""
+
+    kind: Name
+    id: Name
+    public_key: bytes
+
+
 def read(kind: type[T], raw: dict[str, Any]) -> T:
     """`raw` as a struct of `kind`. Raises Invalid with the field and the rule."""
     try:

@@ -22,6 +22,7 @@ from holdfast.vault.errors import StoreUnavailable
 from holdfast.vault.sealing_key import SealingKey, open_sealing_key
 from holdfast.vault.service import Service
 from holdfast.vault.settings import VaultSettings
+from holdfast.vault.signing import SigningSecrets
 from holdfast.vault.store import Store
 from holdfast.vault.vaults import Vaults
 from holdfast.vault.webhooks import WebhookSecrets
@@ -80,7 +81,7 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
     probe = StoreProbe(store)
     vaults = Vaults(store, clock.now)
     credentials = Credentials(store, vaults, clock.now, loopback=settings.mcp_loopback)
-    service = Service(vaults, credentials, WebhookSecrets(store), probe.sealing_key)
+    service = Service(vaults, credentials, WebhookSecrets(store), SigningSecrets(store, clock.now), probe.sealing_key)
     health = Health("vault", "bus", "store")
     async with health.serve(settings.health_port, settings.health_host):
         bus = await connect(settings, name="vault", uses_streams=False)

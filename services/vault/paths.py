@@ -3,6 +3,7 @@
 tenants/<tenant>/vaults/<vault>                  public: the vault, and which credentials of it are active
 tenants/<tenant>/records/<vault>/<credential>    public: the credential
 tenants/<tenant>/secrets/<vault>/<credential>    the secret
+tenants/<tenant>/signing/<kind>/<id>             secrets with which webhooks of a kind of tasks are signed
 tenants/<tenant>/webhooks/<webhook>              the secret of a webhook
 service/box                                      the private key to which secrets on the bus are sealed
 """
@@ -44,6 +45,14 @@ def secrets(tenant: str, vault_id: str) -> str:
 
 def secret(tenant: str, vault_id: str, credential_id: str) -> str:
     return f"{secrets(tenant, vault_id)}/{_token('credential', credential_id)}"
+
+
+def signing_of(tenant: str, kind: str) -> str:
+    return f"tenants/{_token('tenant', tenant)}/signing/{_token('kind', kind)}"
+
+
+def signing(tenant: str, kind: str, secrets_id: str) -> str:
+    return f"{signing_of(tenant, kind)}/{_token('signing secrets', secrets_id)}"
 
 
 def webhook(tenant: str, webhook_id: str) -> str:

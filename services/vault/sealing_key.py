@@ -30,7 +30,7 @@ class SealingKey:
         try:
             return self._open.decrypt(sealed)
         except (CryptoError, ValueError, TypeError):
-            raise Invalid("auth: was not sealed to the key of this vault service") from None
+            raise Invalid("the secret was not sealed to the key of this vault service") from None
 
 
 async def open_sealing_key(store: Store) -> SealingKey:

@@ -10,10 +10,21 @@ import structlog
 from holdfast.bus.commands import SignRequest, VaultReply, VaultRequest
 from holdfast.bus.errors import Damaged, Newer
 from holdfast.bus.records import decode_record
-from holdfast.vault.bodies import CredentialCreate, CredentialUpdate, ListQuery, VaultCreate, VaultUpdate, read
+from holdfast.vault.bodies import (
+    CredentialCreate,
+    CredentialUpdate,
+    ListQuery,
+    SigningKeep,
+    SigningName,
+    SigningOpen,
+    VaultCreate,
+    VaultUpdate,
+    read,
+)
 from holdfast.vault.credentials import Credentials
 from holdfast.vault.errors import Invalid, NewerDocument, StoreUnavailable, VaultProblem
 from holdfast.vault.sealing_key import SealingKey
+from holdfast.vault.signing import SigningSecrets
 from holdfast.vault.vaults import Vaults
 from holdfast.vault.webhooks import WebhookSecrets
 
@@ -35,12 +46,14 @@ class Service:
         vaults: Vaults,
         credentials: Credentials,
         webhooks: WebhookSecrets,
+        signing: SigningSecrets,
         sealing_key: Callable[[], Awaitable[SealingKey]],
     ) -> None:
         self._sealing_key = sealing_key
         self._webhooks = webhooks
         self._vaults = vaults
         self._credentials = credentials
+        self._signing = signing
         self._verbs: dict[str, Verb] = {
             "vaults.create": lambda r: vaults.create(r.tenant, read(VaultCreate, r.body)),
             "vaults.retrieve": lambda r: vaults.retrieve(r.tenant, r.vault),
@@ -53,6 +66,9 @@ class Service:
             "credentials.update": self._update_credential,
             "credentials.list": lambda r: credentials.list(r.tenant, r.vault, read(ListQuery, r.body)),
             "credentials.archive": lambda r: credentials.archive(r.tenant, r.vault, r.credential),
+            "signing.keep": self._keep_signing,
+            "signing.open": lambda r: signing.open(r.tenant, read(SigningOpen, r.body)),
+            "signing.remove": lambda r: signing.remove(r.tenant, read(SigningName, r.body)),
             "credentials.delete": lambda r: credentials.delete(r.tenant, r.vault, r.credential),
             "webhooks.put": self._put_webhook,
             "webhooks.delete": lambda r: webhooks.delete(r.tenant, r.webhook),
@@ -100,6 +116,10 @@ class Service:
         body = read(CredentialUpdate, r.body)
         auth = await self._auth(r.sealed) if r.sealed else None
         return await self._credentials.update(r.tenant, r.vault, r.credential, body, auth)
+
+    async def _keep_signing(self, r: VaultRequest) -> dict[str, Any]:
+        plain = (await self._sealing_key()).open(r.sealed)
+        return await self._signing.keep(r.tenant, read(SigningKeep, r.body), plain)
 
     async def _put_webhook(self, r: VaultRequest) -> dict[str, Any]:
         return await self._webhooks.put(r.tenant, r.webhook, await self._auth(r.sealed))

@@ -35,7 +35,7 @@ READ: Final = """
     GET /v1/models                              GET /v1/models/{model_id}
     GET /v1/bindings                            GET /v1/bindings/{kind}
     GET /v1/bindings/{kind}/versions            GET /v1/tasks
-    GET /v1/tasks/{task_id}                     GET /v1/webhooks
+    GET /v1/tasks/{task}                        GET /v1/webhooks
     GET /v1/webhooks/{webhook_id}               GET /v1/webhooks/{webhook_id}/deliveries
 """
 WRITE: Final = """
@@ -52,11 +52,13 @@ WRITE: Final = """
     POST /v1/sessions                           POST /v1/sessions/{session_id}
     DELETE /v1/sessions/{session_id}            POST /v1/sessions/{session_id}/archive
     POST /v1/bindings                           POST /v1/bindings/{kind}
-    POST /v1/bindings/{kind}/archive            POST /v1/tasks/{task_id}/resend
+    POST /v1/bindings/{kind}/archive            POST /v1/tasks/{task}/resend
     POST /v1/webhooks                           POST /v1/webhooks/{webhook_id}
     DELETE /v1/webhooks/{webhook_id}            POST /v1/webhooks/{webhook_id}/test
 """
-PUBLISH: Final = "POST /v1/sessions/{session_id}/events"
+PUBLISH: Final = """
+    POST /v1/sessions/{session_id}/events       POST /v1/tasks/{task}
+"""
 ADMINISTER: Final = """
     POST /v1/api_keys                           GET /v1/api_keys
     GET /v1/api_keys/{api_key_id}               POST /v1/api_keys/{api_key_id}/revoke

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from msgspec.structs import replace
+from nats.errors import Error as NatsError
 
 from holdfast.bus import subjects
 from holdfast.bus.api import Delivery
@@ -15,14 +16,16 @@ from holdfast.bus.events import SessionStatusRunning
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import CallResult, Nudge
 from holdfast.bus.jetstream.client import NatsBus
+from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.consumer import StreamDelivery
 from holdfast.bus.jetstream.permissions import permissions, users
 from holdfast.bus.streams import BLOB_THRESHOLD_BYTES
 from holdfast.bus.tools import SANDBOX
 from holdfast.cli.embedded.layout import NATS_USERS
 from holdfast.cli.embedded.packaged_files import packaged
+from tests.support.eventually import eventually
 from tests.support.nats_rights import PUBLISH, SUBSCRIBE
-from tests.support.nats_users import as_user, provisioned, raw
+from tests.support.nats_users import LAST, as_user, provisioned, raw
 from tests.support.servers import NatsServer
 
 
@@ -168,6 +171,45 @@ async def test_the_acknowledgement_of_a_task_reaches_its_publisher_alone(clean: 
         assert await session.log.head(key, leader=True) is None
         assert await session.inbox.pending(key) == []
         assert await session.kv.list("keys") == []
+
+
+async def test_the_answer_to_a_request_for_a_task_reaches_its_sender_alone(clean: NatsServer) -> None:
+    """The service may write to logs, so a request must not choose where it answers."""
+    key = Key("default", new_session_id(FIRST_CELL))
+    foreign = (subjects.log(key), subjects.inbox(key, "in"), "$KV.keys.default.x", "again.default.work")
+    heard: list[str] = []
+
+    async def answer(got: RawMessage) -> bytes:
+        heard.append(got.reply)
+        return b"{}"
+
+    async with (
+        raw(clean, "publisher") as publisher,
+        as_user(clean, "session") as session,
+        as_user(clean, "admin") as admin,
+    ):
+        stop = asyncio.Event()
+        serving = asyncio.create_task(session.task_requests.serve(answer, stop))
+        for subject in foreign:
+            await publisher.client.publish("ask.default.work", b"{}", reply=subject)
+        await publisher.client.publish("ask.default.work", b"{}")
+
+        async def answered() -> bool:
+            try:
+                return (await publisher.client.request("ask.default.work", b"{}", timeout=1)).data == b"{}"
+            except NatsError:  # nobody listens yet
+                return False
+
+        await eventually(answered, what="an answer")
+        stop.set()
+        await serving
+        assert all(reply.startswith("_R_.") for reply in heard)
+        assert await session.log.head(key, leader=True) is None
+        assert await session.inbox.pending(key) == []
+        assert await session.kv.list("keys") == []
+        queue = msgspec.json.decode(await admin.core.request("$JS.API.STREAM.INFO.TASKS", b"", timeout=5))
+        assert queue["state"]["messages"] == 0
+        assert await publisher.refused() <= {LAST}
 
 
 async def test_each_service_can_do_its_work(clean: NatsServer) -> None:

@@ -14,48 +14,17 @@ import msgspec
 import pytest
 from anthropic.types.beta import BetaManagedAgentsDeletedVault, BetaManagedAgentsVault
 from anthropic.types.beta.vaults import BetaManagedAgentsCredential, BetaManagedAgentsDeletedCredential
-from nacl.public import PublicKey, SealedBox
+from nacl.public import PrivateKey, SealedBox
 
 from holdfast.bus import subjects
 from holdfast.bus.commands import VaultReply, VaultRequest
-from holdfast.bus.jetstream.client import NatsBus
 from holdfast.process.settings import BadSettings
 from holdfast.vault import paths
 from holdfast.vault.errors import StoreUnavailable
 from holdfast.vault.settings import VaultSettings
 from holdfast.vault.store import Store
 from tests.support.bao import BaoServer, VaultStack, vault_stack
-
-CANARY = "canary-4f1d-token"
-
-
-class Admin:
-    """What the edge does: asks for the key, seals `auth`, sends the request."""
-
-    def __init__(self, bus: NatsBus, tenant: str = "default") -> None:
-        self.bus = bus
-        self.tenant = tenant
-
-    async def reply(
-        self, verb: str, vault: str = "", credential: str = "", auth: Any = None, **body: Any
-    ) -> VaultReply:
-        sealed = b""
-        if auth is not None:
-            data = await self.bus.core.request(subjects.VAULT_KEY, b"", timeout=10)
-            answer = msgspec.json.decode(data, type=VaultReply)
-            key = PublicKey(base64.b64decode(answer.body["public_key"]))
-            sealed = SealedBox(key).encrypt(json.dumps(auth).encode())
-        request = VaultRequest(
-            tenant=self.tenant, verb=verb, vault=vault, credential=credential, body=body, sealed=sealed
-        )
-        data = await self.bus.core.request(subjects.VAULT_ADMIN, msgspec.json.encode(request), timeout=15)
-        assert CANARY.encode() not in data
-        return msgspec.json.decode(data, type=VaultReply)
-
-    async def ok(self, verb: str, vault: str = "", credential: str = "", **rest: Any) -> Any:
-        reply = await self.reply(verb, vault, credential, **rest)
-        assert reply.status == 200, reply
-        return reply.body
+from tests.support.vault_admin import CANARY, Admin
 
 
 def bearer(n: int = 0, token: str = CANARY) -> dict[str, Any]:
@@ -120,6 +89,35 @@ async def test_a_vault_goes_round(admin: Admin) -> None:
     assert BetaManagedAgentsDeletedVault.model_validate(gone).id == vault.id
     assert (await admin.reply("vaults.retrieve", vault.id)).status == 404
     assert (await admin.reply("vaults.delete", vault.id)).status == 404
+
+
+async def test_signing_secrets_come_back_sealed_to_the_one_who_asks(running: VaultStack, admin: Admin) -> None:
+    private = PrivateKey.generate()
+    public = base64.b64encode(bytes(private.public_key)).decode()
+    kept = (await admin.ok("signing.keep", auth=[CANARY], kind="review"))["id"]
+    found = await admin.ok("signing.open", kind="review", id=kept, public_key=public)
+    assert json.loads(SealedBox(private).decrypt(base64.b64decode(found["sealed"]))) == [CANARY]
+    other = await admin.ok("signing.keep", auth=[CANARY, "second"], kind="review", in_use=kept)
+    assert other["id"] != kept
+    await admin.ok("signing.open", kind="review", id=kept, public_key=public)
+    stranger = Admin(admin.bus, tenant="other")
+    for reply, status in (
+        (await stranger.reply("signing.open", kind="review", id=kept, public_key=public), 404),
+        (await admin.reply("signing.open", kind="review", id="../x", public_key=public), 404),
+        (await admin.reply("signing.open", kind="another", id=kept, public_key=public), 404),
+        (await admin.reply("signing.open", kind="review", id=kept, public_key="AAAA"), 400),
+        (await admin.reply("signing.open", kind="review", id=kept), 400),
+        (await admin.reply("signing.keep", kind="review"), 400),
+        (await admin.reply("signing.keep", auth=[], kind="review"), 400),
+        (await admin.reply("signing.keep", auth=["x"] * 5, kind="review"), 400),
+        (await admin.reply("signing.keep", auth={"a": CANARY}, kind="review"), 400),
+    ):
+        assert reply.status == status, reply
+    for secrets_id in (kept, kept, other["id"]):
+        await admin.ok("signing.remove", kind="review", id=secrets_id)
+    assert (await admin.reply("signing.open", kind="review", id=kept, public_key=public)).status == 404
+    async with store_of(running) as store:
+        assert await store.names("tenants/default/signing/review") == []
 
 
 async def test_a_credential_goes_round_and_its_secret_never_comes_back(running: VaultStack, admin: Admin) -> None:

@@ -52,6 +52,8 @@ class Rules:
     """A dead task is opened again only by a message that is newer than all that died, and so is not acknowledged."""
     letter_first: bool = True
     """The dead letter is stored before the record says that the task is dead."""
+    erases_first: bool = True
+    """The letter of a task is erased before the record says that the task is done."""
     fresh_letters: bool = True
     """A dead letter has an id of its own; else that of its message, so that a second one is a duplicate."""
 

@@ -58,6 +58,8 @@ class TaskModel:
                 return "(11) a task is done, and no session has got it"
             if record.state == "dead" and state.letters[record.letter] != "stored":
                 return "(11) the bytes of a dead task are gone"
+            if record.state == "done" and record.letter >= 0 and state.letters[record.letter] == "stored":
+                return "(35) the bytes of a finished task are kept"
         if sum(s.state == "live" for s in state.sessions) > 1:
             return "(11) two sessions for one key"
         return None
@@ -166,7 +168,11 @@ class TaskModel:
             case "finish":
                 done = edge.record._replace(state="done") if self.rules.remembers else Record()
                 old = edge.record.letter
-                return self._record(state, e, edge._replace(letter=old), done, "erase" if old >= 0 else "ack")
+                if self.rules.erases_first and old >= 0 and edge.letter != old:
+                    after = state._replace(letters=replaced(state.letters, old, "erased"))
+                    return "erases its dead letter", self._moved(after, e, edge._replace(letter=old))
+                to = "erase" if old >= 0 and edge.letter != old else "ack"
+                return self._record(state, e, edge._replace(letter=old), done, to)
             case "erase":
                 after = state._replace(letters=replaced(state.letters, edge.letter, "erased"))
                 return "erases a dead letter", self._moved(after, e, edge._replace(at="ack"))
@@ -274,6 +280,7 @@ def _scenario(name: str, rule: str, verdict: Verdict = "holds", what: str = "", 
 
 
 TWICE, UNOWNED, GONE, TWO = "carried out twice", "no session has got it", "bytes of a dead task", "two sessions"
+KEPT = "bytes of a finished task"
 SCENARIOS = [
     _scenario("published twice, two edges, a session ends", "31-34"),
     _scenario("two tasks of one key, two edges", "32", tasks=2, publishes=1, ends=0),
@@ -290,6 +297,10 @@ SCENARIOS = [
     _scenario(
         "a message that has died opens the task again", "31", "stuck", unbound=True, changes=1, ends=0,
         window_ends=False, newer_only=False,
+    ),
+    _scenario(
+        "done before its letter is erased", "35", "broken", KEPT, unbound=True, changes=1, ends=0, window_ends=False,
+        erases_first=False,
     ),
     _scenario("dead before its bytes are stored", "35", "broken", GONE, unbound=True, ends=0, letter_first=False),
     _scenario(

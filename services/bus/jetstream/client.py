@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.bus import streams
 from holdfast.bus.errors import BusError, OtherProtocol
+from holdfast.bus.ids import Key
 from holdfast.bus.jetstream import depths
 from holdfast.bus.jetstream.depths import InboxDepth
 from holdfast.bus.jetstream.inbox import NatsInbox
@@ -18,6 +19,7 @@ from holdfast.bus.jetstream.public_events import NatsPublicEvents
 from holdfast.bus.jetstream.public_reads import NatsPublicReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.rpc import NatsCore
+from holdfast.bus.jetstream.task_requests import TaskRequests
 from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.process.settings import BadSettings, ProcessSettings, credentials
 
@@ -37,6 +39,7 @@ class NatsBus:
         self.public = NatsPublicEvents(client)
         self.public_reads = NatsPublicReads(client)
         self.tasks = NatsTasks(client)
+        self.task_requests = TaskRequests(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)
 
@@ -68,6 +71,10 @@ class NatsBus:
     async def inbox_depth(self, cell: str) -> InboxDepth:
         """What waits in the inbox of the cell, for metrics. Raises Unavailable."""
         return await depths.inbox_depth(self._client, cell)
+
+    async def sessions(self, cell: str, session: str = "*") -> list[Key]:
+        """The sessions with that id, or all, in the log of the cell, for administrators. Raises Unavailable."""
+        return await depths.sessions(self._client, cell, session)
 
     async def parked_count(self) -> int:
         """How many inputs were set aside, for metrics. Raises Unavailable."""

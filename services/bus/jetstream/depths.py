@@ -11,6 +11,7 @@ import msgspec
 
 from holdfast.bus import streams, subjects
 from holdfast.bus.errors import NoResponders, Unavailable
+from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.parked import PARKED
 
@@ -56,6 +57,18 @@ async def last_commit_seq(client: JetStreamClient, cell: str) -> int:
     """The sequence of the last commit of the cell; 0 if there is none. Raises Unavailable."""
     last = await client.leader(streams.log_stream(cell), {"last_by_subj": subjects.all_logs(cell)})
     return last.seq if last else 0
+
+
+async def sessions(client: JetStreamClient, cell: str, session: str) -> list[Key]:
+    """The sessions that have a commit in the log of the cell; `session` is an id, or `*`. Raises Unavailable."""
+    found: list[Key] = []
+    while True:
+        query = {"subjects_filter": f"ev.{cell}.*.{session}", "offset": len(found)}
+        info = await _ask(client, f"STREAM.INFO.{streams.log_stream(cell)}", query)
+        page: dict[str, int] = info.get("state", {}).get("subjects") or {}
+        found += map(subjects.key_of, page)
+        if not page or len(found) >= int(info.get("total", 0)):
+            return found
 
 
 async def _ask(client: JetStreamClient, request: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

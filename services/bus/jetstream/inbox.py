@@ -98,7 +98,7 @@ class NatsInbox(InboxReads):
     async def pass_on(self, delivery: Delivery, to: str, *, load: int) -> bool:
         """See `api.Inbox.pass_on`."""
         assert isinstance(delivery, NatsDelivery)
-        headers = trace.inject({}) or {}
+        headers = trace.inject_link({})
         passed = PassedOn(delivery.subject, delivery.reply, load, headers)
         return await pass_on(self._client, delivery.key.cell, to, passed)
 

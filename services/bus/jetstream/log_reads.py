@@ -9,6 +9,7 @@ from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
+from holdfast.bus.outline import CommitOutline, decode_outline
 
 PAGE_COMMITS = 500
 """Commits in one batched read."""
@@ -84,6 +85,21 @@ class LogReads:
                 break
             yield [await self.stored(one)]
             at = one.seq
+
+    async def outlines(self, key: Key) -> list[CommitOutline]:
+        """All commits of a session without what was said in it; large bodies are not read. Raises Newer, Damaged."""
+        stream, subject = streams.log_stream(key.cell), subjects.log(key)
+        found: list[CommitOutline] = []
+        at, left = 0, 1
+        while left:
+            got, left = await retry(
+                self._client, self._client.batch, stream, subject, seq=at + 1, limit=PAGE_COMMITS, max_bytes=PAGE_BYTES
+            )
+            if not got:
+                break
+            at = got[-1].seq
+            found += [decode_outline(one.data) for one in got]
+        return found
 
     async def get(self, key: Key, seq: int) -> Stored | None:
         """See `api.Log.get`."""

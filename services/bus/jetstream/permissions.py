@@ -58,6 +58,9 @@ FIRST_TENANT: Final = "default"
 _NEXT_ANSWER: Final = "10s"
 """The longest pause between two answers to a pull or a batched read of a harness or a worker, with a wide margin."""
 
+_LONGEST_WAIT: Final = "11m"
+"""For how long a request for a task may be answered; its sender may wait ten minutes for the end of the turn."""
+
 _OF_HOLDFAST: Final = "The streams, and the users that work on them."
 _OF_PUBLISHERS: Final = "Systems that publish tasks."
 
@@ -70,7 +73,8 @@ _SESSION: Final = (
     "The edge: writes and reads sessions for clients, keeps agents, environments, API keys and webhooks, asks the\n"
     "vault. It frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted\n"
     "sessions; nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket\n"
-    "`audit`, which keeps everything for ever. It takes tasks from their queue, and keeps those that died."
+    "`audit`, which keeps everything for ever. It takes tasks from their queue, keeps those that died, and answers\n"
+    "requests for tasks."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -82,9 +86,9 @@ _SANDBOX: Final = (
 )
 _READER: Final = "Reads public events of {tenant} of the types {types}, by the filter of its consumer."
 _PUBLISHER: Final = (
-    "Another system: publishes tasks of any kind for the tenant `default`, and nothing else. It can neither read a\n"
-    "session nor write to one. For another tenant, or for some kinds only, add an account like this one, with other\n"
-    "subjects, and an export for it: the subject is its proof."
+    "Another system: publishes tasks of any kind for the tenant `default`, or sends them as requests. It can neither\n"
+    "read a session nor write to one. For another tenant, or for some kinds only, add an account like this one, with\n"
+    "other subjects, and exports for it: the subject is its proof."
 )
 _VAULT: Final = "Answers what it is asked, and says nothing else."
 
@@ -115,8 +119,10 @@ def permissions(cells: Sequence[str], readers: Sequence[Reader] = ()) -> str:
 
 def accounts(cells: Sequence[str], readers: Sequence[Reader] = ()) -> list[Account]:
     """The accounts for these cells and readers; the first is the one that has the streams."""
-    tasks = [f"task.{FIRST_TENANT}.*"]
-    publishers = Account("PUBLISHERS", _OF_PUBLISHERS, [User(PUBLISHER, _PUBLISHER, tasks)], services(tasks))
+    tasks, asks = f"task.{FIRST_TENANT}.*", f"ask.{FIRST_TENANT}.*"
+    user = User(PUBLISHER, _PUBLISHER, [tasks, asks])
+    imports = [*services([tasks]), Import(HOLDFAST, asks, answer_within=_LONGEST_WAIT)]
+    publishers = Account("PUBLISHERS", _OF_PUBLISHERS, [user], imports)
     of_cells = [account for cell in cells for account in (_harness(cell), _sandbox(cell))]
     return [_holdfast(cells), *of_cells, *(_reader(cells, reader) for reader in readers), publishers]
 
@@ -210,8 +216,8 @@ def _session(cells: Sequence[str]) -> User:
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
-    subscribe += [f"kv.{bucket}.>" for bucket in buckets]
-    return User("session", _SESSION, publish, subscribe)
+    subscribe += [*(f"kv.{bucket}.>" for bucket in buckets), "ask.*.* session"]
+    return User("session", _SESSION, publish, subscribe, answers=_LONGEST_WAIT)
 
 
 def _harness(cell: str) -> Account:

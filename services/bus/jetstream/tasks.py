@@ -61,6 +61,14 @@ class NatsTasks:
             stop
         )
 
+    async def publish(self, tenant: str, kind: str, task: str, headers: Mapping[str, str], data: bytes) -> None:
+        """Store a task that came over HTTP or by request, under its id.
+
+        Raises InboxFull and StorageFull while too many wait, and TooLarge.
+        """
+        named = {**_foreign(headers), TASK_HEADER: task, "Nats-Msg-Id": new_id("again")}
+        await retry(self._client, self._client.store, subjects.task_again(tenant, kind), data, named)
+
     async def publish_again(self, letter: DeadLetter) -> None:
         """Publish the bytes of a dead letter once more."""
         headers = {**letter.headers, TASK_HEADER: letter.task, "Nats-Msg-Id": new_id("again")}

@@ -64,8 +64,8 @@ def local_bus(data: Path | None) -> ProcessSettings:
     stack = find(data).local
     if stack is None:
         raise NoStack(
-            "HOLDFAST_BASE_URL names a system by its HTTP API, which does not show parked inputs.\n"
-            "Name its NATS: --nats-url ADDRESS --nats-credentials FILE"
+            "HOLDFAST_BASE_URL names a system by its HTTP API, and this command needs its NATS.\n"
+            "Name that: --nats-url ADDRESS --nats-credentials FILE"
         )
     return ProcessSettings(nats_url=stack.nats_url, nats_credentials=stack.credentials["admin"])
 

@@ -16,6 +16,7 @@ from holdfast.harness.turn.replica import Replica
 from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.harness.turn.started_request import RequestsBeside
+from holdfast.harness.turn.turn_span import begin_turn
 from holdfast.process.faults import point
 
 
@@ -62,6 +63,7 @@ class ClaimAppend:
                     beside.send(made.requests, made.commit.events, config=config, contexts=contexts)
                 stored = Stored(await appending, made.commit)
                 point("harness.claimed")
+                begin_turn(last.commit.head, made.claim)
                 note_commit(key, last.commit.head, made.commit)
                 contexts.fold(stored)
                 if not beside.requests:

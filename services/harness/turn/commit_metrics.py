@@ -10,6 +10,7 @@ from holdfast.bus import events as ev
 from holdfast.bus.commits import Commit
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key, time_of
+from holdfast.harness.turn.turn_span import close_turn
 from holdfast.process import failures, metering, metrics
 
 log = structlog.get_logger()
@@ -24,6 +25,14 @@ def note_commit(key: Key, before: Head, made: Commit) -> None:
     _note_lost_hands(key, before, made)
     if metering.is_on():
         _record_turn(before, made)
+
+
+def note_given_up(key: Key, before: Head, made: Commit, *, trigger: int, parked: int) -> None:
+    """Record that a turn was given up: one harness after another has died of it, so the fault is ours."""
+    note_commit(key, before, made)
+    failure = failures.bug("turn")
+    log.warning("turn.closed_after_takeovers", session=key.session, trigger=trigger, parked=parked, failure=failure)
+    close_turn(before, made.head)
 
 
 def _note_takeover(key: Key, before: Head, made: Commit) -> None:

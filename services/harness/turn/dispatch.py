@@ -20,7 +20,7 @@ from holdfast.harness.tools.tool_calls import ToolCalls
 from holdfast.harness.turn.appender import Fenced
 from holdfast.harness.turn.claim import TAKEOVER_LIMIT, closing_commit, failures_of, is_done
 from holdfast.harness.turn.claim_append import ClaimAppend, trigger_of
-from holdfast.harness.turn.commit_metrics import note_commit
+from holdfast.harness.turn.commit_metrics import note_given_up
 from holdfast.harness.turn.failed_deliveries import FailedDeliveries
 from holdfast.harness.turn.inbox_batches import BATCH_BYTES, Batch, first_batch
 from holdfast.harness.turn.inbox_watch import InboxWatch
@@ -33,7 +33,6 @@ from holdfast.harness.turn.runner import TurnRunner
 from holdfast.harness.turn.session_configs import SessionConfigs
 from holdfast.harness.turn.tenant_shares import TenantShares
 from holdfast.harness.turn.warm_replicas import WarmReplicas
-from holdfast.process import failures
 from holdfast.process.faults import point
 from holdfast.process.model_catalogue import load_catalogue
 from holdfast.process.model_facts import ModelCatalogue
@@ -259,11 +258,7 @@ class Dispatcher:
             last, config, inbox=inbox, trigger=trigger_of(delivery), parked=parked, writer=self.replica.writer()
         )
         await self._bus.log.append(key, closing, last.seq)
-        note_commit(key, last.commit.head, closing)
-        failure = failures.bug("turn")  # one harness after another died of it
-        log.warning(
-            "turn.closed_after_takeovers", session=key.session, trigger=delivery.seq, parked=parked, failure=failure
-        )
+        note_given_up(key, last.commit.head, closing, trigger=delivery.seq, parked=parked)
         await ToolCalls(HandClient(self._bus, key), hold=0).cancel_all(last.commit.head)
         await delivery.ack()
 

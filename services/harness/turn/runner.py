@@ -19,6 +19,7 @@ from holdfast.harness.turn.kept_sessions import KeptSession
 from holdfast.harness.turn.replica import HandOver, Replica
 from holdfast.harness.turn.started_request import StartedRequest
 from holdfast.harness.turn.thread_turn import ThreadTurn
+from holdfast.harness.turn.turn_span import end_turn
 from holdfast.process.faults import point
 
 INBOX_READ_INTERVAL_S: Final = 15.0
@@ -69,6 +70,7 @@ class TurnRunner:
                 except Fenced:
                     if not self.appender.released:  # else an append came too late, behind our own release
                         raise
+            end_turn(self.appender.head)
         finally:
             for task in self._tasks.values():
                 task.cancel()

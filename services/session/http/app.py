@@ -10,14 +10,10 @@ Every exception becomes the error envelope; an unexpected one becomes a bare 500
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import msgspec
 import structlog
-from opentelemetry import trace
-from opentelemetry.context import Context as TraceContext
-from opentelemetry.trace import Link, Span, SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from holdfast.bus.errors import BusError
 from holdfast.bus.ids import new_id
-from holdfast.process import failures, metering, metrics, telemetry
+from holdfast.process import failures, metering, metrics
 from holdfast.session.http import errors
 from holdfast.session.http.api_keys import ApiKeys
 from holdfast.session.http.auth import authenticate, key_of
@@ -37,11 +33,16 @@ from holdfast.session.http.hosts import HostCheck
 from holdfast.session.http.json_body import decode_body
 from holdfast.session.http.key_ending import until_set
 from holdfast.session.http.request_limits import RequestLimits
+from holdfast.session.http.request_span import RequestSpan
 from holdfast.session.http.router import Router
 from holdfast.session.http.routing import Call, Empty, Route
 
 SERVER_HEADER: Final = "holdfast"
 """The `server` header of every answer. A harness whose model address is this edge recognises the edge by it."""
+
+UNKNOWN_BODIES_AT_ONCE: Final = 16
+"""The budget for bodies of requests without a key, whose signature is checked only once the body is there; in bodies of
+the largest size of their route."""
 
 LARGEST_BODIES_AT_ONCE: Final = 8
 """The budget for bodies, in bodies of the largest size; a request beyond it is answered 429."""
@@ -78,10 +79,11 @@ class Edge:
         self._body_limit = body_limit
         self._body_timeout = body_timeout
         self._body_budget = BodyBudget(LARGEST_BODIES_AT_ONCE * body_limit)
+        most = max((route.raw_limit for route in routes if route.signed), default=0)
+        self._unknown_budget = BodyBudget(UNKNOWN_BODIES_AT_ONCE * most)
         self._hosts = hosts
         self._admit = admit
         self._limits = limits or RequestLimits()
-        self._tracer = telemetry.tracer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,68 +94,62 @@ class Edge:
         body = RequestBody(receive, headers, self._body_budget, limit=self._body_limit, timeout=self._body_timeout)
         started_at = time.perf_counter()
         status = 0
-        with self._span(scope, headers) as span:
-            try:
-                response, ending = await self._respond(scope, headers, body, request_id)
-                status = response.status_code
-                await response(scope, until_set(ending, receive) if ending else receive, reply)
-            except ClientDisconnected:
-                return
-            except Exception as exc:  # noqa: BLE001  the last place where a failure can become an answer
-                error = _error_of(exc, request_id)
-                status = error.status
-                body.release()
-                if reply.started:
-                    return  # the status is sent already: the answer is cut off, and the client sees that
-                await body.drain()
-                await _refusal(error, request_id)(scope, receive, reply)
-            finally:
-                body.release()
-                span.set_attribute(metrics.STATUS, status)
-                _record_request(scope, status, time.perf_counter() - started_at)
-                _log.debug(
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    request_id=request_id,
-                    seconds=round(time.perf_counter() - started_at, 6),
-                )
-
-    def _span(self, scope: Scope, headers: Headers) -> AbstractContextManager[Span]:
-        """A root span: a caller's trace is linked, but is not the parent, and its sampling flag is not obeyed."""
-        remote = trace.get_current_span(telemetry.extract(headers)).get_span_context()
-        return self._tracer.start_as_current_span(
-            scope["method"],
-            context=TraceContext(),
-            kind=SpanKind.SERVER,
-            links=[Link(remote)] if remote.is_valid else None,
-            record_exception=False,
-        )
+        span = RequestSpan(scope["method"], headers, request_id)
+        try:
+            response, ending = await self._respond(scope, headers, body, request_id, span)
+            status = response.status_code
+            if ending is not None:
+                span.end(status, scope.get(_ROUTE))
+            await response(scope, until_set(ending, receive) if ending else receive, reply)
+        except ClientDisconnected:
+            return
+        except Exception as exc:  # noqa: BLE001  the last place where a failure can become an answer
+            error = _error_of(exc, request_id)
+            status = error.status
+            body.release()
+            if reply.started:
+                return  # the status is sent already: the answer is cut off, and the client sees that
+            await body.drain()
+            await _refusal(error, request_id)(scope, receive, reply)
+        finally:
+            body.release()
+            span.end(status, scope.get(_ROUTE))
+            _record_request(scope, status, time.perf_counter() - started_at)
+            _log.debug(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                request_id=request_id,
+                seconds=round(time.perf_counter() - started_at, 6),
+            )
 
     async def _respond(
-        self, scope: Scope, headers: Headers, body: RequestBody, request_id: str
+        self, scope: Scope, headers: Headers, body: RequestBody, request_id: str, span: RequestSpan
     ) -> tuple[Response, asyncio.Event | None]:
         """The response, and for an event stream what ends it: its key is not valid any more."""
         if refusal := self._hosts.refusal(headers.getlist("host")):
             raise refusal
         route, path = self._router.find(scope["method"], scope["path"])
-        span = trace.get_current_span()
         scope[_ROUTE] = route
-        span.update_name(f"{route.method} {route.path}")
-        span.set_attribute(metrics.ROUTE, route.path)
         ending = self._keys.ending(key_of(headers)) if route.stream else None
+        is_unknown = route.signed and not key_of(headers)
         caller = NOBODY
-        if not route.public:
+        if not route.public and not is_unknown:
             caller = await authenticate(headers, self._keys)
             self._limits.check(caller, route.needs, time.monotonic())
             caller.check(route.needs)
+        span.begin(route, trusted=caller is not NOBODY)
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
         content: Any = Empty()
         if route.method != "GET":
+            if route.raw_limit:
+                body.restrict(route.raw_limit, self._unknown_budget if is_unknown else None)
             raw = await body.read()
-            if raw or route.body is not Empty:
+            if route.raw_limit:
+                content = raw
+            elif raw or route.body is not Empty:
                 content = await decode_body(raw, route.body)
             self._admit(route, content)
         call = Call(request=request, request_id=request_id, caller=caller, path=path, query=query, body=content)

@@ -51,6 +51,11 @@ class RequestBody:
         self._content_length = headers.get("content-length", "")
         self._more = bool(self._content_length.strip("0")) or "transfer-encoding" in headers
 
+    def restrict(self, limit: int, budget: BodyBudget | None) -> None:
+        """Take at most `limit` bytes, and charge them to another budget if one is given; before `read`."""
+        self._limit = min(self._limit, limit)
+        self._budget = budget or self._budget
+
     async def read(self) -> bytes:
         """The whole body. Raises ApiError 408, 413 (also for a chunked body) and 429, and ClientDisconnected."""
         if self._content_length.isdecimal() and int(self._content_length) > self._limit:

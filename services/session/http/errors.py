@@ -122,6 +122,13 @@ def busy() -> ApiError:
     return ApiError(429, "rate_limit_error", "too many large requests at once; send it again in a moment")
 
 
+def busy_with_unknown() -> ApiError:
+    """429: too many requests without a key name things that take none."""
+    return ApiError(
+        429, "rate_limit_error", "too many requests that cannot be authenticated; send it again in a moment"
+    )
+
+
 def too_many_streams(limit: int) -> ApiError:
     """429: as many event streams are open as may be; the SDK tries again by itself a few times."""
     text = f"{limit} event streams are open, and no more are served here; close one, or open it again in a moment"

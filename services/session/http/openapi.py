@@ -77,10 +77,14 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     if route.body is not Empty:
         content = {"application/json": {"schema": schemas.of(route.body)}}
         operation["requestBody"] = {"required": True, "content": content}
+    if route.raw_limit:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {}}}}
     if route.public:
         operation["security"] = []
     else:
         operation["x-roles"] = roles_with(route.needs)
+    if route.signed:
+        operation["security"] = [{"bearer": []}, {"api_key": []}, {}]
     return operation
 
 

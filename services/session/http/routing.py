@@ -26,13 +26,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     request: Request
     caller: Caller = NOBODY
-    """Whose API key it is; NOBODY on a public route."""
+    """Whose API key it is; NOBODY on a public route, and for a request without a key on a signed one."""
     request_id: str = ""
     path: dict[str, str]
     query: Any
     """A value of the route's `query` type."""
     body: Any
-    """A value of the route's `body` type."""
+    """A value of the route's `body` type; the bytes as they came if it has `raw_limit`."""
 
     @property
     def tenant(self) -> str:
@@ -67,6 +67,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The answer is an event stream."""
     public: bool = False
     """Served without an API key."""
+    signed: bool = False
+    """A request may come without an API key: the handler then checks its signature, and answers 401."""
+    raw_limit: int = 0
+    """Bytes that the body may have, which is handed to the handler as it came; 0: it is decoded as `body`."""
     access: Access | None = None
     """What a key must be allowed to do; None: `read` for GET, else `write`."""
 

@@ -17,6 +17,8 @@ from holdfast.session.http.errors import ApiError, invalid, not_available
 from holdfast.session.http.timestamps import TimeText, text, text_or_none
 from holdfast.session.storage.metadata import patched
 from holdfast.session.tasks.conditions import When, check_when
+from holdfast.session.tasks.signature_params import SignatureObject, SignatureParams, changed, shown
+from holdfast.session.tasks.signatures import SignatureConfig
 from holdfast.session.tasks.templates import MAX_TEMPLATE_CHARS, compile_template
 
 DEFAULT_REMEMBER_HOURS: Final = 72
@@ -32,7 +34,6 @@ _MISSING: Final = {
     "vault_ids": "vaults in sessions",
     "resources": "session resources",
     "max_open": "limits of open tasks",
-    "signature": "signed webhooks",
 }
 """Fields for parts that this version lacks, with the name of each part."""
 
@@ -58,7 +59,7 @@ class BindingCreate(_Params, frozen=True, kw_only=True):
     remember_hours: RememberHours = DEFAULT_REMEMBER_HOURS
     resources: list[Any] | None = None
     session_key: ShortTemplate | None = None
-    signature: dict[str, Any] | None = None
+    signature: SignatureParams | None = None
     title: ShortTemplate | None = None
     vault_ids: list[str] | None = None
     when: When | None = None
@@ -75,7 +76,7 @@ class BindingUpdate(_Params, frozen=True, kw_only=True):
     remember_hours: RememberHours | UnsetType = UNSET
     resources: list[Any] | UnsetType | None = UNSET
     session_key: ShortTemplate | UnsetType | None = UNSET
-    signature: dict[str, Any] | UnsetType | None = UNSET
+    signature: SignatureParams | UnsetType | None = UNSET
     title: ShortTemplate | UnsetType | None = UNSET
     vault_ids: list[str] | UnsetType | None = UNSET
     version: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
@@ -95,6 +96,7 @@ class BindingConfig(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     when: dict[str, list[str | int | bool | None]]
     remember_hours: int
+    signature: SignatureConfig | None = None
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +125,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
             metadata=config.metadata,
             when=config.when,
             remember_hours=config.remember_hours,
+            signature=shown(config.signature),
             created_at=text(self.created_at),
             updated_at=text(self.updated_at),
             archived_at=text_or_none(self.archived_at),
@@ -151,6 +154,7 @@ class BindingObject(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     when: dict[str, list[str | int | bool | None]]
     remember_hours: int
+    signature: SignatureObject | None
     created_at: TimeText
     updated_at: TimeText
     archived_at: TimeText | None
@@ -176,6 +180,7 @@ def create_config(params: BindingCreate) -> BindingConfig:
             metadata=dict(params.metadata or {}),
             when={path: list(values) for path, values in (params.when or {}).items()},
             remember_hours=params.remember_hours,
+            signature=changed(None, params.signature) if params.signature else None,
         )
     )
 
@@ -196,8 +201,15 @@ def update_config(now: BindingConfig, params: BindingUpdate) -> BindingConfig:
             metadata=patched(now.metadata, params.metadata if isinstance(params.metadata, dict) else {}),
             when={path: list(values) for path, values in when.items()},
             remember_hours=now.remember_hours if params.remember_hours is UNSET else params.remember_hours,
+            signature=_signature(now.signature, params.signature),
         )
     )
+
+
+def _signature(before: SignatureConfig | None, given: SignatureParams | UnsetType | None) -> SignatureConfig | None:
+    if given is UNSET:
+        return before
+    return changed(before, given) if given else None
 
 
 def _agent(given: str | AgentRef) -> AgentRef:

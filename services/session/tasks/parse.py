@@ -13,6 +13,12 @@ from holdfast.session.tasks.rejection import malformed
 MAX_TASK_BYTES: Final = 1024 * 1024
 """Body of a task. Larger data belongs into a file or behind an address that the task names."""
 
+GITHUB_TYPE: Final = "x-github-event"
+"""The header with the type of a webhook of GitHub, in lower case; it is the attribute `event`."""
+
+MAX_NAME_CHARS: Final = 512
+"""Characters of a name or a type in a header."""
+
 _FORM: Final = "application/x-www-form-urlencoded"
 _STRUCTURED: Final = "application/cloudevents+json"
 _CLOUD_EVENTS: Final = "application/cloudevents"
@@ -40,7 +46,17 @@ def parse(headers: Mapping[str, str], body: bytes, *, name: str = "") -> TaskEve
     value = json_value(body, "the task")
     if not media and cloud_events.is_cloud_event(value):
         return cloud_events.structured(value)
-    return TaskEvent(data=value, name=sent_name(name))
+    kind = headers.get(GITHUB_TYPE, "")
+    return TaskEvent(data=value, attributes={"event": checked_name(kind)} if kind else {}, name=sent_name(name))
+
+
+def checked_name(value: str) -> str:
+    """The name or the type of a delivery. Raises Rejected if it is too long or not printable."""
+    if len(value) > MAX_NAME_CHARS or not value.isprintable():
+        raise malformed(
+            f"the name and the type of a delivery must be printable, of {MAX_NAME_CHARS} characters at most"
+        )
+    return value
 
 
 def sent_name(name: str) -> str:

@@ -49,6 +49,8 @@ class SignatureConfig(msgspec.Struct, frozen=True, kw_only=True):
     header: str = ""
     """Of `stripe`: the header that has the signature, in lower case; empty: `stripe-signature`."""
     tolerance_seconds: int = DEFAULT_TOLERANCE_S
+    secrets_id: str = ""
+    """Of its secrets in the vault; other secrets have another id."""
 
 
 class BadSignature(Exception):

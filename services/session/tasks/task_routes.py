@@ -50,7 +50,7 @@ class TaskHandlers:
     async def retrieve(self, call: Call) -> TaskObject:
         """Retrieve a task: open, done for as long as its binding remembers it, or dead."""
         record, letter = await self._dead_or_alive(call)
-        return _to_api(call.id("task_id"), record, letter)
+        return _to_api(call.id("task"), record, letter)
 
     async def resend(self, call: Call) -> TaskObject:
         """Send a dead task once more, as it was published, under its binding as it is now. 409 unless it is dead."""
@@ -60,16 +60,16 @@ class TaskHandlers:
         if letter is None:
             raise conflict("what was published is not kept any more; have the task published again")
         await self._tasks.publish_again(letter)
-        return _to_api(call.id("task_id"), record, letter)
+        return _to_api(call.id("task"), record, letter)
 
     async def _dead_or_alive(self, call: Call) -> tuple[TaskRecord, DeadLetter | None]:
         """The record, and the letter of a dead task. Raises ApiError 404."""
-        record, _ = await self._records.get(call.tenant, call.id("task_id"))
+        record, _ = await self._records.get(call.tenant, call.id("task"))
         if record is None:
             raise not_found("task")
         is_dead = record.state == "dead" and record.letter
         letter = await self._tasks.dead_letter(record.letter) if is_dead else None
-        if letter and (letter.tenant, letter.task) != (call.tenant, call.id("task_id")):
+        if letter and (letter.tenant, letter.task) != (call.tenant, call.id("task")):
             letter = None  # of a stream that was made anew since
         return record, letter
 
@@ -90,7 +90,7 @@ def _to_api(task_id: str, record: TaskRecord, letter: DeadLetter | None) -> Task
 
 def routes(records: TaskRecords, tasks: NatsTasks) -> list[Route]:
     handlers = TaskHandlers(records, tasks)
-    one = "/v1/tasks/{task_id}"
+    one = "/v1/tasks/{task}"
     return [
         Route(method="GET", path="/v1/tasks", handle=handlers.list_dead, query=PageQuery, answer=Page[TaskObject]),
         Route(method="GET", path=one, handle=handlers.retrieve, answer=TaskObject),

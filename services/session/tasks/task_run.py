@@ -179,13 +179,14 @@ class TaskRun:
 
     async def _finish(self, letters: DeadLetters, found: Plan) -> None:
         record = self._opened()
+        if record.letter:  # before the record is done: then nobody would look for it any more
+            await letters.erase(record.letter)
         done = TaskRecord(
-            kind=record.kind, state="done", session=record.session, attempt=record.attempt, binding=record.binding
-        )
+            kind=record.kind, state="done", session=record.session, attempt=record.attempt, binding=record.binding,
+            stored_at=record.stored_at,
+        )  # fmt: skip
         await self._write(done, ttl=found.binding.config.remember_hours * HOUR_S)
         point("task.done")
-        if record.letter:
-            await letters.erase(record.letter)
 
     async def _bury(self, letters: DeadLetters, letter: DeadLetter, why: Rejected) -> None:
         """Keep the bytes, then say in the record that the task is dead."""

@@ -1,31 +1,24 @@
 """A webhook whose signature was verified, as a task event: with the name that its sender gave the delivery. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from msgspec.structs import replace
 
 from holdfast.session.tasks.event import TaskEvent
-from holdfast.session.tasks.parse import parse, sent_name
-from holdfast.session.tasks.rejection import malformed
+from holdfast.session.tasks.parse import checked_name, parse, sent_name
 from holdfast.session.tasks.signatures import Scheme
-
-MAX_NAME_CHARS: Final = 512
-"""Characters of a name or an event type in a header."""
 
 
 def webhook_event(scheme: Scheme, headers: Mapping[str, str], body: bytes) -> TaskEvent:
     """The event of a request whose headers have names in lower case. Raises Rejected.
 
     Senders repeat a delivery under the same name, so it is one task: `X-GitHub-Delivery`, `webhook-id`, or the `id` in
-    a body of Stripe. A CloudEvent keeps its own name. `X-GitHub-Event` becomes the attribute `event`; neither it nor
-    `X-GitHub-Delivery` is signed.
+    a body of Stripe. A CloudEvent keeps its own name. GitHub signs neither `X-GitHub-Delivery` nor `X-GitHub-Event`.
     """
     match scheme:
         case "github":
-            event = parse(headers, body, name=_name(scheme, headers.get("x-github-delivery", "")))
-            kind = headers.get("x-github-event", "")
-            return replace(event, attributes={**event.attributes, "event": _checked(kind)}) if kind else event
+            return parse(headers, body, name=_name(scheme, headers.get("x-github-delivery", "")))
         case "standard":
             return parse(headers, body, name=_name(scheme, headers.get("webhook-id", "")))
         case "stripe":
@@ -35,15 +28,7 @@ def webhook_event(scheme: Scheme, headers: Mapping[str, str], body: bytes) -> Ta
 
 def _name(scheme: Scheme, given: str) -> str:
     """A name of one scheme is no name of another."""
-    return f"{scheme} {_checked(given)}" if given else ""
-
-
-def _checked(value: str) -> str:
-    if len(value) > MAX_NAME_CHARS or not value.isprintable():
-        raise malformed(
-            f"the name and the type of a delivery must be printable, of {MAX_NAME_CHARS} characters at most"
-        )
-    return value
+    return f"{scheme} {checked_name(given)}" if given else ""
 
 
 def _id_in(data: object) -> str:

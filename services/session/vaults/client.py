@@ -64,6 +64,11 @@ class VaultClient:
             raise not_available(f"auth.type: {kind} credentials are")
         return await self.seal_bytes(msgspec.json.encode(auth))
 
+    async def signing(self, tenant: str, verb: str, body: dict[str, Any], sealed: bytes = b"") -> Any:
+        """Do `verb` on the secrets with which webhooks of a kind of tasks are signed."""
+        request = VaultRequest(tenant=tenant, verb=f"signing.{verb}", body=body, sealed=sealed)
+        return await self.ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
+
     async def seal_bytes(self, plain: bytes) -> bytes:
         """As `seal`, for a JSON object that is no credential."""
         answer = await self.ask(subjects.VAULT_KEY, b"")

@@ -69,7 +69,7 @@ def test_another_replica_sees_it_at_once(edge: SessionService, bind: Any, tmp_pa
         ({"agent": "agent_unknown"}, 404, "agent not found"),
         ({"environment_id": "env_unknown"}, 404, "environment"),
         ({"max_open": 5}, 400, "limits of open tasks are not available"),
-        ({"signature": {"scheme": "github", "secrets": ["x"]}}, 400, "signed webhooks are not available"),
+        ({"signature": {"scheme": "github", "secrets": ["x"]}}, 400, "signature.secrets[0]: a secret must have"),
         ({"vault_ids": ["vlt_1"]}, 400, "vaults in sessions are not available"),
         ({"message": "{{a b}}"}, 400, "message: "),
         ({"kind": "_invalid"}, 400, "kind: "),

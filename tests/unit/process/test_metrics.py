@@ -61,7 +61,7 @@ def test_prometheus_shows_every_metric_under_the_name_that_rules_and_dashboards_
     kinds = {"counter": "counter", "histogram": "histogram", "gauge": "gauge"}
     for metric in metrics.ALL:
         assert types.get(prometheus_name(metric)) == kinds[metric.kind], metric.name
-    assert 'service_name="test"' in shown.stdout
+    assert re.search(r'^holdfast_failures_bugs_total{.*service_name="test"', shown.stdout, re.MULTILINE)
     assert "process_cpu_seconds_total" in shown.stdout
 
 

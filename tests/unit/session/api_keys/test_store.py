@@ -33,13 +33,13 @@ class Overtaken(FullAudit):
 
     times = 0
 
-    async def update(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+    async def update(self, bucket: str, key: str, value: bytes, revision: int, *, ttl: float = 0.0) -> int:
         if self.times:
             self.times -= 1
             entry = await self.get(bucket, key)
             assert entry
             await super().update(bucket, key, entry.value or b"", entry.revision)
-        return await super().update(bucket, key, value, revision)
+        return await super().update(bucket, key, value, revision, ttl=ttl)
 
 
 def made_on(kv: MemoryKeyValue) -> tuple[ApiKeyStore, AuditLog]:

@@ -17,13 +17,13 @@ from holdfast.session.api_keys.store import ApiKeyStore
 from holdfast.session.audit.log import AuditLog
 from holdfast.session.endpoints import all_routes
 from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.http.openapi import document
 from holdfast.session.http.routing import Call, Route
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
-from holdfast.session.tasks.binding_store import BindingStore
-from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults.client import VaultClient
 from holdfast.session.webhooks.attempt import Attempts
 from holdfast.session.webhooks.routes import WebhookHandlers
@@ -36,6 +36,8 @@ from holdfast.testing.memory.server import MemoryServer
 @pytest.fixture(scope="module")
 def routes() -> list[Route]:
     bus = MemoryBus(MemoryServer(), "test")
+    sessions = SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1)
+    agents, environments, stopping = AgentStore(bus.kv), EnvironmentStore(bus.kv), asyncio.Event()
     vaults, client = VaultClient(bus.core), JetStreamClient()
     secrets = WebhookSecrets(vaults)
     webhooks = WebhookHandlers(
@@ -47,11 +49,14 @@ def routes() -> list[Route]:
         cells=["a0"],
         now=lambda: 1,
     )
+    tasks = TaskParts.of(
+        NatsTasks(client), sessions, agents, environments, vaults=vaults, disk=DiskSpaceCheck(""), stopping=stopping
+    )
     audit = AuditLog(bus.kv, lambda: 1)
     return all_routes(
-        sessions=SessionRepository(bus, ReadModel(None, ["a0"]), cells=["a0"], now=lambda: 1),
-        agents=AgentStore(bus.kv),
-        environments=EnvironmentStore(bus.kv),
+        sessions=sessions,
+        agents=agents,
+        environments=environments,
         vaults=vaults,
         webhooks=webhooks,
         api_keys=ApiKeyStore(bus.kv, audit, lambda: 1),
@@ -59,11 +64,9 @@ def routes() -> list[Route]:
         models=load_catalogue(),
         health=Health("session"),
         now=lambda: 1,
-        bindings=BindingStore(bus.kv, AgentStore(bus.kv), EnvironmentStore(bus.kv)),
-        records=TaskRecords(bus.kv),
-        tasks=NatsTasks(JetStreamClient()),
+        tasks=tasks,
         streams=OpenStreams(1),
-        stopping=asyncio.Event(),
+        stopping=stopping,
     )
 
 
@@ -99,6 +102,7 @@ def test_each_reference_leads_to_a_component(routes: list[Route]) -> None:
 def test_only_probes_and_the_document_need_no_key(routes: list[Route]) -> None:
     public = {route.path for route in routes if route.public}
     assert public == {"/healthz", "/readyz", "/openapi.json"}
+    assert {route.path for route in routes if route.signed} == {"/v1/tasks/{task}"}
     for path, methods in document(routes)["paths"].items():
         for operation in methods.values():
             assert (operation.get("security") == []) == (path in public)

@@ -1,0 +1,43 @@
+"""The parts of the OpenTelemetry SDK that our spans need: chosen ids, and the session on every span."""
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+from holdfast.process import spans
+
+
+class ChosenIds(RandomIdGenerator):
+    """Random ids, but for a span whose ids are chosen."""
+
+    def generate_span_id(self) -> int:
+        own = spans.forced.get()
+        return own.span_id if own is not None else super().generate_span_id()
+
+    def generate_trace_id(self) -> int:
+        own = spans.forced.get()
+        return own.trace_id if own is not None else super().generate_trace_id()
+
+    def is_trace_id_random(self) -> bool:
+        return spans.forced.get() is None
+
+
+class SessionIds(SpanProcessor):
+    """Sets the session of the context on each span that is started in it."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if session := spans.session_of(parent_context):
+            span.set_attributes({
+                spans.CONVERSATION: session, spans.SESSION: session, spans.ANTHROPIC_SESSION: session,
+            })  # fmt: skip
+
+
+def own_decision(remote: trace.SpanContext, name: str) -> trace.SpanContext:
+    """The context of a caller with our own decision whether its trace is sampled: its flag must not silence us."""
+    sampler = getattr(spans.provider(), "sampler", None)
+    if sampler is None:
+        return remote
+    decision = sampler.should_sample(None, remote.trace_id, name).decision
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if decision.is_sampled() else trace.TraceFlags.DEFAULT)
+    return trace.SpanContext(remote.trace_id, remote.span_id, True, flags, remote.trace_state)
