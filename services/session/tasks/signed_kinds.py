@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
-from holdfast.session.http.api_keys import LookUps
+from holdfast.session.http.api_keys import LOOK_UPS_AT_ONCE, LOOK_UPS_PER_S
 from holdfast.session.http.errors import ApiError, busy_with_unknown
+from holdfast.session.http.token_bucket import TokenBucket
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.bindings import Binding
 from holdfast.session.tasks.signing_secrets import SigningSecrets
@@ -30,7 +31,7 @@ class SignedKinds:
         self._secrets = secrets
         self._known: dict[tuple[str, str], tuple[SignedKind | None, float]] = {}
         """With the loop time of each look."""
-        self._look_ups = LookUps()
+        self._look_ups = TokenBucket(LOOK_UPS_PER_S, LOOK_UPS_AT_ONCE)
 
     async def get(self, tenant: str, kind: str) -> SignedKind | None:
         """None if the kind takes no signed webhooks. Raises ApiError 429 while too many unknown kinds are asked for,
@@ -39,7 +40,7 @@ class SignedKinds:
         known = self._known.get((tenant, kind))
         if known and now - known[1] < VALID_S:
             return known[0]
-        if not (known and known[0]) and not self._look_ups.take(now):
+        if not (known and known[0]) and self._look_ups.take(now):
             raise busy_with_unknown()
         found = await self._look(tenant, kind)
         self._known.pop((tenant, kind), None)
