@@ -1,75 +1,56 @@
-"""Connections of aiohttp to public addresses only (`public_addresses`), whatever the name or spelling of the target.
+"""Connections to public addresses only (`public_addresses`), whatever the name or spelling of the target.
 
-A name is resolved once, each of its addresses is checked, and the connection goes to one of these. An address in the
-URL is not resolved by aiohttp; it is checked where its socket is made.
+A name is resolved once, each of its addresses is checked, and the connection goes to one of these. Spellings such as
+`127.1` are resolved too, so that what is checked is always the address that is connected to.
 """
 
+import asyncio
 import socket
-from typing import Any
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import cache
 
 from holdfast.process.public_addresses import refusal
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""The addresses of a host. Raises OSError."""
 
 
 class AddressRefused(OSError):
     """The target has an address that is not public. The text does not name it: it may be of an inner network."""
 
 
-class _CheckedResolver(AbstractResolver):
-    """Refuses a name if one of its addresses is not public."""
-
-    def __init__(self, inner: AbstractResolver) -> None:
-        self._inner = inner
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        for one in found:
-            _check(one["host"])
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Checks certificates by the system's authorities. Made once, as that takes some milliseconds."""
+    return ssl.create_default_context()
 
 
-def _check(address: str) -> None:
-    if why := refusal(address):
-        raise AddressRefused(f"the host has an address that is {why}")
+async def resolve(host: str, port: int) -> list[str]:
+    """The addresses that the system has for the host, without repetition. Raises OSError, among it gaierror."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _checked_socket(info: tuple[Any, ...]) -> socket.socket:
-    family, kind, proto, _, address = info
-    _check(address[0])
-    return socket.socket(family=family, type=kind, proto=proto)
+async def connect(
+    host: str, port: int, *, tls: bool, limit: int, check: bool = True, addresses: Resolve = resolve
+) -> Streams:
+    """Connect to the host. `limit`: bytes that are read ahead, and of the longest line.
 
-
-def public_connector(*, limit: int, resolver: AbstractResolver | None = None) -> aiohttp.TCPConnector:
-    """Connects to public addresses only, each connection for one request, at most `limit` at once.
-
-    `resolver` looks names up, by default as the system does.
-    A refused target ends in ClientConnectorError, whose `os_error` is AddressRefused. Follow no redirects with it
-    unless their targets are checked too: it checks addresses, not schemes.
+    Not `check`: the host may have any address. Raises AddressRefused and other OSError; no deadline of its own.
     """
-    return aiohttp.TCPConnector(
-        limit=limit,
-        force_close=True,
-        use_dns_cache=False,
-        resolver=_CheckedResolver(resolver or ThreadedResolver()),
-        socket_factory=_checked_socket,
-    )
-
-
-def unchecked_connector(*, limit: int) -> aiohttp.TCPConnector:
-    """As `public_connector` without the check: for hosts that the operator has named."""
-    return aiohttp.TCPConnector(limit=limit, force_close=True, use_dns_cache=False)
-
-
-def was_refused(exc: BaseException) -> bool:
-    """Whether a request failed because its target is not public."""
-    return isinstance(exc, AddressRefused) or (
-        isinstance(exc, aiohttp.ClientConnectorError) and isinstance(exc.os_error, AddressRefused)
-    )
+    found = await addresses(host, port)
+    for address in found if check else ():
+        if why := refusal(address):
+            raise AddressRefused(f"the host has an address that is {why}")
+    failure = OSError("the host has no address")
+    for address in found:
+        try:
+            return await asyncio.open_connection(
+                address, port, limit=limit, ssl=tls_context() if tls else None, server_hostname=host if tls else None
+            )
+        except OSError as exc:
+            failure = exc
+    raise failure

@@ -111,7 +111,6 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             for task in background:
                 task.cancel()
     finally:
-        await attempts.close()
         sessions.read_model.close()
         await bus.close()
 

@@ -194,7 +194,8 @@ class Connection:
     async def hear(self, subject: str, receive: Hear) -> Listening:
         """Subscribe, and call `receive` with each message at once. Raises Unavailable.
 
-        For a function that only puts the message somewhere: it holds up all other messages of the connection.
+        For a function that only puts the message somewhere: it holds up all other messages of the connection. And it
+        overtakes the messages of `listen` that came before: use it only where their order means nothing.
         """
 
         def on_message(got: RawMessage) -> None:

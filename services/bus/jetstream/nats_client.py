@@ -67,7 +67,7 @@ class NatsClient(Client):
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         try:
-            return await super()._process_headers(headers)
+            return await super()._process_headers(headers)  # pyright: ignore[reportUnknownMemberType]
         except (UnicodeDecodeError, IndexError):  # the first line is not that of a server, and no text
             return None
 
@@ -111,7 +111,7 @@ class NatsClient(Client):
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         receive = self._heard_by.get(sid)
-        if receive is None or not self._subs[sid]._pending_queue.empty():  # noqa: SLF001
+        if receive is None or self._subs[sid].pending_msgs:
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         told = await self._process_headers(headers) or {}

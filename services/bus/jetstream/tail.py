@@ -91,7 +91,11 @@ class LogTail:
     @asynccontextmanager
     async def _listening(self, subject: str, max_bytes: int) -> AsyncGenerator[Live]:
         live = Live(max_bytes)
-        listening = await retry(self._client, self._client.hear, subject, live.put)
+
+        async def receive(got: RawMessage) -> None:  # not `hear`: an event would overtake the deltas before it
+            live.put(got)
+
+        listening = await retry(self._client, self._client.listen, subject, receive)
         with self._told_of_reconnections(live):
             try:
                 await retry(self._client, self._client.flush)

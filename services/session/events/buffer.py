@@ -175,7 +175,7 @@ class StreamBuffer:
                 live_filter.drop()
 
     def _add_live(self, deltas: Sequence[Delta]) -> None:
-        if deltas and isinstance(deltas[0], Delta):
+        if deltas:
             self._note_output(is_live=True)
         self._items += deltas
         self._live_count += len(deltas)

@@ -11,8 +11,13 @@ _OWN_NAMES: Final = {
     ("POST", "archive"): "",
     ("POST", "revoke"): "",
     ("POST", "mcp_oauth_validate"): "",
+    ("POST", "resend"): "",
+    ("POST", "test"): "",
 }
 """The last word of a path that is itself the method (empty), or has a method of another name."""
+
+_OF_PATHS: Final = {("POST", "/v1/tasks/{task}"): "anthropic.tasks.send"}
+"""Where the method does not tell: a task that is sent is not updated."""
 
 _ITEM: Final = {"GET": "retrieve", "POST": "update", "DELETE": "delete"}
 _COLLECTION: Final = {"GET": "list", "POST": "create"}
@@ -22,6 +27,8 @@ def span_name(method: str, path: str) -> str:
     """`path` has its parameters in braces. Paths outside `/v1/` are named as they are."""
     if not path.startswith("/v1/"):
         return f"{method} {path}"
+    if name := _OF_PATHS.get((method, path)):
+        return name
     parts = path.removeprefix("/v1/").split("/")
     words = [part for part in parts if not part.startswith("{")]
     own = _OWN_NAMES.get((method, words[-1]))

@@ -4,7 +4,7 @@ What runs is read from the read model, which knows of the turns of all replicas 
 process has accepted. So replicas that accept at the same moment may together go over the limit by a few.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from holdfast.bus.head import Head
@@ -25,7 +25,7 @@ class RunningTurns:
         """Sessions whose input is being stored."""
 
     @contextmanager
-    def starting(self, key: Key, head: Head | None) -> Iterator[None]:
+    def starting(self, key: Key, head: Head | None) -> Generator[None]:
         """The block stores an input that starts a turn of the session, or is taken into the one that runs.
 
         `head` is that of the session, None for a new one. Raises ApiError 429 if too many turns of other sessions of

@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from holdfast.session.http.api_keys import LOOK_UPS_AT_ONCE, LOOK_UPS_PER_S
 from holdfast.session.http.errors import ApiError, busy_with_unknown
 from holdfast.session.http.token_bucket import TokenBucket
 from holdfast.session.tasks.binding_store import BindingStore
@@ -15,6 +14,10 @@ from holdfast.session.tasks.signing_secrets import SigningSecrets
 
 VALID_S: Final = 3.0
 """Seconds after which a change of a binding, or of its secrets, counts on each replica."""
+
+LOOK_UPS_PER_S: Final = 20.0
+LOOK_UPS_AT_ONCE: Final = 50.0
+"""How fast kinds that take no webhooks, or are not known, are looked up, and how many at once."""
 
 MAX_KINDS: Final = 10_000
 """Kinds in memory; the one that was looked up first is forgotten first."""

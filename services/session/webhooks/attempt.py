@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Collection
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from holdfast.process.faults import point
 from holdfast.session.http.errors import ApiError
 from holdfast.session.webhooks.progress import SECOND_US, Outcome
 from holdfast.session.webhooks.secrets import WebhookSecrets
+from holdfast.session.webhooks.sender import Sender
 from holdfast.session.webhooks.store import Webhook
 from holdfast.session.webhooks.target import check_url
-
-if TYPE_CHECKING:
-    from holdfast.session.webhooks.sender import Sender
 
 
 class Attempts:
@@ -23,9 +20,8 @@ class Attempts:
     ) -> None:
         self._secrets = secrets
         self._hosts = hosts
-        self._timeout_s = timeout_s
+        self._sender = Sender(hosts, timeout_s)
         self._now = now
-        self._sender: Sender | None = None
 
     async def send(self, tenant: str, webhook: Webhook, *, event_id: str, body: bytes) -> Outcome:
         """Sign and send the body. Raises ApiError and BusError if it cannot be signed: nothing was sent then.
@@ -45,18 +41,6 @@ class Attempts:
                 case _:
                     raise
         point("webhook.sending")
-        outcome = await self._opened().send(webhook.url, body, headers)
+        outcome = await self._sender.send(webhook.url, body, headers)
         point("webhook.sent")
         return outcome
-
-    def _opened(self) -> "Sender":
-        # With the first request: a process without webhooks spares the memory and the time of the import of aiohttp.
-        from holdfast.session.webhooks.sender import Sender  # noqa: PLC0415
-
-        self._sender = self._sender or Sender(self._hosts, self._timeout_s)
-        return self._sender
-
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._sender:
-            await self._sender.close()

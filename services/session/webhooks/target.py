@@ -1,6 +1,6 @@
 """The address of an endpoint: which ones are accepted. What its name resolves to is checked at each request. Pure.
 
-The address is read by `yarl`, which is also what `aiohttp` connects by, so that both see the same host.
+The address is read by `yarl` here and in `sender.py`, so that both see the same host.
 """
 
 import ipaddress

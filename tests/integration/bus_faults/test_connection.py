@@ -2,18 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+from holdfast.bus import codec, subjects
 from holdfast.bus import events as ev
 from holdfast.bus.api import Message
+from holdfast.bus.commits import Stored, commit
 from holdfast.bus.errors import StorageFull
 from holdfast.bus.ids import FIRST_CELL, Key, new_id, new_session_id
 from holdfast.bus.inputs import ClientInput
 from holdfast.bus.jetstream.client import NatsBus, connect
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.process.settings import ProcessSettings
+from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 
 
@@ -66,6 +70,44 @@ async def test_a_message_sent_before_a_flush_is_there_after_it(bus: NatsBus, adm
         await admin.flush()
         await bus._client.flush()  # what the server had before is heard before its answer
         assert len(heard) == number + 1
+
+
+async def test_a_delta_is_heard_before_the_commit_that_follows_it(bus: NatsBus, admin: JetStreamClient) -> None:
+    """Else a stream shows the message and drops its deltas. A reader that was busy reads all three in one piece."""
+    key, count = Key("default", new_session_id()), 20
+    seen: list[str] = []
+
+    async def delta(message: Message) -> None:
+        seen.append(message.data.decode())
+
+    async def follow(tail: AsyncGenerator[Stored | None]) -> None:
+        async for stored in tail:
+            if stored is not None:
+                seen.append(f"commit {stored.seq}")  # noqa: PERF401  one by one, between the deltas
+
+    async def live(seq: int) -> None:
+        made = commit(None, [ev.UserInterrupt(id=new_id("sevt"))], by="test", new_id=new_id, now=seq)
+        headers = {"Nats-Subject": subjects.log(key), "Nats-Sequence": str(seq), "Nats-Last-Sequence": str(seq - 1)}
+        await admin.send(subjects.live(key), codec.encode_commit(made)[0], headers=headers)
+
+    await bus.core.subscribe(subjects.delta(key), delta)
+    tail = bus.log.tail(key)
+    await anext(tail)
+    following = asyncio.create_task(follow(tail))
+    for number in range(1, 2 * count, 2):
+        await live(number)
+        await admin.send(subjects.delta(key), b"delta %d" % number)
+        await live(number + 1)
+        flushing = asyncio.create_task(admin.flush())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(0.02)  # noqa: ASYNC251  busy
+        await flushing
+    await eventually(lambda: asyncio.sleep(0, len(seen) == 3 * count), what="everything")
+    following.cancel()
+    await asyncio.wait({following})
+    for number in range(1, 2 * count, 2):
+        assert seen.index(f"delta {number}") < seen.index(f"commit {number + 1}")
 
 
 async def test_a_storage_limit_is_told_at_once(tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
-from holdfast.process.outbound import public_connector, unchecked_connector, was_refused
+from holdfast.process.outbound import AddressRefused, connect
 
 
 class Listening:
@@ -36,70 +34,53 @@ async def server() -> AsyncIterator[Listening]:
         yield listening
 
 
-class Names(AbstractResolver):
+class Names:
     """A name server: each name has the addresses given for it."""
 
     def __init__(self, names: dict[str, list[str]]) -> None:
         self.names = names
         self.asked: list[str] = []
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    async def __call__(self, host: str, port: int) -> list[str]:
         self.asked.append(host)
-        return [
-            ResolveResult(hostname=host, host=ip, port=port, family=socket.AF_INET, proto=0, flags=0)
-            for ip in self.names[host]
-        ]
-
-    async def close(self) -> None:
-        pass
+        return self.names[host]
 
 
-async def failure(connector: aiohttp.TCPConnector, url: str) -> BaseException:
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=5)) as session:
-        with pytest.raises((aiohttp.ClientError, OSError, ValueError)) as wrong:
-            await session.post(url, data=b"x", allow_redirects=False)
-        return wrong.value
+HOSTS = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::ffff:127.0.0.1", "::", "localhost", "LOCALHOST"]
+SPELLINGS = ["127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001"]
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "[::]", "localhost", "LOCALHOST"]
-)
-async def test_this_machine_is_not_reached(server: Listening, host: str) -> None:
-    exc = await failure(public_connector(limit=1), f"http://{host}:{server.port}/")
-    assert was_refused(exc), repr(exc)
-    assert server.connections == 0
-
-
-@pytest.mark.parametrize(
-    "host", ["127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "localhost."]
-)
-async def test_nor_by_another_spelling(server: Listening, host: str) -> None:
-    await failure(public_connector(limit=1), f"http://{host}:{server.port}/")
+@pytest.mark.parametrize("host", [*HOSTS, *SPELLINGS])
+@pytest.mark.parametrize("tls", [False, True])
+async def test_this_machine_is_not_reached_by_any_spelling(server: Listening, host: str, tls: bool) -> None:
+    with pytest.raises(AddressRefused):
+        await connect(host, server.port, tls=tls, limit=100)
     assert server.connections == 0
 
 
 async def test_a_name_with_one_inner_address_among_public_ones_is_refused(server: Listening) -> None:
-    names = Names({"mixed.example": ["192.0.2.1", "127.0.0.1"], "inner.example": ["127.0.0.1"]})
+    names = Names({"mixed.example": ["1.1.1.1", "127.0.0.1"], "inner.example": ["127.0.0.1"]})
     for host in names.names:
-        exc = await failure(public_connector(limit=1, resolver=names), f"http://{host}:{server.port}/")
-        assert was_refused(exc), repr(exc)
+        with pytest.raises(AddressRefused):
+            await connect(host, server.port, tls=False, limit=100, addresses=names)
     assert server.connections == 0
-    assert names.asked == ["mixed.example", "inner.example"]
+    assert names.asked == ["mixed.example", "inner.example"], "each is looked up once"
 
 
-async def test_the_operator_may_name_a_host(server: Listening) -> None:
-    async with (
-        aiohttp.ClientSession(connector=unchecked_connector(limit=1)) as session,
-        session.post(f"http://127.0.0.1:{server.port}/", data=b"x") as response,
-    ):
-        assert response.status == 204
+async def test_the_operator_may_name_a_host_and_the_next_address_is_tried(server: Listening) -> None:
+    names = Names({"hooks.internal": ["127.0.0.1"], "none.internal": []})
+    reader, writer = await connect("hooks.internal", server.port, tls=False, limit=100, check=False, addresses=names)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 204")
+    writer.close()
+    await writer.wait_closed()
     assert server.connections == 1
+    with pytest.raises(OSError, match="no address"):
+        await connect("none.internal", server.port, tls=False, limit=100, check=False, addresses=names)
 
 
 async def test_other_failures_are_no_refusals() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        exc = await failure(unchecked_connector(limit=1), f"http://127.0.0.1:{closed.getsockname()[1]}/")
-    assert not was_refused(exc)
+        with pytest.raises(ConnectionRefusedError):
+            await connect("127.0.0.1", closed.getsockname()[1], tls=False, limit=100, check=False)
