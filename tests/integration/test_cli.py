@@ -82,7 +82,7 @@ async def test_status_has_the_figures_to_scale_by(shared: Stack) -> None:
             seen = await inspect(shared.run)
             return (seen.running_turns, seen.oldest_input_s, seen.waiting_inputs) == (0, None, 0)
 
-        await eventually(rests, what="nothing runs", within=10)
+        await eventually(rests, what="nothing runs", within=30)
 
 
 async def test_what_is_wrong_is_said_with_the_way_out(shared: Stack, tmp_path: Path) -> None:

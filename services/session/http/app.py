@@ -139,7 +139,7 @@ class Edge:
             caller = await authenticate(headers, self._keys)
             self._limits.check(caller, route.needs, time.monotonic())
             caller.check(route.needs)
-        span.begin(route, trusted=not route.public)
+        span.begin(route, trusted=caller is not NOBODY)
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
         content: Any = Empty()
