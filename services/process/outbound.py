@@ -1,4 +1,4 @@
-"""Connections to public addresses only (`public_addresses`), whatever the name or spelling of the target.
+"""Connections to public addresses of other machines only, whatever the name or spelling of the target.
 
 A name is resolved once, each of its addresses is checked, and the connection goes to one of these. Spellings such as
 `127.1` are resolved too, so that what is checked is always the address that is connected to.
@@ -34,6 +34,20 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
+def is_own(address: str) -> bool:
+    """Whether the IP address is one of this machine. Its services trust what reaches them without its firewall.
+
+    The system chooses the source address of a connection: to an own address it is that address. Nothing is sent.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError:
+            return False  # there is no route to it
+        return str(probe.getsockname()[0]) == address
+
+
 async def connect(
     host: str, port: int, *, tls: bool, limit: int, check: bool = True, addresses: Resolve = resolve
 ) -> Streams:
@@ -43,7 +57,7 @@ async def connect(
     """
     found = await addresses(host, port)
     for address in found if check else ():
-        if why := refusal(address):
+        if why := refusal(address) or ("one of this machine" if is_own(address) else ""):
             raise AddressRefused(f"the host has an address that is {why}")
     failure = OSError("the host has no address")
     for address in found:
