@@ -95,7 +95,7 @@ class HostLayout(msgspec.Struct, frozen=True):
     """A file with BOOT_ID."""
     library_cache: tuple[str, ...]
     """The entries of LIBRARY_CACHE that this host has."""
-    certificates: str
+    certificates: str = ""
     """The path of CERTIFICATES that exists inside; empty: none."""
 
 
