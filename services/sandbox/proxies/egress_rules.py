@@ -67,13 +67,10 @@ def host_of(text: str) -> str:
 
     Raises Refused for all that is neither a name in ASCII nor an address in its usual form.
     """
-    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if "%" not in bare:  # the zone of an IPv6 address would name an interface of the host
-        try:
-            return str(ipaddress.ip_address(bare))
-        except ValueError:
-            pass
-    name = bare.lower().removesuffix(".")
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") and ":" in text else text
+    if is_address(bare) and "%" not in bare:  # the zone of an IPv6 address would name an interface of the host
+        return str(ipaddress.ip_address(bare))
+    name = text.lower().removesuffix(".")
     if len(name) > HOST_CHARS or not _NAME.fullmatch(name):
         raise Refused("malformed", "the host must be a name in ASCII (xn--… for others) or an IP address", 400)
     if _NUMBER.fullmatch(name.rpartition(".")[2]):
