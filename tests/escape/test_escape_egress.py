@@ -1,6 +1,7 @@
 """A sandbox with a network reaches what its environment allows, by way of the egress proxy, and nothing else."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -60,7 +61,10 @@ async def test_programs_find_the_proxy(make_with: MakeWithNetwork, server: EchoS
     inside = await make_with(LIMITED)
     url = f"http://{ADDRESS}:{server.port}/"
     assert await inside.python(PYTHON.format(url=url)) == "hello\n"
-    assert await inside.sh(f"command -v curl >/dev/null || echo -n hello; curl -sS {url}") in ("hello", "hello\n")
+    if shutil.which("curl", path="/usr/bin"):
+        assert await inside.sh(f"curl -sS {url}") == "hello"
+        refused = await inside.sh("curl -sSv https://pypi.org/ 2>&1")
+        assert "403 Forbidden: pypi.org is not among the hosts" in refused
     assert server.requests[0].headers["host"] == f"{ADDRESS}:{server.port}"
 
 
@@ -96,10 +100,6 @@ async def test_there_is_no_way_around_the_proxy(make_with: MakeWithNetwork, serv
     ]  # fmt: skip
     assert set((await inside.python(BYPASS.format(targets=targets))).split()) == {"refused"}
     assert await inside.sh("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '") == "lo\n"
-    assert await inside.sh(f"unset http_proxy HTTP_PROXY; curl -s -m 3 http://{ADDRESS}:{server.port}/ || echo none") in (
-        "none\n",
-        "none",
-    )
     assert server.requests == []
 
 
@@ -124,8 +124,8 @@ async def test_the_socket_cannot_be_replaced(make_with: MakeWithNetwork) -> None
     seen = await inside.sh("rm -f /run/egress/proxy; touch /run/egress/x; mv /run/egress/proxy /tmp/x; ls /run/egress")
     assert seen.strip().endswith("proxy")
     assert "Read-only" in seen
-    code = "import socket\ntry: socket.create_server(('127.0.0.1', 3128))\nexcept OSError as e: print(e.strerror)\n"
-    assert await inside.python(code) == "Address already in use\n"
+    code = "import socket\ntry: socket.create_server(('127.0.0.1', 3128))\nexcept OSError as e: print(e.errno == 98)\n"
+    assert await inside.python(code) == "True\n"
 
 
 async def test_the_proxy_is_back_after_its_forwarder_was_killed(make_with: MakeWithNetwork, server: EchoServer) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -84,12 +85,17 @@ async def connect(route: EgressRoute) -> tuple[asyncio.StreamReader, asyncio.Str
 
 async def say(route: EgressRoute, data: bytes) -> bytes:
     """Send the bytes and no more. Returns all that comes back."""
-    reader, writer = await connect(route)
-    writer.write(data)
-    with contextlib.suppress(ConnectionError):
-        await writer.drain()
-    answer = await asyncio.wait_for(reader.read(), 20)
-    writer.close()
+    loop, answer = asyncio.get_running_loop(), b""
+    # Not a stream: that forgets what has come when the connection is reset.
+    with socket.socket(socket.AF_UNIX) as own, contextlib.suppress(ConnectionError):
+        own.setblocking(False)
+        async with asyncio.timeout(20):
+            await loop.sock_connect(own, f"{route.folder}/{SOCKET}")
+            sending = asyncio.create_task(loop.sock_sendall(own, data))
+            while more := await loop.sock_recv(own, 1 << 18):
+                answer += more
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
     return answer
 
 

@@ -131,7 +131,8 @@ class Connection:
         return streams
 
     async def _tunnel(self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._client.receive()  # the end of the request
+        if not isinstance(await self._client.receive(), h11.EndOfMessage):
+            raise Refused("malformed", "a CONNECT request has no body", 400)
         await self._client.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         first, _ = self._client.http.trailing_data
         if egress_rules.must_name_itself(self._network.egress):

@@ -10,9 +10,9 @@ from holdfast.process.outbound import is_own
 from holdfast.sandbox.egress import Egress
 from holdfast.sandbox.proxies.client_hello import ACCESS_DENIED
 from tests.support.certificate import self_signed
+from tests.support.client_hello import extension, message, names, real_hello, records
 from tests.support.egress import ADDRESS, connect, echo_server, egress_route, get, say, tunnel
 from tests.support.eventually import eventually
-from tests.unit.sandbox.proxies.test_client_hello import extension, message, names, real_hello, records
 
 OPEN = Egress("unrestricted")
 LOCAL = Egress("limited", ("localhost", ADDRESS))

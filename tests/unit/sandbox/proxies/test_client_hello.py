@@ -7,45 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.sandbox.proxies.client_hello import HELLO_BYTES, Hello, NotTls, read_hello
-
-
-def real_hello(name: str | None, **versions: ssl.TLSVersion) -> bytes:
-    """The first bytes of a client of this Python."""
-    context = ssl.create_default_context()
-    context.check_hostname = name is not None
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    for field, version in versions.items():
-        setattr(context, field, version)
-    sent = ssl.MemoryBIO()
-    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return sent.read()
+from tests.support.client_hello import extension, message, names, real_hello, records, vector
 
 
 REAL = real_hello("Api.example.com")
-
-
-def vector(size: int, content: bytes) -> bytes:
-    return len(content).to_bytes(size, "big") + content
-
-
-def extension(kind: int, content: bytes) -> bytes:
-    return kind.to_bytes(2, "big") + vector(2, content)
-
-
-def names(*hosts: bytes, kind: int = 0) -> bytes:
-    return extension(0, vector(2, b"".join(bytes([kind]) + vector(2, host) for host in hosts)))
-
-
-def message(*extensions: bytes, after: bytes = b"") -> bytes:
-    body = b"\3\3" + bytes(32) + vector(1, b"") + vector(2, b"\x13\x01") + vector(1, b"\0")
-    return b"\1" + vector(3, body + vector(2, b"".join(extensions)) + after)
-
-
-def records(handshake: bytes, size: int = 1 << 14) -> bytes:
-    parts = [handshake[at : at + size] for at in range(0, len(handshake), size)]
-    return b"".join(b"\x16\3\1" + vector(2, part) for part in parts)
 
 
 def test_a_real_client() -> None:
