@@ -16,7 +16,7 @@ from holdfast.sandbox.proxies import egress_rules
 from holdfast.sandbox.proxies.client_hello import ACCESS_DENIED, NotTls, read_hello
 from holdfast.sandbox.proxies.egress_http import exchange, split_url, upstream_request
 from holdfast.sandbox.proxies.egress_rules import TLS_PORT, Refused, Target, host_of, target_of
-from holdfast.sandbox.proxies.http_peer import CHUNK_BYTES, HttpPeer
+from holdfast.sandbox.proxies.http_peer import CHUNK_BYTES, HttpPeer, end
 from holdfast.sandbox.proxies.lookup import Lookups
 
 HEAD_TIMEOUT_S: Final = 30.0
@@ -67,7 +67,7 @@ class Connection:
             pass  # one of the two ends has ended it, or nothing moved for too long
         finally:
             if self._upstream is not None:
-                self._upstream.close()
+                await end(self._upstream)
 
     async def _answer_or_refuse(self) -> None:
         try:
@@ -188,8 +188,7 @@ class Connection:
 
     async def _refuse(self, refused: Refused) -> None:
         """Answer that, unless an answer is on its way. The reason phrase has the text too: programs show it."""
-        http_state = self._client.http.our_state
-        if http_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        if self._client.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         body = f"{refused}\n".encode()
         headers: list[tuple[bytes, bytes]] = [

@@ -21,7 +21,7 @@ from holdfast.process import failures, metering, metrics
 from holdfast.sandbox.egress import Egress
 from holdfast.sandbox.proxies.egress_connection import Connection
 from holdfast.sandbox.proxies.egress_rules import Refused
-from holdfast.sandbox.proxies.http_peer import CHUNK_BYTES
+from holdfast.sandbox.proxies.http_peer import CHUNK_BYTES, end
 from holdfast.sandbox.proxies.lookup import SANDBOX_LOOKUPS, WORKER_LOOKUPS, Lookups
 
 log = structlog.get_logger()
@@ -166,7 +166,7 @@ class EgressRoute:
         try:
             await Connection(self, reader, writer).serve()
         finally:
-            writer.close()
+            await end(writer)
 
 
 def _listen(folder: Path) -> socket.socket:

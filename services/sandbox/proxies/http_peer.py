@@ -13,6 +13,22 @@ HEAD_BYTES: Final = 64 * 1024
 """Longest head of a request or response: Google's front ends and curl accept about as much."""
 
 
+END_TIMEOUT_S: Final = 10.0
+"""Seconds that an end has to take what was sent to it before its connection was closed."""
+
+
+async def end(writer: asyncio.StreamWriter) -> None:
+    """Close the connection. The other end may be one that reads nothing: then it is cut off."""
+    writer.close()
+    try:
+        async with asyncio.timeout(END_TIMEOUT_S):
+            await writer.wait_closed()
+    except OSError:  # TimeoutError too
+        pass
+    finally:
+        writer.transport.abort()
+
+
 class HttpPeer:
     """Receives and sends the events of h11. `count` is told of the bytes of each read and write, and may raise."""
 
