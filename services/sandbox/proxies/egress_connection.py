@@ -15,7 +15,7 @@ from holdfast.sandbox.egress import Egress
 from holdfast.sandbox.proxies import egress_rules
 from holdfast.sandbox.proxies.client_hello import ACCESS_DENIED, NotTls, read_hello
 from holdfast.sandbox.proxies.egress_http import exchange, split_url, upstream_request
-from holdfast.sandbox.proxies.egress_rules import TLS_PORT, Refused, Target, host_of, target_of
+from holdfast.sandbox.proxies.egress_rules import Refused, Target, host_of, target_of
 from holdfast.sandbox.proxies.http_peer import CHUNK_BYTES, HttpPeer, end
 from holdfast.sandbox.proxies.lookup import Lookups
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from holdfast.process.outbound import AddressRefused
-from holdfast.sandbox.threads import in_daemon_thread
 from holdfast.sandbox.proxies.egress_rules import is_address
+from holdfast.sandbox.threads import in_daemon_thread
 
 WORKER_LOOKUPS: Final = 32
 """Lookups of all sandboxes of a worker at the same time, each in a thread."""

@@ -150,7 +150,9 @@ async def test_a_name_is_not_looked_up_before_it_is_allowed(tmp_path: Path) -> N
 async def test_a_name_without_address_and_an_inner_one_look_alike(tmp_path: Path) -> None:
     async with egress_route(tmp_path, OPEN) as route:
         answers = [await get(route, host, 80) for host in ("localhost", "does-not-exist.invalid")]
-    alike = {answer.replace(b"does-not-exist.invalid", b"localhost").partition(b"content-length")[0] for answer in answers}
+    alike = {
+        answer.replace(b"does-not-exist.invalid", b"localhost").partition(b"content-length")[0] for answer in answers
+    }
     assert len(alike) == 1
     assert b"localhost has no public address" in alike.pop()
 

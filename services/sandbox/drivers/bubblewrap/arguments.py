@@ -124,7 +124,7 @@ def proxy_variables(certificates: str) -> dict[str, str]:
 
     Both cases of each name, since programs read one or the other. The last is for Node, which reads none without it.
     """
-    proxies = {name: PROXY for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), PROXY)
     direct = dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1")
     trusted = {"SSL_CERT_FILE": certificates} if certificates else {}
     return {**proxies, **direct, **trusted, "NODE_USE_ENV_PROXY": "1"}

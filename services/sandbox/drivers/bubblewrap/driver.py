@@ -17,11 +17,11 @@ from holdfast.sandbox.drivers.bubblewrap.process import END_TIMEOUT_S, START_TIM
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
 from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
 from holdfast.sandbox.drivers.host_id import host_id
-from holdfast.sandbox.threads import in_daemon_thread
 from holdfast.sandbox.drivers.worker_homes import WorkerHomes, as_unavailable
 from holdfast.sandbox.drivers.workspaces import Workspaces
 from holdfast.sandbox.proxies.egress_proxy import EgressLimits, EgressProxy, EgressRoute
 from holdfast.sandbox.settings import SandboxSettings
+from holdfast.sandbox.threads import in_daemon_thread
 
 log = structlog.get_logger()
 

@@ -22,10 +22,10 @@ from holdfast.sandbox.drivers.docker.host import find_layout
 from holdfast.sandbox.drivers.driver import SandboxUnavailable
 from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
 from holdfast.sandbox.drivers.host_id import host_id
-from holdfast.sandbox.threads import in_daemon_thread
 from holdfast.sandbox.drivers.worker_homes import WorkerHomes, as_unavailable
 from holdfast.sandbox.drivers.workspaces import Workspaces, own
 from holdfast.sandbox.settings import SandboxSettings
+from holdfast.sandbox.threads import in_daemon_thread
 
 log = structlog.get_logger()
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from holdfast.sandbox.proxies.client_hello import HELLO_BYTES, Hello, NotTls, read_hello
 from tests.support.client_hello import extension, message, names, real_hello, records, vector
 
-
 REAL = real_hello("Api.example.com")
 
 

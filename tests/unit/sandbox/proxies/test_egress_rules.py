@@ -41,7 +41,9 @@ def test_what_two_readers_could_take_for_two_hosts_is_refused(text: str) -> None
     assert (caught.value.code, caught.value.status) == ("malformed", 400)
 
 
-@pytest.mark.parametrize("text", ["a:0", "a:65536", "a:-1", "a:1e3", "a:４43", "a:", "a", "a:4 3", "a:443x", "a:999999999"])
+@pytest.mark.parametrize(
+    "text", ["a:0", "a:65536", "a:-1", "a:1e3", "a:４43", "a:", "a", "a:4 3", "a:443x", "a:999999999"]
+)
 def test_a_tunnel_needs_a_port(text: str) -> None:
     with pytest.raises(Refused):
         target_of(text)
