@@ -5,10 +5,12 @@ A name is resolved once, each of its addresses is checked, and the connection go
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache
+from typing import Final
 
 from holdfast.process.public_addresses import refusal
 
@@ -16,6 +18,10 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host. Raises OSError."""
+
+
+_FOREIGN: Final = ("192.0.2.1", "2001:db8::1")
+"""Addresses that no machine has (RFC 5737, RFC 3849), of IPv4 and IPv6."""
 
 
 class AddressRefused(OSError):
@@ -37,15 +43,30 @@ async def resolve(host: str, port: int) -> list[str]:
 def is_own(address: str) -> bool:
     """Whether the IP address is one of this machine. Its services trust what reaches them without its firewall.
 
-    The system chooses the source address of a connection: to an own address it is that address. Nothing is sent.
+    Only an own address can be bound to. Where `ip_nonlocal_bind` is set any can: then the source decides that the
+    system chooses for a connection to the address. Nothing is sent.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((address, 9))
-        except OSError:
-            return False  # there is no route to it
-        return str(probe.getsockname()[0]) == address
+    if not _can_bind(address):
+        return False
+    return not _can_bind(_FOREIGN[":" in address]) or _source(address) == address
+
+
+def _can_bind(address: str) -> bool:
+    with _datagram_socket(address) as probe, contextlib.suppress(OSError):
+        probe.bind((address, 0))
+        return True
+    return False
+
+
+def _source(address: str) -> str:
+    with _datagram_socket(address) as probe, contextlib.suppress(OSError):
+        probe.connect((address, 9))
+        return str(probe.getsockname()[0])
+    return ""
+
+
+def _datagram_socket(address: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
 
 
 async def connect(

@@ -30,7 +30,7 @@ def test_a_host_has_one_spelling(text: str, host: str) -> None:
     "text",
     [
         "", ".", "..", "a..b", ".example.com", "-a.example", "exa mple.com", "a/b", "a@b", "a%2eb", "a\0b", "a\r\nb",
-        "bücher.example", "example。com", "ｅxample.com", "a" * 64 + ".com", "a." * 127 + "com",
+        "bücher.example", "example\u3002com", "\uff45xample.com", "a" * 64 + ".com", "a." * 127 + "com",
         "127.1", "0x7f000001", "0x7f.0.0.1", "2130706433", "0177.0.0.1", "127.0.0.01", "127.0.0.1.", "1.2.3.4.5",
         "[::1", "::1]", "[fe80::1%eth0]", "fe80::1%1", "[::ffff:127.0.0.1", "[example.com]x",
     ],
@@ -42,7 +42,7 @@ def test_what_two_readers_could_take_for_two_hosts_is_refused(text: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["a:0", "a:65536", "a:-1", "a:1e3", "a:４43", "a:", "a", "a:4 3", "a:443x", "a:999999999"]
+    "text", ["a:0", "a:65536", "a:-1", "a:1e3", "a:\uff1443", "a:", "a", "a:4 3", "a:443x", "a:999999999"]
 )
 def test_a_tunnel_needs_a_port(text: str) -> None:
     with pytest.raises(Refused):
@@ -84,9 +84,7 @@ def refusal(egress: Egress, target: Target, *, tunnel: bool = True, exempt: froz
     try:
         check(egress, target, tunnel=tunnel, exempt=exempt)
     except Refused as exc:
-        assert str(exc)
-        assert exc.status == 403
-        return exc.code
+        return exc.code if str(exc) and exc.status == 403 else f"{exc.status} {exc}"
     return ""
 
 
