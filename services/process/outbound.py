@@ -52,14 +52,14 @@ def is_own(address: str) -> bool:
 
 
 def _can_bind(address: str) -> bool:
-    with _datagram_socket(address) as probe, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), _datagram_socket(address) as probe:
         probe.bind((address, 0))
         return True
     return False
 
 
 def _source(address: str) -> str:
-    with _datagram_socket(address) as probe, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), _datagram_socket(address) as probe:
         probe.connect((address, 9))
         return str(probe.getsockname()[0])
     return ""
