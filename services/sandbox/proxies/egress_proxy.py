@@ -173,13 +173,16 @@ def _listen(folder: Path) -> socket.socket:
     """A listening socket in the folder, which is made. Raises OSError.
 
     It is bound by way of the descriptor of the folder: the path of a socket has at most 107 bytes, and data folders
-    have long names.
+    have long names. Every user may connect, since a container may have another one than the service. On the host the
+    folder of the worker keeps others away.
     """
-    folder.mkdir(parents=True, mode=0o700)
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(f"/proc/self/fd/{fd}/{SOCKET}")
+        (folder / SOCKET).chmod(0o666)
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:

@@ -17,9 +17,10 @@ from holdfast.sandbox.drivers.bubblewrap.process import END_TIMEOUT_S, START_TIM
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
 from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
 from holdfast.sandbox.drivers.host_id import host_id
+from holdfast.sandbox.drivers.way_out import make_proxy, way_out
 from holdfast.sandbox.drivers.worker_homes import WorkerHomes, as_unavailable
 from holdfast.sandbox.drivers.workspaces import Workspaces
-from holdfast.sandbox.proxies.egress_proxy import EgressLimits, EgressProxy, EgressRoute
+from holdfast.sandbox.proxies.egress_proxy import EgressRoute
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.sandbox.threads import in_daemon_thread
 
@@ -54,8 +55,7 @@ class Bubblewrap:
         )
         # Threads of its own: measuring large workspaces must not keep anything else waiting, and the other way round.
         self._measuring = ThreadPoolExecutor(MEASURE_THREADS, "disk-use")
-        limits_of_egress = EgressLimits(settings.egress_connections, settings.egress_bytes)
-        self._proxy = EgressProxy(limits_of_egress, settings.exempt_hosts)
+        self._proxy = make_proxy(settings)
         self._processes: set[SandboxProcess] = set()
         self._found_hierarchy: hierarchy.Hierarchy | None = None
         self._host: Host | None = None
@@ -99,17 +99,8 @@ class Bubblewrap:
         """See Driver."""
         require_plain(spec, by=self.name, egress=True)
         folder = await self._workspaces.prepare(spec.key)
-        egress = None
-        if spec.egress.networking != "none":
-            with as_unavailable("the socket of the egress proxy cannot be made"):
-                place = self._homes.of(self._worker) / "egress" / spec.generation
-                egress = self._proxy.open(spec.egress, spec.key, spec.generation, place)
-        try:
+        async with way_out(self._proxy, spec, self._homes.of(self._worker)) as egress:
             return await self._start(spec.generation, folder, egress)
-        except BaseException:
-            if egress is not None:
-                await egress.close()
-            raise
 
     async def _start(self, name: str, folder: Path, egress: EgressRoute | None = None) -> stream.StreamSandbox:
         """Start a sandbox on the workspace `folder`, in a control group called `name`. Raises SandboxUnavailable."""
