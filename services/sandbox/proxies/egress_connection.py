@@ -65,6 +65,11 @@ class Connection:
                 await self._answer_or_refuse()
         except (OSError, h11.ProtocolError):
             pass  # one of the two ends has ended it, or nothing moved for too long
+        except asyncio.CancelledError:  # the sandbox has ended: nothing waits for an end that takes nothing more
+            self._client.writer.transport.abort()
+            if self._upstream is not None:
+                self._upstream.transport.abort()
+            raise
         finally:
             if self._upstream is not None:
                 await end(self._upstream)

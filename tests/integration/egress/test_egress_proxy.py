@@ -203,3 +203,25 @@ async def test_a_route_that_is_closed_leaves_nothing(tmp_path: Path) -> None:
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
         assert not route.folder.exists()
+
+
+async def test_an_end_does_not_wait_for_a_server_that_takes_nothing(tmp_path: Path) -> None:
+    """Nor for a client that reads nothing."""
+    stuck = asyncio.Event()
+
+    async def take_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(1 << 24))
+        await stuck.wait()
+        writer.close()
+
+    server = await asyncio.start_server(take_nothing, "127.0.0.1", 0, limit=1 << 12)
+    port = server.sockets[0].getsockname()[1]
+    async with egress_route(tmp_path, OPEN, "localhost") as route:
+        _, _, writer = await tunnel(route, f"localhost:{port}")
+        writer.write(bytes(1 << 24))
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(2):
+            await route.close()
+        writer.transport.abort()
+    stuck.set()
+    server.close()

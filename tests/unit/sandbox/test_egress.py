@@ -6,8 +6,11 @@ import pytest
 
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
+from holdfast.process.settings import BadSettings
+from holdfast.sandbox.drivers import make_driver
 from holdfast.sandbox.drivers.hand_spec import UnsupportedHand, hand_spec, require_plain
 from holdfast.sandbox.egress import NO_EGRESS, PACKAGE_HOSTS, Egress, egress_of
+from holdfast.sandbox.settings import SandboxSettings
 
 KEY = Key("acme", "sesn_a0_1")
 
@@ -40,3 +43,13 @@ def test_no_network_unless_the_operator_has_switched_it_on() -> None:
     require_plain(spec, by="toy", egress=True)
     with pytest.raises(UnsupportedHand, match="network access"):
         require_plain(spec, by="toy")
+
+
+def test_a_driver_without_a_network_refuses_to_start_with_one() -> None:
+    with pytest.raises(BadSettings, match="HOLDFAST_EGRESS: the driver docker"):
+        make_driver(SandboxSettings(driver="docker", egress="on"))
+
+
+def test_hosts_of_the_operator() -> None:
+    assert SandboxSettings(egress_hosts="Inner.corp,10.0.0.1").exempt_hosts == {"inner.corp", "10.0.0.1"}
+    assert SandboxSettings().exempt_hosts == frozenset()
