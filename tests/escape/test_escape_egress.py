@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.tools import SANDBOX
-from holdfast.sandbox.drivers.bubblewrap.driver import Bubblewrap
+from holdfast.sandbox.drivers import DRIVERS
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.egress import Egress
 from tests.escape.conftest import Inside, make_data_folder
+from tests.support.docker_engine import SOCKET, require_driver
 from tests.support.egress import ADDRESS, EchoServer, echo_server
 from tests.support.isolation import sandbox_settings
 
@@ -23,12 +24,18 @@ LIMITED = Egress("limited", (ADDRESS, "*.example.com"))
 MakeWithNetwork = Callable[[Egress], Awaitable[Inside]]
 
 
-@pytest.fixture
-async def make_with(isolation: None, tmp_path: Path) -> AsyncIterator[MakeWithNetwork]:
-    """Makes sandboxes with a network. The operator lets them reach ADDRESS, on any port."""
-    del isolation
+@pytest.fixture(params=sorted(DRIVERS))
+async def make_with(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MakeWithNetwork]:
+    """Makes sandboxes of one driver with a network. The operator lets them reach ADDRESS, on any port."""
+    require_driver(request.param)
     data = make_data_folder(tmp_path / "data")
-    driver = Bubblewrap(sandbox_settings(data_dir=str(data), egress="on", egress_hosts=ADDRESS, call_timeout=30))
+    # Not by `make_driver`, which refuses a driver whose network is not released.
+    driver = DRIVERS[request.param](
+        sandbox_settings(
+            driver=request.param, docker_socket=SOCKET, data_dir=str(data), egress="on", egress_hosts=ADDRESS,
+            call_timeout=30,
+        )
+    )  # fmt: skip
     await driver.open(new_id("wrk"))
 
     async def one(egress: Egress) -> Inside:
@@ -156,7 +163,7 @@ async def test_one_sandbox_does_not_have_the_network_of_another(make_with: MakeW
     _, closed, none = await make_with(OPEN), await make_with(Egress("limited")), await make_with(Egress())
     code = PYTHON.format(url=f"http://{ADDRESS}:{server.port}/")
     assert "is not among the hosts" in await closed.python(code)
-    assert await none.sh("env | grep -ci proxy; ls /run") == "0\nholdfast\n"
+    assert await none.sh("env | grep -ci proxy; ls /run/egress 2>&1 | grep -c No") == "0\n1\n"
     assert server.requests == []
 
 
