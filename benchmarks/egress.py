@@ -76,7 +76,10 @@ async def sandboxes(folder: Path, count: int) -> AsyncGenerator[list[Sandbox]]:
     try:
         specs = [
             HandSpec(
-                key=Key("bench", new_session_id()), kind=SANDBOX, generation=new_id("sbx"), egress=Egress("unrestricted")
+                key=Key("bench", new_session_id()),
+                kind=SANDBOX,
+                generation=new_id("sbx"),
+                egress=Egress("unrestricted"),
             )
             for _ in range(count)
         ]

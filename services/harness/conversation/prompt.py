@@ -16,7 +16,8 @@ NO_NETWORK: Final = (
 
 BY_PROXY: Final = (
     "by an HTTP proxy alone, which is set in the usual environment variables. Names of hosts are not resolved inside. "
-    "The proxy answers 403 with the reason to what is not allowed: do not try to get around it, but say what is missing."
+    "The proxy answers 403 with the reason to what is not allowed: do not try to get around it, but say what is "
+    "missing."
 )
 
 NAMED_HOSTS_LIMIT: Final = 20

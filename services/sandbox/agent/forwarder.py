@@ -146,7 +146,7 @@ class Forwarder:
 
     def _accept(self) -> None:
         try:
-            fd, _ = self._listener._accept()  # the module in C has no other name for it
+            fd, _ = self._listener._accept()  # noqa: SLF001  the module in C has no other name for it
         except OSError:
             return  # another took it, or it has ended
         program = _socket.socket(fileno=fd)

@@ -13,7 +13,7 @@ from holdfast.process import outbound
 from holdfast.process.outbound import AddressRefused
 from holdfast.sandbox.egress import Egress
 from holdfast.sandbox.proxies import egress_rules
-from holdfast.sandbox.proxies.client_hello import ACCESS_DENIED, NotTls, read_hello
+from holdfast.sandbox.proxies.client_hello import ACCESS_DENIED, Hello, NotTls, read_hello
 from holdfast.sandbox.proxies.egress_http import exchange, split_url, upstream_request
 from holdfast.sandbox.proxies.egress_rules import Refused, Target, host_of, target_of
 from holdfast.sandbox.proxies.http_peer import CHUNK_BYTES, HttpPeer, end
@@ -158,17 +158,14 @@ class Connection:
                         return b""
                     self._moved(len(more))
                     data += more
-            if hello.hides_name:
-                raise NotTls("it hides the name of the server (ECH)")
-            asked = host_of(hello.server_name) if hello.server_name else ""
-            if asked != ("" if target.is_address else target.host):
-                raise NotTls("it asks for another server")
+            if not hello.hides_name and _asked_host(hello) == ("" if target.is_address else target.host):
+                return data
         except (NotTls, Refused):
-            self._network.verdict(self._host, "server_name")
-            self._client.writer.write(ACCESS_DENIED)
-            await self._client.writer.drain()
-            return b""
-        return data
+            pass  # not a name that can be compared
+        self._network.verdict(self._host, "server_name")
+        self._client.writer.write(ACCESS_DENIED)
+        await self._client.writer.drain()
+        return b""
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass bytes both ways until both ends have finished, or either breaks. Raises OSError and Refused."""
@@ -207,6 +204,11 @@ class Connection:
         with contextlib.suppress(OSError, h11.ProtocolError):
             self._client.writer.write(b"".join(self._client.http.send(event) or b"" for event in events))
             await self._client.writer.drain()
+
+
+def _asked_host(hello: Hello) -> str:
+    """The host for which the client asks; empty if for none. Raises Refused."""
+    return host_of(hello.server_name) if hello.server_name else ""
 
 
 def _reason(refused: Refused) -> bytes:

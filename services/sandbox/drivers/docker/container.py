@@ -49,9 +49,7 @@ class OutOfReach(Exception):
 class SandboxContainer:
     """`sandbox` is set, and `pid` (the first process, as this machine numbers it) valid, after `start`."""
 
-    def __init__(
-        self, engine: Engine, name: str, config: dict[str, Any], egress: EgressRoute | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, name: str, config: dict[str, Any], egress: EgressRoute | None = None) -> None:
         """`config`: see `config.container`. `egress` is closed with the sandbox; None: no network."""
         self.name = name
         self.pid = 0
