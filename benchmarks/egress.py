@@ -70,7 +70,7 @@ async def server() -> AsyncGenerator[str]:
 @contextlib.asynccontextmanager
 async def sandboxes(folder: Path, count: int) -> AsyncGenerator[list[Sandbox]]:
     """Sandboxes of one driver that may reach the server."""
-    driver = make_driver(SandboxSettings(data_dir=str(folder), egress="on", egress_hosts=ADDRESS))
+    driver = make_driver(SandboxSettings(data_dir=str(folder), egress_hosts=ADDRESS))
     await driver.open(new_id("wrk"))
     driver.keep_until(time.monotonic() + 600)
     try:

@@ -205,6 +205,5 @@ ALL: Final = (
 def prometheus_name(metric: Metric) -> str:
     """The name that the metric has on `/metrics`: without `_bucket`, `_sum` and `_count` of a histogram."""
     name = re.sub(r"[^a-zA-Z0-9_]", "_", metric.name)
-    if metric.unit == "s":
-        name += "_seconds"
+    name += {"s": "_seconds", "By": "_bytes"}.get(metric.unit, "")
     return name + "_total" if metric.kind == "counter" else name

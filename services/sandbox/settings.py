@@ -59,9 +59,9 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     sandboxes use a small part of `memory_bytes`, so that a number derived from it would decline far too early."""
     probe_interval: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     """Seconds after which a sandbox is made to see whether that works, if none was made meanwhile."""
-    egress: Literal["on", "off"] = "off"
+    egress: Literal["on", "off"] = "on"
     """Whether sandboxes get the network that their environment asks for, by way of the egress proxy. `off`: none at
-    all. The driver docker has none yet."""
+    all. Harnesses read the same variable."""
     egress_hosts: Annotated[str, Meta(pattern=r"^([A-Za-z0-9._:-]+(,[A-Za-z0-9._:-]+)*)?$")] = ""
     """Names and IP addresses of hosts that a sandbox may reach whatever their address, on any port, if its environment
     allows them; with commas between them. All others must have public addresses of other machines only."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.bus.tools import SANDBOX
-from holdfast.sandbox.drivers import DRIVERS
+from holdfast.sandbox.drivers import DRIVERS, make_driver
 from holdfast.sandbox.drivers.hand_spec import HandSpec
 from holdfast.sandbox.egress import Egress
 from tests.escape.conftest import Inside, make_data_folder
@@ -30,13 +30,11 @@ async def make_with(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
     """Makes sandboxes of one driver with a network. The operator lets them reach ADDRESS, on any port."""
     require_driver(request.param)
     data = make_data_folder(tmp_path / "data")
-    # Not by `make_driver`, which refuses a driver whose network is not released.
-    driver = DRIVERS[request.param](
+    driver = make_driver(
         sandbox_settings(
-            driver=request.param, docker_socket=SOCKET, data_dir=str(data), egress="on", egress_hosts=ADDRESS,
-            call_timeout=30,
+            driver=request.param, docker_socket=SOCKET, data_dir=str(data), egress_hosts=ADDRESS, call_timeout=30
         )
-    )  # fmt: skip
+    )
     await driver.open(new_id("wrk"))
 
     async def one(egress: Egress) -> Inside:

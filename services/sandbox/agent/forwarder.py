@@ -145,8 +145,10 @@ class Forwarder:
                     self._step(self._pairs[fd])
 
     def _accept(self) -> None:
+        fd: int
         try:
-            fd, _ = self._listener._accept()  # noqa: SLF001  the module in C has no other name for it
+            # The module in C has no other name for it; `socket` would have to be imported.
+            fd, _ = self._listener._accept()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # noqa: SLF001
         except OSError:
             return  # another took it, or it has ended
         program = _socket.socket(fileno=fd)

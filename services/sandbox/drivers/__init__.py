@@ -17,6 +17,4 @@ def make_driver(settings: SandboxSettings) -> Driver:
     """The driver that the setting `driver` names. Raises BadSettings."""
     if settings.driver not in DRIVERS:
         raise BadSettings(f"HOLDFAST_DRIVER: one of {', '.join(DRIVERS)}, auto")
-    if settings.egress == "on" and settings.driver == "docker":
-        raise BadSettings("HOLDFAST_EGRESS: the driver docker gives sandboxes no network yet; use bubblewrap, or off")
     return DRIVERS[settings.driver](settings)

@@ -202,7 +202,9 @@ class Connection:
         response = h11.Response(status_code=refused.status, headers=headers, reason=_reason(refused))
         events: list[Any] = [response, h11.Data(data=body), h11.EndOfMessage()]
         with contextlib.suppress(OSError, h11.ProtocolError):
-            self._client.writer.write(b"".join(self._client.http.send(event) or b"" for event in events))
+            for event in events:
+                data: bytes | None = self._client.http.send(event)
+                self._client.writer.write(data or b"")
             await self._client.writer.drain()
 
 

@@ -57,7 +57,8 @@ class HttpPeer:
 
     async def send(self, event: Any) -> None:
         """Send an event and wait while the other end is slow. Raises h11.LocalProtocolError and OSError."""
-        if data := self.http.send(event):
+        data: bytes | None = self.http.send(event)
+        if data:
             self._count(len(data))
             self.writer.write(data)
             await self.writer.drain()

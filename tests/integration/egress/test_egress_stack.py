@@ -1,4 +1,4 @@
-"""The whole system with the network switched on, as a user starts it and a program of the official SDK uses it."""
+"""The whole system with a network, as a user starts it and a program of the official SDK uses it."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ EOF
 
 
 async def test_an_agent_reaches_what_its_environment_allows(tmp_path: Path) -> None:
-    environ = {"HOLDFAST_EGRESS": "on", "HOLDFAST_EGRESS_HOSTS": ADDRESS}
+    environ = {"HOLDFAST_EGRESS_HOSTS": ADDRESS}
     with stack(tmp_path, environ=environ, harnesses=1) as running:
         async with echo_server() as server, running.client() as client:
             networking: Any = {"type": "limited", "allowed_hosts": [ADDRESS]}

@@ -6,8 +6,6 @@ import pytest
 
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
-from holdfast.process.settings import BadSettings
-from holdfast.sandbox.drivers import make_driver
 from holdfast.sandbox.drivers.hand_spec import UnsupportedHand, hand_spec, require_plain
 from holdfast.sandbox.egress import NO_EGRESS, PACKAGE_HOSTS, Egress, egress_of
 from holdfast.sandbox.settings import SandboxSettings
@@ -43,11 +41,6 @@ def test_no_network_unless_the_operator_has_switched_it_on() -> None:
     require_plain(spec, by="toy", egress=True)
     with pytest.raises(UnsupportedHand, match="network access"):
         require_plain(spec, by="toy")
-
-
-def test_a_driver_without_a_network_refuses_to_start_with_one() -> None:
-    with pytest.raises(BadSettings, match="HOLDFAST_EGRESS: the driver docker"):
-        make_driver(SandboxSettings(driver="docker", egress="on"))
 
 
 def test_hosts_of_the_operator() -> None:

@@ -15,13 +15,14 @@ from holdfast.process.settings import BadSettings
 from holdfast.sandbox.drivers import frames, stream
 from holdfast.sandbox.drivers.bubblewrap import disk
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
-from holdfast.sandbox.drivers.docker import config, diagnosis, door
+from holdfast.sandbox.drivers.docker import config, diagnosis, door, reach
 from holdfast.sandbox.drivers.docker.container import START_TIMEOUT_S, OutOfReach, SandboxContainer
 from holdfast.sandbox.drivers.docker.engine import Engine, EngineAway, EngineError
 from holdfast.sandbox.drivers.docker.host import find_layout
 from holdfast.sandbox.drivers.driver import SandboxUnavailable
 from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
 from holdfast.sandbox.drivers.host_id import host_id
+from holdfast.sandbox.drivers.sandbox import SandboxLost
 from holdfast.sandbox.drivers.way_out import make_proxy, way_out
 from holdfast.sandbox.drivers.worker_homes import WorkerHomes, as_unavailable
 from holdfast.sandbox.drivers.workspaces import Workspaces, own
@@ -111,11 +112,18 @@ class Docker:
         with as_unavailable("the folder of this worker cannot be written"):
             folder.mkdir(exist_ok=True)
             await own(folder, self._uid, self._gid)
-        sandbox = await self._start("probe", folder, prepares=not self._is_compiled)
-        if not self._is_compiled:
-            await sandbox.run("compile", "bash", {"command": COMPILE})  # an agent that is not compiled runs too
-            self._is_compiled = True
-        await sandbox.kill("probed")
+        async with way_out(self._proxy, reach.probe_spec(self._settings), self._homes.of(self._worker)) as egress:
+            sandbox = await self._start("probe", folder, prepares=not self._is_compiled, egress=egress)
+        try:
+            if not self._is_compiled:
+                await sandbox.run("compile", "bash", {"command": COMPILE})  # an agent that is not compiled runs too
+                self._is_compiled = True
+            if egress:
+                await reach.require(sandbox, self._settings.docker_runtime)
+        except SandboxLost as exc:
+            raise diagnosis.failed(f"the first one was lost: {exc.reason}") from None
+        finally:
+            await sandbox.kill("probed")
 
     async def create(self, spec: HandSpec) -> stream.StreamSandbox:
         """See Driver."""
