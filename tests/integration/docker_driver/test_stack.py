@@ -34,6 +34,11 @@ async def test_an_agent_works_in_containers_and_loses_only_what_ran_in_them(
 
             (container,) = engine.containers(filters={"label": "holdfast.generation"})
             engine.kill(container["Id"])
+
+            async def is_noticed() -> bool:
+                return not engine.containers(all=True, filters={"id": container["Id"]})
+
+            await eventually(is_noticed, within=15, what="the worker removes the container that was killed")
             await conversation.say(await running.model.play(bash('cat a.txt; echo "[$WORD]"'), say("Still there.")))
             events = await conversation.until_idle()
             assert "one\n[]\n" in text(list(results(events).values())[-1])
