@@ -82,20 +82,20 @@ class _Upload:
 
     @property
     def content_id(self) -> str:
-        """The id of the content that is being stored; empty before the file begins."""
+        """The id of the content that was begun; empty if nothing is stored yet."""
         return self._writer.content_id if self._writer else ""
 
     async def take(self, piece: Piece) -> None:
         """Raises as `Uploads.receive`."""
         match piece:
             case Part():
-                await self._begin(piece)
+                self._begin(piece)
             case PartEnd():
                 self._end()
             case bytes():
                 await self._add(piece)
 
-    async def _begin(self, part: Part) -> None:
+    def _begin(self, part: Part) -> None:
         self._part = part
         self._field.clear()
         if part.name != "file":
@@ -106,7 +106,7 @@ class _Upload:
             raise invalid("file: given more than once")
         self._file = part
         self._named()
-        self._writer = await ContentWriter.begin(self._contents, self._tenant)
+        self._writer = ContentWriter(self._contents, self._tenant)
 
     async def _add(self, data: bytes) -> None:
         if self._writer is not None and self._part is self._file:
