@@ -1,4 +1,4 @@
-"""Files in the bucket `files`, under `<tenant>.<id>`. A file is written once and erased when it is deleted (rule 38)."""
+"""Files in the bucket `files`, under `<tenant>.<id>`: written once, and erased when they are deleted (rule 38)."""
 
 from collections.abc import Callable
 from typing import Final, cast

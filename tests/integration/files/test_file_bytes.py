@@ -176,10 +176,10 @@ def test_what_is_too_large_or_too_much_is_refused(tmp_path: Path) -> None:
             files.upload(file=("a", b"x" * (2 * MIB + 1)))
         assert large.value.status_code == 413
         with edge.http() as http:
-            chunked = http.post(
-                "/v1/files", content=iter([b"--b\r\n" + b"x" * 4 * MIB]), headers={"content-type": "multipart/form-data; boundary=b"}
-            )
-            assert chunked.status_code == 400
+            head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+            headers = {"content-type": "multipart/form-data; boundary=b"}
+            chunked = http.post("/v1/files", content=iter([head, b"x" * (2 * MIB), b"x"]), headers=headers)
+            envelope(chunked, 413, "request_too_large")
         with pytest.raises(anthropic.BadRequestError) as full:
             files.upload(file=("a", b"y" * 2 * MIB))
         assert full.value.body["error"]["details"] == {"error_code": "storage_quota_exceeded"}  # type: ignore[index]
