@@ -76,7 +76,7 @@ async def _download(client: AsyncAnthropic, file_id: str, to: Path | None, *, as
     file = await client.beta.files.retrieve_metadata(file_id)
     path = to or Path(_safe_name(file.filename, file_id))
     try:
-        with path.open("xb") as out, _removed_on_failure(path):  # noqa: ASYNC230  a local file, piece by piece
+        with path.open("xb") as out, _removed_on_failure(path):
             async with client.beta.files.with_streaming_response.download(file_id) as answer:
                 async for piece in answer.iter_bytes():
                     out.write(piece)

@@ -9,10 +9,10 @@ from holdfast.session.http.errors import invalid
 MAX_NAME_BYTES: Final = 255
 """Longest name in UTF-8: what a Linux file system takes, as files are put into sandboxes."""
 
-UNKNOWN_KNOWN: Final = mimetypes.MimeTypes()
+_KNOWN: Final = mimetypes.MimeTypes()
 """The types that Python knows: those of the machine beside them would differ from replica to replica."""
 
-_TYPE: Final = "application/octet-stream"
+UNKNOWN_TYPE: Final = "application/octet-stream"
 
 _TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 _SEPARATORS: Final = re.compile(r"[/\\]")

@@ -51,9 +51,7 @@ class UploadRoom:
     `free` tells the bytes that files may still take on the disk of NATS, None if it is not known.
     """
 
-    def __init__(
-        self, limits: UploadLimits, usage: Callable[[str], Usage], free: Callable[[], int | None]
-    ) -> None:
+    def __init__(self, limits: UploadLimits, usage: Callable[[str], Usage], free: Callable[[], int | None]) -> None:
         self._limits = limits
         self._usage = usage
         self._free = free

@@ -149,4 +149,3 @@ class _Upload:
             expires_at=None if seconds is None else now + seconds * SECOND_US,
         )
         return file, content
-

@@ -32,8 +32,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     query: Any
     """A value of the route's `query` type."""
     body: Any
-    """A value of the route's `body` type; the bytes as they came if it has `raw_limit`; a RequestBody, which the handler
-    reads by itself, if it is an `upload`."""
+    """A value of the route's `body` type; the bytes as they came if it has `raw_limit`; a RequestBody, which the
+    handler reads by itself, if it is an `upload`."""
 
     @property
     def tenant(self) -> str:

@@ -10,7 +10,6 @@ import anthropic
 import httpx
 import pytest
 
-from holdfast.bus.ids import new_id
 from holdfast.session.files.records import CHUNK_BYTES
 from tests.support.api_keys import make_key, with_key
 from tests.support.edge import SessionService, envelope
@@ -188,5 +187,3 @@ async def test_an_expired_file_is_told_from_one_that_never_was(edge: SessionServ
     assert gone.value.body["error"]["details"] == {"error_code": "file_expired"}  # type: ignore[index]
     assert files.retrieve_metadata(made.id).expires_at < made.expires_at
     assert files.delete(made.id).id == made.id
-
-

@@ -53,7 +53,9 @@ def test_a_body_has_the_same_pieces_however_it_is_cut(size: int) -> None:
     assert read(*(whole[at : at + size] for at in range(0, len(whole), size))) == expected
 
 
-@pytest.mark.parametrize("data", [b"", b"\r", b"\r\n", b"\r\n-", b"\r\n--", b"-", b"--xyz", b"\r\r\n--xy", b"\x00" * 70_000])
+@pytest.mark.parametrize(
+    "data", [b"", b"\r", b"\r\n", b"\r\n-", b"\r\n--", b"-", b"--xyz", b"\r\r\n--xy", b"\x00" * 70_000]
+)
 def test_bytes_that_resemble_a_boundary_are_bytes_of_the_file(data: bytes) -> None:
     whole = body(data)
     for cut in {0, len(whole) - 9, len(whole) - 10, len(whole) - 11, len(whole) - 12}:
