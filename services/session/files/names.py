@@ -33,7 +33,7 @@ def file_name(given: str, media_type: str) -> str:
 
     Without one it is `unnamed`, with the extension of the media type if it is known.
     """
-    name = _SEPARATORS.split(given)[-1].strip()
+    name = _SEPARATORS.split(given)[-1].strip(" ")
     if not name:
         return "unnamed" + (_KNOWN.guess_extension(media_type, strict=False) or "")
     if name in (".", ".."):

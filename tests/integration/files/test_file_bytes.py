@@ -171,7 +171,6 @@ def test_what_is_too_large_or_too_much_is_refused(tmp_path: Path) -> None:
     }
     with session_service(tmp_path, limits) as edge:
         files = edge.client(max_retries=0).beta.files
-        first = files.upload(file=("a", b"x" * 2 * MIB))
         with pytest.raises(anthropic.APIStatusError) as large:
             files.upload(file=("a", b"x" * (2 * MIB + 1)))
         assert large.value.status_code == 413
@@ -180,6 +179,7 @@ def test_what_is_too_large_or_too_much_is_refused(tmp_path: Path) -> None:
             headers = {"content-type": "multipart/form-data; boundary=b"}
             chunked = http.post("/v1/files", content=iter([head, b"x" * (2 * MIB), b"x"]), headers=headers)
             envelope(chunked, 413, "request_too_large")
+        first = files.upload(file=("a", b"x" * 2 * MIB))
         with pytest.raises(anthropic.BadRequestError) as full:
             files.upload(file=("a", b"y" * 2 * MIB))
         assert full.value.body["error"]["details"] == {"error_code": "storage_quota_exceeded"}  # type: ignore[index]

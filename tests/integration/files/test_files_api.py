@@ -23,9 +23,9 @@ def test_from_upload_to_delete(files: Any) -> None:
     assert files.retrieve_metadata(made.id) == made
     got = files.download(made.id)
     assert got.read() == b"hello"
-    assert got.response.headers["content-type"] == "text/plain"
-    assert got.response.headers["content-disposition"].startswith('attachment; filename="notes.txt"')
-    assert got.response.headers["x-content-type-options"] == "nosniff"
+    assert got.headers["content-type"] == "text/plain"
+    assert got.headers["content-disposition"].startswith('attachment; filename="notes.txt"')
+    assert got.headers["x-content-type-options"] == "nosniff"
     deleted = files.delete(made.id)
     assert (deleted.id, deleted.type) == (made.id, "file_deleted")
     for call in (files.retrieve_metadata, files.download, files.delete):

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from holdfast.bus.ids import new_id
-from holdfast.bus.times import MINUTE_US
+from holdfast.bus.ids import new_id, time_of
+from holdfast.bus.times import MINUTE_US, SECOND_US
 from holdfast.session.files.content_writer import RENEWAL_US, ContentWriter
 from holdfast.session.files.contents import Contents
 from holdfast.session.files.records import CHUNK_BYTES, MAX_REFS, Content, File
@@ -26,7 +26,7 @@ class Rig:
     """The store of files over a bus in memory, at a time that the test sets."""
 
     def __init__(self) -> None:
-        self.at = 1_800_000_000_000_000
+        self.at = time_of(new_id("x")) or 0  # ids tell the time of this machine
         self.kv = MemoryBus(MemoryServer(), "test").kv
         self.chunks = MemoryFileChunks()
         self.files = FileStore(self.kv)
@@ -187,7 +187,7 @@ async def test_an_upload_that_died_before_its_file_is_undone_an_hour_later(rig: 
     content = await rig.store(b"left", new_id("file"))
     await rig.sweep()
     assert rig.bytes_of(content.id) == b"left"
-    rig.at += 1_000 * 365 * 24 * MISSING_FILE_US  # ids have the time of the clock of this machine
+    rig.at += MISSING_FILE_US + SECOND_US
     await rig.sweep()
     assert not rig.chunks.stored
 
