@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from holdfast.bus.api import FileChunks, KeyValue
-from holdfast.bus.errors import Conflict
+from holdfast.bus.errors import Conflict, Newer
 from holdfast.bus.ids import new_id
 from holdfast.bus.streams import FILE_CONTENTS
 from holdfast.session.files.records import MAX_REFS, Content, ContentEntry
@@ -46,10 +46,7 @@ class Contents:
 
     async def share(self, tenant: str, sha256: str, size: int, file_id: str) -> Content | None:
         """The stored content with these bytes, which that file has from now on; None if there is none to share."""
-        index = await self._kv.get(FILE_CONTENTS, _index(tenant, sha256))
-        if index is None or index.value is None:
-            return None
-        found = await self.objects.find(tenant, index.value.decode())
+        found = await self._indexed(tenant, sha256)
         if found is None or found[0].state != "stored" or (found[0].sha256, found[0].size_bytes) != (sha256, size):
             return None
         content, revision = found
@@ -61,6 +58,16 @@ class Contents:
         except Conflict:
             return None  # others share it or give it up at this moment: the bytes are stored once more
         return shared
+
+    async def _indexed(self, tenant: str, sha256: str) -> tuple[Content, int] | None:
+        """The content that the index names, with its revision; None also for one that only a newer version can read."""
+        index = await self._kv.get(FILE_CONTENTS, _index(tenant, sha256))
+        if index is None or index.value is None:
+            return None
+        try:
+            return await self.objects.find(tenant, index.value.decode())
+        except Newer:
+            return None
 
     async def announce(self, tenant: str, content: Content) -> None:
         """Let later uploads find the content by its bytes."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from holdfast.bus.errors import Newer
 from holdfast.bus.ids import new_id, time_of
 from holdfast.bus.times import MINUTE_US, SECOND_US
 from holdfast.session.files.content_writer import RENEWAL_US, ContentWriter
@@ -216,3 +217,18 @@ async def test_usage_follows_what_is_stored_and_deleted(rig: Rig) -> None:
     await rig.delete(first)
     assert (rig.files.usage(T).files, rig.files.usage(T).size_bytes) == (1, 5)
     assert rig.files.usage("other").files == 0
+
+
+async def test_a_content_of_a_newer_version_is_neither_shared_nor_erased(rig: Rig) -> None:
+    first = await rig.file(b"same")
+    entry = await rig.kv.get("file_contents", f"{T}.{first.content}")
+    assert entry
+    assert entry.value
+    newer = msgspec.json.encode({**msgspec.json.decode(entry.value), "v": 99, "state": "erasing"})
+    await rig.kv.update("file_contents", f"{T}.{first.content}", newer, entry.revision)
+    second = await rig.file(b"same")
+    assert second.content != first.content
+    await rig.sweeper.decide(rig.at)
+    with pytest.raises(Newer):
+        await rig.contents.erase(T, first.content, for_good=True)
+    assert rig.bytes_of(first.content) == b"same"
