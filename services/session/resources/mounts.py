@@ -5,10 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from holdfast.bus.uploads import UPLOADS
 from holdfast.session.http.errors import invalid
-
-UPLOADS: Final = "/mnt/session/uploads"
-"""The folder in every sandbox below which files are mounted, read-only."""
 
 MAX_PATH_BYTES: Final = 1024
 """Longest path below UPLOADS in UTF-8: the kernel takes 4,096 for a whole path, and the host has a prefix of its own."""

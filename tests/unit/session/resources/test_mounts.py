@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.bus.uploads import UPLOADS
 from holdfast.session.http.errors import ApiError
-from holdfast.session.resources.mounts import UPLOADS, check_apart, mount_path
+from holdfast.session.resources.mounts import check_apart, mount_path
 
 
 @pytest.mark.parametrize(
