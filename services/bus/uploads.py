@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.bus.errors import Damaged
 from holdfast.bus.records import decode_record
 
 UPLOADS: Final = "/mnt/session/uploads"
@@ -41,5 +42,9 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def decode_manifest(raw: bytes) -> Manifest:
-    """Raises Newer, Damaged."""
-    return decode_record(Manifest, raw)
+    """Raises Newer, Damaged; also Damaged for a path that leads out of the folder, whoever wrote it."""
+    manifest = decode_record(Manifest, raw)
+    for upload in manifest.files:
+        if {"", ".", ".."} & set(upload.path.split("/")):
+            raise Damaged("a manifest has a path that is not below its folder")
+    return manifest

@@ -131,6 +131,9 @@ async def test_a_manifest_is_stored_as_a_content(store: Store) -> None:
     made = manifest(store.add("1", b"x", "a"))
     raw = encode_manifest(made)
     assert decode_manifest(raw) == made
+    for path in ("/etc/passwd", "../a", "a/../../b", "a//b", "."):
+        with pytest.raises(Damaged):
+            decode_manifest(encode_manifest(manifest(store.add("1", b"x", path))))
     store.contents["m"] = raw[:CHUNK]
     with pytest.raises(Damaged):
         await read_manifest(store.read, "m")
