@@ -344,7 +344,7 @@ class PublicReads(Protocol):
 
 
 class FileChunks(Protocol):
-    """The bytes of the files of clients, in chunks. `content` is an id that is new with each upload (rule 38)."""
+    """The bytes of the files of clients, in chunks. `content` is an id that is new with each upload (rule 40)."""
 
     async def put(self, tenant: str, content: str, index: int, data: bytes) -> None:
         """Store a chunk. Safe to repeat with the same bytes. Raises Unavailable, StorageFull."""

@@ -90,10 +90,10 @@ DEAD_TASKS_LIMIT_MESSAGES = 5_000
 """Dead letters in all. A limit in bytes would let a few large ones drop all others."""
 
 FILES = "files"
-"""Bucket of the files that clients have uploaded, without their bytes (rule 38)."""
+"""Bucket of the files that clients have uploaded, without their bytes (rule 40)."""
 
 FILE_CONTENTS = "file_contents"
-"""Bucket of what is known of the bytes of files: how many there are, and which files have them (rule 38)."""
+"""Bucket of what is known of the bytes of files: how many there are, and which files have them (rule 40)."""
 
 BUCKETS = (
     "agents", "envs", "keys", "hands", "snap", "parked", "webhooks", "audit", "bindings", "tasks", FILES, FILE_CONTENTS,
@@ -111,7 +111,7 @@ SNAPSHOTS = "snap"
 
 ERASED_BUCKETS = (SNAPSHOTS, "parked", FILES)
 """Buckets whose values hold what people and models said: they are erased with their session (rule 29). A file is
-erased when it is deleted: its name is what a person wrote (rule 38)."""
+erased when it is deleted: its name is what a person wrote (rule 40)."""
 
 AUDIT = "audit"
 """Bucket of the records of administrative acts, for ever. A key in it is written once: the server refuses to replace,

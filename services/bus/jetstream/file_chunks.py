@@ -1,4 +1,4 @@
-"""The bytes of files in the stream `OBJ_files`, in chunks that are written once (rule 38).
+"""The bytes of files in the stream `OBJ_files`, in chunks that are written once (rule 40).
 
 A chunk is the message `$O.files.C.<tenant>.<content>.<index>`. The id of the content is new with each upload, so that
 whoever erases one content never erases a chunk of another.

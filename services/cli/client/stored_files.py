@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-from anthropic import AsyncAnthropic
+from anthropic import AsyncAnthropic, omit
 
 from holdfast.cli.client.errors import CannotDo
 from holdfast.cli.client.target import Target
@@ -54,8 +54,8 @@ async def _one(
         case "upload":
             try:
                 with Path(name).open("rb") as content:  # noqa: ASYNC230  the SDK reads it piece by piece
-                    extra = {} if expires_in is None else {"expires_in_seconds": expires_in}
-                    made = await files.upload(file=(Path(name).name, content), **extra)
+                    seconds = omit if expires_in is None else expires_in
+                    made = await files.upload(file=(Path(name).name, content), expires_in_seconds=seconds)
             except OSError as exc:
                 raise CannotDo(f"{name}: {exc.strerror}") from None
             return _line(made.to_dict(mode="json"), as_json=as_json)

@@ -1,4 +1,4 @@
-"""The bytes of files: shared by files of a tenant that have the same, erased with the last one (rule 38).
+"""The bytes of files: shared by files of a tenant that have the same, erased with the last one (rule 40).
 
 The record of a content names its files, and is changed by compare-and-set alone. So of an upload that shares a content
 and a delete that takes its last file one comes first, and the other sees it. A content that is being erased is never

@@ -1,4 +1,4 @@
-"""What is stored of files and of their bytes, in two buckets (rule 38).
+"""What is stored of files and of their bytes, in two buckets (rule 40).
 
 Several files may have the same bytes: the same file that was uploaded twice, and later its copies in sessions.
 """

@@ -1,4 +1,4 @@
-"""Files in the bucket `files`, under `<tenant>.<id>`: written once, and erased when they are deleted (rule 38)."""
+"""Files in the bucket `files`, under `<tenant>.<id>`: written once, and erased when they are deleted (rule 40)."""
 
 from collections.abc import Callable
 from typing import Final, cast

@@ -1,4 +1,4 @@
-"""Erases the bytes of files that nobody has any more, and gives up what died half-way (rule 38).
+"""Erases the bytes of files that nobody has any more, and gives up what died half-way (rule 40).
 
 Everything here is decided from the records, and safe to repeat: each replica does it, and any of them may die.
 """

@@ -1,4 +1,4 @@
-"""Who has which bytes: sharing, the last delete, uploads and deletes at once, and what a death leaves (rule 38)."""
+"""Who has which bytes: sharing, the last delete, uploads and deletes at once, and what a death leaves (rule 40)."""
 
 import asyncio
 import hashlib
