@@ -1,52 +1,74 @@
-"""`holdfast files` against a running session service."""
+"""`holdfast files` against a running session service. The program itself runs once: each start of it takes a second."""
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import anthropic
+import pytest
+
+from holdfast.cli.client.errors import CannotDo
+from holdfast.cli.client.stored_files import Action, carry_out
+from holdfast.cli.client.target import Target
+from tests.support.command import holdfast
 from tests.support.edge import SessionService
 
 
-def holdfast(edge: SessionService, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.environ["PATH"], "HOLDFAST_BASE_URL": edge.base_url, "HOLDFAST_API_KEY": edge.key}
-    argv = [sys.executable, "-m", "holdfast.cli", "files", *arguments]
-    return subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False)
+async def done(
+    edge: SessionService,
+    action: Action,
+    *names: str | Path,
+    to: Path | None = None,
+    expires_in: int | None = None,
+    as_json: bool = False,
+) -> None:
+    target = Target(edge.base_url, edge.key)
+    given = [str(name) for name in names]
+    assert await carry_out(target, action, given, to=to, expires_in=expires_in, as_json=as_json) == 0
 
 
-def test_a_file_goes_up_and_comes_back(edge: SessionService, tmp_path: Path) -> None:
-    data = os.urandom(100_000)
+async def test_a_file_goes_up_and_comes_back(
+    edge: SessionService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, back = os.urandom(100_000), tmp_path / "back.bin"
     (tmp_path / "data.bin").write_bytes(data)
-    up = holdfast(edge, tmp_path, "upload", "data.bin", "--expires-in", "3600", "--json")
-    assert up.returncode == 0, up.stderr
-    made = json.loads(up.stdout)
+    await done(edge, "upload", tmp_path / "data.bin", expires_in=3600, as_json=True)
+    made = json.loads(capsys.readouterr().out)
     assert (made["filename"], made["size_bytes"]) == ("data.bin", len(data))
     assert made["expires_at"]
-    listed = holdfast(edge, tmp_path)
-    assert made["id"] in [line.split("\t")[0] for line in listed.stdout.splitlines()]
-    refused = holdfast(edge, tmp_path, "download", made["id"])
-    assert refused.returncode == 1
-    assert "exists already" in refused.stderr
-    down = holdfast(edge, tmp_path, "download", made["id"], "--to", "back.bin")
-    assert (down.returncode, down.stdout) == (0, "back.bin\n"), down.stderr
-    assert (tmp_path / "back.bin").read_bytes() == data
-    assert holdfast(edge, tmp_path, "delete", made["id"]).returncode == 0
-    gone = holdfast(edge, tmp_path, "download", made["id"], "--to", "again.bin")
-    assert (gone.returncode, (tmp_path / "again.bin").exists()) == (1, False)
-    assert "404" in gone.stderr
+
+    listed = await holdfast("files", HOLDFAST_BASE_URL=edge.base_url, HOLDFAST_API_KEY=edge.key)
+    assert listed.code == 0, listed
+    assert made["id"] in [line.split("\t")[0] for line in listed.out.splitlines()]
+
+    with pytest.raises(CannotDo, match="exists already"):
+        await done(edge, "download", made["id"], to=tmp_path / "data.bin")
+    await done(edge, "download", made["id"], to=back)
+    assert capsys.readouterr().out == f"{back}\n"
+    assert back.read_bytes() == data
+
+    await done(edge, "delete", made["id"])
+    with pytest.raises(anthropic.NotFoundError):
+        await done(edge, "download", made["id"], to=tmp_path / "again.bin")
+    assert not (tmp_path / "again.bin").exists()
 
 
-def test_mistakes_are_told_in_a_line(edge: SessionService, tmp_path: Path) -> None:
-    for arguments, said in (
-        (("upload",), "give the path of a file"),
-        (("upload", "none.txt"), "none.txt: No such file"),
-        (("upload", "."), "Is a directory"),
-        (("download", "file_none"), "404"),
-        (("list", "x"), "takes no names"),
-        (("delete", "x", "--to", "y"), "--to is for the download"),
-    ):
-        done = holdfast(edge, tmp_path, *arguments)
-        assert done.returncode == 1, done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("action", "names", "said"),
+    [
+        ("upload", (), "give the path of a file"),
+        ("upload", ("none.txt",), "none.txt: No such file"),
+        ("upload", ("/",), "Is a directory"),
+        ("list", ("x",), "takes no names"),
+    ],
+)
+async def test_mistakes_are_told(edge: SessionService, action: Action, names: tuple[str, ...], said: str) -> None:
+    with pytest.raises(CannotDo, match=said):
+        await done(edge, action, *names)
+
+
+async def test_options_of_another_action_are_refused(edge: SessionService) -> None:
+    with pytest.raises(CannotDo, match="--to is for the download"):
+        await done(edge, "delete", "x", to=Path("y"))
+    with pytest.raises(CannotDo, match="--expires-in is for upload"):
+        await done(edge, "show", "x", expires_in=3600)
