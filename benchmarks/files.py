@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -50,7 +51,7 @@ class Growth:
         self._memory: Callable[[], int] = lambda: psutil.Process(pid).memory_info().rss
         self.mib = 0.0
 
-    async def __aenter__(self) -> "Growth":
+    async def __aenter__(self) -> Self:
         self._before = self._memory()
         self._task = asyncio.create_task(self._watch())
         return self
@@ -64,9 +65,8 @@ class Growth:
             await asyncio.sleep(SAMPLE_INTERVAL_S)
 
 
-async def _up_and_down(rig: Rig, source: Path, growth: Growth) -> tuple[float, float, str]:
-    """Seconds of the upload and of the download, and the id."""
-    size = source.stat().st_size
+async def _up_and_down(rig: Rig, source: Path, size: int, growth: Growth) -> tuple[float, float, str]:
+    """Seconds of the upload and of the download of a file of `size` bytes, and the id."""
     async with rig.client() as client, growth:
         begin = time.perf_counter()
         with source.open("rb") as data:
@@ -91,7 +91,7 @@ async def _measure(rig: Rig) -> list[Row]:
     async with rig.bus() as bus:
         neighbour = Writer(bus)
         floor = spread(ms(await neighbour.for_seconds(seconds)))
-        work = asyncio.create_task(_up_and_down(rig, source, growth))
+        work = asyncio.create_task(_up_and_down(rig, source, size_mib * MIB, growth))
         beside: list[float] = []
         while not work.done():
             beside += await neighbour.for_seconds(1)
