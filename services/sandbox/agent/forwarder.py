@@ -145,10 +145,10 @@ class Forwarder:
                     self._step(self._pairs[fd])
 
     def _accept(self) -> None:
-        fd: int
         try:
             # The module in C has no other name for it; `socket` would have to be imported.
-            fd, _ = self._listener._accept()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # noqa: SLF001
+            accepted = self._listener._accept()  # pyright: ignore  # noqa: SLF001, PGH003
+            fd = int(accepted[0])  # pyright: ignore[reportUnknownArgumentType]
         except OSError:
             return  # another took it, or it has ended
         program = _socket.socket(fileno=fd)

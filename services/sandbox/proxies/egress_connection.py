@@ -5,7 +5,7 @@ import contextlib
 import http
 import socket
 from collections.abc import Collection
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import h11
 
@@ -16,7 +16,7 @@ from holdfast.sandbox.proxies import egress_rules
 from holdfast.sandbox.proxies.client_hello import ACCESS_DENIED, Hello, NotTls, read_hello
 from holdfast.sandbox.proxies.egress_http import exchange, split_url, upstream_request
 from holdfast.sandbox.proxies.egress_rules import Refused, Target, host_of, target_of
-from holdfast.sandbox.proxies.http_peer import CHUNK_BYTES, HttpPeer, end
+from holdfast.sandbox.proxies.http_peer import CHUNK_BYTES, HttpPeer, Sent, end
 from holdfast.sandbox.proxies.lookup import Lookups
 
 HEAD_TIMEOUT_S: Final = 30.0
@@ -200,11 +200,10 @@ class Connection:
             (REASON_HEADER, refused.code.encode()),
         ]
         response = h11.Response(status_code=refused.status, headers=headers, reason=_reason(refused))
-        events: list[Any] = [response, h11.Data(data=body), h11.EndOfMessage()]
+        events: list[Sent] = [response, h11.Data(data=body), h11.EndOfMessage()]
         with contextlib.suppress(OSError, h11.ProtocolError):
             for event in events:
-                data: bytes | None = self._client.http.send(event)
-                self._client.writer.write(data or b"")
+                self._client.writer.write(self._client.http.send(event) or b"")
             await self._client.writer.drain()
 
 

@@ -13,6 +13,8 @@ HEAD_BYTES: Final = 64 * 1024
 """Longest head of a request or response: Google's front ends and curl accept about as much."""
 
 
+Sent = h11.Request | h11.InformationalResponse | h11.Response | h11.Data | h11.EndOfMessage
+
 END_TIMEOUT_S: Final = 10.0
 """Seconds that an end has to take what was sent to it before its connection was closed."""
 
@@ -55,10 +57,9 @@ class HttpPeer:
             self._count(len(data))
             self.http.receive_data(data)
 
-    async def send(self, event: Any) -> None:
+    async def send(self, event: Sent) -> None:
         """Send an event and wait while the other end is slow. Raises h11.LocalProtocolError and OSError."""
-        data: bytes | None = self.http.send(event)
-        if data:
+        if data := self.http.send(event):
             self._count(len(data))
             self.writer.write(data)
             await self.writer.drain()
