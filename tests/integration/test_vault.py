@@ -20,11 +20,11 @@ from holdfast.bus import subjects
 from holdfast.bus.commands import SignRequest, VaultReply, VaultRequest
 from holdfast.process import clock
 from holdfast.process.settings import BadSettings
+from holdfast.session.webhooks.secrets import new_secret
 from holdfast.vault import paths
 from holdfast.vault.errors import StoreUnavailable
 from holdfast.vault.settings import VaultSettings
 from holdfast.vault.store import Store
-from holdfast.session.webhooks.secrets import new_secret
 from tests.support.bao import BaoServer, VaultStack, vault_stack
 from tests.support.eventually import eventually
 from tests.support.vault_admin import CANARY, Admin
