@@ -39,11 +39,12 @@ class Prometheus:
         found = [(series["metric"], float(series["value"][1])) for series in result]
         return [(labels, value) for labels, value in found if math.isfinite(value)]
 
-    def until(self, expression: str, within_s: float = 20.0) -> None:
-        """Wait until the expression has a series with a value above 0."""
+    def until_scraped(self, targets: int, within_s: float = 20.0) -> None:
+        """Wait until that many targets were scraped after this call began."""
+        began_at = time.time()
         deadline = time.monotonic() + within_s
-        while not any(value > 0 for _, value in self.values(expression)):
-            assert time.monotonic() < deadline, f"{expression} stays at 0"
+        while len(self.values(f"timestamp(up) > {began_at}")) < targets:
+            assert time.monotonic() < deadline, f"scraped: {self.values('up')}"
             time.sleep(0.1)
 
 
