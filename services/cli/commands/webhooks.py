@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+Action = Literal["list", "show", "create", "enable", "disable", "skip", "deliveries", "test", "rotate", "delete"]
+
 
 def webhooks(
-    action: Literal[
-        "list", "show", "create", "enable", "disable", "skip", "deliveries", "test", "rotate", "delete"
-    ] = "list",
+    action: Action = "list",
     *names: str,
     events: str = "",
     description: str = "",
@@ -28,8 +28,6 @@ def webhooks(
         holdfast webhooks create https://example.com/hooks --events session.status_idled,session.deleted
 
         holdfast webhooks
-
-        holdfast webhooks deliveries whk_06x…
 
         holdfast webhooks rotate whk_06x… --overlap 3600
 
