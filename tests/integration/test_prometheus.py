@@ -18,6 +18,12 @@ DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboard.json"
 
 CACHED = {"usage": {"cache_read_input_tokens": 5, "cache_creation_input_tokens": 5}}
 
+OUT = (
+    "exec 3<>/dev/tcp/127.0.0.1/3128; "
+    "printf 'CONNECT localhost:1 HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n' >&3; cat <&3"
+)
+"""A command that asks the egress proxy for what it refuses."""
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -44,7 +50,7 @@ async def test_every_panel_of_the_dashboard_shows_something(running: Stack, scra
     async with running.client() as client:
         for _ in range(2):
             conversation = await Conversation.begin(client)
-            mark = await running.model.play(bash("true", **CACHED), say("Done."))
+            mark = await running.model.play(bash(OUT, **CACHED), say("Done."))
             async with await client.beta.sessions.events.stream(conversation.id) as events:
                 await conversation.say(mark)
                 async for event in events:
