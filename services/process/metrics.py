@@ -133,8 +133,8 @@ DROPPED_REQUESTS: Final = _counter(
 # --- failures: each kind has a metric of its own -----------------------------------------------------------------
 
 BugPlace = Literal[
-    "call", "connection", "delivery", "driver", "duty", "egress", "http", "life_thread", "listener", "provision", "request",
-    "result", "sandbox_end", "span", "turn",
+    "call", "connection", "delivery", "driver", "duty", "egress", "http", "life_thread", "listener", "provision",
+    "request", "result", "sandbox_end", "span", "turn",
 ]  # fmt: skip
 """Parts of the code in which an exception that no rule expects is caught."""
 
