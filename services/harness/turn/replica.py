@@ -1,14 +1,14 @@
 """The harness process as the sessions that it drives see it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 
 from holdfast.bus.api import Bus
 from holdfast.bus.events import SessionConfig
-from holdfast.bus.ids import new_id
+from holdfast.bus.ids import Key, new_id
 from holdfast.harness.models.interface import Model
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.claim import Writer
@@ -52,6 +52,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """Microseconds since 1970, UTC."""
     draining: asyncio.Event
     """Set when the process is to stop."""
+    on_release: Callable[[Key], Awaitable[None]]
+    """Awaited with each session whose claim is about to be given up, before that is appended."""
     dropped: DroppedRequests = msgspec.field(default_factory=DroppedRequests)
     batch_bytes: int = BATCH_BYTES
     """Bytes of inputs that one commit takes; a larger input is taken alone."""
