@@ -39,6 +39,10 @@ class DroppedRequests:
         self._note(f"{self.count} requests were dropped unread, as their session went on without them")
 
 
+async def _tell_nobody(_: Key) -> None:
+    pass
+
+
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """What all sessions of one harness process share."""
 
@@ -52,7 +56,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """Microseconds since 1970, UTC."""
     draining: asyncio.Event
     """Set when the process is to stop."""
-    on_release: Callable[[Key], Awaitable[None]]
+    on_release: Callable[[Key], Awaitable[None]] = _tell_nobody
     """Awaited with each session whose claim is about to be given up, before that is appended."""
     dropped: DroppedRequests = msgspec.field(default_factory=DroppedRequests)
     batch_bytes: int = BATCH_BYTES
