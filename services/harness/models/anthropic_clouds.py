@@ -15,7 +15,7 @@ from anthropic.lib.bedrock import AsyncAnthropicBedrock
 from anthropic.lib.foundry import AsyncAnthropicFoundry
 from anthropic.lib.vertex import AsyncAnthropicVertex
 
-from holdfast.harness.models.anthropic_sdk import SdkBody, SdkModel, client_options
+from holdfast.harness.models.anthropic import SdkBody, SdkModel, client_options
 from holdfast.harness.models.failures import Failures, Progress
 from holdfast.harness.models.interface import Endpoint, ModelFailure
 from holdfast.harness.models.streamed_model import ResponseBody
@@ -38,7 +38,7 @@ class CloudModel(SdkModel):
 
     async def _send(self, body: dict[str, Any]) -> ResponseBody:
         try:
-            return self._body(await self._post(body))
+            return self._body(await self._post(self._headers, body=body))  # the client moves parts of it into the path
         except (*SdkModel.ERRORS, TimeoutError):
             raise
         except Exception as exc:  # botocore and google-auth have no base class in common

@@ -50,14 +50,13 @@ class MessagesModel(StreamedModel):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._headers = _headers(endpoint)
-        """Headers of every request, beside those of its body and of the connection."""
         self._url = endpoint.base_url.rstrip("/") + "/v1/messages"
         reuse = aiohttp.TraceConfig()
         reuse.on_connection_reuseconn.append(_note_reuse)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_headers(endpoint),
             timeout=ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             proxy=_proxy(endpoint.base_url),
             trace_configs=[reuse],
@@ -87,9 +86,7 @@ class MessagesModel(StreamedModel):
         """Send the body; return when the headers of the response have arrived. Raises ClientError, OSError."""
         # From a file object aiohttp sends piece by piece: the event loop goes on while megabytes are sent.
         data = io.BytesIO(content)
-        return await self._session.post(
-            self._url, data=data, headers=self._headers, allow_redirects=False, trace_request_ctx=attempt
-        )
+        return await self._session.post(self._url, data=data, allow_redirects=False, trace_request_ctx=attempt)
 
     def _failure(self, exc: Exception, progress: Progress) -> ModelFailure | None:
         match exc:
