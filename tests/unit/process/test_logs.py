@@ -39,6 +39,64 @@ def test_each_line_is_json_with_service_and_trace_and_without_secrets() -> None:
     assert "ghp_" not in done.stderr
 
 
+CANARY = "canary-of-a-session"
+
+FAILURES = f"""
+import asyncio, gc, logging, structlog, threading
+from holdfast.process import logs
+logs.setup("session", "info")
+log = structlog.get_logger()
+
+def fails(*_):
+    try:
+        raise ValueError("{CANARY} 1")
+    except ValueError as cause:
+        raise ExceptionGroup("{CANARY} 2", [KeyError("{CANARY} 3")]) from cause
+
+class Unraisable:
+    def __del__(self):
+        fails()
+
+async def main():
+    forgotten = asyncio.create_task(asyncio.to_thread(fails), name="forgotten")
+    asyncio.get_running_loop().call_soon(fails, "{CANARY} 4")
+    await asyncio.sleep(0.1)
+    del forgotten
+    gc.collect()
+
+try:
+    fails()
+except Exception as exc:
+    log.exception("caught")
+    log.error("named", exc_info=exc)
+    logging.getLogger("library").exception("of a library")
+log.exception("no exception")
+thread = threading.Thread(target=fails, name="worker")
+thread.start(); thread.join()
+Unraisable()
+asyncio.run(main())
+"""
+"""Every way in which an exception that nobody expected reaches the log."""
+
+
+FAILURE_TOLD = {"ExceptionGroup", "KeyError", "ValueError", "<string>:9 fails", "<string>:11 fails"}
+
+
+def test_no_line_repeats_the_text_of_an_exception() -> None:
+    done = subprocess.run([sys.executable, "-c", FAILURES], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["event"] for line in lines] == [
+        "caught", "named", "of a library", "no exception", "a thread ended with an exception",
+        "an exception could not be raised", "Exception in callback fails", "Task exception was never retrieved",
+    ]  # fmt: skip
+    assert CANARY not in done.stderr
+    for line in lines:
+        if line["event"] != "no exception":
+            told = line["exception"].splitlines()
+            assert FAILURE_TOLD <= set(told), line
+            assert "exc_info" not in line
+
+
 @pytest.mark.parametrize(
     "name",
     ["api_key", "x-api-key", "Authorization", "token", "access_token", "secret_id", "password", "key", "cookies"],
