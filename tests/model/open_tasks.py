@@ -1,0 +1,345 @@
+"""Open tasks: a binding lets in only so many at once, and the others wait in order (rules 38 and 39). Pure.
+
+Each task has a session of its own. Edges take deliveries of the same messages; each may die at any step, or be so slow
+that another gets its message. What a task becomes may be refused for a while (the binding is away), so that it dies
+and is sent again. The sweeper stands for everybody who gives places free, and may be slow between its looks.
+`tests/model/tasks.py` has the rest of a task: sessions that end, keys, dead letters.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from tests.model.explore import Step, Verdict
+from tests.model.scenario import Scenario, replaced
+
+RecordState = Literal["none", "open", "done", "dead"]
+MessageState = Literal["none", "waits", "gone"]
+SessionState = Literal["none", "waits", "runs", "rests"]
+"""Of the input of a task: nowhere, in the inbox, taken for a turn, and that turn has ended."""
+
+At = Literal["idle", "read", "bind", "look", "enter", "wait", "open", "put", "done", "bury", "leave", "ack"]
+SweepAt = Literal["idle", "message", "record", "inbox", "log", "leave"]
+
+Place = tuple[int, int]
+"""The task that has the place, and the message for which it was let in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Bounds and rules; the defaults of the rules are the protocol's."""
+
+    tasks: int = 2
+    publishes: int = 1
+    """How often each task is published, resends among them."""
+    edges: int = 2
+    limit: int = 1
+    changes: int = 0
+    """How often the binding vanishes or comes back."""
+    batch: frozenset[int] = frozenset()
+    """Tasks that wait behind the others."""
+    place_first: bool = True
+    """A task has its place before its record is open."""
+    compares: bool = True
+    """The gate is written by compare-and-set."""
+    in_order: bool = True
+    """Nobody is let in while somebody waits who comes before."""
+    names_message: bool = True
+    """A place is given free for the message that it was taken for; else for whatever message of the task."""
+    renews: bool = True
+    """A task that comes with another message puts that one into its place."""
+    message_first: bool = True
+    """The sweeper looks for the message before it reads the record."""
+    inbox_first: bool = True
+    """The sweeper looks into the inbox before it reads the log."""
+    until_rest: bool = True
+    """A task keeps its place until its turn has ended; else until its record is done."""
+    sweeps_places: bool = True
+    """Somebody gives free the places of processes that died."""
+    sweeps_waiting: bool = True
+    """Messages that are gone are taken out of the line."""
+
+
+class Record(NamedTuple):
+    """`origin`: the newest message that died."""
+
+    state: RecordState = "none"
+    origin: int = -1
+
+
+class Gate(NamedTuple):
+    """One key of the bucket: who has a place, and the messages that wait, in any order."""
+
+    open: tuple[Place, ...] = ()
+    waiting: tuple[int, ...] = ()
+
+
+class Edge(NamedTuple):
+    """One delivery in one process, with record and gate as it has read or written them last."""
+
+    at: At = "idle"
+    message: int = 0
+    record: Record = Record()
+    gate: Gate = Gate()
+
+
+class Sweep(NamedTuple):
+    at: SweepAt = "idle"
+    place: Place = (-1, -1)
+    is_gone: bool = False
+    """The message of the place was not in the queue any more."""
+    found: Record = Record()
+
+
+class State(NamedTuple):
+    bound: bool
+    messages: tuple[MessageState, ...]
+    records: tuple[Record, ...]
+    sessions: tuple[SessionState, ...]
+    edges: tuple[Edge, ...]
+    gate: Gate = Gate()
+    sweep: Sweep = Sweep()
+    changes: int = 0
+
+
+Steps = Iterator[Step[State]]
+
+
+class OpenTaskModel:
+    """Message `m` is of task `m // publishes`; messages are stored in the order of their numbers."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+
+    def initial(self) -> State:
+        rules, n = self.rules, self.rules.tasks
+        first: tuple[MessageState, ...] = ("waits", *(("none",) * (rules.publishes - 1)))  # pyright: ignore[reportAssignmentType]
+        return State(
+            bound=True,
+            messages=first * n,
+            records=(Record(),) * n,
+            sessions=("none",) * n,
+            edges=(Edge(),) * rules.edges,
+        )
+
+    # --- properties --------------------------------------------------------------------------------------------------
+
+    def is_good(self, state: State) -> bool:
+        if "waits" in state.messages or any(edge.at != "idle" for edge in state.edges):
+            return False
+        if any(record.state not in ("done", "dead") for record in state.records):
+            return False
+        return state.gate == Gate() and not {"waits", "runs"} & set(state.sessions)
+
+    def violation(self, state: State) -> str | None:
+        counted = sum(
+            record.state == "open" or (record.state == "done" and session != "rests")
+            for record, session in zip(state.records, state.sessions, strict=True)
+        )
+        return "(14) more tasks are open than the binding allows" if counted > self.rules.limit else None
+
+    # --- everybody else ----------------------------------------------------------------------------------------------
+
+    def steps(self, state: State) -> Steps:
+        for m, message in enumerate(state.messages):
+            if message == "none":
+                after = state._replace(messages=replaced(state.messages, m, "waits"))
+                yield Step(f"message {m} is published (again)", "fault", after)
+        if state.changes < self.rules.changes:
+            after = state._replace(bound=not state.bound, changes=state.changes + 1)
+            yield Step(f"the binding changes, bound: {not state.bound}", "fault", after)
+        for task, session in enumerate(state.sessions):
+            if session in ("waits", "runs"):
+                to = "runs" if session == "waits" else "rests"
+                after = state._replace(sessions=replaced(state.sessions, task, to))
+                yield Step(f"the input of task {task} {to}", "step", after)
+        yield from self._sweep(state)
+        for e, edge in enumerate(state.edges):
+            if edge.at == "idle":
+                yield from self._deliver(state, e)
+                continue
+            yield self._next(state, e, edge)
+            yield Step(f"E{e} dies", "fault", self._moved(state, e, Edge()))
+
+    def _sweep(self, state: State) -> Steps:
+        """The looks of one sweeper at one place, and the gone messages that it takes out of the line."""
+        rules, sweep = self.rules, state.sweep
+        for m in state.gate.waiting:
+            if rules.sweeps_waiting and state.messages[m] == "gone":
+                waiting = tuple(other for other in state.gate.waiting if other != m)
+                yield Step(f"message {m} leaves the line", "step", state._replace(gate=Gate(state.gate.open, waiting)))
+        if sweep.at == "idle":
+            if rules.sweeps_places:
+                first: SweepAt = "message" if rules.message_first else "record"
+                for place in state.gate.open:
+                    after = state._replace(sweep=Sweep(first, place))
+                    yield Step(f"the sweeper comes to the place of task {place[0]}", "wait", after)
+            return
+        if sweep.at == "leave":
+            after = self._left(state, sweep.place)._replace(sweep=Sweep())
+            yield Step("the sweeper gives the place free", "step", after)
+            return
+        seen, label = self._looked(state, sweep)
+        yield Step(f"the sweeper {label}", "wait" if seen.at == "idle" else "step", state._replace(sweep=seen))
+
+    def _looked(self, state: State, sweep: Sweep) -> tuple[Sweep, str]:
+        """What the sweeper does after its next look."""
+        rules, (task, message) = self.rules, sweep.place
+        match sweep.at:
+            case "message":
+                seen = sweep._replace(is_gone=state.messages[message] == "gone")
+                label = f"looks for message {message}: gone: {seen.is_gone}"
+                return (seen._replace(at="record") if rules.message_first else self._decided(seen)), label
+            case "record":
+                seen = sweep._replace(found=state.records[task])
+                label = f"reads the record of task {task}: {seen.found.state}"
+                return (self._decided(seen) if rules.message_first else seen._replace(at="message")), label
+            case "inbox":
+                waits = state.sessions[task] == "waits"
+                to: SweepAt = "log" if rules.inbox_first else "leave"
+                return Sweep() if waits else sweep._replace(at=to), f"looks into the inbox: waits: {waits}"
+            case _:
+                runs = state.sessions[task] == "runs"
+                to = "leave" if rules.inbox_first else "inbox"
+                return Sweep() if runs else sweep._replace(at=to), f"reads the log: runs: {runs}"
+
+    def _decided(self, sweep: Sweep) -> Sweep:
+        match sweep.found.state:
+            case "none":
+                return sweep._replace(at="leave") if sweep.is_gone else Sweep()
+            case "open":
+                return Sweep()
+            case "dead":
+                return sweep._replace(at="leave")
+            case "done":
+                if not self.rules.until_rest:
+                    return sweep._replace(at="leave")
+                return sweep._replace(at="inbox" if self.rules.inbox_first else "log")
+
+    # --- one edge ----------------------------------------------------------------------------------------------------
+
+    def _deliver(self, state: State, e: int) -> Steps:
+        for m, message in enumerate(state.messages):
+            if message == "waits":
+                is_slow = any(other.at != "idle" and other.message == m for other in state.edges)
+                after = self._moved(state, e, Edge("read", m))
+                yield Step(f"message {m} is delivered to E{e}", "fault" if is_slow else "step", after)
+
+    def _next(self, state: State, e: int, edge: Edge) -> Step[State]:  # noqa: C901, PLR0911  one case a step
+        task = edge.message // self.rules.publishes
+        match edge.at:
+            case "read":
+                record = state.records[task]
+                is_new = record.state == "dead" and edge.message > record.origin
+                to: Any = "bind" if is_new or record.state == "none" else "put" if record.state == "open" else "ack"
+                return self._went(state, e, Edge(to, edge.message, record), f"reads the record: {record.state}")
+            case "bind":
+                to = "bury" if not state.bound else "look" if self.rules.place_first else "open"
+                return self._went(state, e, edge._replace(at=to), f"reads the binding: {state.bound}")
+            case "look":
+                return self._went(state, e, edge._replace(at="enter", gate=state.gate), "reads the gate")
+            case "enter":
+                return self._enter(state, e, edge, task)
+            case "wait":
+                return Step(f"E{e} leaves message {edge.message} in the queue", "wait", self._moved(state, e, Edge()))
+            case "open":
+                to = "put" if self.rules.place_first else "look"
+                return self._record(state, e, edge, Record("open", edge.record.origin), to)
+            case "put":
+                if state.sessions[task] == "none" and not state.bound:
+                    return self._went(state, e, edge._replace(at="bury"), "cannot make the session")
+                after = state
+                if state.sessions[task] == "none":
+                    after = state._replace(sessions=replaced(state.sessions, task, "waits"))
+                return self._went(after, e, edge._replace(at="done"), f"puts the input of task {task}")
+            case "done":
+                return self._record(state, e, edge, Record("done", edge.record.origin), "ack")
+            case "bury":
+                return self._record(state, e, edge, Record("dead", max(edge.message, edge.record.origin)), "leave")
+            case "leave":
+                after = self._left(state, (task, edge.message))
+                return self._went(after, e, edge._replace(at="ack"), "gives its place free")
+            case _:
+                gone = state._replace(messages=replaced(state.messages, edge.message, "gone"))
+                return self._went(gone, e, Edge(), "acks")
+
+    def _enter(self, state: State, e: int, edge: Edge, task: int) -> Step[State]:
+        """Take a place, keep the one that the task has, or get in line."""
+        rules, before, m = self.rules, edge.gate, edge.message
+        if rules.compares and state.gate != before:
+            return self._went(state, e, edge._replace(at="look", gate=Gate()), "cannot write the gate")
+        inside: Any = "open" if rules.place_first else "put"
+        own = next((place for place in before.open if place[0] == task), None)
+        line = tuple(other for other in before.waiting if other != m)
+        if own:
+            kept = tuple((task, m) if place == own and rules.renews else place for place in before.open)
+            return self._gated(state, e, edge._replace(at=inside), Gate(kept, line), "has its place")
+        ahead = [other for other in line if self._rank(other) < self._rank(m)]
+        if len(before.open) >= rules.limit or (ahead and rules.in_order):
+            line = tuple(sorted((*line, m)))
+            return self._gated(state, e, edge._replace(at="wait"), Gate(before.open, line), "gets in line")
+        step = self._gated(state, e, edge._replace(at=inside), Gate((*before.open, (task, m)), line), "takes a place")
+        return step._replace(violation="(14) a task passes another that waits") if ahead else step
+
+    def _rank(self, message: int) -> tuple[bool, int]:
+        return message // self.rules.publishes in self.rules.batch, message
+
+    # --- helpers -----------------------------------------------------------------------------------------------------
+
+    def _left(self, state: State, place: Place) -> State:
+        """The place is free; nothing happens if the task does not have it for that message."""
+        names = self.rules.names_message
+        kept = tuple(other for other in state.gate.open if (other != place if names else other[0] != place[0]))
+        return state._replace(gate=state.gate._replace(open=kept))
+
+    def _gated(self, state: State, e: int, edge: Edge, gate: Gate, label: str) -> Step[State]:
+        return self._went(state._replace(gate=gate), e, edge._replace(gate=Gate()), f"{label} (message {edge.message})")
+
+    def _record(self, state: State, e: int, edge: Edge, record: Record, to: Any) -> Step[State]:
+        """The record is written if it is as the edge knows it; else the edge begins again."""
+        task = edge.message // self.rules.publishes
+        if state.records[task] != edge.record:
+            return self._went(state, e, Edge("read", edge.message), f"cannot set the record to {record.state}")
+        after = state._replace(records=replaced(state.records, task, record))
+        return self._went(after, e, edge._replace(at=to, record=record), f"sets the record to {record.state}")
+
+    def _went(self, state: State, e: int, edge: Edge, label: str) -> Step[State]:
+        """A step of an edge. What nobody will look at again is forgotten, so that there are fewer states."""
+        if edge.at in ("ack", "wait"):
+            edge = Edge(edge.at, edge.message)
+        return Step(f"E{e} {label}", "step", self._moved(state, e, edge))
+
+    @staticmethod
+    def _moved(state: State, e: int, edge: Edge) -> State:
+        return state._replace(edges=replaced(state.edges, e, edge))
+
+
+def _scenario(name: str, rule: str, verdict: Verdict = "holds", what: str = "", **rules: Any) -> Scenario:
+    return Scenario(
+        name=f"open tasks: {name}", rule=rule, model=lambda: OpenTaskModel(Rules(**rules)), verdict=verdict, what=what
+    )
+
+
+MORE, PASSES = "more tasks are open", "passes another"
+AGAIN: dict[str, Any] = {"publishes": 2, "changes": 2}
+"""A task dies, is sent again, and others are published meanwhile."""
+
+SCENARIOS = [
+    _scenario("three tasks, one place", "38-39", tasks=3),
+    _scenario("two tasks die and are sent again", "38-39", **AGAIN),
+    _scenario("a batch task waits for one that came later", "39", tasks=3, batch=frozenset({0})),
+    _scenario("the record is open before there is a place", "38", "broken", MORE, place_first=False),
+    _scenario("the gate is overwritten", "38", "broken", MORE, compares=False),
+    _scenario("who waits is not looked at", "39", "broken", PASSES, tasks=3, in_order=False),
+    _scenario("a place is given free by the task alone", "38", "broken", MORE, names_message=False, **AGAIN),
+    _scenario("another message does not renew the place", "38", "broken", MORE, renews=False, **AGAIN),
+    _scenario("the record is read before the message", "38", "broken", MORE, message_first=False),
+    _scenario("the log is read before the inbox", "38", "broken", MORE, inbox_first=False),
+    _scenario("a place is free when the task is done", "38", "broken", MORE, until_rest=False),
+    _scenario("nobody gives free what a dead process had", "38", "stuck", sweeps_places=False),
+    _scenario("a message that is gone stays in line", "39", "stuck", publishes=2, sweeps_waiting=False),
+]
+BIG = [
+    _scenario("three tasks, two places, three edges", "38-39", tasks=3, limit=2, edges=3),
+    _scenario("three tasks die and are sent again", "38-39", tasks=3, **AGAIN),
+]
