@@ -43,7 +43,7 @@ class Rules:
     compares: bool = True
     """The gate is written by compare-and-set."""
     in_order: bool = True
-    """Nobody is let in while somebody waits who comes before."""
+    """Nobody takes a place that is needed for those who wait and come before."""
     names_message: bool = True
     """A place is given free for the message that it was taken for; else for whatever message of the task."""
     renews: bool = True
@@ -275,11 +275,12 @@ class OpenTaskModel:
             kept = tuple((task, m) if place == own and rules.renews else place for place in before.open)
             return self._gated(state, e, edge._replace(at=inside), Gate(kept, line), "has its place")
         ahead = [other for other in line if self._rank(other) < self._rank(m)]
-        if len(before.open) >= rules.limit or (ahead and rules.in_order):
+        is_full = len(before.open) + len(ahead) >= rules.limit
+        if len(before.open) >= rules.limit or (is_full and rules.in_order):
             line = tuple(sorted((*line, m)))
             return self._gated(state, e, edge._replace(at="wait"), Gate(before.open, line), "gets in line")
         step = self._gated(state, e, edge._replace(at=inside), Gate((*before.open, (task, m)), line), "takes a place")
-        return step._replace(violation="(14) a task passes another that waits") if ahead else step
+        return step._replace(violation="(14) a task passes another that waits") if is_full else step
 
     def _rank(self, message: int) -> tuple[bool, int]:
         return message // self.rules.publishes in self.rules.batch, message
