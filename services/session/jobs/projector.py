@@ -55,6 +55,8 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
             for key, stored in batch:
                 sessions.pending.settle(key, stored.commit.head)
                 claims.settle(key, stored.commit.head)
+                if stored.commit.head.is_at_rest and stored.commit.head.inbox:  # it has taken something
+                    sessions.at_rest(key)
             if not batch:
                 tables.catch_up(cell)
                 tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))

@@ -73,6 +73,8 @@ class SessionRepository:
         self.turns = RunningTurns(read_model.queries, self.pending, running_turns)
         self.claims = {cell: OpenClaims() for cell in self.cells}
         self.unseen = UnseenInputs()
+        self.at_rest: Callable[[Key], None] = lambda _: None
+        """Told by the projector of each session whose log says that it rests."""
         self.deleted = asyncio.Event()
         """Set when this process deletes a session: there is something to erase (rule 29)."""
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()

@@ -20,9 +20,10 @@ from holdfast.session.tasks.plan import wants, working
 from holdfast.session.tasks.rejection import Rejected
 from holdfast.session.tasks.task_answers import TaskAnswers
 from holdfast.session.tasks.task_ids import task_id
+from holdfast.session.tasks.task_message import PRIORITY, is_batch
 from holdfast.session.tasks.task_result import TaskResult, ignored
 
-KEPT_HEADERS: Final = ("content-type", GITHUB_TYPE)
+KEPT_HEADERS: Final = ("content-type", GITHUB_TYPE, PRIORITY)
 """Headers that say what a task is, beside those of CloudEvents. No other is stored: some hold keys."""
 
 MAX_WAIT_S: Final = 600
@@ -61,6 +62,10 @@ class TaskIntake:
         kind = binding.kind
         if not wants(binding, event):
             return ignored(kind)
+        try:
+            is_batch(headers.get(PRIORITY, ""))
+        except Rejected as exc:
+            raise refusal(exc) from None
         if header_bytes(headers) > MAX_TASK_HEADER_BYTES:
             raise invalid(f"the headers of the task are larger than {MAX_TASK_HEADER_BYTES} bytes")
         task = task_id(tenant, kind, event.name or sent_name(new_id("sent")))

@@ -16,7 +16,9 @@ from holdfast.session.log.repository import SessionRepository
 from holdfast.session.tasks import binding_routes, receive_routes, task_routes
 from holdfast.session.tasks.ask import TaskRequestHandler
 from holdfast.session.tasks.binding_store import BindingStore
+from holdfast.session.tasks.gates import Gates
 from holdfast.session.tasks.ingress import TaskIngress
+from holdfast.session.tasks.open_places import OpenPlaces
 from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.tasks.signed_kinds import SignedKinds
 from holdfast.session.tasks.signing_secrets import SigningSecrets
@@ -32,6 +34,8 @@ class TaskParts:
 
     ingress: TaskIngress
     requests: TaskRequestHandler
+    gates: Gates
+    places: OpenPlaces
     routes: list[Route]
 
     @classmethod
@@ -51,8 +55,13 @@ class TaskParts:
         bindings = BindingStore(kv, agents, environments, secrets)
         intake = TaskIntake(queue, bindings, TaskAnswers(records, sessions, stopping))
         carried_out = TaskSessions(sessions, agents, environments)
+        gates = Gates(kv)
+        places = OpenPlaces(gates, records, carried_out, queue, now)
+        sessions.at_rest = places.rests
         return cls(
-            ingress=TaskIngress(queue, records, bindings, carried_out, disk=disk, now=now),
+            ingress=TaskIngress(queue, records, bindings, carried_out, gates, places, disk=disk, now=now),
+            gates=gates,
+            places=places,
             requests=TaskRequestHandler(intake, disk),
             routes=[
                 *binding_routes.routes(bindings, now),
@@ -65,5 +74,8 @@ class TaskParts:
         """What runs until `stop` is set."""
         return {
             "tasks": partial(self.ingress.run, stop),
+            "task-gates": self.gates.follow,
+            "task-places": self.places.free,
+            "task-places-sweep": self.places.sweep,
             "task-requests": partial(heard.serve, self.requests.answer, stop),
         }
