@@ -24,7 +24,7 @@ KIND = "work"
 
 MESSAGE = "[play:{{mark}}] number {{n}}"
 
-POINTS = ("task.key_made", "task.recorded", "task.session_made", "task.input_put", "task.done")
+POINTS = ("task.let_in", "task.key_made", "task.recorded", "task.session_made", "task.input_put", "task.done")
 
 
 def _login(path: str) -> dict[str, str]:

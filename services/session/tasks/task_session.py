@@ -87,10 +87,9 @@ class TaskSessions:
 
         The inbox is read first: an input that is taken between the two reads is seen as a turn in the log.
         """
-        if await self._waits(key, ids):
-            return False
+        waits = await self._waits(key, ids)
         head = await self.head(key)
-        return head is None or head.is_at_rest
+        return head is None or has_ended(head) or (head.is_at_rest and not waits)
 
     async def has_got(self, key: Key, ids: TaskIds) -> bool:
         """Whether the session has taken the task for a turn, or will: it waits there and the session has not ended.

@@ -1,0 +1,210 @@
+"""A binding lets in only so many tasks at once; the others wait in the queue and start in order (rules 38 and 39)."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats
+import pytest
+from anthropic import Anthropic
+from nats.aio.client import Client
+
+from holdfast.bus.jetstream.client import NatsBus
+from holdfast.process import clock
+from holdfast.session.agents.store import AgentStore
+from holdfast.session.environments.store import EnvironmentStore
+from holdfast.session.log.readmodel import ReadModel
+from holdfast.session.log.repository import SessionRepository
+from holdfast.session.tasks.gate import Gate, Message, Place
+from holdfast.session.tasks.gates import Gates
+from holdfast.session.tasks.open_places import SWEEP_AGE_US, OpenPlaces
+from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.task_ids import task_id
+from holdfast.session.tasks.task_session import TaskSessions
+from tests.integration.tasks.test_tasks import end
+from tests.support.edge import SessionService, replica, session_service
+from tests.support.eventually import eventually
+from tests.support.tasks import messages_of, sessions_of, started
+
+WOKEN_WITHIN_S = 8
+"""Less than the pause of a task in line: who starts within it was woken."""
+
+
+async def publish(client: Client, kind: str, n: int, **headers: str) -> None:
+    named = {"Nats-Msg-Id": f"{kind}-{n}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    await client.jetstream().publish(f"task.default.{kind}", json.dumps({"what": str(n)}).encode(), headers=named)
+
+
+async def gate_of(bus: NatsBus, kind: str) -> Gate:
+    return (await Gates(bus.kv).all()).get(("default", kind), Gate())
+
+
+async def queued(bus: NatsBus, kind: str, count: int) -> Gate:
+    """Wait until that many tasks of the kind wait in line."""
+
+    async def look() -> Gate | None:
+        gate = await gate_of(bus, kind)
+        return gate if len(gate.line) == count else None
+
+    return await eventually(look, what=f"{count} tasks of {kind} in line", within=20)
+
+
+def numbers(sync: Anthropic, kind: str) -> list[int]:
+    """The tasks whose sessions have got them."""
+    return sorted(int(text[3:-1]) for session in sessions_of(sync, kind) for text in messages_of(sync, session.id))
+
+
+async def test_those_beyond_the_limit_wait_and_start_in_order(
+    edge: SessionService, publisher: Client, sync: Anthropic, bind: Any, tmp_path: Path
+) -> None:
+    """Two replicas; task 2 is a batch task, so it is the last."""
+    with replica(edge, tmp_path):
+        async with edge.bus() as bus:
+            bind("few", max_open=2)
+            for n in range(6):
+                await publish(publisher, "few", n, **({"Holdfast_Priority": "batch"} if n == 2 else {}))
+            gate = await queued(bus, "few", 4)
+            assert [message.batch for message in gate.line] == [False, False, False, True]
+            assert len(gate.open) == 2
+            begun = numbers(sync, "few")
+            assert len(begun) == 2
+            ended: set[str] = set()
+            while len(begun) < 6:
+                waiting = [n for n in (0, 1, 3, 4, 5, 2) if n not in begun]
+                oldest = next(s.id for s in sessions_of(sync, "few") if s.id not in ended)
+                ended.add(oldest)
+                await end(bus, oldest)
+
+                async def next_one(before: int = len(begun)) -> bool:
+                    return len((await gate_of(bus, "few")).line) == 5 - before
+
+                await eventually(next_one, what="the next task is let in", within=WOKEN_WITHIN_S)
+                begun = sorted({*begun, waiting[0]})
+                await wait_for_message(sync, "few", waiting[0])
+                assert len((await gate_of(bus, "few")).open) == 2
+
+
+async def wait_for_message(sync: Anthropic, kind: str, n: int) -> None:
+    async def look() -> bool:
+        return n in await asyncio.to_thread(numbers, sync, kind)
+
+    await eventually(look, what=f"task {n}", within=WOKEN_WITHIN_S)
+
+
+async def test_a_flood_of_a_bound_kind_makes_as_many_sessions_as_it_may(
+    edge: SessionService, publisher: Client, sync: Anthropic, bind: Any
+) -> None:
+    bind("flooded", max_open=3)
+    bind("other")
+    stream = publisher.jetstream()
+    for n in range(500):
+        await stream.publish("task.default.flooded", json.dumps({"what": str(n)}).encode())
+    await publish(publisher, "other", 1)
+    await started(sync, "other")
+    async with edge.bus() as bus:
+        gate = await queued(bus, "flooded", 200)
+        assert len(gate.open) == 3
+        records = await bus.kv.list("tasks", "t.default.>")
+        of_kind = [entry for entry in records if entry.value and b'"flooded"' in entry.value]
+        assert len(of_kind) == 3, "a task that waits has no record"
+    assert len(sessions_of(sync, "flooded")) == 3
+
+
+async def test_a_lower_limit_ends_nothing_and_a_higher_one_lets_more_in(
+    edge: SessionService, publisher: Client, sync: Anthropic, bind: Any, http: httpx.Client
+) -> None:
+    bind("moved", max_open=3)
+    for n in range(5):
+        await publish(publisher, "moved", n)
+    async with edge.bus() as bus:
+        await queued(bus, "moved", 2)
+        assert http.post("/v1/bindings/moved", json={"max_open": 1}).json()["max_open"] == 1
+        await end(bus, sessions_of(sync, "moved")[0].id)
+
+        async def left() -> bool:
+            return len((await gate_of(bus, "moved")).open) == 2
+
+        await eventually(left, what="one place less", within=20)
+        assert http.post("/v1/bindings/moved", json={"max_open": 4}).status_code == 200
+        await started(sync, "moved", 5)
+        assert len((await gate_of(bus, "moved")).line) == 0
+
+
+@pytest.fixture
+async def places(edge: SessionService, tmp_path: Path) -> Any:
+    """The sweep of a process that comes a minute later."""
+    async with edge.bus() as bus:
+        sessions = SessionRepository(bus, ReadModel(tmp_path / "x.sqlite", ("a0",)), cells=("a0",), now=clock.now)
+        carried_out = TaskSessions(sessions, AgentStore(bus.kv), EnvironmentStore(bus.kv))
+        gates = Gates(bus.kv)
+        yield OpenPlaces(gates, TaskRecords(bus.kv), carried_out, bus.tasks, lambda: clock.now() + SWEEP_AGE_US + 1)
+        sessions.read_model.close()
+
+
+async def test_the_sweep_gives_free_what_a_dead_process_had(
+    edge: SessionService, publisher: Client, sync: Anthropic, bind: Any, places: OpenPlaces
+) -> None:
+    bind("swept", max_open=2)
+    await publish(publisher, "swept", 0)
+    (first,) = await started(sync, "swept")
+    gone = Message(False, clock.now() * 1000, 1_000_000)
+    async with edge.bus() as bus:
+        gates = Gates(bus.kv)
+        left = Place("task_of_a_dead_process", gone, clock.now())
+        early = Message(False, 1, 1_000_001)
+
+        def add(gate: Gate) -> tuple[Gate, None]:
+            return Gate(open=(*gate.open, left), line=(early,)), None
+
+        await gates.change(("default", "swept"), add)
+        await publish(publisher, "swept", 1)
+        await queued(bus, "swept", 2)
+        await places.sweep_once()
+        assert task_id("default", "swept", '["name","swept-0"]') in {
+            place.task for place in (await gate_of(bus, "swept")).open
+        }, "its turn has not ended"
+        await started(sync, "swept", 2)
+        await end(bus, first.id)
+
+        async def one_left() -> bool:
+            await places.sweep_once()
+            return len((await gate_of(bus, "swept")).open) == 1
+
+        await eventually(one_left, what="the place of the ended session", within=20)
+
+
+async def test_many_changes_of_two_processes_lose_none(edge: SessionService) -> None:
+    """Each process writes its changes together, and both write the same key."""
+    kind = ("default", "counted")
+    async with edge.bus() as one, edge.bus() as two:
+        both = (Gates(one.kv), Gates(two.kv))
+
+        def adding(n: int) -> Callable[[Gate], tuple[Gate, int]]:
+            place = Place(f"task_{n}", Message(False, n, n), 1)
+            return lambda gate: (Gate(open=(*gate.open, place), line=gate.line), n)
+
+        changes: list[Awaitable[int]] = [both[n % 2].change(kind, adding(n)) for n in range(200)]
+        assert await asyncio.gather(*changes) == list(range(200))
+        opened = [place.task for place in (await gate_of(one, "counted")).open]
+        assert sorted(opened) == sorted(f"task_{n}" for n in range(200))
+
+
+async def test_a_replica_that_dies_holds_nobody_up_for_long(tmp_path: Path) -> None:
+    """Killed right after it has let a task in: another one finds the place of that task, and carries it out."""
+    (tmp_path / "second").mkdir()
+    with session_service(tmp_path, {"HOLDFAST_FAULT": "task.let_in:kill"}) as edge:
+        sync = edge.client()
+        agent = sync.beta.agents.create(model="m-1", name="a").id
+        environment = sync.beta.environments.create(name="e").id
+        body = {"kind": "one", "agent": agent, "environment_id": environment, "message": "Do {{what}}.", "max_open": 1}
+        sync.post("/v1/bindings", cast_to=object, body=body)
+        client = await nats.connect(edge.nats.url)
+        try:
+            await publish(client, "one", 0)
+            with replica(edge, tmp_path / "second") as second:
+                await started(second.client(), "one")
+        finally:
+            await client.close()
