@@ -14,7 +14,7 @@ from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.dead_letters import DeadLetters, LeftInQueue
 from holdfast.session.tasks.gate import Message, out_of_line
-from holdfast.session.tasks.gates import Gates, Kind
+from holdfast.session.tasks.gates import Kind
 from holdfast.session.tasks.held_back import HeldBack, MustWait
 from holdfast.session.tasks.open_places import OpenPlaces
 from holdfast.session.tasks.records import TaskRecords
@@ -52,7 +52,6 @@ class TaskIngress:
         records: TaskRecords,
         bindings: BindingStore,
         sessions: TaskSessions,
-        gates: Gates,
         places: OpenPlaces,
         *,
         disk: DiskSpaceCheck,
@@ -64,9 +63,9 @@ class TaskIngress:
         self._records = records
         self._bindings = bindings
         self._sessions = sessions
-        self._gates = gates
         self._places = places
-        self._held_back = HeldBack(gates)
+        self._gates = places.gates
+        self._held_back = HeldBack(places.gates)
         self._now = now
         self._failures: dict[str, int] = {}
         """By the name of the message."""
@@ -146,7 +145,7 @@ class TaskIngress:
         await delivery.ack()
 
     def _run_of(self, message: TaskMessage) -> TaskRun:
-        return TaskRun(message, self._records, self._bindings, self._sessions, self._gates, self._places)
+        return TaskRun(message, self._records, self._bindings, self._sessions, self._places)
 
     def _letter(self, message: TaskMessage, delivery: StreamDelivery) -> DeadLetter:
         return DeadLetter(

@@ -13,7 +13,7 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.bus.times import SECOND_US
-from holdfast.session.tasks.gate import Gate, Message, Place, leave, out_of_line
+from holdfast.session.tasks.gate import Entered, Gate, Message, Place, enter, leave, out_of_line
 from holdfast.session.tasks.gates import Gates, Kind
 from holdfast.session.tasks.record import TaskRecord
 from holdfast.session.tasks.records import TaskRecords
@@ -45,7 +45,7 @@ class OpenPlaces:
     def __init__(
         self, gates: Gates, records: TaskRecords, sessions: TaskSessions, tasks: NatsTasks, now: Callable[[], int]
     ) -> None:
-        self._gates = gates
+        self.gates = gates
         self._records = records
         self._sessions = sessions
         self._tasks = tasks
@@ -55,9 +55,15 @@ class OpenPlaces:
         self._early: set[Key] = set()
         """Sessions that rested before the record of their task was done."""
 
-    def expect(self, key: Key, kind: Kind, place: Place) -> None:
+    async def enter(self, kind: Kind, place: Place, *, limit: int) -> Entered:
+        """Take that place for its task, unless others have all that the binding allows. Raises BusError."""
+        return await self.gates.change(kind, lambda gate: enter(gate, place, limit=limit))
+
+    def expect(self, key: Key, kind: Kind, task: str) -> None:
         """The task is about to be put into that session. Its place is free once the session rests."""
-        self._owed.setdefault(key, set()).add(_Owed(kind, place))
+        for place in self.gates.known(kind).open:
+            if place.task == task:
+                self._owed.setdefault(key, set()).add(_Owed(kind, place))
 
     def rests(self, key: Key) -> None:
         """The log says that the session rests; called for every session."""
@@ -72,9 +78,9 @@ class OpenPlaces:
 
     async def leave(self, kind: Kind, place: Place) -> None:
         """The task is dead, or its turn has ended: others may have its place. Raises BusError."""
-        if not self._gates.known(kind).has(place.task):
+        if not self.gates.known(kind).has(place.task):
             return  # as most that die: they were never let in; if this process knows too little, the sweep finds it
-        await self._gates.change(kind, lambda gate: (leave(gate, [place]), None))
+        await self.gates.change(kind, lambda gate: (leave(gate, [place]), None))
 
     async def free(self) -> None:
         """Give free the places of sessions that rest, until cancelled."""
@@ -111,14 +117,14 @@ class OpenPlaces:
     async def sweep_once(self) -> int:
         """Give free what nobody would, at all gates. Returns how many places and waiting messages it were."""
         freed = 0
-        for kind, gate in (await self._gates.all()).items():
+        for kind, gate in (await self.gates.all()).items():
             places = [place for place in gate.open if await self._is_over(kind, place)]
             messages = [message for message in gate.line[:SWEPT_IN_LINE] if await self._is_gone(message)]
             if places or messages:
-                await self._gates.change(kind, lambda gate: (_without(gate, places, messages), None))  # noqa: B023
+                await self.gates.change(kind, lambda gate: (_without(gate, places, messages), None))  # noqa: B023
                 freed += len(places) + len(messages)
         for key, places in list(self._owed.items()):
-            for owed in [owed for owed in places if owed.place not in self._gates.known(owed.kind).open]:
+            for owed in [owed for owed in places if owed.place not in self.gates.known(owed.kind).open]:
                 self._forget(key, owed)  # somebody else has given it free
         return freed
 

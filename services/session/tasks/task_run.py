@@ -18,8 +18,8 @@ from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.bindings import Binding
 from holdfast.session.tasks.dead_letters import DeadLetters
 from holdfast.session.tasks.event import TaskEvent
-from holdfast.session.tasks.gate import Place, enter
-from holdfast.session.tasks.gates import Gates, Kind
+from holdfast.session.tasks.gate import Place
+from holdfast.session.tasks.gates import Kind
 from holdfast.session.tasks.held_back import MustWait
 from holdfast.session.tasks.open_places import OpenPlaces
 from holdfast.session.tasks.plan import Plan, plan, wants, working
@@ -49,11 +49,9 @@ class TaskRun:
         records: TaskRecords,
         bindings: BindingStore,
         sessions: TaskSessions,
-        gates: Gates,
         places: OpenPlaces,
     ) -> None:
         self._message = message
-        self._gates = gates
         self._places = places
         self._records = records
         self._bindings = bindings
@@ -119,8 +117,7 @@ class TaskRun:
     async def _enter(self, found: Plan) -> None:
         """Take a place at the gate of the binding, before the record is open (rule 38). Raises MustWait."""
         message, limit = self._message, found.binding.config.max_open
-        wanted = self._wanted()
-        entered = await self._gates.change(self._kind, lambda gate: enter(gate, wanted, limit=limit))
+        entered = await self._places.enter(self._kind, self._wanted(), limit=limit)
         if entered.place is None:
             raise MustWait(self._kind, message.place_in_queue, limit=limit, is_in_line=entered.is_in_line)
         point("task.let_in")
@@ -132,11 +129,6 @@ class TaskRun:
     @property
     def _kind(self) -> Kind:
         return self._message.tenant, self._message.kind
-
-    def _place(self) -> Place | None:
-        """The place of the task, as this process knows it."""
-        opened = self._gates.known(self._kind).open
-        return next((place for place in opened if place.task == self._message.task), None)
 
     # --- the record --------------------------------------------------------------------------------------------------
 
@@ -174,8 +166,7 @@ class TaskRun:
         for _ in range(MAX_ENDED_SESSIONS):
             record = self._opened()
             ids = ids_of(self._message.task, record.attempt, cell=self._sessions.cell, stored_at=record.stored_at)
-            if place := self._place():
-                self._places.expect(Key(self._message.tenant, record.session), self._kind, place)
+            self._places.expect(Key(self._message.tenant, record.session), self._kind, self._message.task)
             if await self._try(Key(self._message.tenant, record.session), found, ids):
                 return
             await self._next_attempt(record)

@@ -34,7 +34,6 @@ class TaskParts:
 
     ingress: TaskIngress
     requests: TaskRequestHandler
-    gates: Gates
     places: OpenPlaces
     routes: list[Route]
 
@@ -55,12 +54,10 @@ class TaskParts:
         bindings = BindingStore(kv, agents, environments, secrets)
         intake = TaskIntake(queue, bindings, TaskAnswers(records, sessions, stopping))
         carried_out = TaskSessions(sessions, agents, environments)
-        gates = Gates(kv)
-        places = OpenPlaces(gates, records, carried_out, queue, now)
+        places = OpenPlaces(Gates(kv), records, carried_out, queue, now)
         sessions.at_rest = places.rests
         return cls(
-            ingress=TaskIngress(queue, records, bindings, carried_out, gates, places, disk=disk, now=now),
-            gates=gates,
+            ingress=TaskIngress(queue, records, bindings, carried_out, places, disk=disk, now=now),
             places=places,
             requests=TaskRequestHandler(intake, disk),
             routes=[
@@ -74,7 +71,7 @@ class TaskParts:
         """What runs until `stop` is set."""
         return {
             "tasks": partial(self.ingress.run, stop),
-            "task-gates": self.gates.follow,
+            "task-gates": self.places.gates.follow,
             "task-places": self.places.free,
             "task-places-sweep": self.places.sweep,
             "task-requests": partial(heard.serve, self.requests.answer, stop),
