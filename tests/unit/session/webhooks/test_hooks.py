@@ -3,6 +3,7 @@
 import json
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from anthropic.types.beta import BetaWebhookEventData
 
