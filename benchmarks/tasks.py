@@ -43,7 +43,7 @@ async def _publisher(rig: Rig) -> AsyncGenerator[Client]:
         await client.close()
 
 
-async def _bind(rig: Rig, scenario: str, most: int) -> str:
+async def _bind(rig: Rig, scenario: str, most: int, **fields: Any) -> str:
     """A new kind, whose tasks play that scenario."""
     kind = new_id("kind").replace("_", "-")
     async with rig.client() as client:
@@ -51,7 +51,7 @@ async def _bind(rig: Rig, scenario: str, most: int) -> str:
         environment = await client.beta.environments.create(name=kind)
         body = {
             "kind": kind, "agent": agent.id, "environment_id": environment.id, "max_open": most,
-            "message": f"[play:{scenario}] {{{{n}}}}",
+            "message": f"[play:{scenario}] {{{{n}}}}", **fields,
         }  # fmt: skip
         await client.post("/v1/bindings", cast_to=object, body=body)
     return kind
@@ -127,7 +127,8 @@ async def _measure(rig: Rig) -> list[Row]:
         try:
             many, single = await _bind(rig, scenario, MOST_OPEN), await _bind(rig, scenario, 1)
             paced = spread(ms(await _one_by_one(client, many, statuses, rig.options.count(200, 20))))
-            raw = await _raw_rate(client, rig.options.count(2_000, 200))
+            ignored = await _bind(rig, scenario, 1, when={"n": ["never"]})
+            raw = await _raw_rate(client, ignored, rig.options.count(2_000, 200))
             rates = spread(await _flood(client, many, statuses, rig.options.count(2_000, 100)), rate=True)
             waited = spread(ms(await _waiting(client, single, statuses, rig.options.count(100, 10))))
         finally:
@@ -147,9 +148,8 @@ async def _measure(rig: Rig) -> list[Row]:
     ]  # fmt: skip
 
 
-async def _raw_rate(client: Client, count: int) -> float:
-    """Publishes a second to the queue, of a kind that no binding wants; they are taken as dead tasks meanwhile."""
-    kind: Any = new_id("raw").replace("_", "-")
+async def _raw_rate(client: Client, kind: str, count: int) -> float:
+    """Publishes a second of tasks that their binding does not want."""
     begin = time.perf_counter()
     for part in range(0, count, AT_ONCE):
         await asyncio.gather(*(_publish(client, kind, n) for n in range(part, min(part + AT_ONCE, count))))
