@@ -53,7 +53,7 @@ class OpenPlaces:
         self._owed: dict[Key, set[_Owed]] = {}
         self._rested: asyncio.Queue[Key] = asyncio.Queue()
         self._early: set[Key] = set()
-        """Sessions that rested before the record of their task was done."""
+        """Sessions that rested, perhaps before the record of their task was done."""
 
     async def enter(self, kind: Kind, place: Place, *, limit: int) -> Entered:
         """Take that place for its task, unless others have all that the binding allows. Raises BusError."""
@@ -87,9 +87,9 @@ class OpenPlaces:
         while True:
             key = await self._rested.get()
             for owed in list(self._owed.get(key, ())):
+                self._early.add(key)  # before the look: the record may be done while it is read
                 try:
                     if not await self._has_ended(owed.kind, owed.place):
-                        self._early.add(key)
                         continue
                     await self.leave(owed.kind, owed.place)
                 except BusError as exc:

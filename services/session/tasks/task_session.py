@@ -87,6 +87,8 @@ class TaskSessions:
 
         The inbox is read first: an input that is taken between the two reads is seen as a turn in the log.
         """
+        if key.cell not in self._sessions.cells:
+            return True  # nobody drives it: its cell was archived
         waits = await self._waits(key, ids)
         head = await self.head(key)
         return head is None or has_ended(head) or (head.is_at_rest and not waits)
