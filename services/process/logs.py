@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line on stderr, with the ids of the current trace, and with secrets replaced.
 
 Of an exception only types and places are written (`tracebacks.py`): its text may repeat what somebody said in a
-session. An error is logged once, where it is handled. `main` calls `setup` once; then `structlog.get_logger()` works everywhere.
+session. An error is logged once, where it is handled. `main` calls `setup` once; then `structlog.get_logger()` works
+everywhere.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TextIO, cast
 
 import structlog
@@ -44,6 +45,10 @@ _TOKEN: Final = re.compile(
 """Tokens of known providers, recognised by their prefix anywhere in a text."""
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+copies: Final[list[Callable[[Mapping[str, Any]], None]]] = []
+"""Told of each line that is written, after its secrets were replaced."""
 
 
 def scrub(text: str) -> str:
@@ -87,6 +92,12 @@ def _trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     if context.is_valid:
         event["trace_id"] = f"{context.trace_id:032x}"
         event["span_id"] = f"{context.span_id:016x}"
+    return event
+
+
+def _copy(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for tell in copies:
+        tell(event)
     return event
 
 
@@ -155,6 +166,7 @@ def setup(service: str, level: str = "info") -> None:
             _trace_ids,
             _exception_places,
             redact,
+            _copy,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -142,7 +142,6 @@ SUBSCRIBE = {
     ("kv.keys.>", ""): {"session"},
     ("kv.webhooks.>", ""): {"session"},
     ("kv.tasks.o.>", ""): {"session"},
-    ("kv.tasks.>", ""): set[str](),
     ("kv.hands.>", ""): set[str](),
     ("kv.hands.w.a0.>", ""): {"sandbox"},
     ("kv.>", ""): set[str](),

@@ -26,9 +26,10 @@ class Attempts:
     async def send(
         self, tenant: str, webhook: Webhook, *, event_id: str, body: bytes, traceparent: str = ""
     ) -> Outcome:
-        """Sign and send the body, in the trace of its event. Raises ApiError and BusError if it cannot be signed: nothing was sent then.
+        """Sign and send the body, in the trace of its event.
 
-        The address is checked again, as the operator may have taken its host off the list since.
+        Raises ApiError and BusError if it cannot be signed: nothing was sent then. The address is checked again, as the
+        operator may have taken its host off the list since.
         """
         now_s = self._now() // SECOND_US
         try:

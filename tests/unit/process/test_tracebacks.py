@@ -49,10 +49,10 @@ def test_the_exceptions_of_a_group_are_told() -> None:
 def test_a_deep_recursion_is_told_by_its_ends() -> None:
     def deeper(n: int) -> None:
         if not n:
-            raise ValueError
+            raise ZeroDivisionError
         deeper(n - 1)
 
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ZeroDivisionError) as raised:
         deeper(200)
     told = places(raised.value)
     assert len(told) == MOST_FRAMES + 2
