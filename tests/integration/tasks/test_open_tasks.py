@@ -64,7 +64,10 @@ async def test_those_beyond_the_limit_wait_and_start_in_order(
     with replica(edge, tmp_path):
         async with edge.bus() as bus:
             bind("few", max_open=2)
-            for n in range(6):
+            for n in range(2):
+                await publish(publisher, "few", n)
+            await started(sync, "few", 2)
+            for n in range(2, 6):
                 await publish(publisher, "few", n, **({"Holdfast_Priority": "batch"} if n == 2 else {}))
             gate = await queued(bus, "few", 4)
             assert [message.batch for message in gate.line] == [False, False, False, True]
@@ -132,7 +135,7 @@ async def test_a_lower_limit_ends_nothing_and_a_higher_one_lets_more_in(
 
         await eventually(left, what="one place less", within=20)
         assert change(4) == 4
-        await started(sync, "moved", 5)
+        await started(sync, "moved", 4)  # and the one that was deleted
         assert len((await gate_of(bus, "moved")).line) == 0
 
 
