@@ -18,7 +18,7 @@ MessageState = Literal["none", "waits", "gone"]
 SessionState = Literal["none", "waits", "runs", "rests"]
 """Of the input of a task: nowhere, in the inbox, taken for a turn, and that turn has ended."""
 
-At = Literal["idle", "read", "bind", "look", "enter", "wait", "open", "put", "done", "bury", "leave", "ack"]
+At = Literal["idle", "read", "bind", "look", "enter", "open", "put", "done", "bury", "leave", "ack"]
 SweepAt = Literal["idle", "message", "record", "inbox", "log", "leave"]
 
 Place = tuple[int, int]
@@ -141,6 +141,11 @@ class OpenTaskModel:
     # --- everybody else ----------------------------------------------------------------------------------------------
 
     def steps(self, state: State) -> Steps:
+        for step in self._steps(state):
+            # The edges are alike, so that a state and the one with its edges swapped are one: there are fewer.
+            yield step._replace(after=step.after._replace(edges=tuple(sorted(step.after.edges))))
+
+    def _steps(self, state: State) -> Steps:
         for m, message in enumerate(state.messages):
             if message == "none":
                 after = state._replace(messages=replaced(state.messages, m, "waits"))
@@ -206,15 +211,15 @@ class OpenTaskModel:
     def _decided(self, sweep: Sweep) -> Sweep:
         match sweep.found.state:
             case "none":
-                return sweep._replace(at="leave") if sweep.is_gone else Sweep()
+                return Sweep("leave", sweep.place) if sweep.is_gone else Sweep()
             case "open":
                 return Sweep()
             case "dead":
-                return sweep._replace(at="leave")
+                return Sweep("leave", sweep.place)
             case "done":
                 if not self.rules.until_rest:
-                    return sweep._replace(at="leave")
-                return sweep._replace(at="inbox" if self.rules.inbox_first else "log")
+                    return Sweep("leave", sweep.place)
+                return Sweep("inbox" if self.rules.inbox_first else "log", sweep.place)
 
     # --- one edge ----------------------------------------------------------------------------------------------------
 
@@ -230,20 +235,18 @@ class OpenTaskModel:
         match edge.at:
             case "read":
                 record = state.records[task]
-                is_new = record.state == "dead" and edge.message > record.origin
-                to: Any = "bind" if is_new or record.state == "none" else "put" if record.state == "open" else "ack"
+                is_new = record.state == "none" or (record.state == "dead" and edge.message > record.origin)
+                to: Any = "bind" if is_new else "put" if record.state == "open" else "ack"
                 return self._went(state, e, Edge(to, edge.message, record), f"reads the record: {record.state}")
             case "bind":
-                to = "bury" if not state.bound else "look" if self.rules.place_first else "open"
+                to = "bury" if not state.bound else self._gate if self.rules.place_first else "open"
                 return self._went(state, e, edge._replace(at=to), f"reads the binding: {state.bound}")
             case "look":
                 return self._went(state, e, edge._replace(at="enter", gate=state.gate), "reads the gate")
             case "enter":
                 return self._enter(state, e, edge, task)
-            case "wait":
-                return Step(f"E{e} leaves message {edge.message} in the queue", "wait", self._moved(state, e, Edge()))
             case "open":
-                to = "put" if self.rules.place_first else "look"
+                to = "put" if self.rules.place_first else self._gate
                 return self._record(state, e, edge, Record("open", edge.record.origin), to)
             case "put":
                 if state.sessions[task] == "none" and not state.bound:
@@ -263,11 +266,15 @@ class OpenTaskModel:
                 gone = state._replace(messages=replaced(state.messages, edge.message, "gone"))
                 return self._went(gone, e, Edge(), "acks")
 
+    @property
+    def _gate(self) -> At:
+        """How an edge comes to the gate: a write that is refused and repeated is one step."""
+        return "enter" if self.rules.compares else "look"
+
     def _enter(self, state: State, e: int, edge: Edge, task: int) -> Step[State]:
         """Take a place, keep the one that the task has, or get in line."""
-        rules, before, m = self.rules, edge.gate, edge.message
-        if rules.compares and state.gate != before:
-            return self._went(state, e, edge._replace(at="look", gate=Gate()), "cannot write the gate")
+        rules, m = self.rules, edge.message
+        before = state.gate if rules.compares else edge.gate
         inside: Any = "open" if rules.place_first else "put"
         own = next((place for place in before.open if place[0] == task), None)
         line = tuple(other for other in before.waiting if other != m)
@@ -278,7 +285,8 @@ class OpenTaskModel:
         is_full = len(before.open) + len(ahead) >= rules.limit
         if len(before.open) >= rules.limit or (is_full and rules.in_order):
             line = tuple(sorted((*line, m)))
-            return self._gated(state, e, edge._replace(at="wait"), Gate(before.open, line), "gets in line")
+            after = state._replace(gate=Gate(before.open, line))
+            return Step(f"E{e} leaves message {m} in the queue, in line", "wait", self._moved(after, e, Edge()))
         step = self._gated(state, e, edge._replace(at=inside), Gate((*before.open, (task, m)), line), "takes a place")
         return step._replace(violation="(14) a task passes another that waits") if is_full else step
 
@@ -306,7 +314,7 @@ class OpenTaskModel:
 
     def _went(self, state: State, e: int, edge: Edge, label: str) -> Step[State]:
         """A step of an edge. What nobody will look at again is forgotten, so that there are fewer states."""
-        if edge.at in ("ack", "wait"):
+        if edge.at == "ack":
             edge = Edge(edge.at, edge.message)
         return Step(f"E{e} {label}", "step", self._moved(state, e, edge))
 
