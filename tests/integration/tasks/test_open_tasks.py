@@ -27,7 +27,7 @@ from holdfast.session.tasks.task_session import TaskSessions
 from tests.integration.tasks.test_tasks import end
 from tests.support.edge import SessionService, replica, session_service
 from tests.support.eventually import eventually
-from tests.support.tasks import messages_of, sessions_of, started
+from tests.support.tasks import died, messages_of, sessions_of, started
 
 WOKEN_WITHIN_S = 8
 """Less than the pause of a task in line: who starts within it was woken."""
@@ -137,6 +137,27 @@ async def test_a_lower_limit_ends_nothing_and_a_higher_one_lets_more_in(
         assert change(4) == 4
         await started(sync, "moved", 4)  # and the one that was deleted
         assert len((await gate_of(bus, "moved")).line) == 0
+
+
+async def test_the_priority_goes_with_a_task_that_is_handed_over_or_sent_again(
+    edge: SessionService, publisher: Client, sync: Anthropic, bind: Any, http: httpx.Client
+) -> None:
+    def post(path: str, **headers: str) -> None:
+        answer = http.post(path, json={"what": "it"}, headers=headers)
+        assert answer.status_code == 200, answer.text
+
+    await publish(publisher, "later", 0, Holdfast_Priority="batch")
+    (dead,) = await died(http, "later")
+    for kind in ("handed", "later"):
+        bind(kind, max_open=1)
+        post(f"/v1/tasks/{kind}")
+        await started(sync, kind)
+    post("/v1/tasks/handed", **{"holdfast-priority": "batch"})
+    post(f"/v1/tasks/{dead['id']}/resend")
+    async with edge.bus() as bus:
+        for kind in ("handed", "later"):
+            gate = await queued(bus, kind, 1)
+            assert gate.line[0].batch, kind
 
 
 @pytest.fixture
