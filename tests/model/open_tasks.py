@@ -207,10 +207,8 @@ class OpenTaskModel:
 
     def _decided(self, sweep: Sweep) -> Sweep:
         match sweep.found.state:
-            case "none":
+            case "none" | "open":
                 return Sweep("leave", sweep.place) if sweep.is_gone else Sweep()
-            case "open":
-                return Sweep()
             case "dead":
                 return Sweep("leave", sweep.place)
             case "done":

@@ -15,7 +15,6 @@ from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.bus.times import SECOND_US
 from holdfast.session.tasks.gate import Entered, Gate, Message, Place, enter, leave, out_of_line
 from holdfast.session.tasks.gates import Gates, Kind
-from holdfast.session.tasks.record import TaskRecord
 from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.tasks.task_ids import ids_of
 from holdfast.session.tasks.task_session import TaskSessions
@@ -134,24 +133,20 @@ class OpenPlaces:
     async def _has_ended(self, kind: Kind, place: Place) -> bool:
         """Whether the task that was let in for that message needs its place no more.
 
-        Without a record the message obliges somebody to go on. It is looked for first: a record that is made between
-        the two looks is found then.
+        Before its record is done the message obliges somebody to go on, unless it is gone. It is looked for first: what
+        becomes of the record between the two looks is seen then.
         """
         tenant, _ = kind
         record, _ = await self._records.get(tenant, place.task)
-        if record is None:
+        if record is None or record.state == "open":
             if not await self._is_gone(place.message):
                 return False
             record, _ = await self._records.get(tenant, place.task)
-        match record:
-            case None | TaskRecord(state="dead"):
-                return True
-            case TaskRecord(state="open"):
-                return False
-            case _:
-                key = Key(tenant, record.session)
-                ids = ids_of(place.task, record.attempt, cell=key.cell, stored_at=record.stored_at)
-                return await self._sessions.rests(key, ids)
+        if record is None or record.state != "done":
+            return True
+        key = Key(tenant, record.session)
+        ids = ids_of(place.task, record.attempt, cell=key.cell, stored_at=record.stored_at)
+        return await self._sessions.rests(key, ids)
 
     async def _is_gone(self, message: Message) -> bool:
         return not await self._tasks.waits(message.seq)
