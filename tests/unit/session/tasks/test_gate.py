@@ -1,8 +1,11 @@
 """Who is let in at the gate of a binding, in which order, and who stays (rules 38 and 39)."""
 
 import random
+from typing import Any
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast.bus.records import decode_record
 from holdfast.session.tasks.gate import MAX_IN_LINE, Gate, Message, Place, enter, leave, next_in_line, out_of_line
@@ -110,3 +113,30 @@ def test_it_is_stored_in_few_bytes_and_read_back() -> None:
     raw = msgspec.json.encode(gate)
     assert raw == b'{"v":1,"open":[["task_1",[false,1001,1],5]],"line":[[false,1002,2]]}'
     assert decode_record(Gate, raw) == gate
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4), st.booleans(), st.booleans()), max_size=60)
+"""Message, task, whether it is a batch task, and whether the task enters or leaves."""
+
+
+@given(steps=STEPS, limit=st.integers(1, 3))
+def test_whatever_comes_in_whatever_order(steps: list[Any], limit: int) -> None:
+    gate = Gate()
+    for n, task, batch, enters in steps:
+        one = place(n, task=f"task_{task}", batch=batch)
+        before = gate
+        if not enters:
+            gate = leave(gate, [one])
+            assert set(before.open) - set(gate.open) <= {one}
+            assert gate.line == before.line
+            continue
+        gate, entered = enter(gate, one, limit=limit)
+        assert gate.has(one.task) == (entered.place is not None)
+        assert entered.is_in_line == (one.message in gate.line)
+        if entered.place and not before.has(one.task):
+            ahead = [message for message in gate.line if message < one.message]
+            assert len(before.open) + len(ahead) < limit, "there is a place for each that comes first"
+        assert len(gate.open) <= limit
+        assert len({other.task for other in gate.open}) == len(gate.open)
+        assert list(gate.line) == sorted(set(gate.line))
+        assert decode_record(Gate, msgspec.json.encode(gate)) == gate
