@@ -89,7 +89,7 @@ DEAD_TASK_LIMIT_MESSAGES = 1_000
 DEAD_TASKS_LIMIT_MESSAGES = 5_000
 """Dead letters in all. A limit in bytes would let a few large ones drop all others."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "webhooks", "audit", "bindings", "tasks")
+BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "webhooks", "audit", "bindings", "tasks", "gates")
 BLOBS = "blobs"
 
 HANDS = "hands"

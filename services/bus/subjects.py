@@ -315,19 +315,14 @@ def session_key_key(tenant: str, kind: str, key_hash: str) -> str:
 
 
 def gate_key(tenant: str, kind: str) -> str:
-    """Key in the bucket `tasks`: which tasks of the kind are open, and which wait in order."""
-    return f"o.{_token(tenant)}.{_token(kind)}"
+    """Key in the bucket `gates`: which tasks of the kind are open, and which wait in order."""
+    return f"{_token(tenant)}.{_token(kind)}"
 
 
 def gate_of(key: str) -> tuple[str, str]:
     """Tenant and kind of the key of a gate."""
-    _, tenant, kind = key.split(".")
+    tenant, kind = key.split(".")
     return tenant, kind
-
-
-def all_gates() -> str:
-    """Pattern of the keys of all gates."""
-    return "o.*.*"
 
 
 # --- vault and buckets -------------------------------------------------------------------------------------------

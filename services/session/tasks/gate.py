@@ -1,7 +1,7 @@
 """The gate of a binding: which of its tasks have a place, and which wait for one in order (rules 38 and 39). Pure.
 
 A task has its place from before its record is open until its turn has ended. All of a binding is in one value of the
-bucket `tasks`, so that one compare-and-set decides about limit and order at once.
+bucket `gates`, so that one compare-and-set decides about limit and order at once.
 """
 
 from collections.abc import Collection

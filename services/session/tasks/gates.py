@@ -1,4 +1,4 @@
-"""The gates of all bindings, in the bucket `tasks` (`gate.py`).
+"""The gates of all bindings, in a bucket of their own (`gate.py`): it is read as a whole, so it must stay small.
 
 The changes that one process wants of one gate are written together: while one write is under way the next changes
 gather. So a flood of tasks costs each replica one write at a time, however many tasks of the kind it works on.
@@ -14,11 +14,11 @@ import msgspec
 from holdfast.bus.api import Entry, KeyValue
 from holdfast.bus.errors import BusError, Conflict, Unavailable
 from holdfast.bus.records import decode_record
-from holdfast.bus.subjects import all_gates, gate_key, gate_of
+from holdfast.bus.subjects import gate_key, gate_of
 from holdfast.process.retry import keep_watching
 from holdfast.session.tasks.gate import Gate
 
-BUCKET: Final = "tasks"
+BUCKET: Final = "gates"
 
 MAX_ATTEMPTS: Final = 50
 """Writes of one gate that other replicas may overtake, before the tasks are left for later."""
@@ -65,7 +65,7 @@ class Gates:
     async def all(self) -> dict[Kind, Gate]:
         """Every gate as its replica of the bucket has it. One of a newer version is left out."""
         found: dict[Kind, Gate] = {}
-        for entry in await self._kv.list(BUCKET, all_gates()):
+        for entry in await self._kv.list(BUCKET):
             self._heard(entry)
             kind = gate_of(entry.key)
             if kind in self._known:
@@ -77,7 +77,7 @@ class Gates:
         await keep_watching(self._watch, on=BusError, what="gates of bindings")
 
     async def _watch(self) -> None:
-        async with aclosing(self._kv.watch(BUCKET, all_gates())) as entries:
+        async with aclosing(self._kv.watch(BUCKET)) as entries:
             async for entry in entries:
                 if entry is not None:
                     self._heard(entry)
