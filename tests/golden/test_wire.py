@@ -65,10 +65,13 @@ def test_every_input_is_pinned() -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_commands(name: str) -> None:
-    data = golden(f"command.{name}")
-    value = msgspec.json.decode(data, type=COMMANDS[name])
-    assert msgspec.json.encode(value) == data
-    assert set(msgspec.json.decode(data)) == {f.encode_name for f in msgspec.structs.fields(value)}
+    """A field that came later is in a file of its own, as `command.vaultrequest.webhook`."""
+    shown: set[str] = set()
+    for path in (HERE / f"command.{name}.json", *HERE.glob(f"command.{name}.*.json")):
+        data = golden(path.stem)
+        assert msgspec.json.encode(msgspec.json.decode(data, type=COMMANDS[name])) == data
+        shown |= set(msgspec.json.decode(data))
+    assert shown == {f.encode_name for f in msgspec.structs.fields(COMMANDS[name])}
 
 
 def _with(data: bytes, **fields: Any) -> bytes:

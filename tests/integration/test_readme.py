@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from holdfast.cli.embedded.stack import DEFAULT_PORT
 from holdfast.cli.models import DEFAULT_MODEL
+from holdfast.session.tasks.bindings import BindingCreate
 from tests.support.isolation import Isolation
 from tests.support.markdown import Block, blocks, commands, links
 
@@ -107,9 +109,16 @@ def shell_commands() -> list[tuple[int, str]]:
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {*SHELL, "python", "text"}
+    known = {*SHELL, "python", "text", "yaml"}
     assert [f"README.md:{b.line - 1}: {b.language!r}" for b in blocks(README) if b.language not in known] == []
     assert {"sh", "python"} <= {block.language for block in blocks(README)}
+
+
+def test_the_binding_is_one_that_the_api_takes() -> None:
+    (block,) = [block for block in blocks(README) if block.language == "yaml"]
+    binding = msgspec.yaml.decode(block.text, type=BindingCreate)
+    assert binding.session_key is not None
+    assert f"/v1/tasks/{binding.kind}" in README
 
 
 def test_every_make_target_exists() -> None:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3] / "services"
 
 CHECKED_ELSEWHERE = {
     "Commit": "codec.decode_commit",
+    "CommitOutline": "outline.decode_outline, for a part of what a commit has",
     "Snapshot": "Contexts.restore reads the log instead of a snapshot of another version",
 }
 """Structs with a version that may be decoded without `decode_record`, and who checks them."""
