@@ -1,4 +1,4 @@
-"""The span of a request to the vault, below that of its caller. It has the name of the verb, and nothing of its body."""
+"""The span of a request to the vault, below that of its caller: the name of the verb, and nothing of its body."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
