@@ -95,6 +95,10 @@ async def test_replicas_are_replaced_one_by_one_under_load(start: Start, tmp_pat
                 await after.start()
                 before.terminate()
                 assert await asyncio.to_thread(before.wait) == 0, before.log()[-2000:]
+                # Sessions stay with the replicas that know them: a new one drives those that nobody knows yet.
+                fresh = [await Conversation.begin(client) for _ in range(SESSIONS)]
+                working += [asyncio.create_task(work(stack, conversation, enough)) for conversation in fresh]
+                conversations += fresh
                 await until_driven_by(stack, conversations, after.name)
             enough.set()
             turns = await asyncio.gather(*working)

@@ -13,12 +13,10 @@ from holdfast.bus.errors import BusError
 from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
+from holdfast.bus.jetstream.rpc import REPLY_SUBJECT_PREFIXES
 
 QUEUE = "session"
 """Queue group of the replicas."""
-
-REPLY_PREFIXES = ("_INBOX", "_R_.")
-"""Prefixes of subjects on which somebody waits for an answer: of clients, and of the server for other accounts."""
 
 log = structlog.get_logger()
 
@@ -35,7 +33,7 @@ class TaskRequests:
         """Answer requests until `stop` is set, then finish those in progress. Raises BusError."""
 
         async def receive(got: RawMessage) -> None:
-            if not got.reply.startswith(REPLY_PREFIXES):
+            if not got.reply.startswith(REPLY_SUBJECT_PREFIXES):
                 return  # nobody waits there, or it is a subject on which its sender may not publish
             connection = self._client.connections
             task = asyncio.create_task(self._answer(got, answer, connection))
