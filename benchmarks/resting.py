@@ -86,9 +86,9 @@ async def _measure(rig: Rig) -> list[Row]:
     async with rig.client() as client, rig.bus() as bus:
         (first,) = await rig.sessions(client, 1, tools=False)
         config = await _config(bus, first)
-        before = await _figures(rig, client, bus, config, few, scenario)
+        before = await _figures(rig, client, bus, config, few=few, scenario=scenario)
         await _make(bus, config, count)
-        after = await _figures(rig, client, bus, config, few, scenario)
+        after = await _figures(rig, client, bus, config, few=few, scenario=scenario)
     names = ("PSS of the session service", "session service killed to its list complete", "input to model request")
     floor = "with a handful of sessions"
     rows = [
@@ -100,7 +100,7 @@ async def _measure(rig: Rig) -> list[Row]:
 
 
 async def _figures(
-    rig: Rig, client: AsyncAnthropic, bus: NatsBus, config: ev.SessionConfig, few: int, scenario: str
+    rig: Rig, client: AsyncAnthropic, bus: NatsBus, config: ev.SessionConfig, *, few: int, scenario: str
 ) -> tuple[Spread, Spread, Spread]:
     keys = await _make(bus, config, few)
     took = await _restart(rig, client, max(key.session for key in keys))

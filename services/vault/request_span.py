@@ -8,7 +8,6 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from holdfast.process import metrics, spans
 
-
 METHOD: Final = "rpc.method"
 """The verb of the request, by the conventions of OpenTelemetry for remote calls."""
 

@@ -47,11 +47,12 @@ async def publish(client: Client, mark: str, n: int, key: int) -> None:
     await client.jetstream().publish(f"task.default.{KIND}", body, headers={"Nats-Msg-Id": f"{KIND}-{n}"})
 
 
-async def bind(client: AsyncAnthropic) -> None:
+async def bind(client: AsyncAnthropic, max_open: int = 100) -> None:
     agent = await client.beta.agents.create(model=MODEL, name="a", tools=[TOOLSET])  # type: ignore[list-item]
     environment = await client.beta.environments.create(name="e")
     body = {
         "kind": KIND, "agent": agent.id, "environment_id": environment.id, "message": MESSAGE, "session_key": "{{key}}",
+        "max_open": max_open,
     }  # fmt: skip
     await client.post("/v1/bindings", cast_to=object, body=body)
 
@@ -86,11 +87,12 @@ async def wait_for(client: AsyncAnthropic, count: int) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_task_is_carried_out_once(start: Start, point: str) -> None:
+    """With one place, which the task has still when its process dies."""
     stack = start(faults={"session": f"{point}:kill"})
     old = stack.pid("session")
     mark = await stack.model.play(say("Done."))
     async with stack.client() as client, publishing(stack) as publisher:
-        await bind(client)
+        await bind(client, max_open=1)
         await publish(publisher, mark, 1, 1)
         await stack.replaced("session", old)
         found = await wait_for(client, 1)

@@ -58,13 +58,14 @@ class Entered(msgspec.Struct, frozen=True):
 def enter(gate: Gate, place: Place, *, limit: int) -> tuple[Gate, Entered]:
     """The task takes a place, keeps the one that it has, or waits.
 
-    It waits too while the free places are needed for those that come first. A task that comes with another message
-    than before keeps its place for that one: whoever decided about the earlier message must not free it.
+    It waits too while the free places are needed for those that come first. A task that comes with a newer message than
+    before keeps its place for that one: who decided about the earlier message must not free it. With an older one it
+    keeps the place as it is.
     """
     line = tuple(message for message in gate.line if message != place.message)
     own = next((other for other in gate.open if other.task == place.task), None)
     if own:
-        kept = own if own.message == place.message else place
+        kept = place if place.message.stored_ns > own.message.stored_ns else own
         opened = tuple(kept if other is own else other for other in gate.open)
         return replace(gate, open=opened, line=line), Entered(kept, False)
     ahead = sum(message < place.message for message in line)

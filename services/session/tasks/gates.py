@@ -47,11 +47,22 @@ class Gates:
         self._known: dict[Kind, tuple[Gate, int]] = {}
         """Gate and revision as this process wrote or heard them last."""
         self._wanted: dict[Kind, _Wanted] = {}
+        self._limits: dict[Kind, int] = {}
         self.changed: Callable[[Kind], None] = lambda _: None
 
     def known(self, kind: Kind) -> Gate:
         """The gate as this process knows it: right to some milliseconds while the watch works."""
         return self._known.get(kind, (Gate(), 0))[0]
+
+    def limit(self, kind: Kind) -> int:
+        """How many tasks the binding lets in, as this process has read it last; 0: it has not."""
+        return self._limits.get(kind, 0)
+
+    def set_limit(self, kind: Kind, limit: int) -> None:
+        """The newest version of the binding lets in that many."""
+        if self._limits.get(kind) != limit:
+            self._limits[kind] = limit
+            self.changed(kind)
 
     async def change(self, kind: Kind, change: Callable[[Gate], tuple[Gate, T]]) -> T:
         """Change the gate by compare-and-set, and return what `change` said of the gate that was changed."""

@@ -22,13 +22,12 @@ MAX_HELD: Final = 20_000
 
 
 class MustWait(Exception):
-    """There is no place for the task now. `limit`: places of its binding; 0: not known here."""
+    """There is no place for the task now."""
 
-    def __init__(self, kind: Kind, message: Message, *, limit: int = 0, is_in_line: bool = False) -> None:
+    def __init__(self, kind: Kind, message: Message, *, is_in_line: bool = False) -> None:
         super().__init__("the binding has as many open tasks as it allows")
         self.kind = kind
         self.message = message
-        self.limit = limit
         self.is_in_line = is_in_line
 
 
@@ -38,7 +37,6 @@ class HeldBack:
     def __init__(self, gates: Gates) -> None:
         self._gates = gates
         self._held: dict[Kind, dict[Message, StreamDelivery]] = {}
-        self._limits: dict[Kind, int] = {}
         self._waking: set[asyncio.Task[None]] = set()
         gates.changed = self._wake
 
@@ -50,8 +48,6 @@ class HeldBack:
         held[why.message] = delivery
         if len(held) > MAX_HELD:
             del held[next(iter(held))]
-        if why.limit:
-            self._limits[why.kind] = why.limit
         await delivery.nak(IN_LINE_DELAY_S if why.is_in_line else BEHIND_DELAY_S)
         self._wake(why.kind)  # a place may have become free since the gate was read
 
@@ -65,7 +61,7 @@ class HeldBack:
         held = self._held.get(kind)
         if not held:
             return
-        for message in next_in_line(self._gates.known(kind), held, limit=self._limits.get(kind, 0)):
+        for message in next_in_line(self._gates.known(kind), held, limit=self._gates.limit(kind)):
             delivery = held[message]
             self.forget(kind, message)
             task = asyncio.create_task(delivery.nak(), name="task-wake")

@@ -15,6 +15,7 @@ from holdfast.bus.jetstream.tasks import NatsTasks
 from holdfast.bus.times import SECOND_US
 from holdfast.session.tasks.gate import Entered, Gate, Message, Place, enter, leave, out_of_line
 from holdfast.session.tasks.gates import Gates, Kind
+from holdfast.session.tasks.record import next_action
 from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.tasks.task_ids import ids_of
 from holdfast.session.tasks.task_session import TaskSessions
@@ -56,6 +57,7 @@ class OpenPlaces:
 
     async def enter(self, kind: Kind, place: Place, *, limit: int) -> Entered:
         """Take that place for its task, unless others have all that the binding allows. Raises BusError."""
+        self.gates.set_limit(kind, limit)
         return await self.gates.change(kind, lambda gate: enter(gate, place, limit=limit))
 
     def expect(self, key: Key, kind: Kind, task: str) -> None:
@@ -133,12 +135,13 @@ class OpenPlaces:
     async def _has_ended(self, kind: Kind, place: Place) -> bool:
         """Whether the task that was let in for that message needs its place no more.
 
-        Before its record is done the message obliges somebody to go on, unless it is gone. It is looked for first: what
-        becomes of the record between the two looks is seen then.
+        Before its record is done the message obliges somebody to go on, unless it is gone; that is so too if the task
+        died by an older message, as this one opens it again. The message is looked for first: what becomes of the
+        record between the two looks is seen then.
         """
         tenant, _ = kind
         record, _ = await self._records.get(tenant, place.task)
-        if record is None or record.state == "open":
+        if next_action(record, place.message.stored_ns) != "ack":
             if not await self._is_gone(place.message):
                 return False
             record, _ = await self._records.get(tenant, place.task)

@@ -119,7 +119,7 @@ class TaskRun:
         message, limit = self._message, found.binding.config.max_open
         entered = await self._places.enter(self._kind, self._wanted(), limit=limit)
         if entered.place is None:
-            raise MustWait(self._kind, message.place_in_queue, limit=limit, is_in_line=entered.is_in_line)
+            raise MustWait(self._kind, message.place_in_queue, is_in_line=entered.is_in_line)
         point("task.let_in")
 
     def _wanted(self) -> Place:

@@ -40,6 +40,7 @@ def test_a_task_has_one_place_whatever_message_it_comes_with() -> None:
     assert gate.open == (other,)
     assert renewed.place == other
     assert leave(gate, [place(1)]) == gate, "what was decided about the earlier message frees nothing"
+    assert enter(gate, place(1), limit=1)[0] == gate, "a slow delivery of the earlier message does not take it back"
     assert leave(gate, [other]) == Gate()
 
 
