@@ -124,8 +124,8 @@ class OpenPlaces:
             if places or messages:
                 await self.gates.change(kind, lambda gate: (_without(gate, places, messages), None))  # noqa: B023
                 freed += len(places) + len(messages)
-        for key, places in list(self._owed.items()):
-            for owed in [owed for owed in places if owed.place not in self.gates.known(owed.kind).open]:
+        for key, of_key in list(self._owed.items()):
+            for owed in [owed for owed in of_key if owed.place not in self.gates.known(owed.kind).open]:
                 self._forget(key, owed)  # somebody else has given it free
         return freed
 

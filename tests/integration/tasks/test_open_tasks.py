@@ -50,7 +50,9 @@ async def queued(bus: NatsBus, kind: str, count: int) -> Gate:
         gate = await gate_of(bus, kind)
         return gate if len(gate.line) == count else None
 
-    return await eventually(look, what=f"{count} tasks of {kind} in line", within=20)
+    found = await eventually(look, what=f"{count} tasks of {kind} in line", within=20)
+    assert found
+    return found
 
 
 def numbers(sync: Anthropic, kind: str) -> list[int]:
