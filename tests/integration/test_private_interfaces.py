@@ -18,6 +18,7 @@ import uvicorn
 from anthropic import AsyncAnthropic, AsyncStream
 from anthropic.lib.bedrock import AsyncAnthropicBedrock
 from anthropic.lib.bedrock._stream_decoder import AWSEventStreamDecoder
+from nats.aio.transport import TcpTransport
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -42,6 +43,8 @@ class NatsPeer:
         self.connections = 0
         self.commands: list[bytes] = []
         self.answers_pings = True
+        self.refuses = 0
+        """So many of the next connections end in the middle of their handshake."""
         self._writer: asyncio.StreamWriter | None = None
         self._accepted: set[asyncio.Task[None]] = set()
 
@@ -56,7 +59,12 @@ class NatsPeer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writer = writer
-        writer.write(INFO)
+        if self.refuses:
+            self.refuses -= 1
+            writer.write_eof()
+            await reader.read()  # until the client closes its side
+        else:
+            writer.write(INFO)
         with contextlib.suppress(OSError):
             while line := await reader.readline():
                 command = line.split(b" ")[0].strip()
@@ -153,6 +161,34 @@ async def test_attempt_reconnect_goes_on_after_an_unexpected_error(
         if not expected:
             assert client._reconnection_task
             assert isinstance(client._reconnection_task.exception(), RuntimeError)
+
+
+@both(library=0, ours=3)
+async def test_connect_to_server_closes_the_connection_that_came_to_nothing(
+    peer: NatsPeer, kind: type[Client], expected: int
+) -> None:
+    """The library forgets it: it stays open until the garbage collector finds it. No issue of nats.py was found."""
+    tried: list[asyncio.StreamWriter] = []
+
+    async def failed(_: Exception) -> None:
+        transport = client._transport
+        if isinstance(transport, TcpTransport) and transport._io_writer and transport._io_writer not in tried:
+            tried.append(transport._io_writer)
+
+    async with connected(kind, peer, error_cb=failed) as client:
+        tried.clear()
+        peer.refuses = 3
+        peer.hang_up()
+
+        async def settled() -> bool:
+            return peer.connections == 5 and client.is_connected
+
+        await eventually(settled, what="the fifth connection")
+        refused = tried[-3:]
+        assert len(refused) == 3
+        assert sum(writer.is_closing() for writer in refused) == expected
+        for writer in refused:
+            writer.close()
 
 
 @both(library=0, ours=3)

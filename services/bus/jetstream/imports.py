@@ -17,7 +17,7 @@ if _absent:
 try:
     import nats
     import nats.errors  # pyright: ignore[reportUnusedImport]  used as nats.errors
-    from nats.aio.client import PING_PROTO, Client
+    from nats.aio.client import PING_PROTO, Client, Srv
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
     from nats.protocol import parser
@@ -29,4 +29,4 @@ _WORD = rb"([^ \t\r\n]+)[ \t]+"
 parser.MSG_RE = re.compile(rb"\AMSG[ \t]+" + _WORD * 2 + rb"(" + _WORD + rb")?(\d+)\r\n")
 parser.HMSG_RE = re.compile(rb"\AHMSG[ \t]+" + _WORD * 2 + rb"(" + _WORD + rb")?(\d+)[ \t]+(\d+)\r\n")
 
-__all__ = ["PING_PROTO", "Client", "Msg", "Subscription", "nats"]
+__all__ = ["PING_PROTO", "Client", "Msg", "Srv", "Subscription", "nats"]
