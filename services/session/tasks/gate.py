@@ -21,14 +21,18 @@ class Message(msgspec.Struct, frozen=True, array_like=True, order=True):
     stored_ns: int
     """When it was stored, in nanoseconds since 1970; it tells two streams of one name apart."""
     seq: int
+    task: str
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """A task that is open, and the message for which it was let in. `since` in microseconds since 1970."""
+    """A task that is open, by the message for which it was let in. `since` in microseconds since 1970."""
 
-    task: str
     message: Message
     since: int
+
+    @property
+    def task(self) -> str:
+        return self.message.task
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +46,9 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the task has a place."""
         return any(place.task == task for place in self.open)
 
-    def is_hopeless(self, task: str, message: Message) -> bool:
+    def is_hopeless(self, message: Message) -> bool:
         """Whether so many others come first that the message cannot even get in line."""
-        return len(self.line) >= MAX_IN_LINE and self.line[-1] < message and not self.has(task)
+        return len(self.line) >= MAX_IN_LINE and self.line[-1] < message and not self.has(message.task)
 
 
 class Entered(msgspec.Struct, frozen=True):
@@ -77,8 +81,8 @@ def enter(gate: Gate, place: Place, *, limit: int) -> tuple[Gate, Entered]:
 
 def leave(gate: Gate, places: Collection[Place]) -> Gate:
     """Those places are free; one that its task has taken again for another message stays."""
-    gone = {(place.task, place.message) for place in places}
-    return replace(gate, open=tuple(place for place in gate.open if (place.task, place.message) not in gone))
+    gone = {place.message for place in places}
+    return replace(gate, open=tuple(place for place in gate.open if place.message not in gone))
 
 
 def out_of_line(gate: Gate, messages: Collection[Message]) -> Gate:

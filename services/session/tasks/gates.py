@@ -64,6 +64,14 @@ class Gates:
             self._limits[kind] = limit
             self.changed(kind)
 
+    def of_tenant(self, tenant: str) -> list[tuple[str, Gate]]:
+        """The kinds of the tenant, and their gates as this process knows them."""
+        return [(kind, gate) for (of, kind), (gate, _) in self._known.items() if of == tenant]
+
+    def open_count(self) -> int:
+        """How many tasks of all bindings have a place, as this process knows."""
+        return sum(len(gate.open) for gate, _ in self._known.values())
+
     async def change(self, kind: Kind, change: Callable[[Gate], tuple[Gate, T]]) -> T:
         """Change the gate by compare-and-set, and return what `change` said of the gate that was changed."""
         wanted = self._wanted.setdefault(kind, _Wanted())

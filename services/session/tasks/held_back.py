@@ -57,6 +57,13 @@ class HeldBack:
         if held and held.pop(message, None) and not held:
             del self._held[kind]
 
+    def kind_of(self, tenant: str, task: str) -> str | None:
+        """The kind of a task that this replica has left in the queue; None if it has not."""
+        for (of_tenant, kind), held in self._held.items():
+            if of_tenant == tenant and any(message.task == task for message in held):
+                return kind
+        return None
+
     def _wake(self, kind: Kind) -> None:
         held = self._held.get(kind)
         if not held:

@@ -54,6 +54,7 @@ class TaskIngress:
         sessions: TaskSessions,
         places: OpenPlaces,
         *,
+        held_back: HeldBack,
         disk: DiskSpaceCheck,
         now: Callable[[], int],
     ) -> None:
@@ -65,7 +66,7 @@ class TaskIngress:
         self._sessions = sessions
         self._places = places
         self._gates = places.gates
-        self._held_back = HeldBack(places.gates)
+        self._held_back = held_back
         self._now = now
         self._failures: dict[str, int] = {}
         """By the name of the message."""
@@ -86,7 +87,7 @@ class TaskIngress:
             header_bytes=header_bytes(got.headers),
         )  # fmt: skip
         kind, place = (message.tenant, message.kind), message.place_in_queue
-        if self._gates.known(kind).is_hopeless(message.task, place):
+        if self._gates.known(kind).is_hopeless(place):
             await self._held_back.hold(delivery, MustWait(kind, place))
             return
         self._held_back.forget(kind, place)

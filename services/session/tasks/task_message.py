@@ -64,14 +64,15 @@ def read_message(
         event = Rejected("internal", f"the task could not be read: {type(exc).__name__}")
     name = event.name if isinstance(event, TaskEvent) else sent_name(sent_id)
     again = named.get(task_header.lower(), "") if first == _AGAIN else ""
+    task = again if is_token(again) else task_id(tenant, kind, name or stored_name(stored_ns, seq))
     return TaskMessage(
-        task=again if is_token(again) else task_id(tenant, kind, name or stored_name(stored_ns, seq)),
+        task=task,
         tenant=tenant,
         kind=kind,
         origin=f"{stored_ns}-{seq}",
         stored_ns=stored_ns,
         event=event,
-        place_in_queue=Message(batch, stored_ns, seq),
+        place_in_queue=Message(batch, stored_ns, seq, task),
     )
 
 

@@ -124,7 +124,7 @@ class TaskRun:
 
     def _wanted(self) -> Place:
         """The place that this delivery takes, or has taken; the one of another message of the task is not it."""
-        return Place(self._message.task, self._message.place_in_queue, self._sessions.now())
+        return Place(self._message.place_in_queue, self._sessions.now())
 
     @property
     def _kind(self) -> Kind:

@@ -43,6 +43,17 @@ async def gate_of(bus: NatsBus, kind: str) -> Gate:
     return (await Gates(bus.kv).all()).get(("default", kind), Gate())
 
 
+def shown(http: httpx.Client, task: str) -> dict[str, Any]:
+    """The task as the API shows it; empty if it is not known."""
+    answer = http.get(f"/v1/tasks/{task}")
+    return answer.json() if answer.status_code == 200 else {}
+
+
+def resend(http: httpx.Client, task: str) -> int:
+    """The status of the answer."""
+    return http.post(f"/v1/tasks/{task}/resend").status_code
+
+
 async def queued(bus: NatsBus, kind: str, count: int) -> Gate:
     """Wait until that many tasks of the kind wait in line."""
 
@@ -101,13 +112,15 @@ async def wait_for_message(sync: Anthropic, kind: str, n: int) -> None:
 
 
 async def test_a_flood_of_a_bound_kind_makes_as_many_sessions_as_it_may(
-    edge: SessionService, publisher: Client, sync: Anthropic, bind: Any
+    edge: SessionService, publisher: Client, sync: Anthropic, bind: Any, http: httpx.Client
 ) -> None:
+    """All of them are known: those with a place, those in line, and the last one, which is not even in line."""
     bind("flooded", max_open=3)
     bind("other")
     stream = publisher.jetstream()
-    for n in range(500):
+    for n in range(499):
         await stream.publish("task.default.flooded", json.dumps({"what": str(n)}).encode())
+    await publish(publisher, "flooded", 499)
     await publish(publisher, "other", 1)
     await started(sync, "other")
     async with edge.bus() as bus:
@@ -117,6 +130,19 @@ async def test_a_flood_of_a_bound_kind_makes_as_many_sessions_as_it_may(
         of_kind = [entry for entry in records if entry.value and b'"flooded"' in entry.value]
         assert len(of_kind) == 3, "a task that waits has no record"
     assert len(sessions_of(sync, "flooded")) == 3
+    last = task_id("default", "flooded", '["name","flooded-499"]')
+    assert last not in {message.task for message in gate.line}
+
+    async def waits() -> bool:
+        return bool(shown(http, last))
+
+    await eventually(waits, what="the last task is delivered")
+    for task in (gate.line[0].task, last):
+        found = shown(http, task)
+        assert (found["id"], found["kind"], found["state"], found["session_id"]) == (task, "flooded", "waiting", None)
+        assert resend(http, task) == 409
+    assert shown(http, gate.open[0].task)["state"] == "done"
+    assert not shown(http, task_id("default", "flooded", "x"))
 
 
 async def test_a_lower_limit_ends_nothing_and_a_higher_one_lets_more_in(
@@ -162,6 +188,8 @@ async def test_the_priority_goes_with_a_task_that_is_handed_over_or_sent_again(
         for kind in ("handed", "later"):
             gate = await queued(bus, kind, 1)
             assert gate.line[0].batch, kind
+    again = shown(http, dead["id"])
+    assert (again["state"], again["reason"]) == ("waiting", None)
 
 
 @pytest.fixture
@@ -181,11 +209,11 @@ async def test_the_sweep_gives_free_what_a_dead_process_had(
     bind("swept", max_open=2)
     await publish(publisher, "swept", 0)
     (first,) = await started(sync, "swept")
-    gone = Message(False, clock.now() * 1000, 1_000_000)
+    gone = Message(False, clock.now() * 1000, 1_000_000, "task_of_a_dead_process")
     async with edge.bus() as bus:
         gates = Gates(bus.kv)
-        left = Place("task_of_a_dead_process", gone, clock.now())
-        early = Message(False, 1, 1_000_001)
+        left = Place(gone, clock.now())
+        early = Message(False, 1, 1_000_001, "task_x")
 
         def add(gate: Gate) -> tuple[Gate, None]:
             return Gate(open=(*gate.open, left), line=(early,)), None
@@ -216,14 +244,14 @@ async def test_a_place_stays_for_a_message_that_opens_a_dead_task_again(
     await publish(publisher, "reopened", 0)
     await started(sync, "reopened")
     await publish(publisher, "reopened", 1)
-    task = task_id("default", "reopened", '["name","reopened-1"]')
     async with edge.bus() as bus:
         gate = await queued(bus, "reopened", 1)
         newer = gate.line[0]
+        task = newer.task
         records = TaskRecords(bus.kv)
         dead = TaskRecord(kind="reopened", state="dead", died_ns=newer.stored_ns - 1)
         revision = await records.write("default", task, dead, 0)
-        let_in = Place(task, newer, clock.now())
+        let_in = Place(newer, clock.now())
         await Gates(bus.kv).change(kind, lambda gate: (Gate(open=(*gate.open, let_in), line=()), None))
         assert await places.sweep_once() == 0
         assert (await gate_of(bus, "reopened")).has(task)
@@ -239,7 +267,7 @@ async def test_many_changes_of_two_processes_lose_none(edge: SessionService) -> 
         both = (Gates(one.kv), Gates(two.kv))
 
         def adding(n: int) -> Callable[[Gate], tuple[Gate, int]]:
-            place = Place(f"task_{n}", Message(False, n, n), 1)
+            place = Place(Message(False, n, n, f"task_{n}"), 1)
             return lambda gate: (Gate(open=(*gate.open, place), line=gate.line), n)
 
         changes: list[Awaitable[int]] = [both[n % 2].change(kind, adding(n)) for n in range(200)]

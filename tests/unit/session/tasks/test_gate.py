@@ -11,12 +11,12 @@ from holdfast.bus.records import decode_record
 from holdfast.session.tasks.gate import MAX_IN_LINE, Gate, Message, Place, enter, leave, next_in_line, out_of_line
 
 
-def message(n: int, *, batch: bool = False) -> Message:
-    return Message(batch, 1_000 + n, n)
+def message(n: int, *, task: str = "", batch: bool = False) -> Message:
+    return Message(batch, 1_000 + n, n, task or f"task_{n}")
 
 
 def place(n: int, *, task: str = "", batch: bool = False) -> Place:
-    return Place(task or f"task_{n}", message(n, batch=batch), 5)
+    return Place(message(n, task=task, batch=batch), 5)
 
 
 def filled(*numbers: int) -> Gate:
@@ -82,11 +82,11 @@ def test_a_long_line_keeps_those_that_come_first() -> None:
         gate, _ = enter(gate, place(n), limit=1)
     assert gate.line == tuple(message(n) for n in range(1, MAX_IN_LINE + 1))
     last = place(MAX_IN_LINE + 10)
-    assert gate.is_hopeless(last.task, last.message)
-    assert not gate.is_hopeless("task_0", last.message), "it has a place"
-    assert not gate.is_hopeless("task_x", message(0)), "it would come first"
+    assert gate.is_hopeless(last.message)
+    assert not gate.is_hopeless(message(MAX_IN_LINE + 10, task="task_0")), "it has a place"
+    assert not gate.is_hopeless(message(0, task="task_x")), "it would come first"
     assert not enter(gate, last, limit=1)[1].is_in_line
-    assert not Gate(line=gate.line[:-1]).is_hopeless(last.task, last.message)
+    assert not Gate(line=gate.line[:-1]).is_hopeless(last.message)
 
 
 def test_a_lower_limit_ends_nothing_and_lets_nobody_in() -> None:
@@ -112,7 +112,7 @@ def test_what_is_gone_waits_no_more() -> None:
 def test_it_is_stored_in_few_bytes_and_read_back() -> None:
     gate = Gate(open=(place(1),), line=(message(2),))
     raw = msgspec.json.encode(gate)
-    assert raw == b'{"v":1,"open":[["task_1",[false,1001,1],5]],"line":[[false,1002,2]]}'
+    assert raw == b'{"v":1,"open":[[[false,1001,1,"task_1"],5]],"line":[[false,1002,2,"task_2"]]}'
     assert decode_record(Gate, raw) == gate
 
 

@@ -44,8 +44,8 @@ def test_only_the_subject_of_the_service_may_say_which_task_it_is() -> None:
 
 def test_a_publisher_says_that_a_task_may_wait_for_others() -> None:
     urgent, other = message(seq=9), message(headers={"Holdfast-Priority": "batch"}, seq=2)
-    assert urgent.place_in_queue == Message(False, 5_000_000_000, 9)
-    assert urgent.place_in_queue < other.place_in_queue == Message(True, 5_000_000_000, 2)
+    assert urgent.place_in_queue == Message(False, 5_000_000_000, 9, urgent.task)
+    assert urgent.place_in_queue < other.place_in_queue == Message(True, 5_000_000_000, 2, other.task)
     assert message(headers={"holdfast-priority": "interactive"}).place_in_queue.batch is False
     wrong = message(headers={"Holdfast-Priority": "high"})
     assert isinstance(wrong.event, Rejected)
