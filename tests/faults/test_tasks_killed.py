@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import nats
 import pytest
 from anthropic import APIError, AsyncAnthropic
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from tests.faults.conftest import Start
 from tests.support.conversation import MODEL, TOOLSET, Conversation, text
@@ -125,6 +126,49 @@ async def test_a_task_without_a_binding_is_kept_once_and_can_be_sent_again(start
         found = await wait_for(client, 1)
         assert list(found.values()) == [[f"[play:{mark}] number 1"]]
         assert await dead() == []
+
+
+async def test_a_task_that_is_handed_over_again_as_its_edge_died_is_one(start: Start) -> None:
+    """One over HTTP and one as a NATS request: both are stored when the service dies, or one, and no answer comes."""
+    stack = start(faults={"session": "task.stored:kill"})
+    old = stack.pid("session")
+    mark = await stack.model.play(*[say("Done.")] * 2)
+
+    def body(n: int) -> dict[str, Any]:
+        return {"mark": mark, "n": n, "key": n}
+
+    async with stack.client(retries=0) as client, publishing(stack) as publisher:
+
+        async def over_http() -> str:
+            headers = {"Idempotency-Key": "one"}
+            answer: Any = await client.post(
+                f"/v1/tasks/{KIND}", cast_to=object, body=body(1), options={"headers": headers}
+            )
+            return answer["state"]
+
+        async def by_request() -> str:
+            data = json.dumps(body(2)).encode()
+            answer = await publisher.request(f"ask.default.{KIND}", data, headers={"Nats-Msg-Id": "two"}, timeout=5)
+            return json.loads(answer.data).get("state", "")
+
+        await bind(client)
+        states = await asyncio.gather(repeated(over_http), repeated(by_request))
+        assert stack.pid("session") != old, "it died, and somebody has sent his task again"
+        assert set(states) <= {"open", "done"}
+        found = await wait_for(client, 2)
+        assert sorted(found.values()) == [[f"[play:{mark}] number 1"], [f"[play:{mark}] number 2"]]
+
+
+async def repeated(send: Callable[[], Awaitable[str]]) -> str:
+    """The first answer, as a sender gets it who repeats what was not answered."""
+
+    async def once() -> str:
+        try:
+            return await send()
+        except (APIError, NatsError):
+            return ""
+
+    return await eventually(once, within=60, what="an answer")
 
 
 async def test_tasks_under_kills_at_any_moment(start: Start) -> None:

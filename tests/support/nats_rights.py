@@ -115,6 +115,7 @@ PUBLISH = {
     "$JS.API.DIRECT.GET.KV_tasks": {"session", "admin"},
     "$JS.API.STREAM.MSG.GET.KV_bindings": {"session", "admin"},
     "$JS.API.CONSUMER.MSG.NEXT.TASKS.tasks": {"session", "admin"},
+    "$JS.API.CONSUMER.INFO.TASKS.tasks": {"session", "admin"},
     "$JS.ACK.TASKS.tasks.1.1.1.1.1": {"session"},
     "$JS.API.DIRECT.GET.DEAD_TASKS": {"session", "admin"},
     "$JS.API.STREAM.MSG.GET.DEAD_TASKS": {"session", "admin"},

@@ -67,8 +67,8 @@ class BusGauges:
         self._set(metrics.INBOX_DEPTH, depths)
         self._set(metrics.INBOX_AGE, ages)
         self._set(metrics.LOG_LAG, lags)
-        self._set(metrics.TASKS_STORED, [(float(await self._bus.stored_task_count()), metrics.NO_LABELS)])
         self._set(metrics.PARKED, [(float(await self._bus.parked_count()), metrics.NO_LABELS)])
+        self._set(metrics.TASKS_STORED, [(float(await self._bus.stored_task_count()), metrics.NO_LABELS)])
 
     def _set(self, metric: Metric, readings: list[Reading]) -> None:
         self._seen[metric] = time.monotonic(), readings

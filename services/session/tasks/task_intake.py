@@ -11,6 +11,7 @@ from holdfast.bus.errors import InboxFull, StorageFull
 from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.tasks import NatsTasks, header_bytes
 from holdfast.bus.streams import MAX_TASK_HEADER_BYTES
+from holdfast.process.faults import point
 from holdfast.session.http.errors import ApiError, invalid
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.bindings import Binding
@@ -74,6 +75,7 @@ class TaskIntake:
             await self._tasks.publish(tenant, kind, task, headers, body)
         except (InboxFull, StorageFull):
             raise _too_many() from None
+        point("task.stored")
         return await self._answers.after(tenant, kind, task, known, start_s=start_s, end_s=end_s)
 
 
