@@ -116,9 +116,9 @@ def _export_traces(resource: "Resource") -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    from holdfast.process.span_export import ChosenIds, SessionIds  # noqa: PLC0415
+    from holdfast.process.span_export import ChosenIds, HashedResource, SessionIds  # noqa: PLC0415
 
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=ChosenIds())
+    provider = TracerProvider(resource=HashedResource(resource), shutdown_on_exit=False, id_generator=ChosenIds())
     provider.add_span_processor(SessionIds())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=FLUSH_TIMEOUT_S)))
     trace.set_tracer_provider(provider)
