@@ -343,6 +343,22 @@ class PublicReads(Protocol):
         ...
 
 
+class FileChunks(Protocol):
+    """The bytes of the files of clients, in chunks. `content` is an id that is new with each upload (rule 40)."""
+
+    async def put(self, tenant: str, content: str, index: int, data: bytes) -> None:
+        """Store a chunk. Safe to repeat with the same bytes. Raises Unavailable, StorageFull."""
+        ...
+
+    async def get(self, tenant: str, content: str, index: int) -> bytes:
+        """The chunk. Raises LostBody if the leader does not have it either, Unavailable."""
+        ...
+
+    async def erase(self, tenant: str, content: str) -> int:
+        """Erase all chunks, so that their bytes on the disk are overwritten; returns how many. As `Log.erase`."""
+        ...
+
+
 class Bus(Protocol):
     @property
     def log(self) -> Log: ...

@@ -89,8 +89,20 @@ DEAD_TASK_LIMIT_MESSAGES = 1_000
 DEAD_TASKS_LIMIT_MESSAGES = 5_000
 """Dead letters in all. A limit in bytes would let a few large ones drop all others."""
 
-BUCKETS = ("agents", "envs", "keys", "hands", "snap", "parked", "webhooks", "audit", "bindings", "tasks", "gates")
+FILES = "files"
+"""Bucket of the files that clients have uploaded, without their bytes (rule 40)."""
+
+FILE_CONTENTS = "file_contents"
+"""Bucket of what is known of the bytes of files: how many there are, and which files have them (rule 40)."""
+
+BUCKETS = (
+    "agents", "envs", "keys", "hands", "snap", "parked", "webhooks", "audit", "bindings", "tasks", "gates",
+    FILES, FILE_CONTENTS,
+)  # fmt: skip
 BLOBS = "blobs"
+
+FILES_STREAM = "OBJ_files"
+"""The bytes of files, in chunks. All cells share them: a file belongs to a tenant, and to no session."""
 
 HANDS = "hands"
 """Bucket of the workers, of the placements of hands, and of harnesses that were found dead."""
@@ -98,8 +110,9 @@ HANDS = "hands"
 SNAPSHOTS = "snap"
 """Bucket of the snapshots of conversations."""
 
-ERASED_BUCKETS = (SNAPSHOTS, "parked")
-"""Buckets whose values hold what people and models said: they are erased with their session (rule 29)."""
+ERASED_BUCKETS = (SNAPSHOTS, "parked", FILES)
+"""Buckets whose values hold what people and models said: they are erased with their session (rule 29). A file is
+erased when it is deleted: its name is what a person wrote (rule 40)."""
 
 AUDIT = "audit"
 """Bucket of the records of administrative acts, for ever. A key in it is written once: the server refuses to replace,
@@ -186,7 +199,15 @@ def stream_configs(cell: str = FIRST_CELL, *, replicas: int = 1) -> list[dict[st
         "discard": "new",
         "allow_rollup_hdrs": False,
     }
-    return [log, inbox, *buckets, blobs, *_task_streams(common)]
+    files = {
+        **common,
+        "name": FILES_STREAM,
+        "subjects": [subjects.all_file_chunks()],
+        "retention": "limits",
+        "discard": "new",
+        "allow_rollup_hdrs": False,
+    }
+    return [log, inbox, *buckets, blobs, files, *_task_streams(common)]
 
 
 def _task_streams(common: dict[str, Any]) -> list[dict[str, Any]]:

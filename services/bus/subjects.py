@@ -137,6 +137,24 @@ def public_of(cell: str, tenant: str, event_type: str) -> str:
     return f"pub.{_cell(cell)}.{of}.*.{event_type}"
 
 
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def all_file_chunks() -> str:
+    """The bytes of all files of all tenants."""
+    return "$O.files.C.>"
+
+
+def file_chunk(tenant: str, content: str, index: int) -> str:
+    """One chunk of the bytes of a file; `content` is the id of the bytes, which several files may share."""
+    return f"$O.files.C.{_token(tenant)}.{_token(content)}.{index}"
+
+
+def file_chunks(tenant: str, content: str) -> str:
+    """All chunks of the bytes of a file."""
+    return f"$O.files.C.{_token(tenant)}.{_token(content)}.*"
+
+
 # --- hands -------------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from holdfast.cli.commands.diff import diff
 from holdfast.cli.commands.down import down
 from holdfast.cli.commands.env import env
 from holdfast.cli.commands.explain import explain
+from holdfast.cli.commands.files import files
 from holdfast.cli.commands.keys import keys
 from holdfast.cli.commands.logs import logs
 from holdfast.cli.commands.parked import parked
@@ -34,8 +35,8 @@ from holdfast.cli.usage_error import usage_error
 from holdfast.scripted_model.command import scripted_model
 
 COMMANDS: Final = (
-    up, run, sessions, attach, answer, diff, apply, tail, explain, bindings, tasks, webhooks, status, logs, parked,
-    keys, env, down, demo, scripted_model,
+    up, run, sessions, attach, answer, diff, apply, tail, explain, files, bindings, tasks, webhooks, status, logs,
+    parked, keys, env, down, demo, scripted_model,
 )  # fmt: skip
 """In the order of use, which is the order of `holdfast --help`. Each imports what it needs only when it runs."""
 

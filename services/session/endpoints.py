@@ -18,6 +18,7 @@ from holdfast.session.events import stream as stream_routes
 from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.http import openapi, probes
 from holdfast.session.http.routing import Route
+from holdfast.session.jobs.file_parts import FileParts
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.models import routes as model_routes
 from holdfast.session.sessions import routes as session_routes
@@ -40,6 +41,7 @@ def all_routes(
     audit: AuditLog,
     models: ModelCatalogue,
     tasks: TaskParts,
+    files: FileParts,
     health: Health,
     now: Callable[[], int],
     streams: OpenStreams,
@@ -60,5 +62,6 @@ def all_routes(
         *api_key_routes.routes(api_keys),
         *audit_routes.routes(audit),
         *tasks.routes,
+        *files.routes,
     ]
     return [*described, *openapi.routes(described)]

@@ -33,6 +33,7 @@ from holdfast.session.http.routing import Route
 from holdfast.session.http.server import serve
 from holdfast.session.jobs.bus_gauges import BusGauges
 from holdfast.session.jobs.eraser import Eraser
+from holdfast.session.jobs.file_parts import FileParts
 from holdfast.session.jobs.projector import project
 from holdfast.session.jobs.publisher import Publisher
 from holdfast.session.jobs.replica_watch import ReplicaWatch
@@ -71,13 +72,14 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain."""
     models = load_catalogue(settings.models_file)
     bus = await connect(settings, name="session", cells=settings.cells)
-    health = Health("session", "bus", "keys", "agents", "environments", "edge")
+    health = Health("session", "bus", "keys", "agents", "environments", "files", "file-contents", "edge")
     keys, agents, environments = ApiKeys(bus.kv), AgentStore(bus.kv), EnvironmentStore(bus.kv)
     audit = AuditLog(bus.kv, clock.now)
     read_model = ReadModel(_read_model(settings), settings.cells)
     sessions = _sessions(bus, read_model, settings)
     vaults, disk = VaultClient(bus.core), DiskSpaceCheck(settings.disk_folder)
     parts = TaskParts.of(bus.tasks, sessions, agents, environments, vaults=vaults, disk=disk, stopping=stop)
+    files = FileParts.of(bus.kv, bus.file_chunks, settings, disk, clock.now)
     webhooks, attempts, webhook_handlers = _webhooks(bus, vaults, settings)
     try:
         await _install_first_key(bus, settings)
@@ -92,6 +94,7 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
             audit=audit,
             models=models,
             tasks=parts,
+            files=files,
             health=health,
             now=clock.now,
             streams=streams,
@@ -100,11 +103,18 @@ async def main(settings: SessionSettings, stop: asyncio.Event) -> None:
         metering.observe_number(metrics.STREAMS, lambda: streams.count)
         edge = _edge(routes, keys, settings, disk)
         async with health.serve(settings.health_port, settings.health_host), asyncio.TaskGroup() as tasks:
-            watched: Watches = {"keys": keys, "agents": agents.objects, "environments": environments.objects}
+            watched: Watches = {
+                "keys": keys,
+                "agents": agents.objects,
+                "environments": environments.objects,
+                "files": files.store.objects,
+                "file-contents": files.contents.objects,
+            }
             background = _begin(tasks, health, _follow(watched, health))
             for watch in watched.values():
                 await watch.ready()
             duties = _duties(bus, health, sessions, settings.disk_folder)
+            duties["file-sweeper"] = files.sweeper.run
             duties |= _webhook_duties(bus, webhooks, attempts, settings) | parts.duties(bus.task_requests, stop)
             background += _begin(tasks, health, duties)
             await _serve(edge, settings, health, stop)

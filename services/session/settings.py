@@ -53,6 +53,14 @@ class SessionSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown
     """Longest pause between two attempts, in seconds."""
     webhook_disable_after: Annotated[float, Meta(gt=0, le=31_536_000)] = 86400.0
     """Seconds for which an endpoint has taken nothing, after which its webhook is disabled."""
+    file_limit: Annotated[int, Meta(ge=1, le=1 << 40)] = 1 << 30
+    """Largest file that may be uploaded, in bytes."""
+    tenant_files: Annotated[int, Meta(ge=0, le=1_000_000)] = 100_000
+    """Files that one tenant may have."""
+    tenant_files_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 100 * (1 << 30)
+    """Bytes of all files of one tenant."""
+    uploads: Annotated[int, Meta(ge=1, le=1_000)] = 16
+    """Files that may be uploaded to this process at once; each takes up to 2 MiB of memory."""
     disk_folder: str = ""
     """A folder on the file system where NATS stores its streams, if it runs on this machine: new work is refused while
     that file system is full. Empty: no check."""

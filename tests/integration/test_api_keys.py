@@ -37,6 +37,8 @@ READ: Final = """
     GET /v1/bindings/{kind}/versions            GET /v1/tasks
     GET /v1/tasks/{task}                        GET /v1/webhooks
     GET /v1/webhooks/{webhook_id}               GET /v1/webhooks/{webhook_id}/deliveries
+    GET /v1/files                               GET /v1/files/{file_id}
+    GET /v1/files/{file_id}/content
 """
 WRITE: Final = """
     POST /v1/agents                             POST /v1/agents/{agent_id}
@@ -55,6 +57,7 @@ WRITE: Final = """
     POST /v1/bindings/{kind}/archive            POST /v1/tasks/{task}/resend
     POST /v1/webhooks                           POST /v1/webhooks/{webhook_id}
     DELETE /v1/webhooks/{webhook_id}            POST /v1/webhooks/{webhook_id}/test
+    POST /v1/files                              DELETE /v1/files/{file_id}
 """
 PUBLISH: Final = """
     POST /v1/sessions/{session_id}/events       POST /v1/tasks/{task}

@@ -69,6 +69,9 @@ class Target:
             found["credential_id"] = self.create(f"/v1/vaults/{found['vault_id']}/credentials", auth=auth)
         if "{api_key_id}" in path:
             found["api_key_id"] = self.create("/v1/api_keys", name="fuzz", role="read_only")
+        if "{file_id}" in path:
+            answer = self.http.post(f"{self.base_url}/v1/files", files={"file": ("fuzz", b"x")}, timeout=30)
+            found["file_id"] = answer.json()["id"]
         if "{model_id}" in path:
             found["model_id"] = "claude-opus-5-5"
         return {name: value for name, value in found.items() if f"{{{name}}}" in path}
@@ -189,7 +192,7 @@ def _with_parts(body: dict[str, Any], parts: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(0 if LONG else 120)
-@pytest.mark.parametrize("prefix", ["/v1/agents", "/v1/environments", "/v1/sessions", "/v1/api_keys", "/"])
+@pytest.mark.parametrize("prefix", ["/v1/agents", "/v1/environments", "/v1/sessions", "/v1/api_keys", "/v1/files", "/"])
 def test_no_request_breaks_the_edge_or_stores_what_it_refuses(edge: SessionService, prefix: str) -> None:
     target = Target(edge.base_url, edge.key, edge.last_sequences)
     if prefix == "/":

@@ -18,6 +18,8 @@ FORBIDDEN = [
     ("harness", "INBOX_a0", "in.a0.default.{}"),
     ("sandbox", "INBOX_a0", "res.a0.default.{}"),
     ("session", "KV_keys", "$KV.keys.default.{}"),
+    ("session", "OBJ_files", "$O.files.C.default.{}.0"),
+    ("session", "KV_files", "$KV.files.default.{}"),
     ("session", "KV_tasks", "$KV.tasks.t.default.{}"),
     ("publisher", "TASKS", "task.default.{}"),
 ]

@@ -83,8 +83,7 @@ def test_each_missing_part_is_known_to_the_sdk_and_has_no_route(edge: SessionSer
 def test_the_sdk_raises_not_found_at_once(edge: SessionService) -> None:
     beta = edge.client().beta
     for call, name in (
-        (beta.files.list, "files"),
-        (lambda: beta.files.upload(file=("a.txt", b"a" * 100_000)), "files"),
+        (lambda: beta.skills.create(files=[("s/SKILL.md", b"a" * 100_000)]), "skills"),
         (lambda: beta.skills.retrieve("skill_1"), "skills"),
         (lambda: beta.sessions.threads.list("sesn_1"), "threads"),
         (lambda: beta.environments.work.poll("env_1"), "self-hosted environments"),

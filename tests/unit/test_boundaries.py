@@ -40,7 +40,7 @@ LAYERS = (
     ("session/storage/",),
     (
         *("session/agents/", "session/environments/", "session/vaults/"),
-        *("session/api_keys/", "session/audit/", "session/models/", "session/webhooks/"),
+        *("session/api_keys/", "session/audit/", "session/models/", "session/webhooks/", "session/files/"),
     ),
     ("session/log/",),
     ("session/events/",),

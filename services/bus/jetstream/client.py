@@ -9,6 +9,7 @@ from holdfast.bus.errors import BusError, OtherProtocol
 from holdfast.bus.ids import Key
 from holdfast.bus.jetstream import depths
 from holdfast.bus.jetstream.depths import InboxDepth
+from holdfast.bus.jetstream.file_chunks import NatsFileChunks
 from holdfast.bus.jetstream.inbox import NatsInbox
 from holdfast.bus.jetstream.kv import NatsKeyValue
 from holdfast.bus.jetstream.log import NatsLog
@@ -39,6 +40,7 @@ class NatsBus:
         self.public = NatsPublicEvents(client)
         self.public_reads = NatsPublicReads(client)
         self.tasks = NatsTasks(client)
+        self.file_chunks = NatsFileChunks(client)
         self.task_requests = TaskRequests(client)
         self._note_connection()
         client.on_reconnect.add(self._note_connection)

@@ -17,6 +17,9 @@ from holdfast.bus.streams import (
     AUDIT,
     DEAD_TASKS_STREAM,
     ERASED_BUCKETS,
+    FILE_CONTENTS,
+    FILES,
+    FILES_STREAM,
     TASK_CONSUMER,
     TASKS_STREAM,
     blob_stream,
@@ -24,6 +27,7 @@ from holdfast.bus.streams import (
     log_stream,
     public_stream,
 )
+from holdfast.bus.subjects import all_file_chunks
 
 _HEAD: Final = """\
 # NATS users of Holdfast, least privilege, for the cells {cells}. Written by
@@ -74,7 +78,7 @@ _SESSION: Final = (
     "vault. It frees what a dead harness held: pings it, and refuses its deliveries in its place. It erases deleted\n"
     "sessions; nobody else may take anything out of a log. It counts what waits, for metrics, and adds to the bucket\n"
     "`audit`, which keeps everything for ever. It takes tasks from their queue, keeps those that died, and answers\n"
-    "requests for tasks."
+    "requests for tasks. It alone has the files of clients."
 )
 _HARNESS: Final = (
     "Drives sessions: takes from the inbox, appends to the log, keeps snapshots, calls sandboxes, sends deltas.\n"
@@ -172,6 +176,13 @@ def _publishes(cell: str) -> list[str]:
     return [f"pub.{cell}.>", *(f"$JS.API.{request}.{stream}" for request in of_stream)]
 
 
+def _keeps_files() -> list[str]:
+    """The bytes of files: to store, to read, to erase."""
+    requests = ("DIRECT.GET", "STREAM.MSG.GET", "STREAM.MSG.DELETE")
+    reads = [f"$JS.API.{request}.{FILES_STREAM}" for request in requests]
+    return [all_file_chunks(), *reads, f"$JS.API.DIRECT.GET.{FILES_STREAM}.>"]
+
+
 def _reader(cells: Sequence[str], reader: Reader) -> Account:
     def of_cell(cell: str) -> list[str]:
         consumer = f"{public_stream(cell)}.{reader.user}"
@@ -217,8 +228,9 @@ def _session(cells: Sequence[str]) -> User:
     publish += [subject for bucket in ERASED_BUCKETS for subject in (_erases(bucket), *_reads_bucket(bucket))]
     publish += _for_each(buckets, lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])
     publish += [f"$KV.{AUDIT}.>", *_reads_bucket(AUDIT)]
+    publish += [f"$KV.{FILES}.>", f"$KV.{FILE_CONTENTS}.>", *_reads_bucket(FILE_CONTENTS), *_keeps_files()]
     subscribe = _for_each(cells, lambda cell: [f"live.{cell}.>", f"delta.{cell}.>", f"out.{cell}.>"])
-    subscribe += [*(f"kv.{bucket}.>" for bucket in buckets), "ask.*.* session"]
+    subscribe += [*(f"kv.{bucket}.>" for bucket in (*buckets, FILES, FILE_CONTENTS)), "ask.*.* session"]
     return User("session", _SESSION, publish, subscribe, answers=_LONGEST_WAIT)
 
 

@@ -35,6 +35,11 @@ class DiskSpaceCheck:
         """Whether no new work may begin."""
         return self._measure() is not None and self._level == "full"
 
+    def room_for_files(self) -> int | None:
+        """Bytes that files may still take: they leave what is kept free for sessions. None: it is not known."""
+        room = self._measure()
+        return None if room is None else max(0, room.free - room.low_below)
+
     def _measure(self) -> disk.Space | None:
         """The space of the disk, by which the level is set; None without a disk to look at."""
         if not self._folder:

@@ -143,7 +143,10 @@ class Edge:
         request = Request(scope)
         query = read_query(request.query_params.multi_items(), route.query)
         content: Any = Empty()
-        if route.method != "GET":
+        if route.upload is not None:
+            content = body
+            self._admit(route, content)
+        elif route.method != "GET":
             if route.raw_limit:
                 body.restrict(route.raw_limit, self._unknown_budget if is_unknown else None)
             raw = await body.read()

@@ -1,6 +1,7 @@
 """The body of a request, within the limits of the edge in bytes and seconds."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -77,6 +78,32 @@ class RequestBody:
                 self._charged = size - UNCHARGED_BODY_BYTES
             chunks.append(chunk)
         return b"".join(chunks)
+
+    @property
+    def declared_bytes(self) -> int | None:
+        """The size that the client has declared; None for a chunked body."""
+        return int(self._content_length) if self._content_length.isdecimal() else None
+
+    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
+        """The body as it comes, at most `limit` bytes in all, in place of `read`.
+
+        Nothing is charged to the budget: whoever asks for a piece has done with the one before, and the client is not
+        read from meanwhile. Raises ApiError 408 and 413, and ClientDisconnected.
+        """
+        if (self.declared_bytes or 0) > limit:
+            raise errors.too_large(limit)
+        size = 0
+        while self._more:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    piece = await self._chunk()
+            except TimeoutError:
+                self._more = False
+                raise errors.too_slow() from None
+            size += len(piece)
+            if size > limit:
+                raise errors.too_large(limit)
+            yield piece
 
     def release(self) -> None:
         """Give back what was charged: the request is over, and the values decoded from its body are gone."""

@@ -81,6 +81,12 @@ def not_found(kind: str, *, code: str = "") -> ApiError:
     return ApiError(404, "not_found_error", f"{kind} not found", {"error_code": code} if code else None)
 
 
+def file_expired() -> ApiError:
+    """404: there is the file, and its bytes are gone."""
+    text = "the file has expired, and its bytes are gone for good"
+    return ApiError(404, "not_found_error", text, {"error_code": "file_expired"})
+
+
 def cell_not_served(cell: str) -> ApiError:
     """404: the id names a cell that this service does not serve, such as one that was archived.
 
@@ -120,6 +126,16 @@ def too_large(limit: int) -> ApiError:
 def busy() -> ApiError:
     """429: the bodies of other requests use up the budget; the SDK tries again by itself."""
     return ApiError(429, "rate_limit_error", "too many large requests at once; send it again in a moment")
+
+
+def too_many_uploads(limit: int) -> ApiError:
+    """429: as many files are being uploaded as may be; the SDK tries again by itself."""
+    return ApiError(429, "rate_limit_error", f"{limit} files are being uploaded, and no more may at once; try again")
+
+
+def quota_exceeded(message: str) -> ApiError:
+    """400: the tenant has no room for the file until others are deleted."""
+    return invalid(f"{message}; delete files that are not needed any more", code="storage_quota_exceeded")
 
 
 def busy_with_unknown() -> ApiError:

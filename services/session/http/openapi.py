@@ -79,6 +79,9 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": content}
     if route.raw_limit:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {}}}}
+    if route.upload is not None:
+        schema = _upload_schema(route.upload)
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
     if route.public:
         operation["security"] = []
     else:
@@ -88,6 +91,14 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     return operation
 
 
+def _upload_schema(fields: type[msgspec.Struct]) -> dict[str, Any]:
+    """The form with a file and these fields."""
+    _, components = msgspec.json.schema_components([fields], schema_hook=_schema, ref_template=_REF)
+    properties = {name: _without_null(kind) for name, kind in components[fields.__name__]["properties"].items()}
+    file = {"type": "string", "format": "binary"}
+    return {"type": "object", "properties": {"file": file, **properties}, "required": ["file"]}
+
+
 def _module(handler: Any) -> str:
     """Where a handler is defined: `agents` for the module `…agents.routes`, else the last name."""
     *_, folder, module = str(handler.__module__).split(".")
@@ -95,9 +106,10 @@ def _module(handler: Any) -> str:
 
 
 def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
-    media = "text/event-stream" if route.stream else "application/json"
+    media = "text/event-stream" if route.stream else "*/*" if route.download else "application/json"
+    shape = {"type": "string", "format": "binary"} if route.download else schemas.of(route.answer)
     responses: dict[str, Any] = {
-        "200": {"description": "Done.", "content": {media: {"schema": schemas.of(route.answer)}}},
+        "200": {"description": "Done.", "content": {media: {"schema": shape}}},
         "default": {
             "description": "Refused or failed.",
             "content": {"application/json": {"schema": schemas.of(ErrorResponse)}},

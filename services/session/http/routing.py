@@ -32,7 +32,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     query: Any
     """A value of the route's `query` type."""
     body: Any
-    """A value of the route's `body` type; the bytes as they came if it has `raw_limit`."""
+    """A value of the route's `body` type; the bytes as they came if it has `raw_limit`; a RequestBody, which the
+    handler reads by itself, if it is an `upload`."""
 
     @property
     def tenant(self) -> str:
@@ -71,6 +72,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A request may come without an API key: the handler then checks its signature, and answers 401."""
     raw_limit: int = 0
     """Bytes that the body may have, which is handed to the handler as it came; 0: it is decoded as `body`."""
+    upload: type[msgspec.Struct] | None = None
+    """The body is `multipart/form-data` with a part `file` and the fields of this type. The handler reads it by itself,
+    so that it need not be in memory."""
+    download: bool = False
+    """The answer is the bytes of a file."""
     access: Access | None = None
     """What a key must be allowed to do; None: `read` for GET, else `write`."""
 

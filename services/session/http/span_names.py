@@ -16,7 +16,12 @@ _OWN_NAMES: Final = {
 }
 """The last word of a path that is itself the method (empty), or has a method of another name."""
 
-_OF_PATHS: Final = {("POST", "/v1/tasks/{task}"): "anthropic.tasks.send"}
+_OF_PATHS: Final = {
+    ("POST", "/v1/tasks/{task}"): "anthropic.tasks.send",
+    ("POST", "/v1/files"): "anthropic.files.upload",
+    ("GET", "/v1/files/{file_id}"): "anthropic.files.retrieve_metadata",
+    ("GET", "/v1/files/{file_id}/content"): "anthropic.files.download",
+}
 """Where the method does not tell: a task that is sent is not updated."""
 
 _ITEM: Final = {"GET": "retrieve", "POST": "update", "DELETE": "delete"}

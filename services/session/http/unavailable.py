@@ -13,7 +13,6 @@ PARTS: Final[dict[str, str]] = {
     "/v1/deployments": "deployments",
     "/v1/dreams": "dreams",
     "/v1/environments/{environment_id}/work": "self-hosted environments",
-    "/v1/files": "files",
     "/v1/memory_stores": "memory stores",
     "/v1/messages": "direct requests to a model",
     "/v1/messages/batches": "message batches",

@@ -37,6 +37,10 @@ class ListEntry(msgspec.Struct, frozen=True):
     archived_at: int | None = None
 
 
+def ignore_change(_tenant: str, _before: ListEntry | None, _after: ListEntry | None) -> None:
+    """The default of `changed` of a KvStore."""
+
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -44,21 +48,34 @@ class KvStore(Generic[T]):
     """`kind` must have the fields of `ListEntry`, and `v`. The key of an object is `<tenant>.<id>`.
 
     `label` names an object in error texts, such as `agent`; `missing_code` is the `error_code` of a 404, if any.
+    `entry` has the fields that are kept in memory of each object. `changed(tenant, before, after)` is called for each
+    change of these; None: the object is not there.
     """
 
-    def __init__(self, kv: KeyValue, bucket: str, kind: type[T], *, label: str, missing_code: str = "") -> None:
+    def __init__(
+        self,
+        kv: KeyValue,
+        bucket: str,
+        kind: type[T],
+        *,
+        label: str,
+        missing_code: str = "",
+        entry: type[ListEntry] = ListEntry,
+        changed: Callable[[str, ListEntry | None, ListEntry | None], None] = ignore_change,
+    ) -> None:
         self._kv = kv
         self._bucket = bucket
         self._label = label
         self._missing_code = missing_code
         self._kind = kind
-        self._entry_decoder = msgspec.json.Decoder(ListEntry)
+        self._entry_decoder = msgspec.json.Decoder(entry)
         self._ids: dict[str, list[str]] = {}
         """By tenant, the ids of its objects in order of creation."""
         self._entries: dict[str, tuple[int, ListEntry]] = {}
         """By key, the newest revision that is known and its entry."""
         self._cache: dict[str, tuple[T, int]] = {}
         self._listed = asyncio.Event()
+        self._changed = changed
 
     async def ready(self) -> None:
         """Wait until the bucket has been read once."""
@@ -130,6 +147,11 @@ class KvStore(Generic[T]):
         await self._kv.delete(self._bucket, f"{tenant}.{object_id}")
         self._forget(f"{tenant}.{object_id}")
 
+    async def erase(self, tenant: str, object_id: str, revision: int) -> None:
+        """As `remove`, after the bytes of that revision have been overwritten on the disk. For an erased bucket."""
+        await self._kv.erase(self._bucket, revision)
+        await self.remove(tenant, object_id)
+
     def _missing(self) -> ApiError:
         return not_found(self._label, code=self._missing_code)
 
@@ -153,6 +175,18 @@ class KvStore(Generic[T]):
         ids = self._ids.get(tenant, [])
         end = len(ids) if below is None else bisect_left(ids, below)
         return (ids[i] for i in range(end - 1, -1, -1))
+
+    def entries(self) -> list[tuple[str, str, ListEntry]]:
+        """Tenant, id and entry of every object of every tenant."""
+        return [
+            (tenant, object_id, self._entries[f"{tenant}.{object_id}"][1])
+            for tenant, ids in self._ids.items()
+            for object_id in ids
+        ]
+
+    def knows(self, tenant: str, object_id: str) -> bool:
+        """Whether the object is in the lists."""
+        return f"{tenant}.{object_id}" in self._entries
 
     def revisions(self) -> dict[tuple[str, str], int]:
         """The newest known revision of every object of every tenant, by tenant and id."""
@@ -183,7 +217,7 @@ class KvStore(Generic[T]):
 
     def _observe(self, entry: Entry) -> None:
         """Take a revision of an object into the order, unless a newer one is known."""
-        known = self._entries[entry.key][0] if entry.key in self._entries else 0
+        known, before = self._entries.get(entry.key, (0, None))
         if entry.revision <= known:
             return
         if entry.value is None:
@@ -196,12 +230,14 @@ class KvStore(Generic[T]):
                 "an entry of a bucket cannot be read", bucket=self._bucket, entry=entry.key
             )  # not `key`: logs redact it
             return
+        tenant, object_id = entry.key.split(".")
         if not known:
-            tenant, object_id = entry.key.split(".")
             insort(self._ids.setdefault(tenant, []), object_id)
         self._entries[entry.key] = (entry.revision, listed)
+        self._changed(tenant, before, listed)
 
     def _forget(self, key: str) -> None:
-        if self._entries.pop(key, None):
+        if known := self._entries.pop(key, None):
             tenant, object_id = key.split(".")
             self._ids[tenant].remove(object_id)
+            self._changed(tenant, known[1], None)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.bus.jetstream.file_chunks import NatsFileChunks
 from holdfast.bus.jetstream.public_events import NatsPublicEvents
 from holdfast.bus.jetstream.public_reads import NatsPublicReads
 from holdfast.bus.jetstream.requests import JetStreamClient
@@ -21,8 +22,10 @@ from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.events.open_streams import OpenStreams
 from holdfast.session.http.openapi import document
 from holdfast.session.http.routing import Call, Route
+from holdfast.session.jobs.file_parts import FileParts
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.repository import SessionRepository
+from holdfast.session.settings import SessionSettings
 from holdfast.session.tasks.wiring import TaskParts
 from holdfast.session.vaults.client import VaultClient
 from holdfast.session.webhooks.attempt import Attempts
@@ -65,6 +68,7 @@ def routes() -> list[Route]:
         health=Health("session"),
         now=lambda: 1,
         tasks=tasks,
+        files=FileParts.of(bus.kv, NatsFileChunks(client), SessionSettings(nats_url=""), DiskSpaceCheck(""), lambda: 1),
         streams=OpenStreams(1),
         stopping=stopping,
     )

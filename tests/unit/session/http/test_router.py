@@ -49,7 +49,7 @@ def test_an_unknown_path_is_404(path: str) -> None:
 
 
 def test_a_part_that_this_version_lacks_is_refused_by_name() -> None:
-    assert refused("PATCH", "/v1/files/file_1").message == "files are not available in this version"
+    assert refused("PATCH", "/v1/skills/skill_1").message == "skills are not available in this version"
 
 
 def test_a_route_is_registered_once() -> None:

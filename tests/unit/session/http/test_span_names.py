@@ -31,4 +31,5 @@ def test_names_of_special_paths() -> None:
     assert span_name("POST", "/v1/sessions/{session_id}") == "anthropic.sessions.update"
     assert span_name("POST", "/v1/tasks/{task}") == "anthropic.tasks.send"
     assert span_name("POST", "/v1/tasks/{task}/resend") == "anthropic.tasks.resend"
+    assert span_name("GET", "/v1/files/{file_id}") == "anthropic.files.retrieve_metadata"
     assert span_name("GET", "/healthz") == "GET /healthz"

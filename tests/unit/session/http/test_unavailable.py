@@ -8,8 +8,9 @@ from holdfast.session.http.unavailable import part_of
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("/v1/files", "files"),
-        ("/v1/files/file_1/content", "files"),
+        ("/v1/files", None),
+        ("/v1/skills", "skills"),
+        ("/v1/skills/skill_1/versions/1/content", "skills"),
         ("/v1/messages/batches/b/results", "message batches"),
         ("/v1/messages", "direct requests to a model"),
         ("/v1/sessions/sesn_1/threads/sthr_1/stream", "threads"),
