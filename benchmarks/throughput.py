@@ -166,8 +166,9 @@ async def _measure(rig: Rig, kind: str, plan: Sequence[tuple[int, int, int]]) ->
     return rows
 
 
-async def looped(rig: Rig, count: int, steps: int) -> Looped:
-    """That many sessions at once, which make that many steps each, and are archived then."""
+async def looped(rig: Rig, count: int) -> Looped:
+    """That many sessions at once, which are archived then."""
+    steps = next(rig.options.count(full, quick) for sessions, full, quick in PLAN if sessions == count)
     async with rig.client() as client, rig.bus() as bus:
         found = await _loop(rig, client, bus, count, steps)
         await rig.forget(client, found.sessions)

@@ -56,10 +56,9 @@ def _collector() -> Generator[str]:
 
 async def _take_turns(without: Rig, within: Rig) -> tuple[list[Looped], list[Looped]]:
     found: dict[Rig, list[Looped]] = {without: [], within: []}
-    steps = without.options.count(40, 10)
-    for number in range(without.options.count(10, 2) + 1):
+    for number in range(without.options.count(6, 2) + 1):
         for rig, rounds in found.items():
-            once = await looped(rig, SESSIONS, steps)
+            once = await looped(rig, SESSIONS)
             if number:  # the first round warms up
                 rounds.append(once)
     return found[without], found[within]
