@@ -28,18 +28,18 @@ _METRICS: Final = {
 }
 
 
-def bug(where: str) -> Failure:
+def bug(where: metrics.BugPlace) -> Failure:
     """Count an exception that no rule expects; `where` is a place in the code, not a text of the exception."""
     return _happened(BUG, where)
 
 
-def message_lost(where: str) -> Failure:
+def message_lost(where: metrics.LostMessage) -> Failure:
     """Count a message that did not arrive; `where` names the kind of message."""
     return _happened(MESSAGE_LOST, where)
 
 
 def sandbox_lost(where: str) -> Failure:
-    """Count a sandbox that was lost with calls of its session; `where` names the kind of hand."""
+    """Count a sandbox that was lost with calls of its session; `where` names the hand."""
     return _happened(SANDBOX_LOST, where)
 
 

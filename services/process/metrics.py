@@ -10,7 +10,7 @@ Recording is in `metering.py`.
 
 import re
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -66,10 +66,13 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    begins: tuple[str, ...] = ()
+    """Values of its only label that a counter shows from the start, with 0: Prometheus sees no increase in a series
+    that appears with 1, so that the first failure would not be seen. A counter without labels shows 0 in any case."""
 
 
-def _counter(name: str, unit: str, text: str, *labels: str) -> Metric:
-    return Metric(name=name, kind="counter", unit=unit, text=text, labels=labels)
+def _counter(name: str, unit: str, text: str, *labels: str, begins: tuple[str, ...] = ()) -> Metric:
+    return Metric(name=name, kind="counter", unit=unit, text=text, labels=labels, begins=begins)
 
 
 def _gauge(name: str, unit: str, text: str, *labels: str) -> Metric:
@@ -127,14 +130,34 @@ DROPPED_REQUESTS: Final = _counter(
 
 # --- failures: each kind has a metric of its own -----------------------------------------------------------------
 
+BugPlace = Literal[
+    "call", "connection", "delivery", "driver", "duty", "http", "life_thread", "listener", "provision", "request",
+    "result", "sandbox_end", "span", "turn",
+]  # fmt: skip
+"""Parts of the code in which an exception that no rule expects is caught."""
+
+LostMessage = Literal["append", "arrival", "live", "put", "tool_request"]
+
 BUGS: Final = _counter(
-    "holdfast.failures.bugs", "{failure}", "Exceptions that no rule expects: faults of Holdfast itself.", WHERE
+    "holdfast.failures.bugs",
+    "{failure}",
+    "Exceptions that no rule expects: faults of Holdfast itself.",
+    WHERE,
+    begins=get_args(BugPlace),
 )
 LOST_MESSAGES: Final = _counter(
-    "holdfast.failures.lost_messages", "{message}", "Messages of the bus that did not arrive, and were noticed.", WHERE
+    "holdfast.failures.lost_messages",
+    "{message}",
+    "Messages of the bus that did not arrive, and were noticed.",
+    WHERE,
+    begins=get_args(LostMessage),
 )
 LOST_SANDBOXES: Final = _counter(
-    "holdfast.failures.lost_sandboxes", "{sandbox}", "Sandboxes that were lost with calls of their session.", WHERE
+    "holdfast.failures.lost_sandboxes",
+    "{sandbox}",
+    "Sandboxes that were lost with calls of their session.",
+    WHERE,
+    begins=("sandbox",),
 )
 
 # --- sandboxes ---------------------------------------------------------------------------------------------------

@@ -159,7 +159,12 @@ def instruments(meter: Meter) -> dict[str, Any]:
 def _instrument(meter: Meter, metric: Metric) -> Any:
     match metric.kind:
         case "counter":
-            return meter.create_counter(metric.name, metric.unit, metric.text)
+            counter = meter.create_counter(metric.name, metric.unit, metric.text)
+            for value in metric.begins:
+                counter.add(0, {metric.labels[0]: value})
+            if not metric.labels:
+                counter.add(0)
+            return counter
         case "histogram":
             return meter.create_histogram(
                 metric.name, metric.unit, metric.text, explicit_bucket_boundaries_advisory=metric.buckets

@@ -1,6 +1,6 @@
 """Bodies of administrative requests, and their checks. No error text repeats a value. Pure."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -9,6 +9,9 @@ from holdfast.bus.metadata import Metadata, MetadataPatch, apply_patch
 from holdfast.vault.errors import Invalid
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
+
+MAX_OVERLAP_S: Final = 7 * 24 * 3600
+"""Longest time for which the secret of a webhook stays valid that was replaced."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -61,6 +64,12 @@ class SigningOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Name
     id: Name
     public_key: bytes
+
+
+class WebhookRotate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The new secret comes in `VaultRequest.sealed`; those before it stay valid for `overlap_s` seconds."""
+
+    overlap_s: Annotated[int, Meta(ge=0, le=MAX_OVERLAP_S)]
 
 
 def read(kind: type[T], raw: dict[str, Any]) -> T:

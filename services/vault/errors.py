@@ -35,7 +35,7 @@ class Missing(VaultProblem):
 
 
 class Conflict(VaultProblem):
-    """Another active credential of the vault has the same unique key."""
+    """What is there does not allow it: another credential has the same unique key, too many secrets are valid."""
 
     status = 409
     kind = "invalid_request_error"

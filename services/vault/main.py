@@ -81,7 +81,8 @@ async def serve(settings: VaultSettings, stop: asyncio.Event) -> None:
     probe = StoreProbe(store)
     vaults = Vaults(store, clock.now)
     credentials = Credentials(store, vaults, clock.now, loopback=settings.mcp_loopback)
-    service = Service(vaults, credentials, WebhookSecrets(store), SigningSecrets(store, clock.now), probe.sealing_key)
+    webhooks, signing = WebhookSecrets(store, clock.now), SigningSecrets(store, clock.now)
+    service = Service(vaults, credentials, webhooks, signing, probe.sealing_key)
     health = Health("vault", "bus", "store")
     async with health.serve(settings.health_port, settings.health_host):
         bus = await connect(settings, name="vault", uses_streams=False)

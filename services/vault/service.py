@@ -19,6 +19,7 @@ from holdfast.vault.bodies import (
     SigningOpen,
     VaultCreate,
     VaultUpdate,
+    WebhookRotate,
     read,
 )
 from holdfast.vault.credentials import Credentials
@@ -72,6 +73,7 @@ class Service:
             "signing.remove": lambda r: signing.remove(r.tenant, read(SigningName, r.body)),
             "credentials.delete": lambda r: credentials.delete(r.tenant, r.vault, r.credential),
             "webhooks.put": self._put_webhook,
+            "webhooks.rotate": self._rotate_webhook,
             "webhooks.delete": lambda r: webhooks.delete(r.tenant, r.webhook),
         }
 
@@ -126,6 +128,9 @@ class Service:
 
     async def _put_webhook(self, r: VaultRequest) -> dict[str, Any]:
         return await self._webhooks.put(r.tenant, r.webhook, await self._auth(r.sealed))
+
+    async def _rotate_webhook(self, r: VaultRequest) -> dict[str, Any]:
+        return await self._webhooks.rotate(r.tenant, r.webhook, read(WebhookRotate, r.body), await self._auth(r.sealed))
 
     async def _auth(self, sealed: bytes) -> dict[str, Any]:
         if not sealed:

@@ -1,64 +1,81 @@
-"""Secrets of webhooks: kept here, and used here to sign. They are never read back.
+"""Secrets of webhooks: kept here, and used here to sign. They are never read back."""
 
-The signature is that of Standard Webhooks, version 1: HMAC-SHA256 with the secret, in base64.
-"""
-
-import base64
-import binascii
-import hashlib
-import hmac
+import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
+from holdfast.bus.errors import Newer
 from holdfast.vault import paths
-from holdfast.vault.errors import Invalid, Missing, StoreUnavailable, VersionMismatch
+from holdfast.vault.bodies import WebhookRotate
+from holdfast.vault.errors import Invalid, Missing, NewerDocument, StoreUnavailable, VersionMismatch
 from holdfast.vault.store import Store
+from holdfast.vault.webhook_keys import WebhookKeys, decode, encode, is_secret
 
-_PREFIX: Final = "whsec_"
-"""The first characters of a secret; its key in base64 follows."""
-
-MIN_KEY_BYTES: Final = 24
-MAX_KEY_BYTES: Final = 64
-"""Bytes of a key, by the specification."""
+SECOND_US: Final = 1_000_000
 
 
 class WebhookSecrets:
-    """Every method raises Missing for an id that is none, and StoreUnavailable."""
+    """Every method raises Missing for an id that is none, StoreUnavailable and NewerDocument.
 
-    def __init__(self, store: Store) -> None:
+    `now` gives microseconds since 1970, UTC.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], int]) -> None:
         self._store = store
+        self._now = now
 
     async def put(self, tenant: str, webhook: str, auth: dict[str, Any]) -> dict[str, Any]:
-        """Store `auth["secret"]`, in place of another one if there is one. Raises Invalid if it is no secret."""
-        secret = auth.get("secret")
-        if not isinstance(secret, str) or not _is_secret(secret):
-            raise Invalid("secret: must be whsec_ and a key of 24 to 64 bytes in base64")
+        """Store `auth["secret"]`, in place of all that there are. Raises Invalid if it is no secret."""
         path = paths.webhook(tenant, webhook)
-        try:
-            await self._store.put(path, secret, await self._store.version(path))
-        except VersionMismatch:
-            raise StoreUnavailable("the secret of the webhook is being changed by others; try again") from None
+        await self._put(path, _secret_in(auth), await self._store.version(path))
         return {}
 
+    async def rotate(self, tenant: str, webhook: str, body: WebhookRotate, auth: dict[str, Any]) -> dict[str, Any]:
+        """Sign with `auth["secret"]` from now on, and for `overlap_s` also with the secrets that are valid now.
+
+        The answer has `earlier_until`, the microseconds since 1970 until which one of those signs, null if none does.
+        Raises Invalid if it is no secret, Missing if there is none to replace, Conflict if too many are valid.
+        """
+        secret, path, now = _secret_in(auth), paths.webhook(tenant, webhook), self._now()
+        keys, version = await self._read(path)
+        after = keys.valid_at(now).rotated(secret, overlap_us=body.overlap_s * SECOND_US, now=now)
+        await self._put(path, encode(after), version)
+        return {"earlier_until": max((one.until for one in after.earlier), default=None)}
+
     async def delete(self, tenant: str, webhook: str) -> dict[str, Any]:
-        """Remove the secret; there need not be one."""
+        """Remove the secrets; there need not be one."""
         await self._store.purge(paths.webhook(tenant, webhook))
         return {}
 
     async def sign(self, tenant: str, webhook: str, content: bytes) -> dict[str, Any]:
-        """The signature of the content as the header `webhook-signature` has it. Raises Missing without a secret."""
-        found = await self._store.get(paths.webhook(tenant, webhook))
+        """The signatures of the content as the header `webhook-signature` has them. Raises Missing without a secret."""
+        path = paths.webhook(tenant, webhook)
+        keys, version = await self._read(path)
+        valid = keys.valid_at(self._now())
+        if valid is not keys:
+            # A secret that signs no more is removed by the next signature. If that fails, by the one after it.
+            with contextlib.suppress(VersionMismatch, StoreUnavailable):
+                await self._store.put(path, encode(valid), version)
+        return {"signature": valid.signature(content)}
+
+    async def _read(self, path: str) -> tuple[WebhookKeys, int]:
+        found = await self._store.get(path)
         if found is None:
             raise Missing("secret of the webhook")
-        digest = hmac.digest(_key(found.text), content, hashlib.sha256)
-        return {"signature": f"v1,{base64.b64encode(digest).decode()}"}
+        try:
+            return decode(found.text), found.version
+        except Newer:
+            raise NewerDocument from None
+
+    async def _put(self, path: str, text: str, version: int) -> None:
+        try:
+            await self._store.put(path, text, version)
+        except VersionMismatch:
+            raise StoreUnavailable("the secret of the webhook is being changed by others; try again") from None
 
 
-def _key(secret: str) -> bytes:
-    return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-
-
-def _is_secret(text: str) -> bool:
-    try:
-        return text.startswith(_PREFIX) and MIN_KEY_BYTES <= len(_key(text)) <= MAX_KEY_BYTES
-    except (binascii.Error, ValueError):
-        return False
+def _secret_in(auth: dict[str, Any]) -> str:
+    secret = auth.get("secret")
+    if not isinstance(secret, str) or not is_secret(secret):
+        raise Invalid("secret: must be whsec_ and a key of 24 to 64 bytes in base64")
+    return secret

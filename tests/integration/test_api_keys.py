@@ -57,6 +57,7 @@ WRITE: Final = """
     POST /v1/bindings/{kind}/archive            POST /v1/tasks/{task}/resend
     POST /v1/webhooks                           POST /v1/webhooks/{webhook_id}
     DELETE /v1/webhooks/{webhook_id}            POST /v1/webhooks/{webhook_id}/test
+    POST /v1/webhooks/{webhook_id}/rotate_secret
     POST /v1/files                              DELETE /v1/files/{file_id}
 """
 PUBLISH: Final = """

@@ -17,13 +17,16 @@ from anthropic.types.beta.vaults import BetaManagedAgentsCredential, BetaManaged
 from nacl.public import PrivateKey, SealedBox
 
 from holdfast.bus import subjects
-from holdfast.bus.commands import VaultReply, VaultRequest
+from holdfast.bus.commands import SignRequest, VaultReply, VaultRequest
+from holdfast.process import clock
 from holdfast.process.settings import BadSettings
+from holdfast.session.webhooks.secrets import new_secret
 from holdfast.vault import paths
 from holdfast.vault.errors import StoreUnavailable
 from holdfast.vault.settings import VaultSettings
 from holdfast.vault.store import Store
 from tests.support.bao import BaoServer, VaultStack, vault_stack
+from tests.support.eventually import eventually
 from tests.support.vault_admin import CANARY, Admin
 
 
@@ -118,6 +121,72 @@ async def test_signing_secrets_come_back_sealed_to_the_one_who_asks(running: Vau
     assert (await admin.reply("signing.open", kind="review", id=kept, public_key=public)).status == 404
     async with store_of(running) as store:
         assert await store.names("tenants/default/signing/review") == []
+
+
+class Hooks:
+    """What the edge asks for about the secret of one webhook."""
+
+    def __init__(self, admin: Admin, webhook: str) -> None:
+        self.admin = admin
+        self.webhook = webhook
+
+    async def ask(self, verb: str, secret: str = "", tenant: str = "default", **body: Any) -> VaultReply:
+        sealed = await self.admin.sealed({"secret": secret}) if secret else b""
+        request = VaultRequest(tenant=tenant, verb=f"webhooks.{verb}", webhook=self.webhook, body=body, sealed=sealed)
+        return await self._reply(subjects.VAULT_ADMIN, request)
+
+    async def signatures(self, tenant: str = "default") -> list[str]:
+        request = SignRequest(tenant=tenant, webhook=self.webhook, content=b"content")
+        reply = await self._reply(subjects.VAULT_SIGN, request)
+        assert reply.status == 200, reply
+        return reply.body["signature"].split(" ")
+
+    async def _reply(self, subject: str, request: msgspec.Struct) -> VaultReply:
+        data = await self.admin.bus.core.request(subject, msgspec.json.encode(request), timeout=15)
+        return msgspec.json.decode(data, type=VaultReply)
+
+
+async def test_a_secret_of_a_webhook_that_was_replaced_signs_for_its_time_and_is_then_removed(
+    running: VaultStack, admin: Admin
+) -> None:
+    old, new = new_secret(), new_secret()
+    hooks = Hooks(admin, "whk_1")
+    for reply, status in (
+        (await hooks.ask("rotate", new, overlap_s=60), 404),
+        (await hooks.ask("put", old), 200),
+        (await hooks.ask("rotate", "whsec_short", overlap_s=60), 400),
+        (await hooks.ask("rotate", overlap_s=60), 400),
+        (await hooks.ask("rotate", new), 400),
+        (await hooks.ask("rotate", new, overlap_s=7 * 24 * 3600 + 1), 400),
+        (await hooks.ask("rotate", new, tenant="other", overlap_s=60), 404),
+    ):
+        assert reply.status == status, reply
+    (before,) = await hooks.signatures()
+    assert (await hooks.ask("rotate", new, overlap_s=2)).body["earlier_until"] > clock.now()
+    both = await hooks.signatures()
+    assert (len(both), both[1]) == (2, before)
+
+    async def ended() -> bool:
+        return await hooks.signatures() == both[:1]
+
+    await eventually(ended, what="the end of the old secret", within=10)
+    async with store_of(running) as store:
+        found = await store.get(paths.webhook("default", "whk_1"))
+        assert found
+        assert old not in found.text
+        assert new in found.text
+    await hooks.ask("delete")
+    assert (await hooks.ask("rotate", new, overlap_s=60)).status == 404
+
+
+async def test_of_secrets_that_are_replaced_at_once_none_is_lost(admin: Admin) -> None:
+    secrets = [new_secret() for _ in range(4)]
+    hooks = Hooks(admin, "whk_2")
+    await hooks.ask("put", new_secret())
+    replies = await asyncio.gather(*(hooks.ask("rotate", secret, overlap_s=60) for secret in secrets))
+    done = [reply.status for reply in replies]
+    assert set(done) <= {200, 503}
+    assert len(await hooks.signatures()) == 1 + done.count(200) > 1
 
 
 async def test_a_credential_goes_round_and_its_secret_never_comes_back(running: VaultStack, admin: Admin) -> None:

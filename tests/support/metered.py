@@ -30,6 +30,8 @@ class Metered:
                         for point in shown.data.data_points:
                             value: Any = point
                             value = (value.count, value.sum) if metric.kind == "histogram" else value.value
+                            if metric.kind == "counter" and not value:
+                                continue  # counters of failures begin with 0
                             found.append((dict(cast("Any", point.attributes)), value))
         return found
 

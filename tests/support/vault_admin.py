@@ -25,18 +25,19 @@ class Admin:
     async def reply(
         self, verb: str, vault: str = "", credential: str = "", auth: Any = None, **body: Any
     ) -> VaultReply:
-        sealed = b""
-        if auth is not None:
-            data = await self.bus.core.request(subjects.VAULT_KEY, b"", timeout=10)
-            answer = msgspec.json.decode(data, type=VaultReply)
-            key = PublicKey(base64.b64decode(answer.body["public_key"]))
-            sealed = SealedBox(key).encrypt(json.dumps(auth).encode())
+        sealed = b"" if auth is None else await self.sealed(auth)
         request = VaultRequest(
             tenant=self.tenant, verb=verb, vault=vault, credential=credential, body=body, sealed=sealed
         )
         data = await self.bus.core.request(subjects.VAULT_ADMIN, msgspec.json.encode(request), timeout=15)
         assert CANARY.encode() not in data
         return msgspec.json.decode(data, type=VaultReply)
+
+    async def sealed(self, auth: Any) -> bytes:
+        """`auth`, encrypted for the service."""
+        data = await self.bus.core.request(subjects.VAULT_KEY, b"", timeout=10)
+        answer = msgspec.json.decode(data, type=VaultReply)
+        return SealedBox(PublicKey(base64.b64decode(answer.body["public_key"]))).encrypt(json.dumps(auth).encode())
 
     async def ok(self, verb: str, vault: str = "", credential: str = "", **rest: Any) -> Any:
         reply = await self.reply(verb, vault, credential, **rest)

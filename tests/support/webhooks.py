@@ -164,6 +164,11 @@ class Webhooks:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def rotate(self, webhook_id: str, **fields: Any) -> dict[str, Any]:
+        answer = self.http.post(f"/v1/webhooks/{webhook_id}/rotate_secret", json=fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
     def until(self, webhook_id: str, status: str, within_s: float = 15.0) -> dict[str, Any]:
         """Wait until the webhook has that status."""
         deadline = time.monotonic() + within_s

@@ -11,7 +11,7 @@ from holdfast.cli.client.target import Target
 from holdfast.cli.exit_codes import FAILED
 from holdfast.cli.sanitize import clean, clean_line
 
-Action = Literal["list", "show", "create", "enable", "disable", "skip", "deliveries", "test", "delete"]
+Action = Literal["list", "show", "create", "enable", "disable", "skip", "deliveries", "test", "rotate", "delete"]
 
 PATH: Final = "/v1/webhooks"
 
@@ -29,6 +29,7 @@ _NEEDED: Final[dict[Action, tuple[int, str]]] = {
     "skip": (2, "the id of a webhook, and that of the event to leave out"),
     "deliveries": (1, "the id of a webhook"),
     "test": (1, "the id of a webhook"),
+    "rotate": (1, "the id of a webhook"),
     "delete": (1, "the id of a webhook"),
 }
 
@@ -36,7 +37,14 @@ Object = dict[str, Any]
 
 
 async def carry_out(
-    target: Target, action: Action, names: Sequence[str], *, events: str, description: str, as_json: bool
+    target: Target,
+    action: Action,
+    names: Sequence[str],
+    *,
+    events: str,
+    description: str,
+    overlap_s: int,
+    as_json: bool,
 ) -> int:
     """Do it and print what the API has answered. Raises CannotDo, and the errors of the SDK."""
     count, what = _NEEDED.get(action, (0, ""))
@@ -50,6 +58,8 @@ async def carry_out(
             case "create":
                 body = {"url": names[0], "events": asked, "description": description or None}
                 found = [await _post(client, PATH, body)]
+            case "rotate":
+                found = [await _post(client, f"{PATH}/{names[0]}/rotate_secret", {"overlap_seconds": overlap_s})]
             case _:
                 found = await _of_one(client, action, f"{PATH}/{names[0]}", names)
     for one in found:
@@ -98,8 +108,8 @@ def _text(one: Object, action: Action, *, as_json: bool) -> str:
     match action:
         case "show":
             return clean(msgspec.json.format(msgspec.json.encode(one), indent=2).decode())
-        case "create":
-            return f"{clean_line(one['id'])}\t{clean_line(one['secret'])}"
+        case "create" | "rotate":
+            return _joined(*(one[name] for name in ("id", "secret", "earlier_valid_until") if name in one))
         case "delete":
             return f"deleted {clean_line(one['id'])}"
         case "deliveries" | "test":

@@ -5,12 +5,15 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+Action = Literal["list", "show", "create", "enable", "disable", "skip", "deliveries", "test", "rotate", "delete"]
+
 
 def webhooks(
-    action: Literal["list", "show", "create", "enable", "disable", "skip", "deliveries", "test", "delete"] = "list",
+    action: Action = "list",
     *names: str,
     events: str = "",
     description: str = "",
+    overlap: int = 24 * 3600,
     json: Annotated[bool, Parameter(negative=())] = False,
     data: Path | None = None,
 ) -> int:
@@ -26,7 +29,7 @@ def webhooks(
 
         holdfast webhooks
 
-        holdfast webhooks deliveries whk_06x…
+        holdfast webhooks rotate whk_06x… --overlap 3600
 
         holdfast webhooks skip whk_06x… whe_06x…
 
@@ -38,14 +41,18 @@ def webhooks(
     action
         list: all of them, a line each. show: everything about one. create: for an address; prints the secret, which is
         shown at no other time. enable, disable: send, or do not; what has waited is sent then. skip: leave out an event
-        that the endpoint does not take. deliveries: the last ones, newest first. test: send a test event now. delete:
-        for good, with what waits.
+        that the endpoint does not take. deliveries: the last ones, newest first. test: send a test event now. rotate:
+        replace the secret; prints the new one, and until when the earlier ones are valid. delete: for good, with what
+        waits.
     names
         Ids from the list; for create an address, for skip an id and that of an event.
     events
         For create: types of events with commas between them, such as session.status_idled. Default: all that there are.
     description
         For create: a text of your own.
+    overlap
+        For rotate: seconds for which the earlier secrets stay valid, at most a week. 0 ends them at once: for a secret
+        that others may know.
     json
         One JSON object a line.
     data
@@ -57,5 +64,7 @@ def webhooks(
     return run_api_command(
         "webhooks",
         data,
-        lambda target: work.carry_out(target, action, names, events=events, description=description, as_json=json),
+        lambda target: work.carry_out(
+            target, action, names, events=events, description=description, overlap_s=overlap, as_json=json
+        ),
     )

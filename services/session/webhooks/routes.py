@@ -18,6 +18,8 @@ from holdfast.session.webhooks.schema import (
     CreatedWebhook,
     DeletedWebhook,
     DeliveryObject,
+    RotatedSecret,
+    SecretRotate,
     WebhookCreate,
     WebhookObject,
     WebhookUpdate,
@@ -86,6 +88,17 @@ class WebhookHandlers:
         progress = await self._store.all_progress(tenant, webhook.id)
         return webhook.to_api(progress.get(webhook.id, []))
 
+    async def rotate_secret(self, call: Call) -> RotatedSecret:
+        """Replace the secret. The new one is in this answer, and in no other; earlier ones stay valid for a time."""
+        webhook_id = call.id("webhook_id")
+        params: SecretRotate = call.body
+        await self._store.get(call.tenant, webhook_id)
+        secret = new_secret()
+        until = await self._secrets.rotate(call.tenant, webhook_id, secret, params.overlap_seconds)
+        return RotatedSecret(
+            id=webhook_id, type="webhook_secret", secret=secret, earlier_valid_until=timestamps.text_or_none(until)
+        )
+
     async def delete(self, call: Call) -> DeletedWebhook:
         """Delete a webhook with its secret and its deliveries. What waits for it is not delivered any more."""
         webhook_id = call.id("webhook_id")
@@ -151,5 +164,12 @@ def routes(handlers: WebhookHandlers) -> list[Route]:
         Route(method="POST", path=one, handle=handlers.update, body=WebhookUpdate, answer=shape),
         Route(method="DELETE", path=one, handle=handlers.delete, answer=DeletedWebhook),
         Route(method="GET", path=f"{one}/deliveries", handle=handlers.deliveries, answer=Page[DeliveryObject]),
+        Route(
+            method="POST",
+            path=f"{one}/rotate_secret",
+            handle=handlers.rotate_secret,
+            body=SecretRotate,
+            answer=RotatedSecret,
+        ),
         Route(method="POST", path=f"{one}/test", handle=handlers.test, answer=DeliveryObject),
     ]

@@ -1,6 +1,6 @@
 """The shapes of webhooks and their deliveries in the API. Pure."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -14,6 +14,10 @@ Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 Description = Annotated[str, Meta(max_length=2048)]
 Events = Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(min_length=1, max_length=100)]
 EventId = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+MAX_OVERLAP_S: Final = 7 * 24 * 3600
+"""Longest time for which a secret stays valid that was replaced; the vault service has the same limit."""
 
 
 class _Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +45,16 @@ class WebhookUpdate(_Params, frozen=True, kw_only=True):
     metadata: MetadataPatch | None = None
     enabled: bool | None = None
     skip_event_id: EventId | None = None
+
+
+class SecretRotate(_Params, frozen=True, kw_only=True):
+    """Body of `POST /v1/webhooks/{webhook_id}/rotate_secret`.
+
+    `overlap_seconds`: for so long the secrets that are valid now stay valid beside the new one, a day if it is left
+    out; 0 ends them at once.
+    """
+
+    overlap_seconds: Annotated[int, Meta(ge=0, le=MAX_OVERLAP_S)] = 24 * 3600
 
 
 class FailingObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +95,15 @@ class CreatedWebhook(WebhookObject, frozen=True, kw_only=True):
     """A new webhook. This is the only answer that has its secret."""
 
     secret: str
+
+
+class RotatedSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """The new secret, in this answer alone. `earlier_valid_until`: null if no earlier one is valid any more."""
+
+    id: str
+    type: Literal["webhook_secret"]
+    secret: str
+    earlier_valid_until: TimeText | None
 
 
 class DeletedWebhook(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,10 @@ class _Signed(msgspec.Struct):
     signature: str
 
 
+class _Rotated(msgspec.Struct):
+    earlier_until: int | None
+
+
 def new_secret() -> str:
     """A fresh secret in the form of Standard Webhooks."""
     return PREFIX + base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
@@ -37,13 +41,25 @@ class WebhookSecrets:
         request = VaultRequest(tenant=tenant, verb="webhooks.put", webhook=webhook, sealed=sealed)
         await self._vault.ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
 
+    async def rotate(self, tenant: str, webhook: str, secret: str, overlap_s: int) -> int | None:
+        """Have everything signed with the secret from now on, and for `overlap_s` seconds with those before it too.
+
+        Returns until when one of those signs, in microseconds since 1970; None if none does.
+        """
+        sealed = await self._vault.seal_bytes(msgspec.json.encode({"secret": secret}))
+        request = VaultRequest(
+            tenant=tenant, verb="webhooks.rotate", webhook=webhook, body={"overlap_s": overlap_s}, sealed=sealed
+        )
+        answer = await self._vault.ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
+        return msgspec.convert(answer, _Rotated).earlier_until
+
     async def delete(self, tenant: str, webhook: str) -> None:
         """Have the secret removed; there need not be one."""
         request = VaultRequest(tenant=tenant, verb="webhooks.delete", webhook=webhook)
         await self._vault.ask(subjects.VAULT_ADMIN, msgspec.json.encode(request))
 
     async def headers(self, tenant: str, webhook: str, *, event_id: str, now_s: int, body: bytes) -> dict[str, str]:
-        """The headers of a request, with the signature of its id, its time in seconds since 1970 and its body."""
+        """The headers of a request, with the signatures of its id, its time in seconds since 1970 and its body."""
         content = f"{event_id}.{now_s}.".encode() + body
         request = SignRequest(tenant=tenant, webhook=webhook, content=content)
         answer = await self._vault.ask(subjects.VAULT_SIGN, msgspec.json.encode(request))

@@ -1,6 +1,7 @@
 """`holdfast webhooks` as an operator runs it. Its work is called here; one command is run as a program."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from anthropic import APIStatusError
@@ -20,7 +21,7 @@ async def test_an_operator_makes_tries_mends_and_deletes_a_webhook(
 ) -> None:
     async def run(action: Action, *names: str, events: str = "", as_json: bool = False) -> tuple[int, str]:
         target = Target(edge.base_url, edge.key)
-        code = await carry_out(target, action, names, events=events, description="", as_json=as_json)
+        code = await carry_out(target, action, names, events=events, description="", overlap_s=60, as_json=as_json)
         return code, capsys.readouterr().out.rstrip("\n")
 
     _, created = await run("create", endpoint.url, events="session.status_run_started")
@@ -28,6 +29,12 @@ async def test_an_operator_makes_tries_mends_and_deletes_a_webhook(
     code, tested = await run("test", name)
     assert (code, tested.split("\t")[3]) == (0, "delivered")
     assert endpoint.got[0].event(secret).data.id == name
+
+    _, replaced = await run("rotate", name)
+    same, new, until = replaced.split("\t")
+    assert (same, new != secret, datetime.fromisoformat(until) > datetime.now(UTC)) == (name, True, True)
+    assert (await run("test", name))[0] == 0
+    assert endpoint.got[-1].event(secret) == endpoint.got[-1].event(new)
 
     endpoint.answer = lambda _request: 500
     code, tested = await run("test", name)

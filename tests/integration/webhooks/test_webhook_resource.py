@@ -61,6 +61,39 @@ def test_from_creation_to_deletion(edge: SessionService, webhooks: Webhooks, htt
     assert secret not in edge.log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"overlap_seconds": -1}, "overlap_seconds"),
+        ({"overlap_seconds": 7 * 24 * 3600 + 1}, "overlap_seconds"),
+        ({"overlap_seconds": None}, "overlap_seconds"),
+        ({"overlap_seconds": 0.5}, "overlap_seconds"),
+        ({"secret": "whsec_mine"}, "secret"),
+    ],
+)
+def test_a_secret_is_not_replaced_by_a_mistake(
+    webhooks: Webhooks, endpoint: Receiver, http: httpx.Client, body: dict[str, Any], said: str
+) -> None:
+    made = webhooks.create(endpoint.url)
+    answer = http.post(f"/v1/webhooks/{made['id']}/rotate_secret", json=body)
+    assert said in envelope(answer, 400, "invalid_request_error")
+    webhooks.test(made["id"])
+    assert len(endpoint.got[-1].headers["webhook-signature"].split(" ")) == 1
+    endpoint.got[-1].event(made["secret"])
+
+
+def test_the_longest_overlap_and_the_largest_number_of_secrets(webhooks: Webhooks, http: httpx.Client) -> None:
+    made = webhooks.create(URL)
+    for _ in range(4):
+        webhooks.rotate(made["id"], overlap_seconds=7 * 24 * 3600)
+    again = http.post(f"/v1/webhooks/{made['id']}/rotate_secret", json={})
+    assert "5 secrets are valid already; wait until 20" in envelope(again, 409, "invalid_request_error")
+    assert webhooks.rotate(made["id"], overlap_seconds=0)["earlier_valid_until"] is None
+    http.delete(f"/v1/webhooks/{made['id']}")
+    for gone in (made["id"], "whk_none"):
+        assert http.post(f"/v1/webhooks/{gone}/rotate_secret", json={}).status_code == 404
+
+
 async def test_nobody_sees_or_changes_a_webhook_of_another_tenant(
     edge: SessionService, webhooks: Webhooks, endpoint: Receiver
 ) -> None:
@@ -74,6 +107,7 @@ async def test_nobody_sees_or_changes_a_webhook_of_another_tenant(
             assert other.get(f"/v1/webhooks/{made['id']}{path}").status_code == 404
         assert other.post(f"/v1/webhooks/{made['id']}/test").status_code == 404
         assert other.post(f"/v1/webhooks/{made['id']}", json={"enabled": False}).status_code == 404
+        assert other.post(f"/v1/webhooks/{made['id']}/rotate_secret", json={}).status_code == 404
         assert other.delete(f"/v1/webhooks/{made['id']}").status_code == 404
     assert endpoint.got == []
     assert webhooks.test(made["id"])["status"] == "delivered"

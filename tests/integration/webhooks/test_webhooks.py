@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +179,41 @@ async def test_a_test_event_says_what_became_of_it(webhooks: Webhooks, endpoint:
     assert webhooks.test(made["id"])["error"] == "the host does not take connections"
 
 
+def test_while_a_secret_is_replaced_the_sdk_verifies_with_the_old_one_and_with_the_new_one(
+    webhooks: Webhooks, endpoint: Receiver
+) -> None:
+    made = webhooks.create(endpoint.url)
+    first = made["secret"]
+    rotated = webhooks.rotate(made["id"])
+    second = rotated.pop("secret")
+    until = datetime.fromisoformat(rotated.pop("earlier_valid_until"))
+    assert rotated == {"id": made["id"], "type": "webhook_secret"}
+    assert timedelta(hours=23) < until - datetime.now(UTC) <= timedelta(hours=24)
+    assert webhooks.test(made["id"])["status"] == "delivered"
+    for secret in (first, second):
+        assert endpoint.got[-1].event(secret).data.id == made["id"]
+    with pytest.raises(Exception, match="No matching signature"):
+        endpoint.got[-1].event(new_secret())
+
+    third = webhooks.rotate(made["id"], overlap_seconds=60)["secret"]
+    webhooks.test(made["id"])
+    assert [endpoint.got[-1].event(secret).data.id for secret in (first, second, third)] == [made["id"]] * 3
+
+    leaked = webhooks.rotate(made["id"], overlap_seconds=0)
+    assert leaked["earlier_valid_until"] is None
+    webhooks.test(made["id"])
+    assert endpoint.got[-1].event(leaked["secret"]).data.id == made["id"]
+    for secret in (first, second, third):
+        with pytest.raises(Exception, match="No matching signature"):
+            endpoint.got[-1].event(secret)
+
+
 def test_the_secret_is_shown_once_and_stands_in_no_file(
     edge: SessionService, webhooks: Webhooks, endpoint: Receiver
 ) -> None:
     made = webhooks.create(endpoint.url)
-    secret = made["secret"]
-    assert secret.startswith("whsec_")
+    secrets = [made["secret"], webhooks.rotate(made["id"])["secret"], webhooks.rotate(made["id"])["secret"]]
+    assert len(set(secrets)) == 3
     webhooks.test(made["id"])
     shown = webhooks.http.get("/v1/webhooks").text + webhooks.http.get(f"/v1/webhooks/{made['id']}").text
     assert made["id"] in shown
@@ -192,8 +222,9 @@ def test_the_secret_is_shown_once_and_stands_in_no_file(
     for file in folder.rglob("*"):
         if file.is_file():
             raw = file.read_bytes()
-            assert secret.encode() not in raw, file
-            assert secret.removeprefix("whsec_").encode() not in raw, file
+            for secret in secrets:
+                assert secret.startswith("whsec_")
+                assert secret.removeprefix("whsec_").encode() not in raw, file
 
 
 def test_without_public_events_no_webhook_is_made(tmp_path: Path) -> None:

@@ -65,6 +65,19 @@ def test_prometheus_shows_every_metric_under_the_name_that_rules_and_dashboards_
     assert "process_cpu_seconds_total" in shown.stdout
 
 
+def test_a_counter_of_failures_begins_at_0_so_that_its_first_one_is_an_increase() -> None:
+    shown = run(
+        "from holdfast.process import metering, telemetry\ntelemetry.setup('test'); print(metering.page()[0].decode())",
+        OTEL_METRICS_EXPORTER="prometheus",
+    )
+    assert shown.returncode == 0, shown.stderr
+    zero = re.compile(r'^(holdfast_\S+_total){(?:holdfast_where="(\w+)",)?service_name="test"} 0\.0$', re.MULTILINE)
+    counters = [metric for metric in metrics.ALL if metric.kind == "counter"]
+    expected = {(prometheus_name(m), where) for m in counters for where in (m.begins if m.labels else ("",))}
+    assert set(zero.findall(shown.stdout)) == expected
+    assert {("holdfast_failures_bugs_total", "turn"), ("holdfast_claim_takeovers_total", "")} <= expected
+
+
 def test_off_costs_nothing() -> None:
     ended = run(OFF)
     assert ended.stdout.split("\n")[:2] == ["False None []", "[]"], ended.stderr
