@@ -18,7 +18,7 @@ MessageState = Literal["none", "waits", "gone"]
 SessionState = Literal["none", "waits", "runs", "rests"]
 """Of the input of a task: nowhere, in the inbox, taken for a turn, and that turn has ended."""
 
-At = Literal["idle", "read", "bind", "look", "enter", "open", "put", "done", "bury", "leave", "ack"]
+At = Literal["idle", "read", "bind", "look", "enter", "open", "put", "done", "bury", "leave", "ack", "watch"]
 SweepAt = Literal["idle", "message", "record", "inbox", "log", "leave"]
 
 Place = tuple[int, int]
@@ -171,7 +171,11 @@ class OpenTaskModel:
             if edge.at == "idle":
                 yield from self._deliver(state, e)
                 continue
-            yield self._next(state, e, edge)
+            if edge.at != "watch":
+                yield self._next(state, e, edge)
+            elif state.sessions[self.task_of[edge.message]] in ("none", "rests"):
+                after = self._left(state, (self.task_of[edge.message], edge.message))
+                yield Step(f"E{e} hears that the session rests", "step", self._moved(after, e, Edge()))
             yield Step(f"E{e} dies", "fault", self._moved(state, e, Edge()))
 
     def _sweep(self, state: State) -> Steps:
@@ -272,7 +276,9 @@ class OpenTaskModel:
                 return self._went(after, e, edge._replace(at="ack"), "gives its place free")
             case _:
                 gone = state._replace(messages=replaced(state.messages, edge.message, "gone"))
-                return self._went(gone, e, Edge(), "acks")
+                # Where the sweeper frees all places, it stands for the process that hears of the end too.
+                after = Edge() if self.rules.sweeps_places else Edge("watch", edge.message)
+                return self._went(gone, e, after, "acks")
 
     @property
     def _gate(self) -> At:

@@ -244,7 +244,11 @@ async def test_a_task_waits_for_a_place_until_the_turn_of_another_has_ended(
     waits = (await http.post("/v1/tasks/single", json={"say": f"[play:{second}]"})).json()
     assert (waits["state"], waits["session_id"]) == ("open", None), waits
     assert (await http.get(f"/v1/tasks/{sent['task_id']}")).json()["state"] == "done"
-    assert (await http.get(f"/v1/tasks/{waits['task_id']}")).status_code == 404, "a task that waits has no record"
+
+    async def is_known() -> bool:
+        return (await http.get(f"/v1/tasks/{waits['task_id']}")).json().get("state") == "waiting"
+
+    await eventually(is_known, what="the task is in line")
     assert len(await sessions_of(http, "single")) == 1
     assert "Holdfast-Priority" in await refused(http, "/v1/tasks/single", 400, b"{}", **{"holdfast-priority": "high"})
     await running.model.release("place")
