@@ -10,6 +10,7 @@ import structlog
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Damaged, Newer
+from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 from holdfast.process.retry import keep_watching
 from holdfast.session.log.repository import SessionRepository, config_in
@@ -59,6 +60,8 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
                 for key, stored in batch:
                     sessions.pending.settle(key, stored.commit.head)
                     claims.settle(key, stored.commit.head)
+                    if _has_rested(stored.commit.head):
+                        sessions.at_rest(key)
                 if not batch:
                     tables.catch_up(cell)
                     tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))
@@ -67,6 +70,11 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
                     return
     finally:
         sessions.heads.end(cell)
+
+
+def _has_rested(head: Head) -> bool:
+    """Whether the session rests after it has taken something, or has ended."""
+    return head.is_at_rest and (bool(head.inbox) or head.status == "terminated")
 
 
 async def _config(sessions: SessionRepository, key: Key, stored: Stored) -> ev.SessionConfig | None:

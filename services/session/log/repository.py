@@ -75,6 +75,8 @@ class SessionRepository:
         self.claims = {cell: OpenClaims() for cell in self.cells}
         self.unseen = UnseenInputs()
         self.heads = KnownHeads()
+        self.at_rest: Callable[[Key], None] = lambda _: None
+        """Told by the projector of each session whose log says that it rests."""
         self.deleted = asyncio.Event()
         """Set when this process deletes a session: there is something to erase (rule 29)."""
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
