@@ -57,6 +57,8 @@ class HarnessSettings(ProcessSettings, frozen=True, kw_only=True):
     """Seconds to keep the claim of a session while its tools run; once released, the result wakes any replica."""
     snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
     """Events between two context snapshots."""
+    egress: Literal["on", "off"] = "on"
+    """Whether sandboxes have a network, as the agent is told: the same variable as that of the sandbox service."""
 
     def limits(self, facts: ModelFacts) -> Limits:
         """The bounds of a turn with a model of which `facts` are known."""

@@ -29,6 +29,8 @@ SYSTEM: Final = "messaging.system"
 MESSAGING_OPERATION: Final = "messaging.operation.name"
 DESTINATION: Final = "messaging.destination.template"
 CELL: Final = "holdfast.cell"
+VERDICT: Final = "holdfast.verdict"
+"""Of a connection from a sandbox: `allowed`, or why it was refused, as in `x-holdfast-egress`."""
 WHERE: Final = "holdfast.where"
 STOP: Final = "holdfast.stop_reason"
 DELTAS: Final = "holdfast.deltas"
@@ -171,6 +173,13 @@ SANDBOX_START: Final = _histogram(
 )
 SANDBOX_ENDS: Final = _counter("holdfast.sandbox.ends", "{sandbox}", "Sandboxes that have ended, for whatever cause.")
 
+EGRESS_CONNECTIONS: Final = _counter(
+    "holdfast.egress.connections", "{connection}", "Connections that sandboxes asked the egress proxy for.", VERDICT
+)
+EGRESS_BYTES: Final = _counter(
+    "holdfast.egress.io", "By", "Bytes that the egress proxy has read from sandboxes and servers."
+)
+
 # --- the edge (session service) ----------------------------------------------------------------------------------
 
 HTTP_DURATION: Final = _histogram(
@@ -210,7 +219,7 @@ ALL: Final = (
     MODEL_DURATION, FIRST_CHUNK, TOKEN_USAGE, CACHED_TOKENS, MODEL_COST,
     TURN_DURATION, TURN_QUEUE, TAKEOVERS, DRIVEN, DROPPED_REQUESTS,
     BUGS, LOST_MESSAGES, LOST_SANDBOXES,
-    TOOL_DURATION, SANDBOXES, SANDBOX_START, SANDBOX_ENDS,
+    TOOL_DURATION, SANDBOXES, SANDBOX_START, SANDBOX_ENDS, EGRESS_CONNECTIONS, EGRESS_BYTES,
     HTTP_DURATION, STREAMS, FIRST_TOKEN,
     BUS_DURATION, BUS_ROUND_TRIP, LOOP_LAG, INBOX_DEPTH, INBOX_AGE, PARKED, LOG_LAG,
 )  # fmt: skip
@@ -219,6 +228,5 @@ ALL: Final = (
 def prometheus_name(metric: Metric) -> str:
     """The name that the metric has on `/metrics`: without `_bucket`, `_sum` and `_count` of a histogram."""
     name = re.sub(r"[^a-zA-Z0-9_]", "_", metric.name)
-    if metric.unit == "s":
-        name += "_seconds"
+    name += {"s": "_seconds", "By": "_bytes"}.get(metric.unit, "")
     return name + "_total" if metric.kind == "counter" else name

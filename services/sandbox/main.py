@@ -20,6 +20,7 @@ async def main(settings: SandboxSettings, stop: asyncio.Event) -> None:
         drain_s=settings.drain_timeout,
         max_sandboxes=settings.max_sandboxes,
         probe_interval_s=settings.probe_interval,
+        egress=settings.egress == "on",
     )
     async with health.serve(settings.health_port, settings.health_host):
         bus = await connect(settings, name="sandbox", own_account=True)

@@ -50,12 +50,15 @@ class Provisioner:
         cell: str,
         hand: str,
         max_sandboxes: int,
+        egress: bool,
         registration: Registration,
         sandboxes: Sandboxes,
         availability: Availability,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        """`tasks` runs the creations and waits for the end of every sandbox; it must be entered before a request."""
+        """`egress`: hands get the network that their environment asks for.
+
+        `tasks` runs the creations and waits for the end of every sandbox; it must be entered before a request."""
         self._bus = bus
         self._log = bus.log
         self._kv = bus.kv
@@ -63,6 +66,7 @@ class Provisioner:
         self._cell = cell
         self._hand = hand
         self._max_sandboxes = max_sandboxes
+        self._egress = egress
         self._registration = registration
         self._sandboxes = sandboxes
         self._availability = availability
@@ -189,7 +193,7 @@ class Provisioner:
         head = await head_at(self._log, key, log_seq)
         if head.archived or head.deleted:
             raise Refused("the session is archived or deleted")
-        return hand_spec(head, key, kind=self._hand, generation=new_id("sbx"))
+        return hand_spec(head, key, kind=self._hand, generation=new_id("sbx"), egress=self._egress)
 
     async def _declined(self, declined: Declined) -> Provisioned | BusError:
         """The reply that sends the harness to the workers that may make the hand."""

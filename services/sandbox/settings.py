@@ -1,6 +1,6 @@
 """Settings of the sandbox service."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -59,5 +59,20 @@ class SandboxSettings(ProcessSettings, frozen=True, kw_only=True):
     sandboxes use a small part of `memory_bytes`, so that a number derived from it would decline far too early."""
     probe_interval: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     """Seconds after which a sandbox is made to see whether that works, if none was made meanwhile."""
+    egress: Literal["on", "off"] = "on"
+    """Whether sandboxes get the network that their environment asks for, by way of the egress proxy. `off`: none at
+    all. Harnesses read the same variable."""
+    egress_hosts: Annotated[str, Meta(pattern=r"^([A-Za-z0-9._:-]+(,[A-Za-z0-9._:-]+)*)?$")] = ""
+    """Names and IP addresses of hosts that a sandbox may reach whatever their address, on any port, if its environment
+    allows them; with commas between them. All others must have public addresses of other machines only."""
+    egress_connections: Annotated[int, Meta(ge=1, le=1024)] = 64
+    """Connections of a sandbox to the outside at once; further ones wait."""
+    egress_bytes: Annotated[int, Meta(ge=0)] = 0
+    """Bytes that a sandbox may send and receive in all. 0: no limit."""
     creates_at_once: Annotated[int, Meta(ge=1, le=256)] = 4
     """Sandboxes made at the same time; about twice the number of processors."""
+
+    @property
+    def exempt_hosts(self) -> frozenset[str]:
+        """The hosts of `egress_hosts`, in lower case."""
+        return frozenset(filter(None, self.egress_hosts.lower().split(",")))

@@ -56,6 +56,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_sandboxes: int = 0
     """Hands at once; 0: no limit."""
     probe_interval_s: float = 30.0
+    egress: bool = False
+    """Whether hands get the network that their environment asks for."""
 
 
 async def work(bus: Bus, driver: Driver, config: WorkerConfig, stop: asyncio.Event, report: Report) -> None:
@@ -115,6 +117,7 @@ class Worker:
             cell=config.cell,
             hand=config.hand,
             max_sandboxes=config.max_sandboxes,
+            egress=config.egress,
             registration=self._registration,
             sandboxes=self._sandboxes,
             availability=availability,

@@ -27,7 +27,7 @@ RUN = {HELLO: "Hello Claude!", DELTAS: "Write a short haiku about the ocean"}
 
 NEEDS = {
     "agents_comprehensive.py": "skills are not available in this version",
-    "agents_with_files.py": "files are not available in this version",
+    "agents_with_files.py": "session resources are not available in this version",
     "managed-agents-observe-tool-calls.py": "user.tool_result events are not available in this version",
     "managed-agents-self-hosted-sandbox-worker.py": "self-hosted environments are not available in this version",
     "managed-agents-worker-dispatch.py": "self-hosted environments are not available in this version",

@@ -234,12 +234,12 @@ async def test_a_conversation_that_is_too_long_even_to_be_summarised(shared: Sta
 @pytest.mark.parametrize(
     ("networking", "told"),
     [
-        ({"type": "unrestricted"}, "has no network"),
+        ({"type": "unrestricted"}, "reaches public hosts of the internet by an HTTP proxy"),
         ({"type": "limited"}, "has no network"),
-        ({"type": "limited", "allowed_hosts": ["api.example.com"]}, "as well: api.example.com."),
+        ({"type": "limited", "allowed_hosts": ["api.example.com"]}, "reaches api.example.com by an HTTP proxy"),
     ],
 )
-async def test_the_agent_is_told_that_its_sandbox_has_no_network(
+async def test_the_agent_is_told_which_network_its_sandbox_has(
     shared: Stack, client: AsyncAnthropic, networking: Any, told: str
 ) -> None:
     config: Any = {"type": "cloud", "networking": networking}

@@ -47,6 +47,9 @@ CACHE: Final = Path(__file__).parents[2] / ".cache"
 IMAGE_TAR: Final = CACHE / "sandbox-image.tar"
 """The root file system of the image. It is built once; remove it when deploy/sandbox has changed."""
 
+NO_SOCKETS: Final = "holdfast-no-sockets"
+"""Name of a runtime in whose containers no socket of the host can be opened, as in those of gVisor and Kata."""
+
 START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 30
 
@@ -109,7 +112,8 @@ class EngineProcess:
         command = [
             "dockerd", "--host", f"unix://{self.socket}", "--data-root", str(self.folder / "data"),
             "--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid"), "--bridge", "none",
-            "--iptables=false", "--ip-masq=false",
+            "--iptables=false", "--ip-masq=false", "--add-runtime",
+            f"{NO_SOCKETS}={_runtime_without_sockets(self.folder)}",
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
@@ -140,6 +144,26 @@ class EngineProcess:
         while _runs(process):
             assert time.monotonic() < deadline, "dockerd does not end"
             time.sleep(0.05)
+
+
+def _runtime_without_sockets(folder: Path) -> Path:
+    """A program that is `runc` but for bound folders with sockets: in their place it puts empty ones."""
+    script = f"""#!{sys.executable}
+import json, os, pathlib, sys
+if "create" in sys.argv:
+    file = pathlib.Path(sys.argv[sys.argv.index("--bundle") + 1], "config.json")
+    config = json.loads(file.read_text())
+    for mount in config["mounts"]:
+        source = pathlib.Path(mount["source"])
+        if source.is_dir() and any(path.is_socket() for path in source.iterdir()):
+            mount.update(type="tmpfs", source="tmpfs", options=["ro"])
+    file.write_text(json.dumps(config))
+os.execvp("runc", ["runc", *sys.argv[1:]])
+"""
+    path = folder.absolute() / NO_SOCKETS
+    path.write_text(script)
+    path.chmod(0o755)
+    return path
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -25,7 +25,7 @@ def model_request(replica: Replica, config: ev.SessionConfig, context: Context) 
     tools = offered(config.agent)
     return Request(
         model=config.agent["model"],
-        system=prompt.system(config),
+        system=prompt.system(config, egress=replica.settings.egress == "on"),
         messages=context.messages(),
         tools=[*tools, *withdrawn(tools, context.tool_names)],
         max_tokens=replica.settings.response_tokens(replica.facts(config)),

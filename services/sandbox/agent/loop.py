@@ -12,6 +12,7 @@ from .file_calls import IDLE_S, FileCalls
 from .files import HIDDEN, write_all
 from .frames import decode
 from .inputs import ToolError
+from .network import Network
 from .poller import Poller
 from .processes import CROWDED, reap_orphans
 from .shell import Shell
@@ -46,6 +47,7 @@ class Loop:
         self._poller = Poller()
         self._channel = Channel(self._poller, self._on_frame)
         self._files = FileCalls(self._poller, root, idle_s)
+        self._network = Network(self._poller)
         self._shell = Shell(self._poller, root, self._own_processes)
         self._shell_call: Call | None = None
         self._waiting: list[Call] = []
@@ -69,8 +71,8 @@ class Loop:
         self._poller.watch(ours, on_child)
 
     def _own_processes(self) -> set[int]:
-        """The agent and its helpers: the processes that a restart of the shell spares."""
-        return {os.getpid(), *self._files.processes()}
+        """The agent, its helpers and its forwarder: the processes that a restart of the shell spares."""
+        return {os.getpid(), *self._files.processes(), *self._network.processes()}
 
     def _on_frame(self, frame: bytes) -> None:
         try:

@@ -4,23 +4,17 @@ A field that a driver does not implement is refused with UnsupportedHand. It is 
 under limits, or with a network, that nobody asked for.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
+from holdfast.sandbox.egress import NO_EGRESS, Egress, egress_of
 
 
 class UnsupportedHand(Exception):
     """The driver does not implement a field of the spec. The text is a sentence with the cause."""
-
-
-class Egress(msgspec.Struct, frozen=True):
-    """The network that a hand may reach. `hosts` are host names or `*.` and a domain, with `limited` only."""
-
-    networking: Literal["none", "limited", "unrestricted"] = "none"
-    hosts: tuple[str, ...] = ()
 
 
 class HandLimits(msgspec.Struct, frozen=True):
@@ -32,7 +26,6 @@ class HandLimits(msgspec.Struct, frozen=True):
     disk_bytes: int = 0
 
 
-NO_EGRESS = Egress()
 NO_LIMITS = HandLimits()
 
 
@@ -52,24 +45,27 @@ class HandSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The signed right of the session to use credentials; empty: none."""
 
 
-def hand_spec(head: Head, key: Key, *, kind: str, generation: str) -> HandSpec:
+def hand_spec(head: Head, key: Key, *, kind: str, generation: str, egress: bool = False) -> HandSpec:
     """The spec of that hand of the session whose head is `head`.
 
-    The egress is none whatever the environment asks for: no proxy gives a sandbox a network yet, and the agent is told
-    so. Environments ask for one nevertheless, because programs written for the hosted service do.
+    Not `egress`: no network, whatever the environment asks for, because the operator has not switched it on.
     """
-    return HandSpec(key=key, kind=kind, generation=generation, environment=head.environment)
+    reach = egress_of(head.environment) if egress else NO_EGRESS
+    return HandSpec(key=key, kind=kind, generation=generation, environment=head.environment, egress=reach)
 
 
-def require_plain(spec: HandSpec, *, by: str) -> None:
-    """Raise UnsupportedHand if the spec has a field that the driver `by`, which implements none, would ignore."""
+def require_plain(spec: HandSpec, *, by: str, egress: bool = False) -> None:
+    """Raise UnsupportedHand if the spec has a field that the driver `by` would ignore.
+
+    It implements none of them, or `egress` alone.
+    """
     packages: dict[str, Any] = spec.environment.get("packages") or {}
     wanted = {
         f"environments of the type {spec.environment.get('type')!r}": spec.environment.get("type", "cloud") != "cloud",
         "packages": any(packages[manager] for manager in packages if manager != "type"),
         "resources": bool(spec.resources),
         "limits of a single session": spec.limits != NO_LIMITS,
-        "network access": spec.egress != NO_EGRESS,
+        "network access": not egress and spec.egress != NO_EGRESS,
         "credentials": bool(spec.grant),
     }
     if missing := [what for what, is_wanted in wanted.items() if is_wanted]:

@@ -11,16 +11,19 @@ from holdfast.process.settings import BadSettings
 from holdfast.sandbox.drivers import SandboxUnavailable
 from holdfast.sandbox.drivers.choice import chosen
 from holdfast.sandbox.drivers.docker.driver import Docker
-from holdfast.sandbox.drivers.hand_spec import Egress, UnsupportedHand
+from holdfast.sandbox.drivers.hand_spec import UnsupportedHand
 from tests.integration.docker_driver.conftest import MakeSettings, spec
+from tests.support.docker_engine import NO_SOCKETS
 
 
-async def refused(driver: Docker) -> str:
-    """The text of the refusal of a sandbox."""
+async def refused(driver: Docker, *, creates: bool = False) -> str:
+    """The text of the refusal of a sandbox. `creates`: the probe alone refuses."""
     await driver.open(new_id("wrk"))
     try:
         with pytest.raises(SandboxUnavailable) as probed:
             await driver.probe()
+        if creates:
+            return str(probed.value)
         with pytest.raises(SandboxUnavailable) as made:
             await driver.create(spec())
         assert str(made.value) == str(probed.value)
@@ -70,6 +73,23 @@ async def test_a_runtime_that_the_engine_does_not_have_ends_the_start(settings: 
     assert "runc" in str(bad.value).split("it has ")[1]
 
 
+async def test_a_runtime_whose_containers_open_no_socket_of_the_host(
+    settings: MakeSettings, engine: docker.APIClient
+) -> None:
+    """They would have no network without a word. Without a network such a runtime will do."""
+    if NO_SOCKETS not in engine.info()["Runtimes"]:
+        pytest.skip("the engine of this machine has not the runtime of the tests")
+    text = await refused(Docker(settings(docker_runtime=NO_SOCKETS)), creates=True)
+    assert f"the runtime '{NO_SOCKETS}' cannot use the socket of the egress proxy" in text
+    assert "export HOLDFAST_EGRESS=off" in text
+    driver = Docker(settings(docker_runtime=NO_SOCKETS, egress="off"))
+    await driver.open(new_id("wrk"))
+    try:
+        await driver.probe()
+    finally:
+        await driver.close()
+
+
 async def test_auto_takes_docker_where_it_can_be_used_and_else_bubblewrap(
     settings: MakeSettings, tmp_path: Path
 ) -> None:
@@ -89,7 +109,6 @@ async def test_auto_takes_docker_where_it_can_be_used_and_else_bubblewrap(
 async def test_parts_of_a_hand_that_it_does_not_have(driver: Docker) -> None:
     plain = spec()
     wanted = [
-        replace(plain, egress=Egress("unrestricted")),
         replace(plain, grant="g"),
         replace(plain, resources=({"type": "file"},)),
         replace(plain, environment={"packages": {"pip": ["x"]}}),

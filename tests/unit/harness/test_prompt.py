@@ -1,11 +1,11 @@
-"""What the system prompt tells: the agent's own text, and that its sandbox has no network."""
+"""What the system prompt tells: the agent's own text, and which network its sandbox has."""
 
 from typing import Any
 
 import pytest
 
 from holdfast.bus import events as ev
-from holdfast.harness.conversation.prompt import NAMED_HOSTS_LIMIT, NO_NETWORK, system
+from holdfast.harness.conversation.prompt import BY_PROXY, NAMED_HOSTS_LIMIT, NO_NETWORK, system
 
 TOOLSET = {"type": "agent_toolset_20260401", "default_config": {"enabled": True}, "configs": []}
 CUSTOM = {"type": "custom", "name": "ask", "description": "d", "input_schema": {"type": "object"}}
@@ -47,3 +47,24 @@ def test_hosts_that_the_environment_allows_are_named() -> None:
     (told,) = system(config(many, tools=[TOOLSET]))
     assert f"h{NAMED_HOSTS_LIMIT - 1}.example and {1000 - NAMED_HOSTS_LIMIT} more." in told
     assert f"h{NAMED_HOSTS_LIMIT}.example" not in told
+
+
+@pytest.mark.parametrize(
+    ("networking", "reached"),
+    [
+        ({"type": "unrestricted"}, "public hosts of the internet"),
+        ({"type": "limited", "allowed_hosts": ["a.example", "*.b.example"]}, "a.example, *.b.example"),
+        (
+            {"type": "limited", "allowed_hosts": ["a.example"], "allow_package_managers": True},
+            "a.example and the package indexes of apt, cargo, gem, go, npm and pip",
+        ),
+    ],
+)
+def test_an_agent_is_told_what_its_sandbox_reaches(networking: Any, reached: str) -> None:
+    (told,) = system(config(networking, tools=[TOOLSET]), egress=True)
+    assert told == f"Your sandbox, in which bash and the file tools run, reaches {reached} {BY_PROXY}"
+
+
+@pytest.mark.parametrize("networking", [None, {"type": "limited", "allowed_hosts": [], "allow_mcp_servers": True}])
+def test_a_network_without_hosts_is_none(networking: Any) -> None:
+    assert system(config(networking, tools=[TOOLSET]), egress=True) == [NO_NETWORK]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from holdfast.process.outbound import AddressRefused, connect
+from holdfast.process.outbound import AddressRefused, connect, is_own
 
 
 class Listening:
@@ -84,3 +84,11 @@ async def test_other_failures_are_no_refusals() -> None:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectionRefusedError):
             await connect("127.0.0.1", closed.getsockname()[1], tls=False, limit=100, check=False)
+
+
+def test_own_addresses_are_known() -> None:
+    """Among them may be a public one, which the rule of public addresses does not cover."""
+    assert is_own("127.0.0.1")
+    assert is_own("127.0.0.2")
+    assert not is_own("1.1.1.1")
+    assert not is_own("2606:4700:4700::1111")

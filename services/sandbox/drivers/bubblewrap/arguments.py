@@ -55,6 +55,19 @@ ETC: Final = {
 }
 """The files of /etc, identical in every sandbox."""
 
+EGRESS: Final = "/run/egress"
+"""Folder with the socket of the egress proxy, in a sandbox that has a network."""
+
+PROXY: Final = "http://127.0.0.1:3128"
+"""Where the agent forwards to that socket."""
+
+CERTIFICATES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)  # fmt: skip
+"""Where hosts have the certificates of public authorities: the first that exists is copied to the same path inside. Not
+the folder around it: it may hold certificates that name the host."""
+
 LIBRARY_CACHE: Final = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives")
 """Entries of the host's /etc that are bound: those of the dynamic linker, and Debian's alternatives: paths in /usr."""
 
@@ -82,6 +95,8 @@ class HostLayout(msgspec.Struct, frozen=True):
     """A file with BOOT_ID."""
     library_cache: tuple[str, ...]
     """The entries of LIBRARY_CACHE that this host has."""
+    certificates: str = ""
+    """The path of CERTIFICATES that exists inside; empty: none."""
 
 
 class SandboxSpec(msgspec.Struct, frozen=True):
@@ -100,9 +115,22 @@ class SandboxSpec(msgspec.Struct, frozen=True):
     """Whether limits are rlimits, because no control group can be written."""
     groups: tuple[str, ...]
     """The files to which the process writes 0 to enter its control groups."""
+    egress: Path | None = None
+    """The folder with the socket of the egress proxy; None: no network."""
 
 
-def environment(layout: HostLayout) -> dict[str, str]:
+def proxy_variables(certificates: str) -> dict[str, str]:
+    """The variables by which programs find the proxy and the certificates of public authorities.
+
+    Both cases of each name, since programs read one or the other. The last is for Node, which reads none without it.
+    """
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), PROXY)
+    direct = dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1")
+    trusted = {"SSL_CERT_FILE": certificates} if certificates else {}
+    return {**proxies, **direct, **trusted, "NODE_USE_ENV_PROXY": "1"}
+
+
+def environment(layout: HostLayout, *, egress: bool = False) -> dict[str, str]:
     """All environment variables inside."""
     first = f"{PYTHON}/bin:" if layout.python_home else ""
     return {
@@ -114,6 +142,7 @@ def environment(layout: HostLayout) -> dict[str, str]:
         "TERM": "dumb",
         "TMPDIR": "/tmp",  # noqa: S108  private to the sandbox
         "PYTHONUNBUFFERED": "1",  # output of a Python program is seen while it runs, and kept when it is stopped
+        **(proxy_variables(layout.certificates) if egress else {}),
     }
 
 
@@ -147,13 +176,15 @@ def isolation(layout: HostLayout, spec: SandboxSpec, seccomp: int, info: int) ->
         else:
             arguments += ["--ro-bind", "/dev/null", f"/proc/{name}"]
     arguments += ["--ro-bind", str(layout.boot_id), "/proc/sys/kernel/random/boot_id"]
+    if spec.egress:
+        arguments += ["--ro-bind", str(spec.egress), EGRESS]
     size = str(spec.tmp_bytes)
     arguments += [
         "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev",  # noqa: S108
         "--size", size, "--tmpfs", "/tmp", "--bind", str(spec.workspace), WORKSPACE,  # noqa: S108
         "--remount-ro", "/", "--chdir", WORKSPACE,
     ]  # fmt: skip
-    for name, value in environment(layout).items():
+    for name, value in environment(layout, egress=spec.egress is not None).items():
         arguments += ["--setenv", name, value]
     # Set inside and not before bubblewrap: there the processes that the user has outside do not count (Linux 5.14).
     start = limit_processes(spec.pids) + START if spec.weak else START

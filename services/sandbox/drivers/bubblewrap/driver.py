@@ -17,10 +17,12 @@ from holdfast.sandbox.drivers.bubblewrap.process import END_TIMEOUT_S, START_TIM
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
 from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
 from holdfast.sandbox.drivers.host_id import host_id
-from holdfast.sandbox.drivers.threads import in_daemon_thread
+from holdfast.sandbox.drivers.way_out import make_proxy, way_out
 from holdfast.sandbox.drivers.worker_homes import WorkerHomes, as_unavailable
 from holdfast.sandbox.drivers.workspaces import Workspaces
+from holdfast.sandbox.proxies.egress_proxy import EgressRoute
 from holdfast.sandbox.settings import SandboxSettings
+from holdfast.sandbox.threads import in_daemon_thread
 
 log = structlog.get_logger()
 
@@ -53,6 +55,7 @@ class Bubblewrap:
         )
         # Threads of its own: measuring large workspaces must not keep anything else waiting, and the other way round.
         self._measuring = ThreadPoolExecutor(MEASURE_THREADS, "disk-use")
+        self._proxy = make_proxy(settings)
         self._processes: set[SandboxProcess] = set()
         self._found_hierarchy: hierarchy.Hierarchy | None = None
         self._host: Host | None = None
@@ -94,11 +97,12 @@ class Bubblewrap:
 
     async def create(self, spec: HandSpec) -> stream.StreamSandbox:
         """See Driver."""
-        require_plain(spec, by=self.name)
+        require_plain(spec, by=self.name, egress=True)
         folder = await self._workspaces.prepare(spec.key)
-        return await self._start(spec.generation, folder)
+        async with way_out(self._proxy, spec, self._homes.of(self._worker)) as egress:
+            return await self._start(spec.generation, folder, egress)
 
-    async def _start(self, name: str, folder: Path) -> stream.StreamSandbox:
+    async def _start(self, name: str, folder: Path, egress: EgressRoute | None = None) -> stream.StreamSandbox:
         """Start a sandbox on the workspace `folder`, in a control group called `name`. Raises SandboxUnavailable."""
         async with self._slots:
             if self._host is None:
@@ -107,7 +111,9 @@ class Bubblewrap:
                         find_host, self._settings, self._homes.of(self._worker), self._hierarchy
                     )
             host = self._host
-            process = SandboxProcess(host, self._worker, name, folder, self._quota, threads=self._measuring)
+            process = SandboxProcess(
+                host, self._worker, name, folder, self._quota, threads=self._measuring, egress=egress
+            )
             try:
                 sandbox = await process.start(self._settings, self._on_start, self._on_exit)
             except (OSError, frames.ProtocolViolation, EOFError, TimeoutError) as exc:

@@ -57,6 +57,7 @@ def find_host(settings: SandboxSettings, home: Path, hierarchy: Hierarchy) -> Ho
         masked=masked(Path("/proc"), root=os.geteuid() == 0),
         boot_id=_boot_id(home / "boot_id"),
         library_cache=tuple(n for n in arguments.LIBRARY_CACHE if Path(f"/etc/{n}").exists()),
+        certificates=_certificates(home / "etc"),
     )
     return Host(layout, hierarchy)
 
@@ -154,6 +155,17 @@ def _etc(folder: Path) -> Path:
         else:
             (folder / name).touch()
     return folder
+
+
+def _certificates(etc: Path) -> str:
+    """Copy the host's certificates of public authorities into the generated /etc. The path inside; empty: none."""
+    for path in arguments.CERTIFICATES:
+        if Path(path).is_file():
+            copy = etc / Path(path).relative_to("/etc")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+            return path
+    return ""
 
 
 def _agent(folder: Path, python: str) -> Path:

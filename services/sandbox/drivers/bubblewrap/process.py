@@ -20,6 +20,7 @@ from holdfast.sandbox.drivers.bubblewrap.disk import Quota
 from holdfast.sandbox.drivers.bubblewrap.disk_watch import DiskWatch
 from holdfast.sandbox.drivers.bubblewrap.host import Host
 from holdfast.sandbox.drivers.descriptors import readable
+from holdfast.sandbox.proxies.egress_proxy import EgressRoute
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.sandbox.tools import CallTimeouts
 
@@ -44,8 +45,18 @@ STREAM_BUFFER_BYTES: Final = 1 << 20
 class SandboxProcess:
     """The host's side of one sandbox. `sandbox` is set, and `pid` (the first process in it) valid, after `start`."""
 
-    def __init__(self, host: Host, worker: str, name: str, workspace: Path, quota: Quota, *, threads: Executor) -> None:
-        """`threads` measure workspaces."""
+    def __init__(
+        self,
+        host: Host,
+        worker: str,
+        name: str,
+        workspace: Path,
+        quota: Quota,
+        *,
+        threads: Executor,
+        egress: EgressRoute | None = None,
+    ) -> None:
+        """`threads` measure workspaces. `egress` is closed with the sandbox; None: no network."""
         self.pid = 0
         self.sandbox: stream.StreamSandbox | None = None
         self._host = host
@@ -53,6 +64,7 @@ class SandboxProcess:
         self._workspace = workspace
         self._quota = quota
         self._threads = threads
+        self._egress = egress
         self._bwrap: asyncio.subprocess.Process | None = None
         self._pidfd = -1
         self._stderr = b""
@@ -111,6 +123,7 @@ class SandboxProcess:
         return arguments.SandboxSpec(
             workspace=self._workspace, tmp_bytes=settings.tmp_bytes, file_bytes=settings.disk_bytes,
             memory_bytes=settings.memory_bytes, pids=pids, weak=weak, groups=self._group.entries,
+            egress=self._egress.folder if self._egress else None,
         )  # fmt: skip
 
     async def _start_bwrap(self, spec: arguments.SandboxSpec) -> int:
@@ -158,6 +171,8 @@ class SandboxProcess:
             for task in self._tasks:
                 if task is not asyncio.current_task():
                     task.cancel()
+            if self._egress is not None:
+                await self._egress.close()
         self._on_exit(self)
         return self._cause(oom_kills)
 

@@ -10,7 +10,16 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.sandbox.drivers.bubblewrap.arguments import AGENT, ETC, HOME, OPEN_FILES, START, WORKSPACE
+from holdfast.sandbox.drivers.bubblewrap.arguments import (
+    AGENT,
+    EGRESS,
+    ETC,
+    HOME,
+    OPEN_FILES,
+    START,
+    WORKSPACE,
+    proxy_variables,
+)
 
 USER: Final = 1000
 """User and group id of the processes, inside and outside, if the service is root. Else they have those of the service,
@@ -31,7 +40,10 @@ VARIABLES: Final = {
     "TMPDIR": "/tmp",  # noqa: S108  private to the sandbox
     "PYTHONUNBUFFERED": "1",
 }
-"""All environment variables inside: those of every driver."""
+"""All environment variables inside: those of every driver, beside those of the egress proxy."""
+
+CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""Certificates of public authorities in the image of `deploy/sandbox`."""
 
 CPU_PERIOD_US: Final = 100_000
 """Microseconds over which the kernel counts processor time."""
@@ -86,6 +98,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the sandbox: the processors are shared out in turn."""
     prepares: bool = False
     """Whether the agent's folder may be written, to compile it."""
+    egress: Path | None = None
+    """The folder with the socket of the egress proxy; None: no network."""
 
 
 def etc(uid: int, gid: int) -> dict[str, str]:
@@ -110,7 +124,8 @@ def cpuset(processors: Sequence[int], cpus: float, turn: int) -> str:
 
 def container(layout: Layout, spec: Spec) -> dict[str, Any]:
     """The body of `POST /containers/create`."""
-    variables = [f"{name}={value}" for name, value in VARIABLES.items()]
+    network = proxy_variables(CERTIFICATES) if spec.egress else {}
+    variables = [f"{name}={value}" for name, value in {**VARIABLES, **network}.items()]
     return {
         "Image": layout.image,
         "User": f"{layout.uid}:{layout.gid}",
@@ -165,6 +180,8 @@ def _limits(layout: Layout, spec: Spec) -> dict[str, Any]:
 def _mounts(layout: Layout, spec: Spec) -> dict[str, Any]:
     mounts = [(spec.workspace, WORKSPACE, False), (layout.agent, AGENT, not spec.prepares)]
     mounts += [(layout.etc / name, f"/etc/{name}", True) for name in OWN_ETC]
+    if spec.egress:
+        mounts.append((spec.egress, EGRESS, True))
     return {
         "ReadonlyRootfs": True,
         "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={spec.tmp_bytes}"},  # noqa: S108  in the sandbox

@@ -23,6 +23,7 @@ from holdfast.sandbox.drivers.bubblewrap.disk_watch import DiskWatch
 from holdfast.sandbox.drivers.descriptors import readable
 from holdfast.sandbox.drivers.docker.attach import StdoutReader, attach
 from holdfast.sandbox.drivers.docker.engine import Engine, EngineAway, EngineError
+from holdfast.sandbox.proxies.egress_proxy import EgressRoute
 from holdfast.sandbox.settings import SandboxSettings
 from holdfast.sandbox.tools import CallTimeouts
 
@@ -48,13 +49,14 @@ class OutOfReach(Exception):
 class SandboxContainer:
     """`sandbox` is set, and `pid` (the first process, as this machine numbers it) valid, after `start`."""
 
-    def __init__(self, engine: Engine, name: str, config: dict[str, Any]) -> None:
-        """`config`: see `config.container`."""
+    def __init__(self, engine: Engine, name: str, config: dict[str, Any], egress: EgressRoute | None = None) -> None:
+        """`config`: see `config.container`. `egress` is closed with the sandbox; None: no network."""
         self.name = name
         self.pid = 0
         self.sandbox: stream.StreamSandbox | None = None
         self._engine = engine
         self._config = config
+        self._egress = egress
         self._made: asyncio.Task[str] | None = None
         self._reader: StdoutReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -127,6 +129,8 @@ class SandboxContainer:
             for task in self._tasks:
                 if task is not asyncio.current_task():
                     task.cancel()
+            if self._egress is not None:
+                await self._egress.close()
         if self.sandbox is None or not self.sandbox.ended_by_itself:
             cause = ""
         else:

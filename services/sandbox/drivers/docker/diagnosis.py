@@ -131,6 +131,18 @@ def foreign(symptom: str) -> SandboxUnavailable:
     )
 
 
+def no_way_out(runtime: str) -> SandboxUnavailable:
+    """The error for a runtime in whose containers the socket of the egress proxy cannot be used."""
+    return SandboxUnavailable(
+        f"Containers of the runtime {runtime!r} cannot use the socket of the egress proxy, so they have no network.",
+        (
+            Remedy("let them open Unix sockets of the host, which gVisor does with `--host-uds=open`"),
+            Remedy("or run sandboxes without a network", "export HOLDFAST_EGRESS=off"),
+            Remedy("or use the runtime of Docker itself", "export HOLDFAST_DOCKER_RUNTIME=runc"),
+        ),
+    )
+
+
 def failed(symptom: str) -> SandboxUnavailable:
     """The error for a container that was made and did not come up."""
     return SandboxUnavailable(f"The Docker engine made no sandbox: {symptom}.", (BUBBLEWRAP,))

@@ -15,17 +15,20 @@ from holdfast.process.settings import BadSettings
 from holdfast.sandbox.drivers import frames, stream
 from holdfast.sandbox.drivers.bubblewrap import disk
 from holdfast.sandbox.drivers.bubblewrap.watchdog_process import WatchdogProcess
-from holdfast.sandbox.drivers.docker import config, diagnosis, door
+from holdfast.sandbox.drivers.docker import config, diagnosis, door, reach
 from holdfast.sandbox.drivers.docker.container import START_TIMEOUT_S, OutOfReach, SandboxContainer
 from holdfast.sandbox.drivers.docker.engine import Engine, EngineAway, EngineError
 from holdfast.sandbox.drivers.docker.host import find_layout
 from holdfast.sandbox.drivers.driver import SandboxUnavailable
 from holdfast.sandbox.drivers.hand_spec import HandSpec, require_plain
 from holdfast.sandbox.drivers.host_id import host_id
-from holdfast.sandbox.drivers.threads import in_daemon_thread
+from holdfast.sandbox.drivers.sandbox import SandboxLost
+from holdfast.sandbox.drivers.way_out import make_proxy, way_out
 from holdfast.sandbox.drivers.worker_homes import WorkerHomes, as_unavailable
 from holdfast.sandbox.drivers.workspaces import Workspaces, own
+from holdfast.sandbox.proxies.egress_proxy import EgressRoute
 from holdfast.sandbox.settings import SandboxSettings
+from holdfast.sandbox.threads import in_daemon_thread
 
 log = structlog.get_logger()
 
@@ -71,6 +74,7 @@ class Docker:
         self._names: set[str] = set()
         """The containers that are being made or run. Any other one with the label of this worker is to be removed: it
         could not be before, or the engine has made it long after its request was given up."""
+        self._proxy = make_proxy(settings)
         self._turn = itertools.count()
         self._layout: config.Layout | None = None
         self._is_compiled = False
@@ -108,22 +112,33 @@ class Docker:
         with as_unavailable("the folder of this worker cannot be written"):
             folder.mkdir(exist_ok=True)
             await own(folder, self._uid, self._gid)
-        sandbox = await self._start("probe", folder, prepares=not self._is_compiled)
-        if not self._is_compiled:
-            await sandbox.run("compile", "bash", {"command": COMPILE})  # an agent that is not compiled runs too
-            self._is_compiled = True
-        await sandbox.kill("probed")
+        async with way_out(self._proxy, reach.probe_spec(self._settings), self._homes.of(self._worker)) as egress:
+            sandbox = await self._start("probe", folder, prepares=not self._is_compiled, egress=egress)
+        try:
+            if not self._is_compiled:
+                await sandbox.run("compile", "bash", {"command": COMPILE})  # an agent that is not compiled runs too
+                self._is_compiled = True
+            if egress:
+                await reach.require(sandbox, self._settings.docker_runtime)
+        except SandboxLost as exc:
+            raise diagnosis.failed(f"the first one was lost: {exc.reason}") from None
+        finally:
+            await sandbox.kill("probed")
 
     async def create(self, spec: HandSpec) -> stream.StreamSandbox:
         """See Driver."""
-        require_plain(spec, by=self.name)
-        return await self._start(spec.generation, await self._workspaces.prepare(spec.key))
+        require_plain(spec, by=self.name, egress=True)
+        workspace = await self._workspaces.prepare(spec.key)
+        async with way_out(self._proxy, spec, self._homes.of(self._worker)) as egress:
+            return await self._start(spec.generation, workspace, egress=egress)
 
-    async def _start(self, name: str, workspace: Path, *, prepares: bool = False) -> stream.StreamSandbox:
+    async def _start(
+        self, name: str, workspace: Path, *, prepares: bool = False, egress: EgressRoute | None = None
+    ) -> stream.StreamSandbox:
         """Start a sandbox on the folder `workspace`. `prepares`: it may write the agent. Raises SandboxUnavailable."""
         async with self._slots:
             layout = await self._ready()
-            container = self._container(layout, name, workspace, prepares=prepares)
+            container = self._container(layout, name, workspace, prepares=prepares, egress=egress)
             sandbox = await self._started(container)
         container.watch(self._settings, workspace, self._quota, self._measuring)
         return sandbox
@@ -143,7 +158,13 @@ class Docker:
         return self._layout
 
     def _container(
-        self, layout: config.Layout, name: str, workspace: Path, *, prepares: bool = False
+        self,
+        layout: config.Layout,
+        name: str,
+        workspace: Path,
+        *,
+        prepares: bool = False,
+        egress: EgressRoute | None = None,
     ) -> SandboxContainer:
         number, settings = next(self._turn), self._settings
         spec = config.Spec(
@@ -156,10 +177,11 @@ class Docker:
             file_bytes=settings.disk_bytes,
             turn=number,
             prepares=prepares,
+            egress=egress.folder if egress else None,
         )
         full_name = f"holdfast-{self._worker}-{name}-{number}"
         self._names.add(full_name)
-        return SandboxContainer(self._engine, full_name, config.container(layout, spec))
+        return SandboxContainer(self._engine, full_name, config.container(layout, spec), egress)
 
     async def _started(self, container: SandboxContainer) -> stream.StreamSandbox:
         """Start it. Raises SandboxUnavailable."""

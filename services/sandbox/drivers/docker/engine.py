@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.sandbox.drivers.docker import door
 from holdfast.sandbox.drivers.docker.facts import Facts, Found, Image, State
-from holdfast.sandbox.drivers.threads import in_daemon_thread
+from holdfast.sandbox.threads import in_daemon_thread
 
 T = TypeVar("T")
 

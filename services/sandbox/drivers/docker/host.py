@@ -10,9 +10,9 @@ from holdfast.sandbox.drivers.bubblewrap import seccomp
 from holdfast.sandbox.drivers.bubblewrap.host import masked
 from holdfast.sandbox.drivers.docker import config, diagnosis
 from holdfast.sandbox.drivers.docker.engine import Engine
-from holdfast.sandbox.drivers.threads import in_daemon_thread
 from holdfast.sandbox.drivers.worker_homes import as_unavailable
 from holdfast.sandbox.settings import SandboxSettings
+from holdfast.sandbox.threads import in_daemon_thread
 
 AGENT: Final = Path(__file__).parents[2] / "agent"
 """The package that runs inside."""

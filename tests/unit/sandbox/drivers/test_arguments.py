@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from holdfast.sandbox.drivers.bubblewrap import arguments
 from holdfast.sandbox.drivers.bubblewrap.arguments import HostLayout, SandboxSpec
 from holdfast.sandbox.drivers.bubblewrap.host import masked
@@ -108,3 +110,15 @@ def test_the_environment_is_fixed() -> None:
         "TMPDIR",
         "PYTHONUNBUFFERED",
     }
+
+
+def test_a_sandbox_with_a_network_has_the_socket_of_the_proxy_and_no_other_network() -> None:
+    layout = replace(LAYOUT, certificates="/etc/ssl/cert.pem")
+    line = arguments.isolation(layout, replace(SPEC, egress=Path("/data/run/w/egress/sbx_1")), 7, 8)
+    assert "--unshare-net" in line
+    assert ("/data/run/w/egress/sbx_1", "/run/egress") in pairs(line, "--ro-bind")
+    variables = dict(pairs(line, "--setenv"))
+    assert variables["https_proxy"] == variables["HTTP_PROXY"] == "http://127.0.0.1:3128"
+    assert variables["SSL_CERT_FILE"] == "/etc/ssl/cert.pem"
+    without = arguments.isolation(layout, SPEC, 7, 8)
+    assert not [word for word in without if "proxy" in word.lower() or "egress" in word or "SSL_CERT" in word]

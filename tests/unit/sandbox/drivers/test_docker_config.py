@@ -42,6 +42,15 @@ def test_the_only_mount_that_can_be_written_is_the_workspace() -> None:
     assert not [mount for mount in mounts if "docker.sock" in mount["Source"]]
 
 
+def test_a_sandbox_with_a_network_has_the_socket_of_the_proxy_and_no_other_network() -> None:
+    whole = config.container(LAYOUT, replace(SPEC, egress=Path("/d/egress/sbx_1")))
+    assert whole["HostConfig"]["NetworkMode"] == "none"
+    (socket,) = [mount for mount in whole["HostConfig"]["Mounts"] if mount["Target"] == "/run/egress"]
+    assert (socket["Source"], socket["ReadOnly"]) == ("/d/egress/sbx_1", True)
+    assert "https_proxy=http://127.0.0.1:3128" in whole["Entrypoint"]
+    assert not [word for word in config.container(LAYOUT, SPEC)["Entrypoint"] if "proxy" in word.lower()]
+
+
 def test_all_limits_are_set() -> None:
     host = made(memory_bytes=300 * MIB, pids=50, cpus=1.5, tmp_bytes=2 * MIB, file_bytes=7 * MIB)
     assert (host["Memory"], host["MemorySwap"]) == (300 * MIB, 300 * MIB)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from holdfast.sandbox.drivers.threads import in_daemon_thread
+from holdfast.sandbox.threads import in_daemon_thread
 
 
 def test_a_loop_ends_while_the_work_of_a_cancelled_task_still_runs() -> None:
