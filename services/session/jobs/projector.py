@@ -13,6 +13,7 @@ from holdfast.bus.errors import BusError, Damaged, Newer
 from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 from holdfast.process.retry import keep_watching
+from holdfast.session.log.claims import OpenClaims
 from holdfast.session.log.repository import SessionRepository, config_in
 
 _CONFIG_TYPE: Final = str(ev.SessionConfig.__struct_config__.tag)
@@ -58,10 +59,7 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
                     return  # before the position is set behind commits that the new tables lack
                 read_model.projection.apply(cell, rows)
                 for key, stored in batch:
-                    sessions.pending.settle(key, stored.commit.head)
-                    claims.settle(key, stored.commit.head)
-                    if _has_rested(stored.commit.head):
-                        sessions.at_rest(key)
+                    _settle(sessions, claims, key, stored.commit.head)
                 if not batch:
                     tables.catch_up(cell)
                     tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))
@@ -72,9 +70,13 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
         sessions.heads.end(cell)
 
 
-def _has_rested(head: Head) -> bool:
-    """Whether the session rests after it has taken something, or has ended."""
-    return head.is_at_rest and (bool(head.inbox) or head.status == "terminated")
+def _settle(sessions: SessionRepository, claims: OpenClaims, key: Key, head: Head) -> None:
+    """Tell those who wait for what the tables show now."""
+    sessions.pending.settle(key, head)
+    claims.settle(key, head)
+    has_rested = head.is_at_rest and (bool(head.inbox) or head.status == "terminated")  # it has taken something
+    if has_rested:
+        sessions.at_rest(key)
 
 
 async def _config(sessions: SessionRepository, key: Key, stored: Stored) -> ev.SessionConfig | None:
