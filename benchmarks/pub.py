@@ -145,7 +145,7 @@ def figure(bench: Bench) -> list[Row]:
     rates: list[Spread] = []
     for environ in ({}, ENVIRON):
         with bench.rig(own=True, environ=environ) as rig:
-            rates.append(spread(run(lambda rig=rig: looped(rig, SESSIONS)), rate=True))
+            rates.append(spread(run(lambda rig=rig: looped(rig, SESSIONS)).rates, rate=True))
     without, publishing = rates
     cost = at_least("at least 0.95 of the floor", publishing.p50 / without.p50, 0.95)
     name = f"steps while they are published, {SESSIONS} sessions"

@@ -166,11 +166,13 @@ async def _measure(rig: Rig, kind: str, plan: Sequence[tuple[int, int, int]]) ->
     return rows
 
 
-async def looped(rig: Rig, count: int) -> list[float]:
-    """Steps a second of that many sessions, in slices."""
+async def looped(rig: Rig, count: int) -> Looped:
+    """That many sessions at once, which are archived then."""
     steps = next(rig.options.count(full, quick) for sessions, full, quick in PLAN if sessions == count)
     async with rig.client() as client, rig.bus() as bus:
-        return (await _loop(rig, client, bus, count, steps)).rates
+        found = await _loop(rig, client, bus, count, steps)
+        await rig.forget(client, found.sessions)
+        return found
 
 
 def _busy(name: str, busy: dict[str, float]) -> Row:

@@ -28,6 +28,8 @@ class Stored(msgspec.Struct, frozen=True):
 
     seq: int
     commit: Commit
+    traceparent: str = ""
+    """W3C trace context of the span in which it was written; empty if its message has none, or was not asked for it."""
 
 
 class InboxPosition(msgspec.Struct, frozen=True):

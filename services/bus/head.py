@@ -131,6 +131,11 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
         return "running" if "running" in statuses else "rescheduling" if "rescheduling" in statuses else "idle"
 
     @property
+    def is_at_rest(self) -> bool:
+        """No harness drives the session, and none is to go on without another input."""
+        return self.status == "terminated" or (self.status == "idle" and self.claim is None)
+
+    @property
     def stop(self) -> ev.StopReason:
         """Why the session is idle: calls of any thread that wait for the client, else as the primary thread ended."""
         stops = [t.stop for t in self.threads.values() if t.stop and t.stop.type == "requires_action"]

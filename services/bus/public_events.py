@@ -12,6 +12,7 @@ import msgspec
 from holdfast.bus import streams
 from holdfast.bus.ids import Key
 from holdfast.bus.times import time_text
+from holdfast.bus.traceparent import traceparent_of
 
 SPEC_VERSION: Final = "1.0"
 
@@ -22,6 +23,9 @@ LOG_HEADER: Final = "Holdfast-Log"
 """`<epoch of the streams>/<sequence of the commit>-<index of the event in it>`."""
 
 PUBLISHER_HEADER: Final = "Holdfast-Publisher"
+
+TRACE_HEADER: Final = "ce-traceparent"
+"""The attribute of the CloudEvents extension for distributed tracing: the span in which the event arose."""
 
 _LOG_TEXT: Final = re.compile(r"([0-9a-f]{1,64})/([0-9]{1,18})-([0-9]{1,9})")
 
@@ -46,6 +50,8 @@ class PublicEvent(msgspec.Struct, frozen=True):
     at: int
     place: LogPlace
     data: bytes
+    traceparent: str = ""
+    """W3C trace context of the span that wrote it to the log, as of a turn or a request; empty: it has none."""
 
 
 class PublicEnd(msgspec.Struct, frozen=True):
@@ -79,6 +85,7 @@ class StoredPublicEvent(msgspec.Struct, frozen=True):
     epoch: str
     place: LogPlace
     data: bytes
+    traceparent: str = ""
 
 
 def source_of(key: Key) -> str:
@@ -102,6 +109,8 @@ def headers_of(event: PublicEvent, epoch: str, publisher: str) -> dict[str, str]
     }
     if len(event.data) > MAX_BODY_BYTES:
         headers["ce-dataref"] = f"/v1/sessions/{event.key.session}/events"
+    if event.traceparent:  # as an attribute of the CloudEvents extension, and where tracers of NATS look for it
+        headers[TRACE_HEADER] = headers["traceparent"] = event.traceparent
     return headers
 
 
@@ -117,7 +126,9 @@ def stored_of(seq: int, headers: dict[str, str], data: bytes) -> StoredPublicEve
     if not found or not all(headers.get(name) for name in names):
         return None
     session, id_, type_, at = (headers[name] for name in names)
-    return StoredPublicEvent(seq, session, id_, type_, at, found[1], LogPlace(int(found[2]), int(found[3])), data)
+    place = LogPlace(int(found[2]), int(found[3]))
+    parent = traceparent_of(headers, TRACE_HEADER)
+    return StoredPublicEvent(seq, session, id_, type_, at, found[1], place, data, parent)
 
 
 def end_of(seq: int, headers: dict[str, str]) -> PublicEnd:

@@ -96,7 +96,8 @@ FILE_CONTENTS = "file_contents"
 """Bucket of what is known of the bytes of files: how many there are, and which files have them (rule 40)."""
 
 BUCKETS = (
-    "agents", "envs", "keys", "hands", "snap", "parked", "webhooks", "audit", "bindings", "tasks", FILES, FILE_CONTENTS,
+    "agents", "envs", "keys", "hands", "snap", "parked", "webhooks", "audit", "bindings", "tasks", "gates",
+    FILES, FILE_CONTENTS,
 )  # fmt: skip
 BLOBS = "blobs"
 

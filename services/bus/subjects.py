@@ -332,6 +332,17 @@ def session_key_key(tenant: str, kind: str, key_hash: str) -> str:
     return f"k.{_token(tenant)}.{_token(kind)}.{_token(key_hash)}"
 
 
+def gate_key(tenant: str, kind: str) -> str:
+    """Key in the bucket `gates`: which tasks of the kind are open, and which wait in order."""
+    return f"{_token(tenant)}.{_token(kind)}"
+
+
+def gate_of(key: str) -> tuple[str, str]:
+    """Tenant and kind of the key of a gate."""
+    tenant, kind = key.split(".")
+    return tenant, kind
+
+
 # --- vault and buckets -------------------------------------------------------------------------------------------
 
 VAULT_ADMIN = "vault.req.admin"

@@ -1,18 +1,23 @@
 """Structured logs: one JSON object a line on stderr, with the ids of the current trace, and with secrets replaced.
 
-An error is logged once, where it is handled. `main` calls `setup` once; then `structlog.get_logger()` works everywhere.
+Of an exception only types and places are written (`tracebacks.py`): its text may repeat what somebody said in a
+session. An error is logged once, where it is handled. `main` calls `setup` once; then `structlog.get_logger()` works
+everywhere.
 """
 
 import contextlib
 import logging
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TextIO, cast
 
 import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, WrappedLogger
+
+from holdfast.process import tracebacks
 
 REDACTED: Final = "[redacted]"
 
@@ -40,6 +45,10 @@ _TOKEN: Final = re.compile(
 """Tokens of known providers, recognised by their prefix anywhere in a text."""
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+copies: Final[list[Callable[[Mapping[str, Any]], None]]] = []
+"""Told of each line that is written, after its secrets were replaced."""
 
 
 def scrub(text: str) -> str:
@@ -86,6 +95,21 @@ def _trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     return event
 
 
+def _copy(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for tell in copies:
+        tell(event)
+    return event
+
+
+def _exception_places(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Structlog processor: types and places of the exception instead of its text."""
+    exc_info = event.pop("exc_info", None)
+    exc = tracebacks.of_exc_info(sys.exc_info() if exc_info is True else exc_info)
+    if exc is not None:
+        event["exception"] = "\n".join(tracebacks.places(exc))
+    return event
+
+
 class _Stderr:
     """Stderr that drops a line which cannot be written, because the disk is full or the reader is gone.
 
@@ -107,8 +131,20 @@ class _Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger().bind(source=record.name)
-        exc = record.exc_info if record.exc_info and record.exc_info[0] else None
-        logger.log(record.levelno, record.getMessage(), **({"exc_info": exc} if exc else {}))
+        exc = tracebacks.of_exc_info(record.exc_info)
+        message = record.getMessage()
+        if exc and record.name == "asyncio":  # it repeats the exception, and the arguments of a callback
+            message = message.partition("\n")[0].partition("(")[0].strip()
+        logger.log(record.levelno, message, **({"exc_info": exc} if exc else {}))
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    name = args.thread.name if args.thread else ""
+    structlog.get_logger().error("a thread ended with an exception", thread=name, exc_info=args.exc_value)
+
+
+def _not_raised(args: "sys.UnraisableHookArgs") -> None:
+    structlog.get_logger().error("an exception could not be raised", exc_info=args.exc_value)
 
 
 def setup(service: str, level: str = "info") -> None:
@@ -128,8 +164,9 @@ def setup(service: str, level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _trace_ids,
-            structlog.processors.format_exc_info,
+            _exception_places,
             redact,
+            _copy,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -139,3 +176,5 @@ def setup(service: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [_Bridge()]
     root.setLevel(max(number, logging.WARNING))
+    threading.excepthook = _thread_ended
+    sys.unraisablehook = _not_raised

@@ -213,6 +213,10 @@ INBOX_AGE: Final = _gauge(
     "holdfast.inbox.oldest.age", "s", "Age of the oldest input that waits for a harness; 0 if none does.", CELL
 )
 PARKED: Final = _gauge("holdfast.inputs.parked", "{input}", "Inputs that were set aside and wait for an operator.")
+TASKS_STORED: Final = _gauge(
+    "holdfast.tasks.stored", "{task}", "Tasks in the queue: they wait, or are on their way to a session."
+)
+TASKS_OPEN: Final = _gauge("holdfast.tasks.open", "{task}", "Tasks that count for the limits of their bindings.")
 LOG_LAG: Final = _gauge("holdfast.log.lag", "{commit}", "Commits by which the lists of sessions are behind.", CELL)
 
 ALL: Final = (
@@ -222,6 +226,7 @@ ALL: Final = (
     TOOL_DURATION, SANDBOXES, SANDBOX_START, SANDBOX_ENDS, EGRESS_CONNECTIONS, EGRESS_BYTES,
     HTTP_DURATION, STREAMS, FIRST_TOKEN,
     BUS_DURATION, BUS_ROUND_TRIP, LOOP_LAG, INBOX_DEPTH, INBOX_AGE, PARKED, LOG_LAG,
+    TASKS_STORED, TASKS_OPEN,
 )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""The parts of the OpenTelemetry SDK that our spans need: chosen ids, and the session on every span."""
+"""The parts of the OpenTelemetry SDK that our spans need: chosen ids, the session on every span, a cheap resource."""
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
@@ -21,6 +22,19 @@ class ChosenIds(RandomIdGenerator):
 
     def is_trace_id_random(self) -> bool:
         return spans.forced.get() is None
+
+
+class HashedResource(Resource):
+    """The same resource with its hash computed once: the exporter asks for it with each span, and the SDK makes JSON of
+    all attributes each time.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class SessionIds(SpanProcessor):

@@ -38,17 +38,23 @@ forced: Final[ContextVar[SpanContext | None]] = ContextVar("forced", default=Non
 """The ids of the next span that is started, if they are chosen."""
 
 
+_NAME: Final = "holdfast"
+
 _provider: Final[list[trace.TracerProvider]] = []
+_tracer: Final[list[trace.Tracer]] = []
+"""Made once: the SDK looks for a tracer for 10 us, each time that it is asked for one."""
 
 
 def switch_on(provider: trace.TracerProvider) -> None:
     """Record spans with this provider from now on; called by `telemetry`."""
     _provider[:] = [provider]
+    _tracer[:] = [provider.get_tracer(_NAME)]
 
 
 def switch_off() -> None:
     """Record no spans any more."""
     _provider.clear()
+    _tracer.clear()
 
 
 def are_recorded() -> bool:
@@ -63,7 +69,7 @@ def provider() -> trace.TracerProvider:
 
 def tracer() -> trace.Tracer:
     """The tracer of this project."""
-    return provider().get_tracer("holdfast")
+    return _tracer[0] if _tracer else provider().get_tracer(_NAME)
 
 
 def chosen(trace_id: int, flags: TraceFlags, *parts: object) -> SpanContext:

@@ -1,4 +1,4 @@
-"""Traces and metrics, as the standard OTEL_* variables ask for them (`exporters.py`); else trace ids only.
+"""Traces, metrics and logs, as the standard OTEL_* variables ask for them (`exporters.py`); else trace ids only.
 
 Without an exporter nothing is recorded, but every span has valid W3C ids and passes them on, so message headers and log
 lines have the same fields in both cases. Only this module uses the SDK of OpenTelemetry; any module may use its API.
@@ -20,7 +20,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from holdfast.process import metering, metrics, spans
+from holdfast.process import logs, metering, metrics, spans
 from holdfast.process.exporters import exporters
 from holdfast.process.metrics import Metric
 
@@ -35,7 +35,7 @@ SERVICE_NAMESPACE: Final = "holdfast"
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai/1.42.0"
 """Of the names in `metrics.py` and of spans."""
 
-_ALL_SIGNALS: Final = ("traces", "metrics")
+_ALL_SIGNALS: Final = ("traces", "metrics", "logs")
 _propagator: Final = TraceContextTextMapPropagator()
 _random: Final = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311  ids must differ, they need not be secret
 os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(16)))  # else two forks would make the same ids
@@ -103,6 +103,12 @@ def setup(service: str) -> None:
         _export_traces(resource)
     if asked["metrics"]:
         _export_metrics(resource, asked["metrics"])
+    if asked["logs"]:
+        from holdfast.process.log_export import log_export  # noqa: PLC0415
+
+        send, stop = log_export(resource, timeout_s=FLUSH_TIMEOUT_S)
+        logs.copies.append(send)
+        _stop_exporter.append(stop)
 
 
 def _export_traces(resource: "Resource") -> None:
@@ -110,9 +116,9 @@ def _export_traces(resource: "Resource") -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    from holdfast.process.span_export import ChosenIds, SessionIds  # noqa: PLC0415
+    from holdfast.process.span_export import ChosenIds, HashedResource, SessionIds  # noqa: PLC0415
 
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=ChosenIds())
+    provider = TracerProvider(resource=HashedResource(resource), shutdown_on_exit=False, id_generator=ChosenIds())
     provider.add_span_processor(SessionIds())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=FLUSH_TIMEOUT_S)))
     trace.set_tracer_provider(provider)

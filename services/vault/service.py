@@ -24,6 +24,7 @@ from holdfast.vault.bodies import (
 )
 from holdfast.vault.credentials import Credentials
 from holdfast.vault.errors import Invalid, NewerDocument, StoreUnavailable, VaultProblem
+from holdfast.vault.request_span import request_span
 from holdfast.vault.sealing_key import SealingKey
 from holdfast.vault.signing import SigningSecrets
 from holdfast.vault.vaults import Vaults
@@ -92,7 +93,8 @@ class Service:
         return msgspec.json.encode(await _reply(SignRequest, data, self._sign))
 
     async def _sign(self, r: SignRequest) -> Any:
-        return await self._webhooks.sign(r.tenant, r.webhook, r.content)
+        with request_span("webhooks.sign"):
+            return await self._webhooks.sign(r.tenant, r.webhook, r.content)
 
     async def _answer(self, data: bytes) -> VaultReply:
         return await _reply(VaultRequest, data, self._do)
@@ -101,7 +103,8 @@ class Service:
         verb = self._verbs.get(request.verb)
         if verb is None:
             raise Invalid("verb: not known")
-        body = await verb(request)
+        with request_span(request.verb):
+            body = await verb(request)
         log.info("vault.admin", verb=request.verb, tenant=request.tenant, vault=request.vault or None)
         return body
 

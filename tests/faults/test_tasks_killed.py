@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import nats
 import pytest
 from anthropic import APIError, AsyncAnthropic
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from tests.faults.conftest import Start
 from tests.support.conversation import MODEL, TOOLSET, Conversation, text
@@ -24,7 +25,7 @@ KIND = "work"
 
 MESSAGE = "[play:{{mark}}] number {{n}}"
 
-POINTS = ("task.key_made", "task.recorded", "task.session_made", "task.input_put", "task.done")
+POINTS = ("task.let_in", "task.key_made", "task.recorded", "task.session_made", "task.input_put", "task.done")
 
 
 def _login(path: str) -> dict[str, str]:
@@ -47,11 +48,12 @@ async def publish(client: Client, mark: str, n: int, key: int) -> None:
     await client.jetstream().publish(f"task.default.{KIND}", body, headers={"Nats-Msg-Id": f"{KIND}-{n}"})
 
 
-async def bind(client: AsyncAnthropic) -> None:
+async def bind(client: AsyncAnthropic, max_open: int = 100) -> None:
     agent = await client.beta.agents.create(model=MODEL, name="a", tools=[TOOLSET])  # type: ignore[list-item]
     environment = await client.beta.environments.create(name="e")
     body = {
         "kind": KIND, "agent": agent.id, "environment_id": environment.id, "message": MESSAGE, "session_key": "{{key}}",
+        "max_open": max_open,
     }  # fmt: skip
     await client.post("/v1/bindings", cast_to=object, body=body)
 
@@ -86,11 +88,12 @@ async def wait_for(client: AsyncAnthropic, count: int) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_task_is_carried_out_once(start: Start, point: str) -> None:
+    """With one place, which the task has still when its process dies."""
     stack = start(faults={"session": f"{point}:kill"})
     old = stack.pid("session")
     mark = await stack.model.play(say("Done."))
     async with stack.client() as client, publishing(stack) as publisher:
-        await bind(client)
+        await bind(client, max_open=1)
         await publish(publisher, mark, 1, 1)
         await stack.replaced("session", old)
         found = await wait_for(client, 1)
@@ -123,6 +126,49 @@ async def test_a_task_without_a_binding_is_kept_once_and_can_be_sent_again(start
         found = await wait_for(client, 1)
         assert list(found.values()) == [[f"[play:{mark}] number 1"]]
         assert await dead() == []
+
+
+async def test_a_task_that_is_handed_over_again_as_its_edge_died_is_one(start: Start) -> None:
+    """One over HTTP and one as a NATS request: both are stored when the service dies, or one, and no answer comes."""
+    stack = start(faults={"session": "task.stored:kill"})
+    old = stack.pid("session")
+    mark = await stack.model.play(*[say("Done.")] * 2)
+
+    def body(n: int) -> dict[str, Any]:
+        return {"mark": mark, "n": n, "key": n}
+
+    async with stack.client(retries=0) as client, publishing(stack) as publisher:
+
+        async def over_http() -> str:
+            headers = {"Idempotency-Key": "one"}
+            answer: Any = await client.post(
+                f"/v1/tasks/{KIND}", cast_to=object, body=body(1), options={"headers": headers}
+            )
+            return answer["state"]
+
+        async def by_request() -> str:
+            data = json.dumps(body(2)).encode()
+            answer = await publisher.request(f"ask.default.{KIND}", data, headers={"Nats-Msg-Id": "two"}, timeout=5)
+            return json.loads(answer.data).get("state", "")
+
+        await bind(client)
+        states = await asyncio.gather(repeated(over_http), repeated(by_request))
+        assert stack.pid("session") != old, "it died, and somebody has sent his task again"
+        assert set(states) <= {"open", "done"}
+        found = await wait_for(client, 2)
+        assert sorted(found.values()) == [[f"[play:{mark}] number 1"], [f"[play:{mark}] number 2"]]
+
+
+async def repeated(send: Callable[[], Awaitable[str]]) -> str:
+    """The first answer, as a sender gets it who repeats what was not answered."""
+
+    async def once() -> str:
+        try:
+            return await send()
+        except (APIError, NatsError):
+            return ""
+
+    return await eventually(once, within=60, what="an answer")
 
 
 async def test_tasks_under_kills_at_any_moment(start: Start) -> None:

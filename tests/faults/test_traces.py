@@ -3,7 +3,7 @@
 import secrets
 
 import pytest
-from anthropic import AuthenticationError
+from anthropic import AuthenticationError, NotFoundError
 
 from tests.faults.conftest import Start
 from tests.support.conversation import Conversation
@@ -107,6 +107,24 @@ async def kill_the_sandbox(stack: Stack, sink: Sink, conversation: Conversation)
         assert (span.status, span.attributes["error.type"]) == (2, "holdfast.sandbox_lost"), name
 
 
+async def check_the_vault(sink: Sink, conversation: Conversation) -> None:
+    """A request that needs the vault has a span there, also one that fails, and nothing of what was sent."""
+    trace = secrets.token_hex(16)
+    headers = {"traceparent": f"00-{trace}-{CALLER}-01"}
+    vaults = conversation.client.beta.vaults
+    await vaults.create(display_name="canary-vault-name", extra_headers=headers)
+    with pytest.raises(NotFoundError):
+        await vaults.retrieve("vlt_canary0unknown", extra_headers=headers)
+    found = await spans_of(
+        sink, trace, "anthropic.vaults.create", "vault vaults.create", "anthropic.vaults.retrieve", "vault vaults.retr"
+    )
+    for name, error in (("vaults.create", None), ("vaults.retrieve", "Missing")):
+        request, asked = one(found, f"anthropic.{name}"), one(found, f"vault {name}")
+        assert (asked.service, asked.parent, asked.kind) == ("vault", request.id, 2)
+        assert (asked.attributes.get("error.type"), asked.status) == (error, 2 if error else 0)
+    assert b"canary-vault-name" not in sink.raw
+
+
 async def check_strangers(stack: Stack, sink: Sink, conversation: Conversation) -> None:
     """Without a valid key nobody may put a span into a trace of his choice."""
     trace = secrets.token_hex(16)
@@ -132,6 +150,7 @@ async def test_one_trace_and_what_happens_to_it(start: Start) -> None:
             await check_one_trace(stack, sink, conversation)
             await kill_the_harness(stack, sink, conversation)
             await kill_the_sandbox(stack, sink, conversation)
+            await check_the_vault(sink, conversation)
             await check_strangers(stack, sink, conversation)
         assert not [span.name for span in sink.spans() if span.ended_ns - span.began_ns > 900e9]
         assert {"gen_ai.client.operation.duration", "holdfast.inbox.depth"} <= sink.metrics

@@ -17,11 +17,7 @@ from tests.support.raw_model import STREAM, Received, chunk, frame, head, raw_mo
 
 KINDS = ("anthropic", "messages")
 
-# The SDK gives aiohttp the body as bytes, and aiohttp warns of those above 1 MiB.
-pytestmark = [
-    pytest.mark.parametrize("kind", KINDS),
-    pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning"),
-]
+pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,7 @@ from tests.support.edge import session_service
 from tests.support.model_client import KEY, Failed, client, failure, pieces
 from tests.support.raw_model import STREAM, Received, answer, chunk, frame, head, raw_model, stream
 
-pytestmark = [
-    pytest.mark.parametrize("kind", ["anthropic", "messages"]),
-    # The SDK gives aiohttp the password of a proxy in a way that aiohttp 4 will not have.
-    pytest.mark.filterwarnings("ignore:.*(BasicAuth|proxy_auth).*deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.parametrize("kind", ["anthropic", "messages"])
 
 FAILED = "model_request_failed_error"
 OVERLOADED = "model_overloaded_error"

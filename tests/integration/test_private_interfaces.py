@@ -19,6 +19,10 @@ from anthropic import AsyncAnthropic, AsyncStream
 from anthropic.lib.bedrock import AsyncAnthropicBedrock
 from anthropic.lib.bedrock._stream_decoder import AWSEventStreamDecoder
 from nats.aio.transport import TcpTransport
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.resources import Resource
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from holdfast.bus.jetstream.imports import Client, Msg
@@ -390,3 +394,17 @@ def test_the_client_for_bedrock_makes_the_decoder_of_its_stream() -> None:
     be made, so `test_model_clouds.py` reads a stream with it only where the extra is installed."""
     assert list(inspect.signature(AsyncAnthropicBedrock._make_sse_decoder).parameters) == ["self"]
     assert list(inspect.signature(AWSEventStreamDecoder.aiter_bytes).parameters) == ["self", "iterator"]
+
+
+def test_log_records_of_opentelemetry_have_what_they_are_given() -> None:
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(resource=Resource({"service.name": "x"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    provider.get_logger("holdfast").emit(
+        timestamp=5, severity_number=SeverityNumber.WARN, severity_text="warning", body="it", attributes={"n": 1}
+    )
+    (got,) = exporter.get_finished_logs()
+    record = got.log_record
+    assert (record.timestamp, record.severity_number, record.body) == (5, SeverityNumber.WARN, "it")
+    assert dict(record.attributes or {}) == {"n": 1}
+    assert got.resource.attributes["service.name"] == "x"

@@ -9,6 +9,7 @@ from tests.model import (
     calls,
     claim,
     deletes,
+    open_tasks,
     order,
     parking,
     placement,
@@ -20,7 +21,21 @@ from tests.model import (
 )
 from tests.model.scenario import describe
 
-MODELS = (arrivals, claim, requests, calls, order, threads, placement, parking, deletes, public, tasks, webhooks)
+MODELS = (
+    arrivals,
+    claim,
+    requests,
+    calls,
+    order,
+    threads,
+    placement,
+    parking,
+    deletes,
+    public,
+    tasks,
+    open_tasks,
+    webhooks,
+)
 
 
 def table() -> list[str]:

@@ -1,4 +1,4 @@
-"""A collector: an HTTP server that takes spans and metrics by OTLP, and shows what came."""
+"""A collector: an HTTP server that takes spans, metrics and logs by OTLP, and shows what came."""
 
 import contextlib
 import gzip
@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import msgspec
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -30,6 +31,28 @@ class SeenSpan(msgspec.Struct, kw_only=True):
     """Trace, span, attributes."""
 
 
+class SeenLine(msgspec.Struct, kw_only=True):
+    """A log record as it arrived. `severity` as in the protocol: 9 is INFO, 13 WARN, 17 ERROR."""
+
+    service: str
+    text: str
+    severity: int
+    trace: str
+    span: str
+    attributes: dict[str, Any]
+
+
+def _line(service: str, record: Any) -> SeenLine:
+    return SeenLine(
+        service=service,
+        text=_value(record.body),
+        severity=record.severity_number,
+        trace=record.trace_id.hex(),
+        span=record.span_id.hex(),
+        attributes=_attributes(record.attributes),
+    )
+
+
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
     found: Any = getattr(value, kind) if kind else None
@@ -47,6 +70,7 @@ class Sink:
         self.endpoint = ""
         self._spans: list[SeenSpan] = []
         self.metrics: set[str] = set()
+        self.logs: list[SeenLine] = []
         self.raw = b""
         """All bodies, one after the other: to look for what must not be there."""
         self._lock = threading.Lock()
@@ -65,6 +89,11 @@ class Sink:
     def add(self, path: str, body: bytes) -> None:
         with self._lock:
             self.raw += body
+            if path == "/v1/logs":
+                for resource in ExportLogsServiceRequest.FromString(body).resource_logs:
+                    service = _attributes(resource.resource.attributes)["service.name"]
+                    self.logs += [_line(service, one) for scope in resource.scope_logs for one in scope.log_records]
+                return
             if path == "/v1/metrics":
                 request = ExportMetricsServiceRequest.FromString(body)
                 scopes = [scope for resource in request.resource_metrics for scope in resource.scope_metrics]

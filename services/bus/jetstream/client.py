@@ -82,6 +82,10 @@ class NatsBus:
         """How many inputs were set aside, for metrics. Raises Unavailable."""
         return await depths.parked_count(self._client)
 
+    async def stored_task_count(self) -> int:
+        """How many tasks are in the queue, for metrics. Raises Unavailable."""
+        return await depths.stored_task_count(self._client)
+
     async def last_commit_seq(self, cell: str) -> int:
         """The sequence of the last commit of the cell, for metrics. Raises Unavailable."""
         return await depths.last_commit_seq(self._client, cell)

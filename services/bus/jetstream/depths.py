@@ -53,6 +53,12 @@ async def parked_count(client: JetStreamClient) -> int:
     return int((await _ask(client, f"STREAM.INFO.KV_{PARKED}"))["state"]["messages"])
 
 
+async def stored_task_count(client: JetStreamClient) -> int:
+    """The tasks in the queue: not delivered yet, or not acknowledged. Raises Unavailable."""
+    info = await _ask(client, f"CONSUMER.INFO.{streams.TASKS_STREAM}.{streams.TASK_CONSUMER}")
+    return int(info["num_pending"]) + int(info["num_ack_pending"])
+
+
 async def last_commit_seq(client: JetStreamClient, cell: str) -> int:
     """The sequence of the last commit of the cell; 0 if there is none. Raises Unavailable."""
     last = await client.leader(streams.log_stream(cell), {"last_by_subj": subjects.all_logs(cell)})

@@ -10,6 +10,7 @@ from holdfast.bus.jetstream.object_store import Blobs
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
 from holdfast.bus.outline import CommitOutline, decode_outline
+from holdfast.bus.traceparent import traceparent_of
 
 PAGE_COMMITS = 500
 """Commits in one batched read."""
@@ -114,7 +115,8 @@ class LogReads:
     async def stored(self, got: RawMessage) -> Stored:
         """Decode a message of the log and put its blobs back. Raises Newer, Damaged, Unavailable."""
         commit = codec.decode_commit(got.data)
-        return Stored(got.seq, await self._put_back(subjects.key_of(got.subject), commit))
+        key = subjects.key_of(got.subject)
+        return Stored(got.seq, await self._put_back(key, commit), traceparent_of(got.headers))
 
     async def _put_back(self, key: Key, commit: Commit) -> Commit:
         blobs = codec.blob_refs(commit)

@@ -213,11 +213,13 @@ def _session(cells: Sequence[str]) -> User:
             *_publishes(cell),
         ]
 
-    buckets = ("agents", "envs", "keys", "webhooks")
+    buckets = ("agents", "envs", "keys", "webhooks", "gates")
     publish = _for_each(cells, of_cell)
     publish += [
         "again.*.*", "dead.*.*", f"$JS.API.CONSUMER.MSG.NEXT.{TASKS_STREAM}.{TASK_CONSUMER}",
-        f"$JS.ACK.{TASKS_STREAM}.{TASK_CONSUMER}.>", f"$JS.API.DIRECT.GET.{DEAD_TASKS_STREAM}",
+        f"$JS.API.CONSUMER.INFO.{TASKS_STREAM}.{TASK_CONSUMER}", f"$JS.ACK.{TASKS_STREAM}.{TASK_CONSUMER}.>",
+        f"$JS.API.STREAM.MSG.GET.{TASKS_STREAM}",
+        f"$JS.API.DIRECT.GET.{DEAD_TASKS_STREAM}",
         f"$JS.API.STREAM.MSG.GET.{DEAD_TASKS_STREAM}", f"$JS.API.STREAM.MSG.DELETE.{DEAD_TASKS_STREAM}",
     ]  # fmt: skip
     publish += _for_each(("bindings", "tasks"), lambda bucket: [f"$KV.{bucket}.>", *_reads_bucket(bucket)])

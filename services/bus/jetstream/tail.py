@@ -19,6 +19,7 @@ from holdfast.bus.jetstream.connection import RawMessage
 from holdfast.bus.jetstream.log_reads import LogReads
 from holdfast.bus.jetstream.requests import JetStreamClient
 from holdfast.bus.jetstream.retry import retry
+from holdfast.bus.traceparent import traceparent_of
 from holdfast.process import failures
 
 log = structlog.get_logger()
@@ -231,7 +232,7 @@ def _decoded(got: list[RawMessage], on_newer: Callable[[Key, int], None]) -> lis
             log.warning("log.unreadable", seq=one.seq, error=str(exc))
             continue
         try:
-            found.append((key, Stored(one.seq, codec.decode_commit(one.data))))
+            found.append((key, Stored(one.seq, codec.decode_commit(one.data), traceparent_of(one.headers))))
         except Newer:
             on_newer(key, one.seq)
         except Damaged as exc:

@@ -21,6 +21,9 @@ from holdfast.bus.jetstream.retry import retry
 TASK_HEADER: Final = "Holdfast-Task"
 """The id of a task; believed on subjects alone that only the session service may publish on."""
 
+PRIORITY_HEADER: Final = "Holdfast-Priority"
+"""`batch`: the task starts behind all others of its kind that wait. Its publisher says so."""
+
 _REASON_HEADER: Final = "Holdfast-Reason"
 _MESSAGE_HEADER: Final = "Holdfast-Message"
 _DIED_AT_HEADER: Final = "Holdfast-Died-At"
@@ -68,6 +71,10 @@ class NatsTasks:
         """
         named = {**_foreign(headers), TASK_HEADER: task, "Nats-Msg-Id": new_id("again")}
         await retry(self._client, self._client.store, subjects.task_again(tenant, kind), data, named)
+
+    async def waits(self, seq: int) -> bool:
+        """Whether the message with that sequence is still in the queue, as its leader has it."""
+        return await retry(self._client, self._client.leader, streams.TASKS_STREAM, {"seq": seq}) is not None
 
     async def publish_again(self, letter: DeadLetter) -> None:
         """Publish the bytes of a dead letter once more."""
@@ -122,7 +129,8 @@ def _foreign(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in headers.items()
-        if _NAME.fullmatch(name) and not name.lower().startswith(_OWN_PREFIXES)
+        if _NAME.fullmatch(name)
+        and (not name.lower().startswith(_OWN_PREFIXES) or name.lower() == PRIORITY_HEADER.lower())
     }
 
 

@@ -36,8 +36,8 @@ def bindings(
         several. update: the binding of a kind, from a file. archive: further tasks of the kind become dead ones.
     names
         Kinds from the list, or files in YAML or JSON. A file has the fields kind, agent, environment_id and message,
-        and may have session_key, title, when, metadata, remember_hours and signature (docs/tasks.md). Fields of a file
-        that an update names replace those of the binding; the others stay.
+        and may have session_key, title, when, metadata, max_open, remember_hours and signature (docs/tasks.md). Fields
+        of a file that an update names replace those of the binding; the others stay.
     all_
         Archived ones too.
     json

@@ -32,7 +32,8 @@ def tasks(
     Parameters
     ----------
     action
-        list: all that could not be carried out, a line each. show: the state of any task, and its session. resend:
+        list: all that could not be carried out, a line each. show: the state of any task (waiting, open,
+        done, dead), and its session. resend:
         send them once more, as they were published.
     ids
         Ids of tasks. Those of finished tasks are in the metadata of their sessions, as task_id.

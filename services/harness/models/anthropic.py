@@ -1,11 +1,10 @@
 """The Messages API through the clients of the `anthropic` SDK, one per process.
 
-The client connects, authenticates and raises its errors. Three things are done around it:
+The client makes requests, authenticates and raises its errors. Three things are done around it:
 
 - Request bodies are encoded here and sent as bytes, because the client would copy a long history recursively.
 - Responses are read as bytes (the client's documented raw response), as `streamed_model` does for every kind.
-- HTTP goes through aiohttp, which the SDK offers as an alternative: with fifty sessions at once a request costs half
-  the processor time, because the default's pool walks over all its connections for each request.
+- HTTP goes through aiohttp, by a client of ours that the SDK is given (`anthropic_http`).
 
 The client makes no retries, no spans, and follows no redirect: it would take the key to another address.
 """
@@ -17,56 +16,37 @@ import anthropic
 import httpx2
 import msgspec
 from aiohttp import ClientError
-from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
+from anthropic import AsyncAnthropic, AsyncStream
 
+from holdfast.harness.models.anthropic_http import DecodedStream, SdkHttpClient
 from holdfast.harness.models.failure_causes import request_id
 from holdfast.harness.models.failures import ErrorStatus, Progress
 from holdfast.harness.models.interface import Endpoint, ModelFailure
-from holdfast.harness.models.streamed_model import CONNECT_TIMEOUT_S, ResponseBody, StreamedModel, beginning
+from holdfast.harness.models.streamed_model import CONNECT_TIMEOUT_S, ResponseBody, StreamedModel
 
 _WITHOUT_KEY: Final[Any] = {"X-Api-Key": anthropic.Omit(), "Authorization": anthropic.Omit()}
 """Headers for an endpoint without a key: the client sends no empty key and reads none from the environment."""
 
 
-_OF_THE_BODY: Final = ("content-encoding", "content-length", "transfer-encoding")
-"""Headers that describe the body as it came."""
-
-
-def client_options() -> dict[str, Any]:
+def client_options(http: SdkHttpClient) -> dict[str, Any]:
     """Arguments that every client of the SDK gets. Silence is bounded by `StreamedModel`, not by the client."""
     return {
         "max_retries": 0,
         "timeout": anthropic.Timeout(None, connect=CONNECT_TIMEOUT_S),
-        "http_client": _HttpClient(follow_redirects=False),
+        "http_client": http,
         "open_telemetry": False,
     }
-
-
-class _HttpClient(DefaultAioHttpClient):
-    """Reads only the beginning of an error's body: the client of the SDK would read all of it into memory."""
-
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """See `httpx2.AsyncClient.send`."""
-        response = await super().send(request, **options)
-        if response.is_success:
-            return response
-        try:
-            chunks = response.aiter_bytes()
-            content = await beginning(lambda: anext(chunks, b""), ignore=SdkModel.ERRORS)
-        finally:
-            await response.aclose()
-        told = [(name, text) for name, text in response.headers.multi_items() if name not in _OF_THE_BODY]
-        return httpx2.Response(response.status_code, headers=told, content=content, request=request)
 
 
 class SdkModel(StreamedModel):
     """A model behind a client of the SDK."""
 
-    ERRORS: ClassVar = (anthropic.AnthropicError, httpx2.HTTPError, ClientError)
+    ERRORS: ClassVar = (anthropic.AnthropicError, ClientError, OSError)
 
-    def __init__(self, endpoint: Endpoint, client: Any) -> None:
-        """`client` is an `AsyncAnthropic`, or one of the SDK's clients for a cloud."""
+    def __init__(self, endpoint: Endpoint, client: Any, http: SdkHttpClient) -> None:
+        """`client` is an `AsyncAnthropic`, or one of the SDK's clients for a cloud, and sends by `http`."""
         super().__init__(endpoint)
+        http.open(str(client.base_url))
         self._client = client
         self._headers = {"anthropic-beta": ",".join(endpoint.betas)} if endpoint.betas else {}
 
@@ -99,7 +79,7 @@ class SdkModel(StreamedModel):
                 return self._failures.unreachable(exc)
             case anthropic.AnthropicError():
                 return self._failures.no_credentials(exc)
-            case httpx2.HTTPError() | ClientError():
+            case ClientError() | OSError():
                 return self._failures.broke_off(exc, progress)
             case _:
                 return None
@@ -114,10 +94,11 @@ class AnthropicModel(SdkModel):
             headers = _WITHOUT_KEY
         elif endpoint.auth == "x-api-key":
             headers = {"X-Api-Key": endpoint.key, "Authorization": anthropic.Omit()}
+        http = SdkHttpClient()
         client = AsyncAnthropic(
-            base_url=endpoint.base_url, api_key=endpoint.key, default_headers=headers, **client_options()
+            base_url=endpoint.base_url, api_key=endpoint.key, default_headers=headers, **client_options(http)
         )
-        super().__init__(endpoint, client)
+        super().__init__(endpoint, client, http)
 
 
 class SdkBody:
@@ -129,7 +110,8 @@ class SdkBody:
         self._chunks = self._decoded()
 
     def _decoded(self) -> AsyncIterator[bytes]:
-        return self._response.aiter_bytes()
+        stream = self._response.stream
+        return aiter(stream) if isinstance(stream, DecodedStream) else self._response.aiter_bytes()
 
     async def read(self) -> bytes:
         return await anext(self._chunks, b"")

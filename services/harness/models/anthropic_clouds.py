@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 import anthropic
 import httpx2
+from aiohttp import ClientError
 from anthropic.lib.bedrock import AsyncAnthropicBedrock
 from anthropic.lib.foundry import AsyncAnthropicFoundry
 from anthropic.lib.vertex import AsyncAnthropicVertex
 
 from holdfast.harness.models.anthropic import SdkBody, SdkModel, client_options
+from holdfast.harness.models.anthropic_http import SdkHttpClient
 from holdfast.harness.models.failures import Failures, Progress
 from holdfast.harness.models.interface import Endpoint, ModelFailure
 from holdfast.harness.models.streamed_model import ResponseBody
@@ -31,15 +33,15 @@ class CloudModel(SdkModel):
 
     ERRORS: ClassVar = (*SdkModel.ERRORS, CredentialsUnavailable)
 
-    def __init__(self, endpoint: Endpoint, client: Any) -> None:
-        super().__init__(endpoint, client)
+    def __init__(self, endpoint: Endpoint, client: Any, http: SdkHttpClient) -> None:
+        super().__init__(endpoint, client, http)
         if not endpoint.base_url:
             self._failures = Failures(Endpoint(base_url=str(client.base_url), key=endpoint.key, silence=self._silence))
 
     async def _send(self, body: dict[str, Any]) -> ResponseBody:
         try:
             return self._body(await self._post(self._headers, body=body))  # the client moves parts of it into the path
-        except (*SdkModel.ERRORS, TimeoutError):
+        except (anthropic.AnthropicError, ClientError, TimeoutError):
             raise
         except Exception as exc:  # botocore and google-auth have no base class in common
             raise CredentialsUnavailable(str(exc) or type(exc).__name__) from exc
@@ -58,8 +60,9 @@ class BedrockModel(CloudModel):
 
     def __init__(self, endpoint: Endpoint) -> None:
         _require("bedrock", "boto3", "botocore.eventstream")
-        client = _made("bedrock", lambda: AsyncAnthropicBedrock(**_given(endpoint, "api_key"), **client_options()))
-        super().__init__(endpoint, client)
+        http = SdkHttpClient()
+        given = {**_given(endpoint, "api_key"), **client_options(http)}
+        super().__init__(endpoint, _made("bedrock", lambda: AsyncAnthropicBedrock(**given)), http)
 
     def _body(self, response: httpx2.Response) -> ResponseBody:
         return _BedrockBody(response, self._client)
@@ -77,7 +80,7 @@ class _BedrockBody(SdkBody):
         try:
             async for event in decoder.aiter_bytes(self._response.aiter_bytes()):
                 yield f"data: {event.data}\n\n".encode()
-        except (*SdkModel.ERRORS, OSError, ValueError):
+        except (*SdkModel.ERRORS, ValueError):
             raise
         except Exception as exc:  # botocore's, which cannot be named: it is not installed without the extra
             raise ValueError(str(exc) or type(exc).__name__) from exc
@@ -89,16 +92,18 @@ class VertexModel(CloudModel):
     def __init__(self, endpoint: Endpoint) -> None:
         if not endpoint.key:
             _require("vertex", "google.auth.transport.requests")
-        client = _made("vertex", lambda: AsyncAnthropicVertex(**_given(endpoint, "access_token"), **client_options()))
-        super().__init__(endpoint, client)
+        http = SdkHttpClient()
+        given = {**_given(endpoint, "access_token"), **client_options(http)}
+        super().__init__(endpoint, _made("vertex", lambda: AsyncAnthropicVertex(**given)), http)
 
 
 class FoundryModel(CloudModel):
     """Microsoft Foundry. The key, or else ANTHROPIC_FOUNDRY_API_KEY, is the key of the resource."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        client = _made("foundry", lambda: AsyncAnthropicFoundry(**_given(endpoint, "api_key"), **client_options()))
-        super().__init__(endpoint, client)
+        http = SdkHttpClient()
+        given = {**_given(endpoint, "api_key"), **client_options(http)}
+        super().__init__(endpoint, _made("foundry", lambda: AsyncAnthropicFoundry(**given)), http)
 
 
 def _given(endpoint: Endpoint, key_name: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Appender:
     def __init__(self, replica: Replica, session: ClaimedSession) -> None:
         self._bus = replica.bus
         self._now = replica.now
+        self._on_release = replica.on_release
         self.by = replica.name
         self.key = session.key
         self.inbox = session.inbox
@@ -131,6 +132,8 @@ class Appender:
             self.claim = replace(self.claim, failures=0)
         claim = None if draft.release else (self.claim if self.claim != self.head.claim else UNSET)
         made = commit(self.last, draft.events, by=self.by, new_id=new_id, now=self._now(), claim=claim, taken=taken)
+        if draft.release:
+            await self._on_release(self.key)
         try:
             seq = await self._bus.log.append(self.key, made, self.last.seq)
         except Conflict:

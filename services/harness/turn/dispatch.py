@@ -76,6 +76,7 @@ class Dispatcher:
         """Set it when the process is to stop: runners finish or hand over."""
         self._bus = bus
         self._now = now
+        self.warm = WarmReplicas(bus, name, self._forget)
         self.replica = Replica(
             bus=bus,
             model=model,
@@ -84,6 +85,7 @@ class Dispatcher:
             name=name,
             now=now,
             draining=self.draining,
+            on_release=self._announce,
             dropped=DroppedRequests(note_dropped),
             batch_bytes=batch_bytes,
         )
@@ -91,7 +93,6 @@ class Dispatcher:
         self._configs = SessionConfigs(bus)
         self._claims = ClaimAppend(self.replica, self._configs)
         self.kept = KeptSessions()
-        self.warm = WarmReplicas(bus, name, self._forget)
         self.failed = FailedDeliveries()
         self.shares = TenantShares(settings.tenant_sessions)
         self.left_to_newer = LeftToNewer(note_newer)
@@ -124,6 +125,11 @@ class Dispatcher:
             await self.failed.failed(delivery)
         else:
             self.failed.handled(delivery)
+
+    async def _announce(self, key: Key) -> None:
+        """Say that this replica knows the session, before its release can be seen: the next input may come at once."""
+        if not self.draining.is_set():
+            await self.warm.announce(key)
 
     async def _forget(self, key: Key) -> None:
         """Another replica has driven the session: what is kept of it is old."""
@@ -284,8 +290,6 @@ class Dispatcher:
             for forgotten in self.keep(runner):
                 await forgotten.close()
             await delivery.ack()
-            if key in self.kept:
-                await self.warm.announce(key)
             await runner.renudge()
         except Fenced:
             log.info("claim.lost", session=key.session)

@@ -1,14 +1,14 @@
 """The harness process as the sessions that it drives see it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 
 from holdfast.bus.api import Bus
 from holdfast.bus.events import SessionConfig
-from holdfast.bus.ids import new_id
+from holdfast.bus.ids import Key, new_id
 from holdfast.harness.models.interface import Model
 from holdfast.harness.settings import HarnessSettings
 from holdfast.harness.turn.claim import Writer
@@ -39,6 +39,10 @@ class DroppedRequests:
         self._note(f"{self.count} requests were dropped unread, as their session went on without them")
 
 
+async def _tell_nobody(_: Key) -> None:
+    pass
+
+
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """What all sessions of one harness process share."""
 
@@ -52,6 +56,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """Microseconds since 1970, UTC."""
     draining: asyncio.Event
     """Set when the process is to stop."""
+    on_release: Callable[[Key], Awaitable[None]] = _tell_nobody
+    """Awaited with each session whose claim is about to be given up, before that is appended."""
     dropped: DroppedRequests = msgspec.field(default_factory=DroppedRequests)
     batch_bytes: int = BATCH_BYTES
     """Bytes of inputs that one commit takes; a larger input is taken alone."""

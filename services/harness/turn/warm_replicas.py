@@ -31,7 +31,7 @@ class WarmReplicas:
         return len(self._replicas)
 
     async def listen(self, cell: str) -> Subscription:
-        """Hear what other replicas have released, until closed."""
+        """Hear what other replicas release, until closed."""
         return await self._bus.core.subscribe(subjects.all_kept(cell), self._hear)
 
     async def _hear(self, message: Message) -> None:
@@ -47,7 +47,7 @@ class WarmReplicas:
         await self._on_other(key)
 
     async def announce(self, key: Key) -> None:
-        """This replica has released the session, and knows its conversation."""
+        """This replica releases the session, and knows its conversation."""
         self._replicas.pop(key, None)
         await self._bus.core.publish(subjects.kept(key), self._name.encode())
 

@@ -12,6 +12,7 @@ from holdfast.bus.inputs import ClientInput, Source, Taken
 from holdfast.process.faults import point
 from holdfast.session.events.validation import answer_calls, check_against_head, closed_custom_calls
 from holdfast.session.log.history import forwards
+from holdfast.session.log.known_heads import KnownHead
 from holdfast.session.log.repository import SessionRepository
 from holdfast.session.log.serialize import Position, event_to_api
 
@@ -19,28 +20,34 @@ from holdfast.session.log.serialize import Position, event_to_api
 async def send(sessions: SessionRepository, key: Key, events: list[ev.ClientEvent]) -> list[dict[str, Any]]:
     """Store the events, and return them as clients see them. Raises ApiError 400, 404 and 429, BusError."""
     bus = sessions.bus
-    last = await sessions.last_commit(key)
     stream_epoch = await bus.inbox.stream_epoch(key.cell)
+    known = None if answer_calls(events) else sessions.heads.find(key)
+    known = known or _known(await sessions.last_commit(key))
     waiting: list[ev.ClientEvent] = []
     answered: set[str] = set()
     if answer_calls(events):
-        found = await _waiting(sessions, key, last.commit.head.taken_in(stream_epoch))
+        found = await _waiting(sessions, key, known.head.taken_in(stream_epoch))
         # The head is read again: an input that was taken between the two reads would be in neither.
         last = await sessions.last_commit(key, leader=True)
-        taken = last.commit.head.taken_in(stream_epoch)
+        known = _known(last)
+        taken = known.head.taken_in(stream_epoch)
         waiting = [event for source, seq, event in found if seq > taken.of(source)]
-        answered = await _custom_calls(sessions, key, last, closed_custom_calls(last.commit.head, events))
-    primary_thread = (await sessions.config(key, last)).primary_thread if _names_thread(events) else ""
-    check_against_head(last.commit.head, waiting, events, primary_thread=primary_thread, answered=answered)
+        answered = await _custom_calls(sessions, key, last, closed_custom_calls(known.head, events))
+    primary_thread = (await sessions.view(key)).config.primary_thread if _names_thread(events) else ""
+    check_against_head(known.head, waiting, events, primary_thread=primary_thread, answered=answered)
     starts = any(isinstance(event, ev.UserMessage) for event in events)
-    with sessions.turns.starting(key, last.commit.head) if starts else nullcontext():
-        sessions.unseen.put(key, events[0].id, last.seq, now=sessions.now())
+    with sessions.turns.starting(key, known.head) if starts else nullcontext():
+        sessions.unseen.put(key, events[0].id, known.seq, now=sessions.now())
         point("session.before_input")
         seq = await bus.inbox.put(key, ClientInput(id=new_id("inp"), events=events))
         point("session.input")
         sessions.pending.put(key, stream_epoch, seq, events)
     now = sessions.now()
     return [event_to_api(e, now if isinstance(e, ev.UserCustomToolResult) else None) for e in events]
+
+
+def _known(last: Stored) -> KnownHead:
+    return KnownHead(last.seq, last.commit.head)
 
 
 def _names_thread(events: list[ev.ClientEvent]) -> bool:

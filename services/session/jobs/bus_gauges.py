@@ -15,7 +15,7 @@ from holdfast.process.metrics import Metric
 from holdfast.session.log.repository import SessionRepository
 
 LOOK_INTERVAL_S: Final = 10.0
-"""Seconds between two looks: three small requests for each cell."""
+"""Seconds between two looks: three small requests for each cell, and two."""
 
 VALID_S: Final = 3 * LOOK_INTERVAL_S
 """Seconds after which what was seen is not shown any more: no value is better than one from before an outage."""
@@ -33,7 +33,7 @@ class BusGauges:
         self._cells = cells
         self._now = now
         self._seen: dict[Metric, tuple[float, list[Reading]]] = {}
-        for metric in (metrics.INBOX_DEPTH, metrics.INBOX_AGE, metrics.PARKED, metrics.LOG_LAG):
+        for metric in (metrics.INBOX_DEPTH, metrics.INBOX_AGE, metrics.PARKED, metrics.LOG_LAG, metrics.TASKS_STORED):
             metering.observe(metric, lambda metric=metric: self._shown(metric))
 
     def _shown(self, metric: Metric) -> list[Reading]:
@@ -68,6 +68,7 @@ class BusGauges:
         self._set(metrics.INBOX_AGE, ages)
         self._set(metrics.LOG_LAG, lags)
         self._set(metrics.PARKED, [(float(await self._bus.parked_count()), metrics.NO_LABELS)])
+        self._set(metrics.TASKS_STORED, [(float(await self._bus.stored_task_count()), metrics.NO_LABELS)])
 
     def _set(self, metric: Metric, readings: list[Reading]) -> None:
         self._seen[metric] = time.monotonic(), readings

@@ -10,8 +10,10 @@ import structlog
 from holdfast.bus import events as ev
 from holdfast.bus.commits import Stored
 from holdfast.bus.errors import BusError, Damaged, Newer
+from holdfast.bus.head import Head
 from holdfast.bus.ids import Key
 from holdfast.process.retry import keep_watching
+from holdfast.session.log.claims import OpenClaims
 from holdfast.session.log.repository import SessionRepository, config_in
 
 _CONFIG_TYPE: Final = str(ev.SessionConfig.__struct_config__.tag)
@@ -44,22 +46,37 @@ async def _follow_until_rebuild(sessions: SessionRepository, cell: str) -> None:
     def leave_out(key: Key, seq: int) -> None:
         if tables.leave_out_newer():
             _log.warning("lists lack commits of a newer version until this service is upgraded", seq=seq)
+        sessions.heads.put(key, seq, None)
         _log.debug("commit of a newer version left out", session=key.session, seq=seq)
 
-    async with aclosing(bus.log.follow(cell, tables.position(cell), on_newer=leave_out)) as batches:
-        async for batch in batches:
-            rows = [(key, stored, await _config(sessions, key, stored)) for key, stored in batch]
-            if tables.builds != builds:
-                return  # before the position is set behind commits that the new tables lack
-            read_model.projection.apply(cell, rows)
-            for key, stored in batch:
-                sessions.pending.settle(key, stored.commit.head)
-                claims.settle(key, stored.commit.head)
-            if not batch:
-                tables.catch_up(cell)
-                tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))
-            if tables.builds != builds:
-                return
+    try:
+        async with aclosing(bus.log.follow(cell, tables.position(cell), on_newer=leave_out)) as batches:
+            async for batch in batches:
+                for key, stored in batch:
+                    sessions.heads.put(key, stored.seq, stored.commit.head)
+                rows = [(key, stored, await _config(sessions, key, stored)) for key, stored in batch]
+                if tables.builds != builds:
+                    return  # before the position is set behind commits that the new tables lack
+                read_model.projection.apply(cell, rows)
+                for key, stored in batch:
+                    _settle(sessions, claims, key, stored.commit.head)
+                if not batch:
+                    tables.catch_up(cell)
+                    tables.bind_to_streams(cell, await bus.inbox.stream_epoch(cell))
+                    sessions.heads.begin(cell)
+                if tables.builds != builds:
+                    return
+    finally:
+        sessions.heads.end(cell)
+
+
+def _settle(sessions: SessionRepository, claims: OpenClaims, key: Key, head: Head) -> None:
+    """Tell those who wait for what the tables show now."""
+    sessions.pending.settle(key, head)
+    claims.settle(key, head)
+    has_rested = head.is_at_rest and (bool(head.inbox) or head.status == "terminated")  # it has taken something
+    if has_rested:
+        sessions.at_rest(key)
 
 
 async def _config(sessions: SessionRepository, key: Key, stored: Stored) -> ev.SessionConfig | None:

@@ -182,7 +182,7 @@ def _public_events(key: Key, stored: Stored, after: LogPlace) -> Iterator[Public
         place = LogPlace(stored.seq, event.position.index)
         if place > after:
             data = msgspec.json.encode(event_to_api(event.event, event.processed_at))
-            yield PublicEvent(key, event.event.id, event.type, event.processed_at, place, data)
+            yield PublicEvent(key, event.event.id, event.type, event.processed_at, place, data, stored.traceparent)
 
 
 def _is_public(event: ev.Event) -> bool:

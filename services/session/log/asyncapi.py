@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.bus.public_events import LOG_HEADER, MAX_BODY_BYTES, PUBLISHER_HEADER
+from holdfast.bus.public_events import LOG_HEADER, MAX_BODY_BYTES, PUBLISHER_HEADER, TRACE_HEADER
 from holdfast.session.log.schema import EVENT_TYPES
 
 _REF: Final = "#/components/schemas/{name}"
@@ -34,6 +34,8 @@ _HEADERS: Final = {
     LOG_HEADER: "Where the event stands in the log: <epoch>/<commit>-<index>.",
     PUBLISHER_HEADER: "Who published the event.",
 }
+
+_TRACE: Final = "Only if the event was written in a trace: its W3C context, that of the turn or of the request."
 
 
 def document() -> dict[str, Any]:
@@ -86,7 +88,12 @@ def _headers() -> dict[str, Any]:
     return {
         "type": "object",
         "required": list(_HEADERS),
-        "properties": {**properties, "ce-dataref": {"type": "string", "description": large}},
+        "properties": {
+            **properties,
+            "ce-dataref": {"type": "string", "description": large},
+            TRACE_HEADER: {"type": "string", "description": _TRACE},
+            "traceparent": {"type": "string", "description": f"The same as {TRACE_HEADER}."},
+        },
     }
 
 

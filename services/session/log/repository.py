@@ -23,6 +23,7 @@ from holdfast.bus.head import Head, Status
 from holdfast.bus.ids import Key, cell_of, is_token, new_id
 from holdfast.session.http.errors import cell_not_served, not_found
 from holdfast.session.log.claims import OpenClaims
+from holdfast.session.log.known_heads import KnownHeads
 from holdfast.session.log.pending import PendingInputs
 from holdfast.session.log.readmodel import ReadModel
 from holdfast.session.log.running_turns import RunningTurns
@@ -73,6 +74,9 @@ class SessionRepository:
         self.turns = RunningTurns(read_model.queries, self.pending, running_turns)
         self.claims = {cell: OpenClaims() for cell in self.cells}
         self.unseen = UnseenInputs()
+        self.heads = KnownHeads()
+        self.at_rest: Callable[[Key], None] = lambda _: None
+        """Told by the projector of each session whose log says that it rests."""
         self.deleted = asyncio.Event()
         """Set when this process deletes a session: there is something to erase (rule 29)."""
         self._configs: OrderedDict[tuple[str, int], ev.SessionConfig] = OrderedDict()
@@ -142,6 +146,7 @@ class SessionRepository:
         """
         new = commit(before, events, by=WRITER, new_id=new_id, now=self.now())
         stored = Stored(await self.bus.log.append(key, new, before.seq if before else 0), new)
+        self.heads.put(key, stored.seq, new.head)
         config = config_in(stored)
         if config:
             self._cache_config(key, stored.seq, config)

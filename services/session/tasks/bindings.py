@@ -24,6 +24,9 @@ from holdfast.session.tasks.templates import MAX_TEMPLATE_CHARS, compile_templat
 DEFAULT_REMEMBER_HOURS: Final = 72
 """Hours for which a finished task is known, so that another publish of it starts nothing."""
 
+DEFAULT_MAX_OPEN: Final = 100
+"""Tasks of a binding that are open at once; the others wait in order."""
+
 RESERVED_KINDS: Final = ("batch", UNNAMED, UNBOUND)
 """`batch` is kept for a last token of subjects; the others stand for kinds in subjects of dead tasks."""
 
@@ -33,13 +36,13 @@ OWN_METADATA: Final = ("task_id", "task_kind")
 _MISSING: Final = {
     "vault_ids": "vaults in sessions",
     "resources": "session resources",
-    "max_open": "limits of open tasks",
 }
 """Fields for parts that this version lacks, with the name of each part."""
 
 Kind = Annotated[str, Meta(min_length=1, max_length=128)]
 Message = Annotated[str, Meta(min_length=1, max_length=MAX_TEMPLATE_CHARS)]
 ShortTemplate = Annotated[str, Meta(max_length=2048)]
+MaxOpen = Annotated[int, Meta(ge=1, le=1_000)]
 RememberHours = Annotated[int, Meta(ge=1, le=720)]
 
 
@@ -54,7 +57,7 @@ class BindingCreate(_Params, frozen=True, kw_only=True):
     agent: str | AgentRef
     environment_id: str
     message: Message
-    max_open: int | None = None
+    max_open: MaxOpen = DEFAULT_MAX_OPEN
     metadata: Metadata | None = None
     remember_hours: RememberHours = DEFAULT_REMEMBER_HOURS
     resources: list[Any] | None = None
@@ -71,7 +74,7 @@ class BindingUpdate(_Params, frozen=True, kw_only=True):
     agent: str | AgentRef | UnsetType = UNSET
     environment_id: str | UnsetType = UNSET
     message: Message | UnsetType = UNSET
-    max_open: int | UnsetType | None = UNSET
+    max_open: MaxOpen | UnsetType = UNSET
     metadata: MetadataPatch | UnsetType | None = UNSET
     remember_hours: RememberHours | UnsetType = UNSET
     resources: list[Any] | UnsetType | None = UNSET
@@ -97,6 +100,8 @@ class BindingConfig(msgspec.Struct, frozen=True, kw_only=True):
     when: dict[str, list[str | int | bool | None]]
     remember_hours: int
     signature: SignatureConfig | None = None
+    max_open: int = DEFAULT_MAX_OPEN
+    """Tasks that are open at once: from the moment when they are let in until their turn has ended."""
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +130,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
             metadata=config.metadata,
             when=config.when,
             remember_hours=config.remember_hours,
+            max_open=config.max_open,
             signature=shown(config.signature),
             created_at=text(self.created_at),
             updated_at=text(self.updated_at),
@@ -154,6 +160,7 @@ class BindingObject(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     when: dict[str, list[str | int | bool | None]]
     remember_hours: int
+    max_open: int
     signature: SignatureObject | None
     created_at: TimeText
     updated_at: TimeText
@@ -180,6 +187,7 @@ def create_config(params: BindingCreate) -> BindingConfig:
             metadata=dict(params.metadata or {}),
             when={path: list(values) for path, values in (params.when or {}).items()},
             remember_hours=params.remember_hours,
+            max_open=params.max_open,
             signature=changed(None, params.signature) if params.signature else None,
         )
     )
@@ -201,6 +209,7 @@ def update_config(now: BindingConfig, params: BindingUpdate) -> BindingConfig:
             metadata=patched(now.metadata, params.metadata if isinstance(params.metadata, dict) else {}),
             when={path: list(values) for path, values in when.items()},
             remember_hours=now.remember_hours if params.remember_hours is UNSET else params.remember_hours,
+            max_open=now.max_open if params.max_open is UNSET else params.max_open,
             signature=_signature(now.signature, params.signature),
         )
     )

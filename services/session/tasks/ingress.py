@@ -13,6 +13,10 @@ from holdfast.process.tracebacks import places
 from holdfast.session.events.disk_space import DiskSpaceCheck
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.dead_letters import DeadLetters, LeftInQueue
+from holdfast.session.tasks.gate import Message, out_of_line
+from holdfast.session.tasks.gates import Kind
+from holdfast.session.tasks.held_back import HeldBack, MustWait
+from holdfast.session.tasks.open_places import OpenPlaces
 from holdfast.session.tasks.records import TaskRecords
 from holdfast.session.tasks.rejection import Rejected
 from holdfast.session.tasks.task_message import TaskMessage, read_message
@@ -48,7 +52,9 @@ class TaskIngress:
         records: TaskRecords,
         bindings: BindingStore,
         sessions: TaskSessions,
+        places: OpenPlaces,
         *,
+        held_back: HeldBack,
         disk: DiskSpaceCheck,
         now: Callable[[], int],
     ) -> None:
@@ -58,6 +64,9 @@ class TaskIngress:
         self._records = records
         self._bindings = bindings
         self._sessions = sessions
+        self._places = places
+        self._gates = places.gates
+        self._held_back = held_back
         self._now = now
         self._failures: dict[str, int] = {}
         """By the name of the message."""
@@ -77,8 +86,16 @@ class TaskIngress:
             seq=delivery.seq, stored_ns=delivery.stored_ns, task_header=TASK_HEADER,
             header_bytes=header_bytes(got.headers),
         )  # fmt: skip
+        kind, place = (message.tenant, message.kind), message.place_in_queue
+        if self._gates.known(kind).is_hopeless(place):
+            await self._held_back.hold(delivery, MustWait(kind, place))
+            return
+        self._held_back.forget(kind, place)
         try:
             await self._carry_out(message, self._letter(message, delivery))
+            await self._out_of_line(kind, place)
+        except MustWait as exc:
+            await self._held_back.hold(delivery, exc)
         except LeftInQueue:
             await delivery.nak(_delay_s(delivery.count, LONGEST_UNBOUND_DELAY_S))
         except BusError as exc:
@@ -102,6 +119,11 @@ class TaskIngress:
             return
         raise Unavailable("other replicas work on the task")
 
+    async def _out_of_line(self, kind: Kind, message: Message) -> None:
+        """The message will be gone, and may be in line: another one of its task was faster."""
+        if message in self._gates.known(kind).line:
+            await self._gates.change(kind, lambda gate: (out_of_line(gate, [message]), None))
+
     async def _failed(self, message: TaskMessage, delivery: StreamDelivery, why: Exception) -> None:
         """Count the failure, and try again later; a task that fails too often is dead."""
         count = self._failures.pop(message.origin, 0) + 1
@@ -124,7 +146,7 @@ class TaskIngress:
         await delivery.ack()
 
     def _run_of(self, message: TaskMessage) -> TaskRun:
-        return TaskRun(message, self._records, self._bindings, self._sessions)
+        return TaskRun(message, self._records, self._bindings, self._sessions, self._places)
 
     def _letter(self, message: TaskMessage, delivery: StreamDelivery) -> DeadLetter:
         return DeadLetter(

@@ -11,6 +11,7 @@ from holdfast.bus.errors import InboxFull, StorageFull
 from holdfast.bus.ids import new_id
 from holdfast.bus.jetstream.tasks import NatsTasks, header_bytes
 from holdfast.bus.streams import MAX_TASK_HEADER_BYTES
+from holdfast.process.faults import point
 from holdfast.session.http.errors import ApiError, invalid
 from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.bindings import Binding
@@ -20,9 +21,10 @@ from holdfast.session.tasks.plan import wants, working
 from holdfast.session.tasks.rejection import Rejected
 from holdfast.session.tasks.task_answers import TaskAnswers
 from holdfast.session.tasks.task_ids import task_id
+from holdfast.session.tasks.task_message import PRIORITY, is_batch
 from holdfast.session.tasks.task_result import TaskResult, ignored
 
-KEPT_HEADERS: Final = ("content-type", GITHUB_TYPE)
+KEPT_HEADERS: Final = ("content-type", GITHUB_TYPE, PRIORITY)
 """Headers that say what a task is, beside those of CloudEvents. No other is stored: some hold keys."""
 
 MAX_WAIT_S: Final = 600
@@ -61,6 +63,10 @@ class TaskIntake:
         kind = binding.kind
         if not wants(binding, event):
             return ignored(kind)
+        try:
+            is_batch(headers.get(PRIORITY, ""))
+        except Rejected as exc:
+            raise refusal(exc) from None
         if header_bytes(headers) > MAX_TASK_HEADER_BYTES:
             raise invalid(f"the headers of the task are larger than {MAX_TASK_HEADER_BYTES} bytes")
         task = task_id(tenant, kind, event.name or sent_name(new_id("sent")))
@@ -69,6 +75,7 @@ class TaskIntake:
             await self._tasks.publish(tenant, kind, task, headers, body)
         except (InboxFull, StorageFull):
             raise _too_many() from None
+        point("task.stored")
         return await self._answers.after(tenant, kind, task, known, start_s=start_s, end_s=end_s)
 
 

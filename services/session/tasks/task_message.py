@@ -8,9 +8,13 @@ from holdfast.bus.ids import is_token
 from holdfast.bus.streams import MAX_TASK_HEADER_BYTES
 from holdfast.bus.subjects import UNNAMED, task_of
 from holdfast.session.tasks.event import TaskEvent
+from holdfast.session.tasks.gate import Message
 from holdfast.session.tasks.parse import parse, sent_name
 from holdfast.session.tasks.rejection import Rejected, malformed
 from holdfast.session.tasks.task_ids import stored_name, task_id
+
+PRIORITY = "holdfast-priority"
+"""The header in lower case with which a publisher says that a task is `batch`; without it a task is `interactive`."""
 
 _AGAIN = "again"
 """First token of the subject on which the session service alone publishes."""
@@ -26,6 +30,8 @@ class TaskMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Names this message among all that were ever stored, for counting failures."""
     stored_ns: int
     event: TaskEvent | Rejected
+    place_in_queue: Message
+    """Which messages of its kind start before it."""
 
 
 def read_message(
@@ -46,9 +52,11 @@ def read_message(
     named = {name.lower(): value for name, value in headers.items()}
     sent_id = named.get("nats-msg-id", "")
     event: TaskEvent | Rejected
+    batch = False
     try:
         if header_bytes > MAX_TASK_HEADER_BYTES:
             raise malformed(f"the headers of the task are larger than {MAX_TASK_HEADER_BYTES} bytes")  # noqa: TRY301
+        batch = is_batch(named.get(PRIORITY, ""))
         event = parse(named, data, name=sent_id if first != _AGAIN else "")
     except Rejected as exc:
         event = exc
@@ -56,14 +64,23 @@ def read_message(
         event = Rejected("internal", f"the task could not be read: {type(exc).__name__}")
     name = event.name if isinstance(event, TaskEvent) else sent_name(sent_id)
     again = named.get(task_header.lower(), "") if first == _AGAIN else ""
+    task = again if is_token(again) else task_id(tenant, kind, name or stored_name(stored_ns, seq))
     return TaskMessage(
-        task=again if is_token(again) else task_id(tenant, kind, name or stored_name(stored_ns, seq)),
+        task=task,
         tenant=tenant,
         kind=kind,
         origin=f"{stored_ns}-{seq}",
         stored_ns=stored_ns,
         event=event,
+        place_in_queue=Message(batch, stored_ns, seq, task),
     )
+
+
+def is_batch(priority: str) -> bool:
+    """Whether a task of that priority starts behind the others. Raises Rejected."""
+    if priority not in ("", "batch", "interactive"):
+        raise malformed("Holdfast-Priority: must be `batch` or `interactive`")
+    return priority == "batch"
 
 
 def refuse_no_token(message: TaskMessage) -> None:

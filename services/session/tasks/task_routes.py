@@ -13,15 +13,19 @@ from holdfast.session.http.routing import Call, Route
 from holdfast.session.http.timestamps import TimeText, text
 from holdfast.session.tasks.record import TaskRecord
 from holdfast.session.tasks.records import TaskRecords
+from holdfast.session.tasks.unrecorded import Unrecorded, UnrecordedTasks
 
 
 class TaskObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A task. `reason`, `message` and `died_at` are those of its last death, and null unless it is dead."""
+    """A task. `waiting`: its binding has as many open tasks as it allows, and it has no session yet.
+
+    `reason`, `message` and `died_at` are those of its last death, and null unless it is dead.
+    """
 
     type: Literal["task"]
     id: str
     kind: str
-    state: Literal["open", "done", "dead"]
+    state: Literal["waiting", "open", "done", "dead"]
     session_id: str | None
     reason: str | None
     message: str | None
@@ -29,8 +33,9 @@ class TaskObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskHandlers:
-    def __init__(self, records: TaskRecords, tasks: NatsTasks) -> None:
+    def __init__(self, records: TaskRecords, unrecorded: UnrecordedTasks, tasks: NatsTasks) -> None:
         self._records = records
+        self._unrecorded = unrecorded
         self._tasks = tasks
 
     async def list_dead(self, call: Call) -> Page[TaskObject]:
@@ -48,7 +53,15 @@ class TaskHandlers:
         return pagination.page(found, letters[-1].seq if more and letters else None, bound)
 
     async def retrieve(self, call: Call) -> TaskObject:
-        """Retrieve a task: open, done for as long as its binding remembers it, or dead."""
+        """Retrieve a task: waiting for a place, open, done for as long as its binding remembers it, or dead.
+
+        A task that waits behind 200 others of its kind may be unknown to a replica that did not leave it there: 404.
+        """
+        record, _ = await self._records.get(call.tenant, call.id("task"))
+        if (record is None or record.state == "dead") and (
+            found := self._unrecorded.find(call.tenant, call.id("task"))
+        ):
+            return _without_record(call.id("task"), found)
         record, letter = await self._dead_or_alive(call)
         return _to_api(call.id("task"), record, letter)
 
@@ -65,6 +78,8 @@ class TaskHandlers:
     async def _dead_or_alive(self, call: Call) -> tuple[TaskRecord, DeadLetter | None]:
         """The record, and the letter of a dead task. Raises ApiError 404."""
         record, _ = await self._records.get(call.tenant, call.id("task"))
+        if record is None and (found := self._unrecorded.find(call.tenant, call.id("task"))):
+            raise conflict(f"the task is {found.state}; only a dead one can be sent again")
         if record is None:
             raise not_found("task")
         is_dead = record.state == "dead" and record.letter
@@ -88,8 +103,15 @@ def _to_api(task_id: str, record: TaskRecord, letter: DeadLetter | None) -> Task
     )
 
 
-def routes(records: TaskRecords, tasks: NatsTasks) -> list[Route]:
-    handlers = TaskHandlers(records, tasks)
+def _without_record(task_id: str, found: Unrecorded) -> TaskObject:
+    return TaskObject(
+        type="task", id=task_id, kind=found.kind, state=found.state, session_id=None, reason=None, message=None,
+        died_at=None,
+    )  # fmt: skip
+
+
+def routes(records: TaskRecords, unrecorded: UnrecordedTasks, tasks: NatsTasks) -> list[Route]:
+    handlers = TaskHandlers(records, unrecorded, tasks)
     one = "/v1/tasks/{task}"
     return [
         Route(method="GET", path="/v1/tasks", handle=handlers.list_dead, query=PageQuery, answer=Page[TaskObject]),

@@ -18,6 +18,10 @@ from holdfast.session.tasks.binding_store import BindingStore
 from holdfast.session.tasks.bindings import Binding
 from holdfast.session.tasks.dead_letters import DeadLetters
 from holdfast.session.tasks.event import TaskEvent
+from holdfast.session.tasks.gate import Place
+from holdfast.session.tasks.gates import Kind
+from holdfast.session.tasks.held_back import MustWait
+from holdfast.session.tasks.open_places import OpenPlaces
 from holdfast.session.tasks.plan import Plan, plan, wants, working
 from holdfast.session.tasks.record import TaskRecord, next_action
 from holdfast.session.tasks.records import DEAD_TTL_S, UNBOUND_TTL_S, TaskRecords
@@ -40,9 +44,15 @@ class TaskRun:
     """`run` raises BusError; Conflict: another replica works on the task too, so begin again."""
 
     def __init__(
-        self, message: TaskMessage, records: TaskRecords, bindings: BindingStore, sessions: TaskSessions
+        self,
+        message: TaskMessage,
+        records: TaskRecords,
+        bindings: BindingStore,
+        sessions: TaskSessions,
+        places: OpenPlaces,
     ) -> None:
         self._message = message
+        self._places = places
         self._records = records
         self._bindings = bindings
         self._sessions = sessions
@@ -58,7 +68,7 @@ class TaskRun:
     async def run(self, letters: DeadLetters, letter: DeadLetter) -> None:
         """Return when the message may be acknowledged. `letter` is what is kept of the task if it dies now.
 
-        Raises LeftInQueue if it may not be kept now.
+        Raises LeftInQueue if it may not be kept now, MustWait if its binding has too many open tasks.
         """
         message = self._message
         self._record, self._revision = await self._records.get(message.tenant, message.task)
@@ -70,6 +80,7 @@ class TaskRun:
             if found is None:
                 return
             if action == "open":
+                await self._enter(found)
                 await self._open(found)
             await self._drive(found)
         except Rejected as exc:
@@ -100,6 +111,24 @@ class TaskRun:
         if isinstance(binding, Rejected):
             raise binding
         return plan(binding, event) if wants(binding, event) else None
+
+    # --- the gate ----------------------------------------------------------------------------------------------------
+
+    async def _enter(self, found: Plan) -> None:
+        """Take a place at the gate of the binding, before the record is open (rule 38). Raises MustWait."""
+        message, limit = self._message, found.binding.config.max_open
+        entered = await self._places.enter(self._kind, self._wanted(), limit=limit)
+        if entered.place is None:
+            raise MustWait(self._kind, message.place_in_queue, is_in_line=entered.is_in_line)
+        point("task.let_in")
+
+    def _wanted(self) -> Place:
+        """The place that this delivery takes, or has taken; the one of another message of the task is not it."""
+        return Place(self._message.place_in_queue, self._sessions.now())
+
+    @property
+    def _kind(self) -> Kind:
+        return self._message.tenant, self._message.kind
 
     # --- the record --------------------------------------------------------------------------------------------------
 
@@ -137,6 +166,7 @@ class TaskRun:
         for _ in range(MAX_ENDED_SESSIONS):
             record = self._opened()
             ids = ids_of(self._message.task, record.attempt, cell=self._sessions.cell, stored_at=record.stored_at)
+            self._places.expect(Key(self._message.tenant, record.session), self._kind, self._message.task)
             if await self._try(Key(self._message.tenant, record.session), found, ids):
                 return
             await self._next_attempt(record)
@@ -187,6 +217,7 @@ class TaskRun:
         )  # fmt: skip
         await self._write(done, ttl=found.binding.config.remember_hours * HOUR_S)
         point("task.done")
+        self._places.done(Key(self._message.tenant, record.session))
 
     async def _bury(self, letters: DeadLetters, letter: DeadLetter, why: Rejected) -> None:
         """Keep the bytes, then say in the record that the task is dead."""
@@ -204,5 +235,6 @@ class TaskRun:
             await letters.erase(seq)
             raise
         point("task.dead")
+        await self._places.leave(self._kind, self._wanted())
         if before.letter:
             await letters.erase(before.letter)

@@ -34,6 +34,10 @@ class TaskSessions:
         """The cell of new sessions."""
         return self._sessions.cells[0]
 
+    def now(self) -> int:
+        """Microseconds since 1970."""
+        return self._sessions.now()
+
     async def head(self, key: Key) -> Head | None:
         """The head as the leader has it; None if there is no session yet. Raises Rejected if its cell is not served."""
         if key.cell not in self._sessions.cells:
@@ -77,6 +81,17 @@ class TaskSessions:
         seq = await sessions.bus.inbox.put(key, ClientInput(id=ids.input, events=[message]))
         point("task.input_put")
         sessions.pending.put(key, await sessions.bus.inbox.stream_epoch(key.cell), seq, [replace(message, content=[])])
+
+    async def rests(self, key: Key, ids: TaskIds) -> bool:
+        """Whether the session has nothing to do for the task any more: its turn has ended, or waits for a person.
+
+        The inbox is read first: an input that is taken between the two reads is seen as a turn in the log.
+        """
+        if key.cell not in self._sessions.cells:
+            return True  # nobody drives it: its cell was archived
+        waits = await self._waits(key, ids)
+        head = await self.head(key)
+        return head is None or has_ended(head) or (head.is_at_rest and not waits)
 
     async def has_got(self, key: Key, ids: TaskIds) -> bool:
         """Whether the session has taken the task for a turn, or will: it waits there and the session has not ended.

@@ -23,10 +23,13 @@ class Attempts:
         self._sender = Sender(hosts, timeout_s)
         self._now = now
 
-    async def send(self, tenant: str, webhook: Webhook, *, event_id: str, body: bytes) -> Outcome:
-        """Sign and send the body. Raises ApiError and BusError if it cannot be signed: nothing was sent then.
+    async def send(
+        self, tenant: str, webhook: Webhook, *, event_id: str, body: bytes, traceparent: str = ""
+    ) -> Outcome:
+        """Sign and send the body, in the trace of its event.
 
-        The address is checked again, as the operator may have taken its host off the list since.
+        Raises ApiError and BusError if it cannot be signed: nothing was sent then. The address is checked again, as the
+        operator may have taken its host off the list since.
         """
         now_s = self._now() // SECOND_US
         try:
@@ -40,6 +43,8 @@ class Attempts:
                     return Outcome(error="its secret is gone: delete the webhook, and create it again")
                 case _:
                     raise
+        if traceparent:
+            headers = {**headers, "traceparent": traceparent}
         point("webhook.sending")
         outcome = await self._sender.send(webhook.url, body, headers)
         point("webhook.sent")

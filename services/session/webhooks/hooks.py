@@ -54,6 +54,8 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     session: str
     created_at: str
+    traceparent: str = ""
+    """W3C trace context of the turn or the request in which the event arose; empty: it has none."""
 
 
 def hooks_of(event: StoredPublicEvent) -> list[Hook]:
@@ -74,6 +76,7 @@ def hooks_of(event: StoredPublicEvent) -> list[Hook]:
             type=type_,
             session=event.session,
             created_at=event.at,
+            traceparent=event.traceparent,
         )
         for part, type_ in enumerate(types)
     ]

@@ -160,7 +160,9 @@ class Runner:
     async def _deliver(self, webhook: Webhook, progress: Progress, hook: Hook) -> Progress:
         at = self._now()
         body = body_of(hook, self._tenant)
-        outcome = await self._attempts.send(self._tenant, webhook, event_id=hook.id, body=body)
+        outcome = await self._attempts.send(
+            self._tenant, webhook, event_id=hook.id, body=body, traceparent=hook.traceparent
+        )
         if not outcome.error:
             after = await self._save(delivered(progress, hook, outcome, at))
             point("webhook.recorded")

@@ -22,6 +22,8 @@ from tests.support.eventually import eventually
 from tests.support.public_events import all_published, in_log, published
 from tests.support.session_log import SessionLog
 
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -46,7 +48,7 @@ async def test_a_consumer_made_later_gets_what_the_api_shows_once_and_in_order(e
         await asyncio.gather(*(a_turn(log, f"text {number}") for number, log in enumerate(logs)))
         await logs[0].says("x" * 300_000)
         with edge.client() as client:
-            client.beta.sessions.update(names[0], title="another")
+            client.beta.sessions.update(names[0], title="another", extra_headers={"traceparent": PARENT})
         await all_published(bus, edge.nats.url)
     client = await nats.connect(edge.nats.url)
     try:
@@ -66,6 +68,12 @@ async def test_a_consumer_made_later_gets_what_the_api_shows_once_and_in_order(e
     for one, event in zip(got, shown, strict=True):
         assert one.headers
         attributes = {name: value for name, value in one.headers.items() if name.startswith("ce-")}
+        traced = attributes.pop("ce-traceparent", None)
+        assert traced == one.headers.get("traceparent")
+        if event["type"] == "session.updated":
+            assert traced
+            assert traced[:36] == PARENT[:36], "the request is in the trace of its caller"
+            assert traced != PARENT, "and has a span of its own"
         assert attributes == {
             "ce-specversion": "1.0",
             "ce-id": event["id"],

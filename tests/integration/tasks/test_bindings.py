@@ -14,6 +14,7 @@ def test_a_binding_is_made_read_changed_and_archived(http: httpx.Client, bind: A
         "task_binding", 1, {"type": "agent", "id": agent, "version": None},
     )  # fmt: skip
     assert http.get("/v1/bindings/life").json() == made
+    assert made["max_open"] == 100
     changed = http.post("/v1/bindings/life", json={"message": "New {{what}}", "version": 1}).json()
     assert (changed["version"], changed["message"], changed["session_key"]) == (2, "New {{what}}", "{{id}}")
     same = http.post("/v1/bindings/life", json={"message": "New {{what}}"}).json()
@@ -68,7 +69,8 @@ def test_another_replica_sees_it_at_once(edge: SessionService, bind: Any, tmp_pa
     [
         ({"agent": "agent_unknown"}, 404, "agent not found"),
         ({"environment_id": "env_unknown"}, 404, "environment"),
-        ({"max_open": 5}, 400, "limits of open tasks are not available"),
+        ({"max_open": 0}, 400, "max_open"),
+        ({"max_open": 1001}, 400, "max_open"),
         ({"signature": {"scheme": "github", "secrets": ["x"]}}, 400, "signature.secrets[0]: a secret must have"),
         ({"vault_ids": ["vlt_1"]}, 400, "vaults in sessions are not available"),
         ({"message": "{{a b}}"}, 400, "message: "),

@@ -232,6 +232,34 @@ async def test_a_task_with_a_key_waits_for_the_end_of_its_turn(running: Stack, h
     assert (dead["state"], dead["reason"], "{{say}}" in dead["message"]) == ("dead", "unrenderable", True)
 
 
+async def test_a_task_waits_for_a_place_until_the_turn_of_another_has_ended(
+    running: Stack, http: httpx.AsyncClient
+) -> None:
+    gates = [{"name": "place", "after": 0}]
+    first = await running.model.play(say("First.", gates=gates))
+    second = await running.model.play(say("Second."))
+    await bind(http, "single", max_open=1)
+    await http.post("/v1/tasks/single", json={"say": f"[play:{first}]"})
+    await running.model.reached("place")
+    waits = (await http.post("/v1/tasks/single", json={"say": f"[play:{second}]"})).json()
+    assert (waits["state"], waits["session_id"]) == ("open", None), waits
+
+    async def is_known() -> bool:
+        return (await http.get(f"/v1/tasks/{waits['task_id']}")).json().get("state") == "waiting"
+
+    await eventually(is_known, what="the task is in line")
+    assert len(await sessions_of(http, "single")) == 1
+    assert "Holdfast-Priority" in await refused(http, "/v1/tasks/single", 400, b"{}", **{"holdfast-priority": "high"})
+    await running.model.release("place")
+    (request,) = await running.model.requests(second, count=1, within=8)
+    assert request.status == 200
+
+    async def is_done() -> bool:
+        return (await http.get(f"/v1/tasks/{waits['task_id']}")).json()["state"] == "done"
+
+    await eventually(is_done, what="the second task")
+
+
 async def test_a_webhook_that_the_binding_cannot_render_is_sent_again_as_it_came(
     http: httpx.AsyncClient, stranger: httpx.AsyncClient
 ) -> None:

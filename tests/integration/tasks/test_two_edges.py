@@ -47,7 +47,9 @@ async def all_messages(sync: Anthropic, count: int) -> Counter[str]:
     return await eventually(look, what=f"{count} messages", within=40)
 
 
-@pytest.mark.parametrize("point", ["task.key_made", "task.recorded", "task.session_made", "task.input_put"])
+@pytest.mark.parametrize(
+    "point", ["task.let_in", "task.key_made", "task.recorded", "task.session_made", "task.input_put"]
+)
 async def test_a_frozen_replica_does_nothing_twice(tmp_path: Path, point: str) -> None:
     """Another one takes the task over at ack_wait; then the frozen one goes on where it was."""
     (tmp_path / "second").mkdir()

@@ -1,10 +1,8 @@
 """The receivers of `examples/`: each takes a signed event and refuses one that is not. Run where its toolchain is."""
 
 import os
-import re
-import shutil
+import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,32 +11,10 @@ import pytest
 
 from holdfast.cli.embedded.ports import free_port
 from tests.support.markdown import blocks
+from tests.support.toolchains import EXAMPLES, toolchain
 from tests.support.webhooks import Webhooks
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = ROOT / "examples"
-NODE_WITH_TYPES = (22, 18)
-
-
-def node_version() -> tuple[int, ...]:
-    if not shutil.which("node"):
-        return ()
-    text = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    return tuple(map(int, re.findall(r"\d+", text)))
-
-
-def command(language: str) -> list[str]:
-    match language:
-        case "py":
-            return [sys.executable]
-        case "ts":
-            if node_version() < NODE_WITH_TYPES:
-                pytest.skip("needs Node.js 22.18 or later")
-            return ["node", "--disable-warning=ExperimentalWarning"]
-        case _:
-            if not shutil.which("go"):
-                pytest.skip("needs Go")
-            return ["go", "run"]
 
 
 def until_listening(port: int, process: subprocess.Popen[bytes], within_s: float = 40.0) -> None:
@@ -58,20 +34,20 @@ def until_listening(port: int, process: subprocess.Popen[bytes], within_s: float
 
 @pytest.mark.parametrize("language", ["py", "ts", "go"])
 def test_a_receiver_checks_the_signature(webhooks: Webhooks, tmp_path: Path, language: str) -> None:
-    program, port = EXAMPLES / f"webhook_receiver.{language}", free_port()
+    tools, port = toolchain(language, nats=False), free_port()
     url = f"http://127.0.0.1:{port}/hooks"
-    arguments = [*command(language), str(program)]
+    arguments = [*tools.command, str(tools.folder / f"webhook_receiver.{language}")]
     made, other = webhooks.create(url), webhooks.create(url)
-    environ = {**os.environ, "WEBHOOK_SECRET": made["secret"], "PORT": str(port)}
+    environ = {**os.environ, **tools.environ, "WEBHOOK_SECRET": made["secret"], "PORT": str(port)}
     with (tmp_path / "out").open("wb") as out:
-        process = subprocess.Popen(arguments, env=environ, stdout=out, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(arguments, env=environ, stdout=out, stderr=subprocess.DEVNULL, process_group=0)
     try:
         until_listening(port, process)
         webhooks.test(made["id"])  # the SDK is slow at its first event
         tested = webhooks.test(made["id"])
         forged = webhooks.test(other["id"])
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # `go run` and tsx have a child
         process.wait(10)
     assert tested["error"] is None
     assert forged["error"] == "the endpoint answered 401"

@@ -15,6 +15,8 @@ from tests.support.eventually import eventually
 from tests.support.session_log import SessionLog
 from tests.support.webhooks import Received, Receiver, Webhooks, receiver
 
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 pytestmark = pytest.mark.timeout(90)
 
 RUN = ["session.status_run_started", "session.status_idled"]
@@ -51,8 +53,12 @@ async def test_a_turn_reaches_the_endpoint_and_the_sdk_verifies_it(
         status_idle: Any = shown["session.status_idle"]
         assert idled.created_at == status_idle.processed_at
         assert idled.id == "whe_" + status_idle.id.removeprefix("sevt_")
-        client.beta.sessions.delete(session)
+        client.beta.sessions.delete(session, extra_headers={"traceparent": PARENT})
     await until(lambda: endpoint.of(session) == [*RUN, "session.deleted"], "its end")
+    traced = endpoint.got[-1].headers["traceparent"]
+    assert traced[:36] == PARENT[:36], "the receiver can go on in the trace of the request"
+    assert traced != PARENT
+    assert "traceparent" not in endpoint.got[0].headers, "written outside of any trace"
     assert all("canary-said" not in request.body for request in endpoint.got)
     with pytest.raises(Exception, match="No matching signature"):
         endpoint.got[0].event(new_secret())

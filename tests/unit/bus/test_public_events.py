@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 
 from holdfast.bus import subjects
@@ -15,9 +16,13 @@ from holdfast.bus.public_events import (
     body_of,
     end_of,
     headers_of,
+    stored_of,
 )
+from holdfast.bus.traceparent import traceparent_of
 
 KEY = Key("acme", "sesn_a0_x")
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def event(data: bytes = b"{}") -> PublicEvent:
@@ -45,6 +50,33 @@ def test_all_attributes_are_headers_that_need_no_escape() -> None:
     assert headers["ce-time"] == "2025-11-27T16:00:00.000001Z"
     for value in headers.values():
         assert re.fullmatch(r"[!#$&-~]+", value), value
+
+
+def test_an_event_names_the_trace_in_which_it_arose() -> None:
+    traced = msgspec.structs.replace(event(), traceparent=PARENT)
+    headers = headers_of(traced, "0ab1", "pub_1")
+    assert (headers["ce-traceparent"], headers["traceparent"]) == (PARENT, PARENT)
+    stored = stored_of(9, headers, b"{}")
+    assert stored is not None
+    assert stored.traceparent == PARENT
+    untraced = stored_of(9, headers_of(event(), "0ab1", "pub_1"), b"{}")
+    assert untraced is not None
+    assert untraced.traceparent == ""
+    assert "ce-traceparent" not in headers_of(event(), "0ab1", "pub_1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "00", PARENT[:-1], PARENT + "0", PARENT.upper(), "01" + PARENT[2:], PARENT + "\r\nx: y", PARENT + "\n",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01", f" {PARENT}",
+    ],
+)  # fmt: skip
+def test_what_is_no_trace_context_is_none(text: str) -> None:
+    assert traceparent_of({"traceparent": text}) == ""
+    found = stored_of(9, {**headers_of(event(), "0ab1", "pub_1"), "ce-traceparent": text}, b"{}")
+    assert found is not None
+    assert found.traceparent == ""
 
 
 def test_an_event_that_is_too_large_names_its_list() -> None:

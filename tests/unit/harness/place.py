@@ -64,10 +64,17 @@ class WatchedFaults(Faults):
 class Place:
     """A bus in memory with one harness that handles `limit` deliveries at once."""
 
-    def __init__(self, *, limit: int = 2, batch_bytes: int = BATCH_BYTES, tenant_sessions: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int = 2,
+        batch_bytes: int = BATCH_BYTES,
+        tenant_sessions: int = 0,
+        faults: WatchedFaults | None = None,
+    ) -> None:
         self.model = SlowModel()
-        self.faults = WatchedFaults()
-        self.bus = MemoryBus(MemoryServer(self.faults))
+        self.faults = faults or WatchedFaults()
+        self.bus = MemoryBus(MemoryServer(self.faults), "h")
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         self.dispatcher = Dispatcher(

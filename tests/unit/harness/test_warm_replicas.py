@@ -11,6 +11,7 @@ from holdfast.testing.contracts.helpers import client_input, consuming
 from holdfast.testing.eventually import eventually
 from holdfast.testing.memory.bus import MemoryBus
 from holdfast.testing.memory.server import MemoryServer
+from tests.unit.harness.place import Place, WatchedFaults, run
 
 KEY = Key("acme", new_session_id())
 
@@ -33,6 +34,34 @@ async def test_a_replica_knows_who_released_a_session_last() -> None:
     await b.announce(KEY)
     await eventually(lambda: _is(len(a) == 1), what="a has heard")
     assert len(b) == 0
+
+
+class OrderOfEffects(WatchedFaults):
+    """Notes what the harness publishes and appends, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[str] = []
+
+    async def pause(self, process: str, operation: str) -> None:
+        if process == "h" and operation in ("publish", "append"):
+            self.operations.append(operation)
+        await super().pause(process, operation)
+
+
+def test_a_release_is_announced_before_it_is_appended() -> None:
+    """Else the next input, sent by whoever has seen the release, is delivered to one that does not know of it."""
+
+    async def main() -> list[str]:
+        faults = OrderOfEffects()
+        place = Place(faults=faults)
+        key = await place.session()
+        faults.operations.clear()
+        await place.turn(key, "quick one")
+        await place.close()
+        return faults.operations
+
+    assert run(main) == ["append", "publish", "append"], "the claim, the announcement, the response with the release"
 
 
 async def test_only_a_first_delivery_is_passed_on_and_only_once() -> None:

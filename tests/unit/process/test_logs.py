@@ -1,10 +1,12 @@
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from holdfast.process.logs import is_secret_name, redact, scrub
+from tests.support.otlp_sink import otlp_sink
 
 PROGRAM = """
 import logging, structlog
@@ -37,6 +39,64 @@ def test_each_line_is_json_with_service_and_trace_and_without_secrets() -> None:
     assert "hunter2" not in nats["event"]
     assert "RuntimeError" in failed["exception"]
     assert "ghp_" not in done.stderr
+
+
+CANARY = "canary-of-a-session"
+
+FAILURES = f"""
+import asyncio, gc, logging, structlog, threading
+from holdfast.process import logs
+logs.setup("session", "info")
+log = structlog.get_logger()
+
+def fails(*_):
+    try:
+        raise ValueError("{CANARY} 1")
+    except ValueError as cause:
+        raise ExceptionGroup("{CANARY} 2", [KeyError("{CANARY} 3")]) from cause
+
+class Unraisable:
+    def __del__(self):
+        fails()
+
+async def main():
+    forgotten = asyncio.create_task(asyncio.to_thread(fails), name="forgotten")
+    asyncio.get_running_loop().call_soon(fails, "{CANARY} 4")
+    await asyncio.sleep(0.1)
+    del forgotten
+    gc.collect()
+
+try:
+    fails()
+except Exception as exc:
+    log.exception("caught")
+    log.error("named", exc_info=exc)
+    logging.getLogger("library").exception("of a library")
+log.exception("no exception")
+thread = threading.Thread(target=fails, name="worker")
+thread.start(); thread.join()
+Unraisable()
+asyncio.run(main())
+"""
+"""Every way in which an exception that nobody expected reaches the log."""
+
+
+FAILURE_TOLD = {"ExceptionGroup", "KeyError", "ValueError", "<string>:9 fails", "<string>:11 fails"}
+
+
+def test_no_line_repeats_the_text_of_an_exception() -> None:
+    done = subprocess.run([sys.executable, "-c", FAILURES], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["event"] for line in lines] == [
+        "caught", "named", "of a library", "no exception", "a thread ended with an exception",
+        "an exception could not be raised", "Exception in callback fails", "Task exception was never retrieved",
+    ]  # fmt: skip
+    assert CANARY not in done.stderr
+    for line in lines:
+        if line["event"] != "no exception":
+            told = line["exception"].splitlines()
+            assert set(told) >= FAILURE_TOLD, line
+            assert "exc_info" not in line
 
 
 @pytest.mark.parametrize(
@@ -73,3 +133,44 @@ def test_known_tokens_are_replaced_wherever_they_stand(token: str) -> None:
 def test_ordinary_text_is_left_alone() -> None:
     text = "session sesn_a0_01k4x read s.acme.sesn at 3-0, basic plan, task-force-five"
     assert scrub(text) == text
+
+
+EXPORTING = """
+import logging, structlog
+from holdfast.process import logs, telemetry
+logs.setup("session", "info"); telemetry.setup("session")
+log = structlog.get_logger()
+with telemetry.tracer().start_as_current_span("turn"):
+    log.info("hello", session="sesn_a0_1", calls=["a", "b"], api_key="sk-ant-api03-abcdefgh", count=3)
+logging.getLogger("opentelemetry.exporter").warning("of the exporter itself")
+try:
+    raise RuntimeError("canary-of-a-session")
+except RuntimeError:
+    log.exception("failed")
+telemetry.shutdown()
+"""
+
+
+@pytest.mark.parametrize("wanted", ["otlp", ""])
+def test_lines_are_sent_by_otlp_if_that_is_asked_for(wanted: str) -> None:
+    with otlp_sink() as sink:
+        environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, "OTEL_METRICS_EXPORTER": "none"}
+        environ |= {"OTEL_LOGS_EXPORTER": wanted} if wanted else {}
+        done = subprocess.run(
+            [sys.executable, "-c", EXPORTING], env=environ, capture_output=True, text=True, check=True
+        )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["event"] for line in lines] == ["hello", "of the exporter itself", "failed"]
+    if not wanted:
+        assert sink.logs == []
+        return
+    hello, failed = sink.logs
+    assert (hello.service, hello.text, hello.severity) == ("session", "hello", 9)
+    assert (hello.trace, hello.span) == (lines[0]["trace_id"], lines[0]["span_id"])
+    assert hello.attributes == {
+        "session": "sesn_a0_1", "calls": '["a", "b"]', "api_key": "[redacted]", "count": 3,
+    }  # fmt: skip
+    assert (failed.text, failed.severity, failed.attributes["exception.type"]) == ("failed", 17, "RuntimeError")
+    assert failed.attributes["exception.stacktrace"] == lines[2]["exception"]
+    assert b"canary" not in sink.raw
+    assert b"sk-ant" not in sink.raw

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry import context, trace
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -15,7 +16,7 @@ from holdfast.bus.head import Claim, Head, Thread
 from holdfast.bus.ids import Key, new_id, new_session_id
 from holdfast.harness.turn.turn_span import TAKEN_OVER, TAKEOVERS, TurnSpan, begin_turn, close_turn, end_turn, turn_span
 from holdfast.process import failures, spans, telemetry
-from holdfast.process.span_export import ChosenIds, SessionIds, own_decision
+from holdfast.process.span_export import ChosenIds, HashedResource, SessionIds, own_decision
 from tests.support.forged_deliveries import ForgedDelivery
 
 CALLER = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(0))
@@ -45,6 +46,21 @@ def finished(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
 def ids(span: ReadableSpan) -> tuple[int, int]:
     assert span.context
     return span.context.trace_id, span.context.span_id
+
+
+def test_a_hashed_resource_is_the_same_to_the_exporter() -> None:
+    plain = Resource({"service.name": "harness", "n": 1}, "https://schema.example")
+    hashed = HashedResource(plain)
+    assert {plain: 1}[hashed] == 1
+    assert (hashed.attributes, hashed.schema_url) == (plain.attributes, plain.schema_url)
+    assert HashedResource(Resource({"service.name": "session"})) != hashed
+
+
+def test_the_tracer_is_that_of_the_provider_that_records_now(recorded: InMemorySpanExporter) -> None:
+    spans.tracer().start_span("kept").end()
+    spans.switch_off()
+    spans.tracer().start_span("dropped").end()
+    assert [span.name for span in finished(recorded)] == ["kept"]
 
 
 async def test_two_harnesses_make_the_same_span_of_a_turn(recorded: InMemorySpanExporter) -> None:

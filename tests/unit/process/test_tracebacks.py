@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.process.tracebacks import places
+from holdfast.process.tracebacks import MOST_FRAMES, places
 
 CANARY = "canary-text-of-a-task"
 
@@ -39,3 +39,22 @@ def test_a_context_that_is_suppressed_is_left_out_and_a_circle_ends() -> None:
     other = OSError()
     raised.value.__cause__, other.__cause__ = other, raised.value
     assert places(raised.value).count("OSError") == 1
+
+
+def test_the_exceptions_of_a_group_are_told() -> None:
+    told = places(ExceptionGroup(CANARY, [OSError(CANARY), ExceptionGroup(CANARY, [KeyError(CANARY)])]))
+    assert told == ["ExceptionGroup", "OSError", "ExceptionGroup", "KeyError"]
+
+
+def test_a_deep_recursion_is_told_by_its_ends() -> None:
+    def deeper(n: int) -> None:
+        if not n:
+            raise ZeroDivisionError
+        deeper(n - 1)
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        deeper(200)
+    told = places(raised.value)
+    assert len(told) == MOST_FRAMES + 2
+    assert told[-1].endswith(" deeper")
+    assert "(162 frames)" in told

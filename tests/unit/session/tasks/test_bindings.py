@@ -61,7 +61,6 @@ def test_an_agent_may_be_bound_at_a_version() -> None:
         ({"signature": {"scheme": "github", "secrets": ["short"]}}, r"signature.secrets\[0\]: a secret must have"),
         ({"signature": {"scheme": "standard", "secrets": ["whsec_!"]}}, r"signature.secrets\[0\]: .*base64"),
         ({"signature": {"scheme": "github", "secrets": ["x" * 8], "header": "X-A"}}, "signature.header: the header of"),
-        ({"max_open": 3}, "max_open: limits of open tasks are not available"),
         ({"kind": "_invalid"}, "kind: .* or `_invalid`"),
     ],
 )
@@ -76,7 +75,7 @@ def test_a_mistake_is_a_400_that_names_the_field(fields: dict[str, Any], message
     [
         {"agent": ...}, {"environment_id": ...}, {"message": ...}, {"message": ""}, {"other": 1}, {"kind": "k" * 129},
         {"remember_hours": 721}, {"when": {"a": []}}, {"when": {"a": "x"}}, {"when": {"a": [1.5]}},
-        {"message": "x" * 100_001},
+        {"message": "x" * 100_001}, {"max_open": 0}, {"max_open": 1_001}, {"max_open": None},
     ],
 )  # fmt: skip
 def test_a_wrong_shape_is_refused_by_the_decoder(fields: dict[str, Any]) -> None:
@@ -89,6 +88,7 @@ def test_an_update_changes_what_it_names() -> None:
     assert update(config) == config
     changed = update(config, message="New {{x}}", remember_hours=3, metadata={"b": "2", "a": None})
     assert changed == msgspec.structs.replace(config, message="New {{x}}", remember_hours=3, metadata={"b": "2"})
+    assert update(config, max_open=3) == msgspec.structs.replace(config, max_open=3)
     cleared = update(config, session_key=None, title="", when=None)
     assert (cleared.session_key, cleared.title, cleared.when) == (None, None, {})
     with pytest.raises(ApiError, match=r"^message: "):
@@ -100,6 +100,7 @@ def test_a_stored_binding_is_read_back_and_a_newer_one_is_not() -> None:
     binding = Binding(kind="review", version=2, config=config, created_at=1, updated_at=2_000_000)
     raw = msgspec.json.encode(binding)
     assert decode_record(Binding, raw) == binding
+    assert decode_record(Binding, raw.replace(b',"max_open":100', b"")) == binding, "of a version without limits"
     with pytest.raises(Newer):
         decode_record(Binding, raw.replace(b'"v":1', b'"v":99'))
     shown = msgspec.to_builtins(binding.to_api())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from holdfast.session.tasks.event import TaskEvent
+from holdfast.session.tasks.gate import Message
 from holdfast.session.tasks.rejection import Rejected
 from holdfast.session.tasks.task_message import TaskMessage, read_message
 
@@ -39,6 +40,17 @@ def test_only_the_subject_of_the_service_may_say_which_task_it_is() -> None:
     assert message("again.t.k", named).task == "task_1"
     assert message("task.t.k", named).task != "task_1"
     assert message("again.t.k", {"Holdfast-Task": "a.b"}).task != "a.b"
+
+
+def test_a_publisher_says_that_a_task_may_wait_for_others() -> None:
+    urgent, other = message(seq=9), message(headers={"Holdfast-Priority": "batch"}, seq=2)
+    assert urgent.place_in_queue == Message(False, 5_000_000_000, 9, urgent.task)
+    assert urgent.place_in_queue < other.place_in_queue == Message(True, 5_000_000_000, 2, other.task)
+    assert message(headers={"holdfast-priority": "interactive"}).place_in_queue.batch is False
+    wrong = message(headers={"Holdfast-Priority": "high"})
+    assert isinstance(wrong.event, Rejected)
+    assert (wrong.event.reason, "Holdfast-Priority" in wrong.event.message) == ("malformed", True)
+    assert wrong.place_in_queue.batch is False
 
 
 def test_tokens_that_are_none_of_ours_become_the_reserved_one() -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from anthropic.types.beta import BetaWebhookEventData
 
@@ -21,6 +22,12 @@ def test_every_type_is_one_of_the_official_sdk() -> None:
     known = {get_args(kind.model_fields["type"].annotation)[0] for kind in union}
     assert set(EVENT_TYPES) <= known
     assert len(set(EVENT_TYPES)) == len(EVENT_TYPES)
+
+
+def test_every_part_is_in_the_trace_of_its_event() -> None:
+    event = public("session.status_idle", stop_reason={"type": "requires_action", "event_ids": ["x"]})
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert [hook.traceparent for hook in hooks_of(msgspec.structs.replace(event, traceparent=parent))] == [parent] * 2
 
 
 def test_idle_for_the_client_is_two_events_with_ids_of_their_own() -> None:
