@@ -35,7 +35,8 @@ _MAX_DEPTH: Final = 6
 
 _TOKEN: Final = re.compile(
     r"""(?x)
-    (?: \b(?:sk-ant-|sk-|hf_|whsec_|gh[spou]_|github_pat_|glpat-|xox[abprs]-|ya29\.|hvs\.|hvb\.|AKIA)[A-Za-z0-9_.\-]{8,}
+    (?: \b(?:sk-ant-|sk-|hf_|gh[spou]_|github_pat_|glpat-|xox[abprs]-|ya29\.|hvs\.|hvb\.|AKIA)[A-Za-z0-9_.\-]{8,}
+      | \bwhsec_[A-Za-z0-9_.\-+/]{8,}={0,2}                    # secrets of webhooks: base64
       | \b[sb]\.[A-Za-z0-9]{20,}                                # OpenBao service and batch tokens
       | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]*)?   # JSON Web Tokens
       | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)                         # user and password in an address

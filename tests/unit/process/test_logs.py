@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from holdfast.process.logs import is_secret_name, redact, scrub
+from holdfast.process.logs import REDACTED, is_secret_name, redact, scrub
 from tests.support.otlp_sink import otlp_sink
 
 PROGRAM = """
@@ -123,9 +123,11 @@ def test_names_that_do_not(name: str) -> None:
         "hvs.CAESIabcdefgh",
         "s.abcdefghijklmnopqrstuvwx",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+        "whsec_plJ3+XbCyM/a2v1Q5xT0kg==",
     ],
 )
 def test_known_tokens_are_replaced_wherever_they_stand(token: str) -> None:
+    assert scrub(token) == REDACTED
     assert token not in scrub(f"error: {token}, again {token}.")
     assert token not in str(redact(None, "info", {"event": f"Bearer {token}", "url": [f"https://x/{token}"]}))
 
