@@ -19,7 +19,7 @@ from benchmarks.result import Row, Spread
 from benchmarks.rig import Bench, Options
 
 FIGURES = ("ttft", "warm", "step", "throughput", "wake", "takeover", "interrupt", "memory", "up", "creates",
-           "viewers", "erase", "pub", "files", "egress", "tasks", "tracing", "resting")  # fmt: skip
+           "viewers", "erase", "pub", "files", "egress", "tasks", "tracing", "resting", "scale")  # fmt: skip
 """One module each, with TITLE and `figure(bench) -> rows`."""
 
 RESULTS = Path(__file__).parent / "results"
