@@ -27,10 +27,13 @@ async def test_a_fork_bomb_ends_and_the_sandbox_goes_on(inside: Inside) -> None:
 
 
 async def test_a_fork_bomb_is_ended_long_before_its_time_limit(inside: Inside, isolation: Isolation) -> None:
-    """The host waits for it. The model is told why, and the shell keeps its variables."""
+    """The host waits for it. The model is told why, and what the shell has exported is kept.
+
+    The shell itself may end: bash gives up if a signal comes while it waits to try a fork again. The model is told.
+    """
     if isolation.weak:
         pytest.skip("nobody counts the processes of a sandbox here")
-    await inside.sh("kept=yes")
+    await inside.sh("export kept=yes")
     code = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass\n"
     await inside.call("write", file_path="bomb.py", content=code)
     outcome = await inside.call("bash", command="python3 bomb.py", timeout_ms=60_000)

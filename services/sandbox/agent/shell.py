@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from .bash_process import BashProcess, StatusReader, left_state
 from .earlier_shell import NEW_SANDBOX, earlier_shell
@@ -26,6 +27,9 @@ COMMAND_BYTES: Final = 1024 * 1024
 
 STOP_STEP_S: Final = 0.3
 """Seconds from SIGTERM to a command's processes until SIGKILL, and from that until the shell itself is killed."""
+
+SAME_BOMB_S: Final = 1.0
+"""Seconds after the end of a fork bomb in which what is left of it is ended without another word."""
 
 TIMED_OUT: Final = "timed out"
 
@@ -69,6 +73,8 @@ class Shell:
         self._command: _Command | None = None
         self._between = bytearray()
         """The end of the output of background jobs since the last command."""
+        self._told_bomb = -SAME_BOMB_S
+        """When the model was last told of a fork bomb, on the monotonic clock."""
         self._first_note: str | None = None
         """What the first command of this sandbox is told; None before it."""
 
@@ -116,10 +122,14 @@ class Shell:
         if not others(spared):
             return
         end(lambda: others(spared))
+        now = time.monotonic()
         if self._command is None:
+            if now < self._told_bomb + SAME_BOMB_S:
+                return
             self._on_output(FORK_BOMB_BETWEEN.encode())
         elif not self._command.stopped_because:
             self._stop(FORK_BOMB)
+        self._told_bomb = now
 
     # --- the process -----------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ MOST_REFUSED: Final = 20
 tries again has half as many; a fork bomb has hundreds, also beside others."""
 
 PATIENCE_S: Final = 3.0
-"""Seconds in which the agent ends them at each look. If forks are still refused then, the sandbox ends."""
+"""Seconds in which the agent ends them at every second look. If forks are still refused then, the sandbox ends."""
 
 ENDED: Final = "its processes started others beyond their limit again and again, and could not be ended"
 
@@ -69,6 +69,8 @@ async def watch(
                 log.info("processes of a sandbox are ended: they start too many others", refused=count - count_before)
                 group.set_behind(on=False)  # the agent needs the processor to end them
                 end_processes()
+                await asyncio.sleep(POLL_S)
+                count = group.refused_forks()
             elif step == "end sandbox":
                 await kill(ENDED)
     except OSError as exc:
