@@ -222,9 +222,13 @@ async def remove_cell(admin: JetStreamClient, cell: str) -> None:
 
 
 async def cells_in(admin: JetStreamClient) -> dict[str, set[str]]:
-    """The cells of which there are streams, and those of which there are keys in the bucket `hands`."""
+    """The cells of which there are streams, and those of which there are keys in the bucket `hands`.
+
+    The stream of files belongs to no cell.
+    """
     names: list[str] = (await admin.api("STREAM.NAMES", {}))["streams"]
-    found = {name.rpartition("_")[2] for name in names if name.startswith(("LOG_", "INBOX_", "OBJ_"))}
+    of_cells = [name for name in names if name.startswith(("LOG_", "INBOX_", "OBJ_")) and name != streams.FILES_STREAM]
+    found = {name.rpartition("_")[2] for name in of_cells}
     info = await admin.api("STREAM.INFO.KV_hands", {"subjects_filter": ">"})
     keys: dict[str, int] = info["state"].get("subjects") or {}
     return {"streams": found, "KV_hands": {subject.split(".")[3] for subject in keys}}

@@ -1,6 +1,7 @@
 """The toolchains of the programs in `examples/`: a test of one whose toolchain is not here is skipped."""
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -16,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 CACHE = ROOT / ".cache" / "examples"
 """The packages of npm, and beside them copies of the programs in TypeScript."""
+
+FETCH_S = 40
+"""Seconds that npm has, which must be less than a test has."""
 
 NODE_WITH_TYPES = (22, 18)
 NODE_PACKAGES = ["@nats-io/transport-node@3.4.0", "@nats-io/jetstream@3.4.0"]
@@ -38,8 +42,8 @@ def _node() -> Toolchain:
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
     strips_types = tuple(map(int, re.findall(r"\d+", version))) >= NODE_WITH_TYPES
     packages = NODE_PACKAGES if strips_types else [*NODE_PACKAGES, TYPES_FOR_OLDER_NODE]
-    if not CACHE.exists():
-        _fetch(packages)
+    if not CACHE.exists() and (why := _fetch(*packages)):
+        pytest.skip(f"npm cannot fetch {packages}: {why}")
     for program in EXAMPLES.glob("*.ts"):  # beside the packages, as a module looks for them there
         copy = CACHE / f"{os.getpid()}-{program.name}"
         shutil.copy(program, copy)
@@ -47,19 +51,28 @@ def _node() -> Toolchain:
     return Toolchain(["node"] if strips_types else [str(CACHE / "node_modules" / ".bin" / "tsx")], CACHE)
 
 
-def _fetch(packages: list[str]) -> None:
-    """Fetch the packages into CACHE, whole or not at all: another worker may do the same. Skips if npm cannot."""
+@functools.cache
+def _fetch(*packages: str) -> str:
+    """Fetch the packages into CACHE, whole or not at all: another worker may do the same. Returns why npm cannot.
+
+    It is tried once in a process: a registry that is out of reach takes its time each time.
+    """
     CACHE.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE.parent, ignore_cleanup_errors=True) as folder:
         made = Path(folder) / "made"
         made.mkdir()
         (made / "package.json").write_text('{"type": "module"}')
-        argv = ["npm", "install", "--prefix", str(made), "--no-audit", "--no-fund", "--ignore-scripts", *packages]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False)
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=10000"]
+        argv = ["npm", "install", "--prefix", str(made), *options, *packages]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=FETCH_S, check=False)
+        except subprocess.TimeoutExpired:
+            return f"no answer within {FETCH_S} s"
         if done.returncode:
-            pytest.skip(f"npm cannot fetch {packages}: {done.stderr[-200:]}")
+            return done.stderr[-200:]
         with contextlib.suppress(OSError):  # it is there by now
             made.rename(CACHE)
+    return ""
 
 
 def _go(*, nats: bool) -> Toolchain:
