@@ -99,11 +99,12 @@ async def _reached(times: list[float], count: int) -> bool:
 
 
 async def _flood(client: Client, kind: str, statuses: _Statuses, count: int) -> list[float]:
-    """Sessions a second that begin to run, in ten slices."""
-    before = len(statuses.running)
+    """Sessions a second that begin to run, in ten slices. Returns when all of them rest again."""
+    before, rested = len(statuses.running), len(statuses.idle)
     for part in range(0, count, AT_ONCE):
         await asyncio.gather(*(_publish(client, kind, n) for n in range(part, min(part + AT_ONCE, count))))
     await eventually(lambda: _reached(statuses.running, before + count), what="all sessions", within=300)
+    await eventually(lambda: _reached(statuses.idle, rested + count), what="their ends", within=300)
     times = statuses.running[before : before + count]
     cuts = times[:: max(1, count // 10)]
     return [count // 10 / (later - at) for at, later in pairwise(cuts) if later > at]
